@@ -1,0 +1,151 @@
+"""The rules of a plan, ready to be called: each group keyed by what its checks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from ftkit.formats import Answer, Assistant, Conversation, Developer, Format, Function, System, Tool, User, lineage
+from ftkit.reading import Reading
+from ftkit.rules import RULES
+from ftkit.rules.base import Broken, Counted, Dataset, Hit, Plan, Rule, Subject
+from ftkit.summary import Finding
+
+OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
+    kind: tuple(name for name in kind.__struct_fields__ if name not in ("content", "tool_call_id"))
+    for kind in (System, Developer, User, Answer, Assistant, Tool)
+}
+OPTIONAL[Function] = ()
+ROLES = {
+    System: "system", Developer: "developer", User: "user", Answer: "assistant", Assistant: "assistant", Tool: "tool",
+    Function: "function",
+}
+MARKERS = {Tool: "tool", Function: "function"}
+
+
+def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
+    """The finding that a hit of the rule on that line makes; `path` goes before the path of the hit."""
+    where = path + hit.path.removeprefix("$") if path else hit.path
+    return Finding(rule.code, rule.name, rule.severity, hit.message, line, hit.column, where)
+
+
+class Checks:
+    """The checks of a plan's rules."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        chosen = [rule for rule in RULES.values() if rule.name in plan.rules]
+        self._rules = [rule for rule in chosen if not rule.formats or plan.format in rule.formats]
+        self._of: dict[Subject, list[Rule]] = {}
+        for rule in self._rules:
+            for subject in rule.checks:
+                self._of.setdefault(subject, []).append(rule)
+        self._by_shape: dict[tuple[str, str, str], list[Rule]] = {}
+        for rule in self.on("shape"):
+            for shape in rule.shapes:
+                self._by_shape.setdefault(shape, []).append(rule)
+        self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
+
+    def on(self, subject: Subject) -> list[Rule]:
+        """The rules that look at that subject."""
+        return self._of.get(subject, [])
+
+    def reading(self, reading: Reading) -> Iterator[Finding]:
+        """What is wrong with the bytes and the JSON of a line."""
+        for rule in self.on("reading"):
+            for hit in rule.checks["reading"](reading, self.plan):
+                yield finding(rule, hit, reading.number)
+
+    def shapes(self, broken: Iterable[Broken], line: int) -> Iterator[Finding]:
+        """The findings for the places that do not fit the types."""
+        for place in broken:
+            for rule in self._candidates(place):
+                for hit in rule.checks["shape"](place, self.plan):
+                    yield finding(rule, hit, line)
+
+    def _candidates(self, place: Broken) -> list[Rule]:
+        found: dict[str, Rule] = {}
+        for owner in lineage(place.owner):
+            for field in (place.field, "*"):
+                for keyword in (place.keyword, "*"):
+                    found.update((rule.name, rule) for rule in self._by_shape.get((owner, field, keyword), ()))
+        return list(found.values())
+
+    def example(self, format: Format, example: Any, line: int) -> Iterator[Finding]:
+        """What is wrong with a decoded example, its texts and its length apart."""
+        for rule in self.on("example"):
+            for hit in rule.checks["example"](example, self.plan):
+                yield finding(rule, hit, line)
+        for conversation in format.conversations(example):
+            yield from self.conversation(conversation, line)
+
+    def conversation(self, conversation: Conversation, line: int) -> Iterator[Finding]:
+        """What is wrong with some consecutive messages: their order, and what they hold."""
+        kinds = tuple(map(type, conversation.messages))
+        for rule, hit in self._order_of(conversation.part, conversation.path, kinds):
+            yield finding(rule, hit, line, conversation.path)
+        present = facets(conversation)
+        if present:
+            for rule in self.on("conversation"):
+                if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts):
+                    for hit in rule.checks["conversation"](conversation, self.plan):
+                        yield finding(rule, hit, line)
+
+    def _order_of(self, part: str, path: str, kinds: tuple[type, ...]) -> tuple[tuple[Rule, Hit], ...]:
+        """What is wrong with the order of such messages. Remembered: a file has few different ones."""
+        key = (part, path, kinds)
+        if key not in self._order:
+            if len(self._order) > 10_000:
+                self._order.clear()
+            self._order[key] = tuple(self._role_hits(tuple(ROLES[kind] for kind in kinds), part))
+        return self._order[key]
+
+    def _role_hits(self, roles: tuple[str, ...], part: str) -> Iterator[tuple[Rule, Hit]]:
+        for rule in self.on("roles"):
+            if not rule.parts or part in rule.parts:
+                for hit in rule.checks["roles"](roles, self.plan):
+                    yield rule, hit
+
+    def texts(self, texts: Iterable[tuple[str, str]], line: int, rules: Iterable[Rule]) -> Iterator[Finding]:
+        """What is wrong with the texts of an example, by these of the rules."""
+        for path, text in texts:
+            for rule in rules:
+                for hit in rule.checks["text"](text, self.plan):
+                    yield finding(rule, hit, line, path)
+
+    def counted(self, counted: Counted, line: int) -> Iterator[Finding]:
+        """Whether the example is too long."""
+        for rule in self.on("counted"):
+            for hit in rule.checks["counted"](counted, self.plan):
+                yield finding(rule, hit, line)
+
+    def dataset(self, dataset: Dataset) -> Iterator[tuple[Finding, int]]:
+        """What is wrong with the file as a whole: each finding with the number of places it stands for."""
+        for rule in self.on("dataset"):
+            for hit in rule.checks["dataset"](dataset, self.plan):
+                yield finding(rule, hit, hit.line), hit.times
+
+
+def facets(conversation: Conversation) -> set[str]:
+    """What a conversation has beyond messages of a role and a text: the keys by which rules are called for it."""
+    found: set[str] = set()
+    if conversation.tools is not None:
+        found.add("tools")
+    if conversation.functions is not None:
+        found.add("functions")
+    for message in conversation.messages:
+        content = message.content
+        if type(content) is str:
+            if not content or content.isspace():
+                found.add("empty")
+        else:
+            found.add("parts" if type(content) is list else "nothing")
+        kind = type(message)
+        if kind in MARKERS:
+            found.add(MARKERS[kind])
+        for name in OPTIONAL[kind]:
+            if getattr(message, name) is not UNSET:
+                found.add(name)
+    return found

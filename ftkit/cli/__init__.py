@@ -1,0 +1,87 @@
+"""The command line: one module for each command or group. Only here does ftkit print, prompt or exit."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit._version import __version__
+from ftkit.errors import FtkitError
+
+COMMANDS = {
+    "validate": ("ftkit.cli.validate", "Say what is wrong with fine-tuning files, and where."),
+    "rules": ("ftkit.cli.rules", "List the rules."),
+    "rule": ("ftkit.cli.rules", "Explain one rule."),
+    "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
+    "explain": ("ftkit.cli.explain", "Find the rule behind a service's message, and the lines it is about."),
+}
+"""The commands, each with its module and what it does; the module is imported when the command runs."""
+
+EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 ftkit could not do it, 130 interrupted."
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are needed, so that `--help` is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"ftkit {__version__}")
+        context.exit()
+
+
+@click.command(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def cli() -> None:
+    """Check fine-tuning data, before the service refuses it."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code; a problem is one line on standard error."""
+    try:
+        result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
+    except click.ClickException as error:
+        hint = getattr(error, "ctx", None)
+        usage = f" (see `{hint.command_path} --help`)" if hint else ""
+        click.echo(f"ftkit: {error.format_message().rstrip('.')}{usage}", err=True)
+        return 2
+    except FtkitError as error:
+        click.echo(f"ftkit: {error}", err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ftkit: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """The `ftkit` command."""
+    sys.exit(run())
+
+
+def settings_for(context: click.Context) -> dict[str, Any]:
+    """What `[tool.ftkit]` says, for the options of this command."""
+    from ftkit.settings import read_settings
+
+    known = {parameter.name for parameter in context.command.params if isinstance(parameter, click.Option)}
+    return read_settings(Path.cwd(), {name for name in known if name})

@@ -1,0 +1,57 @@
+"""The report as SARIF 2.1.0, which code scanning services read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+from typing import Any
+
+from ftkit._version import __version__
+from ftkit.rules import RULES
+from ftkit.summary import FileReport, Finding, Report
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+LEVELS = {"error": "error", "warning": "warning", "info": "note"}
+
+
+def render_sarif(report: Report) -> str:
+    """One run; its rules are those that were found."""
+    names = sorted({name for file in report.files for name in file.counts}, key=lambda name: RULES[name].code)
+    order = {name: index for index, name in enumerate(names)}
+    results = [_result(file, finding, order) for file in report.files for finding in file.findings]
+    driver = {
+        "name": "ftkit",
+        "semanticVersion": __version__,
+        "rules": [_rule(name) for name in names],
+    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _rule(name: str) -> dict[str, Any]:
+    rule = RULES[name]
+    return {
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": rule.doc},
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+    }
+
+
+def _result(file: FileReport, finding: Finding, order: dict[str, int]) -> dict[str, Any]:
+    region = {"startLine": max(finding.line, 1)}
+    if finding.column:
+        region["startColumn"] = finding.column
+    location: dict[str, Any] = {
+        "physicalLocation": {"artifactLocation": {"uri": PurePath(file.file).as_posix()}, "region": region},
+    }
+    if finding.path != "$":
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.path}]
+    return {
+        "ruleId": finding.code,
+        "ruleIndex": order[finding.rule],
+        "level": LEVELS[finding.severity],
+        "message": {"text": finding.message},
+        "locations": [location],
+    }

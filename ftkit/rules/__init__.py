@@ -1,0 +1,23 @@
+"""Every rule, by subject. Importing this package fills `RULES`; adding a rule touches one of its modules."""
+
+from ftkit.rules import (
+    completions,
+    dataset,
+    examples,
+    files,
+    json_lines,
+    messages,
+    parts,
+    preference,
+    reinforcement,
+    text,
+    tools,
+)
+from ftkit.rules.base import RULES, Plan, Rule, choose_rules, find_rule
+
+SUBJECTS = (files, json_lines, examples, dataset, messages, text, tools, parts, preference, reinforcement, completions)
+"""The modules that hold the rules, in the order in which the documentation shows them."""
+
+RULES.update(sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code))
+
+__all__ = ["RULES", "SUBJECTS", "Plan", "Rule", "choose_rules", "find_rule"]

@@ -1,0 +1,421 @@
+"""The messages of an example: their keys, roles, order, content, names and weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from ftkit.errors import did_you_mean
+from ftkit.formats import Answer, Assistant, Conversation, ImagePart, TextPart
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
+from ftkit.rules.json_lines import GOOD
+from ftkit.summary import quote
+
+SYSTEM = ("system", "developer")
+MESSAGES = ("System", "Developer", "User", "Answer", "Tool", "Function")
+HOLDERS = ("Chat", "Reinforcement", "PreferenceInput")
+ROLE_WORDS = {
+    "human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant", "chatbot": "assistant",
+    "agent": "assistant", "customer": "user", "instruction": "system", "tool_result": "tool", "observation": "tool",
+    "ipython": "tool",
+}
+"""What other tools call the roles."""
+
+
+WEIGHTLESS = ("System", "Developer", "User", "Tool", "Function")
+
+
+def line(*messages: str, rest: str = "") -> str:
+    """A chat example of these messages, as JSON."""
+    return '{"messages": [%s]%s}' % (", ".join(messages), rest)
+
+
+USER = '{"role": "user", "content": "Hi"}'
+ASSISTANT = '{"role": "assistant", "content": "Hello!"}'
+
+
+@rule(
+    "FT301", "messages-missing", ERROR, "shape", good=GOOD, bad="{}",
+    shapes=[("Chat", "messages", "required"), ("Reinforcement", "messages", "required")],
+    evidence="service message", says=[r"missing key '?messages'?"],
+)
+def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """The example has no `messages`."""
+    yield Hit('the example has no "messages"; add the list of messages', broken.path.rpartition(".")[0] or "$")
+
+
+@rule(
+    "FT302", "messages-type", ERROR, "shape", good=GOOD, bad='{"messages": {"role": "user", "content": "Hi"}}',
+    shapes=[(holder, "messages", "type") for holder in HOLDERS], evidence="together 1.5, cookbook notebook",
+)
+def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """`messages` is not an array."""
+    yield Hit(f'"messages" must be an array of messages, not {quote(broken.value, 60)}', broken.path)
+
+
+@rule(
+    "FT303", "messages-empty", ERROR, "shape", good=GOOD, bad='{"messages": []}',
+    shapes=[(holder, "messages", "minItems") for holder in HOLDERS], evidence="API description: minItems 1; together 1.5",
+)
+def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """`messages` is an empty array."""
+    yield Hit('"messages" is empty; an example needs at least one message', broken.path)
+
+
+@rule(
+    "FT304", "message-type", ERROR, "shape", good=GOOD, bad='{"messages": ["Hi", {"role": "assistant", "content": "Hello!"}]}',
+    shapes=[(holder, "messages", "items") for holder in HOLDERS]
+    + [("Preference", "preferred_output", "items"), ("Preference", "non_preferred_output", "items")],
+    evidence="together 1.5, cookbook notebook",
+)
+def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A message is not an object."""
+    yield Hit(f'a message must be an object {{"role": ..., "content": ...}}, not {quote(broken.value, 60)}', broken.path)
+
+
+@rule(
+    "FT305", "message-unknown-key", ERROR, "shape", good=GOOD,
+    bad=line(USER, '{"role": "assistant", "content": "Hello!", "train": true}'),
+    shapes=[(owner, "*", "additionalProperties") for owner in (*MESSAGES, "ToolCall", "FunctionCall")],
+    evidence="the cookbook notebook's message_unrecognized_key",
+)
+def message_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A message has a key that the API does not know.
+
+    Remove it. Training on some assistant messages only is said with `"weight": 0` or `1`.
+    """
+    if broken.field.lower() in broken.known or (broken.field == "weight" and broken.owner in WEIGHTLESS):
+        return
+    hint = did_you_mean(broken.field, broken.known)
+    if broken.field in ("train", "train_detail", "loss", "mask") and not hint:
+        hint = '; to choose what is trained on, give assistant messages "weight": 0 or 1'
+    if broken.field == "weight":
+        hint = "; reinforcement examples have no weights"
+    yield Hit(f"{_role_of(broken)} has no key {quote(broken.field, 60)}{hint or '; remove it'}", broken.path)
+
+
+def _role_of(broken: Broken) -> str:
+    names = {"ToolCall": "a tool call", "FunctionCall": "a function call", "Assistant": "an assistant message"}
+    return names.get(broken.owner, f"a {broken.owner.lower()} message").replace("a answer", "an assistant")
+
+
+@rule(
+    "FT306", "role-missing", ERROR, "shape", good=GOOD, bad=line('{"content": "Hi"}', ASSISTANT),
+    shapes=[("*", "role", "discriminator-missing")],
+    evidence="service message", says=[r"Discriminator '?role'? is missing"],
+)
+def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A message has no `role`."""
+    yield Hit(f"the message has no role; add one of {', '.join(broken.known)}", broken.path)
+
+
+@rule(
+    "FT307", "role-unknown", ERROR, "shape", good=GOOD, bad=line('{"role": "human", "content": "Hi"}', ASSISTANT),
+    shapes=[("*", "role", "discriminator")], evidence="cookbook notebook, together 1.5",
+    says=[r"Invalid value: '\w+'.*role", r"Input tag '\w+' found using 'role'", r"unrecognized_role"],
+)
+def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A role that the API does not know.
+
+    Roles are system, user, assistant, tool (and the old function). Other tools call the user `human` and the assistant `gpt`,
+    `model` or `bot`.
+    """
+    value = broken.value
+    nearest = ROLE_WORDS.get(value.lower().strip()) if isinstance(value, str) else None
+    hint = f"; did you mean {nearest!r}?" if nearest else did_you_mean(str(value), broken.known)
+    yield Hit(f"{quote(value, 60)} is not one of {', '.join(broken.known)}{hint}", broken.path)
+
+
+@rule(
+    "FT308", "role-developer", WARNING, "roles", parts=["chat", "input"], good=GOOD,
+    bad=line('{"role": "developer", "content": "Be brief."}', USER, ASSISTANT),
+    evidence="the API description has no developer message for supervised or preference files; the service's answer is unknown",
+)
+def role_developer(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """A developer message in a chat or preference file.
+
+    The chat API takes the role, the description of fine-tuning files leaves it out. Use `system`.
+    """
+    for index, role in enumerate(roles):
+        if role == "developer":
+            yield Hit("the developer role is not documented for this kind of file; use system", f"[{index}].role")
+
+
+@rule(
+    "FT309", "role-function-deprecated", WARNING, "conversation", needs=["function_call", "function", "functions"], good=GOOD,
+    bad=line(
+        USER, '{"role": "assistant", "function_call": {"name": "now", "arguments": "{}"}}',
+        rest=', "functions": [{"name": "now", "parameters": {"type": "object", "properties": {}}}]',
+    ),
+    evidence="marked deprecated in the API description",
+)
+def role_function_deprecated(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    """The example uses functions (`function_call`, `functions`, role `function`), the forerunner of tools.
+
+    Use `tool_calls`, `tools` and role `tool`.
+    """
+    yield Hit("functions are deprecated; use tools, tool_calls and role tool", conversation.path)
+
+
+@rule(
+    "FT310", "content-missing", ERROR, "shape", good=GOOD, bad=line('{"role": "user"}', ASSISTANT),
+    shapes=[(owner, "content", "required") for owner in MESSAGES], evidence="API description; cookbook missing_content",
+)
+def content_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A message has no content, and nothing that replaces it."""
+    yield Hit('the message has no "content"; add it', broken.path)
+
+
+@also(content_missing, "conversation", needs=["nothing"])
+def _assistant_without_content(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    for index, message in enumerate(conversation.messages):
+        if isinstance(message, Answer) and message.content is UNSET and not _says_otherwise(message):
+            yield Hit('the assistant has no "content", tool calls or refusal; add one', f"{conversation.path}[{index}].content")
+
+
+def _says_otherwise(message: Answer) -> bool:
+    return bool(message.tool_calls) or bool(message.function_call) or isinstance(message.refusal, str)
+
+
+@rule(
+    "FT311", "content-null", ERROR, "shape", good=GOOD, bad=line('{"role": "user", "content": null}', ASSISTANT),
+    shapes=[(owner, "content", "type") for owner in MESSAGES], evidence="API description",
+)
+def content_null(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """Content is null where nothing replaces it.
+
+    An assistant message may have null content beside tool calls, a function call or a refusal; no other may.
+    """
+    if broken.value is None:
+        yield Hit("content is null; write the text", broken.path)
+
+
+@also(content_null, "conversation", needs=["nothing"])
+def _assistant_with_null(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    for index, message in enumerate(conversation.messages):
+        if isinstance(message, Answer) and message.content is None and not _says_otherwise(message):
+            path = f"{conversation.path}[{index}].content"
+            yield Hit("content is null without tool calls or a refusal beside it; write the text", path)
+
+
+@rule(
+    "FT312", "content-type", ERROR, "shape", good=GOOD,
+    bad=line(USER, '{"role": "assistant", "content": {"answer": 2}}'),
+    shapes=[(owner, "content", "type") for owner in MESSAGES], evidence="service message",
+    says=[r'key "content": Input should be a valid string'],
+)
+def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """Content is neither a string nor a list of parts.
+
+    An answer in JSON is a string that holds JSON: `json.dumps` it.
+    """
+    if broken.value is None or (broken.owner == "Tool" and isinstance(broken.value, list)):
+        return
+    hint = "; an answer in JSON is a string: json.dumps it" if isinstance(broken.value, dict) else ""
+    yield Hit(f"content must be a string or a list of parts, not {quote(broken.value, 60)}{hint}", broken.path)
+
+
+@rule(
+    "FT313", "content-empty", WARNING, "conversation", needs=["empty", "parts"], good=GOOD,
+    bad=line('{"role": "user", "content": " "}', ASSISTANT),
+    evidence="openai's old prepare_data; mistral-finetune",
+)
+def content_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    """Content is empty or only white space.
+
+    Nothing is learned from it. Content beside tool calls may be empty.
+    """
+    for index, message in enumerate(conversation.messages):
+        content = message.content
+        path = f"{conversation.path}[{index}].content"
+        if isinstance(message, Answer) and (message.tool_calls or message.function_call):
+            continue
+        if content == [] or (isinstance(content, str) and not content.strip()):
+            yield Hit("content is empty", path)
+        for at, part in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(part, TextPart) and not part.text.strip():
+                yield Hit("the text of this part is empty", f"{path}[{at}].text")
+
+
+@rule(
+    "FT314", "assistant-missing", ERROR, "roles", parts=["chat"], good=GOOD, bad=line(USER),
+    evidence="the cookbook notebook's example_missing_assistant_message",
+)
+def assistant_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The example has no assistant message, so there is nothing to learn."""
+    if "assistant" not in roles:
+        yield Hit("no assistant message: there is nothing to train on; add the answer")
+
+
+@rule(
+    "FT315", "assistant-not-last", ERROR, "roles", parts=["chat"], good=GOOD, bad=line(USER, ASSISTANT, USER),
+    evidence="'fine-tune expects the final message to be from assistant' (reported by users); mistral-finetune",
+    says=[r"final message to be from (the )?assistant", r"last message (must|should) be from the assistant"],
+)
+def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The example does not end with an assistant message.
+
+    What follows the last answer is never trained on. Remove it, or add the answer.
+    """
+    if "assistant" in roles and roles[-1] != "assistant":
+        yield Hit(f"the example ends with a {roles[-1]} message; it must end with the assistant's answer", f"[{len(roles) - 1}]")
+
+
+@rule(
+    "FT316", "user-missing", WARNING, "roles", parts=["chat", "input"], good=GOOD,
+    bad=line('{"role": "system", "content": "Be brief."}', ASSISTANT),
+    evidence="the cookbook notebook counts it; a job with such an example succeeded",
+)
+def user_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The example has no user message.
+
+    The service takes it, and the model learns to speak unasked.
+    """
+    if "user" not in roles and ("assistant" in roles or plan.format == "preference"):
+        yield Hit("no user message: the model learns to speak unasked")
+
+
+@rule(
+    "FT317", "system-multiple", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
+    bad=line('{"role": "system", "content": "Be brief."}', '{"role": "system", "content": "Be kind."}', USER, ASSISTANT),
+    evidence="mistral-finetune refuses it",
+)
+def system_multiple(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The example has more than one system message. Join them."""
+    where = [index for index, role in enumerate(roles) if role in SYSTEM]
+    for index in where[1:]:
+        yield Hit("a second system message; join it with the first", f"[{index}]")
+
+
+@rule(
+    "FT318", "system-not-first", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
+    bad=line(USER, '{"role": "system", "content": "Be brief."}', ASSISTANT),
+    evidence="torchtune refuses it",
+)
+def system_not_first(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The system message stands after the start of the conversation."""
+    where = [index for index, role in enumerate(roles) if role in SYSTEM]
+    if where and where[0] > 0:
+        yield Hit("the system message stands after the start; make it the first", f"[{where[0]}]")
+
+
+@rule(
+    "FT319", "role-consecutive", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
+    bad=line(USER, '{"role": "user", "content": "Anyone?"}', ASSISTANT),
+    evidence="together 1.5 refuses it; torchtune refuses two user messages",
+)
+def role_consecutive(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """Two user or two assistant messages follow one another. Join them, if one speaker speaks on."""
+    for index in range(1, len(roles)):
+        if roles[index] == roles[index - 1] and roles[index] in ("user", "assistant"):
+            yield Hit(f"two {roles[index]} messages in a row; join them", f"[{index}]")
+
+
+@rule(
+    "FT320", "role-first-assistant", WARNING, "roles", parts=["chat", "input"], good=GOOD,
+    bad=line(ASSISTANT, USER, ASSISTANT),
+    evidence="together 1.5 refuses it; it is legal at OpenAI",
+)
+def role_first_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+    """The conversation opens with the assistant.
+
+    Legal, and right for a bot that greets; else a message was lost.
+    """
+    spoken = [index for index, role in enumerate(roles) if role not in SYSTEM]
+    if spoken and roles[spoken[0]] == "assistant" and "user" in roles:
+        yield Hit("the conversation opens with the assistant; was a message lost?", f"[{spoken[0]}]")
+
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+NAME_LIMIT = 64
+
+
+@rule(
+    "FT330", "name-invalid", ERROR, "conversation", needs=["name"], good=GOOD,
+    bad=line('{"role": "user", "content": "Hi", "name": "Jo Smith"}', ASSISTANT),
+    evidence="pattern of the chat API; the description of fine-tuning files gives none",
+)
+def name_invalid(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    """A name has characters other than letters, digits, `_` and `-`."""
+    for index, message in enumerate(conversation.messages):
+        if isinstance(message.name, str) and not _NAME.fullmatch(message.name):
+            path = f"{conversation.path}[{index}].name"
+            yield Hit(f"the name {quote(message.name, 60)} may hold letters, digits, _ and - only", path)
+
+
+@rule(
+    "FT331", "name-too-long", ERROR, "conversation", needs=["name"], good=GOOD,
+    bad=line('{"role": "user", "content": "Hi", "name": "%s"}' % ("n" * 65), ASSISTANT),
+    evidence="chat API",
+)
+def name_too_long(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    """A name is longer than 64 characters."""
+    for index, message in enumerate(conversation.messages):
+        if isinstance(message.name, str) and len(message.name) > NAME_LIMIT:
+            path = f"{conversation.path}[{index}].name"
+            yield Hit(f"the name has {len(message.name)} characters, at most {NAME_LIMIT} are allowed", path)
+
+
+@also(name_invalid, "shape", shapes=[(owner, "name", "type") for owner in ("System", "Developer", "User", "Answer", "Tool")])
+def _name_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    yield Hit(f"the name must be a string, not {quote(broken.value, 60)}", broken.path)
+
+
+@rule(
+    "FT340", "weight-value", ERROR, "shape", shapes=[("Assistant", "weight", "enum")], good=GOOD,
+    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 2}'),
+    evidence="API description: enum [0, 1]; together 1.5; mistral-finetune",
+)
+def weight_value(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A weight is neither 0 nor 1.
+
+    1 trains on the message, 0 leaves it out. There is nothing between.
+    """
+    if type(broken.value) is int:
+        yield Hit(f"weight is {quote(broken.value, 30)}; it must be 0 (not trained on) or 1", broken.path)
+
+
+@rule(
+    "FT341", "weight-type", ERROR, "shape", shapes=[("Assistant", "weight", "enum")], good=GOOD,
+    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": "1"}'),
+    evidence="API description: an integer; together 1.5 lets true pass",
+)
+def weight_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A weight is not an integer: a string, true, null or a fraction."""
+    if type(broken.value) is not int:
+        yield Hit(f"weight is {quote(broken.value, 30)}; it must be the integer 0 or 1", broken.path)
+
+
+@rule(
+    "FT342", "weight-role", ERROR, "shape", good=GOOD,
+    shapes=[(owner, "weight", "additionalProperties") for owner in WEIGHTLESS],
+    bad=line('{"role": "user", "content": "Hi", "weight": 1}', ASSISTANT),
+    evidence="API description: only assistant messages have a weight; together 1.5",
+)
+def weight_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
+    """A weight stands on a message that is not the assistant's. Only answers are trained on; remove it."""
+    yield Hit(f"a {broken.owner.lower()} message has no weight, only the assistant's are trained on; remove it", broken.path)
+
+
+@rule(
+    "FT343", "weight-all-zero", ERROR, "conversation", parts=["chat"], needs=["weight"], good=GOOD,
+    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 0}'),
+    evidence="fine-tuning guide: at least one must count",
+)
+def weight_all_zero(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    """Every assistant message of the example has weight 0, so nothing is trained."""
+    answers = [message for message in conversation.messages if isinstance(message, Assistant)]
+    if answers and all(message.weight == 0 for message in answers):
+        yield Hit("every assistant message has weight 0: nothing is trained; give one the weight 1", conversation.path)
+
+
+def has_images(conversation: Conversation) -> bool:
+    """Whether a message of the conversation holds an image."""
+    return any(
+        isinstance(part, ImagePart)
+        for message in conversation.messages
+        if isinstance(message.content, list)
+        for part in message.content
+    )

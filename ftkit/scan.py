@@ -1,0 +1,319 @@
+"""The scan: a shard of a file in, a summary out; and the sum of the summaries of all shards.
+
+    shard → blocks → lines → decode → checks → Summary        (`scan`, the map)
+                          ↳ explain, where decoding fails
+    shards → map(scan) → sum                                   (`summarize`, the reduce)
+
+`scan` is a function of its arguments alone, so any `map` will do: the builtin, that of a pool of processes, a cluster's.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import os
+import sys
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import msgspec
+
+from ftkit.checks import ROLES, Checks
+from ftkit.detect import HEAD_BYTES, Head
+from ftkit.errors import FileProblem
+from ftkit.explain import Explained, explain
+from ftkit.formats import FORMATS, Assistant, Completions, Format, Graded, message_texts
+from ftkit.reading import MAX_DEPTH, depth, read
+from ftkit.rules.base import Counted, Plan
+from ftkit.rules.messages import has_images
+from ftkit.screening import Screen, residue, strings
+from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
+from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, counter, role_tokens
+
+BLOCK = 2 << 20
+"""Bytes that are read at a time. A line that is longer is read whole."""
+
+SHARD = 16 << 20
+"""Bytes of a shard, about: small enough that workers finish together, large enough that starting one costs nothing."""
+
+OPEN, CLOSE = b"{}"
+
+DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+
+Map = Callable[[Callable[[Shard], Summary], Iterable[Shard]], Iterable[Summary]]
+
+
+def is_compressed(file: str) -> bool:
+    """Whether ftkit reads the file through gzip: its name ends in `.gz`."""
+    return file.endswith(".gz")
+
+
+def open_file(file: str) -> BinaryIO:
+    """Open a file for reading bytes, through gzip if its name says so; raises `FileProblem`."""
+    try:
+        return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise FileProblem(f"cannot open {file}: {(error.strerror or str(error)).lower()}") from error
+
+
+def read_head(file: str) -> Head:
+    """The beginning of a file; raises `FileProblem`."""
+    with open_file(file) as stream:
+        try:
+            data = stream.read(HEAD_BYTES)
+            complete = not stream.read(1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise FileProblem(f"cannot read {file}: {error}; is it really gzip?") from error
+    return Head(file, data, complete)
+
+
+def split(file: str, size: int = SHARD) -> list[Shard]:
+    """Cut a file into shards of about `size` bytes, in order; raises `FileProblem`."""
+    try:
+        total = os.stat(file).st_size
+    except OSError as error:
+        raise FileProblem(f"cannot open {file}: {(error.strerror or str(error)).lower()}") from error
+    if is_compressed(file):
+        return [Shard(file, 0, -1)]
+    starts = range(0, max(total, 1), size)
+    return [Shard(file, start, min(start + size, total)) for start in starts]
+
+
+def blocks(shard: Shard) -> Iterator[tuple[bytes, bool]]:
+    """The lines of a shard in blocks of whole lines, each with whether the file ends with it.
+
+    A line belongs to the shard that its first byte is in.
+    """
+    with open_file(shard.file) as opened:
+        stream: Any = opened
+        if shard.start:
+            stream.seek(shard.start - 1)
+            stream.readline()
+        while shard.end < 0 or stream.tell() < shard.end:
+            room = BLOCK if shard.end < 0 else min(BLOCK, shard.end - stream.tell())
+            data = stream.read(room)
+            if not data:
+                return
+            if not data.endswith(b"\n"):
+                data += stream.readline()
+            yield data, not stream.peek(1)
+
+
+def scan(shard: Shard, plan: Plan) -> Summary:
+    """Summarize the lines of a shard. Bad data never raises; a file that cannot be read raises `FileProblem`."""
+    scanner = Scanner(plan, at_start=shard.start == 0)
+    try:
+        for data, last in blocks(shard):
+            scanner.scan(data, last)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileProblem(f"cannot read {shard.file}: {error}; is the file complete?") from error
+    return scanner.summary()
+
+
+def summarize(shards: Iterable[Shard], plan: Plan, map: Map = map) -> Summary:
+    """The summary of all shards, scanned through `map` and added in their order."""
+    total = Summary(keep=plan.keep)
+    for summary in map(functools.partial(scan, plan=plan), shards):
+        total = total + summary
+    return total
+
+
+class Scanner:
+    """Scans blocks of lines and keeps what is found. Lines are counted from the first that it is given."""
+
+    def __init__(self, plan: Plan, at_start: bool = True) -> None:
+        self.plan = plan
+        self.format: Format = FORMATS[plan.format]
+        self.at_start = at_start
+        self.checks = Checks(plan)
+        self.screen = Screen(self.checks.on("text"))
+        self.counts_tokens = bool(self.checks.on("counted"))
+        self.lines = self.bytes = self.examples = self.with_images = self.last_content = 0
+        self.counts: dict[str, int] = {}
+        self.findings: list[Finding] = []
+        self.blank: list[int] = []
+        self.crlf: list[int] = []
+        self.fingerprints = array("Q")
+        self.fields: dict[tuple[str, ...], Lines] = {}
+        self.style = Style()
+
+    def note(self, found: Iterable[Finding]) -> None:
+        """Count the findings, and keep the first of each rule."""
+        for each in found:
+            if each.rule in self.plan.rules:
+                number = self.counts.get(each.rule, 0) + 1
+                self.counts[each.rule] = number
+                if number <= self.plan.keep:
+                    self.findings.append(each)
+
+    def scan(self, data: bytes, last: bool) -> None:
+        """Scan some whole lines; `last` says that the file ends with them."""
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        good: list[tuple[int, bytes, Any]] = []
+        canonical: list[bytes] = []
+        end = self.lines + len(lines)
+        for number, line in enumerate(lines, self.lines + 1):
+            try:
+                example = self.format.decode(line)
+                spelled, at = self.format.canonical(example)
+            except DECODE_ERRORS:
+                self.odd(line, number, last and number == end)
+                continue
+            if self.is_deep(line, example):
+                self.odd(line, number, last and number == end)
+                continue
+            good.append((number, line, example))
+            canonical.append(spelled)
+            self.example(number, example, spelled, at)
+            if line[-1] != CLOSE or line[0] != OPEN:
+                self.edges(line, number)
+        self.texts(good, canonical, data if len(good) == len(lines) else b"\n".join(line for _, line, _ in good))
+        self.count_tokens((number, example) for number, line, example in good if len(line) > self.plan.limits.tokens)
+        self.lines = end
+        self.bytes += len(data)
+        if good:
+            self.last_content = max(self.last_content, good[-1][0])
+
+    def is_deep(self, line: bytes, example: Any) -> bool:
+        """Whether the line may be nested deeper than is read; only values of any type can be."""
+        loose = self.plan.format == "reinforcement" or getattr(example, "tools", None) or self.plan.format == "preference"
+        return bool(loose) and line.count(b"[") + line.count(b"{") > MAX_DEPTH and depth(line) > MAX_DEPTH
+
+    def edges(self, line: bytes, number: int) -> None:
+        """Look at the white space around the JSON of a line."""
+        if line.endswith(b"\r"):
+            self.crlf.append(number)
+        kept = line.removesuffix(b"\r")
+        if kept[-1] != CLOSE or kept[0] != OPEN:
+            self.note(self.checks.reading(read(line, number)))
+
+    def example(self, number: int, example: Any, spelled: bytes, at: int) -> None:
+        """Check a decoded example, and take down what the whole-file rules need of it."""
+        self.note(self.checks.example(self.format, example, number))
+        self.examples += 1
+        self.fingerprints.extend((number, digest(spelled[:at]), digest(spelled[at:])))
+        if b'"image_url"' in spelled:
+            self.with_images += any(map(has_images, self.format.conversations(example)))
+        if isinstance(example, Graded) and example.fields:
+            names = tuple(sorted(example.fields))
+            self.fields[names] = self.fields.get(names, Lines()).plus(Lines(1, (number,)), 0, self.plan.keep)
+        elif isinstance(example, Completions):
+            self.style = self.style.plus(style_of(example, number), 0, self.plan.keep)
+
+    def odd(self, line: bytes, number: int, last: bool) -> None:
+        """Explain a line that the decoder refused."""
+        try:
+            found = self.explain(line, number, last)
+        except RecursionError:
+            # Deep JSON needs the whole of Python's stack; a new thread has one of its own.
+            with ThreadPoolExecutor(1) as fresh:
+                found = fresh.submit(self.explain, line, number, last).result()
+        self.note(found.findings)
+        if found.blank:
+            self.blank.append(number)
+        else:
+            self.last_content = number
+        if found.whole is None:
+            self.examples += found.examples
+
+    def explain(self, line: bytes, number: int, last: bool) -> Explained:
+        """Explain the line, and take down its example if it has one."""
+        found = explain(line, self.format, self.checks, number, last, first=self.at_start and number == 1)
+        if found.whole is not None:
+            self.take(number, found)
+        return found
+
+    def take(self, number: int, found: Explained) -> None:
+        spelled, at = self.format.canonical(found.whole)
+        reported = self.counts, self.findings
+        self.counts, self.findings = {}, []
+        self.example(number, found.whole, spelled, at)
+        self.counts, self.findings = reported
+        if found.clean:
+            self.note(self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text")))
+        if len(spelled) > self.plan.limits.tokens:
+            self.count_tokens([(number, found.whole)])
+
+    def texts(self, good: Sequence[tuple[int, bytes, Any]], canonical: Sequence[bytes], raw: bytes) -> None:
+        """Hold the rules on texts and on repeated keys against some decoded lines, together."""
+        remains = residue(b"\n".join(canonical))
+        for index, rules in self.screen.suspects(remains).items():
+            number, _, example = good[index]
+            self.note(self.checks.texts(self.format.texts(example), number, rules))
+        if strings(residue(raw)) != strings(remains):
+            for (number, line, _), spelled in zip(good, canonical, strict=True):
+                if strings(residue(line)) != strings(residue(spelled)):
+                    self.note(each for each in self.checks.reading(read(line, number)) if each.rule == "json-duplicate-key")
+
+    def count_tokens(self, examples: Iterable[tuple[int, Any]]) -> None:
+        """Count the tokens of examples that may be too long: a token is at least one byte."""
+        for number, example in examples if self.counts_tokens else ():
+            self.note(self.checks.counted(count(example, self.format, self.plan), number))
+
+    def summary(self) -> Summary:
+        """What the lines so far add up to."""
+        keep = self.plan.keep
+        ordered = sorted(self.findings, key=lambda found: found.line)
+        return Summary(
+            keep=keep, lines=self.lines, bytes=self.bytes, examples=self.examples, with_images=self.with_images,
+            counts=self.counts, findings=tuple(first_of_each(ordered, keep)),
+            blank=Lines(len(self.blank), tuple(self.blank[:keep])), blank_tail=self.lines - self.last_content,
+            crlf=Lines(len(self.crlf), tuple(self.crlf[:keep])), fingerprints=little_endian(self.fingerprints),
+            fields=self.fields, style=self.style,
+        )
+
+
+def digest(data: bytes) -> int:
+    """A hash of 64 bits that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def little_endian(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = array("Q", numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def style_of(example: Completions, number: int) -> Style:
+    """How one prompt and its completion are written."""
+    prompt, completion = example.prompt, example.completion
+    spaced = completion[:1].isspace() or not completion
+    text = prompt + completion
+    return Style(
+        prompts=Affixes.of(prompt) if prompt else None,
+        completions=Affixes.of(completion) if completion.strip() else None,
+        no_space=Lines() if spaced else Lines(1, (number,)),
+        letters=sum(map(str.isalpha, text)),
+        upper=sum(map(str.isupper, text)),
+    )
+
+
+def count(example: Any, format: Format, plan: Plan) -> Counted:
+    """The billed tokens of an example, and where those lie that are trained."""
+    if isinstance(example, Completions):
+        prompt, completion = counter(plan.limits.encoding).count((example.prompt, example.completion))
+        return Counted(prompt + completion, (("$.completion", prompt, prompt + completion),))
+    longest = Counted(0, ())
+    for messages in format.sequences(example):
+        counted = count_messages(messages, plan.limits.encoding)
+        longest = max(longest, counted, key=lambda each: each.tokens)
+    return longest
+
+
+def count_messages(messages: Sequence[tuple[str, Any]], encoding: str) -> Counted:
+    """The billed tokens of a conversation: 1, and for each message 3, its role and its texts."""
+    roles, counts = role_tokens(encoding), counter(encoding).count
+    at, trained = PER_EXAMPLE, []
+    for path, message in messages:
+        start = at + PER_MESSAGE + roles[ROLES[type(message)]]
+        at = start + sum(counts([text for _, text in message_texts(path, message)]))
+        if isinstance(message, Assistant) and message.weight != 0:
+            trained.append((path, start, at))
+    return Counted(at, tuple(trained))
