@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
-from ftkit.formats import Answer, Assistant, Conversation, Developer, Format, Function, System, Tool, User, lineage
+from ftkit.examples import Answer, Assistant, Developer, Function, System, Tool, User, lineage
+from ftkit.formats import Conversation, Format
 from ftkit.reading import Reading
 from ftkit.rules import RULES
 from ftkit.rules.base import Broken, Counted, Dataset, Hit, Plan, Rule, Subject
+from ftkit.spelling import OPTIONAL, is_plain
 from ftkit.summary import Finding
 
-OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
-    kind: tuple(name for name in kind.__struct_fields__ if name not in ("content", "tool_call_id"))
-    for kind in (System, Developer, User, Answer, Assistant, Tool)
-}
-OPTIONAL[Function] = ()
-ROLES = {
-    System: "system", Developer: "developer", User: "user", Answer: "assistant", Assistant: "assistant", Tool: "tool",
+ROLES: dict[type[Any], str] = {
+    System: "system",
+    Developer: "developer",
+    User: "user",
+    Answer: "assistant",
+    Assistant: "assistant",
+    Tool: "tool",
     Function: "function",
 }
-MARKERS = {Tool: "tool", Function: "function"}
+MARKERS: dict[type[Any], tuple[str, ...]] = {Tool: ("tool",), Function: ("function",)}
 
 
 def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
@@ -73,25 +75,28 @@ class Checks:
                     found.update((rule.name, rule) for rule in self._by_shape.get((owner, field, keyword), ()))
         return list(found.values())
 
-    def example(self, format: Format, example: Any, line: int) -> Iterator[Finding]:
-        """What is wrong with a decoded example, its texts and its length apart."""
-        for rule in self.on("example"):
-            for hit in rule.checks["example"](example, self.plan):
-                yield finding(rule, hit, line)
+    def example(self, format: Format, example: Any, line: int) -> tuple[list[Finding], bool]:
+        """What is wrong with a decoded example, its texts and its length apart; and whether all its messages are plain."""
+        plain = format.name == "chat"
+        found = [
+            finding(rule, hit, line) for rule in self.on("example") for hit in rule.checks["example"](example, self.plan)
+        ]
         for conversation in format.conversations(example):
-            yield from self.conversation(conversation, line)
+            kinds = tuple(map(type, conversation.messages))
+            for rule, hit in self._order_of(conversation.part, conversation.path, kinds):
+                found.append(finding(rule, hit, line, conversation.path))
+            present = facets(conversation)
+            if present:
+                plain = plain and present == {"empty"}
+                found.extend(self._conversation(conversation, present, line))
+        return found, plain
 
-    def conversation(self, conversation: Conversation, line: int) -> Iterator[Finding]:
-        """What is wrong with some consecutive messages: their order, and what they hold."""
-        kinds = tuple(map(type, conversation.messages))
-        for rule, hit in self._order_of(conversation.part, conversation.path, kinds):
-            yield finding(rule, hit, line, conversation.path)
-        present = facets(conversation)
-        if present:
-            for rule in self.on("conversation"):
-                if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts):
-                    for hit in rule.checks["conversation"](conversation, self.plan):
-                        yield finding(rule, hit, line)
+    def _conversation(self, conversation: Conversation, present: set[str], line: int) -> Iterator[Finding]:
+        """What is wrong with what the messages hold."""
+        for rule in self.on("conversation"):
+            if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts):
+                for hit in rule.checks["conversation"](conversation, self.plan):
+                    yield finding(rule, hit, line)
 
     def _order_of(self, part: str, path: str, kinds: tuple[type, ...]) -> tuple[tuple[Rule, Hit], ...]:
         """What is wrong with the order of such messages. Remembered: a file has few different ones."""
@@ -137,15 +142,15 @@ def facets(conversation: Conversation) -> set[str]:
         found.add("functions")
     for message in conversation.messages:
         content = message.content
-        if type(content) is str:
+        if is_plain(message):
             if not content or content.isspace():
                 found.add("empty")
+            continue
+        if type(content) is str:
+            found.update(("empty",) if not content or content.isspace() else ())
         else:
             found.add("parts" if type(content) is list else "nothing")
         kind = type(message)
-        if kind in MARKERS:
-            found.add(MARKERS[kind])
-        for name in OPTIONAL[kind]:
-            if getattr(message, name) is not UNSET:
-                found.add(name)
+        found.update(MARKERS.get(kind, ()))
+        found.update(name for name in OPTIONAL[kind] if getattr(message, name) is not UNSET)
     return found

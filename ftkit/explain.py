@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.checks import Checks
-from ftkit.formats import Format, Message, PromptMessage
+from ftkit.examples import Message, PromptMessage
+from ftkit.formats import Format
 from ftkit.reading import Reading, read
 from ftkit.rules.base import Broken
 from ftkit.summary import Finding
@@ -61,7 +62,9 @@ def explain(
     findings.extend(shaped)
     if whole is not None:
         findings.extend(
-            finding for finding in checks.example(format, whole, number) if not finding.path.startswith(reported or ("?",))
+            finding
+            for finding in checks.example(format, whole, number)[0]
+            if not finding.path.startswith(reported or ("?",))
         )
     return Explained(findings, 1, whole, clean)
 
@@ -89,15 +92,20 @@ def _decode_rest(value: dict[str, Any], broken: list[Broken], format: Format) ->
 
 
 STAND_INS: dict[str, dict[str, str]] = {
-    "system": {}, "developer": {}, "user": {}, "assistant": {}, "tool": {"tool_call_id": "?"}, "function": {"name": "unknown"},
+    "system": {},
+    "developer": {},
+    "user": {},
+    "assistant": {},
+    "tool": {"tool_call_id": "?"},
+    "function": {"name": "unknown"},
 }
 
 
 def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, number: int) -> Iterator[Finding]:
     """Findings on the rest of an example that has messages which cannot be decoded.
 
-    These are replaced by plain messages of the same role, and nothing is said of them. Whether calls and answers match cannot
-    be told. Where a role is not known, nothing more is said of the example.
+    These are replaced by plain messages of the same role, and nothing is said of them. Whether calls and answers match
+    cannot be told. Where a role is not known, nothing more is said of the example.
     """
     replaced = []
     for path, messages in _message_lists(value, format.name):
@@ -112,7 +120,7 @@ def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, numbe
         example = format.build(value)
     except (msgspec.ValidationError, TypeError):
         return
-    for finding in checks.example(format, example, number):
+    for finding in checks.example(format, example, number)[0]:
         if not finding.path.startswith(tuple(replaced)) and not finding.rule.startswith("tool-"):
             yield finding
 

@@ -1,153 +1,30 @@
-"""The dataset formats, as types: the one definition from which both the fast decoder and the JSON Schema come.
-
-A field that may be absent has the default `UNSET`; where `None` is in its type too, an explicit null means the same as an
-absent field (exports of API answers are full of them). Shapes follow OpenAI's API description: its edition of 2025-03-21
-still had the schemas of the lines, that of 2026-08-21 the types of the messages.
-"""
+"""The dataset formats: how the lines of each are decoded and how its examples are looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from ftkit.errors import UnknownName, did_you_mean
+from ftkit.examples import (
+    Answer,
+    Chat,
+    Completions,
+    FunctionCall,
+    FunctionDefinition,
+    Graded,
+    ImagePart,
+    Preference,
+    Reinforcement,
+    TextPart,
+    ToolDefinition,
+)
+from ftkit.spelling import chat_fingerprint, fingerprint_cut_at, graded_fingerprint
 
-
-class TextPart(Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
-    text: str
-
-
-class RefusalPart(Struct, tag_field="type", tag="refusal", forbid_unknown_fields=True):
-    refusal: str
-
-
-class ImageUrl(Struct, forbid_unknown_fields=True):
-    url: str
-    detail: Literal["auto", "low", "high"] | UnsetType = UNSET
-
-
-class ImagePart(Struct, tag_field="type", tag="image_url", forbid_unknown_fields=True):
-    image_url: ImageUrl
-
-
-class FunctionCall(Struct, forbid_unknown_fields=True):
-    name: str
-    arguments: str
-
-
-class ToolCall(Struct, forbid_unknown_fields=True):
-    id: str
-    type: Literal["function"]
-    function: FunctionCall
-
-
-class FunctionDefinition(Struct, forbid_unknown_fields=True):
-    name: str
-    description: str | None | UnsetType = UNSET
-    parameters: dict[str, Any] | None | UnsetType = UNSET
-    strict: bool | None | UnsetType = UNSET
-
-
-class ToolDefinition(Struct, forbid_unknown_fields=True):
-    type: Literal["function"]
-    function: FunctionDefinition
-
-
-class System(Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
-    content: str | list[TextPart]
-    name: str | None | UnsetType = UNSET
-
-
-class Developer(Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
-    content: str | list[TextPart]
-    name: str | None | UnsetType = UNSET
-
-
-class User(Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
-    content: str | list[TextPart | ImagePart]
-    name: str | None | UnsetType = UNSET
-
-
-class Answer(Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
-    """An assistant message that carries no weight: what reinforcement prompts may hold."""
-
-    content: str | list[TextPart | RefusalPart] | None | UnsetType = UNSET
-    name: str | None | UnsetType = UNSET
-    refusal: str | None | UnsetType = UNSET
-    tool_calls: Annotated[list[ToolCall], Meta(min_length=1)] | None | UnsetType = UNSET
-    function_call: FunctionCall | None | UnsetType = UNSET
-    audio: None | UnsetType = UNSET
-
-
-class Assistant(Answer, tag_field="role", tag="assistant", forbid_unknown_fields=True):
-    weight: Literal[0, 1] | UnsetType = UNSET
-
-
-class Tool(Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
-    content: str
-    tool_call_id: str
-    name: str | None | UnsetType = UNSET
-
-
-class Function(Struct, tag_field="role", tag="function", forbid_unknown_fields=True):
-    content: str | None
-    name: str
-
-
-AnyMessage = System | Developer | User | Answer | Tool | Function
-Message = System | Developer | User | Assistant | Tool | Function
-PromptMessage = System | Developer | User | Answer | Tool | Function
-Tools = list[ToolDefinition] | None | UnsetType
-Functions = list[FunctionDefinition] | None | UnsetType
-Flag = bool | None | UnsetType
-
-
-class Chat(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Supervised fine-tuning on conversations: `messages`, and the tools they may call."""
-
-    tools: Tools = UNSET
-    parallel_tool_calls: Flag = UNSET
-    functions: Functions = UNSET
-    messages: Annotated[list[Message], Meta(min_length=1)]
-
-
-class Completions(Struct, forbid_unknown_fields=True):
-    """Supervised fine-tuning on a `prompt` and its `completion`, for base models."""
-
-    prompt: str
-    completion: str
-
-
-class PreferenceInput(Struct, forbid_unknown_fields=True):
-    messages: Annotated[list[Message], Meta(min_length=1)]
-    tools: Tools = UNSET
-    parallel_tool_calls: Flag = UNSET
-
-
-class Preference(Struct, forbid_unknown_fields=True):
-    """Direct preference optimisation: an `input`, the answer to prefer and the one to avoid."""
-
-    input: PreferenceInput
-    preferred_output: Annotated[list[Message], Meta(min_length=1)]
-    non_preferred_output: Annotated[list[Message], Meta(min_length=1)]
-
-
-class Reinforcement(Struct):
-    """Reinforcement fine-tuning: `messages` that end with the user, and any further fields for the grader."""
-
-    messages: Annotated[list[PromptMessage], Meta(min_length=1)]
-    tools: Tools = UNSET
-    parallel_tool_calls: Flag = UNSET
-
-
-class Graded(Reinforcement):
-    """A decoded reinforcement example, its grader fields beside it."""
-
-    fields: dict[str, Any] = {}
+_decode_any = msgspec.json.Decoder().decode
 
 
 class Conversation(Struct, gc=False):
@@ -170,8 +47,8 @@ class Format(Struct, frozen=True):
     """A dataset format: how its lines are decoded and how its examples are looked at.
 
     `decode` raises msgspec's errors or `UnicodeDecodeError`; `build` makes an example of a JSON object already read.
-    `canonical` spells the example as bytes that do not depend on key order, spacing or escapes, and says where in them the
-    answer begins. `sequences` are the conversations that are trained on, each message with its path.
+    `fingerprint` gives hashes of the prompt and of the answer that do not depend on key order, spacing or escapes.
+    `sequences` are the conversations that are trained on, each message with its path.
     """
 
     name: str
@@ -179,31 +56,9 @@ class Format(Struct, frozen=True):
     decode: Callable[[bytes], Any]
     build: Callable[[Any], Any]
     conversations: Callable[[Any], tuple[Conversation, ...]]
-    canonical: Callable[[Any], tuple[bytes, int]]
+    fingerprint: Callable[[Any], tuple[int, int]]
     texts: Callable[[Any], Iterator[tuple[str, str]]]
     sequences: Callable[[Any], Iterator[list[tuple[str, Any]]]]
-
-
-_encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_any = msgspec.json.Decoder().decode
-
-
-def _cut(marker: bytes) -> Callable[[Any], tuple[bytes, int]]:
-    """Cut the canonical line where its last `marker` begins. Inside a string the quotes of the marker would be escaped, so
-    it can only be found where the structure has it."""
-
-    def canonical(example: Any) -> tuple[bytes, int]:
-        line = _encode(example)
-        at = line.rfind(marker)
-        return line, at if at >= 0 else len(line)
-
-    return canonical
-
-
-def _graded_canonical(example: Graded) -> tuple[bytes, int]:
-    answer = _encode(example.fields)
-    prompt = _encode(example).removesuffix(b',"fields":' + answer + b"}")
-    return prompt + answer, len(prompt)
 
 
 def _given(value: Any) -> Any:
@@ -255,7 +110,9 @@ def _texts_of(conversations: Callable[[Any], tuple[Conversation, ...]]) -> Calla
     return texts
 
 
-def _sequences_of(conversations: Callable[[Any], tuple[Conversation, ...]]) -> Callable[[Any], Iterator[list[tuple[str, Any]]]]:
+def _sequences_of(
+    conversations: Callable[[Any], tuple[Conversation, ...]],
+) -> Callable[[Any], Iterator[list[tuple[str, Any]]]]:
     def sequences(example: Any) -> Iterator[list[tuple[str, Any]]]:
         found = conversations(example)
         prompt = _with_paths(found[0])
@@ -280,8 +137,9 @@ def _builder(type_: type[Struct]) -> Callable[[Any], Any]:
 def _build_graded(data: Any) -> Graded:
     known = msgspec.convert(data, Reinforcement)
     names = Reinforcement.__struct_fields__
-    fields = {key: value for key, value in data.items() if key not in names}
-    return Graded(*(getattr(known, name) for name in names), fields)
+    graded = Graded(*(getattr(known, name) for name in names))
+    graded.fields = {key: value for key, value in data.items() if key not in names}
+    return graded
 
 
 def _decode_graded(line: bytes) -> Graded:
@@ -290,21 +148,44 @@ def _decode_graded(line: bytes) -> Graded:
 
 _FORMATS = (
     Format(
-        "chat", Chat, msgspec.json.Decoder(Chat).decode, _builder(Chat), _chat_conversations,
-        _cut(b'{"role":"assistant"'), _texts_of(_chat_conversations), _sequences_of(_chat_conversations),
+        "chat",
+        Chat,
+        msgspec.json.Decoder(Chat).decode,
+        _builder(Chat),
+        _chat_conversations,
+        chat_fingerprint,
+        _texts_of(_chat_conversations),
+        _sequences_of(_chat_conversations),
     ),
     Format(
-        "completions", Completions, msgspec.json.Decoder(Completions).decode, _builder(Completions), lambda example: (),
-        _cut(b',"completion":"'), _completions_texts, lambda example: iter(()),
+        "completions",
+        Completions,
+        msgspec.json.Decoder(Completions).decode,
+        _builder(Completions),
+        lambda example: (),
+        fingerprint_cut_at(b',"completion":"'),
+        _completions_texts,
+        lambda example: iter(()),
     ),
     Format(
-        "preference", Preference, msgspec.json.Decoder(Preference).decode, _builder(Preference), _preference_conversations,
-        _cut(b',"preferred_output":['), _texts_of(_preference_conversations),
+        "preference",
+        Preference,
+        msgspec.json.Decoder(Preference).decode,
+        _builder(Preference),
+        _preference_conversations,
+        fingerprint_cut_at(b',"preferred_output":['),
+        _texts_of(_preference_conversations),
         _sequences_of(_preference_conversations),
     ),
     Format(
-        "reinforcement", Reinforcement, _decode_graded, _build_graded, _prompt_conversations,
-        _graded_canonical, _texts_of(_prompt_conversations), _sequences_of(_prompt_conversations),
+        "reinforcement",
+        Reinforcement,
+        _decode_graded,
+        _build_graded,
+        _prompt_conversations,
+        graded_fingerprint,
+        _texts_of(_prompt_conversations),
+        _sequences_of(_prompt_conversations),
     ),
 )
 FORMATS: dict[str, Format] = {format.name: format for format in _FORMATS}
@@ -331,11 +212,3 @@ def schema(name: str) -> dict[str, Any]:
         **reference,
         "$defs": components,
     }
-
-
-@cache
-def lineage(owner: str) -> tuple[str, ...]:
-    """The names of the type called `owner` and of those that it derives from, and `*`."""
-    found = globals().get(owner)
-    names = tuple(base.__name__ for base in found.__mro__ if base.__module__ == __name__) if found else ()
-    return (*names, "*")

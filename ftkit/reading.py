@@ -194,7 +194,9 @@ def _clean(root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], mar
                 marks.append(Mark("surrogate", path, ascii(value[:40])))
                 parent[key] = without_surrogates(value)
         elif isinstance(value, NonFinite):
-            marks.append(Mark("nonfinite", path, "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity")))
+            marks.append(
+                Mark("nonfinite", path, "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity"))
+            )
             parent[key] = None
         elif isinstance(value, OutOfRange):
             shown = f"an integer of {value.digits:,} digits" if value.digits else "a number beyond 1.8e308"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import hashlib
 import os
 import sys
 import zlib
@@ -22,19 +21,21 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ftkit.checks import ROLES, Checks
+from ftkit.checks import Checks
+from ftkit.counting import count, may_exceed
 from ftkit.detect import HEAD_BYTES, Head
 from ftkit.errors import FileProblem
+from ftkit.examples import Completions, Graded
 from ftkit.explain import Explained, explain
-from ftkit.formats import FORMATS, Assistant, Completions, Format, Graded, message_texts
+from ftkit.formats import FORMATS, Format
 from ftkit.reading import MAX_DEPTH, depth, read
-from ftkit.rules.base import Counted, Plan
+from ftkit.rules.base import Plan
 from ftkit.rules.messages import has_images
-from ftkit.screening import Screen, residue, strings
+from ftkit.screening import Screen, residue
+from ftkit.spelling import has_repeated_key, may_repeat_keys, spell
 from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
-from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, counter, role_tokens
 
-BLOCK = 2 << 20
+BLOCK = 1 << 18
 """Bytes that are read at a time. A line that is longer is read whole."""
 
 SHARD = 16 << 20
@@ -43,6 +44,9 @@ SHARD = 16 << 20
 OPEN, CLOSE = b"{}"
 
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
+
+Good = tuple[int, bytes, Any, bool]
+"""A line that could be decoded: its number, its bytes, its example, and whether its messages are plain."""
 
 Map = Callable[[Callable[[Shard], Summary], Iterable[Shard]], Iterable[Summary]]
 
@@ -132,7 +136,7 @@ class Scanner:
         self.checks = Checks(plan)
         self.screen = Screen(self.checks.on("text"))
         self.counts_tokens = bool(self.checks.on("counted"))
-        self.lines = self.bytes = self.examples = self.with_images = self.last_content = 0
+        self.lines = self.size = self.examples = self.with_images = self.last_content = 0
         self.counts: dict[str, int] = {}
         self.findings: list[Finding] = []
         self.blank: list[int] = []
@@ -155,28 +159,24 @@ class Scanner:
         lines = data.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        good: list[tuple[int, bytes, Any]] = []
-        canonical: list[bytes] = []
+        good: list[Good] = []
         end = self.lines + len(lines)
         for number, line in enumerate(lines, self.lines + 1):
             try:
                 example = self.format.decode(line)
-                spelled, at = self.format.canonical(example)
+                if self.is_deep(line, example):
+                    raise RecursionError
+                plain = self.example(number, example)
             except DECODE_ERRORS:
                 self.odd(line, number, last and number == end)
                 continue
-            if self.is_deep(line, example):
-                self.odd(line, number, last and number == end)
-                continue
-            good.append((number, line, example))
-            canonical.append(spelled)
-            self.example(number, example, spelled, at)
+            good.append((number, line, example, plain))
             if line[-1] != CLOSE or line[0] != OPEN:
                 self.edges(line, number)
-        self.texts(good, canonical, data if len(good) == len(lines) else b"\n".join(line for _, line, _ in good))
-        self.count_tokens((number, example) for number, line, example in good if len(line) > self.plan.limits.tokens)
+        self.texts(good)
+        self.count_tokens((number, example) for number, line, example, _ in good if len(line) > self.plan.limits.tokens)
         self.lines = end
-        self.bytes += len(data)
+        self.size += len(data)
         if good:
             self.last_content = max(self.last_content, good[-1][0])
 
@@ -193,18 +193,23 @@ class Scanner:
         if kept[-1] != CLOSE or kept[0] != OPEN:
             self.note(self.checks.reading(read(line, number)))
 
-    def example(self, number: int, example: Any, spelled: bytes, at: int) -> None:
-        """Check a decoded example, and take down what the whole-file rules need of it."""
-        self.note(self.checks.example(self.format, example, number))
+    def example(self, number: int, example: Any) -> bool:
+        """Check a decoded example, and take down what the whole-file rules need of it. Whether its messages are plain."""
+        prompt, answer = self.format.fingerprint(example)
+        found, plain = self.checks.example(self.format, example, number)
+        if found:
+            self.note(found)
         self.examples += 1
-        self.fingerprints.extend((number, digest(spelled[:at]), digest(spelled[at:])))
-        if b'"image_url"' in spelled:
+        self.fingerprints.extend((number, prompt, answer))
+        if not plain:
             self.with_images += any(map(has_images, self.format.conversations(example)))
-        if isinstance(example, Graded) and example.fields:
-            names = tuple(sorted(example.fields))
-            self.fields[names] = self.fields.get(names, Lines()).plus(Lines(1, (number,)), 0, self.plan.keep)
+        if isinstance(example, Graded):
+            if example.fields:
+                names = tuple(sorted(example.fields))
+                self.fields[names] = self.fields.get(names, Lines()).plus(Lines(1, (number,)), 0, self.plan.keep)
         elif isinstance(example, Completions):
             self.style = self.style.plus(style_of(example, number), 0, self.plan.keep)
+        return plain
 
     def odd(self, line: bytes, number: int, last: bool) -> None:
         """Explain a line that the decoder refused."""
@@ -230,48 +235,67 @@ class Scanner:
         return found
 
     def take(self, number: int, found: Explained) -> None:
-        spelled, at = self.format.canonical(found.whole)
+        """Take down the example of an explained line; its findings are those of the explanation."""
         reported = self.counts, self.findings
         self.counts, self.findings = {}, []
-        self.example(number, found.whole, spelled, at)
+        self.example(number, found.whole)
         self.counts, self.findings = reported
         if found.clean:
             self.note(self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text")))
-        if len(spelled) > self.plan.limits.tokens:
-            self.count_tokens([(number, found.whole)])
+        self.count_tokens([(number, found.whole)])
 
-    def texts(self, good: Sequence[tuple[int, bytes, Any]], canonical: Sequence[bytes], raw: bytes) -> None:
+    def texts(self, good: Sequence[Good]) -> None:
         """Hold the rules on texts and on repeated keys against some decoded lines, together."""
-        remains = residue(b"\n".join(canonical))
-        for index, rules in self.screen.suspects(remains).items():
-            number, _, example = good[index]
+        lines = [line for _, line, _, _ in good]
+        joined = b"\n".join(lines)
+        spelled = joined
+        if b"\\u" in joined:
+            spelled = b"\n".join(spell(good[at][2]) if b"\\u" in line else line for at, line in enumerate(lines))
+        for index, rules in self.screen.suspects(residue(spelled)).items():
+            number, _, example, _ = good[index]
             self.note(self.checks.texts(self.format.texts(example), number, rules))
-        if strings(residue(raw)) != strings(remains):
-            for (number, line, _), spelled in zip(good, canonical, strict=True):
-                if strings(residue(line)) != strings(residue(spelled)):
-                    self.note(each for each in self.checks.reading(read(line, number)) if each.rule == "json-duplicate-key")
+        for number, line in self.with_repeated_keys(good):
+            self.note(each for each in self.checks.reading(read(line, number)) if each.rule == "json-duplicate-key")
+
+    def with_repeated_keys(self, good: Sequence[Good]) -> Iterator[tuple[int, bytes]]:
+        """The lines in which a key stands twice, which the decoder does not say: it keeps the last."""
+        plain: list[Good] = []
+        others: list[Good] = []
+        for each in good:
+            # A letter of a key may be written as an escape: "r\\u006fle" is "role" too.
+            (plain if each[3] and b"\\u00" not in each[1] else others).append(each)
+        if may_repeat_keys(b"\n".join(line for _, line, _, _ in plain), [example for _, _, example, _ in plain]):
+            others = list(good)
+        for number, line, example, _ in others:
+            if has_repeated_key(line, example):
+                yield number, line
 
     def count_tokens(self, examples: Iterable[tuple[int, Any]]) -> None:
-        """Count the tokens of examples that may be too long: a token is at least one byte."""
+        """Count the tokens of the examples that may be too long."""
+        limit, encoding = self.plan.limits.tokens, self.plan.limits.encoding
         for number, example in examples if self.counts_tokens else ():
-            self.note(self.checks.counted(count(example, self.format, self.plan), number))
+            if may_exceed(example, self.format, limit, encoding):
+                self.note(self.checks.counted(count(example, self.format, encoding), number))
 
     def summary(self) -> Summary:
         """What the lines so far add up to."""
         keep = self.plan.keep
         ordered = sorted(self.findings, key=lambda found: found.line)
         return Summary(
-            keep=keep, lines=self.lines, bytes=self.bytes, examples=self.examples, with_images=self.with_images,
-            counts=self.counts, findings=tuple(first_of_each(ordered, keep)),
-            blank=Lines(len(self.blank), tuple(self.blank[:keep])), blank_tail=self.lines - self.last_content,
-            crlf=Lines(len(self.crlf), tuple(self.crlf[:keep])), fingerprints=little_endian(self.fingerprints),
-            fields=self.fields, style=self.style,
+            keep=keep,
+            lines=self.lines,
+            size=self.size,
+            examples=self.examples,
+            with_images=self.with_images,
+            counts=self.counts,
+            findings=tuple(first_of_each(ordered, keep)),
+            blank=Lines(len(self.blank), tuple(self.blank[:keep])),
+            blank_tail=self.lines - self.last_content,
+            crlf=Lines(len(self.crlf), tuple(self.crlf[:keep])),
+            fingerprints=little_endian(self.fingerprints),
+            fields=self.fields,
+            style=self.style,
         )
-
-
-def digest(data: bytes) -> int:
-    """A hash of 64 bits that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def little_endian(numbers: array[int]) -> bytes:
@@ -293,27 +317,3 @@ def style_of(example: Completions, number: int) -> Style:
         letters=sum(map(str.isalpha, text)),
         upper=sum(map(str.isupper, text)),
     )
-
-
-def count(example: Any, format: Format, plan: Plan) -> Counted:
-    """The billed tokens of an example, and where those lie that are trained."""
-    if isinstance(example, Completions):
-        prompt, completion = counter(plan.limits.encoding).count((example.prompt, example.completion))
-        return Counted(prompt + completion, (("$.completion", prompt, prompt + completion),))
-    longest = Counted(0, ())
-    for messages in format.sequences(example):
-        counted = count_messages(messages, plan.limits.encoding)
-        longest = max(longest, counted, key=lambda each: each.tokens)
-    return longest
-
-
-def count_messages(messages: Sequence[tuple[str, Any]], encoding: str) -> Counted:
-    """The billed tokens of a conversation: 1, and for each message 3, its role and its texts."""
-    roles, counts = role_tokens(encoding), counter(encoding).count
-    at, trained = PER_EXAMPLE, []
-    for path, message in messages:
-        start = at + PER_MESSAGE + roles[ROLES[type(message)]]
-        at = start + sum(counts([text for _, text in message_texts(path, message)]))
-        if isinstance(message, Assistant) and message.weight != 0:
-            trained.append((path, start, at))
-    return Counted(at, tuple(trained))

@@ -14,7 +14,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 
-from ftkit import formats
+from ftkit import examples
 from ftkit.formats import schema
 from ftkit.reading import join
 from ftkit.rules.base import Broken
@@ -31,31 +31,44 @@ def broken_places(value: Any, format: str) -> list[Broken]:
 def _validator(format: str) -> Validator:
     written = schema(format)
     keywords = {
-        "$ref": _reference(written["$defs"]), "anyOf": _any_of, "properties": _properties, "required": _required, "enum": _enum, "items": _items,
-        "additionalProperties": _additional, "type": _type,
+        "$ref": _reference(written["$defs"]),
+        "anyOf": _any_of,
+        "properties": _properties,
+        "required": _required,
+        "enum": _enum,
+        "items": _items,
+        "additionalProperties": _additional,
+        "type": _type,
     }
-    made = jsonschema.validators.extend(jsonschema.Draft202012Validator, keywords)
+    made: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+        jsonschema.Draft202012Validator, keywords
+    )
     checked: Validator = made(written)
     return checked
 
 
 def _fail(keyword: str, value: Any, path: tuple[str | int, ...] = (), known: tuple[str, ...] = ()) -> ValidationError:
     error = ValidationError(keyword, validator=keyword, instance=value, path=path)
-    error.known = known  # type: ignore[attr-defined]
+    _notes(error)["known"] = known
     return error
+
+
+def _notes(error: ValidationError) -> dict[str, Any]:
+    """What this module notes on an error: its `owner` type and `field`, and the keys or tags that are `known`."""
+    return vars(error)
 
 
 def _own(error: ValidationError, owner: str, field: str) -> ValidationError:
     """Note which field of which type the error is about; the innermost type says it first."""
-    if not hasattr(error, "owner"):
-        error.owner, error.field = owner, field
+    _notes(error).setdefault("owner", owner)
+    _notes(error).setdefault("field", field)
     return error
 
 
 def _reference(definitions: dict[str, Any]) -> Any:
     def reference(validator: Any, ref: str, value: Any, schema: Any) -> Iterator[ValidationError]:
         name = ref.rpartition("/")[2]
-        config = getattr(formats, name).__struct_config__
+        config = getattr(examples, name).__struct_config__
         if config.tag_field and (not isinstance(value, dict) or value.get(config.tag_field) != config.tag):
             yield from _tagged(validator, {"propertyName": config.tag_field, "mapping": {config.tag: ref}}, value)
         else:
@@ -147,6 +160,6 @@ def _broken(error: ValidationError, root: Any) -> Broken:
         parent = parent[step]
     for step in error.absolute_path:
         path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
-    owner, field = getattr(error, "owner", ""), getattr(error, "field", "")
-    keyword, known = str(error.validator), getattr(error, "known", ())
+    notes, keyword = _notes(error), str(error.validator)
+    owner, field, known = notes.get("owner", ""), notes.get("field", ""), notes.get("known", ())
     return Broken(owner, field, keyword, path, error.instance, parent, known, tuple(error.absolute_path))

@@ -143,12 +143,12 @@ class Summary(Struct, frozen=True):
       the end of the file is known only when what follows has been read.
     - `fingerprints` are `FINGERPRINT` records: the line of each example and hashes of its prompt and its answer.
     - `fields` are the lines of a reinforcement file by the names of their grader fields.
-    - `with_images` counts the examples that hold an image.
+    - `size` is their bytes, `with_images` counts the examples that hold an image.
     """
 
     keep: int = KEEP
     lines: int = 0
-    bytes: int = 0
+    size: int = 0
     examples: int = 0
     with_images: int = 0
     counts: dict[str, int] = {}
@@ -166,7 +166,7 @@ class Summary(Struct, frozen=True):
         return Summary(
             keep=keep,
             lines=self.lines + other.lines,
-            bytes=self.bytes + other.bytes,
+            size=self.size + other.size,
             examples=self.examples + other.examples,
             with_images=self.with_images + other.with_images,
             counts=_sum(self.counts, other.counts),

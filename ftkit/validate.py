@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,9 +114,7 @@ class _Scanned:
         asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
         self.plan = msgspec.structs.replace(plan, format=_read_as(self.format, asked), asked=asked, purpose=purpose)
         rules = [rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules]
-        self.fatal = next(
-            (finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None
-        )
+        self.fatal = next((finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None)
         shards = [] if self.fatal else split(path)
         self.summary = summarize(shards, self.plan, map_)
 
@@ -123,7 +122,7 @@ class _Scanned:
         """Judge the file as a whole, beside the one that validates it."""
         if self.fatal:
             size = os.path.getsize(self.path)
-            return _file_report(self.path, None, Summary(bytes=size, counts={self.fatal.rule: 1}), [self.fatal])
+            return _file_report(self.path, None, Summary(size=size, counts={self.fatal.rule: 1}), [self.fatal])
         counts, found = Counter(self.summary.counts), list(self.summary.findings)
         others = validating.summary.fingerprints if validating else b""
         dataset = Dataset(self.summary, validating.path if validating else None, others)
@@ -136,7 +135,7 @@ class _Scanned:
 
 def _read_as(found: str | None, asked: tuple[str, ...]) -> str:
     """The format to check a file as: what it has; what was asked for where it has none or the shapes are one."""
-    if len(asked) == 1 and (found is None or {found, asked[0]} == {"chat", "reinforcement"} and asked[0] == "chat"):
+    if len(asked) == 1 and (found is None or ({found, asked[0]} == {"chat", "reinforcement"} and asked[0] == "chat")):
         return asked[0]
     return found or "chat"
 
@@ -147,9 +146,16 @@ def _file_report(path: str, format: str | None, summary: Summary, found: list[Fi
         by_severity[RULES[name].severity] += number
     kept = first_of_each(sorted(found, key=lambda each: (each.line, each.column)), summary.keep)
     return FileReport(
-        path, format, summary.lines, summary.examples, summary.bytes,
-        by_severity["error"], by_severity["warning"], by_severity["info"],
-        {name: number for name, number in sorted(summary.counts.items()) if number}, tuple(kept),
+        path,
+        format,
+        summary.lines,
+        summary.examples,
+        summary.size,
+        by_severity["error"],
+        by_severity["warning"],
+        by_severity["info"],
+        {name: number for name, number in sorted(summary.counts.items()) if number},
+        tuple(kept),
     )
 
 
@@ -164,7 +170,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
         yield map
         return
     context = get_context("fork" if os.name == "posix" and os.uname().sysname == "Linux" else "spawn")
-    with ProcessPoolExecutor(number, mp_context=context) as pool:
+    with ProcessPoolExecutor(number, mp_context=context, initializer=gc.disable) as pool:
         yield pool.map
 
 
@@ -176,7 +182,7 @@ def _reporting(map_: Map, progress: Callable[[str, int], None] | None) -> Map:
     def reporting(function: Callable[[Shard], Summary], shards: Iterable[Shard]) -> Iterator[Summary]:
         listed = list(shards)
         for shard, summary in zip(listed, map_(function, listed), strict=True):
-            progress(shard.file, summary.bytes)
+            progress(shard.file, summary.size)
             yield summary
 
     return reporting

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ PROGRESS_FROM = 32 << 20
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[tuple[str, ...]]):
     """Names separated by commas."""
 
     name = "names"
@@ -42,7 +42,7 @@ def _settings(context: click.Context, parameter: click.Parameter, value: Any) ->
     return value
 
 
-def _option(*names: str, **options: Any) -> Any:
+def _option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option that may also come from the variable `FTKIT_NAME`."""
     variable = "FTKIT_" + names[-1].lstrip("-").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=False, **options)
@@ -57,10 +57,19 @@ def _option(*names: str, **options: Any) -> Any:
 @_option("--grader", metavar="FILE", help="A grader's JSON: every {{item.x}} in it must be on every line.")
 @_option("--select", type=Names(), metavar="RULES", help="Check only these rules: names, codes or beginnings of codes.")
 @_option("--ignore", type=Names(), metavar="RULES", help="Leave these rules out.")
-@_option("--fail-on", type=click.Choice(["error", "warning"]), default="error", show_default=True,
-         help="The lowest severity that makes the exit code 1.")
-@_option("--max-findings", type=click.IntRange(1), metavar="N",
-         help=f"Findings to give for each rule and file [default: {KEEP:,}; as text {SHOWN}]. Counts stay exact.")
+@_option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    show_default=True,
+    help="The lowest severity that makes the exit code 1.",
+)
+@_option(
+    "--max-findings",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Findings to give for each rule and file [default: {KEEP:,}; as text {SHOWN}]. Counts stay exact.",
+)
 @_option("--output", type=click.Choice(list(RENDERERS)), default="text", show_default=True, help="How to report.")
 @_option("--quiet", is_flag=True, help="Only the findings: no headings, no totals, no progress.")
 @_option("--workers", type=click.IntRange(1), metavar="N", help="Processes for large files [default: one a processor].")
@@ -72,9 +81,8 @@ def validate(files: Sequence[str], output: str, quiet: bool, max_findings: int |
     from ftkit.validate import validate as check
 
     options["select"], options["ignore"] = options["select"] or (), options["ignore"] or ()
-    with _standard_input(files) as (paths, names):
-        with _progress(paths, quiet) as progress:
-            report = check(paths, max_findings=max_findings or KEEP, progress=progress, **options)
+    with _standard_input(files) as (paths, names), _progress(paths, quiet) as progress:
+        report = check(paths, max_findings=max_findings or KEEP, progress=progress, **options)
     report = _renamed(report, names)
     if output == "text":
         click.echo(render_text(report, max_findings or SHOWN, quiet), nl=False)

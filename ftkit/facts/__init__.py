@@ -64,6 +64,17 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     reinforcement_validation_examples: Figure | None = None
 
 
+class Saying(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that services say which is about no rule: words to know it by, what it means, what to do."""
+
+    says: tuple[str, ...]
+    means: str
+    do: str
+    source: str
+    checked: datetime.date
+    lines: str = ""
+
+
 class Limits(Struct, frozen=True):
     """What the rules need to know of the provider and the model that a file is meant for."""
 
@@ -95,6 +106,12 @@ def models() -> Mapping[str, Model]:
 def providers() -> Mapping[str, Provider]:
     """All known providers by name."""
     return _load("providers.toml", dict[str, Provider])
+
+
+@cache
+def sayings() -> Mapping[str, Saying]:
+    """What services say that is about no rule."""
+    return _load("messages.toml", dict[str, Saying])
 
 
 def _load(file: str, type_: type[T]) -> T:

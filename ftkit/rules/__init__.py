@@ -10,12 +10,30 @@ from ftkit.rules import (
     parts,
     preference,
     reinforcement,
+    roles,
     text,
+    tool_definitions,
     tools,
+    weights,
 )
 from ftkit.rules.base import RULES, Plan, Rule, choose_rules, find_rule
 
-SUBJECTS = (files, json_lines, examples, dataset, messages, text, tools, parts, preference, reinforcement, completions)
+SUBJECTS = (
+    files,
+    json_lines,
+    examples,
+    dataset,
+    messages,
+    roles,
+    weights,
+    text,
+    tools,
+    tool_definitions,
+    parts,
+    preference,
+    reinforcement,
+    completions,
+)
 """The modules that hold the rules, in the order in which the documentation shows them."""
 
 RULES.update(sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code))

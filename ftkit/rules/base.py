@@ -130,7 +130,7 @@ class Rule(Struct, frozen=True, eq=False):
     checks: dict[Subject, Check]
     needs: dict[str, None]
     shapes: dict[tuple[str, str, str], None]
-    screen: str = ""
+    screen: tuple[str, ...] = ()
 
     @property
     def bad(self) -> bytes:
@@ -164,9 +164,9 @@ def rule(
     parts: Iterable[str] = (),
     needs: Iterable[str] = (),
     shapes: Iterable[tuple[str, str, str]] = (),
-    screen: str = "",
+    screen: Iterable[str] = (),
     whole_file: bool = False,
-    given: Mapping[str, Any] = {},  # noqa: B006 - never changed
+    given: Mapping[str, Any] = {},
 ) -> Callable[[Check], Rule]:
     """Make a rule of a check; the docstring of the check documents the rule.
 
@@ -177,10 +177,22 @@ def rule(
 
     def register(check: Check) -> Rule:
         made = Rule(
-            code=code, name=name, severity=severity, doc=inspect.cleandoc(check.__doc__ or ""),
-            make_bad=_maker(bad), make_good=_maker(good), evidence=evidence, says=tuple(says), formats=tuple(formats),
-            parts=tuple(parts), whole_file=whole_file or on in ("file", "dataset"), given=dict(given),
-            checks={on: check}, needs=dict.fromkeys(needs), shapes=dict.fromkeys(shapes), screen=screen,
+            code=code,
+            name=name,
+            severity=severity,
+            doc=inspect.cleandoc(check.__doc__ or ""),
+            make_bad=_maker(bad),
+            make_good=_maker(good),
+            evidence=evidence,
+            says=tuple(says),
+            formats=tuple(formats),
+            parts=tuple(parts),
+            whole_file=whole_file or on in ("file", "dataset"),
+            given=dict(given),
+            checks={on: check},
+            needs=dict.fromkeys(needs),
+            shapes=dict.fromkeys(shapes),
+            screen=tuple(screen),
         )
         RULES[name] = made
         return made

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.formats import Completions
+from ftkit.examples import Completions
 from ftkit.rules.base import ERROR, WARNING, Broken, Dataset, Hit, Plan, listed, rule
 from ftkit.rules.dataset import distinct_answers
 from ftkit.summary import Affixes, quote
@@ -36,8 +36,15 @@ GOOD_FILE = file(f"{{}}{END}", " {} END")
 
 
 @rule(
-    "FT901", "completion-missing", ERROR, "shape", formats=ONLY, good=GOOD, bad=f'{{"prompt": "Hi{END}"}}',
-    shapes=[("Completions", "completion", "required")], evidence="openai's old prepare_data",
+    "FT901",
+    "completion-missing",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=f'{{"prompt": "Hi{END}"}}',
+    shapes=[("Completions", "completion", "required")],
+    evidence="openai's old prepare_data",
 )
 def completion_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """The example has no `completion`."""
@@ -45,8 +52,15 @@ def completion_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT902", "prompt-missing", ERROR, "shape", formats=ONLY, good=GOOD, bad='{"completion": " Hello! END"}',
-    shapes=[("Completions", "prompt", "required")], evidence="openai's old prepare_data",
+    "FT902",
+    "prompt-missing",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad='{"completion": " Hello! END"}',
+    shapes=[("Completions", "prompt", "required")],
+    evidence="openai's old prepare_data",
 )
 def prompt_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """The example has no `prompt`. For open-ended generation write an empty one."""
@@ -54,8 +68,15 @@ def prompt_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT903", "completion-type", ERROR, "shape", formats=ONLY, good=GOOD, bad='{"prompt": "Hi", "completion": 5}',
-    shapes=[("Completions", "prompt", "type"), ("Completions", "completion", "type")], evidence="together 1.5",
+    "FT903",
+    "completion-type",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad='{"prompt": "Hi", "completion": 5}',
+    shapes=[("Completions", "prompt", "type"), ("Completions", "completion", "type")],
+    evidence="together 1.5",
 )
 def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`prompt` or `completion` is not a string.
@@ -68,7 +89,13 @@ def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT904", "completion-empty", ERROR, "example", formats=ONLY, good=GOOD, bad=line(f"Hi{END}", ""),
+    "FT904",
+    "completion-empty",
+    ERROR,
+    "example",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(f"Hi{END}", ""),
     evidence="openai's old prepare_data; openai-python#535",
 )
 def completion_empty(example: Completions, plan: Plan) -> Iterator[Hit]:
@@ -78,7 +105,13 @@ def completion_empty(example: Completions, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT910", "completion-no-space", WARNING, "dataset", formats=ONLY, good=GOOD_FILE, bad=file(f"{{}}{END}", "{} END"),
+    "FT910",
+    "completion-no-space",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
+    bad=file(f"{{}}{END}", "{} END"),
     evidence="openai's old prepare_data: words are tokens with a space in front",
 )
 def completion_no_space(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -96,7 +129,13 @@ def _enough(dataset: Dataset) -> bool:
 
 
 @rule(
-    "FT911", "completion-no-suffix", WARNING, "dataset", formats=ONLY, good=GOOD_FILE, bad=file(f"{{}}{END}", " {}"),
+    "FT911",
+    "completion-no-suffix",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
+    bad=file(f"{{}}{END}", " {}"),
     evidence="openai's old prepare_data",
 )
 def completion_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -111,7 +150,13 @@ def completion_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT912", "prompt-no-suffix", WARNING, "dataset", formats=ONLY, good=GOOD_FILE, bad=file("{}", " {} END"),
+    "FT912",
+    "prompt-no-suffix",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
+    bad=file("{}", " {} END"),
     evidence="openai's old prepare_data",
 )
 def prompt_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -125,8 +170,14 @@ def prompt_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT913", "completion-prefix", WARNING, "dataset", formats=ONLY, good=GOOD_FILE,
-    bad=file(f"{{}}{END}", " The answer to this is {} END"), evidence="openai's old prepare_data",
+    "FT913",
+    "completion-prefix",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
+    bad=file(f"{{}}{END}", " The answer to this is {} END"),
+    evidence="openai's old prepare_data",
 )
 def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """All completions begin with the same long text. It is paid for in each example; move it to the prompt."""
@@ -138,12 +189,21 @@ def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT914", "prompt-uppercase", WARNING, "dataset", formats=ONLY, good=GOOD_FILE,
-    bad=lambda: GOOD_FILE.upper().replace('"PROMPT"', '"prompt"').replace('"COMPLETION"', '"completion"').replace("\\N", "\\n"),
+    "FT914",
+    "prompt-uppercase",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
+    bad=lambda: (
+        GOOD_FILE.upper().replace('"PROMPT"', '"prompt"').replace('"COMPLETION"', '"completion"').replace("\\N", "\\n")
+    ),
     evidence="openai's old prepare_data",
 )
 def prompt_uppercase(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """Most of the text is in upper case, which costs more tokens and is learned worse. Use lower case where it is not meant."""
     style = dataset.summary.style
     if style.letters and style.upper * 2 > style.letters:
-        yield Hit(f"{style.upper * 100 // style.letters} % of the letters are in upper case; use lower case if that is not meant")
+        yield Hit(
+            f"{style.upper * 100 // style.letters} % of the letters are in upper case; use lower case if that is not meant"
+        )

@@ -17,7 +17,9 @@ TOPICS = ("rivers", "birds", "bread", "trains", "clouds", "chess", "tea", "maps"
 
 def examples(number: int) -> list[str]:
     """That many different chat examples, as JSON."""
-    template = '{"messages": [{"role": "user", "content": "Fact %d on %s?"}, {"role": "assistant", "content": "Number %d: %s!"}]}'
+    template = (
+        '{"messages": [{"role": "user", "content": "Fact %d on %s?"}, {"role": "assistant", "content": "Number %d: %s!"}]}'
+    )
     return [template % (n, TOPICS[n % 10], n, TOPICS[n * 7 % 10]) for n in range(number)]
 
 
@@ -59,18 +61,32 @@ def distinct_answers(summary: Summary) -> int:
 
 
 @rule(
-    "FT210", "examples-too-few", ERROR, "dataset", good=GOOD_FILE, bad=file(*examples(9)),
-    evidence="service message, code invalid_n_examples", says=[r"must have at least \d+ examples", r"invalid_n_examples"],
+    "FT210",
+    "examples-too-few",
+    ERROR,
+    "dataset",
+    good=GOOD_FILE,
+    bad=file(*examples(9)),
+    evidence="service message, code invalid_n_examples",
+    says=[r"must have at least \d+ examples", r"invalid_n_examples"],
 )
 def examples_too_few(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The training file has fewer examples than the provider takes (10 at OpenAI). Lines that are not JSON do not count."""
     least, number = plan.limits.figure("min_examples"), dataset.summary.examples
     if least and number < least and plan.purpose == "training":
-        yield Hit(f"{number} example{'s' * (number != 1)}, {plan.limits.title} takes no fewer than {least}; add {least - number}")
+        yield Hit(
+            f"{number} example{'s' * (number != 1)}, {plan.limits.title} takes no fewer than {least}; add {least - number}"
+        )
 
 
 @rule(
-    "FT211", "examples-few", WARNING, "dataset", good=GOOD_FILE, bad=file(*examples(20)), evidence="fine-tuning guide: 50 to 100",
+    "FT211",
+    "examples-few",
+    WARNING,
+    "dataset",
+    good=GOOD_FILE,
+    bad=file(*examples(20)),
+    evidence="fine-tuning guide: 50 to 100",
 )
 def examples_few(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The training file has fewer examples than are advised (50 at OpenAI). More good ones help more than anything else."""
@@ -88,7 +104,12 @@ def _many_images() -> str:
 
 
 @rule(
-    "FT212", "examples-too-many", ERROR, "dataset", good=GOOD_FILE, bad=_many_images,
+    "FT212",
+    "examples-too-many",
+    ERROR,
+    "dataset",
+    good=GOOD_FILE,
+    bad=_many_images,
     evidence="vision fine-tuning guide: 50,000 examples with images; reinforcement guide: 50,000 and 1,000 for validation",
 )
 def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -104,20 +125,33 @@ def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT213", "format-method-mismatch", ERROR, "dataset", good=GOOD_FILE, bad=GOOD_FILE,
-    given={"asked": ("preference",)}, evidence="service message",
+    "FT213",
+    "format-method-mismatch",
+    ERROR,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE,
+    given={"asked": ("preference",)},
+    evidence="service message",
     says=[r"is in the [\w-]+ format, but the specified fine-tuning job is not using", r"requires the reinforcement method"],
 )
 def format_method_mismatch(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The format of the file does not fit the training method that was asked for, or that the model can do."""
     if plan.asked and plan.format not in plan.asked:
         fits = " or ".join(f"{format} (method {METHODS[format]})" for format in plan.asked)
-        why = f"{plan.limits.model} trains on" if plan.limits.model and plan.asked == plan.limits.formats else "asked for was"
+        why = (
+            f"{plan.limits.model} trains on" if plan.limits.model and plan.asked == plan.limits.formats else "asked for was"
+        )
         yield Hit(f"the file is in the {plan.format} format (method {METHODS[plan.format]}), {why} {fits}")
 
 
 @rule(
-    "FT220", "duplicate-example", WARNING, "dataset", good=GOOD_FILE, bad=GOOD_FILE + examples(1)[0] + "\n",
+    "FT220",
+    "duplicate-example",
+    WARNING,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE + examples(1)[0] + "\n",
     evidence="openai's old prepare_data; datasets-lint; cleanllm",
 )
 def duplicate_example(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -132,8 +166,14 @@ def duplicate_example(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT221", "duplicate-conflict", WARNING, "dataset", good=GOOD_FILE, formats=["chat", "completions", "reinforcement"],
-    bad=GOOD_FILE + examples(1)[0].replace("Number", "No number") + "\n", evidence="datasets-lint",
+    "FT221",
+    "duplicate-conflict",
+    WARNING,
+    "dataset",
+    good=GOOD_FILE,
+    formats=["chat", "completions", "reinforcement"],
+    bad=GOOD_FILE + examples(1)[0].replace("Number", "No number") + "\n",
+    evidence="datasets-lint",
 )
 def duplicate_conflict(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The same prompt has another answer than before.
@@ -148,7 +188,13 @@ def duplicate_conflict(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT222", "split-overlap", WARNING, "dataset", good=GOOD_FILE, bad=GOOD_FILE, given={"validation": examples(1)[0]},
+    "FT222",
+    "split-overlap",
+    WARNING,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE,
+    given={"validation": examples(1)[0]},
     evidence="API description: the files should not overlap; datasets-lint; datalint",
 )
 def split_overlap(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -170,7 +216,12 @@ def split_overlap(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT130", "line-blank", ERROR, "dataset", good=GOOD_FILE, bad=GOOD_FILE + "\n" + examples(61)[60] + "\n",
+    "FT130",
+    "line-blank",
+    ERROR,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE + "\n" + examples(61)[60] + "\n",
     evidence="together 1.5; service: 'every line is a JSON dictionary'; the cookbook notebook dies on it",
     says=[r"Expected file to have JSONL format, where every line is a JSON dictionary"],
 )
@@ -182,7 +233,13 @@ def line_blank(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT131", "line-blank-end", WARNING, "dataset", good=GOOD_FILE, bad=GOOD_FILE + "\n", evidence="advice in public runbooks",
+    "FT131",
+    "line-blank-end",
+    WARNING,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE + "\n",
+    evidence="advice in public runbooks",
 )
 def line_blank_end(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """Blank lines at the end of the file. End it with one line end."""
@@ -192,7 +249,12 @@ def line_blank_end(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT132", "line-ending-crlf", INFO, "dataset", good=GOOD_FILE, bad=GOOD_FILE.replace("\n", "\r\n"),
+    "FT132",
+    "line-ending-crlf",
+    INFO,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE.replace("\n", "\r\n"),
     evidence="legal JSON white space; two jobs with such files succeeded",
 )
 def line_ending_crlf(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
@@ -203,26 +265,38 @@ def line_ending_crlf(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT140", "file-too-large", ERROR, "dataset", good=GOOD_FILE, bad=GOOD_FILE, given={"bytes": 9_000_000_000},
+    "FT140",
+    "file-too-large",
+    ERROR,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE,
+    given={"bytes": 9_000_000_000},
     evidence="API description: 8 GB through Uploads, 512 MB through Files",
 )
 def file_too_large(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The file is larger than the provider takes at all."""
     limits = plan.limits
     most = limits.figure("upload_bytes") or limits.figure("file_bytes")
-    if most and dataset.summary.bytes > most:
-        yield Hit(f"{dataset.summary.bytes / 1e9:.2f} GB; {limits.title} takes at most {most / 1e9:g} GB; split or sample it")
+    if most and dataset.summary.size > most:
+        yield Hit(f"{dataset.summary.size / 1e9:.2f} GB; {limits.title} takes at most {most / 1e9:g} GB; split or sample it")
 
 
 @rule(
-    "FT141", "file-needs-upload", INFO, "dataset", good=GOOD_FILE, bad=GOOD_FILE, given={"bytes": 600_000_000},
+    "FT141",
+    "file-needs-upload",
+    INFO,
+    "dataset",
+    good=GOOD_FILE,
+    bad=GOOD_FILE,
+    given={"bytes": 600_000_000},
     evidence="API description: 512 MB through Files, more through Uploads in parts",
 )
 def file_needs_upload(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The file is too large for the Files API and must be sent through the Uploads API, in parts."""
     direct, most = plan.limits.figure("file_bytes"), plan.limits.figure("upload_bytes")
-    if direct and most and direct < dataset.summary.bytes <= most:
-        size = dataset.summary.bytes / 1e6
-        yield Hit(f"{size:,.0f} MB is more than the {direct / 1e6:.0f} MB of the Files API; send it through Uploads, in parts")
-
-
+    if direct and most and direct < dataset.summary.size <= most:
+        size = dataset.summary.size / 1e6
+        yield Hit(
+            f"{size:,.0f} MB is more than the {direct / 1e6:.0f} MB of the Files API; send it through Uploads, in parts"
+        )

@@ -15,9 +15,15 @@ EXAMPLES = ("Chat", "Completions", "Preference", "PreferenceInput")
 
 
 @rule(
-    "FT203", "example-unknown-key", ERROR, "shape", good=GOOD, bad=GOOD.replace("]}", '], "id": 17}'),
+    "FT203",
+    "example-unknown-key",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=GOOD.replace("]}", '], "id": 17}'),
     shapes=[(owner, "*", "additionalProperties") for owner in EXAMPLES],
-    evidence="service message, code invalid_file_format", says=[r'contains an extra "?\w+"?', r"Extra inputs are not permitted"],
+    evidence="service message, code invalid_file_format",
+    says=[r'contains an extra "?\w+"?', r"Extra inputs are not permitted"],
 )
 def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """The example has a key that the API does not know.
@@ -33,7 +39,12 @@ def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT204", "key-case", ERROR, "shape", good=GOOD, bad=GOOD.replace('"messages"', '"Messages"'),
+    "FT204",
+    "key-case",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=GOOD.replace('"messages"', '"Messages"'),
     shapes=[(owner, "*", "additionalProperties") for owner in (*EXAMPLES, *MESSAGES)],
     evidence="openai's old prepare_data lower-cased them",
 )
@@ -52,7 +63,12 @@ def long_example(weights: tuple[int, int]) -> str:
 
 
 @rule(
-    "FT205", "example-too-long", WARNING, "counted", good=GOOD, bad=lambda: long_example((1, 0)),
+    "FT205",
+    "example-too-long",
+    WARNING,
+    "counted",
+    good=GOOD,
+    bad=lambda: long_example((1, 0)),
     evidence="fine-tuning guide: cut at the end; the cookbook notebook warns",
 )
 def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
@@ -68,7 +84,12 @@ def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT206", "example-trained-tokens-cut", WARNING, "counted", good=GOOD, bad=lambda: long_example((0, 1)),
+    "FT206",
+    "example-trained-tokens-cut",
+    WARNING,
+    "counted",
+    good=GOOD,
+    bad=lambda: long_example((0, 1)),
     evidence="TRL#6025: trains on nothing in silence",
 )
 def example_trained_tokens_cut(counted: Counted, plan: Plan) -> Iterator[Hit]:
@@ -82,6 +103,6 @@ def example_trained_tokens_cut(counted: Counted, plan: Plan) -> Iterator[Hit]:
         all_trained = sum(end - start for _, start, end in counted.trained)
         number = sum(tokens for _, tokens in lost)
         share = "all" if number == all_trained else f"{number:,} of the"
-        yield Hit(f"the cut at {limit:,} tokens removes {share} {all_trained:,} trained tokens; shorten or split it", lost[0][0])
-
-
+        yield Hit(
+            f"the cut at {limit:,} tokens removes {share} {all_trained:,} trained tokens; shorten or split it", lost[0][0]
+        )

@@ -15,7 +15,12 @@ LINE = GOOD + "\n"
 
 
 @rule(
-    "FT101", "file-empty", ERROR, "file", bad=" \n", good=LINE,
+    "FT101",
+    "file-empty",
+    ERROR,
+    "file",
+    bad=" \n",
+    good=LINE,
     evidence="together 1.5; the service answers invalid_n_examples",
 )
 def file_empty(head: Head, plan: Plan) -> Iterator[Hit]:
@@ -25,7 +30,12 @@ def file_empty(head: Head, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT102", "file-compressed", ERROR, "file", bad=b"\x1f\x8b\x08\x00", good=LINE,
+    "FT102",
+    "file-compressed",
+    ERROR,
+    "file",
+    bad=b"\x1f\x8b\x08\x00",
+    good=LINE,
     evidence="no service checks it; people upload .jsonl.gz and are told that line 1 is not JSON",
 )
 def file_compressed(head: Head, plan: Plan) -> Iterator[Hit]:
@@ -39,7 +49,12 @@ def file_compressed(head: Head, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT103", "json-array-file", ERROR, "file", bad="[" + GOOD + ",\n" + GOOD + "]\n", good=LINE,
+    "FT103",
+    "json-array-file",
+    ERROR,
+    "file",
+    bad="[" + GOOD + ",\n" + GOOD + "]\n",
+    good=LINE,
     evidence="service message, HTTP 400 at upload",
     says=[r"Expected file to have JSONL format", r"Line 1 is not a dictionary"],
 )
@@ -59,7 +74,12 @@ def json_array_file(head: Head, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT104", "json-pretty-printed", ERROR, "file", bad=GOOD.replace(", ", ",\n  ") + "\n", good=LINE,
+    "FT104",
+    "json-pretty-printed",
+    ERROR,
+    "file",
+    bad=GOOD.replace(", ", ",\n  ") + "\n",
+    good=LINE,
     evidence="service message; openai-python#426",
     says=[r"Expected file to have JSONL format", r"HINT: line starts with: ['\"]\{"],
 )
@@ -73,7 +93,11 @@ def json_pretty_printed(head: Head, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT201", "format-unknown", ERROR, "file", good=LINE,
+    "FT201",
+    "format-unknown",
+    ERROR,
+    "file",
+    good=LINE,
     bad='{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}\n',
     evidence="service message",
     says=[r"Unexpected file format, expected either prompt/completion pairs or chat messages"],
@@ -95,7 +119,7 @@ def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
     elif all(text[:1] not in ("{", "[") for text in first_texts(head)) and not head.readings[0].utf16:
         table = looks_like_csv(next(first_texts(head)))
         if table:
-            yield Hit(f"the file is {table}; turn each row into a line of JSON: {{\"messages\": [...]}}")
+            yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
         elif len(head.readings) > 2 and not any(reading.parsed for reading in head.readings):
             yield Hit('the file is text, not JSON; each line must be one example, e.g. {"messages": [...]}')
 
@@ -110,7 +134,12 @@ _KEYS = {
 
 
 @rule(
-    "FT202", "format-mixed", ERROR, "reading", good=LINE, whole_file=True,
+    "FT202",
+    "format-mixed",
+    ERROR,
+    "reading",
+    good=LINE,
+    whole_file=True,
     bad=LINE + LINE.replace("Hi", "Hey") + '{"prompt": "Hi", "completion": " Hello!"}\n',
     evidence="together 1.5 refuses it",
 )
@@ -120,7 +149,7 @@ def format_mixed(reading: Reading, plan: Plan) -> Iterator[Hit]:
     A file is trained with one method, so all its lines have one format. Split the file.
     """
     value = reading.value
-    if not isinstance(value, dict) or "messages" in value and plan.format in ("chat", "reinforcement"):
+    if not isinstance(value, dict) or ("messages" in value and plan.format in ("chat", "reinforcement")):
         return
     kind = classify(value)
     whole = kind in FOREIGN or all(key in value for key in _KEYS.get(kind or "", ()))

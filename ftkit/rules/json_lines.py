@@ -13,7 +13,13 @@ GOOD = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "
 
 
 @rule(
-    "FT110", "encoding-bom", WARNING, "reading", bad=b"\xef\xbb\xbf" + GOOD.encode() + b"\n", good=GOOD, whole_file=True,
+    "FT110",
+    "encoding-bom",
+    WARNING,
+    "reading",
+    bad=b"\xef\xbb\xbf" + GOOD.encode() + b"\n",
+    good=GOOD,
+    whole_file=True,
     evidence="parsers fail on line 1 (openai-python#426); Azure's documentation asks for a byte order mark",
     says=[r"Line 1 is not a dictionary"],
 )
@@ -28,7 +34,12 @@ def encoding_bom(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT111", "encoding-utf16", ERROR, "reading", bad=GOOD.encode("utf-16-le"), good=GOOD,
+    "FT111",
+    "encoding-utf16",
+    ERROR,
+    "reading",
+    bad=GOOD.encode("utf-16-le"),
+    good=GOOD,
     evidence="together 1.5: 'not UTF-8 encoded'",
 )
 def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -41,7 +52,11 @@ def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT112", "encoding-invalid", ERROR, "reading", good=GOOD,
+    "FT112",
+    "encoding-invalid",
+    ERROR,
+    "reading",
+    good=GOOD,
     bad='{"messages": [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "Ici."}]}'.encode("latin-1"),
     evidence="together 1.5: 'not UTF-8 encoded', without a position",
 )
@@ -61,7 +76,12 @@ def encoding_invalid(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT113", "line-ending-cr", ERROR, "reading", bad=b"\r".join([GOOD.encode()] * 2), good=GOOD,
+    "FT113",
+    "line-ending-cr",
+    ERROR,
+    "reading",
+    bad=b"\r".join([GOOD.encode()] * 2),
+    good=GOOD,
     evidence="JSON Lines are separated by LF; a lone CR separates nothing",
 )
 def line_ending_cr(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -75,7 +95,12 @@ def line_ending_cr(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT114", "line-trailing-space", INFO, "reading", bad=" " + GOOD, good=GOOD,
+    "FT114",
+    "line-trailing-space",
+    INFO,
+    "reading",
+    bad=" " + GOOD,
+    good=GOOD,
     evidence="legal JSON white space; harmless",
 )
 def line_trailing_space(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -89,7 +114,11 @@ def line_trailing_space(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT120", "json-syntax", ERROR, "reading", good=GOOD,
+    "FT120",
+    "json-syntax",
+    ERROR,
+    "reading",
+    good=GOOD,
     bad='{"messages": [{"role": "user", "content": "Hi"},]}',
     evidence="service message, file status error",
     says=[r"contains invalid json", r"cannot be parsed", r"is not valid JSON"],
@@ -118,34 +147,43 @@ def _stops(reading: Reading) -> bool:
 
 def _meaning(reading: Reading) -> str:
     """What the parser's complaint most likely means, and what to do."""
-    assert reading.error is not None
-    text, at = reading.text, reading.error.pos
-    here, before = text[at : at + 1], text[:at].rstrip()[-1:]
+    error, text = reading.error, reading.text
+    assert error is not None
+    here, before = text[error.pos : error.pos + 1], text[: error.pos].rstrip()[-1:]
+    shown = quote(text[error.pos : error.pos + 20])
     if _stops(reading):
         return "the line ends before its JSON does; each example must stand on one line"
-    if before == "," and here in ("}", "]"):
-        return f"a comma before {here!r}; remove it"
-    if reading.error.msg.startswith("Illegal trailing comma"):
+    if (before == "," and here in ("}", "]")) or error.msg.startswith("Illegal trailing comma"):
         return "a comma after the last item; remove it"
-    if here == "'":
-        return "single quotes; JSON strings take double quotes (was this printed by Python? use json.dumps)"
-    if here and here in "“”„‟":
-        return f"a typographic quote {here!r}; JSON strings take the straight double quote"
-    if here in ("/", "#"):
-        return "a comment; JSON has none, remove it"
-    if word := re.match(r"True|False|None|undefined|nan", text[at:]):
+    if here in HINTS:
+        return HINTS[here]
+    if word := re.match(r"True|False|None|undefined|nan", text[error.pos :]):
         return f"{word[0]!r}; JSON writes true, false and null"
-    if here == "\\" or reading.error.msg.startswith("Invalid \\"):
-        return f"a backslash that escapes nothing: {quote(text[at : at + 8])}; write \\\\ for a backslash"
-    if reading.error.msg.startswith("Expecting ',' delimiter") and before == '"' and re.match(r"\w", here):
-        return f"text after the closing quote: {quote(text[at : at + 20])}; a quote inside a string is written \\\""
-    if reading.error.msg.startswith("Expecting property name") and re.match(r"\w", here):
-        return f"a key without quotes: {quote(text[at : at + 20])}; keys take double quotes"
-    return f"{reading.error.msg[0].lower()}{reading.error.msg[1:]} at {quote(text[at : at + 20])}"
+    if error.msg.startswith("Invalid \\"):
+        return f"a backslash that escapes nothing: {shown}; write \\\\ for a backslash"
+    if re.match(r"\w", here) and before == '"':
+        return f'text after the closing quote: {shown}; a quote inside a string is written \\"'
+    if re.match(r"\w", here) and error.msg.startswith("Expecting property name"):
+        return f"a key without quotes: {shown}; keys take double quotes"
+    return f"{error.msg[0].lower()}{error.msg[1:]} at {shown}"
+
+
+HINTS = {
+    "'": "single quotes; JSON strings take double quotes (was this printed by Python? use json.dumps)",
+    "/": "a comment; JSON has none, remove it",
+    "#": "a comment; JSON has none, remove it",
+    **dict.fromkeys("“”„‟", "a typographic quote; JSON strings take the straight double quote"),
+}
 
 
 @rule(
-    "FT121", "json-truncated", ERROR, "reading", good=GOOD + "\n", bad=GOOD[:60], whole_file=True,
+    "FT121",
+    "json-truncated",
+    ERROR,
+    "reading",
+    good=GOOD + "\n",
+    bad=GOOD[:60],
+    whole_file=True,
     evidence="as json-syntax: an interrupted download or copy",
 )
 def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -159,7 +197,13 @@ def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT122", "json-extra-data", ERROR, "reading", bad=GOOD + ",", good=GOOD, evidence="as json-syntax",
+    "FT122",
+    "json-extra-data",
+    ERROR,
+    "reading",
+    bad=GOOD + ",",
+    good=GOOD,
+    evidence="as json-syntax",
     says=[r"Extra data"],
 )
 def json_extra_data(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -176,7 +220,12 @@ def json_extra_data(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT123", "json-not-object", ERROR, "reading", bad='["Hi", "Hello!"]', good=GOOD,
+    "FT123",
+    "json-not-object",
+    ERROR,
+    "reading",
+    bad='["Hi", "Hello!"]',
+    good=GOOD,
     evidence="service message; together 1.5 and the cookbook notebook check it too",
     says=[r"is not a dictionary", r"every line is a JSON dictionary"],
 )
@@ -186,7 +235,9 @@ def json_not_object(reading: Reading, plan: Plan) -> Iterator[Hit]:
     Every line must be one `{...}`, an example.
     """
     if reading.parsed and not isinstance(reading.value, dict):
-        yield Hit(f"the line is {_kind(reading.value)}, not an object; each line is one example {{...}}", column=reading.shift + 1)
+        yield Hit(
+            f"the line is {_kind(reading.value)}, not an object; each line is one example {{...}}", column=reading.shift + 1
+        )
 
 
 def _kind(value: object) -> str:
@@ -197,7 +248,11 @@ def _kind(value: object) -> str:
 
 
 @rule(
-    "FT124", "json-duplicate-key", ERROR, "reading", good=GOOD,
+    "FT124",
+    "json-duplicate-key",
+    ERROR,
+    "reading",
+    good=GOOD,
     bad='{"messages": [{"role": "user", "content": "Hi", "content": "Hey"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259 leaves it open; parsers keep the last value and say nothing",
 )
@@ -208,11 +263,17 @@ def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     for mark in reading.marks:
         if mark.kind == "duplicate":
-            yield Hit(f"the key {quote(mark.shown, 60)} stands twice in one object and only the last counts; keep one", mark.path)
+            yield Hit(
+                f"the key {quote(mark.shown, 60)} stands twice in one object and only the last counts; keep one", mark.path
+            )
 
 
 @rule(
-    "FT125", "json-nonfinite", ERROR, "reading", formats=["reinforcement"],
+    "FT125",
+    "json-nonfinite",
+    ERROR,
+    "reading",
+    formats=["reinforcement"],
     bad='{"messages": [{"role": "user", "content": "Hi"}], "score": NaN}',
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 0}',
     evidence="RFC 8259 has no NaN and no Infinity, though Python writes and reads them",
@@ -228,7 +289,11 @@ def json_nonfinite(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT126", "json-number-range", WARNING, "reading", formats=["reinforcement"],
+    "FT126",
+    "json-number-range",
+    WARNING,
+    "reading",
+    formats=["reinforcement"],
     bad='{"messages": [{"role": "user", "content": "Hi"}], "score": 1e999}',
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 1e9}',
     evidence="doubles end at 1.8e308; Python reads no integer of more than 4,300 digits",
@@ -244,7 +309,11 @@ def json_number_range(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT127", "json-too-deep", ERROR, "reading", formats=["reinforcement"],
+    "FT127",
+    "json-too-deep",
+    ERROR,
+    "reading",
+    formats=["reinforcement"],
     bad='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 1000, "]" * 1000),
     good='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 100, "]" * 100),
     evidence="Python's json module raises RecursionError at about a thousand levels",
@@ -259,7 +328,11 @@ def json_too_deep(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT128", "json-control-char", ERROR, "reading", good=GOOD,
+    "FT128",
+    "json-control-char",
+    ERROR,
+    "reading",
+    good=GOOD,
     bad='{"messages": [{"role": "user", "content": "a\tb"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259: control characters in strings must be escaped",
 )
@@ -278,7 +351,11 @@ def json_control_char(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT129", "json-lone-surrogate", ERROR, "reading", good=GOOD,
+    "FT129",
+    "json-lone-surrogate",
+    ERROR,
+    "reading",
+    good=GOOD,
     bad='{"messages": [{"role": "user", "content": "\\ud83d"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259 section 8.2; such a string cannot be written as UTF-8",
 )

@@ -8,17 +8,26 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from ftkit.errors import did_you_mean
-from ftkit.formats import Answer, Assistant, Conversation, ImagePart, TextPart
+from ftkit.examples import Answer, ImagePart, TextPart
+from ftkit.formats import Conversation
 from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.summary import quote
 
-SYSTEM = ("system", "developer")
 MESSAGES = ("System", "Developer", "User", "Answer", "Tool", "Function")
 HOLDERS = ("Chat", "Reinforcement", "PreferenceInput")
 ROLE_WORDS = {
-    "human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant", "chatbot": "assistant",
-    "agent": "assistant", "customer": "user", "instruction": "system", "tool_result": "tool", "observation": "tool",
+    "human": "user",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatbot": "assistant",
+    "agent": "assistant",
+    "customer": "user",
+    "instruction": "system",
+    "tool_result": "tool",
+    "observation": "tool",
     "ipython": "tool",
 }
 """What other tools call the roles."""
@@ -37,9 +46,15 @@ ASSISTANT = '{"role": "assistant", "content": "Hello!"}'
 
 
 @rule(
-    "FT301", "messages-missing", ERROR, "shape", good=GOOD, bad="{}",
+    "FT301",
+    "messages-missing",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad="{}",
     shapes=[("Chat", "messages", "required"), ("Reinforcement", "messages", "required")],
-    evidence="service message", says=[r"missing key '?messages'?"],
+    evidence="service message",
+    says=[r"missing key '?messages'?"],
 )
 def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """The example has no `messages`."""
@@ -47,8 +62,14 @@ def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT302", "messages-type", ERROR, "shape", good=GOOD, bad='{"messages": {"role": "user", "content": "Hi"}}',
-    shapes=[(holder, "messages", "type") for holder in HOLDERS], evidence="together 1.5, cookbook notebook",
+    "FT302",
+    "messages-type",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad='{"messages": {"role": "user", "content": "Hi"}}',
+    shapes=[(holder, "messages", "type") for holder in HOLDERS],
+    evidence="together 1.5, cookbook notebook",
 )
 def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`messages` is not an array."""
@@ -56,8 +77,14 @@ def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT303", "messages-empty", ERROR, "shape", good=GOOD, bad='{"messages": []}',
-    shapes=[(holder, "messages", "minItems") for holder in HOLDERS], evidence="API description: minItems 1; together 1.5",
+    "FT303",
+    "messages-empty",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad='{"messages": []}',
+    shapes=[(holder, "messages", "minItems") for holder in HOLDERS],
+    evidence="API description: minItems 1; together 1.5",
 )
 def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`messages` is an empty array."""
@@ -65,7 +92,12 @@ def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT304", "message-type", ERROR, "shape", good=GOOD, bad='{"messages": ["Hi", {"role": "assistant", "content": "Hello!"}]}',
+    "FT304",
+    "message-type",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad='{"messages": ["Hi", {"role": "assistant", "content": "Hello!"}]}',
     shapes=[(holder, "messages", "items") for holder in HOLDERS]
     + [("Preference", "preferred_output", "items"), ("Preference", "non_preferred_output", "items")],
     evidence="together 1.5, cookbook notebook",
@@ -76,7 +108,11 @@ def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT305", "message-unknown-key", ERROR, "shape", good=GOOD,
+    "FT305",
+    "message-unknown-key",
+    ERROR,
+    "shape",
+    good=GOOD,
     bad=line(USER, '{"role": "assistant", "content": "Hello!", "train": true}'),
     shapes=[(owner, "*", "additionalProperties") for owner in (*MESSAGES, "ToolCall", "FunctionCall")],
     evidence="the cookbook notebook's message_unrecognized_key",
@@ -102,9 +138,15 @@ def _role_of(broken: Broken) -> str:
 
 
 @rule(
-    "FT306", "role-missing", ERROR, "shape", good=GOOD, bad=line('{"content": "Hi"}', ASSISTANT),
+    "FT306",
+    "role-missing",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=line('{"content": "Hi"}', ASSISTANT),
     shapes=[("*", "role", "discriminator-missing")],
-    evidence="service message", says=[r"Discriminator '?role'? is missing"],
+    evidence="service message",
+    says=[r"Discriminator '?role'? is missing"],
 )
 def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A message has no `role`."""
@@ -112,8 +154,14 @@ def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT307", "role-unknown", ERROR, "shape", good=GOOD, bad=line('{"role": "human", "content": "Hi"}', ASSISTANT),
-    shapes=[("*", "role", "discriminator")], evidence="cookbook notebook, together 1.5",
+    "FT307",
+    "role-unknown",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=line('{"role": "human", "content": "Hi"}', ASSISTANT),
+    shapes=[("*", "role", "discriminator")],
+    evidence="cookbook notebook, together 1.5",
     says=[r"Invalid value: '\w+'.*role", r"Input tag '\w+' found using 'role'", r"unrecognized_role"],
 )
 def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -129,24 +177,15 @@ def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT308", "role-developer", WARNING, "roles", parts=["chat", "input"], good=GOOD,
-    bad=line('{"role": "developer", "content": "Be brief."}', USER, ASSISTANT),
-    evidence="the API description has no developer message for supervised or preference files; the service's answer is unknown",
-)
-def role_developer(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """A developer message in a chat or preference file.
-
-    The chat API takes the role, the description of fine-tuning files leaves it out. Use `system`.
-    """
-    for index, role in enumerate(roles):
-        if role == "developer":
-            yield Hit("the developer role is not documented for this kind of file; use system", f"[{index}].role")
-
-
-@rule(
-    "FT309", "role-function-deprecated", WARNING, "conversation", needs=["function_call", "function", "functions"], good=GOOD,
+    "FT309",
+    "role-function-deprecated",
+    WARNING,
+    "conversation",
+    needs=["function_call", "function", "functions"],
+    good=GOOD,
     bad=line(
-        USER, '{"role": "assistant", "function_call": {"name": "now", "arguments": "{}"}}',
+        USER,
+        '{"role": "assistant", "function_call": {"name": "now", "arguments": "{}"}}',
         rest=', "functions": [{"name": "now", "parameters": {"type": "object", "properties": {}}}]',
     ),
     evidence="marked deprecated in the API description",
@@ -160,8 +199,14 @@ def role_function_deprecated(conversation: Conversation, plan: Plan) -> Iterator
 
 
 @rule(
-    "FT310", "content-missing", ERROR, "shape", good=GOOD, bad=line('{"role": "user"}', ASSISTANT),
-    shapes=[(owner, "content", "required") for owner in MESSAGES], evidence="API description; cookbook missing_content",
+    "FT310",
+    "content-missing",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=line('{"role": "user"}', ASSISTANT),
+    shapes=[(owner, "content", "required") for owner in MESSAGES],
+    evidence="API description; cookbook missing_content",
 )
 def content_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A message has no content, and nothing that replaces it."""
@@ -172,7 +217,9 @@ def content_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 def _assistant_without_content(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
         if isinstance(message, Answer) and message.content is UNSET and not _says_otherwise(message):
-            yield Hit('the assistant has no "content", tool calls or refusal; add one', f"{conversation.path}[{index}].content")
+            yield Hit(
+                'the assistant has no "content", tool calls or refusal; add one', f"{conversation.path}[{index}].content"
+            )
 
 
 def _says_otherwise(message: Answer) -> bool:
@@ -180,8 +227,14 @@ def _says_otherwise(message: Answer) -> bool:
 
 
 @rule(
-    "FT311", "content-null", ERROR, "shape", good=GOOD, bad=line('{"role": "user", "content": null}', ASSISTANT),
-    shapes=[(owner, "content", "type") for owner in MESSAGES], evidence="API description",
+    "FT311",
+    "content-null",
+    ERROR,
+    "shape",
+    good=GOOD,
+    bad=line('{"role": "user", "content": null}', ASSISTANT),
+    shapes=[(owner, "content", "type") for owner in MESSAGES],
+    evidence="API description",
 )
 def content_null(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """Content is null where nothing replaces it.
@@ -201,9 +254,14 @@ def _assistant_with_null(conversation: Conversation, plan: Plan) -> Iterator[Hit
 
 
 @rule(
-    "FT312", "content-type", ERROR, "shape", good=GOOD,
+    "FT312",
+    "content-type",
+    ERROR,
+    "shape",
+    good=GOOD,
     bad=line(USER, '{"role": "assistant", "content": {"answer": 2}}'),
-    shapes=[(owner, "content", "type") for owner in MESSAGES], evidence="service message",
+    shapes=[(owner, "content", "type") for owner in MESSAGES],
+    evidence="service message",
     says=[r'key "content": Input should be a valid string'],
 )
 def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -218,7 +276,12 @@ def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT313", "content-empty", WARNING, "conversation", needs=["empty", "parts"], good=GOOD,
+    "FT313",
+    "content-empty",
+    WARNING,
+    "conversation",
+    needs=["empty", "parts"],
+    good=GOOD,
     bad=line('{"role": "user", "content": " "}', ASSISTANT),
     evidence="openai's old prepare_data; mistral-finetune",
 )
@@ -239,101 +302,17 @@ def content_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
                 yield Hit("the text of this part is empty", f"{path}[{at}].text")
 
 
-@rule(
-    "FT314", "assistant-missing", ERROR, "roles", parts=["chat"], good=GOOD, bad=line(USER),
-    evidence="the cookbook notebook's example_missing_assistant_message",
-)
-def assistant_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The example has no assistant message, so there is nothing to learn."""
-    if "assistant" not in roles:
-        yield Hit("no assistant message: there is nothing to train on; add the answer")
-
-
-@rule(
-    "FT315", "assistant-not-last", ERROR, "roles", parts=["chat"], good=GOOD, bad=line(USER, ASSISTANT, USER),
-    evidence="'fine-tune expects the final message to be from assistant' (reported by users); mistral-finetune",
-    says=[r"final message to be from (the )?assistant", r"last message (must|should) be from the assistant"],
-)
-def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The example does not end with an assistant message.
-
-    What follows the last answer is never trained on. Remove it, or add the answer.
-    """
-    if "assistant" in roles and roles[-1] != "assistant":
-        yield Hit(f"the example ends with a {roles[-1]} message; it must end with the assistant's answer", f"[{len(roles) - 1}]")
-
-
-@rule(
-    "FT316", "user-missing", WARNING, "roles", parts=["chat", "input"], good=GOOD,
-    bad=line('{"role": "system", "content": "Be brief."}', ASSISTANT),
-    evidence="the cookbook notebook counts it; a job with such an example succeeded",
-)
-def user_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The example has no user message.
-
-    The service takes it, and the model learns to speak unasked.
-    """
-    if "user" not in roles and ("assistant" in roles or plan.format == "preference"):
-        yield Hit("no user message: the model learns to speak unasked")
-
-
-@rule(
-    "FT317", "system-multiple", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
-    bad=line('{"role": "system", "content": "Be brief."}', '{"role": "system", "content": "Be kind."}', USER, ASSISTANT),
-    evidence="mistral-finetune refuses it",
-)
-def system_multiple(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The example has more than one system message. Join them."""
-    where = [index for index, role in enumerate(roles) if role in SYSTEM]
-    for index in where[1:]:
-        yield Hit("a second system message; join it with the first", f"[{index}]")
-
-
-@rule(
-    "FT318", "system-not-first", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
-    bad=line(USER, '{"role": "system", "content": "Be brief."}', ASSISTANT),
-    evidence="torchtune refuses it",
-)
-def system_not_first(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The system message stands after the start of the conversation."""
-    where = [index for index, role in enumerate(roles) if role in SYSTEM]
-    if where and where[0] > 0:
-        yield Hit("the system message stands after the start; make it the first", f"[{where[0]}]")
-
-
-@rule(
-    "FT319", "role-consecutive", WARNING, "roles", parts=["chat", "input", "reinforcement"], good=GOOD,
-    bad=line(USER, '{"role": "user", "content": "Anyone?"}', ASSISTANT),
-    evidence="together 1.5 refuses it; torchtune refuses two user messages",
-)
-def role_consecutive(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """Two user or two assistant messages follow one another. Join them, if one speaker speaks on."""
-    for index in range(1, len(roles)):
-        if roles[index] == roles[index - 1] and roles[index] in ("user", "assistant"):
-            yield Hit(f"two {roles[index]} messages in a row; join them", f"[{index}]")
-
-
-@rule(
-    "FT320", "role-first-assistant", WARNING, "roles", parts=["chat", "input"], good=GOOD,
-    bad=line(ASSISTANT, USER, ASSISTANT),
-    evidence="together 1.5 refuses it; it is legal at OpenAI",
-)
-def role_first_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
-    """The conversation opens with the assistant.
-
-    Legal, and right for a bot that greets; else a message was lost.
-    """
-    spoken = [index for index, role in enumerate(roles) if role not in SYSTEM]
-    if spoken and roles[spoken[0]] == "assistant" and "user" in roles:
-        yield Hit("the conversation opens with the assistant; was a message lost?", f"[{spoken[0]}]")
-
-
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 NAME_LIMIT = 64
 
 
 @rule(
-    "FT330", "name-invalid", ERROR, "conversation", needs=["name"], good=GOOD,
+    "FT330",
+    "name-invalid",
+    ERROR,
+    "conversation",
+    needs=["name"],
+    good=GOOD,
     bad=line('{"role": "user", "content": "Hi", "name": "Jo Smith"}', ASSISTANT),
     evidence="pattern of the chat API; the description of fine-tuning files gives none",
 )
@@ -346,7 +325,12 @@ def name_invalid(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT331", "name-too-long", ERROR, "conversation", needs=["name"], good=GOOD,
+    "FT331",
+    "name-too-long",
+    ERROR,
+    "conversation",
+    needs=["name"],
+    good=GOOD,
     bad=line('{"role": "user", "content": "Hi", "name": "%s"}' % ("n" * 65), ASSISTANT),
     evidence="chat API",
 )
@@ -361,54 +345,6 @@ def name_too_long(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 @also(name_invalid, "shape", shapes=[(owner, "name", "type") for owner in ("System", "Developer", "User", "Answer", "Tool")])
 def _name_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     yield Hit(f"the name must be a string, not {quote(broken.value, 60)}", broken.path)
-
-
-@rule(
-    "FT340", "weight-value", ERROR, "shape", shapes=[("Assistant", "weight", "enum")], good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 2}'),
-    evidence="API description: enum [0, 1]; together 1.5; mistral-finetune",
-)
-def weight_value(broken: Broken, plan: Plan) -> Iterator[Hit]:
-    """A weight is neither 0 nor 1.
-
-    1 trains on the message, 0 leaves it out. There is nothing between.
-    """
-    if type(broken.value) is int:
-        yield Hit(f"weight is {quote(broken.value, 30)}; it must be 0 (not trained on) or 1", broken.path)
-
-
-@rule(
-    "FT341", "weight-type", ERROR, "shape", shapes=[("Assistant", "weight", "enum")], good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": "1"}'),
-    evidence="API description: an integer; together 1.5 lets true pass",
-)
-def weight_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
-    """A weight is not an integer: a string, true, null or a fraction."""
-    if type(broken.value) is not int:
-        yield Hit(f"weight is {quote(broken.value, 30)}; it must be the integer 0 or 1", broken.path)
-
-
-@rule(
-    "FT342", "weight-role", ERROR, "shape", good=GOOD,
-    shapes=[(owner, "weight", "additionalProperties") for owner in WEIGHTLESS],
-    bad=line('{"role": "user", "content": "Hi", "weight": 1}', ASSISTANT),
-    evidence="API description: only assistant messages have a weight; together 1.5",
-)
-def weight_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
-    """A weight stands on a message that is not the assistant's. Only answers are trained on; remove it."""
-    yield Hit(f"a {broken.owner.lower()} message has no weight, only the assistant's are trained on; remove it", broken.path)
-
-
-@rule(
-    "FT343", "weight-all-zero", ERROR, "conversation", parts=["chat"], needs=["weight"], good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 0}'),
-    evidence="fine-tuning guide: at least one must count",
-)
-def weight_all_zero(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
-    """Every assistant message of the example has weight 0, so nothing is trained."""
-    answers = [message for message in conversation.messages if isinstance(message, Assistant)]
-    if answers and all(message.weight == 0 for message in answers):
-        yield Hit("every assistant message has weight 0: nothing is trained; give one the weight 1", conversation.path)
 
 
 def has_images(conversation: Conversation) -> bool:

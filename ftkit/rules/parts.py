@@ -7,7 +7,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from ftkit.formats import Answer, Conversation, ImagePart, RefusalPart
+from ftkit.examples import Answer, ImagePart, RefusalPart
+from ftkit.formats import Conversation
 from ftkit.rules.base import ERROR, INFO, Broken, Hit, Plan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import ASSISTANT, line
@@ -20,10 +21,15 @@ IMAGE_TYPES = {
 }
 """The media types of images that are trained on, and how such files begin."""
 
-OTHER_IMAGES = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"<svg": "SVG", b"\0\0\0\x1cftypavif": "AVIF"}
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+OTHER_IMAGES = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"<svg": "SVG",
+    b"\0\0\0\x1cftypavif": "AVIF",
+}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _DATA = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 
 
@@ -40,7 +46,12 @@ GOOD_IMAGE = user('{"type": "text", "text": "What is it?"}', image(f"data:image/
 
 
 @rule(
-    "FT601", "part-type", ERROR, "shape", good=GOOD_IMAGE, bad=user('{"type": "input_text", "text": "Hi"}'),
+    "FT601",
+    "part-type",
+    ERROR,
+    "shape",
+    good=GOOD_IMAGE,
+    bad=user('{"type": "input_text", "text": "Hi"}'),
     shapes=[("*", "type", "discriminator"), ("*", "type", "discriminator-missing")],
     evidence="together 1.5; API description",
 )
@@ -60,7 +71,12 @@ def part_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT602", "part-shape", ERROR, "shape", good=GOOD_IMAGE, bad=user('{"type": "text"}'),
+    "FT602",
+    "part-shape",
+    ERROR,
+    "shape",
+    good=GOOD_IMAGE,
+    bad=user('{"type": "text"}'),
     shapes=[(owner, "*", "*") for owner in ("TextPart", "RefusalPart", "ImagePart", "ImageUrl")]
     + [(owner, "content", "items") for owner in ("System", "Developer", "User", "Answer")]
     + [("Answer", "refusal", "type"), ("Answer", "audio", "type")],
@@ -81,8 +97,15 @@ def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT603", "image-role", ERROR, "shape", good=GOOD_IMAGE, shapes=[("*", "type", "discriminator")],
-    bad=line('{"role": "user", "content": "Draw"}', '{"role": "assistant", "content": [%s]}' % image("https://example.com/a.png")),
+    "FT603",
+    "image-role",
+    ERROR,
+    "shape",
+    good=GOOD_IMAGE,
+    shapes=[("*", "type", "discriminator")],
+    bad=line(
+        '{"role": "user", "content": "Draw"}', '{"role": "assistant", "content": [%s]}' % image("https://example.com/a.png")
+    ),
     evidence="vision fine-tuning guide; together 1.5",
 )
 def image_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -92,8 +115,14 @@ def image_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT604", "image-detail", ERROR, "shape", good=GOOD_IMAGE, shapes=[("ImageUrl", "detail", "enum")],
-    bad=user(image(f"data:image/png;base64,{PIXEL}", ', "detail": "medium"')), evidence="API description: enum",
+    "FT604",
+    "image-detail",
+    ERROR,
+    "shape",
+    good=GOOD_IMAGE,
+    shapes=[("ImageUrl", "detail", "enum")],
+    bad=user(image(f"data:image/png;base64,{PIXEL}", ', "detail": "medium"')),
+    evidence="API description: enum",
 )
 def image_detail(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`detail` is not auto, low or high."""
@@ -118,27 +147,43 @@ def each_embedded(conversation: Conversation) -> Iterator[tuple[str, str, bool, 
 
 
 @rule(
-    "FT605", "image-url", ERROR, "conversation", needs=["parts"], good=GOOD_IMAGE, bad=user(image("file:///tmp/a.png")),
+    "FT605",
+    "image-url",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
+    bad=user(image("file:///tmp/a.png")),
     evidence="vision fine-tuning guide",
 )
 def image_url(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """The address of an image is neither http(s) nor a data: URI."""
     for path, url in each_image(conversation):
         if not re.match(r"https?://[^/\s]", url, re.IGNORECASE) and not _DATA.match(url):
-            hint = "; as base64 it needs data:image/png;base64, in front" if url.startswith(("iVBOR", "/9j/", "UklGR")) else ""
+            hint = (
+                "; as base64 it needs data:image/png;base64, in front" if url.startswith(("iVBOR", "/9j/", "UklGR")) else ""
+            )
             yield Hit(f"{quote(url, 60)} is neither an http(s) address nor a data: URI{hint}", path)
 
 
 @rule(
-    "FT606", "image-base64", ERROR, "conversation", needs=["parts"], good=GOOD_IMAGE,
-    bad=user(image("data:image/png;base64,iVBORw0KGgo!")), evidence="together 1.5",
+    "FT606",
+    "image-base64",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
+    bad=user(image("data:image/png;base64,iVBORw0KGgo!")),
+    evidence="together 1.5",
 )
 def image_base64(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """The data: URI of an image does not decode."""
     for path, _, is_base64, data in each_embedded(conversation):
         problem = decode_problem(data) if is_base64 else "it is not base64"
         if problem:
-            yield Hit(f"the data: URI does not decode ({problem}); write data:image/png;base64, and the base64 of the file", path)
+            yield Hit(
+                f"the data: URI does not decode ({problem}); write data:image/png;base64, and the base64 of the file", path
+            )
 
 
 def decode_problem(data: str) -> str:
@@ -151,7 +196,12 @@ def decode_problem(data: str) -> str:
 
 
 @rule(
-    "FT607", "image-type", ERROR, "conversation", needs=["parts"], good=GOOD_IMAGE,
+    "FT607",
+    "image-type",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
     bad=user(image("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")),
     evidence="vision fine-tuning guide; together 1.5",
 )
@@ -173,7 +223,12 @@ def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT608", "image-size", ERROR, "conversation", needs=["parts"], good=GOOD_IMAGE,
+    "FT608",
+    "image-size",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
     bad=lambda: user(image(f"data:image/png;base64,{PIXEL[:-4]}{'A' * 13_400_000}")),
     evidence="vision fine-tuning guide: 10 MB; together 1.5",
 )
@@ -187,8 +242,14 @@ def image_size(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT609", "image-count", ERROR, "conversation", needs=["parts"], good=GOOD_IMAGE,
-    bad=user(*[image(f"data:image/png;base64,{PIXEL}")] * 11), evidence="vision fine-tuning guide: 10 (Azure: 64); together 1.5",
+    "FT609",
+    "image-count",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
+    bad=user(*[image(f"data:image/png;base64,{PIXEL}")] * 11),
+    evidence="vision fine-tuning guide: 10 (Azure: 64); together 1.5",
 )
 def image_count(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """An example has more images than the provider takes (10 at OpenAI, 64 at Azure)."""
@@ -199,8 +260,14 @@ def image_count(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT610", "image-remote", INFO, "conversation", needs=["parts"], good=GOOD_IMAGE,
-    bad=user(image("https://example.com/a.png")), evidence="vision fine-tuning guide: what cannot be fetched is skipped",
+    "FT610",
+    "image-remote",
+    INFO,
+    "conversation",
+    needs=["parts"],
+    good=GOOD_IMAGE,
+    bad=user(image("https://example.com/a.png")),
+    evidence="vision fine-tuning guide: what cannot be fetched is skipped",
 )
 def image_remote(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """An image is given by address, so it cannot be checked here.
@@ -213,7 +280,12 @@ def image_remote(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT611", "refusal-parts", ERROR, "conversation", needs=["parts"], good=GOOD,
+    "FT611",
+    "refusal-parts",
+    ERROR,
+    "conversation",
+    needs=["parts"],
+    good=GOOD,
     bad=line(
         '{"role": "user", "content": "Hi"}',
         '{"role": "assistant", "content": [{"type": "text", "text": "Well,"}, {"type": "refusal", "refusal": "no."}]}',
@@ -224,6 +296,6 @@ def refusal_parts(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """A refusal part beside other parts. An answer is one or more texts, or exactly one refusal."""
     for index, message in enumerate(conversation.messages):
         content = message.content
-        if isinstance(message, Answer) and isinstance(content, list) and len(content) > 1:
-            if any(isinstance(part, RefusalPart) for part in content):
-                yield Hit("a refusal stands alone: an answer is texts, or one refusal", f"{conversation.path}[{index}].content")
+        several = isinstance(message, Answer) and isinstance(content, list) and len(content) > 1
+        if several and any(isinstance(part, RefusalPart) for part in content):
+            yield Hit("a refusal stands alone: an answer is texts, or one refusal", f"{conversation.path}[{index}].content")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ftkit.formats import Conversation, Preference
+from ftkit.examples import Preference
+from ftkit.formats import Conversation
 from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, rule
 from ftkit.rules.messages import has_images
 from ftkit.rules.parts import PIXEL, image
@@ -13,9 +14,15 @@ from ftkit.summary import quote
 
 OUTPUTS = ("preferred_output", "non_preferred_output")
 OTHER_NAMES = {
-    "preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output",
-    "chosen": "preferred_output", "rejected": "non_preferred_output", "prompt": "input", "messages": "input",
-    "preferred": "preferred_output", "non_preferred": "non_preferred_output", "inputs": "input",
+    "preferred_completion": "preferred_output",
+    "non_preferred_completion": "non_preferred_output",
+    "chosen": "preferred_output",
+    "rejected": "non_preferred_output",
+    "prompt": "input",
+    "messages": "input",
+    "preferred": "preferred_output",
+    "non_preferred": "non_preferred_output",
+    "inputs": "input",
 }
 """What the keys are called elsewhere: an early API description, TRL, and slips."""
 
@@ -40,9 +47,16 @@ def real_key(key: str) -> str | None:
 
 
 @rule(
-    "FT701", "preference-input", ERROR, "shape", formats=ONLY, good=GOOD, bad=line(input='"Hi"'),
+    "FT701",
+    "preference-input",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(input='"Hi"'),
     shapes=[("Preference", "input", "*"), ("PreferenceInput", "messages", "required")],
-    evidence="service message; together 1.5", says=[r"missing key '?input'?"],
+    evidence="service message; together 1.5",
+    says=[r"missing key '?input'?"],
 )
 def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`input` is missing, or is not an object with `messages`."""
@@ -55,8 +69,14 @@ def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT702", "preference-output-missing", ERROR, "shape", formats=ONLY, good=GOOD,
-    bad=f'{{"input": {INPUT}, "preferred_output": {BETTER}}}', shapes=[("Preference", key, "required") for key in OUTPUTS],
+    "FT702",
+    "preference-output-missing",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=f'{{"input": {INPUT}, "preferred_output": {BETTER}}}',
+    shapes=[("Preference", key, "required") for key in OUTPUTS],
     evidence="together 1.5; Azure's validation script",
 )
 def preference_output_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -66,8 +86,14 @@ def preference_output_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT703", "preference-key", ERROR, "shape", formats=ONLY, good=GOOD,
-    bad=GOOD.replace("_output", "_completion"), shapes=[("Preference", "*", "additionalProperties")],
+    "FT703",
+    "preference-key",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=GOOD.replace("_output", "_completion"),
+    shapes=[("Preference", "*", "additionalProperties")],
     evidence="an early API description had preferred_completion; TRL has chosen and rejected",
 )
 def preference_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -78,8 +104,14 @@ def preference_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT704", "preference-output-type", ERROR, "shape", formats=ONLY, good=GOOD,
-    bad=line(better='{"role": "assistant", "content": "Hello!"}'), shapes=[("Preference", key, "type") for key in OUTPUTS],
+    "FT704",
+    "preference-output-type",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(better='{"role": "assistant", "content": "Hello!"}'),
+    shapes=[("Preference", key, "type") for key in OUTPUTS],
     evidence="together 1.5",
 )
 def preference_output_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -88,8 +120,15 @@ def preference_output_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT705", "preference-output-empty", ERROR, "shape", formats=ONLY, good=GOOD, bad=line(better="[]"),
-    shapes=[("Preference", key, "minItems") for key in OUTPUTS], evidence="together 1.5",
+    "FT705",
+    "preference-output-empty",
+    ERROR,
+    "shape",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(better="[]"),
+    shapes=[("Preference", key, "minItems") for key in OUTPUTS],
+    evidence="together 1.5",
 )
 def preference_output_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """An output is an empty array."""
@@ -97,20 +136,35 @@ def preference_output_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT706", "preference-output-role", ERROR, "roles", formats=ONLY, parts=["output"], good=GOOD,
-    bad=line(better='[{"role": "user", "content": "Hello!"}]'), evidence="Azure guide; together 1.5",
+    "FT706",
+    "preference-output-role",
+    ERROR,
+    "roles",
+    formats=ONLY,
+    parts=["output"],
+    good=GOOD,
+    bad=line(better='[{"role": "user", "content": "Hello!"}]'),
+    evidence="Azure guide; together 1.5",
 )
 def preference_output_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """An output holds a message that is neither the assistant's nor a tool's, or has no assistant message."""
     strangers = [index for index, role in enumerate(roles) if role not in ("assistant", "tool")]
     for index in strangers:
-        yield Hit(f"a {roles[index]} message cannot be part of an output; an output is one assistant message", f"[{index}].role")
+        yield Hit(
+            f"a {roles[index]} message cannot be part of an output; an output is one assistant message", f"[{index}].role"
+        )
     if "assistant" not in roles and not strangers:
         yield Hit("the output has no assistant message")
 
 
 @rule(
-    "FT707", "preference-output-count", WARNING, "roles", formats=ONLY, parts=["output"], good=GOOD,
+    "FT707",
+    "preference-output-count",
+    WARNING,
+    "roles",
+    formats=ONLY,
+    parts=["output"],
+    good=GOOD,
     bad=line(better='[{"role": "assistant", "content": "Hello!"}, {"role": "assistant", "content": "More?"}]'),
     evidence="together 1.5 refuses it; Azure allows it; OpenAI's guide has exactly one",
 )
@@ -122,7 +176,13 @@ def preference_output_count(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]
 
 
 @rule(
-    "FT708", "preference-identical", WARNING, "example", formats=ONLY, good=GOOD, bad=line(worse=BETTER),
+    "FT708",
+    "preference-identical",
+    WARNING,
+    "example",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(worse=BETTER),
     evidence="Azure's validation script warns",
 )
 def preference_identical(example: Preference, plan: Plan) -> Iterator[Hit]:
@@ -132,7 +192,13 @@ def preference_identical(example: Preference, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT709", "preference-input-ends-assistant", WARNING, "roles", formats=ONLY, parts=["input"], good=GOOD,
+    "FT709",
+    "preference-input-ends-assistant",
+    WARNING,
+    "roles",
+    formats=ONLY,
+    parts=["input"],
+    good=GOOD,
     bad=line(input='{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}'),
     evidence="together 1.5 refuses it",
 )
@@ -143,7 +209,13 @@ def preference_input_ends_assistant(roles: tuple[str, ...], plan: Plan) -> Itera
 
 
 @rule(
-    "FT710", "preference-image", ERROR, "conversation", formats=ONLY, needs=["parts"], good=GOOD,
+    "FT710",
+    "preference-image",
+    ERROR,
+    "conversation",
+    formats=ONLY,
+    needs=["parts"],
+    good=GOOD,
     bad=line(input='{"messages": [{"role": "user", "content": [%s]}]}' % image(f"data:image/png;base64,{PIXEL}")),
     evidence="direct preference optimisation guide: text only",
 )
@@ -151,5 +223,3 @@ def preference_image(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """An image in a preference example. Preference training is for text only."""
     if has_images(conversation):
         yield Hit("preference training takes text only; remove the images", conversation.path)
-
-

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftkit.errors import did_you_mean
-from ftkit.formats import Graded
+from ftkit.examples import Graded
 from ftkit.rules.base import ERROR, WARNING, Dataset, Hit, Plan, listed, rule
 from ftkit.summary import quote
 
@@ -26,8 +26,15 @@ GOOD_FILE = "".join(line(ASK.replace("2", str(n)), rest=f', "answer": "{n + 3}"'
 
 
 @rule(
-    "FT801", "rft-last-not-user", ERROR, "roles", formats=ONLY, parts=["reinforcement"], good=GOOD,
-    bad=line(ASK, '{"role": "assistant", "content": "5"}'), evidence="reinforcement guide; Azure's validation script",
+    "FT801",
+    "rft-last-not-user",
+    ERROR,
+    "roles",
+    formats=ONLY,
+    parts=["reinforcement"],
+    good=GOOD,
+    bad=line(ASK, '{"role": "assistant", "content": "5"}'),
+    evidence="reinforcement guide; Azure's validation script",
 )
 def rft_last_not_user(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """The last message is not the user's. The model writes the answer during training; the file ends with the question."""
@@ -37,7 +44,13 @@ def rft_last_not_user(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT802", "rft-no-reference", WARNING, "example", formats=ONLY, good=GOOD, bad=line(ASK, rest=""),
+    "FT802",
+    "rft-no-reference",
+    WARNING,
+    "example",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(ASK, rest=""),
     evidence="Azure's validation script warns",
 )
 def rft_no_reference(example: Graded, plan: Plan) -> Iterator[Hit]:
@@ -47,7 +60,12 @@ def rft_no_reference(example: Graded, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT803", "rft-fields-differ", WARNING, "dataset", formats=ONLY, good=GOOD_FILE,
+    "FT803",
+    "rft-fields-differ",
+    WARNING,
+    "dataset",
+    formats=ONLY,
+    good=GOOD_FILE,
     bad=GOOD_FILE + line(ASK, rest=', "anwser": "5"') + "\n",
     evidence="Azure's validation script",
 )
@@ -75,8 +93,15 @@ def _difference(lacks: list[str], more: list[str]) -> str:
 
 
 @rule(
-    "FT804", "rft-grader-field", ERROR, "example", formats=ONLY, good=GOOD, bad=line(ASK, rest=', "anwser": "5"'),
-    given={"grader_fields": ("answer",)}, evidence="no other tool checks it offline",
+    "FT804",
+    "rft-grader-field",
+    ERROR,
+    "example",
+    formats=ONLY,
+    good=GOOD,
+    bad=line(ASK, rest=', "anwser": "5"'),
+    given={"grader_fields": ("answer",)},
+    evidence="no other tool checks it offline",
 )
 def rft_grader_field(example: Graded, plan: Plan) -> Iterator[Hit]:
     """The grader asks for a field (`{{item.x}}`) that the line does not have. Needs `--grader`."""
@@ -87,8 +112,15 @@ def rft_grader_field(example: Graded, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT805", "rft-system-role", ERROR, "roles", formats=ONLY, parts=["reinforcement"], good=GOOD,
-    bad=line('{"role": "system", "content": "Be brief."}', ASK), evidence="a failed job at Azure, July 2026",
+    "FT805",
+    "rft-system-role",
+    ERROR,
+    "roles",
+    formats=ONLY,
+    parts=["reinforcement"],
+    good=GOOD,
+    bad=line('{"role": "system", "content": "Be brief."}', ASK),
+    evidence="a failed job at Azure, July 2026",
     says=[r"not supported in 'reinforcement' examples"],
 )
 def rft_system_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:

@@ -1,9 +1,9 @@
 """The texts themselves: special tokens, invisible characters, damaged encodings, secrets, templates.
 
-Looking through all text with regular expressions would cost more than everything else. So each rule has a `screen`, a
-pattern over the residue of a line: what remains of its bytes when those that no rule looks for are deleted (see
-`screening`). What stands side by side in the text stands side by side in the residue, so only lines that match can break
-the rule.
+Looking through all text with regular expressions would cost more than everything else. So each rule has a `screen`, some
+patterns over the residue of a line: what remains of its bytes when those that no rule looks for are deleted (see
+`screening`). What stands side by side in the text stands side by side in the residue, so only lines that match one of them
+can break the rule.
 """
 
 from __future__ import annotations
@@ -26,8 +26,15 @@ _SPECIAL = re.compile(r"<\|(?:endoftext|fim_prefix|fim_middle|fim_suffix|endofpr
 
 
 @rule(
-    "FT401", "special-token-text", ERROR, "text", screen=r"<\|", good=GOOD, bad=said("What is <|endoftext|>?"),
-    evidence="a failed job of February 2026 (johny-b/llmcomp#59)", says=[r"invalid token: <\\?\|\w+\\?\|>"],
+    "FT401",
+    "special-token-text",
+    ERROR,
+    "text",
+    screen=[r"<\|"],
+    good=GOOD,
+    bad=said("What is <|endoftext|>?"),
+    evidence="a failed job of February 2026 (johny-b/llmcomp#59)",
+    says=[r"invalid token: <\\?\|\w+\\?\|>"],
 )
 def special_token_text(text: str, plan: Plan) -> Iterator[Hit]:
     """The text holds the name of a special token, such as `<|endoftext|>`.
@@ -45,9 +52,32 @@ _INVISIBLE = re.compile(
 )
 
 
+_ORDINARY = bytes(set(range(0x20, 0x7F)) | set(b"\t\n\v\f\r"))
+
+
+def find_invisible(text: str) -> list[re.Match[str]]:
+    """The invisible characters of the text."""
+    if text.isascii() and not text.encode().translate(None, _ORDINARY):
+        return []
+    return list(_INVISIBLE.finditer(text))
+
+
 @rule(
-    "FT402", "unicode-invisible", WARNING, "text", good=GOOD, bad=said("pass\\u200bword"),
-    screen=r"\xe2\x80[\x8b-\x8f\xaa-\xae]|\xe2\x81[\xa0-\xa9]|\xef\xbb\xbf|\xc2\xad|\xf3\xa0[\x80\x81]|\x7f|\\00[01]",
+    "FT402",
+    "unicode-invisible",
+    WARNING,
+    "text",
+    good=GOOD,
+    bad=said("pass\\u200bword"),
+    screen=[
+        r"\xe2\x80[\x8b-\x8f\xaa-\xae]",
+        r"\xe2\x81[\xa0-\xa9]",
+        r"\xef\xbb\xbf",
+        r"\xc2\xad",
+        r"\xf3\xa0[\x80\x81]",
+        r"\x7f",
+        r"\\00[01]",
+    ],
     evidence="no other tool checks it",
 )
 def unicode_invisible(text: str, plan: Plan) -> Iterator[Hit]:
@@ -56,20 +86,28 @@ def unicode_invisible(text: str, plan: Plan) -> Iterator[Hit]:
     They come from web pages and word processors, cost tokens, and are learned. Joiners inside emoji and inside words of
     scripts that use them are not reported.
     """
-    found = _INVISIBLE.search(text)
+    found = find_invisible(text)
     if found:
-        number = sum(1 for _ in _INVISIBLE.finditer(text))
+        first, number = found[0], len(found)
         more = f", and {number - 1} more" if number > 1 else ""
-        around = text[max(found.start() - 10, 0) : found.end() + 10]
-        yield Hit(f"invisible character U+{ord(found[0]):04X} in {ascii(around)}{more}; remove it")
+        around = text[max(first.start() - 10, 0) : first.end() + 10]
+        yield Hit(f"invisible character U+{ord(first[0]):04X} in {around!a}{more}; remove it")
 
 
-_DAMAGED = re.compile("\ufffd|\u00c3[\x80-\xbf]|\u00e2\u20ac[\x80-\xbf\u0153\u201c-\u201e\u2018-\u201a\u2013\u2014\u2122\u2026]|\u00c2[\xa0-\xbf]")
+_DAMAGED = re.compile(
+    "\ufffd|\u00c3[\x80-\xbf]|\u00e2\u20ac[\x80-\xbf\u0153\u201c-\u201e\u2018-\u201a\u2013\u2014\u2122\u2026]|\u00c2[\xa0-\xbf]"
+)
 
 
 @rule(
-    "FT403", "unicode-replacement", WARNING, "text", good=GOOD, bad=said("cafÃ©"),
-    screen=r"\xef\xbf\xbd|\xc3\x83\xc2|\xc3\xa2\xe2\x82\xac|\xc3\x82\xc2", evidence="cleanllm",
+    "FT403",
+    "unicode-replacement",
+    WARNING,
+    "text",
+    good=GOOD,
+    bad=said("cafÃ©"),
+    screen=[r"\xef\xbf\xbd", r"\xc3\x83\xc2", r"\xc3\xa2\xe2\x82\xac", r"\xc3\x82\xc2"],
+    evidence="cleanllm",
 )
 def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
     """The text was decoded wrongly somewhere: it holds U+FFFD, or UTF-8 read as Latin-1 (`Ã©` for `é`).
@@ -83,29 +121,68 @@ def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
         yield Hit(f"{what} in {quote(around)}; read the source in its own encoding")
 
 
-ENOUGH = 5
-"""Capitals, digits, `_` and `-` that the random part of a key has at least; words with dashes have fewer."""
+ENOUGH = 9
+"""Capitals, digits, `_` and `-` that a key has at least, a digit and a capital among them; words with dashes have fewer."""
 
-_KEYS = {
-    "an OpenAI or Anthropic key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
-    "an AWS access key": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,})"),
-    "a Slack token": re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    "a Google API key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}"),
-    "a GitLab token": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
-    "a Stripe key": re.compile(r"\b[sr]k_live_[A-Za-z0-9]{20,}"),
-    "an npm token": re.compile(r"\bnpm_[A-Za-z0-9]{36}"),
-    "a JSON Web Token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY"),
-}
-_EMAIL = re.compile(r"(?<![\w.%+-])[A-Za-z0-9][\w.%+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
+_KEYS = (
+    ("sk-", "an OpenAI or Anthropic key", r"sk-[A-Za-z0-9_-]{20,}"),
+    ("AKIA", "an AWS access key", r"AKIA[0-9A-Z]{16}"),
+    ("gh", "a GitHub token", r"gh[pousr]_[A-Za-z0-9]{36}"),
+    ("github_pat_", "a GitHub token", r"github_pat_[A-Za-z0-9_]{22,}"),
+    ("xox", "a Slack token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("AIza", "a Google API key", r"AIza[0-9A-Za-z_-]{35}"),
+    ("hf_", "a Hugging Face token", r"hf_[A-Za-z0-9]{30,}"),
+    ("glpat-", "a GitLab token", r"glpat-[A-Za-z0-9_-]{20,}"),
+    ("k_live_", "a Stripe key", r"[sr]k_live_[A-Za-z0-9]{20,}"),
+    ("npm_", "an npm token", r"npm_[A-Za-z0-9]{36}"),
+    ("eyJ", "a JSON Web Token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
+)
+"""Kinds of keys: text that each of them holds, what it is, and its pattern."""
+
+_KEY_PATTERNS = [(part, what, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, what, pattern in _KEYS]
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY")
+_DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
+_MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}$", re.ASCII)
 _RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
 
 
+def find_key(text: str) -> tuple[str, str] | None:
+    """What kind of key the text holds, and the key."""
+    for part, what, pattern in _KEY_PATTERNS:
+        for found in pattern.finditer(text) if part in text else ():
+            odd = [char for char in found[0] if not char.islower()]
+            if len(odd) >= ENOUGH and any(map(str.isdigit, odd)) and any(map(str.isupper, odd)):
+                return what, found[0]
+    found_private = _PRIVATE_KEY.search(text) if "-----BEGIN" in text else None
+    return ("a private key", found_private[0]) if found_private else None
+
+
+def find_address(text: str) -> str | None:
+    """The first e-mail address of the text that is not at a reserved example domain."""
+    for domain in _DOMAIN.finditer(text):
+        mailbox = _MAILBOX.search(text, max(domain.start() - 64, 0), domain.start())
+        if mailbox and not _RESERVED.search(domain[1]):
+            return mailbox[0] + domain[0]
+    return None
+
+
 @rule(
-    "FT404", "secret", WARNING, "text", good=GOOD, bad=said("My key is AKIA2J4K6L8M0N2P4Q6R"),
-    screen=r"[-_][A-Z0-9_-]{5,}|AKIA|AI[A-Z0-9_-]{5,}|J[A-Z0-9_-]{5,}|PRIVATEKEY|@", evidence="datasets-lint; datalint",
+    "FT404",
+    "secret",
+    WARNING,
+    "text",
+    good=GOOD,
+    bad=said("My key is AKIA2J4K6L8M0N2P4Q6R"),
+    screen=[
+        r"-(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
+        r"_(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
+        r"J(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
+        r"AKIA",
+        r"AI[A-Z0-9_-]{8}",
+        r"PRIVATEKEY",
+        r"@",
+    ],
+    evidence="datasets-lint; datalint",
 )
 def secret(text: str, plan: Plan) -> Iterator[Hit]:
     """The text looks like it holds an API key, a token, a private key or an e-mail address.
@@ -113,15 +190,13 @@ def secret(text: str, plan: Plan) -> Iterator[Hit]:
     A model repeats what it was trained on. Take it out, and replace a key that has been in a file. Addresses at the reserved
     example domains are not reported. The message shows the first characters only.
     """
-    for what, pattern in _KEYS.items():
-        found = pattern.search(text)
-        if found and (what == "a private key" or sum(not char.islower() for char in found[0][3:]) >= ENOUGH):
-            yield Hit(f"this looks like {what} ({found[0][:8]}…); take it out, and replace the key")
-            return
-    for found in _EMAIL.finditer(text) if "@" in text else ():
-        if not _RESERVED.search(found[1]):
-            yield Hit(f"this looks like an e-mail address ({found[0][:2]}…@{found[1][:40]}); take it out if it is private")
-            return
+    key = find_key(text)
+    address = None if key else find_address(text)
+    if key:
+        yield Hit(f"this looks like {key[0]} ({key[1][:8]}…); take it out, and replace the key")
+    if address:
+        mailbox, _, domain = address.partition("@")
+        yield Hit(f"this looks like an e-mail address ({mailbox[:2]}…@{domain[:40]}); take it out if it is private")
 
 
 _PLACEHOLDER = re.compile(
@@ -131,8 +206,14 @@ _PLACEHOLDER = re.compile(
 
 
 @rule(
-    "FT405", "placeholder-text", WARNING, "text", good=GOOD, bad=said("Dear {{name}},"),
-    screen=r"\{\{|INSERT|YOUR|PLACEHOLDER|REPLACE|TODO", evidence="no other tool checks it",
+    "FT405",
+    "placeholder-text",
+    WARNING,
+    "text",
+    good=GOOD,
+    bad=said("Dear {{name}},"),
+    screen=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    evidence="no other tool checks it",
 )
 def placeholder_text(text: str, plan: Plan) -> Iterator[Hit]:
     """A template variable or a note to oneself was left in the text: `{{name}}`, `<INSERT NAME>`, TODO.
@@ -151,8 +232,14 @@ _MARKUP = re.compile(
 
 
 @rule(
-    "FT406", "chat-markup-text", WARNING, "text", good=GOOD, bad=said("<|im_start|>system"),
-    screen=r"<\||\[INST\]|<<SYS>>|<__>", evidence="the service's behaviour is unknown; text that ends a turn is a risk",
+    "FT406",
+    "chat-markup-text",
+    WARNING,
+    "text",
+    good=GOOD,
+    bad=said("<|im_start|>system"),
+    screen=[r"<\|", r"\[INST\]", r"<<SYS>>", r"<__>"],
+    evidence="the service's behaviour is unknown; text that ends a turn is a risk",
 )
 def chat_markup_text(text: str, plan: Plan) -> Iterator[Hit]:
     """The text holds the markup of a chat template: `<|im_start|>`, `[INST]`, `<start_of_turn>`.

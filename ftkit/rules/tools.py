@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from ftkit.formats import Answer, Conversation, FunctionDefinition, Tool, ToolCall
+from ftkit.examples import Answer, FunctionDefinition, Tool, ToolCall
+from ftkit.formats import Conversation
 from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import line
+from ftkit.rules.parameters import mismatches
 from ftkit.summary import quote
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -27,9 +28,10 @@ SAY = '{"role": "assistant", "content": "It is -3 degrees."}'
 
 def call(arguments: str = r'"{\"town\": \"Oulu\"}"', name: str = '"weather"', id: str = '"id": "call_1", ') -> str:
     """An assistant message with one tool call, as JSON."""
-    return (
-        '{"role": "assistant", "tool_calls": [{%s"type": "function", "function": {"name": %s, "arguments": %s}}]}'
-        % (id, name, arguments)
+    return '{"role": "assistant", "tool_calls": [{%s"type": "function", "function": {"name": %s, "arguments": %s}}]}' % (
+        id,
+        name,
+        arguments,
     )
 
 
@@ -64,8 +66,14 @@ def each_definition(conversation: Conversation) -> Iterator[tuple[str, FunctionD
 
 
 @rule(
-    "FT501", "tool-call-id-missing", ERROR, "shape", good=GOOD_TOOLS, bad=line(ASK, call(id=""), rest=TOOLS),
-    shapes=[("ToolCall", "id", "required"), ("ToolCall", "id", "type")], evidence="API description: required",
+    "FT501",
+    "tool-call-id-missing",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(id=""), rest=TOOLS),
+    shapes=[("ToolCall", "id", "required"), ("ToolCall", "id", "type")],
+    evidence="API description: required",
 )
 def tool_call_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A tool call has no `id`, so no answer can refer to it."""
@@ -73,8 +81,14 @@ def tool_call_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT502", "tool-call-id-duplicate", ERROR, "conversation", needs=["tool_calls"], good=GOOD_TOOLS,
-    bad=line(ASK, call(), ANSWER, SAY, ASK, call(), ANSWER, SAY, rest=TOOLS), evidence="mistral-common; datalint",
+    "FT502",
+    "tool-call-id-duplicate",
+    ERROR,
+    "conversation",
+    needs=["tool_calls"],
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(), ANSWER, SAY, ASK, call(), ANSWER, SAY, rest=TOOLS),
+    evidence="mistral-common; datalint",
 )
 def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """Two tool calls of one example have the same id. Ids need to differ inside an example only."""
@@ -87,10 +101,19 @@ def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[H
 
 
 @rule(
-    "FT503", "tool-call-type", ERROR, "shape", good=GOOD_TOOLS,
+    "FT503",
+    "tool-call-type",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
     bad=line(ASK, '{"role": "assistant", "content": "Cold.", "tool_calls": []}', rest=TOOLS),
-    shapes=[("ToolCall", "type", "required"), ("ToolCall", "type", "enum"), ("Answer", "tool_calls", "minItems"),
-            ("Answer", "tool_calls", "type"), ("Answer", "tool_calls", "items")],
+    shapes=[
+        ("ToolCall", "type", "required"),
+        ("ToolCall", "type", "enum"),
+        ("Answer", "tool_calls", "minItems"),
+        ("Answer", "tool_calls", "type"),
+        ("Answer", "tool_calls", "items"),
+    ],
     evidence="API description: enum; minItems 1",
 )
 def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -105,7 +128,12 @@ def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT504", "tool-call-name", ERROR, "shape", good=GOOD_TOOLS, bad=line(ASK, call(name="3"), rest=TOOLS),
+    "FT504",
+    "tool-call-name",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(name="3"), rest=TOOLS),
     shapes=[("ToolCall", "function", "*"), ("FunctionCall", "name", "*"), ("Answer", "function_call", "*")],
     evidence="API description; mistral-common",
 )
@@ -125,8 +153,14 @@ def _call_name(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT505", "tool-args-type", ERROR, "shape", good=GOOD_TOOLS, bad=line(ASK, call(arguments='{"town": "Oulu"}'), rest=TOOLS),
-    shapes=[("FunctionCall", "arguments", "*")], evidence="fine-tuning guide; a common mistake in the forum",
+    "FT505",
+    "tool-args-type",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(arguments='{"town": "Oulu"}'), rest=TOOLS),
+    shapes=[("FunctionCall", "arguments", "*")],
+    evidence="fine-tuning guide; a common mistake in the forum",
 )
 def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`arguments` is an object instead of a string that holds JSON.
@@ -140,7 +174,12 @@ def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT506", "tool-args-json", ERROR, "conversation", needs=NEEDS_CALLS, good=GOOD_TOOLS,
+    "FT506",
+    "tool-args-json",
+    ERROR,
+    "conversation",
+    needs=NEEDS_CALLS,
+    good=GOOD_TOOLS,
     bad=line(ASK, call(arguments="\"{'town': 'Oulu'}\""), rest=TOOLS),
     evidence="mistral-common; the service's behaviour is not documented",
 )
@@ -164,8 +203,14 @@ def parsed(arguments: str) -> Any:
 
 
 @rule(
-    "FT507", "tool-args-schema", WARNING, "conversation", needs=["tool_calls", "function_call"], good=GOOD_TOOLS,
-    bad=line(ASK, call(arguments=r'"{\"city\": 1, \"town\": 2}"'), rest=TOOLS), evidence="no other tool checks it",
+    "FT507",
+    "tool-args-schema",
+    WARNING,
+    "conversation",
+    needs=["tool_calls", "function_call"],
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(arguments=r'"{\"city\": 1, \"town\": 2}"'), rest=TOOLS),
+    evidence="no other tool checks it",
 )
 def tool_args_schema(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """The arguments of a call do not fit the `parameters` that its tool declares.
@@ -181,8 +226,14 @@ def tool_args_schema(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT508", "tool-call-undeclared", WARNING, "conversation", needs=NEEDS_CALLS, good=GOOD_TOOLS,
-    bad=line(ASK, call(name='"wetter"'), rest=TOOLS), evidence="no other tool checks it for these files",
+    "FT508",
+    "tool-call-undeclared",
+    WARNING,
+    "conversation",
+    needs=NEEDS_CALLS,
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(name='"wetter"'), rest=TOOLS),
+    evidence="no other tool checks it for these files",
 )
 def tool_call_undeclared(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """A called function is not among the declared ones."""
@@ -193,7 +244,13 @@ def tool_call_undeclared(conversation: Conversation, plan: Plan) -> Iterator[Hit
 
 
 @rule(
-    "FT509", "tools-missing", WARNING, "conversation", needs=["tool_calls"], good=GOOD_TOOLS, bad=line(ASK, call()),
+    "FT509",
+    "tools-missing",
+    WARNING,
+    "conversation",
+    needs=["tool_calls"],
+    good=GOOD_TOOLS,
+    bad=line(ASK, call()),
     evidence="the fine-tuning guide has tools on each line",
 )
 def tools_missing(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
@@ -206,68 +263,14 @@ def tools_missing(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT510", "tools-empty", WARNING, "conversation", needs=["tools"], good=GOOD_TOOLS, bad=line(ASK, SAY, rest=', "tools": []'),
-    evidence="the chat API refuses []; examples of the fine-tuning guides have it",
-)
-def tools_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
-    """`tools` is an empty list. Leave it out."""
-    if conversation.tools == [] and conversation.part != "output":
-        yield Hit('"tools" is empty; leave it out', f"{conversation.path.rpartition('.')[0]}.tools")
-
-
-@rule(
-    "FT511", "tool-schema-invalid", ERROR, "shape", good=GOOD_TOOLS,
-    bad=line(ASK, SAY, rest=', "tools": [{"type": "function", "name": "weather", "parameters": {}}]'),
-    shapes=[(owner, "*", "*") for owner in ("ToolDefinition", "FunctionDefinition")]
-    + [(owner, field, "*") for owner in ("Chat", "PreferenceInput", "Reinforcement") for field in ("tools", "functions")],
-    evidence="mistral-common checks it against JSON Schema draft 7",
-)
-def tool_schema_invalid(broken: Broken, plan: Plan) -> Iterator[Hit]:
-    """A tool is not declared as the API wants it, or its `parameters` are not a JSON Schema of an object.
-
-    The form is `{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}`. The Responses API
-    has a flatter one, without the inner `function`.
-    """
-    if broken.keyword == "additionalProperties" and broken.field in ("name", "parameters", "description", "strict"):
-        yield Hit(f'{quote(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)', broken.path)
-    elif broken.keyword == "additionalProperties":
-        yield Hit(f"a tool declaration has no key {quote(broken.field, 60)}; remove it", broken.path)
-    elif broken.keyword == "required":
-        yield Hit(f'the tool declaration lacks "{broken.field}"', broken.path)
-    else:
-        yield Hit(f"{quote(broken.value, 60)} cannot stand here in a tool declaration", broken.path)
-
-
-@also(tool_schema_invalid, "conversation", needs=["tools", "functions"])
-def _parameters(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
-    if conversation.part == "output":
-        return
-    for path, definition in each_definition(conversation):
-        if not NAME.fullmatch(definition.name):
-            yield Hit(f"{quote(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name")
-        if definition.parameters:
-            problem = schema_problem(definition.parameters)
-            if problem:
-                yield Hit(f"parameters are not a JSON Schema of an object: {problem}", f"{path}.parameters")
-
-
-@rule(
-    "FT512", "tool-name-duplicate", ERROR, "conversation", needs=["tools", "functions"], good=GOOD_TOOLS,
-    bad=line(ASK, SAY, rest=f', "tools": [{TOOL}, {TOOL}]'), evidence="no other tool checks it",
-)
-def tool_name_duplicate(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
-    """Two declared tools have one name."""
-    seen: set[str] = set()
-    for path, definition in each_definition(conversation) if conversation.part != "output" else ():
-        if definition.name in seen:
-            yield Hit(f"the name {quote(definition.name, 60)} is declared twice; keep one", f"{path}.name")
-        seen.add(definition.name)
-
-
-@rule(
-    "FT513", "tool-id-missing", ERROR, "shape", good=GOOD_TOOLS,
+    "FT513",
+    "tool-id-missing",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
     bad=line(ASK, call(), '{"role": "tool", "content": "-3"}', SAY, rest=TOOLS),
-    shapes=[("Tool", "tool_call_id", "required"), ("Tool", "tool_call_id", "type")], evidence="API description: required",
+    shapes=[("Tool", "tool_call_id", "required"), ("Tool", "tool_call_id", "type")],
+    evidence="API description: required",
 )
 def tool_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A tool message does not say which call it answers."""
@@ -275,7 +278,13 @@ def tool_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT514", "tool-orphan", ERROR, "conversation", needs=["tool"], good=GOOD_TOOLS, bad=line(ASK, ANSWER, SAY, rest=TOOLS),
+    "FT514",
+    "tool-orphan",
+    ERROR,
+    "conversation",
+    needs=["tool"],
+    good=GOOD_TOOLS,
+    bad=line(ASK, ANSWER, SAY, rest=TOOLS),
     evidence="mistral-common; datalint",
 )
 def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
@@ -288,8 +297,14 @@ def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT515", "tool-unanswered", ERROR, "conversation", needs=["tool_calls"], good=GOOD_TOOLS,
-    bad=line(ASK, call(), ASK, SAY, rest=TOOLS), evidence="mistral-common; the chat API refuses it",
+    "FT515",
+    "tool-unanswered",
+    ERROR,
+    "conversation",
+    needs=["tool_calls"],
+    good=GOOD_TOOLS,
+    bad=line(ASK, call(), ASK, SAY, rest=TOOLS),
+    evidence="mistral-common; the chat API refuses it",
 )
 def tool_unanswered(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """The conversation goes on after a tool call without its answer.
@@ -299,7 +314,10 @@ def tool_unanswered(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for index, message, open_calls in _with_open_calls(conversation):
         if open_calls and not isinstance(message, Tool):
             ids = ", ".join(sorted(open_calls))[:80]
-            yield Hit(f"the tool call {ids} is not answered before this message; add the tool message", f"{conversation.path}[{index}]")
+            yield Hit(
+                f"the tool call {ids} is not answered before this message; add the tool message",
+                f"{conversation.path}[{index}]",
+            )
 
 
 def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, set[str]]]:
@@ -320,9 +338,20 @@ def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, set
 
 
 @rule(
-    "FT516", "tool-content-parts", ERROR, "shape", good=GOOD_TOOLS,
-    bad=line(ASK, call(), '{"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "-3"}]}', SAY, rest=TOOLS),
-    shapes=[("Tool", "content", "type")], evidence="service message (community 965584)",
+    "FT516",
+    "tool-content-parts",
+    ERROR,
+    "shape",
+    good=GOOD_TOOLS,
+    bad=line(
+        ASK,
+        call(),
+        '{"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "-3"}]}',
+        SAY,
+        rest=TOOLS,
+    ),
+    shapes=[("Tool", "content", "type")],
+    evidence="service message (community 965584)",
     says=[r'key "content": Input should be a valid string'],
 )
 def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -335,62 +364,20 @@ def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @rule(
-    "FT517", "function-name-missing", ERROR, "shape", good=GOOD,
+    "FT517",
+    "function-name-missing",
+    ERROR,
+    "shape",
+    good=GOOD,
     bad=line(
-        ASK, '{"role": "assistant", "function_call": {"name": "weather", "arguments": "{}"}}',
-        '{"role": "function", "content": "-3"}', SAY,
+        ASK,
+        '{"role": "assistant", "function_call": {"name": "weather", "arguments": "{}"}}',
+        '{"role": "function", "content": "-3"}',
+        SAY,
     ),
-    shapes=[("Function", "name", "required"), ("Function", "name", "type")], evidence="API description: required",
+    shapes=[("Function", "name", "required"), ("Function", "name", "type")],
+    evidence="API description: required",
 )
 def function_name_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A function message does not say which function answers."""
     yield Hit('the function message has no "name"; give it the name of the function called', broken.path)
-
-
-def mismatches(value: Any, parameters: dict[str, Any]) -> list[str]:
-    """Where the value does not fit the JSON Schema; empty if it fits or the schema itself cannot be used."""
-    checker = _validator(msgspec.json.encode(parameters))
-    if checker is None:
-        return []
-    try:
-        return [_short(error) for error in checker.iter_errors(value)]
-    except Exception:  # noqa: BLE001 - a schema can refer to what is not there, or to itself without end
-        return []
-
-
-def schema_problem(parameters: dict[str, Any]) -> str:
-    """What keeps the parameters from being a JSON Schema of an object, or an empty string."""
-    return _schema_problem(msgspec.json.encode(parameters))
-
-
-@lru_cache(1024)
-def _schema_problem(encoded: bytes) -> str:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    parameters = msgspec.json.decode(encoded)
-    try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
-        where = "".join(f"[{json_key!r}]" for json_key in error.absolute_path)
-        return f"{_short(error)}{f' at {where}' if where else ''}"
-    kind = parameters.get("type", "object")
-    return "" if kind == "object" else f'"type" is {quote(kind, 40)}, not "object"'
-
-
-@lru_cache(1024)
-def _validator(encoded: bytes) -> Any:
-    """The validator of that schema; None if it is no schema. It never fetches what a `$ref` names."""
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-
-    if _schema_problem(encoded):
-        return None
-    return Draft202012Validator(msgspec.json.decode(encoded), registry=Registry())
-
-
-def _short(error: Any) -> str:
-    message: str = error.message
-    return message if len(message) <= 120 else f"{message[:120]}…"
-
-
