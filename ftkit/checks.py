@@ -67,6 +67,10 @@ class Checks:
                 for hit in rule.checks["shape"](place, self.plan):
                     yield finding(rule, hit, line)
 
+    def unnamed(self, place: Broken, line: int) -> Finding:
+        """The finding for a place that does not fit and that no rule speaks of, so that no refused line passes."""
+        return finding(RULES["json-syntax"], Hit(f"{place.field or 'this'} does not fit here", place.path), line)
+
     def _candidates(self, place: Broken) -> list[Rule]:
         found: dict[str, Rule] = {}
         for owner in lineage(place.owner):
@@ -133,6 +137,10 @@ class Checks:
                 yield finding(rule, hit, hit.line), hit.times
 
 
+def _is_absent(value: Any) -> bool:
+    return value is UNSET or value is None
+
+
 def facets(conversation: Conversation) -> set[str]:
     """What a conversation has beyond messages of a role and a text: the keys by which rules are called for it."""
     found: set[str] = set()
@@ -152,5 +160,5 @@ def facets(conversation: Conversation) -> set[str]:
             found.add("parts" if type(content) is list else "nothing")
         kind = type(message)
         found.update(MARKERS.get(kind, ()))
-        found.update(name for name in OPTIONAL[kind] if getattr(message, name) is not UNSET)
+        found.update(name for name in OPTIONAL[kind] if not _is_absent(getattr(message, name)))
     return found

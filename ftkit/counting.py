@@ -7,8 +7,9 @@ Source: see `tokens.PER_MESSAGE`. A preference example is as long as the longer 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 from ftkit.checks import ROLES
 from ftkit.examples import Assistant, Completions
@@ -16,24 +17,52 @@ from ftkit.formats import Format, message_texts
 from ftkit.rules.base import Counted
 from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, chunks, counter, role_tokens
 
+PIECE = 2_000
+"""Characters that are counted before the bound is looked at again."""
 
-def count(example: Any, format: Format, encoding: str) -> Counted:
-    """The billed tokens of an example, and where those lie that are trained."""
+CERTAIN = 5
+"""Bytes for each token of the limit from which an example is counted as a whole at once: few are that far below it."""
+
+
+def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
+    """For each example its billed tokens, and where those lie that are trained. All texts are counted in one call."""
+    laid_out = [list(_conversations(example, format, encoding)) for example in examples]
+    texts = [text for conversations in laid_out for parts in conversations for part in parts for text in part.texts]
+    counts = iter(counter(encoding).count(texts))
+    return [max((_add_up(parts, counts) for parts in each), key=lambda counted: counted.tokens) for each in laid_out]
+
+
+class _Part(NamedTuple):
+    """One message, or one of the two texts of a completions example: tokens before its texts, and the texts."""
+
+    path: str
+    overhead: int
+    texts: tuple[str, ...]
+    trained: bool
+
+
+def _conversations(example: Any, format: Format, encoding: str) -> Iterator[list[_Part]]:
     if isinstance(example, Completions):
-        prompt, completion = counter(encoding).count((example.prompt, example.completion))
-        return Counted(prompt + completion, (("$.completion", prompt, prompt + completion),))
-    counted = (_count_messages(messages, encoding) for messages in format.sequences(example))
-    return max(counted, key=lambda each: each.tokens)
+        completion = _Part("$.completion", 0, (example.completion,), True)
+        yield [_Part("$.prompt", 0, (example.prompt,), False), completion]
+        return
+    roles = role_tokens(encoding)
+    for messages in format.sequences(example):
+        parts = [_Part("$", PER_EXAMPLE, (), False)]
+        for path, message in messages:
+            texts = tuple(text for _, text in message_texts(path, message))
+            trained = isinstance(message, Assistant) and message.weight != 0
+            parts.append(_Part(path, PER_MESSAGE + roles[ROLES[type(message)]], texts, trained))
+        yield parts
 
 
-def _count_messages(messages: Sequence[tuple[str, Any]], encoding: str) -> Counted:
-    roles, counts = role_tokens(encoding), counter(encoding).count
-    at, trained = PER_EXAMPLE, []
-    for path, message in messages:
-        start = at + PER_MESSAGE + roles[ROLES[type(message)]]
-        at = start + sum(counts([text for _, text in message_texts(path, message)]))
-        if isinstance(message, Assistant) and message.weight != 0:
-            trained.append((path, start, at))
+def _add_up(parts: Iterable[_Part], counts: Iterator[int]) -> Counted:
+    at, trained = 0, []
+    for part in parts:
+        start = at + part.overhead
+        at = start + sum(islice(counts, len(part.texts)))
+        if part.trained:
+            trained.append((part.path, start, at))
     return Counted(at, tuple(trained))
 
 
@@ -43,22 +72,17 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
     A token is at least one byte of UTF-8, so what has been counted plus the bytes of what has not is a bound from above. The
     texts are counted piece by piece until the bound is low enough, or all is counted.
     """
-    return any(_exceeds(texts, overhead, limit, encoding) for texts, overhead in _texts(example, format, encoding))
-
-
-def _texts(example: Any, format: Format, encoding: str) -> Iterator[tuple[list[str], int]]:
-    """The texts of each conversation of the example, and the tokens that are not in texts."""
-    if isinstance(example, Completions):
-        yield [example.prompt, example.completion], 0
-        return
-    roles = role_tokens(encoding)
-    for messages in format.sequences(example):
-        overhead = PER_EXAMPLE + sum(PER_MESSAGE + roles[ROLES[type(message)]] for _, message in messages)
-        yield [text for path, message in messages for _, text in message_texts(path, message)], overhead
+    for parts in _conversations(example, format, encoding):
+        texts = [text for part in parts for text in part.texts]
+        if _exceeds(texts, sum(part.overhead for part in parts), limit, encoding):
+            return True
+    return False
 
 
 def _exceeds(texts: Sequence[str], overhead: int, limit: int, encoding: str) -> bool:
     bound = overhead + sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    if bound > CERTAIN * limit:
+        return True
     for text in sorted(texts, key=len, reverse=True):
         for piece in chunks(text, PIECE):
             if bound <= limit:
@@ -66,7 +90,3 @@ def _exceeds(texts: Sequence[str], overhead: int, limit: int, encoding: str) -> 
             size = len(piece) if piece.isascii() else len(piece.encode())
             bound -= size - counter(encoding).count((piece,))[0]
     return bound > limit
-
-
-PIECE = 2_000
-"""Characters that are counted before the bound is looked at again."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from ftkit.reading import Reading, read
 
 HEAD_BYTES = 1 << 20
@@ -26,6 +28,8 @@ MAGIC = {
     b"\xfd7zXZ": ("xz", "unpack it with unxz"),
     b"\x28\xb5\x2f\xfd": ("Zstandard", "unpack it with unzstd"),
     b"ARROW1": ("Arrow", "convert it to JSON Lines"),
+    b"%PDF-": ("a PDF document", "export its text as JSON Lines"),
+    b"\xd0\xcf\x11\xe0": ("an old Office document", "export it as JSON Lines"),
     b"SQLite format 3": ("an SQLite database", "export it as JSON Lines"),
 }
 
@@ -45,7 +49,7 @@ FOREIGN: dict[str, Shape] = {
 
 
 class Head:
-    """The beginning of a file: at most `HEAD_BYTES` of it. `complete` says that this is all."""
+    """The beginning of a file: whole lines, about `HEAD_BYTES` of them. `complete` says that this is all."""
 
     def __init__(self, name: str, data: bytes, complete: bool) -> None:
         self.name = name
@@ -59,15 +63,13 @@ class Head:
 
     @cached_property
     def readings(self) -> list[Reading]:
-        """The first lines that are not blank and lie wholly in the head, read."""
-        lines = self.data.split(b"\n")
-        whole = lines if self.complete or len(lines) == 1 else lines[:-1]
+        """The first lines that are not blank, read."""
         found: list[Reading] = []
-        for number, line in enumerate(whole, 1):
-            if len(found) == SAMPLE_LINES:
+        for number, line in enumerate(self.data.split(b"\n"), 1):
+            if len(found) >= SAMPLE_LINES:
                 break
             if line.strip():
-                reading = read(line, number)
+                reading = _read_quickly(line, number)
                 found.extend(map(read, reading.pieces) if reading.pieces else [reading])
         return found
 
@@ -83,6 +85,11 @@ class Head:
         return votes.most_common(1)[0][0] if votes else None
 
     @cached_property
+    def asks(self) -> bool:
+        """Whether most of the first lines end with a question to the model rather than with its answer."""
+        return sum(not ends_with_assistant(value) for value in self.objects) * 2 > len(self.objects)
+
+    @cached_property
     def spread(self) -> Any:
         """The JSON object or array that begins on the first line and ends on a later one, if there is one."""
         text = self.data.decode(errors="replace").lstrip("\ufeff \t\r\n")
@@ -92,10 +99,19 @@ class Head:
             value, end = json.JSONDecoder().raw_decode(text)
         except RecursionError:
             return None
-        except json.JSONDecodeError as error:
+        except json.JSONDecodeError:
             opens = re.fullmatch(r'[\[{]\s*|\{\s*"\w+"\s*:\s*\[?\{?\s*', text.partition("\n")[0])
-            return {} if opens and error.pos >= len(text) - 1 and text[0] == "{" else None
+            return {} if opens and text[0] == "{" and not self.complete else None
         return value if "\n" in text[:end] else None
+
+
+def _read_quickly(line: bytes, number: int) -> Reading:
+    """Read a line, by the fast decoder if that can do it."""
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read(line, number, first=number == 1)
+    return Reading(line, number, text=line[:100].decode(errors="replace").strip(), parsed=True, value=value)
 
 
 def classify(value: Any) -> str | None:

@@ -26,8 +26,8 @@ class UnknownName(UsageProblem):
     """A model, provider, rule or format that ftkit does not know."""
 
 
-def did_you_mean(name: str, known: Iterable[str], n: int = 1) -> str:
-    """`"; did you mean 'x'?"` for the known names nearest to `name`, or an empty string."""
+def did_you_mean(name: str, known: Iterable[str], n: int = 1, otherwise: str = "") -> str:
+    """`"; did you mean 'x'?"` for the known names nearest to `name`, or `otherwise`."""
     lowered = {item.lower(): item for item in known}
     near = [lowered[match] for match in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
-    return f"; did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
+    return f"; did you mean {' or '.join(repr(match) for match in near)}?" if near else otherwise

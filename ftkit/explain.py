@@ -15,7 +15,7 @@ from msgspec import Struct
 from ftkit.checks import Checks
 from ftkit.examples import Message, PromptMessage
 from ftkit.formats import Format
-from ftkit.reading import Reading, read
+from ftkit.reading import Reading, join, read
 from ftkit.rules.base import Broken
 from ftkit.summary import Finding
 
@@ -40,33 +40,68 @@ def explain(
 ) -> Explained:
     """Everything that is wrong with one line, given without its line feed. `number` counts from 1 in the file."""
     reading = read(raw, number, last, first)
-    if reading.blank and not raw.strip(b" \t\r"):
-        return Explained([], blank=True)
     findings = list(checks.reading(reading))
     if reading.pieces:
         return _pieces(reading, format, checks, findings)
-    value = reading.value
-    if not isinstance(value, dict):
+    if not reading.text and not reading.utf16:
+        return Explained(findings, blank=True)
+    if not isinstance(reading.value, dict):
         return Explained(findings)
-    clean = reading.bad_byte is None and not reading.marks
     if any(finding.rule == "format-mixed" for finding in findings):
         return Explained(findings, examples=1)
+    return _explain_object(reading, format, checks, findings)
+
+
+def _explain_object(reading: Reading, format: Format, checks: Checks, findings: list[Finding]) -> Explained:
     from ftkit.shape import broken_places  # brings in jsonschema, which most files never need
 
-    broken = broken_places(value, format.name)
-    shaped = list(checks.shapes(broken, number))
+    value, number = reading.value, reading.number
+    unreadable = tuple(mark.path for mark in reading.marks if mark.kind in ("nonfinite", "range"))
+    broken = [place for place in broken_places(value, format.name) if place.path not in unreadable]
+    findings.extend(checks.shapes(broken, number))
+    if broken and len(findings) == 0:
+        findings.append(checks.unnamed(broken[0], number))
+    texts = [] if reading.bad_byte or reading.marks else list(_texts(value, format.name))
     whole = _decode_rest(value, broken, format)
-    if broken and whole is None:
-        shaped.extend(_with_stand_ins(value, format, checks, number))
-    reported = tuple(place.path for place in broken)
-    findings.extend(shaped)
-    if whole is not None:
-        findings.extend(
-            finding
-            for finding in checks.example(format, whole, number)[0]
-            if not finding.path.startswith(reported or ("?",))
-        )
-    return Explained(findings, 1, whole, clean)
+    if whole is None:
+        findings.extend(_with_stand_ins(value, format, checks, number))
+        findings.extend(checks.texts(texts, number, checks.on("text")))
+        return Explained(findings, 1)
+    hidden = (*unreadable, *_hidden_by(broken))
+    findings.extend(
+        each
+        for each in checks.example(format, whole, number)[0]
+        if not each.path.startswith(hidden or ("?",)) and not (hidden and each.rule in MATCHING)
+    )
+    return Explained(findings, 1, whole, clean=not reading.bad_byte and not reading.marks)
+
+
+MATCHING = ("tool-orphan", "tool-unanswered")
+"""The rules that match calls and answers, of which nothing can be said when some cannot be read."""
+
+
+def _hidden_by(broken: list[Broken]) -> Iterator[str]:
+    """The paths of which nothing more is said: those that do not fit, and content that they would have replaced."""
+    for place in broken:
+        yield place.path
+        if place.field in ("tool_calls", "function_call", "refusal"):
+            yield f"{place.path.partition(f'.{place.field}')[0]}.content"
+
+
+TEXT_KEYS = ("content", "text", "refusal", "arguments", "prompt", "completion")
+
+
+def _texts(value: Any, format: str) -> Iterator[tuple[str, str]]:
+    """The texts of an example that cannot be decoded, each with its path."""
+    stack = [("$", "", value)]
+    while stack:
+        path, key, each = stack.pop()
+        if isinstance(each, str) and key in TEXT_KEYS:
+            yield path, each
+        elif isinstance(each, dict):
+            stack.extend((join(path, name), name, inner) for name, inner in reversed(each.items()) if name != "tools")
+        elif isinstance(each, list):
+            stack.extend((f"{path}[{index}]", key, each[index]) for index in reversed(range(len(each))))
 
 
 def _pieces(reading: Reading, format: Format, checks: Checks, findings: list[Finding]) -> Explained:
@@ -104,25 +139,30 @@ STAND_INS: dict[str, dict[str, str]] = {
 def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, number: int) -> Iterator[Finding]:
     """Findings on the rest of an example that has messages which cannot be decoded.
 
-    These are replaced by plain messages of the same role, and nothing is said of them. Whether calls and answers match
-    cannot be told. Where a role is not known, nothing more is said of the example.
+    These are replaced by plain messages of the same role, and nothing is said of them, nor of whether calls and answers
+    match. Where a role is not known, nothing is said of the order of the messages.
     """
-    replaced = []
+    replaced, guessed = [], False
     for path, messages in _message_lists(value, format.name):
         for index, message in enumerate(messages):
             if not _decodes(message, format):
                 role = message.get("role") if isinstance(message, dict) else None
-                if not isinstance(role, str) or role not in STAND_INS:
-                    return
-                messages[index] = {"role": role, "content": "?", **STAND_INS[role]}
+                stand_in = STAND_INS.get(role) if isinstance(role, str) else None
+                guessed = guessed or stand_in is None
+                messages[index] = PLAIN if stand_in is None else {"role": role, "content": "?", **stand_in}
                 replaced.append(f"{path}[{index}]")
     try:
         example = format.build(value)
     except (msgspec.ValidationError, TypeError):
         return
+    order = {rule.name for rule in checks.on("roles")} if guessed else set()
     for finding in checks.example(format, example, number)[0]:
-        if not finding.path.startswith(tuple(replaced)) and not finding.rule.startswith("tool-"):
+        said = finding.path.startswith(tuple(replaced)) or finding.rule in MATCHING or finding.rule in order
+        if not said:
             yield finding
+
+
+PLAIN = {"role": "user", "content": "?"}
 
 
 def _decodes(message: Any, format: Format) -> bool:

@@ -198,7 +198,9 @@ METHODS = {"chat": "supervised", "completions": "supervised", "preference": "dpo
 def find_format(name: str) -> Format:
     """The format of that name; raises `UnknownName`."""
     if name not in FORMATS:
-        raise UnknownName(f"unknown format {name!r}{did_you_mean(name, FORMATS)} Known: {', '.join(FORMATS)}.")
+        raise UnknownName(
+            f"unknown format {name!r}{did_you_mean(name, FORMATS, otherwise='.')} Known: {', '.join(FORMATS)}."
+        )
     return FORMATS[name]
 
 

@@ -19,6 +19,9 @@ MAX_DEPTH = 950
 MAX_DIGITS = 4300
 """Digits of an integer that Python reads: its own limit against slow conversions, `sys.int_info.default_max_str_digits`."""
 
+PATH_KEY = 80
+"""Characters of a key that are shown in a JSON path."""
+
 JSON_SPACE = " \t\r\n"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
@@ -58,10 +61,6 @@ class Reading(Struct):
     marks: list[Mark] = []
     pieces: list[bytes] = []
 
-    @property
-    def blank(self) -> bool:
-        return not self.text and not self.bom
-
 
 class NonFinite(float):
     """NaN or an infinity, spelled out."""
@@ -76,12 +75,12 @@ class OutOfRange(float):
 def read(raw: bytes, number: int = 0, last: bool = False, first: bool = False) -> Reading:
     """Read one line, without its line feed. Total: any bytes give a reading."""
     found = Reading(raw, number, last, first)
-    if _is_utf16(raw):
+    if is_utf16(raw):
         found.utf16 = True
         return found
     text = _decode(found)
     found.bom = text.startswith("\ufeff")
-    kept = text.lstrip("\ufeff" + JSON_SPACE)
+    kept = text.removeprefix("\ufeff").lstrip(JSON_SPACE)
     found.shift = len(text) - len(kept)
     found.text = kept.rstrip(JSON_SPACE)
     if found.text:
@@ -89,9 +88,12 @@ def read(raw: bytes, number: int = 0, last: bool = False, first: bool = False) -
     return found
 
 
-def _is_utf16(raw: bytes) -> bool:
-    """Whether the bytes look like UTF-16 or UTF-32: every ASCII character has a NUL beside it."""
-    return raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw.count(0) * 3 > len(raw) > 3
+def is_utf16(raw: bytes) -> bool:
+    """Whether the bytes look like UTF-16 or UTF-32: a mark at the start, or NULs in every second place and few elsewhere."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return True
+    even, odd, half = raw[0::2].count(0), raw[1::2].count(0), len(raw) / 2
+    return half > 4 and max(even, odd) > 0.4 * half and min(even, odd) < 0.6 * half
 
 
 def _decode(found: Reading) -> str:
@@ -207,7 +209,8 @@ def _clean(root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], mar
 
 def join(path: str, key: str) -> str:
     """The JSON path of a key below `path`."""
-    return f"{path}.{key}" if re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII) else f"{path}[{json.dumps(key[:80])}]"
+    plain = len(key) <= PATH_KEY and re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII)
+    return f"{path}.{key}" if plain else f"{path}[{json.dumps(key[:PATH_KEY])}]"
 
 
 def encodable(text: str) -> bool:

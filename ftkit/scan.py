@@ -34,9 +34,13 @@ from ftkit.rules.messages import has_images
 from ftkit.screening import Screen, residue
 from ftkit.spelling import has_repeated_key, may_repeat_keys, spell
 from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
+from ftkit.tokens import FAST_FROM
 
 BLOCK = 1 << 18
 """Bytes that are read at a time. A line that is longer is read whole."""
+
+TOGETHER = 8 << 20
+"""Bytes of long lines whose tokens are counted together."""
 
 SHARD = 16 << 20
 """Bytes of a shard, about: small enough that workers finish together, large enough that starting one costs nothing."""
@@ -69,6 +73,8 @@ def read_head(file: str) -> Head:
     with open_file(file) as stream:
         try:
             data = stream.read(HEAD_BYTES)
+            if not data.endswith(b"\n"):
+                data += stream.readline()
             complete = not stream.read(1)
         except (OSError, EOFError, zlib.error) as error:
             raise FileProblem(f"cannot read {file}: {error}; is it really gzip?") from error
@@ -144,6 +150,8 @@ class Scanner:
         self.fingerprints = array("Q")
         self.fields: dict[tuple[str, ...], Lines] = {}
         self.style = Style()
+        self.pending: list[tuple[int, Any]] = []
+        self.pending_size = 0
 
     def note(self, found: Iterable[Finding]) -> None:
         """Count the findings, and keep the first of each rule."""
@@ -168,13 +176,16 @@ class Scanner:
                     raise RecursionError
                 plain = self.example(number, example)
             except DECODE_ERRORS:
+                if line.endswith(b"\r"):
+                    self.crlf.append(number)
                 self.odd(line, number, last and number == end)
                 continue
             good.append((number, line, example, plain))
+            if len(line) > self.plan.limits.tokens:
+                self.may_be_long(number, example, len(line))
             if line[-1] != CLOSE or line[0] != OPEN:
                 self.edges(line, number)
         self.texts(good)
-        self.count_tokens((number, example) for number, line, example, _ in good if len(line) > self.plan.limits.tokens)
         self.lines = end
         self.size += len(data)
         if good:
@@ -213,6 +224,9 @@ class Scanner:
 
     def odd(self, line: bytes, number: int, last: bool) -> None:
         """Explain a line that the decoder refused."""
+        if not line.strip(b" \t\r"):
+            self.blank.append(number)
+            return
         try:
             found = self.explain(line, number, last)
         except RecursionError:
@@ -242,7 +256,7 @@ class Scanner:
         self.counts, self.findings = reported
         if found.clean:
             self.note(self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text")))
-        self.count_tokens([(number, found.whole)])
+        self.may_be_long(number, found.whole, len(spell(found.whole)))
 
     def texts(self, good: Sequence[Good]) -> None:
         """Hold the rules on texts and on repeated keys against some decoded lines, together."""
@@ -270,15 +284,27 @@ class Scanner:
             if has_repeated_key(line, example):
                 yield number, line
 
-    def count_tokens(self, examples: Iterable[tuple[int, Any]]) -> None:
-        """Count the tokens of the examples that may be too long."""
-        limit, encoding = self.plan.limits.tokens, self.plan.limits.encoding
-        for number, example in examples if self.counts_tokens else ():
-            if may_exceed(example, self.format, limit, encoding):
-                self.note(self.checks.counted(count(example, self.format, encoding), number))
+    def may_be_long(self, number: int, example: Any, size: int) -> None:
+        """Keep an example whose line has more bytes than the limit has tokens, to be counted with others."""
+        if self.counts_tokens and size > self.plan.limits.tokens:
+            self.pending.append((number, example))
+            self.pending_size += size
+            if self.pending_size > TOGETHER:
+                self.count_tokens()
+
+    def count_tokens(self) -> None:
+        """Count the tokens of the examples kept. A few are told by a part of them; many are quicker counted at once."""
+        limit, encoding, kept = self.plan.limits.tokens, self.plan.limits.encoding, self.pending
+        if self.pending_size < FAST_FROM:
+            kept = [each for each in kept if may_exceed(each[1], self.format, limit, encoding)]
+        counted = count([example for _, example in kept], self.format, encoding) if kept else []
+        for (number, _), tokens in zip(kept, counted, strict=True):
+            self.note(self.checks.counted(tokens, number))
+        self.pending, self.pending_size = [], 0
 
     def summary(self) -> Summary:
         """What the lines so far add up to."""
+        self.count_tokens()
         keep = self.plan.keep
         ordered = sorted(self.findings, key=lambda found: found.line)
         return Summary(

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ftkit.errors import UsageProblem, did_you_mean
+
+Names = str | list[str] | UnsetType
+Count = Annotated[int, Meta(ge=1)] | UnsetType
+
+
+class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What may stand in `[tool.ftkit]`: the options of `ftkit validate`. Keys are written as the options are."""
+
+    format: Literal["chat", "completions", "preference", "reinforcement"] | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    provider: str | UnsetType = UNSET
+    validation_file: str | UnsetType = UNSET
+    grader: str | UnsetType = UNSET
+    select: Names = UNSET
+    ignore: Names = UNSET
+    fail_on: Literal["error", "warning"] | UnsetType = UNSET
+    max_findings: Count = UNSET
+    output: Literal["text", "json", "github", "sarif"] | UnsetType = UNSET
+    quiet: bool | UnsetType = UNSET
+    workers: Count = UNSET
 
 
 def find_pyproject(folder: Path) -> Path | None:
@@ -16,17 +38,26 @@ def find_pyproject(folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_settings(folder: Path, known: Collection[str]) -> dict[str, Any]:
-    """The settings for a folder, keys with underscores; raises `UsageProblem` for an unreadable file or an unknown key."""
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings for a folder, by the names of the options' parameters.
+
+    Raises `UsageProblem` for a file that cannot be read, an unknown key or a value of the wrong type.
+    """
     path = find_pyproject(folder)
     if path is None:
         return {}
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("ftkit", {})
+        tool = tomllib.loads(path.read_text("utf-8")).get("tool", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageProblem(f"cannot read {path}: {error}") from error
-    settings = {key.replace("-", "_"): value for key, value in table.items()} if isinstance(table, dict) else {}
-    for key in settings:
+    table = tool.get("ftkit", {}) if isinstance(tool, dict) else {}
+    known = Settings.__struct_encode_fields__
+    for key in table if isinstance(table, dict) else ():
         if key not in known:
             raise UsageProblem(f"{path}: [tool.ftkit] has no setting {key!r}{did_you_mean(key, known)}")
-    return settings
+    try:
+        settings = msgspec.convert(table, Settings)
+    except msgspec.ValidationError as error:
+        raise UsageProblem(f"{path}: [tool.ftkit]: {str(error).replace('$.', '')}") from error
+    given = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
+    return {name: value for name, value in given if value is not UNSET}

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import msgspec
 
 from ftkit.checks import Checks, finding
+from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem, did_you_mean
 from ftkit.facts import DEFAULT_PROVIDER, find_limits
 from ftkit.formats import FORMATS, find_format
@@ -110,9 +116,8 @@ class _Scanned:
     def __init__(self, path: str, plan: Plan, purpose: Literal["training", "validation"], map_: Map) -> None:
         self.path = path
         head = read_head(path)
-        self.format = head.kind if head.kind in FORMATS else None
         asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
-        self.plan = msgspec.structs.replace(plan, format=_read_as(self.format, asked), asked=asked, purpose=purpose)
+        self.plan = msgspec.structs.replace(plan, format=_read_as(head, asked), asked=asked, purpose=purpose)
         rules = [rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules]
         self.fatal = next((finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None)
         shards = [] if self.fatal else split(path)
@@ -133,9 +138,13 @@ class _Scanned:
         return _file_report(self.path, self.plan.format, msgspec.structs.replace(self.summary, counts=dict(counts)), found)
 
 
-def _read_as(found: str | None, asked: tuple[str, ...]) -> str:
-    """The format to check a file as: what it has; what was asked for where it has none or the shapes are one."""
-    if len(asked) == 1 and (found is None or ({found, asked[0]} == {"chat", "reinforcement"} and asked[0] == "chat")):
+def _read_as(head: Head, asked: tuple[str, ...]) -> str:
+    """The format to check a file as: what it has, or what was asked for where it could be either.
+
+    A chat example without an answer and a reinforcement example without fields for the grader look the same.
+    """
+    found = head.kind if head.kind in FORMATS else None
+    if len(asked) == 1 and (found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)):
         return asked[0]
     return found or "chat"
 
@@ -169,9 +178,34 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
     if number == 1 or sum(path.stat().st_size for path in files) < SHARD:
         yield map
         return
-    context = get_context("fork" if os.name == "posix" and os.uname().sysname == "Linux" else "spawn")
-    with ProcessPoolExecutor(number, mp_context=context, initializer=gc.disable) as pool:
+    pool = ProcessPoolExecutor(number, mp_context=_context(), initializer=_start_worker)
+    try:
         yield pool.map
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _context() -> BaseContext:
+    return get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def _start_worker() -> None:
+    """A worker leaves interrupts to its parent, ends when that is gone, and makes no cycles worth collecting."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()
+    parent = parent_process()
+    if parent:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _reporting(map_: Map, progress: Callable[[str, int], None] | None) -> Map:

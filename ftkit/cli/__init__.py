@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -55,6 +56,7 @@ def cli() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; a problem is one line on standard error."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
     except click.ClickException as error:
@@ -69,19 +71,26 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("ftkit: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader has seen enough; Python must not complain when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        click.echo(f"ftkit: {error}", err=True)
+        return 2
     return result if isinstance(result, int) else 0
+
+
+def print_text(text: str) -> None:
+    """Print a report; with colour on a terminal that has it, unless `NO_COLOR` is set (see no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    click.echo(text, nl=False, color=False if plain else None)
+    sys.stdout.flush()
+
+
+def _terminated(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def main() -> None:
     """The `ftkit` command."""
     sys.exit(run())
-
-
-def settings_for(context: click.Context) -> dict[str, Any]:
-    """What `[tool.ftkit]` says, for the options of this command."""
-    from ftkit.settings import read_settings
-
-    known = {parameter.name for parameter in context.command.params if isinstance(parameter, click.Option)}
-    return read_settings(Path.cwd(), {name for name in known if name})

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ftkit.cli import EXIT_CODES, settings_for
+from ftkit.cli import EXIT_CODES, print_text
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import SHOWN
@@ -38,7 +38,9 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 def _settings(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Take the settings of the project as defaults, before the options are read."""
-    context.default_map = {**settings_for(context), **(context.default_map or {})}
+    from ftkit.settings import read_settings
+
+    context.default_map = {**read_settings(Path.cwd()), **(context.default_map or {})}
     return value
 
 
@@ -55,8 +57,14 @@ def _option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Calla
 @_option("--provider", metavar="NAME", default="openai", show_default=True, help="The service the files are for.")
 @_option("--validation-file", metavar="FILE", help="Check this file too, and that it shares no example with FILES.")
 @_option("--grader", metavar="FILE", help="A grader's JSON: every {{item.x}} in it must be on every line.")
-@_option("--select", type=Names(), metavar="RULES", help="Check only these rules: names, codes or beginnings of codes.")
-@_option("--ignore", type=Names(), metavar="RULES", help="Leave these rules out.")
+@_option(
+    "--select",
+    multiple=True,
+    type=Names(),
+    metavar="RULES",
+    help="Check only these rules: names, codes or beginnings of codes.",
+)
+@_option("--ignore", multiple=True, type=Names(), metavar="RULES", help="Leave these rules out.")
 @_option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
@@ -80,14 +88,15 @@ def validate(files: Sequence[str], output: str, quiet: bool, max_findings: int |
     """
     from ftkit.validate import validate as check
 
-    options["select"], options["ignore"] = options["select"] or (), options["ignore"] or ()
+    for name in ("select", "ignore"):
+        options[name] = [each for names in options[name] for each in names]
     with _standard_input(files) as (paths, names), _progress(paths, quiet) as progress:
         report = check(paths, max_findings=max_findings or KEEP, progress=progress, **options)
     report = _renamed(report, names)
     if output == "text":
-        click.echo(render_text(report, max_findings or SHOWN, quiet), nl=False)
+        print_text(render_text(report, max_findings or SHOWN, quiet))
     else:
-        click.echo(RENDERERS[output](report), nl=False)
+        print_text(RENDERERS[output](report))
     return 0 if report.ok else 1
 
 
@@ -107,18 +116,32 @@ def expand(files: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _standard_input(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The paths to check, and the names to show for them: standard input is kept in a temporary file."""
+    """The paths to check, and the names to show for them: what comes through a pipe is kept in a temporary file."""
     paths = expand(files)
-    if "-" not in paths:
+    streams = [path for path in paths if path == "-" or _is_stream(path)]
+    if not streams:
         yield paths, {}
         return
-    if sys.stdin.isatty():
-        raise UsageProblem("- reads standard input, which is the terminal; redirect a file into it")
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        kept = Path(folder) / "stdin.jsonl"
-        with kept.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
-        yield [str(kept) if path == "-" else path for path in paths], {str(kept): "-"}
+        kept = {path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)}
+        for path, copy in kept.items():
+            _keep(path, copy)
+        yield [kept.get(path, path) for path in paths], {copy: path for path, copy in kept.items()}
+
+
+def _is_stream(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _keep(path: str, copy: str) -> None:
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageProblem("- reads standard input, and there is none; redirect a file into it")
+    with open(copy, "wb") as target:
+        if path == "-":
+            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
+        else:
+            with open(path, "rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _renamed(report: Report, names: dict[str, str]) -> Report:

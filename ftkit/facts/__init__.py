@@ -130,7 +130,7 @@ def find_model(name: str) -> Model:
     known = models()
     if base not in known:
         alike = [model for model in known if base and model.startswith(f"{base}-")]
-        hint = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else did_you_mean(base, known, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else did_you_mean(base, known, n=3, otherwise=".")
         raise UnknownName(f"unknown model {name!r}{hint} Known models: {', '.join(known)}.")
     return known[base]
 
@@ -139,7 +139,9 @@ def find_provider(name: str) -> Provider:
     """The facts of the provider called `name`; raises `UnknownName`."""
     known = providers()
     if name not in known:
-        raise UnknownName(f"unknown provider {name!r}{did_you_mean(name, known)} Known providers: {', '.join(known)}.")
+        raise UnknownName(
+            f"unknown provider {name!r}{did_you_mean(name, known, otherwise='.')} Known providers: {', '.join(known)}."
+        )
     return known[name]
 
 

@@ -35,7 +35,7 @@ def _heading(file: FileReport) -> str:
     facts = [file.format or "unknown format"]
     if file.lines:
         facts += [_number(file.lines, "line"), _number(file.examples, "example")]
-    return f"{click.style(file.file, bold=True)}  {click.style(' · '.join(facts), dim=True)}\n"
+    return f"{click.style(printable(file.file), bold=True)}  {click.style(' · '.join(facts), dim=True)}\n"
 
 
 def _findings(file: FileReport, shown: int) -> Iterator[str]:
@@ -49,7 +49,8 @@ def _findings(file: FileReport, shown: int) -> Iterator[str]:
             yield _finding(file.file, finding)
     for name, lines in folded.items():
         more = file.counts[name] - shown
-        yield f"{file.file}: {_label(name)} {more:,} more, on line{'s' * (more > 1)} {ranges(lines)}{_beyond(more, lines)}"
+        where = f"on line{'s' * (more > 1)} {ranges(lines)}{_beyond(more, lines)}"
+        yield f"{printable(file.file)}: {_label(name)} {more:,} more, {where}"
 
 
 def _beyond(more: int, lines: list[int]) -> str:
@@ -57,7 +58,7 @@ def _beyond(more: int, lines: list[int]) -> str:
 
 
 def _finding(file: str, finding: Finding) -> str:
-    where = ":".join(str(part) for part in (file, finding.line or None, finding.column or None) if part)
+    where = ":".join(str(part) for part in (printable(file), finding.line or None, finding.column or None) if part)
     path = "" if finding.path == "$" else click.style(f"  {finding.path}", dim=True)
     return f"{where}: {_label(finding.rule)} {printable(finding.message)}{path}"
 

@@ -227,7 +227,7 @@ def find_rule(name: str) -> Rule:
     for made in RULES.values():
         if name.lower() in (made.name, made.code.lower()):
             return made
-    raise UnknownName(f"unknown rule {name!r}{did_you_mean(name, RULES)} `ftkit rules` lists all.")
+    raise UnknownName(f"unknown rule {name!r}{did_you_mean(name, RULES, otherwise='.')} `ftkit rules` lists all.")
 
 
 def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> frozenset[str]:
@@ -247,7 +247,7 @@ def _named(selector: str) -> frozenset[str]:
     if selector.lower() == "all":
         return frozenset(RULES)
     prefix = selector.upper()
-    if prefix.startswith("FT") and prefix[2:].isdigit():
+    if prefix.startswith("FT") and (prefix[2:].isdigit() or prefix == "FT"):
         found = frozenset(made.name for made in RULES.values() if made.code.startswith(prefix))
         if found:
             return found

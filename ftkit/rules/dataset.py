@@ -261,7 +261,8 @@ def line_ending_crlf(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """Lines end with CR LF, as on Windows. It is legal."""
     crlf = dataset.summary.crlf
     if crlf.count:
-        yield Hit(f"{crlf.count:,} line{'s' * (crlf.count != 1)} end with CR LF, from line {crlf.first[0]}; LF is usual")
+        number = "1 line ends" if crlf.count == 1 else f"{crlf.count:,} lines end"
+        yield Hit(f"{number} with CR LF, from line {crlf.first[0]} on; LF is usual")
 
 
 @rule(

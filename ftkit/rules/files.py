@@ -120,7 +120,7 @@ def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
         table = looks_like_csv(next(first_texts(head)))
         if table:
             yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
-        elif len(head.readings) > 2 and not any(reading.parsed for reading in head.readings):
+        elif not any(reading.parsed for reading in head.readings):
             yield Hit('the file is text, not JSON; each line must be one example, e.g. {"messages": [...]}')
 
 

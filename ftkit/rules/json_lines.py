@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftkit.reading import MAX_DEPTH, Reading
-from ftkit.rules.base import ERROR, INFO, WARNING, Hit, Plan, rule
+from ftkit.detect import Head
+from ftkit.reading import MAX_DEPTH, Reading, is_utf16
+from ftkit.rules.base import ERROR, INFO, WARNING, Hit, Plan, also, rule
 from ftkit.summary import quote
 
 GOOD = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}'
@@ -49,6 +50,12 @@ def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     if reading.utf16:
         yield Hit("this is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`")
+
+
+@also(encoding_utf16, "file")
+def _utf16_file(head: Head, plan: Plan) -> Iterator[Hit]:
+    if is_utf16(head.data[:4096]):
+        yield Hit("the file is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`")
 
 
 @rule(
@@ -109,7 +116,7 @@ def line_trailing_space(reading: Reading, plan: Plan) -> Iterator[Hit]:
     It is legal and harmless; some tools that compare or split lines trip over it.
     """
     line = reading.raw.removesuffix(b"\r")
-    if not reading.blank and (line[:1] in b" \t\r" or line[-1:] in b" \t\r"):
+    if reading.text and (line[:1] in b" \t\r" or line[-1:] in b" \t\r"):
         yield Hit("white space around the JSON of the line; it may be stripped")
 
 
@@ -133,7 +140,7 @@ def json_syntax(reading: Reading, plan: Plan) -> Iterator[Hit]:
     if reading.bom and not reading.first:
         yield Hit("the line begins with a byte order mark (EF BB BF), which is not JSON; remove it", column=1)
     error = reading.error
-    if error and not (reading.last and _stops(reading)):
+    if error and not _cut_off(reading):
         yield Hit(f"not JSON: {_meaning(reading)}", column=reading.shift + error.pos + 1)
 
 
@@ -143,6 +150,11 @@ def _stops(reading: Reading) -> bool:
     if error is None or reading.text[:1] not in "{[":
         return False
     return error.pos >= len(reading.text) or error.msg.startswith("Unterminated string")
+
+
+def _cut_off(reading: Reading) -> bool:
+    """Whether the file ends in the middle of this line."""
+    return reading.last and reading.error is not None and reading.text[:1] in "{[" and reading.text[-1:] not in "}]"
 
 
 def _meaning(reading: Reading) -> str:
@@ -155,7 +167,7 @@ def _meaning(reading: Reading) -> str:
         return "the line ends before its JSON does; each example must stand on one line"
     if (before == "," and here in ("}", "]")) or error.msg.startswith("Illegal trailing comma"):
         return "a comma after the last item; remove it"
-    if here in HINTS:
+    if here and here in HINTS:
         return HINTS[here]
     if word := re.match(r"True|False|None|undefined|nan", text[error.pos :]):
         return f"{word[0]!r}; JSON writes true, false and null"
@@ -172,6 +184,7 @@ HINTS = {
     "'": "single quotes; JSON strings take double quotes (was this printed by Python? use json.dumps)",
     "/": "a comment; JSON has none, remove it",
     "#": "a comment; JSON has none, remove it",
+    "\ufeff": "a byte order mark (EF BB BF), which is not JSON; remove it",
     **dict.fromkeys("“”„‟", "a typographic quote; JSON strings take the straight double quote"),
 }
 
@@ -191,7 +204,7 @@ def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
     The file was cut off, by an interrupted download or a writer that did not close it. Get the whole file again.
     """
-    if reading.last and _stops(reading):
+    if _cut_off(reading):
         column = reading.shift + len(reading.text)
         yield Hit("the file stops in the middle of an example; it was cut off, get it again", column=column)
 
@@ -273,7 +286,7 @@ def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
     "json-nonfinite",
     ERROR,
     "reading",
-    formats=["reinforcement"],
+    given={"format": "reinforcement"},
     bad='{"messages": [{"role": "user", "content": "Hi"}], "score": NaN}',
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 0}',
     evidence="RFC 8259 has no NaN and no Infinity, though Python writes and reads them",
@@ -293,7 +306,7 @@ def json_nonfinite(reading: Reading, plan: Plan) -> Iterator[Hit]:
     "json-number-range",
     WARNING,
     "reading",
-    formats=["reinforcement"],
+    given={"format": "reinforcement"},
     bad='{"messages": [{"role": "user", "content": "Hi"}], "score": 1e999}',
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 1e9}',
     evidence="doubles end at 1.8e308; Python reads no integer of more than 4,300 digits",
@@ -313,7 +326,7 @@ def json_number_range(reading: Reading, plan: Plan) -> Iterator[Hit]:
     "json-too-deep",
     ERROR,
     "reading",
-    formats=["reinforcement"],
+    given={"format": "reinforcement"},
     bad='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 1000, "]" * 1000),
     good='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 100, "]" * 100),
     evidence="Python's json module raises RecursionError at about a thousand levels",

@@ -36,7 +36,7 @@ def _schema_problem(encoded: bytes) -> str:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         where = "".join(f"[{json_key!r}]" for json_key in error.absolute_path)
-        return f"{_short(error)}{f' at {where}' if where else ''}"
+        return f"{_short(error)}{f' at {where[:80]}' if where else ''}"
     kind = parameters.get("type", "object")
     return "" if kind == "object" else f'"type" is {quote(kind, 40)}, not "object"'
 

@@ -212,6 +212,8 @@ def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         if not is_base64 or decode_problem(start[: len(start) // 4 * 4]):
             continue
         first = base64.b64decode(start[: len(start) // 4 * 4])
+        if first.startswith(b"RIFF") and first[8:12] != b"WEBP":
+            first = b""
         real = next((name for name, magics in IMAGE_TYPES.items() if first.startswith(magics)), None)
         other = next((name for magic, name in OTHER_IMAGES.items() if first.startswith(magic)), None)
         if media.replace("jpg", "jpeg") not in IMAGE_TYPES:

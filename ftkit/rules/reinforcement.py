@@ -12,7 +12,9 @@ from ftkit.rules.base import ERROR, WARNING, Dataset, Hit, Plan, listed, rule
 from ftkit.summary import quote
 
 ONLY = ["reinforcement"]
-TEMPLATE = re.compile(r"\{\{-?\s*item\.([A-Za-z_][\w.\[\]]*)")
+BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+ITEM = re.compile(r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)""")
+STEP = re.compile(r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]""")
 
 
 def line(*messages: str, rest: str = ', "answer": "5"') -> str:
@@ -105,9 +107,11 @@ def _difference(lacks: list[str], more: list[str]) -> str:
 )
 def rft_grader_field(example: Graded, plan: Plan) -> Iterator[Hit]:
     """The grader asks for a field (`{{item.x}}`) that the line does not have. Needs `--grader`."""
+    item = {**example.fields, "messages": [], "tools": []}
     for field in plan.grader_fields:
-        if not has_field(example.fields, field):
-            hint = did_you_mean(field.partition(".")[0], example.fields)
+        if field.partition(".")[0] not in ("messages", "tools") and not has_field(item, field):
+            first = field.partition(".")[0]
+            hint = "" if first in item else did_you_mean(first, example.fields)
             yield Hit(f"the grader asks for item.{field}, which this example lacks{hint}")
 
 
@@ -133,15 +137,20 @@ def rft_system_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
 def fields_asked(grader: Any) -> tuple[str, ...]:
     """The fields of the item that a grader's templates ask for, as dotted paths, sorted."""
     if isinstance(grader, str):
-        return tuple(sorted(set(TEMPLATE.findall(grader))))
+        found = (ITEM.findall(block) for block in BLOCK.findall(grader))
+        return tuple(sorted({".".join(_steps(path)) for paths in found for path in paths}))
     inner = grader.values() if isinstance(grader, dict) else grader if isinstance(grader, list) else ()
     return tuple(sorted({field for value in inner for field in fields_asked(value)}))
 
 
-def has_field(fields: dict[str, Any], path: str) -> bool:
-    """Whether the item has the field: `a.b` and `a[0].b` reach into objects and arrays."""
-    value: Any = fields
-    for step in re.findall(r"[^.\[\]]+", path):
+def _steps(path: str) -> list[str]:
+    return ["".join(groups) for groups in STEP.findall(path)]
+
+
+def has_field(item: dict[str, Any], path: str) -> bool:
+    """Whether the item has the field: steps joined by dots, names of keys or indices into arrays."""
+    value: Any = item
+    for step in path.split("."):
         if isinstance(value, dict) and step in value:
             value = value[step]
         elif isinstance(value, list) and step.isdigit() and int(step) < len(value):

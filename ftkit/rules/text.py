@@ -47,7 +47,8 @@ def special_token_text(text: str, plan: Plan) -> Iterator[Hit]:
 
 
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+    "[\x00-\x07\x0e-\x1f\x7f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\u3164\ufeff]"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]"  # tags, but not in the flags of regions
     "|(?<![^\x00-\x7f])[\u200c\u200d](?![^\x00-\x7f])"
 )
 
@@ -76,6 +77,8 @@ def find_invisible(text: str) -> list[re.Match[str]]:
         r"\xc2\xad",
         r"\xf3\xa0[\x80\x81]",
         r"\x7f",
+        r"\xe1\xa0\x8e",
+        r"\xe3\x85\xa4",
         r"\\00[01]",
     ],
     evidence="no other tool checks it",
@@ -94,8 +97,13 @@ def unicode_invisible(text: str, plan: Plan) -> Iterator[Hit]:
         yield Hit(f"invisible character U+{ord(first[0]):04X} in {around!a}{more}; remove it")
 
 
+_CP1252 = "\u20ac\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2022\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
+"""What Windows-1252 has where Latin-1 has control characters, but for quotation marks and dashes, which follow any letter."""
+
 _DAMAGED = re.compile(
-    "\ufffd|\u00c3[\x80-\xbf]|\u00e2\u20ac[\x80-\xbf\u0153\u201c-\u201e\u2018-\u201a\u2013\u2014\u2122\u2026]|\u00c2[\xa0-\xbf]"
+    f"\ufffd|\u00c3[\x80-\xbf{_CP1252}]|\u00c2[\xa0-\xbf]|\u00f0\u0178"
+    "|\u00e2\u20ac[\x80-\xbf\u0153\u201c-\u201e\u2018-\u201a\u2013\u2014\u2122\u2026]"
+    f"|(?:[\u00d0\u00d1][\x80-\xbf{_CP1252}]){{2}}"
 )
 
 
@@ -106,7 +114,14 @@ _DAMAGED = re.compile(
     "text",
     good=GOOD,
     bad=said("cafÃ©"),
-    screen=[r"\xef\xbf\xbd", r"\xc3\x83\xc2", r"\xc3\xa2\xe2\x82\xac", r"\xc3\x82\xc2"],
+    screen=[
+        r"\xef\xbf\xbd",
+        r"\xc3\x83[\xc2\xc5\xc6\xcb\xe2]",
+        r"\xc3\xa2\xe2\x82\xac",
+        r"\xc3\x82\xc2",
+        r"\xc3\xb0\xc5\xb8",
+        r"\xc3[\x90\x91][\xc2\xc5\xc6\xcb\xe2]",
+    ],
     evidence="cleanllm",
 )
 def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
@@ -127,6 +142,8 @@ ENOUGH = 9
 _KEYS = (
     ("sk-", "an OpenAI or Anthropic key", r"sk-[A-Za-z0-9_-]{20,}"),
     ("AKIA", "an AWS access key", r"AKIA[0-9A-Z]{16}"),
+    ("ASIA", "an AWS access key", r"ASIA[0-9A-Z]{16}"),
+    ("SG.", "a SendGrid key", r"SG\.[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
     ("gh", "a GitHub token", r"gh[pousr]_[A-Za-z0-9]{36}"),
     ("github_pat_", "a GitHub token", r"github_pat_[A-Za-z0-9_]{22,}"),
     ("xox", "a Slack token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
@@ -178,6 +195,8 @@ def find_address(text: str) -> str | None:
         r"_(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
         r"J(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
         r"AKIA",
+        r"ASIA",
+        r"SG[A-Z0-9_-]{6}",
         r"AI[A-Z0-9_-]{8}",
         r"PRIVATEKEY",
         r"@",
@@ -200,7 +219,7 @@ def secret(text: str, plan: Plan) -> Iterator[Hit]:
 
 
 _PLACEHOLDER = re.compile(
-    r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE)\b[^<>\[\]\n]{0,60}[>\]]"
+    r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*(?:\|[^{}\n]{1,40})?-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE|Insert|Your)\b[^<>\[\]\n]{0,60}[>\]]"
     r"|\bYOUR_[A-Z_]{2,40}\b|\bTODO\b"
 )
 
@@ -212,7 +231,7 @@ _PLACEHOLDER = re.compile(
     "text",
     good=GOOD,
     bad=said("Dear {{name}},"),
-    screen=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    screen=[r"\{\{", r"INSERT", r"YOUR", r"[<\[][IY]", r"PLACEHOLDER", r"REPLACE", r"TODO"],
     evidence="no other tool checks it",
 )
 def placeholder_text(text: str, plan: Plan) -> Iterator[Hit]:

@@ -36,7 +36,11 @@ def tools_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     good=GOOD_TOOLS,
     bad=line(ASK, SAY, rest=', "tools": [{"type": "function", "name": "weather", "parameters": {}}]'),
     shapes=[(owner, "*", "*") for owner in ("ToolDefinition", "FunctionDefinition")]
-    + [(owner, field, "*") for owner in ("Chat", "PreferenceInput", "Reinforcement") for field in ("tools", "functions")],
+    + [
+        (owner, field, "*")
+        for owner in ("Chat", "PreferenceInput", "Reinforcement")
+        for field in ("tools", "functions", "parallel_tool_calls")
+    ],
     evidence="mistral-common checks it against JSON Schema draft 7",
 )
 def tool_schema_invalid(broken: Broken, plan: Plan) -> Iterator[Hit]:

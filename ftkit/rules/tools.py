@@ -145,6 +145,13 @@ def tool_call_name(broken: Broken, plan: Plan) -> Iterator[Hit]:
         yield Hit(f"{quote(broken.value, 60)} names no function; {NAME_RULE}", broken.path)
 
 
+@also(tool_call_id_missing, "conversation", needs=["tool_calls"])
+def _empty_id(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+    for path, made in each_call(conversation):
+        if not made.id:
+            yield Hit('the "id" of the tool call is empty; give it one, e.g. "call_1"', f"{path}.id")
+
+
 @also(tool_call_name, "conversation", needs=NEEDS_CALLS)
 def _call_name(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for path, name, _ in each_function_call(conversation):
@@ -198,6 +205,8 @@ def parsed(arguments: str) -> Any:
     """The JSON value of the arguments, or None."""
     try:
         return msgspec.json.decode(arguments)
+    except msgspec.ValidationError:
+        return {} if arguments.lstrip().startswith("{") else None  # JSON, with a number that is too long to be read
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
 
