@@ -81,7 +81,7 @@ class Checks:
 
     def example(self, format: Format, example: Any, line: int) -> tuple[list[Finding], bool]:
         """What is wrong with a decoded example, its texts and its length apart; and whether all its messages are plain."""
-        plain = format.name == "chat"
+        plain = format.name == "chat" and example.parallel_tool_calls is UNSET
         found = [
             finding(rule, hit, line) for rule in self.on("example") for hit in rule.checks["example"](example, self.plan)
         ]

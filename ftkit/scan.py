@@ -32,7 +32,7 @@ from ftkit.reading import MAX_DEPTH, depth, read
 from ftkit.rules.base import Plan
 from ftkit.rules.messages import has_images
 from ftkit.screening import Screen, residue
-from ftkit.spelling import has_repeated_key, may_repeat_keys, spell
+from ftkit.spelling import has_repeated_key, may_repeat_keys, plain_fingerprint, spell
 from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
 from ftkit.tokens import FAST_FROM
 
@@ -206,8 +206,8 @@ class Scanner:
 
     def example(self, number: int, example: Any) -> bool:
         """Check a decoded example, and take down what the whole-file rules need of it. Whether its messages are plain."""
-        prompt, answer = self.format.fingerprint(example)
         found, plain = self.checks.example(self.format, example, number)
+        prompt, answer = plain_fingerprint(example) if plain else self.format.fingerprint(example)
         if found:
             self.note(found)
         self.examples += 1

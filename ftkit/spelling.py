@@ -89,6 +89,12 @@ def chat_fingerprint(example: Chat) -> tuple[int, int]:
     return digest(b"".join(before)), digest(last)
 
 
+def plain_fingerprint(example: Chat) -> tuple[int, int]:
+    """What `chat_fingerprint` gives, for an example that has plain messages and nothing else."""
+    *before, last = [_MARKS[type(message)] + message.content.encode() for message in example.messages]  # type: ignore[union-attr]
+    return digest(b"".join(before)), digest(last)
+
+
 def fingerprint_cut_at(marker: bytes) -> Callable[[Any], tuple[int, int]]:
     """Fingerprint the spelled line in two parts, cut where its last `marker` begins.
 

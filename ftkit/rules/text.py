@@ -199,7 +199,7 @@ def find_address(text: str) -> str | None:
         r"SG[A-Z0-9_-]{6}",
         r"AI[A-Z0-9_-]{8}",
         r"PRIVATEKEY",
-        r"@",
+        r"@[A-Z0-9_-]*\.",
     ],
     evidence="datasets-lint; datalint",
 )
@@ -219,7 +219,7 @@ def secret(text: str, plan: Plan) -> Iterator[Hit]:
 
 
 _PLACEHOLDER = re.compile(
-    r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*(?:\|[^{}\n]{1,40})?-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE|Insert|Your)\b[^<>\[\]\n]{0,60}[>\]]"
+    r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*(?:\|[^{}\n]{1,40})?-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE)\b[^<>\[\]\n]{0,60}[>\]]"
     r"|\bYOUR_[A-Z_]{2,40}\b|\bTODO\b"
 )
 
@@ -231,7 +231,7 @@ _PLACEHOLDER = re.compile(
     "text",
     good=GOOD,
     bad=said("Dear {{name}},"),
-    screen=[r"\{\{", r"INSERT", r"YOUR", r"[<\[][IY]", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    screen=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
     evidence="no other tool checks it",
 )
 def placeholder_text(text: str, plan: Plan) -> Iterator[Hit]:
