@@ -48,6 +48,7 @@ class Checks:
         for rule in self.on("shape"):
             for shape in rule.shapes:
                 self._by_shape.setdefault(shape, []).append(rule)
+        self._needed: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
 
     def on(self, subject: Subject) -> list[Rule]:
@@ -97,10 +98,16 @@ class Checks:
 
     def _conversation(self, conversation: Conversation, present: set[str], line: int) -> Iterator[Finding]:
         """What is wrong with what the messages hold."""
-        for rule in self.on("conversation"):
-            if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts):
-                for hit in rule.checks["conversation"](conversation, self.plan):
-                    yield finding(rule, hit, line)
+        key = (conversation.part, frozenset(present))
+        if key not in self._needed:
+            self._needed[key] = [
+                rule
+                for rule in self.on("conversation")
+                if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts)
+            ]
+        for rule in self._needed[key]:
+            for hit in rule.checks["conversation"](conversation, self.plan):
+                yield finding(rule, hit, line)
 
     def _order_of(self, part: str, path: str, kinds: tuple[type, ...]) -> tuple[tuple[Rule, Hit], ...]:
         """What is wrong with the order of such messages. Remembered: a file has few different ones."""
