@@ -54,10 +54,12 @@ Find = Callable[[bytes, int], int]
 """Where a pattern is first found at or after a place; -1 if it is not."""
 
 
+_LITERAL = re.compile(r"(?:[A-Z<>_]|\\[\[\]{}|])+")
+
+
 def _finder(pattern: str) -> Find:
-    literal = pattern.replace("\\", "")
-    if re.escape(literal) == pattern or literal == pattern:
-        encoded = literal.encode()
+    if _LITERAL.fullmatch(pattern):
+        encoded = pattern.replace("\\", "").encode()
         return lambda data, start: data.find(encoded, start)
     search = re.compile(pattern.encode("latin-1")).search
 
