@@ -73,9 +73,9 @@ def read_head(file: str) -> Head:
     with open_file(file) as stream:
         try:
             data = stream.read(HEAD_BYTES)
-            if not data.endswith(b"\n"):
-                data += stream.readline()
-            complete = not stream.read(1)
+            complete = len(data) < HEAD_BYTES
+            if not complete:
+                data = data[: data.rfind(b"\n") + 1] or data + stream.readline()
         except (OSError, EOFError, zlib.error) as error:
             raise FileProblem(f"cannot read {file}: {error}; is it really gzip?") from error
     return Head(file, data, complete)
@@ -93,8 +93,8 @@ def split(file: str, size: int = SHARD) -> list[Shard]:
     return [Shard(file, start, min(start + size, total)) for start in starts]
 
 
-def blocks(shard: Shard) -> Iterator[tuple[bytes, bool]]:
-    """The lines of a shard in blocks of whole lines, each with whether the file ends with it.
+def blocks(shard: Shard) -> Iterator[tuple[list[bytes], int, bool]]:
+    """The lines of a shard in blocks: the lines, the bytes that they take, and whether the file ends with them.
 
     A line belongs to the shard that its first byte is in.
     """
@@ -110,15 +110,19 @@ def blocks(shard: Shard) -> Iterator[tuple[bytes, bool]]:
                 return
             if not data.endswith(b"\n"):
                 data += stream.readline()
-            yield data, not stream.peek(1)
+            lines, size = data.split(b"\n"), len(data)
+            del data  # a line may be large, and is held once only
+            if not lines[-1]:
+                lines.pop()
+            yield lines, size, not stream.peek(1)
 
 
 def scan(shard: Shard, plan: Plan) -> Summary:
     """Summarize the lines of a shard. Bad data never raises; a file that cannot be read raises `FileProblem`."""
     scanner = Scanner(plan, at_start=shard.start == 0)
     try:
-        for data, last in blocks(shard):
-            scanner.scan(data, last)
+        for lines, size, last in blocks(shard):
+            scanner.scan(lines, size, last)
     except (OSError, EOFError, zlib.error) as error:
         raise FileProblem(f"cannot read {shard.file}: {error}; is the file complete?") from error
     return scanner.summary()
@@ -162,11 +166,8 @@ class Scanner:
                 if number <= self.plan.keep:
                     self.findings.append(each)
 
-    def scan(self, data: bytes, last: bool) -> None:
-        """Scan some whole lines; `last` says that the file ends with them."""
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+    def scan(self, lines: Sequence[bytes], size: int, last: bool = False) -> None:
+        """Scan some whole lines, given without line feeds; `last` says that the file ends with them."""
         good: list[Good] = []
         end = self.lines + len(lines)
         for number, line in enumerate(lines, self.lines + 1):
@@ -180,16 +181,19 @@ class Scanner:
                     self.crlf.append(number)
                 self.odd(line, number, last and number == end)
                 continue
-            good.append((number, line, example, plain))
+            self.last_content = number
+            decoded = (number, line, example, plain)
+            if len(line) > BLOCK:
+                self.texts([decoded])  # alone, since putting lines together copies them
+            else:
+                good.append(decoded)
             if len(line) > self.plan.limits.tokens:
                 self.may_be_long(number, example, len(line))
             if line[-1] != CLOSE or line[0] != OPEN:
                 self.edges(line, number)
         self.texts(good)
         self.lines = end
-        self.size += len(data)
-        if good:
-            self.last_content = max(self.last_content, good[-1][0])
+        self.size += size
 
     def is_deep(self, line: bytes, example: Any) -> bool:
         """Whether the line may be nested deeper than is read; only values of any type can be."""
@@ -268,6 +272,7 @@ class Scanner:
         for index, rules in self.screen.suspects(residue(spelled)).items():
             number, _, example, _ = good[index]
             self.note(self.checks.texts(self.format.texts(example), number, rules))
+        del joined, spelled
         for number, line in self.with_repeated_keys(good):
             self.note(each for each in self.checks.reading(read(line, number)) if each.rule == "json-duplicate-key")
 

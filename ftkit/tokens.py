@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +36,7 @@ FAST_FROM = 3_000_000
 
 ODD = re.compile("[\u017f\u212a]")
 CHUNK = 250_000
+BATCH = 2_000_000
 _WORD_END = re.compile(r"[A-Za-z](?= [A-Za-z])")
 
 
@@ -83,16 +84,35 @@ class Counter:
             self._fast = fast(self.encoding)
         if self._fast is None:
             return [self._count_one(text) for text in texts]
-        counts = self._fast(texts)
+        counts = self._count_fast(self._fast, texts)
         for index, text in enumerate(texts):
             if not text.isascii() and ODD.search(text):
                 counts[index] = self._count_one(text)
         return counts
 
+    def _count_fast(self, count: Count, texts: Sequence[str]) -> list[int]:
+        counts = [0] * len(texts)
+        pieces = ((index, piece) for index, text in enumerate(texts) for piece in chunks(text))
+        for some in _batches(pieces):
+            for (index, _), number in zip(some, count([piece for _, piece in some]), strict=True):
+                counts[index] += number
+        return counts
+
     def _count_one(self, text: str) -> int:
-        if len(text) <= CHUNK:
-            return len(reference(self.encoding).encode_ordinary(text))
         return sum(len(reference(self.encoding).encode_ordinary(chunk)) for chunk in chunks(text))
+
+
+def _batches(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """The pieces in runs of about `BATCH` characters: what the fast tokenizer needs grows with what it is given."""
+    batch: list[tuple[int, str]] = []
+    size = 0
+    for index, piece in pieces:
+        batch.append((index, piece))
+        size += len(piece)
+        if size > BATCH:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 @cache

@@ -120,6 +120,7 @@ class _Scanned:
         self.plan = msgspec.structs.replace(plan, format=_read_as(head, asked), asked=asked, purpose=purpose)
         rules = [rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules]
         self.fatal = next((finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None)
+        del head
         shards = [] if self.fatal else split(path)
         self.summary = summarize(shards, self.plan, map_)
 

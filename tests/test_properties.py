@@ -77,7 +77,7 @@ def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -
 @settings(max_examples=400)
 def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(line: bytes, format: str) -> None:
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
-    scanner.scan(line + b"\n", False)
+    scanner.scan([line], len(line))
     found = scanner.summary()
     try:
         FORMATS[format].decode(line)
@@ -131,7 +131,7 @@ def test_the_decoder_and_the_schema_take_the_same_examples(value: dict[str, Any]
 def test_what_the_decoder_refuses_has_a_finding_of_severity_error(value: dict[str, Any], format: str) -> None:
     line = json.dumps(value).encode()
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
-    scanner.scan(line, True)
+    scanner.scan([line], len(line), True)
     if broken_places(json.loads(line), format):
         assert any(finding.severity == "error" for finding in scanner.summary().findings)
 
@@ -152,7 +152,7 @@ def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, esca
     value = example(1)
     value["messages"][0]["content"] = text
     scanner = Scanner(PLAN)
-    scanner.scan(json.dumps(value, ensure_ascii=escaped).encode(), True)
+    scanner.scan([json.dumps(value, ensure_ascii=escaped).encode()], 0)
     assert expected <= scanner.summary().counts.keys()
 
 
@@ -175,7 +175,7 @@ def _reordered(value: Any) -> Any:
 @given(spellings())
 def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes, bytes]) -> None:
     scanner = Scanner(PLAN)
-    scanner.scan(b"\n".join(pair), True)
+    scanner.scan(pair, 0)
     records = scanner.summary().fingerprints
     assert records[8:24] == records[32:48]
 
@@ -196,7 +196,7 @@ def test_a_repeated_key_is_found_wherever_it_stands(line: bytes, data: st.DataOb
         name for name, format in FORMATS.items() if broken_places(json.loads(line), name) == []
     )  # fmt: skip
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
-    scanner.scan(repeated.encode(), True)
+    scanner.scan([repeated.encode()], 0)
     assert "json-duplicate-key" in scanner.summary().counts
 
 
