@@ -109,9 +109,7 @@ def load_examples(path: Path) -> tuple[list[tuple[int, Example]], list[tuple[int
                 findings.append((number, "line-blank"))
                 continue
             try:
-                example = json.loads(
-                    line, object_pairs_hook=refuse_duplicate_keys, parse_constant=refuse_constant
-                )
+                example = json.loads(line, object_pairs_hook=refuse_duplicate_keys, parse_constant=refuse_constant)
             except DuplicateKey:
                 findings.append((number, "json-duplicate-key"))
             except NonFinite:

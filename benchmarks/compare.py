@@ -149,9 +149,7 @@ def run(command: list[str], good_codes: tuple[int, ...] = (0,)) -> Run:
         output.seek(0)
         problems.seek(0)
         if process.returncode not in good_codes:
-            raise RuntimeError(
-                f"{shlex.join(command)} ended with {process.returncode}:\n{problems.read()[-2000:]}"
-            )
+            raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{problems.read()[-2000:]}")
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         cpu = usage.ru_utime + usage.ru_stime
         return Run(wall, cpu, peak, max(peak, sampler.peak), output.read())
@@ -304,9 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", type=size_text, nargs="+", default=["100MB", "500MB"])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each program (default: 3)")
-    parser.add_argument(
-        "--memory-size", type=size_text, default="1GB", help="one more file, for ftkit only; 0 for none"
-    )
+    parser.add_argument("--memory-size", type=size_text, default="1GB", help="one more file, for ftkit only; 0 for none")
     parser.add_argument("--ftkit", help="another command for ftkit (default: python -m ftkit)")
     parser.add_argument("--together-python", help="an interpreter that has the package together")
     parser.add_argument("--dir", type=Path, help="keep the generated files in this folder")

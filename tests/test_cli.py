@@ -101,7 +101,9 @@ def test_odd_settings_are_one_line_that_names_their_file(settings: str, said: st
 
 
 def test_options_go_before_variables_and_these_before_the_settings_file(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\noutput = "json"\nmodel = "gpt-4.1-2025-04-14"\nignore = ["examples-few"]\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.ftkit]\noutput = "json"\nmodel = "gpt-4.1-2025-04-14"\nignore = ["examples-few"]\n'
+    )
     shown = json.loads(ftkit("validate", str(SAMPLES / "tool-calls.jsonl")).stdout)
     assert (shown["model"], shown["files"][0]["warnings"]) == ("gpt-4.1-2025-04-14", 0)
     variable = {"FTKIT_MODEL": "gpt-3.5-turbo"}
@@ -133,7 +135,9 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
 
 
 def test_select_and_ignore_may_be_given_several_times() -> None:
-    shown = json.loads(ftkit("validate", BAD, "--select", "FT3,FT2", "--ignore", "FT211", "--ignore", "FT1", "--output", "json").stdout)
+    shown = json.loads(
+        ftkit("validate", BAD, "--select", "FT3,FT2", "--ignore", "FT211", "--ignore", "FT1", "--output", "json").stdout
+    )
     assert set(shown["files"][0]["counts"]) == {"role-unknown"}
 
 
@@ -157,8 +161,12 @@ def test_a_validation_file_is_checked_and_compared(write: Write) -> None:
 
 
 def test_a_grader_asks_for_its_fields(write: Write) -> None:
-    grader = write(b'{"input": "{{ item.a.b }} {{item[\'c\']}} {{ item.messages }}", "reference": "{{sample.output_text}}"}', "g.json")
-    rows = [json.dumps({"messages": [{"role": "user", "content": str(n)}], "a": {"b": n}, "c": 1}).encode() for n in range(12)]
+    grader = write(
+        b'{"input": "{{ item.a.b }} {{item[\'c\']}} {{ item.messages }}", "reference": "{{sample.output_text}}"}', "g.json"
+    )
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": str(n)}], "a": {"b": n}, "c": 1}).encode() for n in range(12)
+    ]
     rows[3] = rows[3].replace(b'"b"', b'"x"')
     done = ftkit("validate", str(write(rows)), "--grader", str(grader), "--select", "rft-grader-field", "--output", "json")
     found = json.loads(done.stdout)["files"][0]["findings"]

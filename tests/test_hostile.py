@@ -113,7 +113,11 @@ def test_a_damaged_gzip_file_is_a_problem_with_one_line(damage: object, write: W
 
 def test_blank_lines_are_errors_between_examples_and_warnings_at_the_end(write: Write) -> None:
     findings = found(write(lines(12, {5: b""}) + [b"", b"  "]))
-    assert [(each.rule, each.line) for each in findings] == [("line-blank", 5), ("line-blank-end", 13), ("line-blank-end", 14)]
+    assert [(each.rule, each.line) for each in findings] == [
+        ("line-blank", 5),
+        ("line-blank-end", 13),
+        ("line-blank-end", 14),
+    ]
 
 
 def test_a_file_that_was_cut_off_says_so_at_its_last_line(write: Write) -> None:
@@ -142,7 +146,9 @@ def test_a_line_of_50_mb_is_checked_within_300_mb(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     rows = lines(12)
     huge = json.dumps({**example(50), "id": "x " * 25_000_000}).encode()
-    long = json.dumps({"messages": [{"role": "user", "content": "word " * 10_000_000}, *example(1)["messages"][1:]]}).encode()
+    long = json.dumps(
+        {"messages": [{"role": "user", "content": "word " * 10_000_000}, *example(1)["messages"][1:]]}
+    ).encode()
     for odd, rule in ((long, "example-too-long"), (huge, "example-unknown-key")):
         path.write_bytes(b"\n".join([*rows, odd, *lines(3, {1: b"oops"})]))
         code = (

@@ -64,7 +64,9 @@ def checked(rule: Rule, data: bytes, write: Write) -> FileReport:
     if "asked" in rule.given:
         options["format"] = rule.given["asked"][0]
     if "grader_fields" in rule.given:
-        options["grader"] = write(json.dumps({"reference": "{{item.%s}}" % rule.given["grader_fields"]}).encode(), "grader.json")
+        options["grader"] = write(
+            json.dumps({"reference": "{{item.%s}}" % rule.given["grader_fields"]}).encode(), "grader.json"
+        )
     if "validation" in rule.given:
         options["validation_file"] = write([rule.given["validation"].encode()], "validation.jsonl")
     return validate(path, **options).files[0]

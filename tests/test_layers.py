@@ -1,0 +1,74 @@
+"""Who may import whom; where printing is allowed; how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ftkit
+
+ROOT = Path(ftkit.__file__).parent
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+
+MAY_IMPORT = {
+    "errors": set(),
+    "_version": set(),
+    "summary": set(),
+    "examples": set(),
+    "facts": {"errors"},
+    "tokens": {"errors"},
+    "settings": {"errors"},
+    "spelling": {"examples"},
+    "formats": {"errors", "examples", "spelling"},
+    "reading": set(),
+    "detect": {"reading"},
+    "rules": {"errors", "summary", "examples", "formats", "facts", "reading", "detect", "rules"},
+    "screening": {"rules"},
+    "shape": {"examples", "formats", "reading", "rules"},
+    "checks": {"examples", "formats", "reading", "rules", "spelling", "summary"},
+    "counting": {"checks", "examples", "formats", "rules", "tokens"},
+    "explain": {"checks", "examples", "formats", "reading", "rules", "shape", "summary"},
+    "scan": {
+        "checks", "counting", "detect", "errors", "examples", "explain", "formats", "reading", "rules", "screening",
+        "spelling", "summary", "tokens",
+    },
+    "services": {"facts", "rules"},
+    "validate": {"checks", "detect", "errors", "facts", "formats", "rules", "scan", "summary"},
+    "report": {"_version", "report", "rules", "summary"},
+    "cli": {"_version", "cli", "errors", "formats", "report", "rules", "services", "settings", "summary", "validate"},
+    "__init__": {"_version", "errors", "summary", "validate"},
+    "__main__": {"cli"},
+}  # fmt: skip
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The parts of ftkit that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ftkit":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name.split(".")[1] for name in names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ftkit."))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    assert set(imported(MODULES[module])) <= MAY_IMPORT[module.split(".")[0]]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.startswith("cli")])
+def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    }
+    assert not calls & {"print", "input", "click.echo", "sys.exit", "exit", "click.prompt", "click.confirm"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_does_one_thing_in_at_most_400_lines(module: str) -> None:
+    assert len(MODULES[module].read_text("utf-8").splitlines()) <= 400
