@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: `docs/rules.md` and `docs/limits.md`. Run it when a rule or a fact changes."""
+"""Write the pages that are made from the code: `docs/rules.md` and `docs/limits.md`. Run it when they change."""
 
 from __future__ import annotations
 

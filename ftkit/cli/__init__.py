@@ -71,10 +71,10 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("ftkit: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # The reader has seen enough; Python must not complain when it flushes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
+        _drop_output()
         click.echo(f"ftkit: {error}", err=True)
         return 2
     return result if isinstance(result, int) else 0
@@ -85,6 +85,11 @@ def print_text(text: str) -> None:
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     click.echo(text, nl=False, color=False if plain else None)
     sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Let go of what could not be written, so that Python does not try again, and complain, when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(*_: object) -> None:

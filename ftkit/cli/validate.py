@@ -26,7 +26,7 @@ PROGRESS_FROM = 32 << 20
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
 
-class Names(click.ParamType[tuple[str, ...]]):
+class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
     """Names separated by commas."""
 
     name = "names"
