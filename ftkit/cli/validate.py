@@ -36,12 +36,15 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic only from clic
         return tuple(name.strip() for name in names if name.strip())
 
 
-def _settings(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Take the settings of the project as defaults, before the options are read."""
-    from ftkit.settings import read_settings
+class Configured(click.Command):
+    """A command whose options have the settings of the project as defaults."""
 
-    context.default_map = {**read_settings(Path.cwd()), **(context.default_map or {})}
-    return value
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        if not {"-h", "--help"} & set(args):
+            from ftkit.settings import read_settings
+
+            extra["default_map"] = read_settings(Path.cwd())
+        return super().make_context(info_name, args, *more, **extra)
 
 
 def _option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -50,8 +53,10 @@ def _option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Calla
     return click.option(*names, envvar=variable, show_envvar=False, **options)
 
 
-@click.command(epilog=f"Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. {EXIT_CODES}")
-@click.argument("files", nargs=-1, required=True, metavar="FILES...", is_eager=True, callback=_settings)
+@click.command(
+    cls=Configured, epilog=f"Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. {EXIT_CODES}"
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @_option("--format", type=click.Choice(FORMATS), help="Check as this format; recognised from each file if not given.")
 @_option("--model", metavar="NAME", help="The model to train; it sets the tokens an example may have (4,096 without).")
 @_option("--provider", metavar="NAME", default="openai", show_default=True, help="The service the files are for.")
