@@ -266,28 +266,29 @@ class Scanner:
         """Hold the rules on texts and on repeated keys against some decoded lines, together."""
         lines = [line for _, line, _, _ in good]
         joined = b"\n".join(lines)
-        spelled = joined
+        self.repeated_keys(joined, good)
         if b"\\u" in joined:
-            spelled = b"\n".join(spell(good[at][2]) if b"\\u" in line else line for at, line in enumerate(lines))
-        for index, rules in self.screen.suspects(residue(spelled)).items():
+            lines = [spell(example) if b"\\u" in line else line for _, line, example, _ in good]
+            joined = b"\n".join(lines)
+        remains = residue(joined)
+        del joined
+        for index, rules in self.screen.suspects(remains, lines).items():
             number, _, example, _ = good[index]
             self.note(self.checks.texts(self.format.texts(example), number, rules))
-        del joined, spelled
-        for number, line in self.with_repeated_keys(good):
-            self.note(each for each in self.checks.reading(read(line, number)) if each.rule == "json-duplicate-key")
 
-    def with_repeated_keys(self, good: Sequence[Good]) -> Iterator[tuple[int, bytes]]:
-        """The lines in which a key stands twice, which the decoder does not say: it keeps the last."""
-        plain: list[Good] = []
-        others: list[Good] = []
-        for each in good:
-            # A letter of a key may be written as an escape: "r\\u006fle" is "role" too.
-            (plain if each[3] and b"\\u00" not in each[1] else others).append(each)
-        if may_repeat_keys(b"\n".join(line for _, line, _, _ in plain), [example for _, _, example, _ in plain]):
+    def repeated_keys(self, joined: bytes, good: Sequence[Good]) -> None:
+        """Note the lines in which a key stands twice, which the decoder does not say: it keeps the last."""
+        # A letter of a key may be written as an escape: "r\\u006fle" is "role" too.
+        escapes = b"\\u00" in joined
+        others = [each for each in good if not each[3] or (escapes and b"\\u00" in each[1])]
+        messages = sum([len(each[2].messages) for each in good if each[3]])
+        messages -= sum([len(each[2].messages) for each in others if each[3]])
+        if may_repeat_keys(joined, [each[1] for each in others], messages):
             others = list(good)
         for number, line, example, _ in others:
             if has_repeated_key(line, example):
-                yield number, line
+                found = self.checks.reading(read(line, number))
+                self.note(each for each in found if each.rule == "json-duplicate-key")
 
     def may_be_long(self, number: int, example: Any, size: int) -> None:
         """Keep an example whose line has more bytes than the limit has tokens, to be counted with others."""

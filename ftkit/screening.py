@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from ftkit.rules.base import Rule
 
@@ -34,52 +35,59 @@ class Screen:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._ascii: list[tuple[Rule, Find]] = []
-        self._other: list[tuple[Rule, Find]] = []
+        self._ascii: list[Finder] = []
+        self._other: list[Finder] = []
         for rule in rules:
             for pattern in rule.screen:
                 beyond = pattern.startswith(("\\x", "\\\\"))
-                (self._other if beyond else self._ascii).append((rule, _finder(pattern)))
+                (self._other if beyond else self._ascii).append(_finder(rule, pattern))
 
-    def suspects(self, remains: bytes) -> dict[int, list[Rule]]:
-        """The indices of the lines that may break rules, each with those rules. `remains` is the residue of whole lines."""
+    def suspects(self, remains: bytes, lines: Sequence[bytes]) -> dict[int, list[Rule]]:
+        """The indices of the lines that may break rules, each with those rules. `remains` is the residue of the lines."""
         found: dict[int, list[Rule]] = {}
-        _collect(self._ascii, remains.translate(None, BEYOND_ASCII), found)
+        _collect(self._ascii, remains.translate(None, BEYOND_ASCII), lines, found)
         if not remains.isascii() or b"\\00" in remains or b"\x7f" in remains:
-            _collect(self._other, remains.translate(None, PLAIN), found)
+            _collect(self._other, remains.translate(None, PLAIN), lines, found)
         return found
 
 
-Find = Callable[[bytes, int], int]
-"""Where a pattern is first found at or after a place; -1 if it is not."""
+class Finder(NamedTuple):
+    """A pattern of a rule's screen: where it is first found at or after a place (-1: nowhere), and what confirms it."""
+
+    rule: Rule
+    find: Callable[[bytes, int], int]
+    confirm: Callable[[bytes], object]
 
 
-_LITERAL = re.compile(r"(?:[A-Z<>_]|\\[\[\]{}|])+")
+_LITERAL = re.compile(r"(?:[A-Z<>_]|\\[\[\]{}|]|\\x[0-9a-f]{2})+")
+_ESCAPE = re.compile(r"\\(?:x(..)|(.))")
 
 
-def _finder(pattern: str) -> Find:
+def _finder(rule: Rule, pattern: str) -> Finder:
+    confirm = re.compile(rule.confirm.get(pattern, "").encode()).search
     if _LITERAL.fullmatch(pattern):
-        encoded = pattern.replace("\\", "").encode()
-        return lambda data, start: data.find(encoded, start)
+        encoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], pattern).encode("latin-1")
+        return Finder(rule, lambda data, start: data.find(encoded, start), confirm)
     search = re.compile(pattern.encode("latin-1")).search
 
     def find(data: bytes, start: int) -> int:
         found = search(data, start)
         return found.start() if found else -1
 
-    return find
+    return Finder(rule, find, confirm)
 
 
-def _collect(finders: Iterable[tuple[Rule, Find]], remains: bytes, found: dict[int, list[Rule]]) -> None:
+def _collect(finders: Iterable[Finder], remains: bytes, lines: Sequence[bytes], found: dict[int, list[Rule]]) -> None:
     ends: list[int] = []
-    for rule, find in finders:
+    for rule, find, confirm in finders:
         at = find(remains, 0)
         while at >= 0:
             ends = ends or [*_line_ends(remains), len(remains)]
             index = bisect_left(ends, at)
-            rules = found.setdefault(index, [])
-            if rule not in rules:
-                rules.append(rule)
+            if confirm(lines[index]):
+                rules = found.setdefault(index, [])
+                if rule not in rules:
+                    rules.append(rule)
             at = find(remains, ends[index])
 
 

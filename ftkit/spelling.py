@@ -56,14 +56,13 @@ def has_repeated_key(line: bytes, example: Any) -> bool:
     return strings(line) != strings(spell(example)) - extra
 
 
-def may_repeat_keys(lines: bytes, examples: Sequence[Any]) -> bool:
-    """Whether a key may stand twice in one of these lines, all of them chat examples of plain messages.
+def may_repeat_keys(lines: bytes, others: Sequence[bytes], messages: int) -> bool:
+    """Whether a key may stand twice in one of these lines but for `others`; so many plain messages are in them.
 
     Quotes inside strings are escaped, so `"role"` can only be a key or a whole text, and must occur once for each message.
     A second `"messages"` brings messages of its own, since none may be empty.
     """
-    messages = sum(len(example.messages) for example in examples)
-    return lines.count(b'"role"') != messages or lines.count(b'"content"') != messages
+    return any(lines.count(key) - sum(line.count(key) for line in others) != messages for key in (b'"role"', b'"content"'))
 
 
 def digest(data: bytes) -> int:

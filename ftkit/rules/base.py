@@ -9,7 +9,7 @@ The caller adds code, severity and line. The subjects, by the name given as `on`
 - `"roles"`: the roles of a conversation, as a tuple; the paths of the hits are indices into it.
 - `"conversation"`: `formats.Conversation`; only called where it has one of the facets in `needs`.
 - `"example"`: the decoded example.
-- `"text"`: one text of the example; only called where the canonical line matches `screen` (see `screening`).
+- `"text"`: one text of the example; only called where the canonical line matches `screen` and `confirm` (see `screening`).
 - `"counted"`: `Counted`, the tokens of an example that may be too long.
 - `"dataset"`: `Dataset`, the summary of the whole file.
 """
@@ -111,8 +111,8 @@ Check = Callable[[Any, Plan], Iterator[Hit]]
 class Rule(Struct, frozen=True, eq=False):
     """One thing that a file is checked for.
 
-    `bad` is a line that breaks this rule and no other, `good` one that breaks none; with `whole_file` they are files. `says` holds regular expressions for the service's own words about it. `evidence` names what speaks
-    for the rule.
+    `bad` is a line that breaks this rule and no other, `good` one that breaks none; with `whole_file` they are
+    files. `says` holds regular expressions for the service's own words about it. `evidence` names what speaks for the rule.
     """
 
     code: str
@@ -131,6 +131,7 @@ class Rule(Struct, frozen=True, eq=False):
     needs: dict[str, None]
     shapes: dict[tuple[str, str, str], None]
     screen: tuple[str, ...] = ()
+    confirm: dict[str, str] = {}
 
     @property
     def bad(self) -> bytes:
@@ -165,6 +166,7 @@ def rule(
     needs: Iterable[str] = (),
     shapes: Iterable[tuple[str, str, str]] = (),
     screen: Iterable[str] = (),
+    confirm: Mapping[str, str] = {},
     whole_file: bool = False,
     given: Mapping[str, Any] = {},
 ) -> Callable[[Check], Rule]:
@@ -193,6 +195,7 @@ def rule(
             needs=dict.fromkeys(needs),
             shapes=dict.fromkeys(shapes),
             screen=tuple(screen),
+            confirm=dict(confirm),
         )
         RULES[name] = made
         return made

@@ -3,7 +3,7 @@
 Looking through all text with regular expressions would cost more than everything else. So each rule has a `screen`, some
 patterns over the residue of a line: what remains of its bytes when those that no rule looks for are deleted (see
 `screening`). What stands side by side in the text stands side by side in the residue, so only lines that match one of them
-can break the rule.
+can break the rule. `confirm` adds to a pattern that other text often matches what the line itself must match then.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ def find_invisible(text: str) -> list[re.Match[str]]:
     good=GOOD,
     bad=said("pass\\u200bword"),
     screen=[
-        r"\xe2\x80[\x8b-\x8f\xaa-\xae]",
-        r"\xe2\x81[\xa0-\xa9]",
+        r"\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xa9])",
         r"\xef\xbb\xbf",
         r"\xc2\xad",
         r"\xf3\xa0[\x80\x81]",
@@ -81,6 +80,7 @@ def find_invisible(text: str) -> list[re.Match[str]]:
         r"\xe3\x85\xa4",
         r"\\00[01]",
     ],
+    confirm={r"\\00[01]": r"\\u00[01]"},
     evidence="no other tool checks it",
 )
 def unicode_invisible(text: str, plan: Plan) -> Iterator[Hit]:
@@ -116,11 +116,7 @@ _DAMAGED = re.compile(
     bad=said("cafÃ©"),
     screen=[
         r"\xef\xbf\xbd",
-        r"\xc3\x83[\xc2\xc5\xc6\xcb\xe2]",
-        r"\xc3\xa2\xe2\x82\xac",
-        r"\xc3\x82\xc2",
-        r"\xc3\xb0\xc5\xb8",
-        r"\xc3[\x90\x91][\xc2\xc5\xc6\xcb\xe2]",
+        r"\xc3(?:[\x83\x90\x91][\xc2\xc5\xc6\xcb\xe2]|\xa2\xe2\x82\xac|\x82\xc2|\xb0\xc5\xb8)",
     ],
     evidence="cleanllm",
 )
@@ -144,7 +140,7 @@ _KEYS = (
     ("AKIA", "an AWS access key", r"AKIA[0-9A-Z]{16}"),
     ("ASIA", "an AWS access key", r"ASIA[0-9A-Z]{16}"),
     ("SG.", "a SendGrid key", r"SG\.[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
-    ("gh", "a GitHub token", r"gh[pousr]_[A-Za-z0-9]{36}"),
+    *((f"gh{kind}_", "a GitHub token", rf"gh{kind}_[A-Za-z0-9]{{36}}") for kind in "pousr"),
     ("github_pat_", "a GitHub token", r"github_pat_[A-Za-z0-9_]{22,}"),
     ("xox", "a Slack token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
     ("AIza", "a Google API key", r"AIza[0-9A-Za-z_-]{35}"),
@@ -157,7 +153,11 @@ _KEYS = (
 """Kinds of keys: text that each of them holds, what it is, and its pattern."""
 
 _KEY_PATTERNS = [(part, what, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, what, pattern in _KEYS]
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY")
+_AFTER_DASH, _AFTER_UNDERSCORE, _AFTER_J = (
+    rf"{mark}(?=[A-Z0-9_-]{{8}})(?=[0-9_-]*[A-Z])[A-Z_-]*[0-9]" for mark in "-_J"
+)
+_PRIVATE_KEY_PART = "-----BEGIN"
+_PRIVATE_KEY = re.compile(rf"{_PRIVATE_KEY_PART} [A-Z ]{{0,20}}PRIVATE KEY")
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
 _MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}$", re.ASCII)
 _RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
@@ -166,11 +166,13 @@ _RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|l
 def find_key(text: str) -> tuple[str, str] | None:
     """What kind of key the text holds, and the key."""
     for part, what, pattern in _KEY_PATTERNS:
-        for found in pattern.finditer(text) if part in text else ():
+        if part not in text:
+            continue
+        for found in pattern.finditer(text):
             odd = [char for char in found[0] if not char.islower()]
             if len(odd) >= ENOUGH and any(map(str.isdigit, odd)) and any(map(str.isupper, odd)):
                 return what, found[0]
-    found_private = _PRIVATE_KEY.search(text) if "-----BEGIN" in text else None
+    found_private = _PRIVATE_KEY.search(text) if _PRIVATE_KEY_PART in text else None
     return ("a private key", found_private[0]) if found_private else None
 
 
@@ -191,16 +193,22 @@ def find_address(text: str) -> str | None:
     good=GOOD,
     bad=said("My key is AKIA2J4K6L8M0N2P4Q6R"),
     screen=[
-        r"-(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
-        r"_(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
-        r"J(?=[A-Z_-]*[0-9])(?=[0-9_-]*[A-Z])[A-Z0-9_-]{8}",
+        _AFTER_DASH,
+        _AFTER_UNDERSCORE,
+        _AFTER_J,
         r"AKIA",
         r"ASIA",
-        r"SG[A-Z0-9_-]{6}",
-        r"AI[A-Z0-9_-]{8}",
+        r"SG",
+        r"AI",
         r"PRIVATEKEY",
         r"@[A-Z0-9_-]*\.",
     ],
+    confirm={
+        _AFTER_DASH: r"-(?:(?<=sk-)|(?<=xox[abeoprs]-)|(?<=glpat-))[A-Za-z0-9_-]{10}",
+        _AFTER_UNDERSCORE: r"_(?:(?<=gh[pousr]_)|(?<=_pat_)|(?<=hf_)|(?<=k_live_)|(?<=npm_))[A-Za-z0-9_]{20}",
+        r"SG": r"SG\.[A-Za-z0-9_-]{20}",
+        r"AI": r"AIza[A-Za-z0-9_-]{35}",
+    },
     evidence="datasets-lint; datalint",
 )
 def secret(text: str, plan: Plan) -> Iterator[Hit]:
@@ -233,6 +241,7 @@ _PLACEHOLDER = re.compile(
     good=GOOD,
     bad=said("Dear {{name}},"),
     screen=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    confirm={r"\{\{": r"\{\{"},
     evidence="no other tool checks it",
 )
 def placeholder_text(text: str, plan: Plan) -> Iterator[Hit]:
