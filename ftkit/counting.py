@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ftkit.checks import ROLES
 from ftkit.examples import Assistant, Completions
 from ftkit.formats import Format, message_texts
 from ftkit.rules.base import Counted
-from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, chunks, counter, role_tokens
+from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, PER_ROLE, chunks, counter
 
 PIECE = 2_000
 """Characters that are counted before the bound is looked at again."""
@@ -26,7 +25,7 @@ CERTAIN = 5
 
 def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
     """For each example its billed tokens, and where those lie that are trained. All texts are counted in one call."""
-    laid_out = [list(_conversations(example, format, encoding)) for example in examples]
+    laid_out = [list(_conversations(example, format)) for example in examples]
     texts = [text for conversations in laid_out for parts in conversations for part in parts for text in part.texts]
     counts = iter(counter(encoding).count(texts))
     return [max((_add_up(parts, counts) for parts in each), key=lambda counted: counted.tokens) for each in laid_out]
@@ -41,18 +40,17 @@ class _Part(NamedTuple):
     trained: bool
 
 
-def _conversations(example: Any, format: Format, encoding: str) -> Iterator[list[_Part]]:
+def _conversations(example: Any, format: Format) -> Iterator[list[_Part]]:
     if isinstance(example, Completions):
         completion = _Part("$.completion", 0, (example.completion,), True)
         yield [_Part("$.prompt", 0, (example.prompt,), False), completion]
         return
-    roles = role_tokens(encoding)
     for messages in format.sequences(example):
         parts = [_Part("$", PER_EXAMPLE, (), False)]
         for path, message in messages:
             texts = tuple(text for _, text in message_texts(path, message))
             trained = isinstance(message, Assistant) and message.weight != 0
-            parts.append(_Part(path, PER_MESSAGE + roles[ROLES[type(message)]], texts, trained))
+            parts.append(_Part(path, PER_MESSAGE + PER_ROLE, texts, trained))
         yield parts
 
 
@@ -70,9 +68,12 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
     """Whether an example may have more than `limit` tokens. False is certain; most examples are told by a part of them.
 
     A token is at least one byte of UTF-8, so what has been counted plus the bytes of what has not is a bound from above. The
-    texts are counted piece by piece until the bound is low enough, or all is counted.
+    texts are counted piece by piece until the bound is low enough, or all is counted. Once the fast tokenizer is loaded, it
+    counts them all more quickly.
     """
-    for parts in _conversations(example, format, encoding):
+    if counter(encoding).is_fast:
+        return True
+    for parts in _conversations(example, format):
         texts = [text for part in parts for text in part.texts]
         if _exceeds(texts, sum(part.overhead for part in parts), limit, encoding):
             return True

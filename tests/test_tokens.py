@@ -10,9 +10,10 @@ import pytest
 from conftest import Write, lines
 
 from ftkit import FtkitError, tokens, validate
+from ftkit.checks import ROLES
 from ftkit.counting import count
 from ftkit.formats import FORMATS
-from ftkit.tokens import ENCODINGS, counter, reference, role_tokens
+from ftkit.tokens import ENCODINGS, PER_ROLE, counter, reference
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -46,8 +47,10 @@ def test_counts_are_those_of_tiktoken(encoding: str, text: str, number: int) -> 
     assert counter(encoding).count([text]) == [number]
 
 
-def test_each_role_costs_one_token() -> None:
-    assert set(role_tokens("cl100k_base").values()) == set(role_tokens("o200k_base").values()) == {1}
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("role", sorted(set(ROLES.values())))
+def test_each_role_costs_one_token(encoding: str, role: str) -> None:
+    assert len(reference(encoding).encode_ordinary(role)) == PER_ROLE
 
 
 def test_an_example_costs_1_and_each_message_3_its_role_and_its_content() -> None:
