@@ -118,6 +118,10 @@ def test_standard_input_is_read_and_named(write: Write) -> None:
     assert "-:4:1: error FT120 json-syntax" in done.stdout
 
 
+def test_standard_input_that_is_a_terminal_is_one_line() -> None:
+    assert b"redirect a file into it" in on_a_terminal("validate", "-")
+
+
 def test_several_files_and_patterns_are_checked_each_once() -> None:
     shown = json.loads(ftkit("validate", MARV, str(SAMPLES / "m*.jsonl"), BAD, "--output", "json").stdout)
     assert [Path(file["file"]).name for file in shown["files"]] == ["marv.jsonl", "role-unknown.jsonl"]
@@ -208,7 +212,6 @@ def large_file(path: Path, megabytes: int) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_workers_change_nothing_in_the_output(tmp_path: Path) -> None:
     path = str(large_file(tmp_path / "large.jsonl", 48))
     one, two = (ftkit("validate", path, "--output", "json", "--workers", number).stdout for number in "12")
@@ -216,7 +219,6 @@ def test_workers_change_nothing_in_the_output(tmp_path: Path) -> None:
     assert json.loads(one)["files"][0]["counts"]["json-syntax"] > 10
 
 
-@pytest.mark.slow
 def test_a_progress_bar_is_shown_on_a_terminal_for_a_large_file(tmp_path: Path) -> None:
     path = str(large_file(tmp_path / "large.jsonl", 48))
     assert "MB" not in ftkit("validate", path).stderr
