@@ -178,10 +178,11 @@ def test_a_grader_asks_for_its_fields(write: Write) -> None:
 
 
 def on_a_terminal(*arguments: str, env: Mapping[str, str] | None = None) -> bytes:
-    """What the command writes when its standard output and error are a terminal."""
+    """What the command writes on a terminal."""
     main, side = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
-    with subprocess.Popen([sys.executable, "-m", "ftkit", *arguments], stdout=side, stderr=side, env=environment) as process:
+    command = [sys.executable, "-m", "ftkit", *arguments]
+    with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment) as process:
         os.close(side)
         shown = b""
         try:
