@@ -185,7 +185,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in active_children():
-            child.terminate()
+            child.kill()  # it may still have the signal handlers of its parent
         raise
     pool.shutdown()
 

@@ -22,6 +22,7 @@ COMMANDS = {
 }
 """The commands, each with its module and what it does; the module is imported when the command runs."""
 
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 ftkit could not do it, 130 interrupted."
 
 
@@ -69,7 +70,9 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("ftkit: interrupted", err=True)
-        return 130
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
     except BrokenPipeError:
         _drop_output()
         return 0
@@ -92,10 +95,18 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class Terminated(BaseException):
+    """The command was asked to end by SIGTERM."""
+
+
 def _terminated(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+    raise Terminated
 
 
 def main() -> None:
     """The `ftkit` command."""
-    sys.exit(run())
+    code = run()
+    if code in (INTERRUPTED, TERMINATED):
+        sys.stderr.flush()
+        os._exit(code)  # all is put away by now, but Python would still wait for the workers that were stopped
+    sys.exit(code)
