@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ftkit.cli.rules import example
-from ftkit.facts import Figure, Model, models, providers
+from ftkit.facts import Figure, Price, load_catalog
 from ftkit.rules import RULES, SUBJECTS, Rule
 
 FOLDER = Path(__file__).parent
@@ -58,7 +58,7 @@ def limits_page() -> str:
         "What ftkit knows of services and models. The data is in `ftkit/facts/`.\n",
         "## Providers\n",
     ]
-    for name, provider in providers().items():
+    for name, provider in load_catalog().providers.items():
         parts.append(f"### {name}: {provider.title}\n\nFormats: {', '.join(provider.formats)}.\n")
         figures = {key: value for key, value in msgspec.structs.asdict(provider).items() if isinstance(value, Figure)}
         if figures:
@@ -69,19 +69,47 @@ def limits_page() -> str:
             parts.append("No figures are published.\n")
     parts.append("## Models\n\n`tokens` is what an example may have; the rest is cut off.\n")
     parts.append(table(("model", "formats", "encoding", "tokens", "source", "checked"), model_rows()))
+    parts.append("## Prices and dates\n\nIn US dollars per million tokens, or per hour. `ftkit catalog` gives them, too.\n")
+    parts.append(table(("model", "provider", "what", "price or date", "source", "as of", "checked"), offer_rows()))
+    parts.append("## Images\n\nHow many tokens an image costs; see [estimating](estimate.md).\n")
+    parts.append(table(("family", "rule", "source", "checked"), image_rows()))
     return "\n".join(parts)
 
 
 def model_rows() -> Iterator[tuple[str, ...]]:
-    for name, model in models().items():
-        figure = row(model.tokens_per_example) if model.tokens_per_example else ("not published", "", "")
-        yield (name, *model_facts(model), *figure)
-        for provider, differs in model.providers.items():
-            yield (f"{name} at {provider}", *model_facts(model), *row(differs.tokens_per_example))
+    for name, model in load_catalog().models.items():
+        facts = ", ".join(model.formats), model.encoding
+        yield (name, *facts, *(row(model.tokens_per_example) if model.tokens_per_example else ("not published", "", "")))
+        for provider, offer in model.providers.items():
+            if offer.tokens_per_example:
+                yield (f"{name} at {provider}", *facts, *row(offer.tokens_per_example))
 
 
-def model_facts(model: Model) -> tuple[str, str]:
-    return ", ".join(model.formats), model.encoding
+def offer_rows() -> Iterator[tuple[str, ...]]:
+    for name, model in load_catalog().models.items():
+        for provider, offer in model.providers.items():
+            prices = [("training", price) for price in offer.training]
+            prices += [(field.replace("_", " "), getattr(offer, field)) for field in PRICES]
+            for what, price in prices:
+                if price:
+                    yield (name, provider, what, dollars(price), price.source, price.as_of, price.checked.isoformat())
+            for what, deadline in (("trained until", offer.trainable_until), ("served until", offer.served_until)):
+                if deadline:
+                    yield (name, provider, what, deadline.date.isoformat(), deadline.source, "", deadline.checked.isoformat())
+
+
+PRICES = ("input", "cached_input", "output", "base_input", "base_output")
+
+
+def dollars(price: Price) -> str:
+    return f"${price.usd:g}{' an hour' if price.per == 'hour' else ''}"
+
+
+def image_rows() -> Iterator[tuple[str, ...]]:
+    for name, cost in load_catalog().images.items():
+        tiles = f"{cost.base:,} and {cost.each:,} for each tile of 512 x 512; low detail {cost.base:,}"
+        patches = f"{cost.factor:g} for each patch of 32 x 32, at most {cost.most:,} patches"
+        yield (name, tiles if cost.kind == "tiles" else patches, cost.source, cost.checked.isoformat())
 
 
 def row(figure: Figure) -> tuple[str, str, str]:

@@ -1,8 +1,11 @@
-"""The billed tokens of an example.
+"""An example as what is counted: its sequences, their parts, and the tokens of each.
 
     tokens(example) = 1 + the sum over its messages of (3 + tokens(role) + tokens(content))
 
-Source: see `tokens.PER_MESSAGE`. A preference example is as long as the longer of its two conversations.
+Source: see `tokens.PER_MESSAGE`. That is exact for messages of a role and a text. How services write out anything else is not
+published, so it is counted by a rule of thumb, which `APPROXIMATIONS` names: a part says which of them it needs.
+
+A preference example has two sequences, the input with each of its outputs; any other example has one.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ftkit.examples import Assistant, Completions
-from ftkit.formats import Format, message_texts
+from ftkit.examples import Answer, Assistant, Completions, FunctionCall, ImagePart, ImageUrl
+from ftkit.formats import Conversation, Format, message_texts
 from ftkit.rules.base import Counted
-from ftkit.tokens import PER_EXAMPLE, PER_MESSAGE, PER_ROLE, chunks, counter
+from ftkit.spelling import is_plain
+from ftkit.tokens import PER_EXAMPLE, PER_FUNCTION, PER_MESSAGE, PER_ROLE, chunks, counter
 
 PIECE = 2_000
 """Characters that are counted before the bound is looked at again."""
@@ -22,42 +26,143 @@ PIECE = 2_000
 CERTAIN = 5
 """Bytes for each token of the limit from which an example is counted as a whole at once: few are that far below it."""
 
+PER_NAME = 1
+PER_TOOLS = 12
+PER_PROPERTIES = PER_PROPERTY = PER_ITEM = 3
+PER_ENUM = -3
+"""Tokens beside those of the texts: of a participant's name, of a list of tools, of the properties of a tool, of each of them,
+of each value that one may have, and of the list of these.
 
-def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
-    """For each example its billed tokens, and where those lie that are trained. All texts are counted in one call."""
-    laid_out = [list(_conversations(example, format)) for example in examples]
-    texts = [text for conversations in laid_out for parts in conversations for part in parts for text in part.texts]
-    counts = iter(counter(encoding).count(texts))
-    return [max((_add_up(parts, counts) for parts in each), key=lambda counted: counted.tokens) for each in laid_out]
+Source: OpenAI's cookbook, How to count tokens with tiktoken. The rule is for prompts; no bill was seen that proves it for training.
+"""
+
+APPROXIMATIONS = {
+    "names": "the name of a participant is counted as its text and 1 token",
+    "tools": "the definitions of tools are counted by the rule that OpenAI's cookbook gives for prompts",
+    "tool calls": "the name and the arguments of a call are counted as text",
+    "parts": "the texts of a content in parts are counted one by one",
+    "refusals": "a refusal is counted as text",
+    "weights": "a message of weight 0 is counted like any other, but not as trained",
+    "images": "images are counted by size and detail as in prompts",
+    "remote images": "an image behind a URL is taken to be 1,024 x 1,024 pixels",
+    "completions": "a prompt and its completion are counted as text, with nothing around them",
+    "preferences": "the input is counted with each of the two outputs",
+    "cut": "what is cut off is taken not to be billed",
+}
+"""Why a count may differ from the bill, each with the rule used."""
 
 
-class _Part(NamedTuple):
-    """One message, or one of the two texts of a completions example: tokens before its texts, and the texts."""
+class Part(NamedTuple):
+    """Something in a sequence: the tokens that it costs before its texts, its texts, and whether these are trained.
+
+    `functions` is the number of functions that it defines, `kinds` the approximations that counting it needs.
+    """
 
     path: str
     overhead: int
     texts: tuple[str, ...]
-    trained: bool
+    trained: bool = False
+    images: tuple[ImageUrl, ...] = ()
+    functions: int = 0
+    kinds: tuple[str, ...] = ()
 
 
-def _conversations(example: Any, format: Format) -> Iterator[list[_Part]]:
+def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
+    """The sequences of an example, each as its parts in order."""
     if isinstance(example, Completions):
-        completion = _Part("$.completion", 0, (example.completion,), True)
-        yield [_Part("$.prompt", 0, (example.prompt,), False), completion]
+        completion = Part("$.completion", 0, (example.completion,), True)
+        yield [Part("$.prompt", 0, (example.prompt,), kinds=("completions",)), completion]
         return
+    first = [Part("$", PER_EXAMPLE, ()), *_tools(format.conversations(example)[0])]
     for messages in format.sequences(example):
-        parts = [_Part("$", PER_EXAMPLE, (), False)]
-        for path, message in messages:
-            texts = tuple(text for _, text in message_texts(path, message))
-            trained = isinstance(message, Assistant) and message.weight != 0
-            parts.append(_Part(path, PER_MESSAGE + PER_ROLE, texts, trained))
-        yield parts
+        yield [*first, *(_message(path, message) for path, message in messages)]
 
 
-def _add_up(parts: Iterable[_Part], counts: Iterator[int]) -> Counted:
+def _message(path: str, message: Any) -> Part:
+    trained = isinstance(message, Assistant) and message.weight != 0 and not path.startswith("$.input")
+    if is_plain(message):
+        return Part(path, PER_MESSAGE + PER_ROLE, (message.content,), trained)
+    texts = [text for _, text in message_texts(path, message)]
+    images = tuple(part.image_url for part in message.content if isinstance(part, ImagePart)) if _parts(message) else ()
+    kinds, overhead = [], PER_MESSAGE + PER_ROLE
+    if _parts(message):
+        kinds.append("parts")
+    if images:
+        kinds += ["images", "remote images"] if any(not image.url.startswith("data:") for image in images) else ["images"]
+    if getattr(message, "name", None):
+        kinds.append("names")
+        texts.append(message.name)
+        overhead += PER_NAME
+    if isinstance(message, Answer):
+        calls = [call.function for call in message.tool_calls or ()]
+        calls += [message.function_call] if isinstance(message.function_call, FunctionCall) else []
+        texts += [call.name for call in calls]
+        kinds += ["tool calls"] if calls else []
+        kinds += ["refusals"] if message.refusal else []
+    if getattr(message, "weight", None) == 0:
+        kinds.append("weights")
+    return Part(path, overhead, tuple(texts), trained, images, kinds=tuple(kinds))
+
+
+def _parts(message: Any) -> bool:
+    return isinstance(message.content, list)
+
+
+def _tools(conversation: Conversation) -> Iterator[Part]:
+    """The definitions of a conversation's tools, if it has any."""
+    definitions = [*(tool.function for tool in conversation.tools or ()), *(conversation.functions or ())]
+    if not definitions:
+        return
+    overhead, texts = PER_TOOLS, []
+    for definition in definitions:
+        texts.append(f"{definition.name}:{(definition.description or '').removesuffix('.')}")
+        for more, text in _properties(definition.parameters):
+            overhead += more
+            texts += [text] if text else []
+    yield Part("$.tools", overhead, tuple(texts), functions=len(definitions), kinds=("tools",))
+
+
+def _properties(schema: Any) -> Iterator[tuple[int, str]]:
+    """What the properties of a JSON Schema cost: tokens, and text to be counted."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or not properties:
+        return
+    yield PER_PROPERTIES, ""
+    for name, inner in properties.items():
+        inner = inner if isinstance(inner, dict) else {}
+        yield PER_PROPERTY, f"{name}:{inner.get('type', '')}:{str(inner.get('description', '')).removesuffix('.')}"
+        values = inner.get("enum")
+        if isinstance(values, list):
+            yield PER_ENUM, ""
+            yield from ((PER_ITEM, str(value)) for value in values)
+        yield from _properties(inner)
+        yield from _properties(inner.get("items"))
+
+
+def overhead(part: Part, encoding: str) -> int:
+    """The tokens that a part costs beside its texts and images."""
+    return part.overhead + part.functions * PER_FUNCTION[encoding]
+
+
+def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
+    """For each example the tokens of its longest sequence, and where those lie that are trained, images left out.
+
+    All texts are counted in one call.
+    """
+    laid_out = [list(sequences(example, format)) for example in examples]
+    texts = [text for each in laid_out for parts in each for part in parts for text in part.texts]
+    counts = iter(counter(encoding).count(texts))
+    return [max((_add_up(parts, counts, encoding) for parts in each), key=_tokens) for each in laid_out]
+
+
+def _tokens(counted: Counted) -> int:
+    return counted.tokens
+
+
+def _add_up(parts: Iterable[Part], counts: Iterator[int], encoding: str) -> Counted:
     at, trained = 0, []
     for part in parts:
-        start = at + part.overhead
+        start = at + overhead(part, encoding)
         at = start + sum(islice(counts, len(part.texts)))
         if part.trained:
             trained.append((part.path, start, at))
@@ -73,9 +178,9 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
     """
     if counter(encoding).is_fast:
         return True
-    for parts in _conversations(example, format):
+    for parts in sequences(example, format):
         texts = [text for part in parts for text in part.texts]
-        if _exceeds(texts, sum(part.overhead for part in parts), limit, encoding):
+        if _exceeds(texts, sum(overhead(part, encoding) for part in parts), limit, encoding):
             return True
     return False
 

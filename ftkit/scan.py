@@ -24,10 +24,11 @@ import msgspec
 from ftkit.checks import Checks
 from ftkit.counting import count, may_exceed
 from ftkit.detect import HEAD_BYTES, Head
-from ftkit.errors import FileProblem
+from ftkit.errors import FileProblem, did_you_mean
 from ftkit.examples import Completions, Graded
 from ftkit.explain import Explained, explain
 from ftkit.formats import FORMATS, Format
+from ftkit.metering import Meter
 from ftkit.reading import MAX_DEPTH, depth, read
 from ftkit.rules.base import Plan
 from ftkit.rules.messages import has_images
@@ -79,6 +80,27 @@ def read_head(file: str) -> Head:
         except (OSError, EOFError, zlib.error) as error:
             raise FileProblem(f"cannot read {file}: {error}; is it really gzip?") from error
     return Head(file, data, complete)
+
+
+def must_be_readable(path: str) -> None:
+    """Raise `FileProblem` for a path that is no file, with the names nearest to it."""
+    if os.path.isdir(path):
+        raise FileProblem(f"{path} is a folder; name its files, e.g. {os.path.join(path, '*.jsonl')!r}")
+    if not os.path.exists(path):
+        folder = os.path.dirname(path) or "."
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        raise FileProblem(f"no such file: {path}{did_you_mean(os.path.basename(path), beside)}")
+
+
+def choose_format(head: Head, asked: tuple[str, ...]) -> str:
+    """The format to check a file as: what it has, or what was asked for where it could be either.
+
+    A chat example without an answer and a reinforcement example without fields for the grader look the same.
+    """
+    found = head.kind if head.kind in FORMATS else None
+    if len(asked) == 1 and (found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)):
+        return asked[0]
+    return found or "chat"
 
 
 def split(file: str, size: int = SHARD) -> list[Shard]:
@@ -156,6 +178,7 @@ class Scanner:
         self.style = Style()
         self.pending: list[tuple[int, Any]] = []
         self.pending_size = 0
+        self.meter = Meter(plan.meters, self.format) if plan.meters else None
 
     def note(self, found: Iterable[Finding]) -> None:
         """Count the findings, and keep the first of each rule."""
@@ -175,13 +198,18 @@ class Scanner:
                 example = self.format.decode(line)
                 if self.is_deep(line, example):
                     raise RecursionError
-                plain = self.example(number, example)
+                plain = self.plan.judges and self.example(number, example)
             except DECODE_ERRORS:
                 if line.endswith(b"\r"):
                     self.crlf.append(number)
                 self.odd(line, number, last and number == end)
                 continue
             self.last_content = number
+            if self.meter:
+                self.meter.add(example, len(line))
+            if not self.plan.judges:
+                self.examples += 1
+                continue
             decoded = (number, line, example, plain)
             if len(line) > BLOCK:
                 self.texts([decoded])  # alone, since putting lines together copies them
@@ -242,13 +270,15 @@ class Scanner:
             self.blank.append(number)
         else:
             self.last_content = number
-        if found.whole is None:
+        if found.whole is None or not self.plan.judges:
             self.examples += found.examples
 
     def explain(self, line: bytes, number: int, last: bool) -> Explained:
         """Explain the line, and take down its example if it has one."""
         found = explain(line, self.format, self.checks, number, last, first=self.at_start and number == 1)
-        if found.whole is not None:
+        if found.whole is not None and self.meter and not any(each.severity == "error" for each in found.findings):
+            self.meter.add(found.whole, len(line))
+        if found.whole is not None and self.plan.judges:
             self.take(number, found)
         return found
 
@@ -311,6 +341,8 @@ class Scanner:
     def summary(self) -> Summary:
         """What the lines so far add up to."""
         self.count_tokens()
+        if self.meter:
+            self.meter.flush()
         keep = self.plan.keep
         ordered = sorted(self.findings, key=lambda found: found.line)
         return Summary(
@@ -327,6 +359,7 @@ class Scanner:
             fingerprints=little_endian(self.fingerprints),
             fields=self.fields,
             style=self.style,
+            ledgers=self.meter.ledgers if self.meter else {},
         )
 
 

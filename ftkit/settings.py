@@ -16,11 +16,15 @@ Count = Annotated[int, Meta(ge=1)] | UnsetType
 
 
 class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """What may stand in `[tool.ftkit]`: the options of `ftkit validate`. Keys are written as the options are."""
+    """What may stand in `[tool.ftkit]`: the options of `ftkit validate`, some of which other commands share.
+
+    Keys are written as the options are.
+    """
 
     format: Literal["chat", "completions", "preference", "reinforcement"] | UnsetType = UNSET
     model: str | UnsetType = UNSET
     provider: str | UnsetType = UNSET
+    facts: str | UnsetType = UNSET
     validation_file: str | UnsetType = UNSET
     grader: str | UnsetType = UNSET
     select: Names = UNSET

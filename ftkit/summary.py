@@ -7,11 +7,13 @@ example.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+
+from ftkit.ledger import Ledger, added
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -143,6 +145,7 @@ class Summary(Struct, frozen=True):
       the end of the file is known only when what follows has been read.
     - `fingerprints` are `FINGERPRINT` records: the line of each example and hashes of its prompt and its answer.
     - `fields` are the lines of a reinforcement file by the names of their grader fields.
+    - `ledgers` hold the tokens of the examples that could be read, by the name of the meter.
     - `size` is their bytes, `with_images` counts the examples that hold an image.
     """
 
@@ -159,6 +162,7 @@ class Summary(Struct, frozen=True):
     fingerprints: bytes = b""
     fields: dict[tuple[str, ...], Lines] = {}
     style: Style = Style()
+    ledgers: dict[str, Ledger] = {}
 
     def __add__(self, other: Summary) -> Summary:
         offset, keep = self.lines, self.keep
@@ -169,7 +173,7 @@ class Summary(Struct, frozen=True):
             size=self.size + other.size,
             examples=self.examples + other.examples,
             with_images=self.with_images + other.with_images,
-            counts=_sum(self.counts, other.counts),
+            counts=added(self.counts, other.counts),
             findings=tuple(first_of_each((*self.findings, *moved), keep)),
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail + (self.blank_tail if other.blank_tail == other.lines else 0),
@@ -180,11 +184,11 @@ class Summary(Struct, frozen=True):
                 for names in (*self.fields, *other.fields)
             },
             style=self.style.plus(other.style, offset, keep),
+            ledgers={
+                name: self.ledgers.get(name, Ledger()) + other.ledgers.get(name, Ledger())
+                for name in (*self.ledgers, *other.ledgers)
+            },
         )
-
-
-def _sum(one: Mapping[str, int], two: Mapping[str, int]) -> dict[str, int]:
-    return {name: one.get(name, 0) + two.get(name, 0) for name in (*one, *two)}
 
 
 def _moved_fingerprints(records: bytes, offset: int) -> bytes:

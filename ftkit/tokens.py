@@ -32,6 +32,9 @@ Source: the `trained_tokens` of two real jobs on gpt-4o-mini-2024-07-18 (25 exam
 examples, 30 messages, 10 epochs: 4,480). They give two equations in the two overheads, with this one solution.
 """
 
+PER_FUNCTION = {"cl100k_base": 10, "o200k_base": 7}
+"""Tokens that the definition of a function costs beside its texts. Source: OpenAI's cookbook, How to count tokens with tiktoken."""
+
 FAST_FROM = 3_000_000
 """Characters in one call for which the fast tokenizer is worth loading (0.4 s for cl100k_base, 1 s for o200k_base)."""
 

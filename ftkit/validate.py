@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context
-from multiprocessing.context import BaseContext
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Literal
 
 import msgspec
 
 from ftkit.checks import Checks, finding
-from ftkit.detect import Head
-from ftkit.errors import FileProblem, UsageProblem, did_you_mean
-from ftkit.facts import DEFAULT_PROVIDER, find_limits
-from ftkit.formats import FORMATS, find_format
+from ftkit.errors import FileProblem
+from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_limits
+from ftkit.formats import find_format
 from ftkit.rules import RULES, Plan, choose_rules
 from ftkit.rules.base import Dataset
 from ftkit.rules.reinforcement import fields_asked
-from ftkit.scan import SHARD, Map, read_head, split, summarize
-from ftkit.summary import KEEP, SEVERITIES, FileReport, Finding, Report, Severity, Shard, Summary, first_of_each
-
-Progress = Callable[[Iterable[Summary]], Iterable[Summary]]
+from ftkit.scan import Map, choose_format, must_be_readable, read_head, split, summarize
+from ftkit.summary import KEEP, SEVERITIES, FileReport, Finding, Report, Severity, Summary, first_of_each
+from ftkit.workers import Progress, scanning
 
 
 def validate(
@@ -45,8 +34,9 @@ def validate(
     ignore: Sequence[str] = (),
     fail_on: Literal["error", "warning"] = "error",
     max_findings: int = KEEP,
+    catalog: Catalog | None = None,
     workers: int | None = None,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Check fine-tuning files and say what is wrong with them, and where.
 
@@ -61,6 +51,7 @@ def validate(
         ignore: Rules to leave out, likewise.
         fail_on: The lowest severity that makes `Report.ok` false.
         max_findings: Findings kept for each rule and file; their numbers are exact anyway.
+        catalog: The models and providers to know; those that come with ftkit if None.
         workers: Processes that large files are scanned with; one for each processor if None.
         progress: Called with a file's name and the bytes scanned since the last call.
 
@@ -72,7 +63,7 @@ def validate(
     if format is not None:
         find_format(format)
     plan = Plan(
-        find_limits(provider, model),
+        find_limits(provider, model, catalog),
         asked=(format,) if format else (),
         rules=choose_rules(select, ignore),
         keep=max_findings,
@@ -80,9 +71,8 @@ def validate(
     )
     checked = [Path(path) for path in paths] + ([Path(validation_file)] if validation_file else [])
     for path in checked:
-        _must_be_readable(str(path))
-    with _pool(workers, checked) as map_:
-        map_ = _reporting(map_, progress)
+        must_be_readable(str(path))
+    with scanning(workers, checked, progress) as map_:
         validating = _Scanned(os.fspath(validation_file), plan, "validation", map_) if validation_file else None
         reports = [_Scanned(path, plan, "training", map_).report(validating) for path in paths]
         if validating:
@@ -101,15 +91,6 @@ def read_grader(path: str | os.PathLike[str]) -> tuple[str, ...]:
         raise FileProblem(f"{os.fspath(path)} is not JSON: {error}; --grader takes the grader's JSON") from error
 
 
-def _must_be_readable(path: str) -> None:
-    if os.path.isdir(path):
-        raise FileProblem(f"{path} is a folder; name its files, e.g. {os.path.join(path, '*.jsonl')!r}")
-    if not os.path.exists(path):
-        folder = os.path.dirname(path) or "."
-        beside = os.listdir(folder) if os.path.isdir(folder) else []
-        raise FileProblem(f"no such file: {path}{did_you_mean(os.path.basename(path), beside)}")
-
-
 class _Scanned:
     """One file: what it is, and what its lines add up to."""
 
@@ -117,7 +98,7 @@ class _Scanned:
         self.path = path
         head = read_head(path)
         asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
-        self.plan = msgspec.structs.replace(plan, format=_read_as(head, asked), asked=asked, purpose=purpose)
+        self.plan = msgspec.structs.replace(plan, format=choose_format(head, asked), asked=asked, purpose=purpose)
         rules = [rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules]
         self.fatal = next((finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None)
         del head
@@ -139,17 +120,6 @@ class _Scanned:
         return _file_report(self.path, self.plan.format, msgspec.structs.replace(self.summary, counts=dict(counts)), found)
 
 
-def _read_as(head: Head, asked: tuple[str, ...]) -> str:
-    """The format to check a file as: what it has, or what was asked for where it could be either.
-
-    A chat example without an answer and a reinforcement example without fields for the grader look the same.
-    """
-    found = head.kind if head.kind in FORMATS else None
-    if len(asked) == 1 and (found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)):
-        return asked[0]
-    return found or "chat"
-
-
 def _file_report(path: str, format: str | None, summary: Summary, found: list[Finding]) -> FileReport:
     by_severity: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
     for name, number in summary.counts.items():
@@ -167,56 +137,3 @@ def _file_report(path: str, format: str | None, summary: Summary, found: list[Fi
         {name: number for name, number in sorted(summary.counts.items()) if number},
         tuple(kept),
     )
-
-
-@contextmanager
-def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
-    """A `map` over processes where the files are large enough for it, else the builtin."""
-    if workers is not None and workers < 1:
-        raise UsageProblem(f"workers must be 1 or more, not {workers}")
-    shards = sum(max(path.stat().st_size // SHARD, 1) for path in files)
-    number = min(workers or os.cpu_count() or 1, shards)
-    if number == 1 or sum(path.stat().st_size for path in files) < SHARD:
-        yield map
-        return
-    pool = ProcessPoolExecutor(number, mp_context=_context(), initializer=_start_worker)
-    try:
-        yield pool.map
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in active_children():
-            child.kill()  # it may still have the signal handlers of its parent
-        raise
-    pool.shutdown()
-
-
-def _context() -> BaseContext:
-    return get_context("fork" if sys.platform == "linux" else "spawn")
-
-
-def _start_worker() -> None:
-    """A worker leaves interrupts to its parent, ends when that is gone, and makes no cycles worth collecting."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.disable()
-    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _reporting(map_: Map, progress: Callable[[str, int], None] | None) -> Map:
-    """The map, telling `progress` of each shard that is done."""
-    if progress is None:
-        return map_
-
-    def reporting(function: Callable[[Shard], Summary], shards: Iterable[Shard]) -> Iterator[Summary]:
-        listed = list(shards)
-        for shard, summary in zip(listed, map_(function, listed), strict=True):
-            progress(shard.file, summary.size)
-            yield summary
-
-    return reporting

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 
 import msgspec
 import pytest
+from conftest import Write
 
-from ftkit import UnknownName
-from ftkit.facts import Figure, Model, Provider, find_limits, models, providers, sayings
-from ftkit.formats import FORMATS
+from ftkit import UnknownName, UsageProblem
+from ftkit.facts import Deadline, Figure, ImageCost, Model, Price, Provider, find_limits, load_catalog, sayings
+from ftkit.formats import FORMATS, METHODS
 from ftkit.tokens import ENCODINGS
 
 
@@ -79,23 +81,67 @@ def test_unknown_or_missing_keys_in_a_fact_are_refused(kind: type, entry: dict[s
         msgspec.convert(entry, kind)
 
 
+def facts_in(value: object) -> Iterator[Figure | Price | Deadline | ImageCost]:
+    """All figures, prices and dates in a fact, however deep."""
+    if isinstance(value, (Figure, Price, Deadline, ImageCost)):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        yield from facts_in(msgspec.structs.astuple(value))
+    elif isinstance(value, (dict, tuple)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from facts_in(inner)
+
+
 def test_every_fact_has_a_source_and_a_date() -> None:
-    figures = [
-        value
-        for provider in providers().values()
-        for value in msgspec.structs.astuple(provider)
-        if isinstance(value, Figure)
-    ]
-    figures += [model.tokens_per_example for model in models().values() if model.tokens_per_example]
-    figures += [differs.tokens_per_example for model in models().values() for differs in model.providers.values()]
-    assert len(figures) > 25
-    assert all(figure.source and figure.checked >= datetime.date(2026, 1, 1) and figure.value > 0 for figure in figures)
+    found = list(facts_in(load_catalog()))
+    assert len(found) > 100
+    assert all(fact.source and fact.checked >= datetime.date(2026, 1, 1) for fact in found)
+    assert all(fact.value > 0 for fact in found if isinstance(fact, Figure))
+    assert all(fact.usd > 0 for fact in found if isinstance(fact, Price))
     assert all(saying.source and saying.do and saying.says for saying in sayings().values())
 
 
 def test_facts_name_only_formats_encodings_and_providers_that_exist() -> None:
-    for model in models().values():
+    catalog = load_catalog()
+    for model in catalog.models.values():
         assert set(model.formats) <= set(FORMATS)
         assert model.encoding in ENCODINGS
-        assert set(model.providers) <= set(providers())
-    assert all(set(provider.formats) <= set(FORMATS) for provider in providers().values())
+        assert set(model.providers) <= set(catalog.providers)
+        assert not model.images or model.images in catalog.images
+        for offer in model.providers.values():
+            assert set(offer.methods) <= {METHODS[format] for format in model.formats}
+    assert all(set(provider.formats) <= set(FORMATS) for provider in catalog.providers.values())
+
+
+def test_facts_of_the_user_go_over_those_of_ftkit(write: Write) -> None:
+    path = write(
+        b"""
+        [models."gpt-4o-mini-2024-07-18".providers.openai]
+        training = [{ usd = 2.5, as_of = "2026-11", source = "our contract", checked = 2026-11-20 }]
+        [models.house]
+        encoding = "o200k_base"
+        formats = ["chat"]
+        [providers.house]
+        title = "Our cluster"
+        formats = ["chat"]
+        """,
+        "facts.toml",
+    )
+    catalog = load_catalog(str(path))
+    offer = catalog.models["gpt-4o-mini-2024-07-18"].providers["openai"]
+    assert offer.training[0].usd == 2.5
+    assert offer.served_until == load_catalog().models["gpt-4o-mini-2024-07-18"].providers["openai"].served_until
+    assert find_limits("house", "house", catalog).tokens == 4096
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[models.x]\nencoding = 'o200k_base'\nformats = []\nprice = 3", "unknown field `price`"),
+    ("[model.x]", "unknown field `model`"),
+    ("[models", "is not TOML"),
+    ("[models.x]\nencoding = 'p50k_base'\nformats = []", "p50k_base"),
+])  # fmt: skip
+def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(text: str, said: str, write: Write) -> None:
+    path = write(text.encode(), "facts.toml")
+    with pytest.raises(UsageProblem, match=said) as raised:
+        load_catalog(str(path))
+    assert str(path) in str(raised.value)

@@ -87,7 +87,7 @@ def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(line:
     except DECODE_ERRORS:
         assert found.findings or found.blank.count
     else:
-        assert found.examples == 1
+        assert found.examples == 1 or "json-too-deep" in found.counts
 
 
 @st.composite

@@ -15,6 +15,8 @@ from ftkit.errors import FtkitError
 
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Say what is wrong with fine-tuning files, and where."),
+    "estimate": ("ftkit.cli.estimate", "Say what training will cost: tokens, epochs, money."),
+    "catalog": ("ftkit.cli.catalog", "List models and providers: limits, prices, dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),
     "rule": ("ftkit.cli.rules", "Explain one rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
@@ -52,7 +54,7 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
 @click.command(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
-    """Check fine-tuning data, before the service refuses it."""
+    """Check fine-tuning data and know what training on it costs, before it is paid."""
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -10,12 +10,12 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from ftkit.errors import UnknownName, did_you_mean
+from ftkit.errors import FileProblem, UnknownName, UsageProblem, did_you_mean
 
 DEFAULT_PROVIDER = "openai"
 DEFAULT_TOKENS = 4096
@@ -31,20 +31,69 @@ class Figure(Struct, frozen=True, forbid_unknown_fields=True):
     checked: datetime.date
 
 
-class Differs(Struct, frozen=True, forbid_unknown_fields=True):
-    """The figures of a model that are different at one provider."""
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
+    """US dollars for a million tokens or an hour. `as_of` is the month that the price was valid in, as `YYYY-MM`."""
 
-    tokens_per_example: Figure
+    usd: float
+    as_of: Annotated[str, Meta(pattern=r"^\d{4}-\d\d$")]
+    source: str
+    checked: datetime.date
+    per: Literal["million tokens", "hour"] = "million tokens"
+
+
+class Deadline(Struct, frozen=True, forbid_unknown_fields=True):
+    """The last day of something."""
+
+    date: datetime.date
+    source: str
+    checked: datetime.date
+
+
+class Offer(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one provider offers of a model. A price or a date that is absent is not published.
+
+    `training` holds the price for training, the newest first; `input`, `cached_input` and `output` are those of the fine-tuned
+    model, `base_input` and `base_output` those of the model itself.
+    """
+
+    methods: tuple[Literal["supervised", "dpo", "reinforcement"], ...] = ()
+    tokens_per_example: Figure | None = None
+    training: tuple[Price, ...] = ()
+    input: Price | None = None
+    cached_input: Price | None = None
+    output: Price | None = None
+    base_input: Price | None = None
+    base_output: Price | None = None
+    trainable_until: Deadline | None = None
+    served_until: Deadline | None = None
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a model. `tokens_per_example` is in tokens of its `encoding`."""
+    """What is known of a model. `tokens_per_example` is in tokens of its `encoding`; `images` names how images are counted."""
 
     encoding: Literal["cl100k_base", "o200k_base"]
     formats: tuple[str, ...]
+    images: str = ""
     tokens_per_example: Figure | None = None
     note: str = ""
-    providers: dict[str, Differs] = {}
+    providers: dict[str, Offer] = {}
+
+    def limit(self, provider: str) -> Figure | None:
+        """The tokens that an example may have at the provider."""
+        offer = self.providers.get(provider)
+        return (offer.tokens_per_example if offer else None) or self.tokens_per_example
+
+
+class ImageCost(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a family of models counts images; see `images.toml`. `each` and `base` are tokens, `most` is a number of patches."""
+
+    kind: Literal["tiles", "patches"]
+    source: str
+    checked: datetime.date
+    base: int = 0
+    each: int = 0
+    factor: float = 0
+    most: int = 0
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +101,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
 
     title: str
     formats: tuple[str, ...]
+    bills_validation: bool = False
     bom: Literal["unwanted", "wanted"] = "unwanted"
     min_examples: Figure | None = None
     advised_examples: Figure | None = None
@@ -93,30 +143,48 @@ class Limits(Struct, frozen=True):
         return found.value if found else None
 
 
-T = TypeVar("T")
+class Catalog(Struct, frozen=True, forbid_unknown_fields=True):
+    """All models and providers by name, and how images are counted."""
+
+    models: dict[str, Model] = {}
+    providers: dict[str, Provider] = {}
+    images: dict[str, ImageCost] = {}
 
 
 @cache
-def models() -> Mapping[str, Model]:
-    """All known models by their exact name."""
-    return _load("models.toml", dict[str, Model])
+def load_catalog(path: str | None = None) -> Catalog:
+    """The facts that come with ftkit, with those of the TOML file at `path` over them.
+
+    The file has tables `[models."NAME"]`, `[providers.NAME]` and `[images.NAME]` with the keys of the files here; of an entry
+    that exists, only the keys given change. Raises `FileProblem` where it cannot be read, `UsageProblem` for unknown keys.
+    """
+    known = {name: _read(Path(__file__).with_name(f"{name}.toml")) for name in Catalog.__struct_fields__}
+    if path is None:
+        return msgspec.convert(known, Catalog)
+    try:
+        return msgspec.convert(_merged(known, _read(Path(path))), Catalog)
+    except OSError as error:
+        raise FileProblem(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"{path} is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise UsageProblem(f"{path}: {str(error).replace('$.', '')}") from error
 
 
-@cache
-def providers() -> Mapping[str, Provider]:
-    """All known providers by name."""
-    return _load("providers.toml", dict[str, Provider])
+def _read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+def _merged(one: Any, two: Any) -> Any:
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return two
+    return {**one, **{key: _merged(one.get(key), value) for key, value in two.items()}}
 
 
 @cache
 def sayings() -> Mapping[str, Saying]:
     """What services say that is about no rule."""
-    return _load("messages.toml", dict[str, Saying])
-
-
-def _load(file: str, type_: type[T]) -> T:
-    data: Any = tomllib.loads(Path(__file__).with_name(file).read_text("utf-8"))
-    return msgspec.convert(data, type_)
+    return msgspec.convert(_read(Path(__file__).with_name("messages.toml")), dict[str, Saying])
 
 
 def base_model(name: str) -> str:
@@ -124,10 +192,10 @@ def base_model(name: str) -> str:
     return name.split(":")[1] if name.startswith("ft:") and name.count(":") > 1 else name
 
 
-def find_model(name: str) -> Model:
+def find_model(name: str, catalog: Catalog | None = None) -> Model:
     """The facts of the model called `name`, or of its base; raises `UnknownName` with the nearest known names."""
     base = base_model(name)
-    known = models()
+    known = (catalog or load_catalog()).models
     if base not in known:
         alike = [model for model in known if base and model.startswith(f"{base}-")]
         hint = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else did_you_mean(base, known, n=3, otherwise=".")
@@ -135,9 +203,9 @@ def find_model(name: str) -> Model:
     return known[base]
 
 
-def find_provider(name: str) -> Provider:
+def find_provider(name: str, catalog: Catalog | None = None) -> Provider:
     """The facts of the provider called `name`; raises `UnknownName`."""
-    known = providers()
+    known = (catalog or load_catalog()).providers
     if name not in known:
         raise UnknownName(
             f"unknown provider {name!r}{did_you_mean(name, known, otherwise='.')} Known providers: {', '.join(known)}."
@@ -145,18 +213,17 @@ def find_provider(name: str) -> Provider:
     return known[name]
 
 
-def find_limits(provider: str = DEFAULT_PROVIDER, model: str | None = None) -> Limits:
+def find_limits(provider: str = DEFAULT_PROVIDER, model: str | None = None, catalog: Catalog | None = None) -> Limits:
     """The limits that hold for training `model` at `provider`; raises `UnknownName`.
 
     With no model, an example may have `DEFAULT_TOKENS` tokens and every format of the provider is allowed. A model whose
     limit nobody publishes has the default too, and the note says so.
     """
-    service = find_provider(provider)
+    service = find_provider(provider, catalog)
     if model is None:
         note = "no model named: --model sets its own limit"
         return Limits(provider, service.title, None, DEFAULT_ENCODING, DEFAULT_TOKENS, note, service.formats, service)
-    found = find_model(model)
-    differs = found.providers.get(provider)
-    figure = differs.tokens_per_example if differs else found.tokens_per_example
+    found = find_model(model, catalog)
+    figure = found.limit(provider)
     tokens, note = (figure.value, found.note) if figure else (DEFAULT_TOKENS, "its own limit is not published")
     return Limits(provider, service.title, model, found.encoding, tokens, note, found.formats, service)

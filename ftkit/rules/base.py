@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct
 
 from ftkit.errors import UnknownName, UsageProblem, did_you_mean
-from ftkit.facts import Limits
+from ftkit.facts import ImageCost, Limits
 from ftkit.summary import KEEP, Lines, Severity, Summary
 
 Subject = Literal["file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"]
@@ -54,10 +54,21 @@ def listed(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
         yield Hit(f"{message} (and {rest:,} more lines)", path, times=rest)
 
 
-class Plan(Struct, frozen=True):
-    """What a file is checked for. Picklable: it travels to the worker processes.
+class Metered(Struct, frozen=True):
+    """A way to count tokens: the encoding, the cost of images, and the limits at which sequences are cut; and its name."""
 
-    `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty).
+    name: str
+    encoding: str
+    limits: tuple[int, ...] = ()
+    images: ImageCost | None = None
+
+
+class Plan(Struct, frozen=True):
+    """What a file is checked and measured for. Picklable: it travels to the worker processes.
+
+    `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty). `meters` are
+    the ways that the tokens of all examples are counted; without `judges`, only that is done, and lines are left out that the
+    service would not take.
     """
 
     limits: Limits
@@ -67,6 +78,8 @@ class Plan(Struct, frozen=True):
     keep: int = KEEP
     grader_fields: tuple[str, ...] = ()
     purpose: Literal["training", "validation"] = "training"
+    meters: tuple[Metered, ...] = ()
+    judges: bool = True
 
 
 class Broken(Struct, frozen=True):

@@ -1,0 +1,92 @@
+"""The files that a command is given: patterns, standard input, and a progress bar for the long ones."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ftkit.errors import FileProblem, UsageProblem
+
+FORMATS = ("chat", "completions", "preference", "reinforcement")
+
+PROGRESS_FROM = 32 << 20
+"""Bytes from which a progress bar is shown, on a terminal."""
+
+
+def expand(files: Sequence[str]) -> list[str]:
+    """The files that the arguments name, patterns expanded, each once; raises `FileProblem` for a pattern without any."""
+    found: list[str] = []
+    for name in files:
+        if name == "-" or os.path.exists(name) or not glob.has_magic(name):
+            found.append(name)
+            continue
+        matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
+        if not matches:
+            raise FileProblem(f"no file matches {name!r}")
+        found.extend(matches)
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The paths to check, and the names to show for them: what comes through a pipe is kept in a temporary file."""
+    paths = expand(files)
+    streams = [path for path in paths if path == "-" or _is_stream(path)]
+    if not streams:
+        yield paths, {}
+        return
+    with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
+        kept = {path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)}
+        for path, copy in kept.items():
+            _keep(path, copy)
+        yield [kept.get(path, path) for path in paths], {copy: path for path, copy in kept.items()}
+
+
+def _is_stream(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _keep(path: str, copy: str) -> None:
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageProblem("- reads standard input, and there is none; redirect a file into it")
+    with open(copy, "wb") as target:
+        if path == "-":
+            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
+        else:
+            with open(path, "rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+@contextmanager
+def one_file(name: str) -> Iterator[tuple[str, str]]:
+    """The path of one file, and the name to show for it; raises `UsageProblem` for a pattern of several."""
+    with local_files([name]) as (paths, names):
+        if len(paths) > 1:
+            raise UsageProblem(f"{name!r} matches {len(paths)} files, and this takes one; name it")
+        yield paths[0], names.get(paths[0], paths[0])
+
+
+@contextmanager
+def progress(paths: Sequence[str], quiet: bool) -> Iterator[Any]:
+    """A progress bar on standard error, where that is a terminal and the files are long."""
+    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+    if quiet or total < PROGRESS_FROM or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("checking", total=total)
+
+        def advance(file: str, done: int) -> None:
+            bar.update(task, advance=done, description=os.path.basename(file), refresh=True)
+
+        yield advance

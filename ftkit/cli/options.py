@@ -1,0 +1,77 @@
+"""Options that may also come from variables and settings, and the types of their values."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+
+
+class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
+        names = value.split(",") if isinstance(value, str) else value
+        return tuple(name.strip() for name in names if name.strip())
+
+
+class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """A number of epochs from 1 to 50, or `auto`, which is None."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
+        if value is None or value == "auto":
+            return None
+        if not str(value).isdecimal() or not 1 <= int(value) <= 50:
+            self.fail(f"{value!r} is not auto or a number from 1 to 50", parameter, context)
+        return int(value)
+
+
+class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """A date as `YYYY-MM-DD`."""
+
+    name = "DATE"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> datetime.date:
+        try:
+            return datetime.date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no date; write it as YYYY-MM-DD", parameter, context)
+
+
+class Configured(click.Command):
+    """A command whose options have some settings of the project as defaults."""
+
+    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "provider", "facts", "workers")
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        if not {"-h", "--help"} & set(args):
+            from ftkit.settings import read_settings
+
+            found = read_settings(Path.cwd())
+            kept = {name: value for name, value in found.items() if self.settings is None or name in self.settings}
+            extra["default_map"] = {**kept, "models": (kept["model"],) if "model" in kept else ()}
+        return super().make_context(info_name, args, *more, **extra)
+
+
+class AllConfigured(Configured):
+    """A command whose options all have settings."""
+
+    settings = None
+
+
+def on_day() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option for the day that is taken for today."""
+    return click.option("--on", "today", type=Day(), metavar="DATE", help="As it will be on that day [default: today].")
+
+
+def option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option that may also come from the variable `FTKIT_NAME`."""
+    variable = "FTKIT_" + names[0].lstrip("-").replace("-", "_").upper()
+    return click.option(*names, envvar=variable, show_envvar=False, **options)
