@@ -267,6 +267,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ftkit = shlex.split(arguments.ftkit) if arguments.ftkit else [sys.executable, "-m", "ftkit"]
     check = [*ftkit, "validate", "--model", "gpt-3.5-turbo", "--quiet"]
     own = Program("ftkit", check, good_codes=(0, 1))  # 1: the file has errors, as it should
+    bill = Program("ftkit estimate", [*ftkit, "estimate", "--model", "gpt-3.5-turbo"])
     baseline = Program("baseline", [sys.executable, str(HERE / "baseline.py")])
     starts = measure_starts(ftkit)
     rows: list[Row] = []
@@ -279,12 +280,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         rows.extend(make_row(size, kind, name, runs[name]) for name in runs)
 
     for size in arguments.sizes:
-        add([baseline, own], size, "chat", arguments.repeat)
+        add([baseline, own, bill], size, "chat", arguments.repeat)
         if arguments.together_python:
             peer = Program("together", [arguments.together_python, "-c", PEER_SCRIPT])
             add([baseline, own, peer], size, "plain", arguments.repeat)
     if generate.parse_size(arguments.memory_size):
-        add([own], arguments.memory_size, "chat", 1)
+        add([own, bill], arguments.memory_size, "chat", 1)
     return {"machine": describe_machine(), "starts": starts, "rows": rows}
 
 

@@ -235,7 +235,7 @@ def estimate(
     rounds = epochs or auto_epochs(ledger.examples)
     tokens, lost = total(ledger.lengths, limit), ledger.trained_cut.get(limit)
     cut = above(ledger.lengths, limit)
-    approximations = _approximations(ledger, cut, counting)
+    approximations = _approximations(ledger, cut, counting, offer)
     cost, note = _cost(rounds * tokens, offer, price, day, service.title)
     served = offer.served_until.date if offer.served_until else None
     return Estimate(
@@ -286,12 +286,14 @@ def _as_in_notebook(ledger: Ledger) -> Ledger:
     return msgspec.structs.replace(ledger, lengths=lengths, trained_cut=cut)
 
 
-def _approximations(ledger: Ledger, cut: int, counting: Counting) -> tuple[str, ...]:
+def _approximations(ledger: Ledger, cut: int, counting: Counting, offer: Offer) -> tuple[str, ...]:
     """Why the tokens may not be those of the bill: how many examples, and the rule used."""
     kinds = {**ledger.kinds, "cut": cut}
     found = [f"{kinds[kind]:,} examples: {text}" for kind, text in APPROXIMATIONS.items() if kinds.get(kind)]
     if counting == "notebook":
         found.insert(0, "counted as the notebook counts, in cl100k_base with 3 tokens an example; the service bills 1")
+    if offer.training and offer.training[0].per == "hour":
+        found.insert(0, "training is billed by the hour, not by the token")
     return tuple(found)
 
 
@@ -302,7 +304,7 @@ def _cost(billed: int, offer: Offer, price: float | None, today: datetime.date, 
         return None, f"{title} publishes no price for this; give yours with --price, in US dollars per million tokens"
     current = offer.training[0]
     if current.per == "hour":
-        return None, f"billed by the hour of training, ${current.usd:,.2f} ({current.source}); tokens do not tell the cost"
+        return None, f"billed by the hour of training: ${current.usd:,.2f} ({current.source}); tokens do not tell the cost"
     return _at(billed, current), ""
 
 
