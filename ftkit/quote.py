@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.estimate import Counting, Estimate, Measured, Usage, candidates, estimate, ledger_of, measure, usage
+from ftkit.estimation import Counting, Estimate, Measured, Usage, candidates, estimate, ledger_of, measure, usage
 from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog
 from ftkit.ledger import Distribution, distribution, total
 from ftkit.scan import choose_format, must_be_readable, read_head

@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown
     model: str | UnsetType = UNSET
     provider: str | UnsetType = UNSET
     facts: str | UnsetType = UNSET
+    base_url: str | UnsetType = UNSET
     validation_file: str | UnsetType = UNSET
     grader: str | UnsetType = UNSET
     select: Names = UNSET

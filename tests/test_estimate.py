@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from ftkit import UsageProblem, estimate, measure
 from ftkit.counting import APPROXIMATIONS
-from ftkit.estimate import CANNOT_TAKE, auto_epochs, candidates, meters, usage
+from ftkit.estimation import CANNOT_TAKE, auto_epochs, candidates, meters, usage
 from ftkit.examples import ImageUrl
 from ftkit.facts import find_limits, load_catalog
 from ftkit.images import ASSUMED, image_tokens, size

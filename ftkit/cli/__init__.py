@@ -16,6 +16,12 @@ from ftkit.errors import FtkitError
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Say what is wrong with fine-tuning files, and where."),
     "estimate": ("ftkit.cli.estimate", "Say what training will cost: tokens, epochs, money."),
+    "submit": ("ftkit.cli.submit", "Check, estimate, ask, upload, and create the job, once."),
+    "jobs": ("ftkit.cli.jobs", "List, watch, steer and understand jobs."),
+    "files": ("ftkit.cli.remote_files", "List, upload, fetch and delete files at the service."),
+    "models": ("ftkit.cli.models", "List, show and delete models at the service."),
+    "chat": ("ftkit.cli.chat", "Ask a model, or talk with it."),
+    "providers": ("ftkit.cli.providers", "List the services that ftkit can talk to."),
     "catalog": ("ftkit.cli.catalog", "List models and providers: limits, prices, dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),
     "rule": ("ftkit.cli.rules", "Explain one rule."),
@@ -54,7 +60,7 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
 @click.command(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
-    """Check fine-tuning data and know what training on it costs, before it is paid."""
+    """Check fine-tuning data, know what training on it costs, run the job, use the model."""
 
 
 def run(arguments: list[str] | None = None) -> int:

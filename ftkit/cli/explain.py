@@ -32,7 +32,7 @@ def explain(message: str, file: str | None, output: str) -> int:
 
 
 def _check(file: str) -> FileReport:
-    from ftkit.validate import validate
+    from ftkit.validation import validate
 
     return validate(file).files[0]
 

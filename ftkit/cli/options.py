@@ -48,7 +48,7 @@ class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 
 class Configured(click.Command):
     """A command whose options have some settings of the project as defaults."""
 
-    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "provider", "facts", "workers")
+    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "provider", "base_url", "facts", "workers")
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
         if not {"-h", "--help"} & set(args):
@@ -58,6 +58,12 @@ class Configured(click.Command):
             kept = {name: value for name, value in found.items() if self.settings is None or name in self.settings}
             extra["default_map"] = {**kept, "models": (kept["model"],) if "model" in kept else ()}
         return super().make_context(info_name, args, *more, **extra)
+
+
+class Group(click.Group):
+    """A group whose commands are `Configured`."""
+
+    command_class = Configured
 
 
 class AllConfigured(Configured):
@@ -75,3 +81,20 @@ def option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callab
     """An option that may also come from the variable `FTKIT_NAME`."""
     variable = "FTKIT_" + names[0].lstrip("-").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=False, **options)
+
+
+def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options by which a command finds a service."""
+    for add in (
+        option("--facts", metavar="FILE", help="TOML with models and providers of your own."),
+        option("--base-url", metavar="URL", help="The address of the service, if it is not the provider's own."),
+        option("--provider", metavar="NAME", default="openai", show_default=True, help="The service."),
+    ):
+        command = add(command)
+    return command
+
+
+def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--output`, text or JSON."""
+    kind = click.Choice(["text", "json"])
+    return option("--output", type=kind, default="text", show_default=True, help="How to report.")(command)

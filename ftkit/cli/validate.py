@@ -57,7 +57,7 @@ def validate(
     FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', or - for standard input.
     """
     from ftkit.facts import load_catalog
-    from ftkit.validate import validate as check
+    from ftkit.validation import validate as check
 
     for name in ("select", "ignore"):
         options[name] = [each for names in options[name] for each in names]

@@ -96,11 +96,49 @@ class ImageCost(Struct, frozen=True, forbid_unknown_fields=True):
     most: int = 0
 
 
+class Api(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to speak to a service. `address` shows what a base URL looks like where each user has another.
+
+    `keys` are the variables that may hold the key. `lacks` are the features that it has not; `closing` is what is known of its
+    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own.
+    """
+
+    source: str
+    checked: datetime.date
+    keys: tuple[str, ...]
+    base_url: str = ""
+    address: str = ""
+    suffix: Figure | None = None
+    suffix_characters: str = ""
+    suffix_needed: bool = False
+    metadata_pairs: Figure | None = None
+    epochs: Figure | None = None
+    batch_size: Figure | None = None
+    hyperparameters: Literal["method", "flat method", "flat"] = "method"
+    auto: bool = True
+    rate_is_absolute: bool = False
+    file_status: bool = True
+    cancel_with_body: bool = False
+    training_type: str = ""
+    lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata"], ...] = ()
+    closing: str = ""
+
+
+class Unsupported(Struct, frozen=True, forbid_unknown_fields=True):
+    """A service that does not speak the protocol, and why."""
+
+    title: str
+    why: str
+    source: str
+    checked: datetime.date
+
+
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of a service. Sizes are in bytes; a figure that is absent is not known to be limited."""
 
     title: str
     formats: tuple[str, ...]
+    api: Api | None = None
     bills_validation: bool = False
     bom: Literal["unwanted", "wanted"] = "unwanted"
     min_examples: Figure | None = None
@@ -185,6 +223,12 @@ def _merged(one: Any, two: Any) -> Any:
 def sayings() -> Mapping[str, Saying]:
     """What services say that is about no rule."""
     return msgspec.convert(_read(Path(__file__).with_name("messages.toml")), dict[str, Saying])
+
+
+@cache
+def unsupported() -> Mapping[str, Unsupported]:
+    """Services that do not speak the protocol."""
+    return msgspec.convert(_read(Path(__file__).with_name("unsupported.toml")), dict[str, Unsupported])
 
 
 def base_model(name: str) -> str:

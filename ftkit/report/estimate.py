@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ftkit._version import __version__
-from ftkit.estimate import Estimate, Usage
+from ftkit.estimation import Estimate, Usage
 from ftkit.quote import Quote
 from ftkit.report.columns import table
 from ftkit.report.text import printable

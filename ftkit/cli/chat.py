@@ -1,0 +1,57 @@
+"""`ftkit chat`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Configured, service_options
+from ftkit.cli.service import open_service
+
+if TYPE_CHECKING:
+    from ftkit.providers import Service
+
+
+@click.command(cls=Configured)
+@click.argument("model")
+@click.argument("prompt", required=False)
+@service_options
+@click.option("--system", metavar="TEXT", help="What the system message says.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="End the answer after so many.")
+def chat(
+    model: str, prompt: str | None, provider: str, base_url: str | None, facts: str | None, system: str | None, **options: Any
+) -> None:
+    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D)."""
+    service = open_service(provider, base_url, facts)
+    given = {name: value for name, value in options.items() if value is not None}
+    messages = [{"role": "system", "content": system}] if system else []
+    if prompt is not None:
+        _answer(service, model, [*messages, {"role": "user", "content": prompt}], given)
+        return
+    for line in _lines():
+        messages.append({"role": "user", "content": line})
+        messages.append({"role": "assistant", "content": _answer(service, model, messages, given)})
+
+
+def _lines() -> Any:
+    while True:
+        if sys.stdin.isatty():
+            click.echo("> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _answer(service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any]) -> str:
+    said = ""
+    for piece in service.chat(model, messages, **given):
+        said += piece
+        print_text(piece)
+    print_text("\n")
+    return said

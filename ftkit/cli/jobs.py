@@ -1,0 +1,234 @@
+"""`ftkit jobs`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.service import at_most, open_journal, open_service, print_list, print_one, when
+from ftkit.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from ftkit.metrics import Metrics
+    from ftkit.providers import Service
+    from ftkit.remote import Checkpoint, Event, Job
+    from ftkit.watching import Look
+
+HEAD = ("id", "status", "created (UTC)", "model", "fine-tuned model")
+
+
+@click.group(cls=Group)
+def jobs() -> None:
+    """List, watch, steer and understand fine-tuning jobs."""
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    return job.id, job.status, when(job.created_at), job.model, job.fine_tuned_model or "-"
+
+
+@jobs.command("list")
+@service_options
+@click.option("--status", metavar="STATUS", help="Only jobs of this status.")
+@click.option("--model", metavar="NAME", help="Only jobs on this model.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option("--after", metavar="ID", default="", help="Begin after this job.")
+@click.option("--all", "every", is_flag=True, help="All of them, however many.")
+@output_option
+def list_(
+    provider: str, base_url: str | None, facts: str | None, status: str | None, model: str | None, limit: int, after: str,
+    every: bool, output: str,
+) -> None:  # fmt: skip
+    """List jobs, newest first."""
+    service = open_service(provider, base_url, facts)
+    found = (job for job in service.jobs(after) if status in (None, job.status) and model in (None, job.model))
+    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output)
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+@output_option
+def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Show the job ID."""
+    job = open_service(provider, base_url, facts).job(id)
+    if output == "json":
+        print_one(job.raw)
+        return
+    rows = [
+        ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
+        ("created", when(job.created_at)), ("finish", when(job.estimated_finish)), ("training", job.training_file),
+        ("validation", job.validation_file), ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
+        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else ""),
+    ]  # fmt: skip
+    print_text("".join(f"  {name:<10}  {value}\n" for name, value in rows if value and value != "-"))
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+def watch(id: str, provider: str, base_url: str | None, facts: str | None) -> int:
+    """Follow the job ID until it is over.
+
+    Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 ftkit could not do it, 130 interrupted; the job goes on.
+    """
+    return follow_job(open_service(provider, base_url, facts), id)
+
+
+def follow_job(service: Service, id: str) -> int:
+    """Show what happens to a job until it is over, and return the exit code."""
+    from ftkit.watching import watch as look
+
+    try:
+        if sys.stdout.isatty():
+            from ftkit.cli.live import show_live
+
+            last = show_live(look(service, id))
+        else:
+            last = _show_lines(look(service, id))
+    except KeyboardInterrupt:
+        click.echo(f"ftkit: the job goes on; `ftkit jobs watch {id}` follows it again", err=True)
+        raise
+    if last.status != "succeeded":
+        click.echo(f"ftkit: the job {last.status}; `ftkit jobs doctor {id}` says why", err=True)
+        return 1
+    print_text(f"model {last.fine_tuned_model}\n")
+    return 0
+
+
+def _show_lines(looks: Any) -> Job:
+    """A line for each event and each change of the status."""
+    job: Job | None = None
+    look: Look
+    for look in looks:
+        if look.trouble:
+            click.echo(f"ftkit: {look.trouble}; trying again", err=True)
+        for event in look.events:
+            print_text(_event_line(event))
+        if look.job and (job is None or look.job.status != job.status):
+            print_text(f"{when(int(time.time()))}  status: {look.job.status}\n")
+        job = look.job or job
+    assert job
+    return job
+
+
+def _event_line(event: Event) -> str:
+    level = "" if event.level == "info" else f"{event.level}: "
+    return f"{when(event.created_at)}  {level}{event.message}\n"
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+@output_option
+def events(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """List the events of the job ID, oldest first."""
+    from ftkit.watching import Seen
+
+    found = Seen().new(open_service(provider, base_url, facts).events(id))
+    if output == "json":
+        print_one([event.raw for event in found])
+    else:
+        print_text("".join(map(_event_line, found)))
+
+
+def _acting(name: str, what: str) -> None:
+    @jobs.command(name, help=f"{what} the job ID.")
+    @click.argument("id")
+    @service_options
+    @output_option
+    def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+        job = open_service(provider, base_url, facts).act(id, name)
+        if output == "json":
+            print_one(job.raw)
+        else:
+            print_text(f"job {job.id} is {job.status}\n")
+
+
+for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on with")):
+    _acting(_name, _what)
+
+
+def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in checkpoint.metrics.items() if name != "step")
+    return checkpoint.id, f"{checkpoint.step}", checkpoint.model, losses
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+@output_option
+def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """List the checkpoints of the job ID, newest first."""
+    found = open_service(provider, base_url, facts).checkpoints(id)
+    print_list(found, ("id", "step", "model", "metrics"), _checkpoint_row, lambda checkpoint: checkpoint.raw, output)
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+@click.option("--plot", metavar="FILE", help="Draw the losses into a .png, .svg or .html file.")
+@click.option("--output", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True, help="How to report.")
+def metrics(id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str) -> None:
+    """Show the losses of the job ID, and the best checkpoint by validation loss."""
+    from ftkit.metrics import job_metrics, judge
+    from ftkit.report.metrics import draw, render_metrics_text
+
+    service = open_service(provider, base_url, facts)
+    found = job_metrics(service, service.job(id))
+    if not found.rows:
+        raise UsageProblem(f"the job {id} has no metrics yet")
+    if plot:
+        draw(found, id, Path(plot))
+        click.echo(f"drawn into {plot}", err=True)
+    if output == "text":
+        print_text(render_metrics_text(found, judge(found)))
+    elif output == "csv":
+        print_text(_as_csv(found))
+    else:
+        verdict = judge(found)
+        told = {name: getattr(verdict, name) for name in ("best_step", "best_loss", "parts_at")}
+        print_one({"columns": found.columns, "rows": found.rows, "verdict": told})
+
+
+def _as_csv(found: Metrics) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, found.columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found.rows)
+    return text.getvalue()
+
+
+@jobs.command()
+@click.argument("id")
+@service_options
+@output_option
+def doctor(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
+    """Find out why the job ID failed or is stuck: the rule, the lines of the local file, what to do.
+
+    Exit codes: 0 nothing is wrong, 1 something is, 2 ftkit could not do it.
+    """
+    from ftkit.doctor import diagnose
+    from ftkit.report.json import finding_as_dict
+
+    service = open_service(provider, base_url, facts)
+    job = service.job(id)
+    found = diagnose(job, service, open_journal())
+    wrong = bool(found.rules or found.findings or job.error or job.status == "failed" or job.status == "validating_files")
+    if output == "json":
+        findings = [finding_as_dict(finding) for finding in found.findings]
+        told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
+        print_one({**told, "findings": findings, "advice": found.advice})
+        return int(wrong)
+    print_text(f"{job.id} ({job.status}): {found.says}\n")
+    for finding in found.findings:
+        print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
+    print_text(f"{found.advice}\n")
+    return int(wrong)

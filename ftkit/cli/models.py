@@ -1,0 +1,61 @@
+"""`ftkit models`."""
+
+from __future__ import annotations
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.service import consent, open_service, print_list, print_one, when
+from ftkit.errors import UsageProblem
+
+
+@click.group(cls=Group)
+def models() -> None:
+    """List, show and delete models at the service."""
+
+
+@models.command("list")
+@service_options
+@click.option("--tuned", is_flag=True, help="Only fine-tuned models.")
+@output_option
+def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, output: str) -> None:
+    """List the models that the account may use."""
+    found = (model for model in open_service(provider, base_url, facts).models() if not tuned or _is_tuned(model.id))
+    head = ("id", "created (UTC)", "owner", "shut down on")
+    print_list(
+        found,
+        head,
+        lambda model: (model.id, when(model.created_at), model.owner, model.shutdown_date or "-"),
+        lambda model: model.raw,
+        output,
+    )
+
+
+@models.command()
+@click.argument("id")
+@service_options
+def show(id: str, provider: str, base_url: str | None, facts: str | None) -> None:
+    """Show what the service knows of the model ID, as JSON."""
+    print_one(open_service(provider, base_url, facts).model(id).raw)
+
+
+@models.command()
+@click.argument("id")
+@service_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool) -> int:
+    """Delete the fine-tuned model ID for good."""
+    if not _is_tuned(id):
+        raise UsageProblem(f"{id} is no fine-tuned model, and those alone can be deleted")
+    service = open_service(provider, base_url, facts)
+    service.model(id)
+    if not consent(f"Delete {id} for good?", yes):
+        return 2
+    service.delete_model(id)
+    print_text(f"deleted {id}\n")
+    return 0
+
+
+def _is_tuned(id: str) -> bool:
+    return id.startswith("ft:") or ".ft-" in id

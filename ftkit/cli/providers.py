@@ -1,0 +1,38 @@
+"""`ftkit providers`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import msgspec
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Configured, option, output_option
+from ftkit.cli.service import print_one
+
+
+@click.command(cls=Configured)
+@option("--facts", metavar="FILE", help="TOML with models and providers of your own.")
+@output_option
+def providers(facts: str | None, output: str) -> None:
+    """List the services that ftkit can talk to, how, and what each lacks."""
+    from ftkit.facts import load_catalog, unsupported
+
+    known, others = load_catalog(facts).providers, unsupported()
+    if output == "json":
+        print_one({"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)})
+        return
+    for name, provider in known.items():
+        api = provider.api
+        print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
+        if api is None:
+            print_text("  how to reach it is not known\n\n")
+            continue
+        has = "set" if any(os.environ.get(key) for key in api.keys) else "not set"
+        print_text(f"  address  {api.base_url or f'your own, with --base-url, e.g. {api.address}'}\n")
+        print_text(f"  key      {' or '.join(api.keys)} ({has})\n")
+        print_text(f"  lacks    {', '.join(api.lacks) or 'nothing'}\n")
+        print_text(f"  note     {api.closing}\n\n" if api.closing else "\n")
+    for name, other in others.items():
+        print_text(f"{click.style(name, bold=True)}  {other.title}: not supported, {other.why}\n")

@@ -1,0 +1,96 @@
+"""`ftkit files`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.service import at_most, consent, open_journal, open_service, print_list, print_one, when
+from ftkit.errors import FileProblem, UsageProblem
+
+
+@click.group(cls=Group)
+def files() -> None:
+    """List, upload, fetch and delete files at the service."""
+
+
+@files.command("list")
+@service_options
+@click.option("--purpose", metavar="NAME", default="", help="Only files for this, e.g. fine-tune.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
+@output_option
+def list_(provider: str, base_url: str | None, facts: str | None, purpose: str, limit: int | None, output: str) -> None:
+    """List files, newest first."""
+    found = open_service(provider, base_url, facts).files(purpose)
+    head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
+    print_list(
+        at_most(found, limit),
+        head,
+        lambda file: (file.id, f"{file.size:,}", when(file.created_at), file.purpose, file.status or "-", file.name),
+        lambda file: file.raw,
+        output,
+    )
+
+
+@files.command()
+@click.argument("path")
+@service_options
+@output_option
+def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Upload the file at PATH for fine-tuning, unless the service has its content already."""
+    from ftkit.uploads import Files, digest
+
+    service = open_service(provider, base_url, facts)
+    sha256 = digest(path)
+    id = Files(service, open_journal(), say=lambda text: click.echo(text, err=True)).uploaded(path, sha256)
+    if output == "json":
+        print_one(service.file(id).raw)
+    else:
+        print_text(f"{id}\n")
+
+
+@files.command()
+@click.argument("id")
+@service_options
+def show(id: str, provider: str, base_url: str | None, facts: str | None) -> None:
+    """Show what the service knows of the file ID, as JSON."""
+    print_one(open_service(provider, base_url, facts).file(id).raw)
+
+
+@files.command()
+@click.argument("id")
+@click.argument("path", required=False)
+@service_options
+def download(id: str, path: str | None, provider: str, base_url: str | None, facts: str | None) -> None:
+    """Write what is in the file ID to PATH, or to standard output."""
+    service = open_service(provider, base_url, facts)
+    if path is None:
+        sys.stdout.buffer.write(service.content(id))
+        return
+    if os.path.exists(path):
+        raise UsageProblem(f"{path} is there already; name another, or remove it")
+    try:
+        service.download(id, Path(path))
+    except OSError as error:
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    click.echo(f"written to {path}", err=True)
+
+
+@files.command()
+@click.argument("id")
+@service_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool) -> int:
+    """Delete the file ID at the service."""
+    service = open_service(provider, base_url, facts)
+    file = service.file(id)
+    if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
+        return 2
+    service.delete_file(id)
+    print_text(f"deleted {id}\n")
+    return 0

@@ -1,0 +1,245 @@
+"""`ftkit submit`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
+from ftkit.cli.service import consent, open_journal, open_service, print_one
+from ftkit.errors import FileProblem, UsageProblem
+from ftkit.report import render_text
+from ftkit.report.estimate import money
+
+if TYPE_CHECKING:
+    from ftkit.facts import Catalog
+    from ftkit.order import Order
+    from ftkit.providers import Service, ServiceProblem
+    from ftkit.quote import Quote
+
+ENDS = "Exit codes: 0 submitted, 1 the file has errors or the job failed, 2 ftkit could not do it, 130 interrupted."
+METHODS = ("supervised", "dpo", "reinforcement")
+
+
+@click.command(cls=Configured, epilog=ENDS)
+@click.argument("file", metavar="FILE")
+@option("--model", required=True, metavar="NAME", help="The model to train.")
+@option("--validation-file", metavar="FILE", help="A file to measure the training by.")
+@service_options
+@option("--suffix", metavar="TEXT", help="Becomes part of the model's name.")
+@option("--method", type=click.Choice(METHODS), help="How to train; as the file's format needs if not given.")
+@option("--epochs", type=Epochs(), default="auto", show_default=True, help="How often to train on each example.")
+@option("--batch-size", type=click.IntRange(1), metavar="N", help="Examples of a step.")
+@option("--lr-multiplier", type=float, metavar="X", help="Factor of the learning rate.")
+@option("--beta", type=float, metavar="X", help="How closely dpo keeps to the model as it was.")
+@option("--grader", metavar="FILE", help="The grader's JSON, for reinforcement.")
+@option("--seed", type=click.IntRange(0), metavar="N", help="Makes training repeatable.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept with the job; may be given several times.")
+@option("--wandb-project", metavar="NAME", help="Send the metrics to this project of Weights & Biases.")
+@option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop if training is estimated to cost more.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the requests, and send none.")
+@click.option("--watch", "follow", is_flag=True, help="Follow the job until it is over.")
+@click.option("--force", is_flag=True, help="Submit in spite of errors in the file.")
+@click.option("--again", is_flag=True, help="Make a new job even if the same was submitted before.")
+@output_option
+def submit(
+    file: str, model: str, validation_file: str | None, provider: str, base_url: str | None, facts: str | None,
+    method: str | None, grader: str | None, metadata: tuple[str, ...], max_cost: float | None, yes: bool, dry_run: bool,
+    follow: bool, force: bool, again: bool, output: str, **given: Any,
+) -> int:  # fmt: skip
+    """Check FILE, say what training on it costs, ask, upload it, and create the job.
+
+    The same command again finds the job that is there: nothing is uploaded or paid twice.
+    """
+    from ftkit.facts import load_catalog
+    from ftkit.order import Order, check
+    from ftkit.submission import submit as send
+    from ftkit.uploads import digest
+
+    if file.endswith(".gz") or file == "-":
+        raise UsageProblem("services take plain .jsonl files: write it to one first, e.g. with gunzip")
+    catalog = load_catalog(facts)
+    hashes = digest(file), digest(validation_file) if validation_file else None
+    format, clean = _validated(file, model, validation_file, provider, grader, catalog, output)
+    if not clean and not force:
+        click.echo("ftkit: the file has errors; mend them, or submit it anyway with --force", err=True)
+        return 1
+    if not clean:
+        click.echo("ftkit: the file has errors, and is submitted anyway", err=True)
+    order = Order(
+        model=model,
+        training=file,
+        validation=validation_file,
+        method=method or _method(format),
+        metadata=_pairs(metadata),
+        grader=_grader(grader),
+        **given,
+    )
+    quote = _quoted(order, provider, format, catalog)
+    _hold(quote, model, max_cost)
+    if dry_run:
+        return _show(order, provider, hashes, catalog)
+    service = open_service(provider, base_url, facts)
+    check(order, service.api, service.facts.title)
+    if output == "text":
+        print_text(_plan(order, service, quote))
+    question = _question(order, service, quote, catalog)
+    if not consent(question, yes):
+        click.echo("ftkit: nothing was sent", err=True)
+        return 2
+    done = _sent(lambda: send(order, service, open_journal(), hashes=hashes, again=again, say=_say), service, catalog)
+    if output == "json":
+        print_one({"job": done.job.raw, "adopted": done.adopted, "submission": done.submission})
+    else:
+        there = f" was there already, and is {done.job.status}; --again makes another" if done.adopted else " created"
+        print_text(f"job {done.job.id}{there}\n")
+    if not follow:
+        return 0
+    from ftkit.cli.jobs import follow_job
+
+    return follow_job(service, done.job.id)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _validated(
+    file: str, model: str, validation_file: str | None, provider: str, grader: str | None, catalog: Catalog, output: str
+) -> tuple[str, bool]:
+    """The format of the file, and whether it has no errors; the findings go where they can be read."""
+    from ftkit.facts import base_model
+    from ftkit.validation import validate
+
+    known = model if base_model(model) in catalog.models else None
+    report = validate(
+        file, model=known, provider=provider, validation_file=validation_file, grader=grader, catalog=catalog
+    )
+    if any(each.errors or each.warnings for each in report.files):
+        click.echo(render_text(report, 10, quiet=True), nl=False, err=True)
+    return report.files[0].format or "chat", report.ok
+
+
+def _method(format: str) -> str:
+    from ftkit.formats import METHODS
+
+    return METHODS[format]
+
+
+def _pairs(metadata: tuple[str, ...]) -> dict[str, str]:
+    odd = next((pair for pair in metadata if "=" not in pair), None)
+    if odd is not None:
+        raise UsageProblem(f"--metadata {odd!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in metadata)
+
+
+def _grader(path: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"cannot read the grader {path}: {error}") from error
+    return found
+
+
+def _quoted(order: Order, provider: str, format: str, catalog: Catalog) -> Quote | None:
+    """What training costs; None where nobody knows."""
+    from ftkit.quote import quote
+
+    try:
+        return quote(
+            order.training, [order.model], provider=provider, format=format, epochs=order.epochs,
+            validation_file=order.validation, catalog=catalog,
+        )  # fmt: skip
+    except UsageProblem as problem:
+        click.echo(f"ftkit: no estimate: {problem}", err=True)
+        return None
+
+
+def _hold(quote: Quote | None, model: str, most: float | None) -> None:
+    """Raise `UsageProblem` if training costs more than `most`, or if that cannot be told."""
+    if most is None:
+        return
+    cost = quote.models[0].cost if quote else None
+    if cost is None:
+        raise UsageProblem(f"--max-cost cannot be held: the cost of {model} is not known")
+    if cost.usd > most:
+        raise UsageProblem(f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent")
+
+
+def _plan(order: Order, service: Service, quote: Quote | None) -> str:
+    told = quote.models[0] if quote else None
+    rows = [("train", f"{order.model} at {service.facts.title}"), ("method", order.method), ("file", order.training)]
+    rows += [("validation", order.validation)] if order.validation else []
+    if told:
+        about = "" if told.exact else "about "
+        rows.append(("epochs", f"{told.epochs}{'' if order.epochs else ', if the service chooses as it is known to'}"))
+        rows.append(("tokens", f"{about}{told.billed_tokens:,}"))
+        price = f"{about}{money(told.cost.usd)} ({told.cost.source}, {told.cost.as_of})" if told.cost else told.cost_note
+        rows.append(("cost", price))
+    return "".join(f"  {name:<10}  {value}\n" for name, value in rows)
+
+
+def _question(order: Order, service: Service, quote: Quote | None, catalog: Catalog) -> str:
+    """What to ask before anything is sent; says so if the model is known to be trained no longer."""
+    import datetime
+
+    from ftkit.estimation import candidates
+
+    told = quote.models[0] if quote else None
+    if told is None or told.trainable:
+        return f"Submit {order.model}?"
+    others = candidates(quote.format if quote else "chat", service.name, datetime.date.today(), catalog)
+    can = f"what can still be trained: {', '.join(others)}" if others else "nothing that ftkit knows can still be trained there"
+    over = f"{order.model} can no longer be trained at {service.facts.title}, since {told.trainable_until}"
+    click.echo(f"ftkit: {over}; {can}", err=True)
+    return "Try it all the same?"
+
+
+def _sent(send: Any, service: Service, catalog: Catalog) -> Any:
+    """Submit, and explain the refusal that ends it for many."""
+    from ftkit.providers import ServiceProblem
+
+    try:
+        return send()
+    except ServiceProblem as problem:
+        if problem.code != "training_not_available":
+            raise
+        raise _closed(problem, service, catalog) from problem
+
+
+def _closed(problem: ServiceProblem, service: Service, catalog: Catalog) -> UsageProblem:
+    others = [name for name, each in catalog.providers.items() if each.api and name != service.name]
+    return UsageProblem(
+        f"{service.facts.title} takes no new jobs from this account ({problem.said}); the uploaded file stays: "
+        f"`ftkit files list` shows it, `ftkit files delete` removes it. Others that speak the protocol: {', '.join(others)}"
+    )
+
+
+def _show(order: Order, provider: str, hashes: tuple[str, str | None], catalog: Catalog) -> int:
+    """Print the requests that would be sent."""
+    from ftkit.facts import find_provider
+    from ftkit.order import check, request
+
+    service = find_provider(provider, catalog)
+    if service.api is None:
+        raise UsageProblem(f"nothing is known of how to reach {service.title}")
+    check(order, service.api, service.title)
+    files = [order.training, *([order.validation] if order.validation else [])]
+    requests: list[dict[str, Any]] = [
+        {"method": "POST", "path": "/files", "form": {"purpose": "fine-tune", "file": f"@{file}"}, "sha256": sha256}
+        for file, sha256 in zip(files, hashes, strict=False)
+    ]
+    second = "<id of the validation file>" if order.validation else None
+    body = request(order, service.api, "<id of the training file>", second, "<id of the submission>")
+    requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
+    print_one(requests)
+    sys.stdout.flush()
+    return 0

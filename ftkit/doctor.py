@@ -1,0 +1,77 @@
+"""Why a job failed: the service's message, the rule behind it, the lines of the local file, and what to do."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from msgspec import Struct
+
+from ftkit.errors import UsageProblem
+from ftkit.journal import Journal
+from ftkit.providers import Service
+from ftkit.remote import Job
+from ftkit.services import Meaning, meaning
+from ftkit.summary import Finding
+from ftkit.uploads import digest
+from ftkit.validation import validate
+
+STUCK = 1800
+"""Seconds after which a job that is still validating its files is said to be stuck. Most take a few minutes."""
+
+
+class Diagnosis(Struct, frozen=True):
+    """What is known of a job's trouble. `findings` are those of the local file that fit the message, at most 20."""
+
+    job: Job
+    says: str
+    rules: tuple[str, ...]
+    path: str
+    findings: tuple[Finding, ...]
+    advice: str
+
+
+def diagnose(job: Job, service: Service, journal: Journal, now: float | None = None) -> Diagnosis:
+    """Find out what is wrong with a job."""
+    if job.status == "validating_files" and (now or time.time()) - job.created_at > STUCK:
+        minutes = int(((now or time.time()) - job.created_at) / 60)
+        return Diagnosis(job, f"validating files for {minutes} minutes", (), "", (), (
+            f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
+        ))  # fmt: skip
+    if not job.error and job.status != "failed":
+        return Diagnosis(job, f"the job is {job.status}", (), "", (), "nothing is wrong that the service tells")
+    meant = meaning(job.error)
+    rules = tuple(rule.name for rule in meant.rules)
+    path, changed = _local(job, service, journal)
+    found = _findings(path, rules, job.model, service.name) if path and not changed else ()
+    return Diagnosis(job, job.error or "it does not say why", rules, path, found, _advice(meant, path, changed, found))
+
+
+def _local(job: Job, service: Service, journal: Journal) -> tuple[str, bool]:
+    """The local file that the job was submitted from, if it is known and there, and whether it has changed."""
+    known = journal.submission_of(service.account, job.id)
+    if known is None or not os.path.isfile(known.path):
+        return "", False
+    upload = journal.upload(service.account, digest(known.path))
+    return known.path, upload is None
+
+
+def _findings(path: str, rules: tuple[str, ...], model: str, provider: str) -> tuple[Finding, ...]:
+    try:
+        report = validate(path, model=model, provider=provider)
+    except UsageProblem:
+        report = validate(path, provider=provider)
+    errors = [finding for finding in report.files[0].findings if finding.rule in rules or not rules]
+    return tuple(finding for finding in errors if rules or finding.severity == "error")[:20]
+
+
+def _advice(meant: Meaning, path: str, changed: bool, found: tuple[Finding, ...]) -> str:
+    if found:
+        return f"mend these lines of {path}, run `ftkit validate {path}`, and submit it again"
+    if changed:
+        return f"{path} has changed since; `ftkit validate` says whether the fault is still in it"
+    if meant.rules:
+        return f"`ftkit rule {meant.rules[0].name}` explains the rule; run `ftkit validate` on the training file"
+    if meant.sayings:
+        return f"{meant.sayings[0].means} {meant.sayings[0].do}"
+    return "ftkit does not know this message; an internal error of the service is worth a second try with --again"

@@ -1,0 +1,40 @@
+"""Where the key of a service comes from: the environment, or a file that only its owner can read. It is never shown or kept."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from ftkit.errors import UsageProblem
+
+
+def config_file(environment: Mapping[str, str]) -> Path:
+    """The user's own settings file: `~/.config/ftkit/config.toml`, or under `XDG_CONFIG_HOME`."""
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME") or os.path.expanduser("~"), ".config")
+    return Path(home) / "ftkit" / "config.toml"
+
+
+def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str, str]) -> str:
+    """The key for the provider: of the first variable that is set, else `[keys]` in the user's settings file.
+
+    Raises `UsageProblem` where there is none, or where others can read the file.
+    """
+    for name in variables:
+        if environment.get(name, "").strip():
+            return environment[name].strip()
+    path = config_file(environment)
+    named = " or ".join(variables)
+    if not path.exists():
+        raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageProblem(f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it")
+    try:
+        key = tomllib.loads(path.read_text("utf-8")).get("keys", {}).get(provider)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, AttributeError) as error:
+        raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
+    if not isinstance(key, str) or not key.strip():
+        raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
+    return key.strip()

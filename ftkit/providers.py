@@ -1,0 +1,256 @@
+"""The openai client for a named provider, with its quirks read from the facts. The SDK's objects stop here.
+
+Every method raises `ServiceProblem`, one line, where the service or the way to it fails. `LostAnswer` is the kind where nobody
+knows whether the service has acted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from ftkit.errors import FtkitError, UsageProblem
+from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
+from ftkit.keys import find_key
+from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
+
+if TYPE_CHECKING:
+    import openai
+
+PAGE = 100
+"""Items that are asked for at once; the most that the protocol allows."""
+
+
+class ServiceProblem(FtkitError):
+    """The service refused, or could not be reached. `status` is 0 where there was no answer."""
+
+    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.said = status, code, said
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status, self.code, self.said)
+
+
+class LostAnswer(ServiceProblem):
+    """No answer came, or one that does not tell whether the service has acted."""
+
+
+class NotThere(ServiceProblem):
+    """The service does not have what was asked for."""
+
+
+class Service:
+    """A service that speaks the protocol, for one account. Make it with `connect`."""
+
+    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI) -> None:
+        self.name, self.facts, self.api = name, facts, api
+        self._client = client
+
+    @property
+    def account(self) -> str:
+        """The service and its address: what the journal knows it by. Holds no key."""
+        return f"{self.name} {str(self._client.base_url).rstrip('/')}"
+
+    def demand(self, feature: str) -> None:
+        """Raise `UsageProblem` if the provider lacks the feature."""
+        if feature in self.api.lacks:
+            raise UsageProblem(f"{self.facts.title} has no {feature}; `ftkit providers` says what each provider lacks")
+
+    def jobs(self, after: str = "", metadata: Mapping[str, str] | None = None) -> Iterator[Job]:
+        """All jobs, newest first, fetched page by page as they are taken."""
+        given: dict[str, Any] = {"limit": PAGE, **({"after": after} if after else {})}
+        given |= {"metadata": dict(metadata)} if metadata else {}
+        with self._problems("list jobs"):
+            for job in self._client.fine_tuning.jobs.list(**given):
+                yield Job.read(job.to_dict(mode="json"))
+
+    def job(self, id: str) -> Job:
+        """The job of that id."""
+        with self._problems(f"find the job {id}"):
+            return Job.read(self._client.fine_tuning.jobs.retrieve(id).to_dict(mode="json"))
+
+    def create(self, request: Mapping[str, Any]) -> Job:
+        """Create a job. Sent once, since a repetition could make a second one; raises `LostAnswer` if it may exist."""
+        known = ("model", "training_file")
+        body = {name: value for name, value in request.items() if name not in known}
+        with self._problems("create the job"):
+            once = self._client.with_options(max_retries=0).fine_tuning.jobs
+            made = once.create(**{name: request[name] for name in known}, extra_body=body)
+            return Job.read(made.to_dict(mode="json"))
+
+    def act(self, id: str, action: str) -> Job:
+        """`cancel`, `pause` or `resume` a job."""
+        if action in ("pause", "resume"):
+            self.demand("pause")
+        body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
+        with self._problems(f"{action} the job {id}"):
+            return Job.read(getattr(self._client.fine_tuning.jobs, action)(id, **body).to_dict(mode="json"))
+
+    def events(self, id: str) -> Iterator[Event]:
+        """The events of a job, newest first, as services send them."""
+        self.demand("events")
+        with self._problems(f"list the events of {id}"):
+            for event in self._client.fine_tuning.jobs.list_events(id, limit=PAGE):
+                yield Event.read(event.to_dict(mode="json"))
+
+    def checkpoints(self, id: str) -> Iterator[Checkpoint]:
+        """The checkpoints of a job, newest first."""
+        self.demand("checkpoints")
+        with self._problems(f"list the checkpoints of {id}"):
+            for checkpoint in self._client.fine_tuning.jobs.checkpoints.list(id, limit=PAGE):
+                yield Checkpoint.read(checkpoint.to_dict(mode="json"))
+
+    def files(self, purpose: str = "") -> Iterator[RemoteFile]:
+        """The files of the account, newest first."""
+        given: dict[str, Any] = {"purpose": purpose} if purpose else {}
+        with self._problems("list files"):
+            for file in self._client.files.list(**given):
+                yield RemoteFile.read(file.to_dict(mode="json"))
+
+    def file(self, id: str) -> RemoteFile:
+        """The file of that id."""
+        with self._problems(f"find the file {id}"):
+            return RemoteFile.read(self._client.files.retrieve(id).to_dict(mode="json"))
+
+    def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
+        """Upload a file for fine-tuning under that name. Sent once: the stream can be read once only."""
+        with self._problems(f"upload {name}"):
+            once = self._client.with_options(max_retries=0).files
+            return RemoteFile.read(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune").to_dict(mode="json"))
+
+    def begin_upload(self, name: str, size: int) -> str:
+        """Begin an upload in parts, and return its id."""
+        self.demand("large uploads")
+        with self._problems(f"upload {name}"):
+            return self._client.uploads.create(
+                bytes=size, filename=name, mime_type="application/jsonl", purpose="fine-tune"
+            ).id  # fmt: skip
+
+    def upload_part(self, upload: str, data: bytes) -> str:
+        """Upload a part, and return its id. A part that is sent twice does no harm: the end names those that count."""
+        with self._problems(f"upload a part of {upload}"):
+            return self._client.uploads.parts.create(upload, data=data).id
+
+    def end_upload(self, upload: str, parts: list[str]) -> RemoteFile:
+        """Make one file of the parts, in that order."""
+        with self._problems(f"complete {upload}"):
+            made = self._client.uploads.complete(upload, part_ids=parts)
+            return RemoteFile.read(made.file.to_dict(mode="json") if made.file else {})
+
+    def content(self, id: str) -> bytes:
+        """What is in a file at the service."""
+        with self._problems(f"read the file {id}"):
+            return self._client.files.content(id).read()
+
+    def download(self, id: str, path: Path) -> None:
+        """Write what is in a file at the service to `path`, which is there whole or not at all."""
+        aside = path.with_name(f"{path.name}.part")
+        try:
+            with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
+                answer.stream_to_file(aside)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def delete_file(self, id: str) -> None:
+        """Delete a file at the service."""
+        with self._problems(f"delete the file {id}"):
+            self._client.files.delete(id)
+
+    def models(self) -> Iterator[RemoteModel]:
+        """The models that the account may use."""
+        with self._problems("list models"):
+            for model in self._client.models.list():
+                yield RemoteModel.read(model.to_dict(mode="json"))
+
+    def model(self, id: str) -> RemoteModel:
+        """The model of that id."""
+        with self._problems(f"find the model {id}"):
+            return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
+
+    def delete_model(self, id: str) -> None:
+        """Delete a fine-tuned model."""
+        with self._problems(f"delete the model {id}"):
+            self._client.models.delete(id)
+
+    def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[str]:
+        """The model's answer, piece by piece."""
+        with self._problems(f"ask {model}"):
+            create: Any = self._client.chat.completions.create
+            for chunk in create(model=model, messages=messages, stream=True, **options):
+                if chunk.choices and chunk.choices[0].delta.content:
+                    yield chunk.choices[0].delta.content
+
+    @contextmanager
+    def _problems(self, doing: str) -> Iterator[None]:
+        """Turn the SDK's exceptions into `ServiceProblem`s."""
+        import openai
+
+        title = self.facts.title
+        try:
+            yield
+        except openai.APITimeoutError as error:
+            raise LostAnswer(f"cannot {doing}: {title} did not answer in time") from error
+        except openai.APIConnectionError as error:
+            why = str(error.__cause__ or error).rstrip(".")
+            raise LostAnswer(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
+        except openai.APIStatusError as error:
+            raise self._refused(doing, error) from error
+        except (openai.APIError, ValueError, AttributeError, TypeError) as error:
+            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({_short(str(error))})") from error
+
+    def _refused(self, doing: str, error: openai.APIStatusError) -> ServiceProblem:
+        status, title = error.status_code, self.facts.title
+        body = error.body if isinstance(error.body, dict) else {}
+        said, code = _short(str(body.get("message") or error.message)), str(body.get("code") or "")
+        told = f"cannot {doing}: "
+        if status == 401:
+            named = " or ".join(self.api.keys)
+            return ServiceProblem(f"{told}{title} does not take the key; see what {named} holds", status, code)
+        if status == 404:
+            return NotThere(f"{told}{title} does not have it ({said})", status, code, said)
+        if status == 429:
+            why = "is asked too often, or the account's quota is used up"
+            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said)
+        kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
+        return kind(f"{told}{title} said {status}: {said}", status, code, said)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def connect(
+    provider: str, base_url: str = "", *, catalog: Catalog | None = None, environment: Mapping[str, str] | None = None,
+    client: openai.OpenAI | None = None,
+) -> Service:  # fmt: skip
+    """The service of that name, at `base_url` if it has an address for each user or another is wanted.
+
+    Raises `UnknownName` for a provider that nobody knows, `UsageProblem` for one that does not speak the protocol, or where the
+    address or the key is missing.
+    """
+    variables = os.environ if environment is None else environment
+    if provider in unsupported():
+        other = unsupported()[provider]
+        raise UsageProblem(f"{other.title} is not supported: {other.why}")
+    facts = find_provider(provider, catalog)
+    api = facts.api
+    if api is None:
+        raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
+    address = base_url or api.base_url
+    if not address:
+        raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
+    if not address.startswith(("https://", "http://")):
+        raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
+    if client is None:
+        import openai
+
+        key = find_key(provider, api.keys, variables)
+        client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+    return Service(provider, facts, api, client)

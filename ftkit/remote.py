@@ -1,0 +1,149 @@
+"""What services hold, as values: jobs, events, checkpoints, files, models. `raw` is what the service sent, and loses nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+FINAL = ("succeeded", "failed", "cancelled")
+"""The statuses that a job stays in. Services have others beyond those documented; a job in any other goes on."""
+
+
+class Job(Struct, frozen=True):
+    """A fine-tuning job. Times are seconds since 1970; fields that the service did not send are empty."""
+
+    id: str
+    status: str
+    model: str
+    created_at: int
+    fine_tuned_model: str
+    training_file: str
+    validation_file: str
+    trained_tokens: int | None
+    estimated_finish: int | None
+    error: str
+    error_code: str
+    result_files: tuple[str, ...]
+    metadata: dict[str, str]
+    raw: dict[str, Any]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job will not change any more."""
+        return self.status in FINAL
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> Job:
+        """The job that the service sent; its error counts only where it has a code or a message."""
+        error = raw.get("error") or {}
+        return cls(
+            id=str(raw.get("id") or ""),
+            status=str(raw.get("status") or "unknown"),
+            model=str(raw.get("model") or ""),
+            created_at=int(raw.get("created_at") or 0),
+            fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
+            training_file=str(raw.get("training_file") or ""),
+            validation_file=str(raw.get("validation_file") or ""),
+            trained_tokens=raw.get("trained_tokens"),
+            estimated_finish=raw.get("estimated_finish"),
+            error=str(error.get("message") or ""),
+            error_code=str(error.get("code") or ""),
+            result_files=tuple(raw.get("result_files") or ()),
+            metadata=dict(raw.get("metadata") or {}),
+            raw=raw,
+        )
+
+
+class Event(Struct, frozen=True):
+    """Something that happened to a job; `data` holds the step and the losses of an event of type `metrics`."""
+
+    id: str
+    created_at: int
+    level: str
+    message: str
+    type: str
+    data: dict[str, Any]
+    raw: dict[str, Any]
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> Event:
+        """The event that the service sent."""
+        data = raw.get("data")
+        return cls(
+            id=str(raw.get("id") or ""),
+            created_at=int(raw.get("created_at") or 0),
+            level=str(raw.get("level") or "info"),
+            message=str(raw.get("message") or ""),
+            type=str(raw.get("type") or "message"),
+            data=dict(data) if isinstance(data, dict) else {},
+            raw=raw,
+        )
+
+
+class Checkpoint(Struct, frozen=True):
+    """A state of the model during training, usable as a model; `metrics` are its losses and accuracies by name."""
+
+    id: str
+    model: str
+    step: int
+    metrics: dict[str, float]
+    raw: dict[str, Any]
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> Checkpoint:
+        """The checkpoint that the service sent."""
+        metrics = {name: value for name, value in (raw.get("metrics") or {}).items() if isinstance(value, (int, float))}
+        return cls(
+            id=str(raw.get("id") or ""),
+            model=str(raw.get("fine_tuned_model_checkpoint") or ""),
+            step=int(raw.get("step_number") or 0),
+            metrics=metrics,
+            raw=raw,
+        )
+
+
+class RemoteFile(Struct, frozen=True):
+    """A file at the service. `status` is empty where the service reports none."""
+
+    id: str
+    name: str
+    size: int
+    purpose: str
+    status: str
+    created_at: int
+    raw: dict[str, Any]
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> RemoteFile:
+        """The file that the service sent."""
+        return cls(
+            id=str(raw.get("id") or ""),
+            name=str(raw.get("filename") or ""),
+            size=int(raw.get("bytes") or 0),
+            purpose=str(raw.get("purpose") or ""),
+            status=str(raw.get("status") or ""),
+            created_at=int(raw.get("created_at") or 0),
+            raw=raw,
+        )
+
+
+class RemoteModel(Struct, frozen=True):
+    """A model at the service; `shutdown_date` is empty where the service gives none."""
+
+    id: str
+    owner: str
+    created_at: int
+    shutdown_date: str
+    raw: dict[str, Any]
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> RemoteModel:
+        """The model that the service sent."""
+        return cls(
+            id=str(raw.get("id") or ""),
+            owner=str(raw.get("owned_by") or ""),
+            created_at=int(raw.get("created") or 0),
+            shutdown_date=str(raw.get("shutdown_date") or ""),
+            raw=raw,
+        )

@@ -1,0 +1,89 @@
+"""The losses of a job, for people: a table, a chart in the terminal, a drawing in a file."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import FileProblem, UsageProblem
+from ftkit.metrics import TRAIN, VALID, Metrics, Verdict
+from ftkit.report.columns import table
+
+BARS = "▁▂▃▄▅▆▇█"
+ROWS = 20
+"""Steps that are listed; of more, some are left out evenly."""
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """The values as bars of a line, the last of each group of them where there are more than `width`."""
+    if len(values) > width:
+        values = [values[(index + 1) * len(values) // width - 1] for index in range(width)]
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in values)
+
+
+def render_metrics_text(metrics: Metrics, verdict: Verdict) -> str:
+    """The metrics as a table with a chart of each loss, and what they say."""
+    rows = list(metrics.rows)
+    if len(rows) > ROWS:
+        rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
+    shown = [tuple(_number(row.get(name)) for name in metrics.columns) for row in rows]
+    parts = [table([metrics.columns, *shown], left=0)]
+    for name, columns in (("train", TRAIN), ("validation", VALID)):
+        series = metrics.series(columns)
+        if series:
+            values = [value for _, value in series]
+            parts.append(f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n")
+    return "\n".join([parts[0], "".join(parts[1:]) + _verdict(verdict)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.best_step is None:
+        return "  no validation loss: submit with --validation-file to learn which checkpoint is best\n"
+    best = f"  best by validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})\n"
+    if verdict.parts_at is None:
+        return best
+    return f"{best}  from step {verdict.parts_at:,} on, training gets better and validation worse: take an earlier checkpoint\n"
+
+
+def draw(metrics: Metrics, title: str, path: Path) -> None:
+    """Draw the losses into a PNG, SVG or HTML file, which is there whole or not at all.
+
+    Raises `UsageProblem` for another kind of file or where matplotlib is missing, `FileProblem` where it cannot be written.
+    """
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("png", "svg", "html"):
+        raise UsageProblem(f"--plot {path}: name a .png, .svg or .html file")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageProblem("--plot needs matplotlib: pip install 'ftkit[plot]'") from None
+    figure: Any = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, columns in (("train loss", TRAIN), ("validation loss", VALID)):
+        series = metrics.series(columns)
+        if series:
+            axes.plot(*zip(*series, strict=True), marker="." if len(series) < 50 else "", label=name)
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend()
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        figure.savefig(aside, format="svg" if kind == "html" else kind)
+        if kind == "html":
+            drawn = aside.read_text("utf-8")
+            head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
+            aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error

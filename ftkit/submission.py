@@ -1,0 +1,159 @@
+"""From a file to one running job, paid once.
+
+    hash → lock → look up (journal, then the service) → upload → create → note
+
+The id of a submission is made of what is submitted, and stands in the job's metadata, so the job can be found again even where
+the journal is lost. `create` is sent once; when its answer is lost, the job is looked for before another is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from ftkit.journal import Journal, Submission
+from ftkit.order import MARK, Order, check, request
+from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+from ftkit.remote import Job
+from ftkit.uploads import Files, Progress, Say, Sleep, digest
+
+SETTLE = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait before each look for a job whose creation was not answered: the service may still be at it."""
+
+SETTLED = 120.0
+"""Seconds after which a creation that was not answered is no longer under way at the service."""
+
+
+
+class Submitted(Struct, frozen=True):
+    """The job of a submission, and whether it was there already."""
+
+    job: Job
+    adopted: bool
+    submission: str
+
+
+def key_of(order: Order, account: str, training: str, validation: str | None) -> str:
+    """What makes two orders the same: all that the service is told, by the content of the files."""
+    told = {name: getattr(order, name) for name in Order.__struct_fields__ if name not in ("training", "validation")}
+    parts = [account, training, validation, told]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def submit(
+    order: Order,
+    service: Service,
+    journal: Journal,
+    *,
+    hashes: tuple[str, str | None] | None = None,
+    again: bool = False,
+    say: Say = lambda text: None,
+    progress: Progress = lambda name, size: None,
+    sleep: Sleep = time.sleep,
+) -> Submitted:
+    """Submit the order once, whatever happened before, and return its job.
+
+    Args:
+        order: What to submit.
+        hashes: The SHA-256 of the files as they were checked; a file that has changed since is refused.
+        again: Make a new job even if there is one of the same order.
+        say: Told what is done, a line at a time.
+        progress: Told the name of a file and the bytes uploaded since the last call.
+
+    Raises:
+        UsageProblem: The service would refuse the order.
+        FileProblem: A file cannot be read, or has changed.
+        LostAnswer: The service did not answer; the same call again goes on where this one stopped.
+        ServiceProblem: The service refused.
+    """
+    check(order, service.api, service.facts.title)
+    training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
+    key = key_of(order, service.account, training, validation)
+    with journal.alone(key):
+        mark, found = _place(service, journal, key, again, sleep)
+        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), order.training)
+        if found:
+            journal.created(mark, found.id)
+            return Submitted(found, True, mark)
+        files = Files(service, journal, say, progress, sleep)
+        training_file = files.uploaded(order.training, training)
+        validation_file = files.uploaded(order.validation, validation) if order.validation and validation else None
+        body = request(order, service.api, training_file, validation_file, mark)
+        return Submitted(_create(body, mark, key, service, journal, sleep), False, mark)
+
+
+def _place(service: Service, journal: Journal, key: str, again: bool, sleep: Sleep) -> tuple[str, Job | None]:
+    """The id of this submission, and its job if there is one already.
+
+    Submissions of the same order are numbered. Another is begun only if it is wanted, and the last has become a job.
+    """
+    known = journal.submissions(service.account, key)
+    number = max((int(each.id.rpartition("-")[2]) for each in known), default=1)
+    unfinished = any(each.id.endswith(f"-{number}") and not each.job for each in known)
+    found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep)
+    while again and not unfinished and found:
+        number += 1
+        found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep)
+    return mark, found
+
+
+def _find(service: Service, journal: Journal, key: str, mark: str, sleep: Sleep) -> Job | None:
+    """The job of a submission, if there is one."""
+    known = next((each for each in journal.submissions(service.account, key) if each.id == mark), None)
+    if known and known.job:
+        try:
+            return service.job(known.job)
+        except NotThere:
+            return None
+    unanswered = known is not None and known.sent is not None
+    recent = known is not None and known.sent is not None and time.time() - known.sent < SETTLED
+    pauses = SETTLE if recent else SETTLE[:1]
+    for number, pause in enumerate(pauses, 1):
+        sleep(pause)
+        try:
+            found = _look_up(service, known, mark)
+        except LostAnswer:
+            if number == len(pauses):
+                raise
+            continue
+        if found or not unanswered:
+            return found
+    return None
+
+
+def _look_up(service: Service, known: Submission | None, mark: str) -> Job | None:
+    if "metadata" in service.api.lacks:
+        return _look_up_by_file(service, known)
+    return next((job for job in service.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None)
+
+
+def _look_up_by_file(service: Service, known: Submission | None) -> Job | None:
+    """The newest job on the same file since the creation was asked for; for services that keep no metadata."""
+    if known is None or known.sent is None:
+        return None
+    for job in service.jobs():
+        if job.created_at and job.created_at < known.sent - 60:
+            return None
+        if (job.training_file, job.model) == (known.request.get("training_file"), known.request.get("model")):
+            return job
+    return None
+
+
+def _create(body: dict[str, Any], mark: str, key: str, service: Service, journal: Journal, sleep: Sleep) -> Job:
+    journal.sending(mark, body)
+    try:
+        job = service.create(body)
+    except LostAnswer:
+        found = _find(service, journal, key, mark, sleep)
+        if found is None:
+            raise
+        job = found
+    except ServiceProblem:
+        journal.refused(mark)
+        raise
+    journal.created(mark, job.id)
+    return job

@@ -1,0 +1,162 @@
+"""Files on their way to a service: each content once, whole, and as it was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from ftkit.errors import FileProblem
+from ftkit.journal import Journal, Upload
+from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+
+PART = 64 << 20
+"""Bytes of a part of a large upload; the most that the protocol allows."""
+
+UPLOAD_LIFE = 3_300
+"""Seconds that a large upload can be gone on with; the service forgets it an hour after it began."""
+
+AWAIT = (0.5, 1.0, 2.0, 4.0, *[5.0] * 12)
+"""Seconds between looks at a file that is being processed. After them the job is created: the service waits for the file itself."""
+
+Say = Callable[[str], None]
+Sleep = Callable[[float], None]
+Progress = Callable[[str, int], None]
+"""Told the name of a file and the bytes uploaded since the last call."""
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of a file; raises `FileProblem`."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileProblem(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+class Files:
+    """Brings files to the service, each content once."""
+
+    def __init__(
+        self,
+        service: Service,
+        journal: Journal,
+        say: Say = lambda text: None,
+        progress: Progress = lambda name, size: None,
+        sleep: Sleep = time.sleep,
+    ) -> None:
+        self.service, self.journal, self.account = service, journal, service.account
+        self.say, self.progress, self.sleep = say, progress, sleep
+
+    def uploaded(self, path: str, sha256: str) -> str:
+        """The id of the file at the service that has this content; it is uploaded if it is not there."""
+        with self.journal.alone(f"upload{sha256}"):
+            known = self.journal.upload(self.account, sha256)
+            there = self._there(known)
+            if there:
+                self.say(f"{path} is at {self.service.facts.title} already, as {there}")
+            else:
+                there = self._upload(path, sha256, known)
+            self.journal.end_upload(self.account, sha256, there)
+        self._await(there)
+        return there
+
+    def _there(self, known: Upload | None) -> str:
+        """The id of the file that an earlier upload became, if the service has it."""
+        if known is None:
+            return ""
+        if known.file:
+            try:
+                return self.service.file(known.file).id
+            except NotThere:
+                return ""
+        # The answer to the upload was lost: the name holds the hash of the content.
+        found = (file for file in self.service.files("fine-tune") if file.name == known.name)
+        return next((file.id for file in found if file.status != "error" and file.size in (0, known.size)), "")
+
+    def _upload(self, path: str, sha256: str, known: Upload | None) -> str:
+        name, size = f"{Path(path).stem}-{sha256[:12]}.jsonl", os.path.getsize(path)
+        if known is None or known.file or time.time() - known.started > UPLOAD_LIFE:
+            self.journal.begin_upload(self.account, sha256, name, size, path)
+            known = self.journal.upload(self.account, sha256)
+        self.say(f"uploading {path} ({size:,} bytes)")
+        whole = self.service.facts.file_bytes
+        if whole is not None and size > whole.value:
+            return self._upload_parts(path, sha256, name, size, known)
+        with open(path, "rb") as stream:
+            watched = Watched(stream, lambda more: self.progress(path, more))
+            try:
+                file = self.service.upload(name, watched)
+            except LostAnswer:
+                there = self._there(known)
+                if not there:
+                    raise
+                return there
+        if watched.sha256.hexdigest() != sha256:
+            self.service.delete_file(file.id)
+            raise FileProblem(f"{path} has changed since it was checked; the upload was deleted, run the command again")
+        return file.id
+
+    def _upload_parts(self, path: str, sha256: str, name: str, size: int, known: Upload | None) -> str:
+        """Upload a large file in parts, going on with those that are there."""
+        if digest(path) != sha256:
+            raise FileProblem(f"{path} has changed since it was checked; run the command again")
+        upload = known.upload if known else ""
+        parts = known.parts if known and upload else ()
+        upload = upload or self.service.begin_upload(name, size)
+        self.journal.note_parts(self.account, sha256, upload, parts)
+        with open(path, "rb") as stream:
+            stream.seek(len(parts) * PART)
+            while data := stream.read(PART):
+                parts = (*parts, self.service.upload_part(upload, data))
+                self.journal.note_parts(self.account, sha256, upload, parts)
+                self.progress(path, len(data))
+        return self.service.end_upload(upload, list(parts)).id
+
+    def _await(self, id: str) -> None:
+        """Wait until the service has looked at the file; services that report no status are not waited for."""
+        for pause in AWAIT if self.service.api.file_status else ():
+            file = self.service.file(id)
+            if file.status == "error":
+                why = file.raw.get("status_details") or "it does not say why"
+                raise ServiceProblem(f"{self.service.facts.title} refused the file {id}: {why}; see `ftkit explain`")
+            if file.status not in ("uploaded", "pending", "running"):
+                return
+            self.sleep(pause)
+
+
+class Watched(io.RawIOBase):
+    """A file that is read from its beginning, hashed and counted on the way."""
+
+    def __init__(self, stream: BinaryIO, told: Callable[[int], None]) -> None:
+        self._stream, self._told = stream, told
+        self._read_to = 0
+        self.sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        at = self._stream.tell()
+        data = self._stream.read(size)
+        fresh = data[max(self._read_to - at, 0) :]
+        self.sha256.update(fresh)
+        self._read_to = max(self._read_to, at + len(data))
+        self._told(len(fresh))
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

@@ -1,0 +1,473 @@
+"""The commands that talk to a service, in subprocesses, against a real service on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from conftest import ROOT, Write, lines
+from hypothesis import given
+from hypothesis import strategies as st
+from service import Service as Fake
+from service import encoded, error, running, seeded
+
+from ftkit.errors import FtkitError
+from ftkit.facts import load_catalog
+from ftkit.metrics import Metrics, judge, read_results
+from ftkit.providers import Service, ServiceProblem
+from ftkit.remote import Event, Job
+from ftkit.report.metrics import draw, render_metrics_text, sparkline
+from ftkit.watching import Seen, watch
+
+MINI = "gpt-4o-mini-2024-07-18"
+OLD = "gpt-3.5-turbo"
+RESULTS = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n" + b"".join(
+    f"{step},{2 - step / 10:.2f},0.5,{loss},0.4\n".encode() for step, loss in enumerate(["2.0", "1.5", "1.2", "", "1.4", "1.6"], 1)
+)
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def url(fake: Fake) -> Iterator[str]:
+    with running(fake) as address:
+        yield address
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def ftkit(url: str, tmp_path: Path) -> Run:
+    """Run ftkit against the service, with a key and a journal of its own."""
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": str(tmp_path / "state")}
+
+    def run(*arguments: str, input: str | None = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ftkit", *arguments]
+        return subprocess.run(
+            command, input=input, capture_output=True, text=True, check=False, env={**environment, **(env or {})}
+        )
+
+    return run
+
+
+@pytest.fixture
+def data(write: Write) -> str:
+    return str(write(lines(60)))
+
+
+def test_from_a_file_to_a_model_s_answer(fake: Fake, ftkit: Run, data: str) -> None:
+    assert ftkit("validate", data).returncode == 0
+    assert ftkit("estimate", data, "--model", MINI).returncode == 0
+    steps = iter(["validating_files", "queued", "running", "succeeded"])
+
+    def go_on(job: dict[str, Any]) -> None:
+        job["status"] = next(steps)
+        fake.add_event(job["id"], f"now {job['status']}")
+        job["fine_tuned_model"] = "ft:mini:me::1" if job["status"] == "succeeded" else None
+
+    fake.on_job = go_on
+    done = ftkit("submit", data, "--model", MINI, "--yes", "--watch", "--metadata", "team=a=b")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("model ft:mini:me::1\n")
+    assert [line for line in done.stdout.splitlines() if "now " in line][-1].endswith("now succeeded")
+    (job,) = fake.jobs.values()
+    assert job["metadata"]["team"] == "a=b"
+    assert ftkit("chat", "ft:mini:me::1", "one two three").stdout == "three two one \n"
+
+
+def test_submit_asks_and_without_a_terminal_wants_yes(fake: Fake, ftkit: Run, data: str) -> None:
+    done = ftkit("submit", data, "--model", MINI)
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert "cost" in done.stdout
+    assert not fake.requests
+
+
+def test_submit_stops_at_errors_unless_forced(fake: Fake, ftkit: Run, write: Write) -> None:
+    bad = str(write(lines(12, {3: b"oops"})))
+    done = ftkit("submit", bad, "--model", MINI, "--yes")
+    assert done.returncode == 1
+    assert "json-syntax" in done.stderr
+    assert not fake.requests
+    assert ftkit("submit", bad, "--model", MINI, "--yes", "--force").returncode == 0
+    assert len(fake.created) == 1
+
+
+def test_a_dry_run_shows_the_requests_and_sends_none(fake: Fake, ftkit: Run, data: str) -> None:
+    done = ftkit("submit", data, "--model", MINI, "--dry-run", "--suffix", "mine", "--epochs", "2", env={"OPENAI_API_KEY": ""})
+    told = json.loads(done.stdout)
+    assert [(each["method"], each["path"]) for each in told] == [("POST", "/files"), ("POST", "/fine_tuning/jobs")]
+    assert told[1]["body"]["method"] == {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
+    assert not fake.requests
+
+
+def test_the_same_command_again_pays_nothing(fake: Fake, ftkit: Run, data: str) -> None:
+    first = json.loads(ftkit("submit", data, "--model", MINI, "--yes", "--output", "json").stdout)
+    second = json.loads(ftkit("submit", data, "--model", MINI, "--yes", "--output", "json").stdout)
+    assert (first["adopted"], second["adopted"]) == (False, True)
+    assert first["job"]["id"] == second["job"]["id"]
+    assert "another" in ftkit("submit", data, "--model", MINI, "--yes").stdout
+    assert len(fake.created) == 1
+
+
+def test_two_processes_at_once_make_one_job(fake: Fake, ftkit: Run, data: str) -> None:
+    fake.faults = lambda method, path: "delay"
+    done: list[int] = []
+    run = [
+        threading.Thread(target=lambda: done.append(ftkit("submit", data, "--model", MINI, "--yes").returncode)) for _ in range(2)
+    ]
+    for each in run:
+        each.start()
+    for each in run:
+        each.join()
+    assert done == [0, 0]
+    assert len(fake.created) == len(fake.files) == 1
+
+
+def test_a_model_that_is_over_is_not_tried_in_silence(fake: Fake, ftkit: Run, data: str) -> None:
+    done = ftkit("submit", data, "--model", OLD)
+    assert done.returncode == 2
+    assert "can no longer be trained at OpenAI, since 2026-10-23; what can still be trained" in done.stderr
+    assert ftkit("submit", data, "--model", OLD, "--yes").returncode == 0
+
+
+def test_a_service_that_is_closed_to_the_account_is_explained(fake: Fake, ftkit: Run, data: str) -> None:
+    fake.refuse["POST /fine_tuning/jobs"] = (403, error("Fine-tuning is winding down", "training_not_available"))
+    done = ftkit("submit", data, "--model", MINI, "--yes")
+    assert done.returncode == 2
+    assert done.stderr.count("takes no new jobs from this account") == 1
+    assert "ftkit files delete" in done.stderr
+    assert "nebius" in done.stderr
+
+
+PROBLEMS = {
+    "no key": (["jobs", "list"], {"OPENAI_API_KEY": ""}, "no key for openai: set OPENAI_API_KEY"),
+    "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "does not take the key"),
+    "an unknown job": (["jobs", "show", "ftjob-x"], {}, "does not have it"),
+    "an unknown file": (["files", "show", "file-x"], {}, "does not have it"),
+    "another protocol": (["jobs", "list", "--provider", "mistral"], {}, "not supported"),
+    "a base model": (["models", "delete", "gpt-4o"], {}, "is no fine-tuned model"),
+    "compressed": (["submit", "x.jsonl.gz", "--model", MINI], {}, "gunzip"),
+    "no such file": (["submit", "x.jsonl", "--model", MINI], {}, "cannot open x.jsonl"),
+    "what is no pair": (["submit", "DATA", "--model", MINI, "--metadata", "a", "--yes"], {}, "is not KEY=VALUE"),
+    "dearer than allowed": (["submit", "DATA", "--model", MINI, "--max-cost", "0.001", "--yes"], {}, "nothing was sent"),
+    "a state folder that is a file": (["submit", "DATA", "--model", MINI, "--yes"], {"FTKIT_STATE_DIR": "/dev/null"}, "for the journal"),
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_problem_is_one_line_and_2(problem: str, ftkit: Run, data: str, fake: Fake) -> None:
+    arguments, environment, said = PROBLEMS[problem]
+    done = ftkit(*(data if each == "DATA" else each for each in arguments), env=environment)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "sk-" not in done.stderr
+    assert not fake.created
+
+
+def test_no_connection_is_one_line_and_2(ftkit: Run) -> None:
+    done = ftkit("jobs", "show", "ftjob-1", "--base-url", "http://127.0.0.1:9/v1")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no connection" in done.stderr
+
+
+def add_jobs(fake: Fake, number: int) -> None:
+    for index in range(number):
+        job = fake.add_job({"model": MINI if index % 2 else OLD, "training_file": "file-0"})
+        job["status"] = "failed" if index % 3 == 0 else "succeeded"
+
+
+def test_jobs_are_listed_through_all_pages(fake: Fake, ftkit: Run) -> None:
+    fake.pages = 7
+    add_jobs(fake, 60)
+    assert len(ftkit("jobs", "list").stdout.splitlines()) == 21
+    told = json.loads(ftkit("jobs", "list", "--all", "--output", "json").stdout)
+    assert [job["id"] for job in told] == fake.created[::-1]
+    told = json.loads(ftkit("jobs", "list", "--all", "--status", "failed", "--model", OLD, "--output", "json").stdout)
+    assert len(told) == 10
+    after = json.loads(ftkit("jobs", "list", "--after", fake.created[2], "--all", "--output", "json").stdout)
+    assert [job["id"] for job in after] == fake.created[:2][::-1]
+    assert ftkit("jobs", "list", "--status", "odd", "--output", "json").stdout == "[]\n"
+
+
+def test_a_page_that_is_not_wanted_is_not_fetched(fake: Fake, ftkit: Run) -> None:
+    add_jobs(fake, 250)
+    ftkit("jobs", "list", "--limit", "5")
+    assert len(fake.requests) == 1
+
+
+def test_a_job_is_shown_steered_and_its_events_are_in_order(fake: Fake, ftkit: Run) -> None:
+    add_jobs(fake, 1)
+    (id,) = fake.created
+    fake.add_event(id, "second")
+    assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout) == fake.jobs[id]
+    assert f"job         {id}" in ftkit("jobs", "show", id).stdout
+    for action, status in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        assert ftkit("jobs", action, id).stdout == f"job {id} is {status}\n"
+    shown = ftkit("jobs", "events", id).stdout.splitlines()
+    assert [line.rpartition("  ")[2] for line in shown] == [f"Created fine-tuning job: {id}", "second"]
+
+
+def test_what_a_provider_lacks_is_said_and_not_tried(fake: Fake, ftkit: Run) -> None:
+    done = ftkit("jobs", "pause", "ftjob-1", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test"})
+    assert done.returncode == 2
+    assert "Nebius Token Factory has no pause" in done.stderr
+    assert not fake.requests
+
+
+def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    add_jobs(fake, 1)
+    (id,) = fake.created
+    assert "has no metrics yet" in ftkit("jobs", "metrics", id).stderr
+    fake.checkpoints[id] = [{
+        "id": "ftckpt-1", "object": "fine_tuning.job.checkpoint", "created_at": 1, "fine_tuning_job_id": id, "step_number": 5,
+        "fine_tuned_model_checkpoint": "ft:x:ckpt-step-5", "metrics": {"step": 5, "train_loss": 0.5, "full_valid_loss": 0.7},
+    }]  # fmt: skip
+    assert "ft:x:ckpt-step-5" in ftkit("jobs", "checkpoints", id).stdout
+    assert "step 5 (0.7)" in ftkit("jobs", "metrics", id).stdout
+    fake.jobs[id]["result_files"] = [fake.add_file("results.csv", encoded(RESULTS))["id"]]
+    shown = ftkit("jobs", "metrics", id).stdout
+    assert "best by validation loss: step 3 (1.2)" in shown
+    assert "from step 5 on" in shown
+    assert ftkit("jobs", "metrics", id, "--output", "csv").stdout.startswith("step,train_loss")
+    told = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
+    assert told["verdict"] == {"best_step": 3, "best_loss": 1.2, "parts_at": 5}
+    for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("html", b"<!doctype html>")):
+        assert ftkit("jobs", "metrics", id, "--plot", str(tmp_path / f"a.{kind}")).returncode == 0
+        assert (tmp_path / f"a.{kind}").read_bytes().startswith(begins)
+    assert ftkit("jobs", "metrics", id, "--plot", "a.gif").returncode == 2
+
+
+def test_the_doctor_finds_the_lines_of_the_local_file(fake: Fake, ftkit: Run, write: Write) -> None:
+    bad = write(lines(12, {3: b"oops"}))
+    ftkit("submit", str(bad), "--model", MINI, "--yes", "--force")
+    (id,) = fake.created
+    fake.jobs[id] |= {
+        "status": "failed",
+        "error": {"message": "Line 3 contains invalid json", "code": "invalid_training_file", "param": "training_file"},
+    }
+    done = ftkit("jobs", "doctor", id)
+    assert done.returncode == 1
+    assert f"{bad}:3: FT120 json-syntax" in done.stdout
+    assert json.loads(ftkit("jobs", "doctor", id, "--output", "json").stdout)["rules"] == ["json-syntax"]
+    write(lines(12))
+    assert "has changed since" in ftkit("jobs", "doctor", id).stdout
+    fake.jobs[id] |= {"status": "validating_files", "created_at": int(time.time()) - 7200, "error": None}
+    assert "validating files for 120 minutes" in ftkit("jobs", "doctor", id).stdout
+    fake.jobs[id] |= {"status": "succeeded"}
+    assert ftkit("jobs", "doctor", id).returncode == 0
+
+
+def test_files_make_the_trip_there_and_back(fake: Fake, ftkit: Run, data: str, tmp_path: Path) -> None:
+    id = ftkit("files", "upload", data).stdout.strip()
+    assert ftkit("files", "upload", data).stdout.strip() == id
+    assert id in ftkit("files", "list", "--purpose", "fine-tune").stdout
+    assert json.loads(ftkit("files", "show", id).stdout)["id"] == id
+    assert ftkit("files", "download", id, str(tmp_path / "back")).returncode == 0
+    assert (tmp_path / "back").read_bytes() == Path(data).read_bytes() == ftkit("files", "download", id).stdout.encode()
+    assert "is there already" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
+    assert ftkit("files", "delete", id).returncode == 2
+    assert ftkit("files", "delete", id, "--yes").stdout == f"deleted {id}\n"
+    assert not fake.files
+
+
+def test_models_are_listed_and_only_tuned_ones_deleted(fake: Fake, ftkit: Run) -> None:
+    for id in ("gpt-4o", "ft:gpt-4o:me::1"):
+        fake.models[id] = {"id": id, "object": "model", "created": 1, "owned_by": "me", "shutdown_date": "2027-01-14"}
+    assert "2027-01-14" in ftkit("models", "list").stdout
+    assert "gpt-4o " not in ftkit("models", "list", "--tuned").stdout
+    assert json.loads(ftkit("models", "show", "gpt-4o").stdout)["shutdown_date"] == "2027-01-14"
+    assert ftkit("models", "delete", "ft:gpt-4o:me::1", "--yes").returncode == 0
+    assert set(fake.models) == {"gpt-4o"}
+
+
+def test_a_talk_goes_on_until_the_end_of_the_input(fake: Fake, ftkit: Run) -> None:
+    done = ftkit("chat", "m", "--system", "Be brief.", "--temperature", "0", input="a b\n\nc d\n")
+    assert done.stdout == "b a \nd c \n"
+    assert [message["role"] for message in fake.requests[-1][2]["messages"]] == ["system", "user", "assistant", "user"]
+    assert fake.requests[-1][2]["temperature"] == 0
+
+
+def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
+    shown = ftkit("providers").stdout
+    assert "lacks    events, checkpoints, pause, large uploads, metadata" in shown
+    assert "Mistral: not supported" in shown
+    assert set(json.loads(ftkit("providers", "--output", "json").stdout)) == {"providers", "unsupported"}
+
+
+def reach(url: str) -> Service:
+    facts = load_catalog().providers["openai"]
+    assert facts.api
+    return Service("openai", facts, facts.api, openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0, timeout=5))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_watching_loses_no_event_and_repeats_none(seed: int, fake: Fake, url: str) -> None:
+    add_jobs(fake, 1)
+    (id,) = fake.created
+    fake.jobs[id]["status"] = "running"
+    fake.pages = 20
+    fake.faults = seeded(seed, 0.15)
+    said = [f"Created fine-tuning job: {id}"]
+
+    def go_on(job: dict[str, Any]) -> None:
+        for _ in range(seed % 4 * 5):
+            said.append(f"event {len(said)}")
+            fake.add_event(id, said[-1])
+        job["status"] = "succeeded" if len(said) > 60 or seed % 4 == 0 else "warming_up"
+
+    fake.on_job = go_on
+    seen = [event.message for look in watch(reach(url), id, sleep=lambda seconds: None) for event in look.events]
+    assert seen == said
+
+
+def test_watching_waits_out_trouble_but_not_a_wrong_key(fake: Fake, url: str) -> None:
+    add_jobs(fake, 1)
+    troubles = iter(["429", "500 before", "drop before", ""])
+    fake.faults = lambda method, path: next(troubles, "")
+    looks = list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
+    assert [bool(look.trouble) for look in looks] == [True, True, True, False]
+    fake.key = "sk-new"
+    with pytest.raises(ServiceProblem, match="does not take the key"):
+        list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
+
+
+def test_watching_ends_when_the_service_stays_away(fake: Fake, url: str) -> None:
+    fake.faults = lambda method, path: "500 before"
+    hours = iter(range(0, 36000, 1200))
+    with pytest.raises(ServiceProblem, match="said 500"):
+        list(watch(reach(url), "ftjob-1", sleep=lambda seconds: None, clock=lambda: float(next(hours))))
+
+
+def test_a_failed_job_ends_watching_with_1(fake: Fake, ftkit: Run) -> None:
+    add_jobs(fake, 1)
+    done = ftkit("jobs", "watch", fake.created[0])
+    assert done.returncode == 1
+    assert "ftkit jobs doctor" in done.stderr
+
+
+def on_a_terminal(url: str, *arguments: str, interrupt: bytes = b"") -> tuple[int, bytes]:
+    """Run ftkit on a terminal, interrupt it once it has shown some text, and return its exit code and what it showed."""
+    main, side = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "ftkit", *arguments]
+    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True)
+    os.close(side)
+    shown, sent = b"", not interrupt
+    try:
+        while data := os.read(main, 65536):
+            shown += data
+            if not sent and interrupt in shown:
+                process.send_signal(signal.SIGINT)
+                sent = True
+    except OSError:
+        pass
+    code = process.wait()
+    os.close(main)
+    return code, shown
+
+
+def test_the_live_view_shows_status_losses_and_events(fake: Fake, url: str) -> None:
+    add_jobs(fake, 1)
+    (id,) = fake.created
+    steps = iter(["running", "succeeded"])
+
+    def go_on(job: dict[str, Any]) -> None:
+        job["status"] = next(steps)
+        job["fine_tuned_model"] = "ft:x"
+        for step in (1, 2):
+            data = {"step": step, "total_steps": 4, "train_loss": 2.0 / step}
+            fake.add_event(id, f"Step {step}/4: training loss={2 / step}", type="metrics", data=data)
+
+    fake.on_job = go_on
+    code, shown = on_a_terminal(url, "jobs", "watch", id)
+    assert code == 0
+    for part in (b"step 2 of 4", b"train_loss", "█".encode(), b"Step 2/4", b"succeeded", b"model ft:x"):
+        assert part in shown
+
+
+def test_an_interrupt_leaves_the_job_running_and_says_so(fake: Fake, url: str) -> None:
+    add_jobs(fake, 1)
+    fake.on_job = lambda job: job.update(status="running")
+    code, shown = on_a_terminal(url, "jobs", "watch", fake.created[0], interrupt=b"running")
+    assert code == 130
+    assert b"the job goes on" in shown
+    assert fake.jobs[fake.created[0]]["status"] == "running"
+
+
+def test_saying_no_sends_nothing(fake: Fake, url: str, data: str) -> None:
+    main, side = pty.openpty()
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-m", "ftkit", "submit", data, "--model", MINI]
+    with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        os.write(main, b"n\n")
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert b"nothing was sent" in errors
+    assert not fake.requests
+
+
+def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
+    found = read_results(RESULTS)
+    assert found == read_results(encoded(RESULTS))
+    assert found.rows[3]["valid_loss"] is None
+    assert judge(found).best_step == 3
+    assert judge(read_results(b"\xef\xbb\xbfstep, train_loss\n1,x\n2,0.5\n")).best_step is None
+    with pytest.raises(FtkitError, match="no column 'step'"):
+        read_results(b"<html>, no\n")
+
+
+@given(st.binary(max_size=300))
+def test_any_result_file_is_read_or_refused(content: bytes) -> None:
+    with contextlib.suppress(FtkitError):
+        render_metrics_text(found := read_results(content), judge(found))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 60))
+def test_a_sparkline_fits_its_width(values: list[float], width: int) -> None:
+    assert 1 <= len(sparkline(values, width)) <= min(width, len(values))
+
+
+def test_the_metrics_are_printed_as_they_were_looked_at() -> None:
+    shown = render_metrics_text(read_results(RESULTS), judge(read_results(RESULTS)))
+    path = ROOT / "tests" / "golden" / "metrics.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(shown, "utf-8")
+    assert shown == path.read_text("utf-8")
+
+
+def test_a_drawing_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FtkitError, match="cannot write"):
+        draw(Metrics(("step",), ()), "x", tmp_path / "no" / "a.png")
+
+
+def test_what_the_service_leaves_out_is_empty() -> None:
+    job = Job.read({"id": "a", "error": {"code": None, "message": None}, "result_files": None})
+    assert (job.error, job.result_files, job.status, job.is_over) == ("", (), "unknown", False)
+
+
+@given(st.lists(st.integers(0, 5), max_size=40), st.integers(0, 40))
+def test_events_are_given_once_however_they_are_split(times: list[int], at: int) -> None:
+    made = [Event.read({"id": f"e{n}", "created_at": sum(times[: n + 1]), "message": str(n)}) for n in range(len(times))]
+    seen = Seen()
+    first = seen.new(iter(made[:at][::-1]))
+    second = seen.new(iter(made[::-1]))
+    assert [event.id for event in (*first, *second)] == [event.id for event in made]
