@@ -121,7 +121,8 @@ def _properties(validator: Any, properties: Any, value: Any, schema: Any) -> Ite
 
 def _required(validator: Any, names: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(value, dict):
-        lowered = {key.lower() for key in value}
+        # A type that refuses other keys refuses this one in another case, too, and says so better.
+        lowered = {key.lower() for key in value} if schema.get("additionalProperties") is False else ()
         for name in names:
             if name not in value and name not in lowered:
                 yield _own(_fail("required", value, (name,)), schema["title"], name)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
 from conftest import example, lines
@@ -77,6 +78,7 @@ def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -
 
 
 @given(mutated() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")), st.sampled_from(sorted(FORMATS)))
+@hypothesis.example(b'{"Messages": []}', "reinforcement")
 @settings(max_examples=400)
 def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(line: bytes, format: str) -> None:
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
