@@ -251,6 +251,6 @@ def connect(
     if client is None:
         import openai
 
-        key = find_key(provider, api.keys, variables)
+        key = find_key(provider, api.keys, variables, api.key_needed)
         client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
     return Service(provider, facts, api, client)

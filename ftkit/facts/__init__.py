@@ -100,7 +100,8 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """How to speak to a service. `address` shows what a base URL looks like where each user has another.
 
     `keys` are the variables that may hold the key. `lacks` are the features that it has not; `closing` is what is known of its
-    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own.
+    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own. A service
+    that is `embedded` comes with ftkit, and is started where it is needed.
     """
 
     source: str
@@ -120,6 +121,8 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     file_status: bool = True
     cancel_with_body: bool = False
     training_type: str = ""
+    embedded: bool = False
+    key_needed: bool = True
     lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata"], ...] = ()
     closing: str = ""
 
