@@ -157,6 +157,16 @@ class Service:
         finally:
             aside.unlink(missing_ok=True)
 
+    def adapter(self, model: str, name: str) -> tuple[bytes, str]:
+        """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""
+        if not self.api.adapters:
+            raise UsageProblem(f"{self.facts.title} does not give weights away; `ftkit serve` does")
+        from openai import HttpxBinaryResponseContent
+
+        with self._problems(f"export {model}"):
+            answer = self._client.get(f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent)
+            return answer.read(), answer.response.headers.get("x-ftkit-base", "")
+
     def delete_file(self, id: str) -> None:
         """Delete a file at the service."""
         with self._problems(f"delete the file {id}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -15,15 +16,16 @@ from ftkit.errors import UsageProblem
 from ftkit.local import PORT, data_folder, find_running
 from ftkit.local import stop as stop_service
 
-NEEDS = "ftkit serve needs more packages (%s is missing): pip install 'ftkit[local]'"
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
+"""What the extra `local` installs; looked for here, since the training process would only miss them later."""
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-@option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; any but this machine's needs FTKIT_API_KEY.")
+@option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others than loopback need FTKIT_API_KEY.")
 @option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port; 0 takes a free one.")
 @option("--data-dir", metavar="DIR", help="Where files, jobs and models are kept [default: the user's data directory].")
-@click.option("--model", "models", multiple=True, metavar="NAME=BASE", help="Let NAME stand for the model or folder BASE; may be given several times.")
+@click.option("--model", "models", multiple=True, metavar="NAME=BASE", help="Let NAME stand for a model or folder; repeatable.")
 @option("--max-jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Jobs that train at once.")
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
@@ -41,10 +43,11 @@ def serve(
     keys = tuple(filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(","))))
     if not keys and not _is_loopback(host):
         raise UsageProblem(f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken")
-    try:
-        from ftkit.server.run import run
-    except ModuleNotFoundError as error:
-        raise UsageProblem(NEEDS % error.name) from error
+    missing = next((name for name in PACKAGES if find_spec(name) is None), None)
+    if missing:
+        raise UsageProblem(f"ftkit serve needs more packages ({missing} is missing): pip install 'ftkit[local]'")
+    from ftkit.server.run import run
+
     more = tuple(filter(None, os.environ.get("FTKIT_MODELS", "").split(",")))
     run(folder, host, port, _pairs((*more, *models)), keys, max_jobs, any_port, lambda text: click.echo(text, err=True))
 

@@ -1,4 +1,4 @@
-"""Where the service keeps what it is given and what it makes. Names on disk are hashes and ids of its own, never names from outside.
+"""Where the service keeps what it is given and what it makes. Names on disk are hashes and ids of its own, none from outside.
 
     DATA_DIR/
       service.db            what the service knows (see store.py)

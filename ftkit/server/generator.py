@@ -36,15 +36,17 @@ class Generator:
         self._idle: asyncio.TimerHandle | None = None
         self._reading: asyncio.Task[None] | None = None
 
-    async def ask(self, served: Served, given: dict[str, Any], sampling: Sampling, most: int | None) -> AsyncIterator[dict[str, Any]]:
+    async def ask(
+        self, served: Served, given: dict[str, Any], sampling: Sampling, most: int | None
+    ) -> AsyncIterator[dict[str, Any]]:
         """What the process says to a question, `given` as messages or prompt; raises `Refusal`."""
         if len(self._asked) >= QUEUE:
             raise busy(f"{QUEUE} questions are waiting already; ask again later.")
         id = new_id("")
         asked = self._asked[id] = asyncio.Queue()
         request = {
-            "id": id, "base": served.base, "job": served.job, "step": served.step, **given, "n": sampling.n or 1,
-            "temperature": sampling.temperature, "top_p": sampling.top_p, "stops": sampling.stops, "seed": sampling.seed, "most": most,
+            "id": id, "base": served.base, "job": served.job, "step": served.step, **given, "n": sampling.n or 1, "most": most,
+            "temperature": sampling.temperature, "top_p": sampling.top_p, "stops": sampling.stops, "seed": sampling.seed,
         }  # fmt: skip
         ended = False
         try:

@@ -84,7 +84,7 @@ async def read_form(kind: str, chunks: AsyncIterator[bytes], writer: Writer, mos
         raise invalid("The body must be multipart/form-data.")
     form = Form(writer, most)
     names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "part_end", "end")
-    parser = MultipartParser(boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names})  # type: ignore[arg-type, misc]
+    parser = MultipartParser(boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names})  # type: ignore[arg-type]
     try:
         async for chunk in chunks:
             parser.write(chunk)

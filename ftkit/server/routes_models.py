@@ -62,4 +62,5 @@ async def adapter(request: Request, file: str, id: str) -> Response:
     found = parts.store.get("model", id, tenant)
     if found is None or file not in ADAPTER:
         raise not_there("adapter", id, "model", "model_not_found")
-    return FileResponse(parts.folder.adapter(found.kept["job"], found.kept["step"]) / file, headers={"x-ftkit-base": found.kept["base"]})
+    path = parts.folder.adapter(found.kept["job"], found.kept["step"]) / file
+    return FileResponse(path, headers={"x-ftkit-base": found.kept["base"]})

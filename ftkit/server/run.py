@@ -72,5 +72,6 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
     except OSError as error:
         if any_port and port:
             return _bind(host, 0, False)
-        raise UsageProblem(f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; choose another --port") from error
+        why = (error.strerror or str(error)).lower()
+        raise UsageProblem(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
     return bound

@@ -100,8 +100,8 @@ class Store:
 
     def _things(self, where: str, values: tuple[str, ...]) -> Iterator[Thing]:
         query = f"SELECT seq, kind, id, tenant, parent, shown, kept FROM things WHERE {where} ORDER BY seq"
-        for *fields, shown, kept in self._database().execute(query, values).fetchall():
-            yield Thing(*fields, json.loads(shown), json.loads(kept))
+        for seq, named, id, tenant, parent, shown, kept in self._database().execute(query, values).fetchall():
+            yield Thing(seq, named, id, tenant, parent, json.loads(shown), json.loads(kept))
 
     def with_status(self, kind: Kind, status: str) -> list[Thing]:
         """The documents in that state, the oldest first."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from os.path import commonprefix
 from typing import Any
 
 from jinja2 import TemplateError
@@ -75,7 +74,7 @@ def _chat(tokenizer: Any, example: dict[str, Any]) -> Iterator[tuple[str, list[S
             continue
         before = render(tokenizer, messages[:at], tools, prompting=True)
         after = render(tokenizer, messages[: at + 1], tools)
-        begin = len(commonprefix((before, after)))
+        begin = shared(before, after)
         if whole.startswith(after):
             spans.append((begin, len(after)))
         else:
@@ -83,6 +82,13 @@ def _chat(tokenizer: Any, example: dict[str, Any]) -> Iterator[tuple[str, list[S
     yield from alone
     if spans or not alone:
         yield whole, spans
+
+
+def shared(one: str, two: str) -> int:
+    """How many characters two texts begin with alike."""
+    if two.startswith(one):
+        return len(one)
+    return next(at for at, (a, b) in enumerate(zip(one, f"{two}\0", strict=False)) if a != b)
 
 
 def preferences(tokenizer: Any, examples: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
@@ -96,7 +102,7 @@ def preferences(tokenizer: Any, examples: Iterable[dict[str, Any]]) -> list[dict
             texts = {"prompt": prompt}
             for name, key in (("chosen", "preferred_output"), ("rejected", "non_preferred_output")):
                 text = render(tokenizer, [*given, *template_messages(example[key])], tools)
-                texts[name] = text.removeprefix(commonprefix((prompt, text))).rstrip("\n")
+                texts[name] = text[shared(prompt, text) :].rstrip("\n")
         except TemplateError as error:
             raise CannotEncode(f"example {number} does not fit the chat template of the base model: {error}") from error
         found.append(texts)

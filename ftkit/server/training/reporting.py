@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -13,7 +14,11 @@ from ftkit.server.folder import Folder
 from ftkit.server.jobs import add_checkpoint, add_event
 from ftkit.server.store import Store, Thing
 
-TRAIN = {"loss": "train_loss", "mean_token_accuracy": "train_mean_token_accuracy", "rewards/accuracies": "train_mean_token_accuracy"}
+TRAIN = {
+    "loss": "train_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "rewards/accuracies": "train_mean_token_accuracy",
+}
 VALID = {
     "eval_loss": "valid_loss",
     "eval_mean_token_accuracy": "valid_mean_token_accuracy",
@@ -81,7 +86,8 @@ def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
     aside = kept.with_name(f"{kept.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        shutil.copyfile(found / name, aside / name)
+    shutil.copyfile(found / "adapter_model.safetensors", aside / "adapter_model.safetensors")
+    config = json.loads((found / "adapter_config.json").read_bytes())
+    (aside / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2))
     shutil.rmtree(kept, ignore_errors=True)
     aside.rename(kept)

@@ -151,7 +151,7 @@ def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) 
     file, name = new_id("file-"), tuned_name(job)
     with store.transaction():
         shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
-        ends = {
+        ends: dict[str, Any] = {
             "fine_tuned_model": name, "result_files": [file], "trained_tokens": tokens, "finished_at": now(),
             "estimated_finish": None,
         }  # fmt: skip
