@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import json
 import socket
 import threading
@@ -218,7 +220,7 @@ def test_a_job_that_cannot_be_is_refused_with_the_parameter(body: dict[str, Any]
 
 
 def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="--model gpt-4o-mini=Qwen/Qwen3-0.6B"):
+    with pytest.raises(openai.BadRequestError, match=r"--model gpt-4o-mini=Qwen/Qwen3-0\.6B"):
         client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload(client).id)
 
 
@@ -467,9 +469,13 @@ def test_a_model_that_a_job_trains_on_is_not_deleted(store: Store) -> None:
 
 
 def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.transaction():
-        store.add("file", "file-9", "t", {"id": "file-9"})
-        raise RuntimeError
+    def fails() -> None:
+        with store.transaction():
+            store.add("file", "file-9", "t", {"id": "file-9"})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert store.get("file", "file-9") is None
 
 
@@ -486,7 +492,7 @@ def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> No
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
 
     async def chunks() -> Any:
-        for start, end in zip(places, places[1:], strict=False):
+        for start, end in itertools.pairwise(places):
             yield body[start:end]
 
     with tempfile.TemporaryDirectory() as folder, Writer(Path(folder) / "new") as writer:
@@ -535,10 +541,8 @@ def test_the_result_file_has_a_row_for_each_step() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["model", "messages", "n", "stop", "seed", "x"]), inner, max_size=4)))
 def test_any_body_is_read_or_refused(value: Any) -> None:
-    try:
-        read_body(json.dumps(value).encode(), ChatBody)
-    except Refusal as refusal:
-        assert refusal.status == 400
+    with contextlib.suppress(Refusal):
+        assert read_body(json.dumps(value).encode(), ChatBody).messages
 
 
 def test_uploads_come_from_streams_too(client: openai.OpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,6 +11,9 @@ import msgspec
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
 from ftkit.cli.service import print_one
+
+if TYPE_CHECKING:
+    from ftkit.facts import Api
 
 
 @click.command(cls=Configured)
@@ -29,10 +33,16 @@ def providers(facts: str | None, output: str) -> None:
         if api is None:
             print_text("  how to reach it is not known\n\n")
             continue
-        has = "set" if any(os.environ.get(key) for key in api.keys) else "not set"
-        print_text(f"  address  {api.base_url or f'your own, with --base-url, e.g. {api.address}'}\n")
+        has = "set" if any(os.environ.get(key) for key in api.keys) else "not set" if api.key_needed else "not needed"
+        print_text(f"  address  {_address(api)}\n")
         print_text(f"  key      {' or '.join(api.keys)} ({has})\n")
         print_text(f"  lacks    {', '.join(api.lacks) or 'nothing'}\n")
         print_text(f"  note     {api.closing}\n\n" if api.closing else "\n")
     for name, other in others.items():
         print_text(f"{click.style(name, bold=True)}  {other.title}: not supported, {other.why}\n")
+
+
+def _address(api: Api) -> str:
+    if api.embedded:
+        return f"{api.address}, started where it is needed"
+    return api.base_url or f"your own, with --base-url, e.g. {api.address}"

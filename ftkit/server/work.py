@@ -38,7 +38,7 @@ def main() -> None:
     store = Store(folder.database, durable=task == "check")
     job = store.get("job", id)
     if job is None:
-        sys.exit(f"no such job: {id}")
+        raise SystemExit(f"no such job: {id}")
     if task == "check":
         from ftkit.server.checking import check
 
