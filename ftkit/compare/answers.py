@@ -40,7 +40,7 @@ class Prompt(Struct, frozen=True):
     line: dict[str, Any]
 
 
-class Recorded(Struct, frozen=True, omit_defaults=True):
+class Recorded(Struct, frozen=True):
     """An answer, and what it was the answer to."""
 
     messages: Annotated[list[Message], Meta(min_length=1)]
@@ -92,7 +92,10 @@ def look(line: Any, path: str) -> str:
 
 def encode(one: Recorded) -> bytes:
     """A recorded answer as its line. What cannot be encoded (lone surrogates) becomes a question mark."""
-    return json.dumps(msgspec.to_builtins(one), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    line = msgspec.to_builtins(one)
+    if one.metadata is None:
+        del line["metadata"]
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class Keeper:

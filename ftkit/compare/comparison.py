@@ -126,12 +126,11 @@ def _held(measure: Measure, pairs: Sequence[Pair]) -> Columns:
     """A and B against the reference, and A against B."""
     import numpy as np
 
-    nan = float("nan")
-    found = np.full((len(pairs), 3), nan)
+    found = np.full((len(pairs), 3), float("nan"))
     for row, pair in zip(found, pairs, strict=True):
-        if pair.reference is not None and measure.applies(pair.reference, (pair.a, pair.b)):
+        if pair.reference is not None and measure.applies(pair.reference, pair.a, pair.b):
             row[:2] = measure.score(pair.a, pair.reference), measure.score(pair.b, pair.reference)
-        if measure.applies(pair.b, (pair.a,)):
+        if measure.applies(None, pair.a, pair.b):
             row[2] = measure.score(pair.a, pair.b)
     return {"a": found[:, 0], "b": found[:, 1], "difference": found[:, 0] - found[:, 1], "between": found[:, 2]}
 
@@ -140,9 +139,12 @@ def _had(trait: Trait, pairs: Sequence[Pair]) -> Columns:
     """What A, B and the reference have by themselves."""
     import numpy as np
 
-    a, b = (np.array([trait.of(reply) for reply in replies]) for replies in zip(*((pair.a, pair.b) for pair in pairs), strict=True))
-    reference = np.array([trait.of(pair.reference) if pair.reference is not None else float("nan") for pair in pairs])
-    return {"a": a, "b": b, "difference": a - b, "reference": reference}
+    found = np.full((len(pairs), 3), float("nan"))
+    for row, pair in zip(found, pairs, strict=True):
+        if trait.applies(pair.reference, pair.a, pair.b):
+            row[:2] = trait.of(pair.a), trait.of(pair.b)
+            row[2] = trait.of(pair.reference) if pair.reference is not None else row[2]
+    return {"a": found[:, 0], "b": found[:, 1], "difference": found[:, 0] - found[:, 1], "reference": found[:, 2]}
 
 
 def _field_measures(pairs: Iterable[Pair]) -> Iterator[Measure]:

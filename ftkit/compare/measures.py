@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal
 
@@ -15,18 +15,23 @@ Unit = Literal["share", "score", "count"]
 """`share` is from 0 to 1, `score` from 0 to 100, `count` a number of something."""
 
 
-class Measure(Struct, frozen=True):
-    """A way to hold a reply against another.
+Applies = Callable[[Reply | None, Reply, Reply], bool]
+"""From the reference, or None where A is held against B, and the replies of A and B: whether a measure means anything."""
 
-    `score(reply, reference)` is the number. `applies(reference, replies)` says whether it means anything for a prompt, given the
-    reference and all that are held against it.
-    """
+
+def always(reference: Reply | None, a: Reply, b: Reply) -> bool:
+    """For what every reply has."""
+    return True
+
+
+class Measure(Struct, frozen=True):
+    """A way to hold a reply against another, the reference: `score` is the number."""
 
     name: str
     title: str
     unit: Unit
     score: Callable[[Reply, Reply], float]
-    applies: Callable[[Reply, Sequence[Reply]], bool] = lambda reference, replies: True
+    applies: Applies = always
 
 
 class Trait(Struct, frozen=True):
@@ -36,6 +41,7 @@ class Trait(Struct, frozen=True):
     title: str
     unit: Unit
     of: Callable[[Reply], float]
+    applies: Applies = always
 
 
 def exact(reply: Reply, reference: Reply) -> float:
@@ -53,13 +59,8 @@ def bleu(reply: Reply, reference: Reply) -> float:
     return _score(_sacrebleu()[1], reply.text, reference.text)
 
 
-def json_valid(reply: Reply, reference: Reply) -> float:
-    """Whether the text is a JSON object or array, and nothing else."""
-    return float(reply.fields is not None)
-
-
 def json_fields(reply: Reply, reference: Reply) -> float:
-    """Values that both have at the same place, as a share of all places that either has."""
+    """Values that both have at the same place, as a share of all places that either has; 0 where one is no JSON."""
     one, two = reply.fields, reference.fields
     if one is None or two is None:
         return 0.0
@@ -77,16 +78,16 @@ def tool_arguments(reply: Reply, reference: Reply) -> float:
     return float(reply.calls == reference.calls)
 
 
-def _has_text(reference: Reply, replies: Sequence[Reply]) -> bool:
-    return any(reply.text for reply in (reference, *replies))
+def _has_text(reference: Reply | None, a: Reply, b: Reply) -> bool:
+    return any(reply.text for reply in (reference, a, b) if reply)
 
 
-def _has_calls(reference: Reply, replies: Sequence[Reply]) -> bool:
-    return any(reply.calls for reply in (reference, *replies))
+def _has_calls(reference: Reply | None, a: Reply, b: Reply) -> bool:
+    return any(reply.calls for reply in (reference, a, b) if reply)
 
 
-def _is_json(reference: Reply, replies: Sequence[Reply]) -> bool:
-    return reference.fields is not None
+def _is_json(reference: Reply | None, a: Reply, b: Reply) -> bool:
+    return any(reply.fields is not None for reply in ([reference] if reference else [a, b]))
 
 
 MEASURES = {
@@ -95,7 +96,6 @@ MEASURES = {
         Measure("exact", "exact match", "share", exact),
         Measure("chrf", "chrF", "score", chrf, _has_text),
         Measure("bleu", "BLEU", "score", bleu, _has_text),
-        Measure("json_valid", "JSON is valid", "share", json_valid, _is_json),
         Measure("json_fields", "JSON fields agree", "share", json_fields, _is_json),
         Measure("tool_names", "same tools", "share", tool_names, _has_calls),
         Measure("tool_arguments", "same tools, arguments", "share", tool_arguments, _has_calls),
@@ -106,6 +106,7 @@ MEASURES = {
 TRAITS = {
     trait.name: trait
     for trait in (
+        Trait("json_valid", "JSON is valid", "share", lambda reply: float(reply.fields is not None), _is_json),
         Trait("refusal", "refused", "share", lambda reply: float(bool(reply.refusal))),
         Trait("characters", "characters", "count", lambda reply: float(len(reply.text))),
     )
@@ -118,7 +119,7 @@ def field_measure(key: str) -> Measure:
     return Measure(
         key, key, "share",
         lambda reply, reference: float(reply.top.get(key) == reference.top.get(key)),
-        lambda reference, replies: key in reference.top,
+        lambda reference, a, b: any(key in reply.top for reply in ([reference] if reference else [a, b])),
     )  # fmt: skip
 
 
