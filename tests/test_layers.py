@@ -53,9 +53,10 @@ MAY_IMPORT = {
     "watching": {"errors", "providers", "remote"},
     "metrics": {"errors", "providers", "remote"},
     "doctor": {"errors", "journal", "providers", "remote", "services", "summary", "uploads", "validation"},
-    "report": {"_version", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
+    "compare": {"compare", "errors", "facts", "providers", "reading", "tokens"},
+    "report": {"_version", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
-        "_version", "cli", "doctor", "errors", "estimation", "facts", "formats", "journal", "metrics", "order", "providers", "quote",
+        "_version", "cli", "compare", "doctor", "errors", "estimation", "facts", "formats", "journal", "metrics", "order", "providers", "quote",
         "remote", "report", "rules", "services", "settings", "submission", "summary", "uploads", "validation", "watching",
     },
     "__init__": {"_version", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},

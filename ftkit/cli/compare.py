@@ -86,8 +86,9 @@ def compare(
 
 
 def _side(
-    side: str, prompts: list[Prompt], place: tuple[str, str | None, str | None], parameters: dict[str, Any], save: str | None, option: str
-) -> Asking | list[Recorded | None]:
+    side: str, prompts: list[Prompt], place: tuple[str, str | None, str | None], parameters: dict[str, Any], save: str | None,
+    option: str,
+) -> Asking | list[Recorded | None]:  # fmt: skip
     """The recorded answers of a file, or what there is to ask a model."""
     from ftkit.compare.answers import Keeper, match, read_recorded
     from ftkit.compare.asking import Asking

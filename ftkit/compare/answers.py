@@ -12,7 +12,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -158,7 +158,7 @@ def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _open(path: str) -> IO[bytes]:
-    return gzip.open(path) if path.endswith(".gz") else open(path, "rb")
+    return cast(IO[bytes], gzip.open(path)) if path.endswith(".gz") else open(path, "rb")
 
 
 def _object(raw: bytes, number: int, name: str) -> dict[str, Any]:

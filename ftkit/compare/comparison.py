@@ -160,7 +160,7 @@ def _rows(columns: Mapping[Measure | Trait, Columns] | Mapping[Measure, Columns]
 
 
 def _figures(columns: Columns, seed: int) -> dict[str, Interval]:
-    found = {}
+    found: dict[str, Interval] = {}
     for names in (("a", "b", "difference"), ("between",), ("reference",)):
         block = _block(columns, names)
         if block is not None:
@@ -185,7 +185,7 @@ def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], s
 
     sizes = Counter(values)
     if len(sizes) == 1:
-        raise UsageProblem(f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; a group needs another beside it")
+        raise UsageProblem(f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none")
     for value, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
         inside = np.array([each == value for each in values])
         rows = (_group_row(what, each, inside, seed) for what, each in columns.items())

@@ -21,6 +21,10 @@ AT_ONCE = 2_000_000
 """Numbers that are drawn at once: bounds the memory."""
 
 
+DIGITS = 12
+"""Decimals that are kept: what lies beyond is noise of the addition, and must not lift a 0 to one side."""
+
+
 class Interval(Struct, frozen=True):
     """A mean of `n` values and its interval; one value alone has none."""
 
@@ -52,7 +56,7 @@ def apart(one: NDArray[np.float64], other: NDArray[np.float64], seed: int = 0) -
 def _intervals(rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[Interval]:
     import numpy as np
 
-    lows, highs = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    lows, highs = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).round(DIGITS)
     alone = rows == 1
     return [
         Interval(rows, float(mean), None if alone else float(low), None if alone else float(high))

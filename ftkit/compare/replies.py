@@ -1,4 +1,4 @@
-"""What an assistant's message says: text, refusal, tool calls, JSON. Any message can be read; what is odd in it counts as absent."""
+"""What an assistant's message says: text, refusal, tool calls, JSON. What is odd in it counts as absent."""
 
 from __future__ import annotations
 

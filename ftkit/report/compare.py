@@ -38,7 +38,7 @@ def render_compare_text(found: Comparison, sides: Sides) -> str:
         parts.append(_rows("JSON fields", found.fields))
     if found.groups:
         parts.extend(_groups(found))
-    return "\n".join([*parts, _notes(found)])
+    return "\n".join([*parts, f"  {notes(found)}\n"])
 
 
 def _heading(found: Comparison, sides: Sides) -> str:
@@ -114,11 +114,11 @@ def _both(row: GroupRow, names: Sequence[str]) -> Iterator[str]:
             yield show(row.rest.get(name), row.unit, "rest")
 
 
-def _notes(found: Comparison) -> str:
+def notes(found: Comparison) -> str:
     """How to read the figures."""
     columns = "A and B are held against the reference; " if found.references else ""
     how = f"in brackets the {LEVEL:.0%} interval (percentile bootstrap over prompts, {RESAMPLES:,} resamples, seed {found.seed})"
-    return f"  {columns}{how}; * a difference whose interval leaves 0 out\n"
+    return f"{columns}{how}; * a difference whose interval leaves 0 out"
 
 
 def render_compare_json(found: Comparison, sides: Sides) -> str:

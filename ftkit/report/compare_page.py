@@ -16,10 +16,13 @@ from html import escape
 from pathlib import Path
 
 from ftkit.compare.answers import Message
-from ftkit.compare.comparison import Comparison, Pair, Row
+from ftkit.compare.comparison import Comparison, Group, Pair, Row
 from ftkit.compare.replies import Reply, text_of
 from ftkit.errors import FileProblem
-from ftkit.report.compare import COLUMNS, Sides, heading, show
+from ftkit.report.compare import COLUMNS, Sides, heading, notes, show
+
+MOST_GROUPS = 20
+"""Groups on the page: the largest."""
 
 MOST_PAIRS = 100
 """Pairs on the page: those that differ most."""
@@ -29,7 +32,7 @@ LONGEST = 4000
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --a: #2b7bba; --b: #c0632c }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
@@ -74,11 +77,8 @@ def render_compare_html(found: Comparison, sides: Sides) -> str:
     about = "".join(f"<dt>{escape(name.strip())}<dd>{escape(text)}" for name, text in heading(found, sides))
     parts = [f"<h1>A and B on the same prompts</h1>\n<dl>{about}</dl>\n", _figures("Measures", found.rows)]
     parts.append(_figures("JSON fields", found.fields) if found.fields else "")
-    parts.extend(
-        _figures(f"{found.group_by} = {group.value} ({group.prompts:,} prompts)", [Row(row.name, row.title, row.unit, row.figures) for row in group.rows])
-        for group in found.groups
-    )
-    parts.append(_pairs(found))
+    parts.extend(_group(found.group_by, group) for group in found.groups[:MOST_GROUPS])
+    parts.append(f"<p><small>{escape(notes(found))}</small>\n{_pairs(found)}")
     return _page("".join(parts))
 
 
@@ -93,11 +93,16 @@ def _page(body: str) -> str:
     )
 
 
+def _group(path: str, group: Group) -> str:
+    rows = [Row(row.name, row.title, row.unit, row.figures) for row in group.rows]
+    return _figures(f"{path} = {group.value} ({group.prompts:,} prompts)", rows)
+
+
 def _figures(title: str, rows: Sequence[Row]) -> str:
     used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
     head = "".join(f"<th>{COLUMNS[name]}" for name in used)
     return (
-        f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n{head}<th>A - B\n'
+        f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n<th>A - B, drawn{head}\n'
         + "".join(_row(row, used) for row in rows)
         + "</table></div>\n"
     )
@@ -106,7 +111,7 @@ def _figures(title: str, rows: Sequence[Row]) -> str:
 def _row(row: Row, used: Sequence[str]) -> str:
     cells = "".join(f"<td>{escape(show(row.figures.get(name), row.unit, name))}" for name in used)
     size = max(each.n for each in row.figures.values())
-    return f"<tr><td>{escape(row.title)}<td>{size:,}{cells}<td>{_drawn(row)}\n"
+    return f"<tr><td>{escape(row.title)}<td>{size:,}<td>{_drawn(row)}{cells}\n"
 
 
 def _drawn(row: Row) -> str:
@@ -119,7 +124,8 @@ def _drawn(row: Row) -> str:
     colour = "var(--a)" if figure.low > 0 else "var(--b)" if figure.high < 0 else "#888"
     return (
         '<svg viewBox="0 0 150 16" role="img"><path d="M75 0V16" stroke="#8888"/>'
-        f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{colour}" stroke-width="3"/><circle cx="{mean:.1f}" cy="8" r="4" fill="{colour}"/></svg>'
+        f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{colour}" stroke-width="3"/>'
+        f'<circle cx="{mean:.1f}" cy="8" r="4" fill="{colour}"/></svg>'
     )
 
 
@@ -128,7 +134,7 @@ def _pairs(found: Comparison) -> str:
     same = sum(pair.distance == 0 for pair in found.pairs)
     more = f", the first {MOST_PAIRS}" if len(found.pairs) - same > MOST_PAIRS else ""
     return (
-        f"<h2>Pairs that differ most</h2>\n<p>{len(found.pairs) - same:,} pairs differ{more}; {same:,} are the same. "
+        f"<h2>Pairs that differ most</h2>\n<p>{len(found.pairs) - same:,} of {len(found.pairs):,} pairs differ{more}. "
         f'<label>Find <input type="search"></label> <output>{len(pairs)}</output> shown</p>\n'
         + "".join(map(_pair, pairs))
     )
@@ -153,7 +159,8 @@ def _pair(pair: Pair) -> str:
 def _earlier(messages: Sequence[Message]) -> str:
     if not messages:
         return ""
-    return f"<details><summary>{len(messages):,} before</summary>{''.join(map(_message, messages))}</details>"
+    title = "1 message before" if len(messages) == 1 else f"{len(messages):,} messages before"
+    return f"<details><summary>{title}</summary>{''.join(map(_message, messages))}</details>"
 
 
 def _message(message: Message) -> str:
