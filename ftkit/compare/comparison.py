@@ -32,6 +32,11 @@ class Pair(Struct, frozen=True):
     distance: float
     scores: dict[str, tuple[float, float]]
 
+    @property
+    def is_same(self) -> bool:
+        """Whether both answers say the same, to the letter."""
+        return self.a == self.b
+
 
 class Row(Struct, frozen=True):
     """One measure. `figures` holds an `Interval` for each of these, where it means something.
@@ -104,7 +109,7 @@ def compare(
         fields=tuple(_rows({measure: _held(measure, rows) for measure in _field_measures(rows)}, seed)),
         group_by=group_by,
         groups=tuple(_groups([look(pair.prompt.line, group_by) for pair in pairs], columns, seed)) if group_by else (),
-        pairs=tuple(sorted(pairs, key=lambda pair: (-pair.distance, pair.prompt.number))),
+        pairs=tuple(sorted(pairs, key=lambda pair: (-pair.distance, pair.is_same, pair.prompt.number))),
         left_out=tuple(prompt.number for prompt, *both in zip(prompts, a, b, strict=True) if None in both),
         seed=seed,
     )

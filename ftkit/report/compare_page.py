@@ -130,8 +130,8 @@ def _drawn(row: Row) -> str:
 
 
 def _pairs(found: Comparison) -> str:
-    pairs = [pair for pair in found.pairs[:MOST_PAIRS] if pair.distance > 0]
-    same = sum(pair.distance == 0 for pair in found.pairs)
+    pairs = [pair for pair in found.pairs[:MOST_PAIRS] if not pair.is_same]
+    same = sum(pair.is_same for pair in found.pairs)
     more = f", the first {MOST_PAIRS}" if len(found.pairs) - same > MOST_PAIRS else ""
     return (
         f"<h2>Pairs that differ most</h2>\n<p>{len(found.pairs) - same:,} of {len(found.pairs):,} pairs differ{more}. "
