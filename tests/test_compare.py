@@ -763,5 +763,5 @@ def test_pairs_are_found_by_their_text_in_a_browser(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
     found = Tags(in_browser(render_compare_html(*sample()), tmp_path)).tags
     articles = [attributes for name, attributes in found if name == "article"]
-    assert len(articles) == 15
+    assert len(articles) == 16
     assert sum("hidden" not in attributes for attributes in articles) == 1

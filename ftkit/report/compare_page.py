@@ -35,7 +35,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 .wide { overflow-x: auto }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0 } dt { font-weight: 600 } dd { margin: 0 }
@@ -43,7 +43,7 @@ svg { width: 150px; height: 16px; vertical-align: middle }
 article { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .7rem 1rem }
 .answers { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
 .answers > div { background: var(--soft); border-radius: .4rem; padding: .4rem .7rem; min-width: 0 }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; font: 13px/1.45 ui-monospace, monospace }
+pre { white-space: pre-wrap; unicode-bidi: isolate; overflow-wrap: anywhere; margin: .2rem 0; font: 13px/1.45 ui-monospace, monospace }
 .of-a { border-left: 3px solid var(--a) } .of-b { border-left: 3px solid var(--b) }
 mark { background: #f6c34466; color: inherit; border-radius: 2px }
 small { opacity: .75 } input { font: inherit; width: 20rem; max-width: 100%; padding: .2rem .5rem }
@@ -95,7 +95,7 @@ def _page(body: str) -> str:
 
 def _group(path: str, group: Group) -> str:
     rows = [Row(row.name, row.title, row.unit, row.figures) for row in group.rows]
-    return _figures(f"{path} = {group.value} ({group.prompts:,} prompts)", rows)
+    return _figures(f"{path} = {group.value}, {group.prompts:,} of the prompts", rows)
 
 
 def _figures(title: str, rows: Sequence[Row]) -> str:
