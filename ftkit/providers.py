@@ -194,8 +194,9 @@ class Service:
         """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
         with self._problems(f"ask {model}"):
             create: Any = self._client.with_options(max_retries=ANSWER_RETRIES).chat.completions.create
-            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json")
-            if not sent.get("choices") or not isinstance(sent["choices"][0].get("message"), dict):
+            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json", warnings=False)
+            choices = sent.get("choices")
+            if not isinstance(choices, list) or not choices or not isinstance(choices[0].get("message"), dict):
                 raise ValueError("it holds no message")
             return sent
 

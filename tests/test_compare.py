@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -238,7 +239,7 @@ def test_a_paired_difference_is_surer_than_its_parts() -> None:
 def test_one_value_alone_has_no_interval() -> None:
     one, many = np.array([[3.0]]), np.array([[1.0], [2.0]])
     assert intervals(one) == [Interval(1, 3, None, None)]
-    assert apart(one, many) == [Interval(1, 1.5, None, None)]
+    assert apart([one, many]) == [[Interval(1, 1.5, None, None)], [Interval(2, -1.5, None, None)]]
     assert not intervals(one)[0].excludes_zero
 
 
@@ -253,7 +254,8 @@ def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
         ("normal", lambda chance: intervals(chance.normal(5, 3, (60, 1)), 1)[0], 5),
         ("share", lambda chance: intervals((chance.random((80, 1)) < 0.3).astype(float), 2)[0], 0.3),
         ("skewed", lambda chance: intervals(chance.exponential(2, (100, 1)), 3)[0], 2),
-        ("groups", lambda chance: apart(chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1)), 4)[0], 1),
+        ("groups", lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[0][0], 1),
+        ("three groups", lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0], 1.5),
     ],
 )
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(kind: str, draw: Callable[[Any], Interval], true: float) -> None:
@@ -303,9 +305,10 @@ def test_a_group_is_compared_with_all_others() -> None:
     assert next(row for row in easy.rows if row.name == "exact").rest["a"].mean == 1
 
 
-def test_one_group_alone_is_refused() -> None:
-    with pytest.raises(UsageProblem, match="--group-by"):
-        compare([prompt(1), prompt(2)], [said("x")] * 2, [said("x")] * 2, group_by="metadata.nothing")
+@pytest.mark.parametrize(("path", "says"), [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")])
+def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
+    with pytest.raises(UsageProblem, match=says):
+        compare([prompt(number, id=number) for number in range(101)], [said("x")] * 101, [said("x")] * 101, group_by=path)
 
 
 def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
@@ -431,6 +434,22 @@ def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     again.finish([three])
     assert sorted(each.answer["content"] for each in read_recorded(path)) == ["1", "2", "3"]
     assert os.listdir(tmp_path) == ["a.jsonl"]
+
+
+def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_a_crash(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.jsonl")
+    one, two = (Recorded([{"role": "user", "content": "q"}], said("same")) for _ in range(2))
+    keeper = Keeper(path)
+    keeper.add(one)
+    keeper.add(two)
+    left = Path(f"{path}.part").read_bytes()
+    keeper.finish([one, two])
+    assert len(Keeper(path).known) == 2
+    Path(f"{path}.part").write_bytes(left)
+    again = Keeper(path)
+    assert len(again.known) == 2
+    again.finish(again.known[:1])
+    assert len(Keeper(path).known) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
@@ -632,6 +651,39 @@ def test_a_run_that_broke_off_goes_on_where_it_was(fake: Fake, ftkit: Run, promp
     assert len(read_recorded(kept)) == 20
 
 
+@pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": {"a": 1}}, {"choices": [{}]}, {"choices": [3]}, [1], b"no JSON"])
+def test_an_answer_that_is_none_is_one_clear_line(fake: Fake, ftkit: Run, prompts: str, body: Any) -> None:
+    fake.refuse["POST /chat/completions"] = (200, body)
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("ftkit: cannot ask m: OpenAI gave an answer that cannot be read")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, prompts: str, tmp_path: Path, how: signal.Signals) -> None:
+    kept, many = str(tmp_path / "a.jsonl"), threading.Event()
+
+    def slowly(method: str, path: str) -> str:
+        time.sleep(0.05)
+        many.set() if len(fake.requests) >= 8 else None
+        return ""
+
+    fake.faults = slowly
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-m", "ftkit", "compare", "m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running_command:
+        assert many.wait(30)
+        running_command.send_signal(how)
+    assert running_command.returncode == (130 if how == signal.SIGINT else -how)
+    before = len(fake.requests)
+    assert not os.path.exists(kept)
+    assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
+    done = subprocess.run([*command, "--output", "json", "--save-b", f"{kept}.b"], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(read_recorded(kept)) == 20
+    assert len(fake.requests) <= 40 + 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -640,6 +692,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(fake: Fake, ftkit: Run, promp
         (["PROMPTS", "PROMPTS", "--prompts", "PROMPTS"], "missing required field `answer`"),
         (["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"], "--save-a keeps the answers of a model"),
         (["ANSWERS", "ANSWERS", "--prompts", "PROMPTS"], "no prompt is answered by both A and B"),
+        (["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"], "--save-a and --save-b need a file each"),
         (["m", "n", "--prompts", "PROMPTS", "--temperature", "3"], "'3' is not a number from 0 to 2, or none"),
         (["m", "n", "--prompts", "PROMPTS", "--provider-b", "opena"], "did you mean 'openai'?"),
         (["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"], "cannot write none/page.html"),

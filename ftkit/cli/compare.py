@@ -58,6 +58,8 @@ def compare(
     from ftkit.facts import load_catalog
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
 
+    if save_a and save_b and os.path.realpath(save_a) == os.path.realpath(save_b):
+        raise UsageProblem("--save-a and --save-b need a file each")
     catalog = load_catalog(facts)
     with one_file(prompts) as (path, name):
         asked = read_prompts(path, name, limit, system)

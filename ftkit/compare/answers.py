@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
@@ -111,7 +111,12 @@ class Keeper:
             _cut_torn(self.part)
         except OSError as error:
             raise _unwritable(self.part, error) from error
-        self.known += read_recorded(self.part) if os.path.exists(self.part) else []
+        written = Counter(map(encode, self.known))
+        for one in read_recorded(self.part) if os.path.exists(self.part) else []:
+            if written[encode(one)] > 0:  # FILE was written, and the part of it not yet deleted
+                written[encode(one)] -= 1
+            else:
+                self.known.append(one)
 
     def add(self, one: Recorded) -> None:
         """Keep one more."""
@@ -122,8 +127,10 @@ class Keeper:
             raise _unwritable(self.part, error) from error
 
     def finish(self, answers: Iterable[Recorded]) -> None:
-        """Write the answers, and those known that are not among them, to `FILE`, which is there whole or as it was."""
-        lines = dict.fromkeys(encode(one) for one in (*answers, *self.known))
+        """Write the answers, and those known that are not among them (as objects), to `FILE`, which is there whole or as it was."""
+        found = list(answers)
+        there = set(map(id, found))
+        lines = [encode(one) for one in (*found, *(one for one in self.known if id(one) not in there))]
         aside = f"{self.path}.new"
         try:
             Path(aside).write_bytes(b"".join(lines))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+MOST_GROUPS = 100
+"""Groups that are compared at most: more are rather the names of the prompts."""
+
 MOST_FIELDS = 20
 """Keys of the references' JSON objects that are looked at one by one: the most frequent."""
 
@@ -185,24 +188,33 @@ def _block(columns: Columns, names: Sequence[str]) -> NDArray[np.float64] | None
 
 
 def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int) -> Iterator[Group]:
-    """The groups, the largest first; raises `UsageProblem` where there is one only."""
+    """The groups, the largest first; raises `UsageProblem` where there is one only, or too many."""
     import numpy as np
 
     sizes = Counter(values)
     if len(sizes) == 1:
         raise UsageProblem(f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none")
-    for value, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        inside = np.array([each == value for each in values])
-        rows = (_group_row(what, each, inside, seed) for what, each in columns.items())
-        yield Group(value, size, tuple(row for row in rows if row.figures))
+    if len(sizes) > MOST_GROUPS:
+        raise UsageProblem(f"--group-by: there are {len(sizes):,} different values there; {MOST_GROUPS} groups is the most")
+    largest_first = sorted(sizes, key=lambda value: (-sizes[value], value))
+    inside = {value: np.array([each == value for each in values]) for value in largest_first}
+    rows: dict[str, list[GroupRow]] = {value: [] for value in inside}
+    for what, each in columns.items():
+        parts = {value: {name: column[here] for name, column in each.items()} for value, here in inside.items()}
+        rests = _rests(parts, seed)
+        for value, part in parts.items():
+            rows[value].append(GroupRow(what.name, what.title, what.unit, _figures(part, seed), rests[value]))
+    for value, found in rows.items():
+        yield Group(value, sizes[value], tuple(row for row in found if row.figures))
 
 
-def _group_row(what: Measure | Trait, columns: Columns, inside: NDArray[np.bool_], seed: int) -> GroupRow:
-    here = {name: column[inside] for name, column in columns.items()}
-    there = {name: column[~inside] for name, column in columns.items()}
-    rest: dict[str, Interval] = {}
+def _rests(parts: Mapping[str, Columns], seed: int) -> dict[str, dict[str, Interval]]:
+    """For each group the differences to all others together, where these mean something."""
+    rests: dict[str, dict[str, Interval]] = {value: {} for value in parts}
     for names in (("a", "b", "difference"), ("between",)):
-        one, other = _block(here, names), _block(there, names)
-        if one is not None and other is not None:
-            rest |= dict(zip(names, apart(one, other, seed), strict=True))
-    return GroupRow(what.name, what.title, what.unit, _figures(here, seed), rest)
+        found = {value: _block(part, names) for value, part in parts.items()}
+        blocks = {value: block for value, block in found.items() if block is not None}
+        if len(blocks) > 1:
+            for value, each in zip(blocks, apart(list(blocks.values()), seed), strict=True):
+                rests[value] |= dict(zip(names, each, strict=True))
+    return rests

@@ -6,7 +6,7 @@ The prompts are drawn anew, as many as there are and with replacement, `RESAMPLE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -42,22 +42,31 @@ class Interval(Struct, frozen=True):
 def intervals(columns: NDArray[np.float64], seed: int = 0) -> list[Interval]:
     """The interval of each column's mean. `columns` has a row for each prompt, at least one, and no NaN."""
     rows = len(columns)
-    return _intervals(rows, columns.mean(axis=0), _means(columns, seed))
+    return _intervals(rows, columns.mean(axis=0), _means(columns, seed), alone=rows == 1)
 
 
-def apart(one: NDArray[np.float64], other: NDArray[np.float64], seed: int = 0) -> list[Interval]:
-    """The interval of the difference of means, column by column, of two groups of prompts; each is drawn on its own."""
-    drawn = _means(one, seed) - _means(other, seed + 1)
-    found = _intervals(len(one), one.mean(axis=0) - other.mean(axis=0), drawn)
-    alone = min(len(one), len(other)) == 1
-    return [Interval(each.n, each.mean, None, None) if alone else each for each in found]
+def apart(groups: Sequence[NDArray[np.float64]], seed: int = 0) -> list[list[Interval]]:
+    """For each group of prompts, at least two, how its means differ from those of all others together, column by column.
+
+    Each group is drawn on its own.
+    """
+    drawn = [_means(group, seed + number) for number, group in enumerate(groups)]
+    means = [group.mean(axis=0) for group in groups]
+    sizes = [len(group) for group in groups]
+    rows = sum(sizes)
+    all_drawn = sum(size * each for size, each in zip(sizes, drawn, strict=True))
+    all_means = sum(size * each for size, each in zip(sizes, means, strict=True))
+    return [
+        _intervals(size, mean - (all_means - size * mean) / (rows - size), each - (all_drawn - size * each) / (rows - size),
+                   alone=min(size, rows - size) == 1)
+        for size, mean, each in zip(sizes, means, drawn, strict=True)
+    ]  # fmt: skip
 
 
-def _intervals(rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[Interval]:
+def _intervals(rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64], alone: bool) -> list[Interval]:
     import numpy as np
 
     lows, highs = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).round(DIGITS)
-    alone = rows == 1
     return [
         Interval(rows, float(mean), None if alone else float(low), None if alone else float(high))
         for mean, low, high in zip(means, lows, highs, strict=True)
