@@ -121,13 +121,14 @@ def compare(
 def _pair(prompt: Prompt, a: Message | None, b: Message | None) -> Pair:
     one, two = read_reply(a or {}), read_reply(b or {})
     reference = read_reply(prompt.reference) if prompt.reference is not None else None
-    return Pair(prompt, one, two, reference, distance(one, two), {})
+    return Pair(prompt, one, two, reference, 0.0, {})
 
 
 def _scored(pair: Pair, columns: Mapping[Measure | Trait, Columns], index: int) -> Pair:
     found = {what.name: (float(each["a"][index]), float(each["b"][index])) for what, each in columns.items()}
     scores = {name: both for name, both in found.items() if both == both and both[0] == both[0]}
-    return Pair(pair.prompt, pair.a, pair.b, pair.reference, pair.distance, scores)
+    far = distance(pair.a, pair.b, float(columns[MEASURES["chrf"]]["between"][index]))
+    return Pair(pair.prompt, pair.a, pair.b, pair.reference, far, scores)
 
 
 def _held(measure: Measure, pairs: Sequence[Pair]) -> Columns:

@@ -130,13 +130,13 @@ def token_trait(encoding: str) -> Trait:
     return Trait("tokens", f"tokens ({encoding})", "count", lambda reply: float(counter(encoding).count([reply.text])[0]))
 
 
-def distance(one: Reply, two: Reply) -> float:
-    """How far apart two replies are, from 0 (the same) to 100: other tools or arguments, one of them a refusal, or by chrF."""
+def distance(one: Reply, two: Reply, similarity: float) -> float:
+    """How far apart two replies are, from 0 (the same) to 100: other tools or arguments, one of them a refusal, or by their chrF."""
     if exact(one, two):
         return 0.0
     if one.calls != two.calls or bool(one.refusal) != bool(two.refusal):
         return 100.0
-    return 100.0 - (chrf(one, two) + chrf(two, one)) / 2
+    return 0.0 if similarity != similarity else 100.0 - similarity  # not a number where neither has text
 
 
 def _score(metric: Any, text: str, reference: str) -> float:

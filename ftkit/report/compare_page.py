@@ -43,7 +43,8 @@ svg { width: 150px; height: 16px; vertical-align: middle }
 article { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .7rem 1rem }
 .answers { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
 .answers > div { background: var(--soft); border-radius: .4rem; padding: .4rem .7rem; min-width: 0 }
-pre { font: 13px/1.45 ui-monospace, monospace; margin: .2rem 0; overflow-wrap: anywhere; unicode-bidi: isolate; white-space: pre-wrap }
+pre { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap }
+pre { margin: .2rem 0; unicode-bidi: isolate }
 .of-a { border-left: 3px solid var(--a) } .of-b { border-left: 3px solid var(--b) }
 mark { background: #f6c34466; color: inherit; border-radius: 2px }
 small { opacity: .75 } input { font: inherit; width: 20rem; max-width: 100%; padding: .2rem .5rem }
