@@ -131,7 +131,7 @@ def token_trait(encoding: str) -> Trait:
 
 
 def distance(one: Reply, two: Reply, similarity: float) -> float:
-    """How far apart two replies are, from 0 (the same) to 100: other tools or arguments, one of them a refusal, or by their chrF."""
+    """How far apart two replies are, from 0 (the same) to 100: other tools or arguments, one of them a refusal, or by chrF."""
     if exact(one, two):
         return 0.0
     if one.calls != two.calls or bool(one.refusal) != bool(two.refusal):
