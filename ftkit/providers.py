@@ -161,6 +161,16 @@ class Service:
         finally:
             aside.unlink(missing_ok=True)
 
+    def adapter(self, model: str, name: str) -> tuple[bytes, str]:
+        """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""
+        if not self.api.adapters:
+            raise UsageProblem(f"{self.facts.title} does not give weights away; `ftkit serve` does")
+        from openai import HttpxBinaryResponseContent
+
+        with self._problems(f"export {model}"):
+            answer = self._client.get(f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent)
+            return answer.read(), answer.response.headers.get("x-ftkit-base", "")
+
     def delete_file(self, id: str) -> None:
         """Delete a file at the service."""
         with self._problems(f"delete the file {id}"):
@@ -265,6 +275,6 @@ def connect(
     if client is None:
         import openai
 
-        key = find_key(provider, api.keys, variables)
+        key = find_key(provider, api.keys, variables, api.key_needed)
         client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
     return Service(provider, facts, api, client)
