@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pty
 import random
 import shutil
 import signal
@@ -528,6 +529,27 @@ def test_nothing_is_asked_without_consent(fake: Fake, ftkit: Run, prompts: str) 
     assert not fake.requests
 
 
+@pytest.mark.parametrize(("said_to_it", "code", "requests"), [(b"n\n", 2, 0), (b"y\n", 0, 40)])
+def test_on_a_terminal_it_asks_and_shows_how_far_it_is(
+    fake: Fake, url: str, prompts: str, said_to_it: bytes, code: int, requests: int
+) -> None:
+    main, side = pty.openpty()
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "TERM": "xterm-256color", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "ftkit", "compare", "m", "n", "--prompts", prompts]
+    with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=side, env=environment) as process:
+        os.close(side)
+        os.write(main, said_to_it)
+        out, _ = process.communicate()
+    shown = os.read(main, 65536)
+    os.close(main)
+    assert process.returncode == code
+    assert len(fake.requests) == requests
+    assert b"Send 40 requests?" in shown
+    assert (b"asking m" in shown) == (code == 0)
+    assert (b"nothing was sent" in shown) == (code == 2)
+    assert (b"exact match" in out) == (code == 0)
+
+
 def test_tools_and_temperature_are_sent_as_asked(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
     path = jsonl(tmp_path / "p.jsonl", {"messages": [*chat("a")["messages"], calling(("f", '{"x": 1}'))], "tools": tools})
@@ -780,6 +802,15 @@ def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -
     tags = [name for name, _ in Tags(render_compare_html(found, Sides("a", "b", "p"))).tags]
     assert tags.count("script") == 1
     assert tags.count("article") == sum(one != two for one, two in texts)
+
+
+def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    compare_page.write_page(*sample(), str(path))
+    assert path.read_text("utf-8") == render_compare_html(*sample())
+    with pytest.raises(FileProblem, match="cannot write"):
+        compare_page.write_page(*sample(), str(tmp_path))
+    assert os.listdir(tmp_path) == ["page.html"]
 
 
 def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:

@@ -127,7 +127,7 @@ class Keeper:
             raise _unwritable(self.part, error) from error
 
     def finish(self, answers: Iterable[Recorded]) -> None:
-        """Write the answers, and those known that are not among them (as objects), to `FILE`, which is there whole or as it was."""
+        """Write the answers, and those known that are not among them, to `FILE`, which is there whole or as it was."""
         found = list(answers)
         there = set(map(id, found))
         lines = [encode(one) for one in (*found, *(one for one in self.known if id(one) not in there))]
