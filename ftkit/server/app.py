@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ftkit.server import routes_answers, routes_files, routes_jobs, routes_models
 from ftkit.server.access import Access
 from ftkit.server.bases import Bases
+from ftkit.server.files import expire
 from ftkit.server.folder import Folder
 from ftkit.server.generator import Generator
 from ftkit.server.problems import Refusal, broken
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         folder.sweep()
+        expire(store, folder)
         supervisor = Supervisor(store, folder, settings.max_jobs)
         supervisor.start()
         yield

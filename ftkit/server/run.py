@@ -70,6 +70,7 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
     try:
         bound.bind((host.strip("[]"), port))
     except OSError as error:
+        bound.close()
         if any_port and port:
             return _bind(host, 0, False)
         why = (error.strerror or str(error)).lower()

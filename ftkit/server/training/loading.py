@@ -8,9 +8,14 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
 
 from ftkit.server.bases import SMOKE
 from ftkit.server.training.smoke import build_model, build_tokenizer
+
+
+logging.disable_progress_bar()
 
 
 class CannotLoad(Exception):
