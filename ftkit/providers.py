@@ -25,6 +25,10 @@ PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
 
 
+ANSWER_RETRIES = 6
+"""How often a model is asked again where the service is busy or the way to it breaks: for about half a minute."""
+
+
 class ServiceProblem(FtkitError):
     """The service refused, or could not be reached. `status` is 0 where there was no answer."""
 
@@ -195,6 +199,16 @@ class Service:
             for chunk in create(model=model, messages=messages, stream=True, **options):
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
+
+    def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
+        with self._problems(f"ask {model}"):
+            create: Any = self._client.with_options(max_retries=ANSWER_RETRIES).chat.completions.create
+            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json", warnings=False)
+            choices = sent.get("choices")
+            if not isinstance(choices, list) or not choices or not isinstance(choices[0].get("message"), dict):
+                raise ValueError("it holds no message")
+            return sent
 
     @contextmanager
     def _problems(self, doing: str) -> Iterator[None]:
