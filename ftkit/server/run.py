@@ -65,7 +65,8 @@ def run(
 def _bind(host: str, port: int, any_port: bool) -> socket.socket:
     """The socket to listen on; with `any_port`, of a free port where that one is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio only sends small answers at once on sockets that name TCP as their protocol.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host.strip("[]"), port))

@@ -26,6 +26,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int
     micro_batch: int
     tokens: int
+    threads: int
     source: str
 
 

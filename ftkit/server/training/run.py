@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import set_seed
@@ -43,6 +44,7 @@ def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> 
     chosen = choose(recipe, wanted, method, job.kept["examples"])
     _show(store, job, chosen, method)
     set_seed(job.shown["seed"])
+    torch.set_num_threads(recipe.threads or torch.get_num_threads())
     tokenizer = load_tokenizer(job.kept["base"])
     model = load_base(job.kept["base"])
     limit = min(recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens))
