@@ -25,15 +25,22 @@ PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
 
 
-class ServiceProblem(FtkitError):
-    """The service refused, or could not be reached. `status` is 0 where there was no answer."""
+LOOK_UP = 10.0
+"""Seconds to wait for an answer that can be done without."""
 
-    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "") -> None:
+
+class ServiceProblem(FtkitError):
+    """The service refused, or could not be reached. `status` is 0 where there was no answer.
+
+    `uploaded` holds the ids of the files that were uploaded for what the service refused, and are still there.
+    """
+
+    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.status, self.code, self.said = status, code, said
+        self.status, self.code, self.said, self.uploaded = status, code, said, uploaded
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.code, self.said)
+        return type(self), (str(self), self.status, self.code, self.said, self.uploaded)
 
 
 class LostAnswer(ServiceProblem):
@@ -172,6 +179,15 @@ class Service:
         """The model of that id."""
         with self._problems(f"find the model {id}"):
             return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
+
+    def shutdown_date(self, id: str) -> str:
+        """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
+        try:
+            with self._problems(f"find the model {id}"):
+                quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
+                return RemoteModel.read(quick.models.retrieve(id).to_dict(mode="json")).shutdown_date
+        except ServiceProblem:
+            return ""
 
     def delete_model(self, id: str) -> None:
         """Delete a fine-tuned model."""

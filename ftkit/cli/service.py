@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
@@ -53,12 +54,36 @@ def print_list(
         return
     rest = iter(items)
     while some := list(islice(rest, TOGETHER)):
-        print_text(table([head, *map(row, some)], left=len(head)))
+        print_text(table([head, *map(row, some)], left=len(head), width=terminal_width()))
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that is printed on; None where there is none, and nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns; those without a value are left out."""
+    known = [(name, value) for name, value in fields if value and value != "-"]
+    print_text(table(known, left=2) if known else "")
 
 
 def print_one(raw: Any) -> None:
     """Print what the service sent."""
     print_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_json_line(raw: Any) -> None:
+    """Print one of several JSON documents, each on a line."""
+    print_text(json.dumps(raw, ensure_ascii=False) + "\n")
+
+
+def print_deleted(id: str, output: str) -> None:
+    """Print that something is no longer at the service."""
+    if output == "json":
+        print_one({"id": id, "deleted": True})
+    else:
+        print_text(f"deleted {id}\n")
 
 
 def consent(question: str, yes: bool) -> bool:
@@ -76,7 +101,15 @@ def when(seconds: int | None) -> str:
 
     if not seconds:
         return "-"
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def minute(seconds: int | None) -> str:
+    """A time to the minute, for lists."""
+    return when(seconds)[:16]
 
 
 def at_most(items: Iterable[T], limit: int | None) -> Iterable[T]:
