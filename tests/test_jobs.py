@@ -420,6 +420,21 @@ def test_an_interrupt_leaves_the_job_running_and_says_so(fake: Fake, url: str) -
     assert fake.jobs[fake.created[0]]["status"] == "running"
 
 
+@pytest.mark.parametrize("command", [("files", "upload"), ("submit", "--yes", "--model", MINI)])
+def test_a_long_upload_shows_its_progress_on_a_terminal_alone(
+    command: tuple[str, ...], fake: Fake, url: str, ftkit: Run, write: Write
+) -> None:
+    path = str(write(lines(12_000)))
+    code, shown = on_a_terminal(url, *command, path)
+    assert code == 0
+    assert b"uploading data.jsonl" in shown
+    assert "━".encode() in shown
+    quiet = ftkit(*command, str(write(lines(12_001), "other.jsonl")))
+    assert quiet.returncode == 0
+    assert "━" not in quiet.stderr
+    assert len(fake.files) == 2
+
+
 def test_saying_no_sends_nothing(fake: Fake, url: str, data: str) -> None:
     main, side = pty.openpty()
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}

@@ -7,16 +7,21 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ftkit.errors import FileProblem, UsageProblem
+from ftkit.report.columns import cut
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
 PROGRESS_FROM = 32 << 20
 """Bytes from which a progress bar is shown, on a terminal."""
+
+REFRESH = 0.1
+"""Seconds between two drawings of a progress bar: files are told of in many small steps."""
 
 UPLOAD_FROM = 1 << 20
 """Bytes from which one is shown for an upload, which takes longer."""
@@ -91,10 +96,14 @@ def progress(paths: Sequence[str], quiet: bool, doing: str = "checking", least: 
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(doing, total=total, visible=False)
+        task, shown = bar.add_task(doing, total=total, visible=False), 0.0
 
         def advance(file: str, done: int) -> None:
-            bar.update(task, advance=done, description=f"{doing} {os.path.basename(file)}", visible=True, refresh=True)
+            nonlocal shown
+            due = time.monotonic() - shown > REFRESH
+            shown = time.monotonic() if due else shown
+            name = cut(os.path.basename(file), 24)
+            bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
 
         yield advance
 

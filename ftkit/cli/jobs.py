@@ -26,6 +26,7 @@ from ftkit.cli.service import (
     when,
 )
 from ftkit.errors import UsageProblem
+from ftkit.report.columns import printable
 
 if TYPE_CHECKING:
     from ftkit.metrics import Metrics
@@ -60,7 +61,7 @@ def list_(
     """List jobs, newest first."""
     service = open_service(provider, base_url, facts)
     found = (job for job in service.jobs(after) if status in (None, job.status) and model in (None, job.model))
-    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output)
+    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output, long=[3])
 
 
 @jobs.command()
@@ -149,7 +150,7 @@ def _show_lines(looks: Iterable[Look]) -> Job:
 
 def _event_line(event: Event) -> str:
     level = "" if event.level == "info" else f"{event.level}: "
-    return f"{when(event.created_at)}  {level}{event.message}\n"
+    return f"{when(event.created_at)}  {level}{printable(event.message)}\n"
 
 
 @jobs.command()
@@ -185,8 +186,10 @@ for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on
 
 
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in checkpoint.metrics.items() if name != "step")
-    return checkpoint.id, f"{checkpoint.step}", checkpoint.model, losses
+    from ftkit.metrics import TRAIN, VALID
+
+    losses = [next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None) for names in (TRAIN, VALID)]
+    return f"{checkpoint.step}", *("-" if loss is None else f"{loss:.4g}" for loss in losses), checkpoint.model
 
 
 @jobs.command()
@@ -196,7 +199,8 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """List the checkpoints of the job ID, newest first."""
     found = open_service(provider, base_url, facts).checkpoints(id)
-    print_list(found, ("id", "step", "model", "metrics"), _checkpoint_row, lambda checkpoint: checkpoint.raw, output)
+    head = ("step", "train loss", "valid loss", "model")
+    print_list(found, head, _checkpoint_row, lambda checkpoint: checkpoint.raw, output, long=[3])
 
 
 @jobs.command()
@@ -255,7 +259,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
         told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
         print_one({**told, "findings": findings, "advice": found.advice})
         return int(wrong)
-    print_text(f"{job.id} ({job.status}): {found.says}\n")
+    print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
     for finding in found.findings:
         print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
     print_text(f"{found.advice}\n")

@@ -28,6 +28,7 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
         lambda model: (model.id, minute(model.created_at), model.owner, model.shutdown_date or "-"),
         lambda model: model.raw,
         output,
+        long=[2, 0],
     )
 
 

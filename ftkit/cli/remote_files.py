@@ -46,6 +46,7 @@ def list_(provider: str, base_url: str | None, facts: str | None, purpose: str, 
         lambda file: (file.id, f"{file.size:,}", minute(file.created_at), file.purpose, file.status or "-", file.name),
         lambda file: file.raw,
         output,
+        long=[5],
     )
 
 

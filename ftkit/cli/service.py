@@ -14,7 +14,7 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.errors import UsageProblem
-from ftkit.report.columns import table
+from ftkit.report.columns import fields, printable, table
 
 if TYPE_CHECKING:
     from ftkit.journal import Journal
@@ -42,9 +42,13 @@ def open_journal() -> Journal:
 
 
 def print_list(
-    items: Iterable[T], head: Sequence[str], row: Callable[[T], Sequence[str]], raw: Callable[[T], Any], output: str
-) -> None:
-    """Print what a service lists, as it comes: rows in columns, or a JSON array of what the service sent."""
+    items: Iterable[T], head: Sequence[str], row: Callable[[T], Sequence[str]], raw: Callable[[T], Any], output: str,
+    long: Sequence[int] = (),
+) -> None:  # fmt: skip
+    """Print what a service lists, as it comes: rows in columns, or a JSON array of what the service sent.
+
+    `long` are the columns that may be cut to fit a terminal.
+    """
     if output == "json":
         first = True
         for item in items:
@@ -52,9 +56,13 @@ def print_list(
             first = False
         print_text("[]\n" if first else "\n]\n")
         return
-    rest = iter(items)
+    rest, width, found = iter(items), terminal_width(), False
     while some := list(islice(rest, TOGETHER)):
-        print_text(table([head, *map(row, some)], left=len(head), width=terminal_width()))
+        rows = [[printable(cell) for cell in row(item)] for item in some]
+        print_text(table([head, *rows], left=len(head), width=width, long=long))
+        found = True
+    if not found:
+        click.echo("ftkit: there are none", err=True)
 
 
 def terminal_width() -> int | None:
@@ -62,10 +70,9 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns; those without a value are left out."""
-    known = [(name, value) for name, value in fields if value and value != "-"]
-    print_text(table(known, left=2) if known else "")
+    print_text(fields(pairs, terminal_width()))
 
 
 def print_one(raw: Any) -> None:
