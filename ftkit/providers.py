@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ftkit.errors import FtkitError, UsageProblem
-from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
+from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
 from ftkit.keys import find_key
 from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
@@ -228,13 +228,17 @@ class Service:
         if status == 401:
             named = " or ".join(self.api.keys)
             return ServiceProblem(f"{told}{title} does not take the key; see what {named} holds", status, code)
+        quoted = f"{said} ({code})" if code and code not in said else said
+        known = known_sayings(f"{said} {code} {error.message}")
+        advice = f"; {known[0].do.rstrip('.')}" if known else ""
         if status == 404:
-            return NotThere(f"{told}{title} does not have it ({said})", status, code, said)
+            return NotThere(f"{told}{title} does not have it ({quoted}){advice}", status, code, said)
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
-            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said)
+            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said)
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
-        return kind(f"{told}{title} said {status}: {said}", status, code, said)
+        more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
+        return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
 
 
 def _short(text: str) -> str:

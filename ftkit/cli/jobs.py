@@ -78,7 +78,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
         ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
         ("created", when(job.created_at)), ("finish", when(job.estimated_finish)), ("training", job.training_file),
         ("validation", job.validation_file), ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
-        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else ""),
+        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else job.error_code),
     ])  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     service = open_service(provider, base_url, facts)
     job = service.job(id)
     found = diagnose(job, service, open_journal())
-    wrong = bool(found.rules or found.findings or job.error or job.status == "failed" or job.status == "validating_files")
+    wrong = bool(found.findings or job.error or job.error_code or job.status in ("failed", "validating_files"))
     if output == "json":
         findings = [finding_as_dict(finding) for finding in found.findings]
         told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
