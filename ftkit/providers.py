@@ -6,6 +6,7 @@ knows whether the service has acted.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -268,9 +269,17 @@ def connect(
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
     if not address.startswith(("https://", "http://")):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
-    if client is None:
+    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables), address))
+
+
+def _client(key: str, address: str) -> openai.OpenAI:
+    """The SDK's client. To import it makes many objects that stay, so nothing is gained by looking for garbage on the way."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
         import openai
 
-        key = find_key(provider, api.keys, variables)
-        client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
-    return Service(provider, facts, api, client)
+        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+    finally:
+        if collecting:
+            gc.enable()
