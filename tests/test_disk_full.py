@@ -12,7 +12,7 @@ import pytest
 from conftest import Run, Write, lines
 from service import Service as Fake
 
-from ftkit.errors import FileProblem, FtkitError
+from ftkit.errors import FileProblem
 from ftkit.journal import Journal
 
 MINI = "gpt-4o-mini-2024-07-18"
@@ -47,7 +47,7 @@ def leave(folder: Path, room: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("room", range(0, 120 << 10, 8 << 10))
+@pytest.mark.parametrize("room", range(0, 120 << 10, 24 << 10))
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
     room: int, small: Path, fake: Fake, ftkit: Run, data: str
 ) -> None:
@@ -65,18 +65,43 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
     assert len(fake.created) == len(fake.files) == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs"])
+def test_a_disk_that_is_full_once_the_service_has_acted_costs_nothing(
+    path: str, small: Path, fake: Fake, ftkit: Run, data: str
+) -> None:
+    environment = {"FTKIT_STATE_DIR": str(small / "state")}
+
+    def full(method: str, at: str) -> str:
+        if method == "POST" and at == path:
+            leave(small, 0)
+        return ""
+
+    fake.faults = full
+    done = ftkit("submit", data, "--model", MINI, "--yes", env=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("ftkit: cannot write the journal")
+    assert done.stderr.endswith("once it can be written, the same command goes on from here\n")
+    assert len(fake.files) == 1
+    fake.faults = lambda method, at: ""
+    (small / "filler").unlink()
+    again = ftkit("submit", data, "--model", MINI, "--yes", env=environment)
+    assert again.returncode == 0, again.stderr
+    assert len(fake.created) == len(fake.files) == 1
+
+
+def fill(journal: Journal, known: list[str]) -> None:
+    """Write into the journal, and note what it took, until it raises."""
+    for number in range(2000):
+        journal.plan(f"s{number}-1", "account", "key", {"model": "m" * 500}, "data.jsonl")
+        known.append(f"s{number}-1")
+
+
 def test_a_disk_that_fills_up_at_each_step_of_the_journal_loses_nothing(small: Path) -> None:
     for number in range(40):
-        filler = leave(small, number << 11)
-        known = []
-        try:
-            journal = Journal(small / "state")
-            for each in range(200):
-                journal.plan(f"s{number}.{each}-1", "account", "key", {"model": "m" * 500}, "data.jsonl")
-                known.append(f"s{number}.{each}-1")
-        except FtkitError as problem:
-            assert isinstance(problem, FileProblem)
-            assert "\n" not in str(problem)
+        filler = leave(small, number << 12)
+        known: list[str] = []
+        with pytest.raises(FileProblem, match=r"^cannot .*$"):
+            fill(Journal(small / "state"), known)
         filler.unlink()
         held = {each.id for each in Journal(small / "state").submissions("account", "key")}
         assert held.issuperset(known)
