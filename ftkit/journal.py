@@ -171,6 +171,11 @@ class Journal:
         query = "SELECT * FROM submissions WHERE account = ? AND job = ? ORDER BY planned DESC"
         return next(iter(self._submissions(query, (account, job))), None)
 
+    def last_job(self, account: str) -> str:
+        """The id of the job that was submitted last, or an empty text."""
+        query = "SELECT * FROM submissions WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1"
+        return next((each.job for each in self._submissions(query, (account,))), "")
+
     def _submissions(self, query: str, values: tuple[str, ...]) -> list[Submission]:
         with self._database() as database:
             rows = [dict(row) for row in database.execute(query, values)]

@@ -29,6 +29,9 @@ PAGE = 100
 LOOK_UP = 10.0
 """Seconds to wait for an answer that can be done without."""
 
+ANSWER_RETRIES = 6
+"""How often a model is asked again where the service is busy or the way to it breaks: for about half a minute."""
+
 
 class ServiceProblem(FtkitError):
     """The service refused, or could not be reached. `status` is 0 where there was no answer.
@@ -165,6 +168,16 @@ class Service:
         finally:
             aside.unlink(missing_ok=True)
 
+    def adapter(self, model: str, name: str) -> tuple[bytes, str]:
+        """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""
+        if not self.api.adapters:
+            raise UsageProblem(f"{self.facts.title} does not give weights away; `ftkit serve` does")
+        from openai import HttpxBinaryResponseContent
+
+        with self._problems(f"export {model}"):
+            answer = self._client.get(f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent)
+            return answer.read(), answer.response.headers.get("x-ftkit-base", "")
+
     def delete_file(self, id: str) -> None:
         """Delete a file at the service."""
         with self._problems(f"delete the file {id}"):
@@ -202,6 +215,16 @@ class Service:
             for chunk in create(model=model, messages=messages, stream=True, **options):
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
+
+    def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
+        with self._problems(f"ask {model}"):
+            create: Any = self._client.with_options(max_retries=ANSWER_RETRIES).chat.completions.create
+            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json", warnings=False)
+            choices = sent.get("choices")
+            if not isinstance(choices, list) or not choices or not isinstance(choices[0].get("message"), dict):
+                raise ValueError("it holds no message")
+            return sent
 
     @contextmanager
     def _problems(self, doing: str) -> Iterator[None]:
@@ -269,7 +292,7 @@ def connect(
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
     if not address.startswith(("https://", "http://")):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
-    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables), address))
+    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
 
 
 def _client(key: str, address: str) -> openai.OpenAI:

@@ -9,10 +9,14 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import open_service, print_json_line
+from ftkit.cli.service import open_journal, open_service, print_json_line
+from ftkit.errors import UsageProblem
 
 if TYPE_CHECKING:
     from ftkit.providers import Service
+
+
+LAST = "@last"
 
 
 @click.command(cls=Configured)
@@ -27,8 +31,12 @@ def chat(
     model: str, prompt: str | None, provider: str, base_url: str | None, facts: str | None, system: str | None, output: str,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D)."""
+    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D).
+
+    MODEL may be @last: the model that the job made which was submitted last from here.
+    """
     service = open_service(provider, base_url, facts)
+    model = _last_model(service) if model == LAST else model
     given = {name: value for name, value in options.items() if value is not None}
     messages = [{"role": "system", "content": system}] if system else []
     if prompt is not None:
@@ -37,6 +45,16 @@ def chat(
     for line in _lines():
         messages.append({"role": "user", "content": line})
         messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
+
+
+def _last_model(service: Service) -> str:
+    job = open_journal().last_job(service.account)
+    if not job:
+        raise UsageProblem(f"{LAST}: no job was submitted from here to {service.facts.title}")
+    found = service.job(job)
+    if not found.fine_tuned_model:
+        raise UsageProblem(f"{LAST}: the job {job} is {found.status}, and has made no model")
+    return found.fine_tuned_model
 
 
 def _lines() -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from ftkit.cli import print_text
 from ftkit.cli.options import Group, output_option, service_options
 from ftkit.cli.service import consent, minute, open_service, print_deleted, print_fields, print_list, print_one, when
 from ftkit.errors import UsageProblem
@@ -11,7 +14,7 @@ from ftkit.errors import UsageProblem
 
 @click.group(cls=Group)
 def models() -> None:
-    """List, show and delete models at the service."""
+    """List, show, export and delete models at the service."""
 
 
 @models.command("list")
@@ -64,6 +67,23 @@ def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes:
     service.delete_model(id)
     print_deleted(id, output)
     return 0
+
+
+@models.command()
+@click.argument("id")
+@click.argument("folder", metavar="DIR")
+@service_options
+@click.option("--merge", is_flag=True, help="Write the whole model, the adapter merged into its base.")
+@output_option
+def export(id: str, folder: str, provider: str, base_url: str | None, facts: str | None, merge: bool, output: str) -> None:
+    """Write the tuned model ID into the new folder DIR, as a PEFT adapter."""
+    from ftkit.export import export as write
+
+    base = write(open_service(provider, base_url, facts), id, Path(folder), merge)
+    if output == "json":
+        print_one({"model": id, "base": base, "folder": folder, "merged": merge})
+    else:
+        print_text(f"written to {folder}: {'the whole model' if merge else f'an adapter for {base}'}\n")
 
 
 def _is_tuned(id: str) -> bool:

@@ -37,10 +37,16 @@ def providers(facts: str | None, output: str) -> None:
 
 
 def _fields(api: Api) -> list[tuple[str, str]]:
-    has = "set" if any(os.environ.get(key) for key in api.keys) else "not set"
+    has = "set" if any(os.environ.get(key) for key in api.keys) else "not set" if api.key_needed else "not needed"
     return [
-        ("address", api.base_url or f"your own, with --base-url, e.g. {api.address}"),
+        ("address", _address(api)),
         ("key", f"{' or '.join(api.keys)} ({has})"),
         ("lacks", ", ".join(api.lacks) or "nothing"),
         ("note", api.closing),
     ]
+
+
+def _address(api: Api) -> str:
+    if api.embedded:
+        return f"{api.address}, started where it is needed"
+    return api.base_url or f"your own, with --base-url, e.g. {api.address}"

@@ -28,10 +28,16 @@ TOGETHER = 100
 
 def open_service(provider: str, base_url: str | None, facts: str | None) -> Service:
     """The service that the options name."""
-    from ftkit.facts import load_catalog
+    from ftkit.facts import find_provider, load_catalog
     from ftkit.providers import connect
 
-    return connect(provider, base_url or "", catalog=load_catalog(facts))
+    catalog = load_catalog(facts)
+    api = find_provider(provider, catalog).api if provider in catalog.providers else None
+    if api and api.embedded and not base_url:
+        from ftkit.local import data_folder, find_or_start
+
+        base_url = find_or_start(data_folder(os.environ), lambda text: click.echo(text, err=True)).url
+    return connect(provider, base_url or "", catalog=catalog)
 
 
 def open_journal() -> Journal:
