@@ -6,6 +6,7 @@ knows whether the service has acted.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ftkit.errors import FtkitError, UsageProblem
-from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
+from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
 from ftkit.keys import find_key
 from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
@@ -25,19 +26,25 @@ PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
 
 
+LOOK_UP = 10.0
+"""Seconds to wait for an answer that can be done without."""
+
 ANSWER_RETRIES = 6
 """How often a model is asked again where the service is busy or the way to it breaks: for about half a minute."""
 
 
 class ServiceProblem(FtkitError):
-    """The service refused, or could not be reached. `status` is 0 where there was no answer."""
+    """The service refused, or could not be reached. `status` is 0 where there was no answer.
 
-    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "") -> None:
+    `uploaded` holds the ids of the files that were uploaded for what the service refused, and are still there.
+    """
+
+    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.status, self.code, self.said = status, code, said
+        self.status, self.code, self.said, self.uploaded = status, code, said, uploaded
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.code, self.said)
+        return type(self), (str(self), self.status, self.code, self.said, self.uploaded)
 
 
 class LostAnswer(ServiceProblem):
@@ -187,6 +194,15 @@ class Service:
         with self._problems(f"find the model {id}"):
             return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
 
+    def shutdown_date(self, id: str) -> str:
+        """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
+        try:
+            with self._problems(f"find the model {id}"):
+                quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
+                return RemoteModel.read(quick.models.retrieve(id).to_dict(mode="json")).shutdown_date
+        except ServiceProblem:
+            return ""
+
     def delete_model(self, id: str) -> None:
         """Delete a fine-tuned model."""
         with self._problems(f"delete the model {id}"):
@@ -236,13 +252,17 @@ class Service:
         if status == 401:
             named = " or ".join(self.api.keys)
             return ServiceProblem(f"{told}{title} does not take the key; see what {named} holds", status, code)
+        quoted = f"{said} ({code})" if code and code not in said else said
+        known = known_sayings(f"{said} {code} {error.message}")
+        advice = f"; {known[0].do.rstrip('.')}" if known else ""
         if status == 404:
-            return NotThere(f"{told}{title} does not have it ({said})", status, code, said)
+            return NotThere(f"{told}{title} does not have it ({quoted}){advice}", status, code, said)
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
-            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said)
+            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said)
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
-        return kind(f"{told}{title} said {status}: {said}", status, code, said)
+        more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
+        return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
 
 
 def _short(text: str) -> str:
@@ -272,9 +292,17 @@ def connect(
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
     if not address.startswith(("https://", "http://")):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
-    if client is None:
+    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
+
+
+def _client(key: str, address: str) -> openai.OpenAI:
+    """The SDK's client. To import it makes many objects that stay, so nothing is gained by looking for garbage on the way."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
         import openai
 
-        key = find_key(provider, api.keys, variables, api.key_needed)
-        client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
-    return Service(provider, facts, api, client)
+        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+    finally:
+        if collecting:
+            gc.enable()

@@ -246,6 +246,11 @@ def sayings() -> Mapping[str, Saying]:
     return msgspec.convert(_read(Path(__file__).with_name("messages.toml")), dict[str, Saying])
 
 
+def known_sayings(message: str) -> tuple[Saying, ...]:
+    """The sayings whose words the message has."""
+    return tuple(saying for saying in sayings().values() if any(said.lower() in message.lower() for said in saying.says))
+
+
 @cache
 def unsupported() -> Mapping[str, Unsupported]:
     """Services that do not speak the protocol."""
