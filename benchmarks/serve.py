@@ -26,8 +26,7 @@ import openai
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-
-from local import Local, wait
+from local import Local, wait  # type: ignore[import-not-found]  # noqa: E402 - the tests' own
 
 GIB = 1 << 30
 BARE = """
@@ -48,8 +47,8 @@ data = Dataset.from_dict({"input_ids": [s.input_ids for s in sequences], "labels
 set_seed(1)
 torch.set_num_threads(recipe.threads)
 settings = SFTConfig(
-    output_dir=sys.argv[2], num_train_epochs=int(sys.argv[3]), per_device_train_batch_size=recipe.batch_size, max_length=recipe.tokens,
-    learning_rate=recipe.learning_rate["supervised"], seed=1, logging_steps=1, save_strategy="epoch", save_total_limit=2,
+    output_dir=sys.argv[2], num_train_epochs=int(sys.argv[3]), per_device_train_batch_size=recipe.batch_size,
+    max_length=recipe.tokens, learning_rate=recipe.learning_rate["supervised"], seed=1, logging_steps=1, save_strategy="epoch", save_total_limit=2,
     use_cpu=True, disable_tqdm=True, report_to=[], gradient_checkpointing=False,
 )
 adapter = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -129,9 +128,8 @@ def training(local: Local, epochs: int = 40) -> dict[str, Any]:
     whole = time.monotonic() - begun
     log = (local.folder / "jobs" / job.id / "process.log").read_text("utf-8", "replace")
     inside = float(log.rpartition("'train_runtime': '")[2].partition("'")[0])
-    bare = subprocess.run(
-        [sys.executable, "-c", BARE, str(sample), str(local.folder.with_name("bare")), str(epochs)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", BARE, str(sample), str(local.folder.with_name("bare")), str(epochs)]
+    bare = subprocess.run(command, capture_output=True, text=True, check=True)
     return {"whole": whole, "inside": inside, **json.loads(bare.stdout.splitlines()[-1])}
 
 
