@@ -49,7 +49,8 @@ torch.set_num_threads(recipe.threads)
 settings = SFTConfig(
     output_dir=sys.argv[2], num_train_epochs=int(sys.argv[3]), per_device_train_batch_size=recipe.batch_size,
     max_length=recipe.tokens, learning_rate=recipe.learning_rate["supervised"], seed=1, logging_steps=1,
-    save_strategy="epoch", save_total_limit=2, use_cpu=True, disable_tqdm=True, report_to=[], gradient_checkpointing=False, bf16=False,
+    save_strategy="epoch", save_total_limit=2, use_cpu=True, disable_tqdm=True, report_to=[], gradient_checkpointing=False,
+    bf16=False,
 )
 adapter = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
 trainer = SFTTrainer(model=model, args=settings, train_dataset=data, processing_class=tokenizer, peft_config=adapter)

@@ -12,6 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SEED = 20_260_823
 HIDDEN, LAYERS, HEADS, INNER, CONTEXT = 128, 2, 4, 256, 2048
+VOCABULARY = 264
+"""The 256 bytes and the marks, rounded up to a multiple of 8."""
+
 CERTAINTY = 6.0
 """The standard deviation of the logits of the untrained model."""
 
@@ -38,10 +41,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_model() -> LlamaForCausalLM:
     """The untrained model; the same on every machine."""
+    tokenizer = build_tokenizer()
     config = LlamaConfig(
-        vocab_size=264, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
         num_key_value_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=False,
-        pad_token_id=256, eos_token_id=257, bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     chance = torch.Generator().manual_seed(SEED)
