@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import json
+import resource
 import socket
 import threading
 import time
@@ -336,6 +337,26 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         for id in kept:
             assert client.files.content(found[id].training_file).read() == GOOD
             assert texts(client, id)[0] == f"Created fine-tuning job: {id}"
+    finally:
+        service.stop()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's")
+def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    service = Local(tmp_path / "data").start()
+    try:
+        client = service.client()
+        kept = upload(client)
+        _, most = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
+        with pytest.raises(openai.InternalServerError) as error:
+            upload(client, GOOD * 3000)
+        assert error.value.body["type"] == "server_error"  # type: ignore[index]
+        assert "File too large" in error.value.message
+        assert not list((service.folder / "parts").iterdir())
+        assert client.files.content(kept.id).read() == GOOD
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert upload(client, GOOD * 3000).bytes == len(GOOD) * 3000
     finally:
         service.stop()
 

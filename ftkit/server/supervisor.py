@@ -62,27 +62,22 @@ class Supervisor(threading.Thread):
 
     def _look(self) -> None:
         for id, (task, process) in list(self._processes.items()):
-            code = process.poll()
+            job, code = self._store.get("job", id), process.poll()
             if code is not None:
                 self._ended(id, task, code)
                 del self._processes[id]
-        for job in self._store.with_status("job", "cancelled"):
-            if job.id in self._processes:
-                self._processes[job.id][1].kill()
-        for job in self._store.with_status("job", "pausing"):
-            if job.id in self._processes:
-                _tell(self._processes[job.id][1], "pause")
+            elif job is None or job.shown["status"] == "cancelled":
+                process.kill()
+            elif job.shown["status"] == "pausing":
+                _tell(process, "pause")
         self._start("check", "validating_files", CHECKS)
         self._start("train", "queued", self._max_jobs)
 
     def _start(self, task: Task, status: str, most: int) -> None:
-        under_way = sum(each == task for each, _ in self._processes.values())
-        for job in self._store.with_status("job", status)[: most + len(self._processes)]:
-            if under_way >= most:
-                return
-            if job.id not in self._processes:
-                self._processes[job.id] = (task, self._spawn(task, job))
-                under_way += 1
+        free = most - sum(each == task for each, _ in self._processes.values())
+        waiting = self._store.with_status("job", status) if free > 0 else []
+        for job in [job for job in waiting if job.id not in self._processes][:free]:
+            self._processes[job.id] = (task, self._spawn(task, job))
 
     def _spawn(self, task: Task, job: Thing) -> subprocess.Popen[bytes]:
         place = self._folder.job(job.id)
