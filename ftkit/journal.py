@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS submissions (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, path TEXT NOT NULL,
     planned REAL NOT NULL, sent REAL, job TEXT NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS moves (
+    old TEXT NOT NULL, account TEXT NOT NULL, job TEXT NOT NULL, moved REAL NOT NULL, PRIMARY KEY (old, account)
+);
 CREATE INDEX IF NOT EXISTS submissions_by_key ON submissions (account, key);
 CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 """
@@ -195,6 +198,18 @@ class Journal:
             database.execute(
                 "UPDATE submissions SET sent = ?, request = ? WHERE id = ?", (time.time(), json.dumps(request), id)
             )
+
+    def moved(self, old: str, account: str, job: str) -> None:
+        """Write down which job of the account an old one, named `PROVIDER/JOB`, has become."""
+        with self._database() as database:
+            values = (old, account, job, time.time())
+            database.execute("INSERT OR REPLACE INTO moves (old, account, job, moved) VALUES (?, ?, ?, ?)", values)
+
+    def moved_to(self, old: str, account: str) -> str:
+        """The job of the account that an old one has become, or an empty text."""
+        with self._database() as database:
+            row = database.execute("SELECT job FROM moves WHERE old = ? AND account = ?", (old, account)).fetchone()
+        return row["job"] if row else ""
 
     def refused(self, id: str) -> None:
         """Write down that the service refused, so that there is no job."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "chat": ("ftkit.cli.chat", "Ask a model, or talk with it."),
     "compare": ("ftkit.cli.compare", "Hold two models, or their recorded answers, against each other."),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
+    "migrate": ("ftkit.cli.migrate", "Do a job again at another service, from the service or from an archive."),
     "providers": ("ftkit.cli.providers", "List the services that ftkit can talk to."),
     "catalog": ("ftkit.cli.catalog", "List models and providers: limits, prices, dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),

@@ -1,0 +1,253 @@
+"""A job of one service as an order for another: what goes over as it is, what is rewritten, what is left behind, and why.
+
+Nothing here asks a service; `translate` and `prepare` are arithmetic on the job, its files and the facts of both services.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+from msgspec import Struct
+
+from ftkit.errors import FileProblem
+from ftkit.facts import Api, Catalog, base_model, find_provider, load_catalog
+from ftkit.order import MARK, Order
+from ftkit.remote import Job
+
+MOVED_FROM = "ftkit_migrated_from"
+"""The key in the new job's metadata that names the old one, as `PROVIDER/JOB`."""
+
+BOM = b"\xef\xbb\xbf"
+SHOWN = 3
+"""Findings that an obstacle names."""
+
+
+class Change(Struct, frozen=True):
+    """Something that does not go over as it is. `after` is empty where it is left behind."""
+
+    what: str
+    before: str
+    after: str
+    why: str
+
+
+class Translation(Struct, frozen=True):
+    """The order for the target, the changes on the way, and the obstacles; with any of these the job cannot go."""
+
+    order: Order
+    changes: tuple[Change, ...]
+    obstacles: tuple[str, ...]
+
+
+class Old(Struct, frozen=True):
+    """A job that is to move: where it was, what it was, and its files on this machine."""
+
+    provider: str
+    job: Job
+    method: str
+    hyperparameters: dict[str, Any]
+    training: str
+    validation: str | None
+
+    @property
+    def name(self) -> str:
+        """The job's name across services."""
+        return f"{self.provider}/{self.job.id}"
+
+
+class _Moving:
+    """Collects what happens on the way."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.obstacles: list[str] = []
+
+    def change(self, what: str, before: object, after: object, why: str) -> None:
+        self.changes.append(Change(what, str(before), "" if after is None else str(after), why))
+
+
+def translate(old: Old, to: str, model: str | None = None, catalog: Catalog | None = None) -> Translation:
+    """The job as an order for the provider `to`, on another base if `model` names one.
+
+    Raises `UnknownName` for a provider that nobody knows.
+    """
+    known = catalog or load_catalog()
+    source, target = find_provider(old.provider, known), find_provider(to, known)
+    moving = _Moving()
+    api = target.api
+    if api is None:
+        moving.obstacles.append(f"nothing is known of how to reach {target.title}")
+        return Translation(Order(old.job.model, old.training), (), tuple(moving.obstacles))
+    base = _base(old, model, to, target.title, known, moving)
+    same_base = base == base_model(old.job.model)
+    order = Order(
+        model=base,
+        training=old.training,
+        validation=old.validation,
+        method=old.method,
+        suffix=_suffix(old, api, target.title, moving),
+        epochs=_count(old, "n_epochs", "epochs", api.epochs.value if api.epochs else None, target.title, moving),
+        batch_size=_count(old, "batch_size", "batch size", api.batch_size.value if api.batch_size else None, target.title, moving),
+        lr_multiplier=_rate(old, source.api, api, same_base, moving),
+        beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
+        seed=old.job.raw.get("seed") if isinstance(old.job.raw.get("seed"), int) else None,
+        metadata=_metadata(old, api, target.title, moving),
+    )
+    _must_fit(old, order, api, target.title, target.formats, moving)
+    return Translation(order, tuple(moving.changes), tuple(moving.obstacles))
+
+
+def _base(old: Old, model: str | None, to: str, title: str, catalog: Catalog, moving: _Moving) -> str:
+    before = old.job.model
+    base = model or base_model(before)
+    if base != before:
+        why = "as asked" if model else "the job went on from a fine-tuned model, which stays where it is"
+        moving.change("model", before, base, why)
+    offered = [name for name, each in catalog.models.items() if to in each.providers]
+    if find_provider(to, catalog).others is None and offered and base not in offered:
+        moving.obstacles.append(f"{title} does not train {base}; name one of {', '.join(offered)} with --model")
+    return base
+
+
+def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
+    parts = old.job.fine_tuned_model.split(":")
+    before = old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else "")
+    if not before:
+        return None
+    after = re.sub(f"[^{api.suffix_characters}]", "-", before) if api.suffix_characters else before
+    after = after[: api.suffix.value] if api.suffix else after
+    if after != before:
+        moving.change("suffix", before, after, f"{title} takes {_taken(api)}")
+    return after
+
+
+def _taken(api: Api) -> str:
+    most = f"{api.suffix.value} characters at most" if api.suffix else ""
+    return " and ".join(filter(None, (most, f"only {api.suffix_characters}" if api.suffix_characters else "")))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _count(old: Old, name: str, called: str, most: int | None, title: str, moving: _Moving) -> int | None:
+    before = _number(old.hyperparameters.get(name))
+    if before is None or before < 1:
+        moving.change(called, old.hyperparameters.get(name, "auto"), None, "the service never said what it chose; the new one chooses")
+        return None
+    after = min(int(before), most or int(before))
+    if after != before:
+        moving.change(called, int(before), after, f"{title} takes {most:,} at most")
+    return after
+
+
+def _rate(old: Old, source: Api | None, target: Api, same_base: bool, moving: _Moving) -> float | None:
+    """The learning rate, where the number means the same at both."""
+    before = _number(old.hyperparameters.get("learning_rate_multiplier"))
+    if before is None:
+        return None
+    absolute = bool(source and source.rate_is_absolute)
+    if absolute != target.rate_is_absolute:
+        kinds = ("a learning rate", "a factor of the model's own rate")
+        was, is_ = kinds if absolute else kinds[::-1]
+        moving.change("learning rate", f"{before:g}", None, f"there it was {was}, here it would be {is_}; the service chooses")
+        return None
+    if not absolute and not same_base:
+        moving.change("learning rate", f"{before:g}", None, "a factor of the old model's own rate says nothing of another model")
+        return None
+    return before
+
+
+def _metadata(old: Old, api: Api, title: str, moving: _Moving) -> dict[str, str]:
+    kept = {key: value for key, value in old.job.metadata.items() if key not in (MARK, MOVED_FROM)}
+    if "metadata" in api.lacks:
+        if kept:
+            moving.change("metadata", ", ".join(kept), None, f"{title} keeps none")
+        return {}
+    room = api.metadata_pairs.value - 2 if api.metadata_pairs else len(kept)
+    for key in list(kept)[room:]:
+        moving.change(f"metadata {key}", kept.pop(key), None, f"{title} keeps {room + 2} pairs, and ftkit needs two")
+    return {**kept, MOVED_FROM: old.name}
+
+
+def _must_fit(old: Old, order: Order, api: Api, title: str, formats: tuple[str, ...], moving: _Moving) -> None:
+    from ftkit.formats import METHODS
+
+    if old.method not in {METHODS[format] for format in formats}:
+        moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
+    if not api.auto and order.epochs is None:
+        moving.obstacles.append(f"{title} does not choose the epochs itself, and the old service never said how many there were")
+    if api.suffix_needed and not order.suffix:
+        moving.obstacles.append(f"{title} needs a suffix, and the job has none")
+    if old.job.raw.get("integrations"):
+        moving.change("integrations", len(old.job.raw["integrations"]), None, "they belong to the old account")
+
+
+def prepare(path: str, to: str, folder: Path, catalog: Catalog | None = None) -> tuple[str, tuple[Change, ...]]:
+    """The file as the provider wants its lines written: the mark at the beginning, the ends of lines, no blank lines.
+
+    Returns `path` itself where nothing is to change, else the path of a copy in `folder`; the same content gives the same copy.
+    Raises `FileProblem`.
+    """
+    wanted = find_provider(to, catalog).bom == "wanted"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside = folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.part"
+    try:
+        with open(path, "rb") as file, aside.open("wb") as out:
+            changes, sha256 = _rewrite(file, out, wanted)
+        if not changes:
+            return path, ()
+        copy = folder / f"{sha256[:24]}.jsonl"
+        os.replace(aside, copy)
+    except OSError as error:
+        raise FileProblem(f"cannot copy {path} to {folder}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return str(copy), tuple(changes)
+
+
+def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change], str]:
+    """Write the lines as they are wanted; returns what has changed, and the hash of what was written."""
+    sha256 = hashlib.sha256()
+    has_mark, returns, blank = False, 0, 0
+
+    def write(data: bytes) -> None:
+        out.write(data)
+        sha256.update(data)
+
+    if wanted:
+        write(BOM)
+    for number, line in enumerate(file):
+        if number == 0 and line.startswith(BOM):
+            has_mark, line = True, line[len(BOM) :]
+        returns += line.endswith(b"\r\n")
+        if line.strip():
+            write(line.rstrip(b"\r\n") + b"\n")
+        else:
+            blank += 1
+    found = []
+    if has_mark != wanted:
+        told = ("none", "a mark of UTF-8") if wanted else ("a mark of UTF-8", "none")
+        found.append(Change("beginning of the file", *told, "as the service wants it"))
+    if returns:
+        found.append(Change("ends of lines", "CRLF", "LF", "one way to write them"))
+    if blank:
+        found.append(Change("blank lines", str(blank), "0", "they are no examples"))
+    return found, sha256.hexdigest()
+
+
+def obstacles_in(path: str, translation: Translation, to: str, catalog: Catalog | None = None) -> tuple[str, ...]:
+    """What the rules and limits of the target find wrong with the file of an order; empty where it can go."""
+    from ftkit.validation import validate
+
+    known = catalog or load_catalog()
+    model = translation.order.model if translation.order.model in known.models else None
+    file = validate(path, provider=to, model=model, catalog=known).files[0]
+    errors = [finding for finding in file.findings if finding.severity == "error"]
+    told = [f"line {each.line}: {each.rule}: {each.message}" if each.line else f"{each.rule}: {each.message}" for each in errors[:SHOWN]]
+    more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
+    return (*told, *more)
