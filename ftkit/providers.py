@@ -7,11 +7,14 @@ knows whether the service has acted.
 from __future__ import annotations
 
 import io
+import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import quote
 
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
@@ -24,16 +27,23 @@ if TYPE_CHECKING:
 PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
 
+PIECE = 1 << 20
+"""Bytes of a download that are held at once."""
+
 
 class ServiceProblem(FtkitError):
-    """The service refused, or could not be reached. `status` is 0 where there was no answer."""
+    """The service refused, or could not be reached.
 
-    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "") -> None:
+    `status` is 0 where there was no answer; `wait` are the seconds after which the service wants to be asked again, 0 where it
+    does not say.
+    """
+
+    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "", wait: float = 0) -> None:
         super().__init__(message)
-        self.status, self.code, self.said = status, code, said
+        self.status, self.code, self.said, self.wait = status, code, said, wait
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.code, self.said)
+        return type(self), (str(self), self.status, self.code, self.said, self.wait)
 
 
 class LostAnswer(ServiceProblem):
@@ -56,6 +66,10 @@ class Service:
         """The service and its address: what the journal knows it by. Holds no key."""
         return f"{self.name} {str(self._client.base_url).rstrip('/')}"
 
+    def once(self) -> Service:
+        """The same service, where each request is sent once: for callers that try again by themselves."""
+        return Service(self.name, self.facts, self.api, self._client.with_options(max_retries=0))
+
     def demand(self, feature: str) -> None:
         """Raise `UsageProblem` if the provider lacks the feature."""
         if feature in self.api.lacks:
@@ -65,9 +79,7 @@ class Service:
         """All jobs, newest first, fetched page by page as they are taken."""
         given: dict[str, Any] = {"limit": PAGE, **({"after": after} if after else {})}
         given |= {"metadata": dict(metadata)} if metadata else {}
-        with self._problems("list jobs"):
-            for job in self._client.fine_tuning.jobs.list(**given):
-                yield Job.read(job.to_dict(mode="json"))
+        yield from map(Job.read, self._pages("list jobs", "/fine_tuning/jobs", given))
 
     def job(self, id: str) -> Job:
         """The job of that id."""
@@ -94,23 +106,23 @@ class Service:
     def events(self, id: str) -> Iterator[Event]:
         """The events of a job, newest first, as services send them."""
         self.demand("events")
-        with self._problems(f"list the events of {id}"):
-            for event in self._client.fine_tuning.jobs.list_events(id, limit=PAGE):
-                yield Event.read(event.to_dict(mode="json"))
+        path = f"/fine_tuning/jobs/{_quoted(id)}/events"
+        yield from map(Event.read, self._pages(f"list the events of {id}", path, {"limit": PAGE}))
 
     def checkpoints(self, id: str) -> Iterator[Checkpoint]:
         """The checkpoints of a job, newest first."""
         self.demand("checkpoints")
-        with self._problems(f"list the checkpoints of {id}"):
-            for checkpoint in self._client.fine_tuning.jobs.checkpoints.list(id, limit=PAGE):
-                yield Checkpoint.read(checkpoint.to_dict(mode="json"))
+        path = f"/fine_tuning/jobs/{_quoted(id)}/checkpoints"
+        yield from map(Checkpoint.read, self._pages(f"list the checkpoints of {id}", path, {"limit": PAGE}))
+
+    def permissions(self, checkpoint: str) -> Iterator[dict[str, Any]]:
+        """The projects that may use a checkpoint, as the service sends them. Services want an administrator's key for it."""
+        path = f"/fine_tuning/checkpoints/{_quoted(checkpoint)}/permissions"
+        yield from self._pages(f"list the permissions of {checkpoint}", path, {"limit": PAGE})
 
     def files(self, purpose: str = "") -> Iterator[RemoteFile]:
         """The files of the account, newest first."""
-        given: dict[str, Any] = {"purpose": purpose} if purpose else {}
-        with self._problems("list files"):
-            for file in self._client.files.list(**given):
-                yield RemoteFile.read(file.to_dict(mode="json"))
+        yield from map(RemoteFile.read, self._pages("list files", "/files", {"purpose": purpose} if purpose else {}))
 
     def file(self, id: str) -> RemoteFile:
         """The file of that id."""
@@ -147,12 +159,17 @@ class Service:
         with self._problems(f"read the file {id}"):
             return self._client.files.content(id).read()
 
+    def pieces(self, id: str) -> Iterator[bytes]:
+        """What is in a file at the service, piece by piece."""
+        with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
+            yield from answer.iter_bytes(PIECE)
+
     def download(self, id: str, path: Path) -> None:
         """Write what is in a file at the service to `path`, which is there whole or not at all."""
         aside = path.with_name(f"{path.name}.part")
         try:
-            with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
-                answer.stream_to_file(aside)
+            with open(aside, "wb") as file:
+                file.writelines(self.pieces(id))
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -164,9 +181,7 @@ class Service:
 
     def models(self) -> Iterator[RemoteModel]:
         """The models that the account may use."""
-        with self._problems("list models"):
-            for model in self._client.models.list():
-                yield RemoteModel.read(model.to_dict(mode="json"))
+        yield from map(RemoteModel.read, self._pages("list models", "/models", {}, paged=False))
 
     def model(self, id: str) -> RemoteModel:
         """The model of that id."""
@@ -186,6 +201,29 @@ class Service:
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
 
+    def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """The model's whole answer, as the service sends it, with what it has used."""
+        with self._problems(f"ask {model}"):
+            create: Any = self._client.chat.completions.create
+            told: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json")
+            return told
+
+    def _pages(self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True) -> Iterator[dict[str, Any]]:
+        """The items of a list, as the service sends them; fetched page by page as they are taken."""
+        asked, last = dict(given), ""
+        while True:
+            with self._problems(doing):
+                answer: Any = self._client.get(path, cast_to=object, options={"params": asked})
+                answer = json.loads(answer) if isinstance(answer, str) else answer
+                items: list[dict[str, Any]] = list(answer.get("data") or ())
+                end = str(items[-1].get("id") or "") if items else ""
+            if end and end == last:
+                return  # the service knows no `after`, and has sent the same page again
+            yield from items
+            if not paged or not end or answer.get("has_more") is False:
+                return
+            asked["after"] = last = end
+
     @contextmanager
     def _problems(self, doing: str) -> Iterator[None]:
         """Turn the SDK's exceptions into `ServiceProblem`s."""
@@ -201,6 +239,8 @@ class Service:
             raise LostAnswer(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
         except openai.APIStatusError as error:
             raise self._refused(doing, error) from error
+        except _transport_errors() as error:
+            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({error})") from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
             raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({_short(str(error))})") from error
 
@@ -216,9 +256,27 @@ class Service:
             return NotThere(f"{told}{title} does not have it ({said})", status, code, said)
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
-            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said)
+            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said, _wait(error.response.headers))
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
         return kind(f"{told}{title} said {status}: {said}", status, code, said)
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
+    return tuple(sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
+def _wait(headers: Mapping[str, str]) -> float:
+    """The seconds that a service wants to be left alone; 0 where it does not say, or gives a date."""
+    try:
+        return max(float(headers.get("retry-after") or 0), 0)
+    except ValueError:
+        return 0
+
+
+def _quoted(id: str) -> str:
+    """An id as a part of a path."""
+    return quote(id, safe="")
 
 
 def _short(text: str) -> str:
