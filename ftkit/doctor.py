@@ -38,13 +38,14 @@ def diagnose(job: Job, service: Service, journal: Journal, now: float | None = N
         return Diagnosis(job, f"validating files for {minutes} minutes", (), "", (), (
             f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
         ))  # fmt: skip
-    if not job.error and job.status != "failed":
+    if not job.error and not job.error_code and job.status != "failed":
         return Diagnosis(job, f"the job is {job.status}", (), "", (), "nothing is wrong that the service tells")
-    meant = meaning(job.error)
+    meant = meaning(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meant.rules)
     path, changed = _local(job, service, journal)
     found = _findings(path, rules, job.model, service.name) if path and not changed else ()
-    return Diagnosis(job, job.error or "it does not say why", rules, path, found, _advice(meant, path, changed, found))
+    says = job.error or job.error_code or "it does not say why"
+    return Diagnosis(job, says, rules, path, found, _advice(meant, path, changed, found))
 
 
 def _local(job: Job, service: Service, journal: Journal) -> tuple[str, bool]:

@@ -30,6 +30,7 @@ from ftkit.summary import Summary
 from ftkit.tokens import PER_EXAMPLE, counter
 from ftkit.workers import Progress, scanning
 
+EpochsSource = Literal["given", "service", "rule"]
 Counting = Literal["billing", "notebook"]
 
 TARGET_EPOCHS, MIN_TARGET, MAX_TARGET, MAX_EPOCHS = 3, 100, 25_000, 25
@@ -91,7 +92,7 @@ class Estimate(Struct, frozen=True):
     tokens_per_example: int
     examples: int
     epochs: int
-    epochs_source: Literal["given", "rule"]
+    epochs_source: EpochsSource
     tokens_per_epoch: int
     billed_tokens: int
     trained_tokens_per_epoch: int
@@ -232,10 +233,10 @@ def estimate(
     limit = find_limits(provider, model, known).tokens if counting == "billing" else NOTEBOOK_LIMIT
     if not ledger.examples:
         raise UsageProblem("no example could be read; `ftkit validate` says why")
-    rounds = epochs or auto_epochs(ledger.examples)
+    rounds, chosen_by = _epochs(epochs, offer, ledger.examples)
     tokens, lost = total(ledger.lengths, limit), ledger.trained_cut.get(limit)
     cut = above(ledger.lengths, limit)
-    approximations = _approximations(ledger, cut, counting, offer)
+    approximations = _approximations(ledger, cut, counting, offer, facts)
     cost, note = _cost(rounds * tokens, offer, price, day, service.title)
     served = offer.served_until.date if offer.served_until else None
     return Estimate(
@@ -245,7 +246,7 @@ def estimate(
         tokens_per_example=limit,
         examples=ledger.examples,
         epochs=rounds,
-        epochs_source="given" if epochs else "rule",
+        epochs_source=chosen_by,
         tokens_per_epoch=tokens,
         billed_tokens=rounds * tokens,
         trained_tokens_per_epoch=total(ledger.trained) - (lost.tokens if lost else 0),
@@ -261,6 +262,13 @@ def estimate(
         served_until=served,
         served_days=max((served - day).days, 0) if served else None,
     )
+
+
+def _epochs(given: int | None, offer: Offer, examples: int) -> tuple[int, EpochsSource]:
+    """How many epochs a job has, and who says so."""
+    if given:
+        return given, "given"
+    return (offer.epochs.value, "service") if offer.epochs else (auto_epochs(examples), "rule")
 
 
 def _offer(model: str, facts: Model, provider: str, title: str) -> Offer:
@@ -286,12 +294,14 @@ def _as_in_notebook(ledger: Ledger) -> Ledger:
     return msgspec.structs.replace(ledger, lengths=lengths, trained_cut=cut)
 
 
-def _approximations(ledger: Ledger, cut: int, counting: Counting, offer: Offer) -> tuple[str, ...]:
+def _approximations(ledger: Ledger, cut: int, counting: Counting, offer: Offer, facts: Model) -> tuple[str, ...]:
     """Why the tokens may not be those of the bill: how many examples, and the rule used."""
     kinds = {**ledger.kinds, "cut": cut}
     found = [f"{kinds[kind]:,} examples: {text}" for kind, text in APPROXIMATIONS.items() if kinds.get(kind)]
     if counting == "notebook":
         found.insert(0, "counted as the notebook counts, in cl100k_base with 3 tokens an example; the service bills 1")
+    if facts.borrowed:
+        found.insert(0, facts.borrowed)
     if offer.training and offer.training[0].per == "hour":
         found.insert(0, "training is billed by the hour, not by the token")
     return tuple(found)

@@ -37,6 +37,8 @@ CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 WAIT = 30
 """Seconds to wait for another ftkit that is writing."""
 
+AFTER = "once it can be written, the same command goes on from here"
+
 
 class Upload(Struct, frozen=True):
     """A file that was or is being uploaded; `file` is its id at the service once it is there."""
@@ -100,7 +102,7 @@ class Journal:
                 database.row_factory = sqlite3.Row
                 yield database
         except sqlite3.OperationalError as error:
-            raise FileProblem(f"cannot write the journal {self.path}: {error}") from error
+            raise FileProblem(f"cannot write the journal {self.path}: {error}; {AFTER}") from error
         except sqlite3.DatabaseError as error:
             raise self._set_aside(error) from error
 
@@ -115,8 +117,16 @@ class Journal:
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
         """Keep every other ftkit from submitting the same until the block ends; the system lets go when a process dies."""
-        with FileLock(self.folder / f"{key[:32]}.lock"):
+        lock = FileLock(self.folder / f"{key[:32]}.lock")
+        try:
+            lock.acquire()
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise FileProblem(f"cannot write the journal's lock {lock.lock_file}: {why}; {AFTER}") from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def upload(self, account: str, sha256: str) -> Upload | None:
         """What is known of the upload of that content."""
@@ -160,6 +170,11 @@ class Journal:
         """The submission that the job came from, if it was made here."""
         query = "SELECT * FROM submissions WHERE account = ? AND job = ? ORDER BY planned DESC"
         return next(iter(self._submissions(query, (account, job))), None)
+
+    def last_job(self, account: str) -> str:
+        """The id of the job that was submitted last, or an empty text."""
+        query = "SELECT * FROM submissions WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1"
+        return next((each.job for each in self._submissions(query, (account,))), "")
 
     def _submissions(self, query: str, values: tuple[str, ...]) -> list[Submission]:
         with self._database() as database:

@@ -17,16 +17,24 @@ def config_file(environment: Mapping[str, str]) -> Path:
     return Path(home) / "ftkit" / "config.toml"
 
 
-def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str, str]) -> str:
+NO_KEY = "none"
+"""What is sent to a service that needs no key."""
+
+
+def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str, str], needed: bool = True) -> str:
     """The key for the provider: of the first variable that is set, else `[keys]` in the user's settings file.
+
+    A variable may hold several keys, separated by commas, for a service that takes them; the first is sent.
 
     Raises `UsageProblem` where there is none, or where others can read the file.
     """
     for name in variables:
         if environment.get(name, "").strip():
-            return environment[name].strip()
+            return environment[name].split(",")[0].strip()
     path = config_file(environment)
     named = " or ".join(variables)
+    if not path.exists() and not needed:
+        return NO_KEY
     if not path.exists():
         raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -35,6 +43,8 @@ def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str
         key = tomllib.loads(path.read_text("utf-8")).get("keys", {}).get(provider)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, AttributeError) as error:
         raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
+    if key is None and not needed:
+        return NO_KEY
     if not isinstance(key, str) or not key.strip():
         raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
     return key.strip()

@@ -6,6 +6,7 @@ knows whether the service has acted.
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
 from ftkit.errors import FtkitError, UsageProblem
-from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
+from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
 from ftkit.keys import find_key
 from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
@@ -30,20 +31,28 @@ PAGE = 100
 PIECE = 1 << 20
 """Bytes of a download that are held at once."""
 
+LOOK_UP = 10.0
+"""Seconds to wait for an answer that can be done without."""
+
+ANSWER_RETRIES = 6
+"""How often a model is asked again where the service is busy or the way to it breaks: for about half a minute."""
+
 
 class ServiceProblem(FtkitError):
-    """The service refused, or could not be reached.
+    """The service refused, or could not be reached. `status` is 0 where there was no answer.
 
-    `status` is 0 where there was no answer; `wait` are the seconds after which the service wants to be asked again, 0 where it
-    does not say.
+    `uploaded` holds the ids of the files that were uploaded for what the service refused, and are still there. `wait` are the
+    seconds after which the service wants to be asked again, 0 where it does not say.
     """
 
-    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "", wait: float = 0) -> None:
+    def __init__(
+        self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = (), wait: float = 0
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.said, self.wait = status, code, said, wait
+        self.status, self.code, self.said, self.uploaded, self.wait = status, code, said, uploaded, wait
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.code, self.said, self.wait)
+        return type(self), (str(self), self.status, self.code, self.said, self.uploaded, self.wait)
 
 
 class LostAnswer(ServiceProblem):
@@ -174,6 +183,16 @@ class Service:
         finally:
             aside.unlink(missing_ok=True)
 
+    def adapter(self, model: str, name: str) -> tuple[bytes, str]:
+        """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""
+        if not self.api.adapters:
+            raise UsageProblem(f"{self.facts.title} does not give weights away; `ftkit serve` does")
+        from openai import HttpxBinaryResponseContent
+
+        with self._problems(f"export {model}"):
+            answer = self._client.get(f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent)
+            return answer.read(), answer.response.headers.get("x-ftkit-base", "")
+
     def delete_file(self, id: str) -> None:
         """Delete a file at the service."""
         with self._problems(f"delete the file {id}"):
@@ -187,6 +206,15 @@ class Service:
         """The model of that id."""
         with self._problems(f"find the model {id}"):
             return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
+
+    def shutdown_date(self, id: str) -> str:
+        """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
+        try:
+            with self._problems(f"find the model {id}"):
+                quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
+                return RemoteModel.read(quick.models.retrieve(id).to_dict(mode="json")).shutdown_date
+        except ServiceProblem:
+            return ""
 
     def delete_model(self, id: str) -> None:
         """Delete a fine-tuned model."""
@@ -202,11 +230,14 @@ class Service:
                     yield chunk.choices[0].delta.content
 
     def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
-        """The model's whole answer, as the service sends it, with what it has used."""
+        """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
         with self._problems(f"ask {model}"):
-            create: Any = self._client.chat.completions.create
-            told: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json")
-            return told
+            create: Any = self._client.with_options(max_retries=ANSWER_RETRIES).chat.completions.create
+            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json", warnings=False)
+            choices = sent.get("choices")
+            if not isinstance(choices, list) or not choices or not isinstance(choices[0].get("message"), dict):
+                raise ValueError("it holds no message")
+            return sent
 
     def _pages(self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True) -> Iterator[dict[str, Any]]:
         """The items of a list, as the service sends them; fetched page by page as they are taken."""
@@ -252,13 +283,18 @@ class Service:
         if status == 401:
             named = " or ".join(self.api.keys)
             return ServiceProblem(f"{told}{title} does not take the key; see what {named} holds", status, code)
+        quoted = f"{said} ({code})" if code and code not in said else said
+        known = known_sayings(f"{said} {code} {error.message}")
+        advice = f"; {known[0].do.rstrip('.')}" if known else ""
         if status == 404:
-            return NotThere(f"{told}{title} does not have it ({said})", status, code, said)
+            return NotThere(f"{told}{title} does not have it ({quoted}){advice}", status, code, said)
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
-            return ServiceProblem(f"{told}{title} {why} ({said})", status, code, said, _wait(error.response.headers))
+            wait = _wait(error.response.headers)
+            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait)
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
-        return kind(f"{told}{title} said {status}: {said}", status, code, said)
+        more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
+        return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -306,9 +342,17 @@ def connect(
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
     if not address.startswith(("https://", "http://")):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
-    if client is None:
+    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
+
+
+def _client(key: str, address: str) -> openai.OpenAI:
+    """The SDK's client. To import it makes many objects that stay, so nothing is gained by looking for garbage on the way."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
         import openai
 
-        key = find_key(provider, api.keys, variables)
-        client = openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
-    return Service(provider, facts, api, client)
+        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+    finally:
+        if collecting:
+            gc.enable()

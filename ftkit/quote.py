@@ -12,7 +12,7 @@ from msgspec import Struct
 from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.estimation import Counting, Estimate, Measured, Usage, candidates, estimate, ledger_of, measure, usage
-from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog
+from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
 from ftkit.ledger import Distribution, distribution, total
 from ftkit.scan import choose_format, must_be_readable, read_head
 from ftkit.workers import Progress
@@ -83,7 +83,7 @@ def quote(
         FileProblem: A file cannot be read or is none that is trained on.
         UsageProblem: See `estimate`; `UnknownName` for names nobody knows.
     """
-    known, day = catalog or load_catalog(), today or datetime.date.today()
+    known, day = with_others(catalog or load_catalog(), provider, models), today or datetime.date.today()
     service = find_provider(provider, known)
     path = os.fspath(file)
     must_be_readable(path)

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from ftkit.facts import Saying, sayings
+from ftkit.facts import Saying, known_sayings
 from ftkit.rules import RULES, Rule
 
 _NAMED = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
@@ -27,7 +27,7 @@ class Meaning(Struct, frozen=True):
 def meaning(message: str) -> Meaning:
     """The rules whose words the message has, what else is known of it, and the lines that it names."""
     rules = tuple(rule for rule in RULES.values() if any(re.search(said, message, re.IGNORECASE) for said in rule.says))
-    known = tuple(saying for saying in sayings().values() if any(said.lower() in message.lower() for said in saying.says))
+    known = known_sayings(message)
     lines = [int(number) for number in _NAMED.findall(message)]
     for saying in known:
         found = re.search(saying.lines, message) if saying.lines else None

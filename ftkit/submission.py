@@ -68,7 +68,7 @@ def submit(
         UsageProblem: The service would refuse the order.
         FileProblem: A file cannot be read, or has changed.
         LostAnswer: The service did not answer; the same call again goes on where this one stopped.
-        ServiceProblem: The service refused.
+        ServiceProblem: The service refused; `uploaded` names the files that were uploaded for it.
     """
     check(order, service.api, service.facts.title)
     training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
@@ -83,7 +83,11 @@ def submit(
         training_file = files.uploaded(order.training, training)
         validation_file = files.uploaded(order.validation, validation) if order.validation and validation else None
         body = request(order, service.api, training_file, validation_file, mark)
-        return Submitted(_create(body, mark, key, service, journal, sleep), False, mark)
+        try:
+            return Submitted(_create(body, mark, key, service, journal, sleep), False, mark)
+        except ServiceProblem as problem:
+            problem.uploaded = tuple(files.new)
+            raise
 
 
 def _place(service: Service, journal: Journal, key: str, again: bool, sleep: Sleep) -> tuple[str, Job | None]:

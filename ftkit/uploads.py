@@ -51,6 +51,8 @@ class Files:
     ) -> None:
         self.service, self.journal, self.account = service, journal, service.account
         self.say, self.progress, self.sleep = say, progress, sleep
+        self.new: list[str] = []
+        """The ids of the files that were not at the service before."""
 
     def uploaded(self, path: str, sha256: str) -> str:
         """The id of the file at the service that has this content; it is uploaded if it is not there."""
@@ -61,6 +63,7 @@ class Files:
                 self.say(f"{path} is at {self.service.facts.title} already, as {there}")
             else:
                 there = self._upload(path, sha256, known)
+                self.new.append(there)
             self.journal.end_upload(self.account, sha256, there)
         self._await(there)
         return there
@@ -110,7 +113,7 @@ class Files:
         upload = upload or self.service.begin_upload(name, size)
         self.journal.note_parts(self.account, sha256, upload, parts)
         with open(path, "rb") as stream:
-            stream.seek(len(parts) * PART)
+            self.progress(path, stream.seek(len(parts) * PART))
             while data := stream.read(PART):
                 parts = (*parts, self.service.upload_part(upload, data))
                 self.journal.note_parts(self.account, sha256, upload, parts)

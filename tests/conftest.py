@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from service import Service, running
 
 settings.register_profile(
     "ftkit", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
@@ -68,3 +71,39 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return make
+
+
+@pytest.fixture
+def fake() -> Service:
+    """The state of a service."""
+    return Service()
+
+
+@pytest.fixture
+def url(fake: Service) -> Iterator[str]:
+    """The address of that service, on loopback."""
+    with running(fake) as address:
+        yield address
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def ftkit(url: str, tmp_path: Path) -> Run:
+    """Run ftkit against that service, with a key and a journal of its own."""
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": str(tmp_path / "state")}
+
+    def run(*arguments: str, input: str | None = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ftkit", *arguments]
+        return subprocess.run(
+            command, input=input, capture_output=True, text=True, check=False, env={**environment, **(env or {})}
+        )
+
+    return run
+
+
+@pytest.fixture
+def data(write: Write) -> str:
+    """The path of a clean file."""
+    return str(write(lines(60)))

@@ -46,6 +46,7 @@ class Service:
         self.requests: list[tuple[str, str, Any]] = []
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}
         self.on_job: Callable[[dict[str, Any]], None] = lambda job: None
+        self.on_chat: Callable[[dict[str, Any]], dict[str, Any]] = backwards
         self.lock = threading.RLock()
         self._number = 0
 
@@ -143,7 +144,10 @@ class Service:
                     del self.models[id]
                     return 200, {"id": id, "object": "model", "deleted": True}
                 case "POST", ["chat", "completions"]:
-                    return 200, chunks(body)
+                    if body.get("stream"):
+                        return 200, chunks(body)
+                    said = self.on_chat(body)
+                    return (400, said) if "error" in said else (200, completion(body, said))
             return 404, error(f"no such thing: {method} {path}", "invalid_request_error")
 
     def page(self, items: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
@@ -166,6 +170,21 @@ def chunks(body: dict[str, Any]) -> bytes:
         for word in words
     ]  # fmt: skip
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+def backwards(body: dict[str, Any]) -> dict[str, Any]:
+    """The message that says backwards what was asked, word by word."""
+    return {"content": " ".join(body["messages"][-1]["content"].split()[::-1])}
+
+
+def completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """A whole answer, with its usage."""
+    said = {"role": "assistant", "refusal": None, **message}
+    return {
+        "id": f"chatcmpl-{body['model']}", "object": "chat.completion", "created": 1, "model": body["model"],
+        "choices": [{"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
+    }  # fmt: skip
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -6,22 +6,21 @@ import contextlib
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from conftest import ROOT, Write, lines
+from conftest import ROOT, Run, Write, lines
 from hypothesis import given
 from hypothesis import strategies as st
 from service import Service as Fake
-from service import encoded, error, running, seeded
+from service import encoded, error, seeded
+from terminal import on_a_terminal
 
 from ftkit.errors import FtkitError
 from ftkit.facts import load_catalog
@@ -36,39 +35,6 @@ OLD = "gpt-3.5-turbo"
 RESULTS = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n" + b"".join(
     f"{step},{2 - step / 10:.2f},0.5,{loss},0.4\n".encode() for step, loss in enumerate(["2.0", "1.5", "1.2", "", "1.4", "1.6"], 1)
 )
-
-
-@pytest.fixture
-def fake() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
-def url(fake: Fake) -> Iterator[str]:
-    with running(fake) as address:
-        yield address
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def ftkit(url: str, tmp_path: Path) -> Run:
-    """Run ftkit against the service, with a key and a journal of its own."""
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": str(tmp_path / "state")}
-
-    def run(*arguments: str, input: str | None = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ftkit", *arguments]
-        return subprocess.run(
-            command, input=input, capture_output=True, text=True, check=False, env={**environment, **(env or {})}
-        )
-
-    return run
-
-
-@pytest.fixture
-def data(write: Write) -> str:
-    return str(write(lines(60)))
 
 
 def test_from_a_file_to_a_model_s_answer(fake: Fake, ftkit: Run, data: str) -> None:
@@ -96,7 +62,7 @@ def test_submit_asks_and_without_a_terminal_wants_yes(fake: Fake, ftkit: Run, da
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert "cost" in done.stdout
-    assert not fake.requests
+    assert fake.requests == [("GET", f"/v1/models/{MINI}", {})]
 
 
 def test_submit_stops_at_errors_unless_forced(fake: Fake, ftkit: Run, write: Write) -> None:
@@ -147,13 +113,57 @@ def test_a_model_that_is_over_is_not_tried_in_silence(fake: Fake, ftkit: Run, da
     assert ftkit("submit", data, "--model", OLD, "--yes").returncode == 0
 
 
-def test_a_service_that_is_closed_to_the_account_is_explained(fake: Fake, ftkit: Run, data: str) -> None:
-    fake.refuse["POST /fine_tuning/jobs"] = (403, error("Fine-tuning is winding down", "training_not_available"))
+def add_model(fake: Fake, shutdown_date: str | None) -> None:
+    fake.models[MINI] = {"id": MINI, "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": shutdown_date}
+
+
+def test_the_service_s_word_on_a_model_goes_before_the_catalog(fake: Fake, ftkit: Run, data: str) -> None:
+    add_model(fake, "2026-01-02")
+    done = ftkit("submit", data, "--model", MINI)
+    assert f"{MINI} can no longer be trained at OpenAI, which shut it down on 2026-01-02; what can still be trained: " in done.stderr
+    assert f" {MINI}," not in done.stderr
+    assert not fake.created
+    assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
+
+
+@pytest.mark.parametrize("day", ["9999-01-02", None])
+def test_a_model_that_goes_on_is_submitted_without_a_word(day: str | None, fake: Fake, ftkit: Run, data: str) -> None:
+    add_model(fake, day)
+    assert "trained" not in ftkit("submit", data, "--model", MINI, "--yes").stderr
+
+
+@pytest.mark.parametrize("fault", ["drop before", "500 before", "truncate", "429"])
+def test_a_model_that_cannot_be_looked_up_does_not_stop_the_submission(fault: str, fake: Fake, ftkit: Run, data: str) -> None:
+    fake.faults = lambda method, path: fault if "/models/" in path else ""
     done = ftkit("submit", data, "--model", MINI, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert len([path for _, path, _ in fake.requests if "/models/" in path]) == 1
+
+
+CLOSED = (403, error("Fine-tuning is winding down", "training_not_available"))
+
+
+def test_a_service_that_is_closed_to_the_account_is_explained(fake: Fake, ftkit: Run, data: str, url: str) -> None:
+    fake.refuse["POST /fine_tuning/jobs"] = CLOSED
+    done = ftkit("submit", data, "--model", MINI, "--yes", "--validation-file", data)
     assert done.returncode == 2
     assert done.stderr.count("takes no new jobs from this account") == 1
-    assert "ftkit files delete" in done.stderr
+    (id,) = fake.files
+    assert f"`ftkit files delete {id} --provider openai --base-url {url}` removes it" in done.stderr
     assert "nebius" in done.stderr
+    again = ftkit("submit", data, "--model", MINI, "--yes")
+    assert "files of earlier uploads stay" in again.stderr
+
+
+@pytest.mark.parametrize("answer", ["y", "n", ""])
+def test_on_a_terminal_the_upload_of_a_closed_account_is_offered_for_deletion(answer: str, fake: Fake, url: str, data: str) -> None:
+    fake.refuse["POST /fine_tuning/jobs"] = CLOSED
+    answers = {b"Submit": b"y\n", b"uploaded just now": answer.encode() + b"\n"}
+    code, shown = on_a_terminal(url, "submit", data, "--model", MINI, answers=answers)
+    assert code == 2
+    assert b"takes no new jobs from this account" in shown
+    assert len(fake.files) == (0 if answer == "y" else 1)
+    assert (b"was deleted" if answer == "y" else b"ftkit files delete file-1") in shown
 
 
 PROBLEMS = {
@@ -219,7 +229,7 @@ def test_a_job_is_shown_steered_and_its_events_are_in_order(fake: Fake, ftkit: R
     (id,) = fake.created
     fake.add_event(id, "second")
     assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout) == fake.jobs[id]
-    assert f"job         {id}" in ftkit("jobs", "show", id).stdout
+    assert f"  job       {id}\n" in ftkit("jobs", "show", id).stdout
     for action, status in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         assert ftkit("jobs", action, id).stdout == f"job {id} is {status}\n"
     shown = ftkit("jobs", "events", id).stdout.splitlines()
@@ -280,10 +290,14 @@ def test_files_make_the_trip_there_and_back(fake: Fake, ftkit: Run, data: str, t
     id = ftkit("files", "upload", data).stdout.strip()
     assert ftkit("files", "upload", data).stdout.strip() == id
     assert id in ftkit("files", "list", "--purpose", "fine-tune").stdout
-    assert json.loads(ftkit("files", "show", id).stdout)["id"] == id
+    assert json.loads(ftkit("files", "show", id, "--output", "json").stdout)["id"] == id
+    assert f"  size     {Path(data).stat().st_size:,} bytes\n" in ftkit("files", "show", id).stdout
     assert ftkit("files", "download", id, str(tmp_path / "back")).returncode == 0
     assert (tmp_path / "back").read_bytes() == Path(data).read_bytes() == ftkit("files", "download", id).stdout.encode()
     assert "is there already" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
+    told = json.loads(ftkit("files", "download", id, "other", "--output", "json").stdout)
+    assert told == {"id": id, "path": "other", "bytes": Path(data).stat().st_size}
+    assert "needs a PATH" in ftkit("files", "download", id, "--output", "json").stderr
     assert ftkit("files", "delete", id).returncode == 2
     assert ftkit("files", "delete", id, "--yes").stdout == f"deleted {id}\n"
     assert not fake.files
@@ -294,8 +308,10 @@ def test_models_are_listed_and_only_tuned_ones_deleted(fake: Fake, ftkit: Run) -
         fake.models[id] = {"id": id, "object": "model", "created": 1, "owned_by": "me", "shutdown_date": "2027-01-14"}
     assert "2027-01-14" in ftkit("models", "list").stdout
     assert "gpt-4o " not in ftkit("models", "list", "--tuned").stdout
-    assert json.loads(ftkit("models", "show", "gpt-4o").stdout)["shutdown_date"] == "2027-01-14"
-    assert ftkit("models", "delete", "ft:gpt-4o:me::1", "--yes").returncode == 0
+    assert json.loads(ftkit("models", "show", "gpt-4o", "--output", "json").stdout)["shutdown_date"] == "2027-01-14"
+    assert "  shut down on  2027-01-14\n" in ftkit("models", "show", "gpt-4o").stdout
+    told = json.loads(ftkit("models", "delete", "ft:gpt-4o:me::1", "--yes", "--output", "json").stdout)
+    assert told == {"id": "ft:gpt-4o:me::1", "deleted": True}
     assert set(fake.models) == {"gpt-4o"}
 
 
@@ -304,6 +320,8 @@ def test_a_talk_goes_on_until_the_end_of_the_input(fake: Fake, ftkit: Run) -> No
     assert done.stdout == "b a \nd c \n"
     assert [message["role"] for message in fake.requests[-1][2]["messages"]] == ["system", "user", "assistant", "user"]
     assert fake.requests[-1][2]["temperature"] == 0
+    told = [json.loads(line) for line in ftkit("chat", "m", "--output", "json", input="a b\nc\n").stdout.splitlines()]
+    assert told == [{"model": "m", "prompt": "a b", "answer": "b a "}, {"model": "m", "prompt": "c", "answer": "c "}]
 
 
 def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
@@ -357,32 +375,21 @@ def test_watching_ends_when_the_service_stays_away(fake: Fake, url: str) -> None
         list(watch(reach(url), "ftjob-1", sleep=lambda seconds: None, clock=lambda: float(next(hours))))
 
 
+def test_watching_as_json_is_a_document_on_each_line(fake: Fake, ftkit: Run, data: str) -> None:
+    fake.on_job = lambda job: job.update(status="succeeded")
+    done = ftkit("submit", data, "--model", MINI, "--yes", "--watch", "--output", "json")
+    first, event, last = map(json.loads, done.stdout.splitlines())
+    assert set(first) == {"job", "adopted", "submission"}
+    assert event["event"]["message"].startswith("Created fine-tuning job")
+    assert last["job"]["status"] == "succeeded"
+    assert ftkit("jobs", "watch", last["job"]["id"], "--output", "json").stdout.count("\n") == 2
+
+
 def test_a_failed_job_ends_watching_with_1(fake: Fake, ftkit: Run) -> None:
     add_jobs(fake, 1)
     done = ftkit("jobs", "watch", fake.created[0])
     assert done.returncode == 1
     assert "ftkit jobs doctor" in done.stderr
-
-
-def on_a_terminal(url: str, *arguments: str, interrupt: bytes = b"") -> tuple[int, bytes]:
-    """Run ftkit on a terminal, interrupt it once it has shown some text, and return its exit code and what it showed."""
-    main, side = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "COLUMNS": "100"}
-    command = [sys.executable, "-m", "ftkit", *arguments]
-    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True)
-    os.close(side)
-    shown, sent = b"", not interrupt
-    try:
-        while data := os.read(main, 65536):
-            shown += data
-            if not sent and interrupt in shown:
-                process.send_signal(signal.SIGINT)
-                sent = True
-    except OSError:
-        pass
-    code = process.wait()
-    os.close(main)
-    return code, shown
 
 
 def test_the_live_view_shows_status_losses_and_events(fake: Fake, url: str) -> None:
@@ -413,6 +420,21 @@ def test_an_interrupt_leaves_the_job_running_and_says_so(fake: Fake, url: str) -
     assert fake.jobs[fake.created[0]]["status"] == "running"
 
 
+@pytest.mark.parametrize("command", [("files", "upload"), ("submit", "--yes", "--model", MINI)])
+def test_a_long_upload_shows_its_progress_on_a_terminal_alone(
+    command: tuple[str, ...], fake: Fake, url: str, ftkit: Run, write: Write
+) -> None:
+    path = str(write(lines(12_000)))
+    code, shown = on_a_terminal(url, *command, path)
+    assert code == 0
+    assert b"uploading data.jsonl" in shown
+    assert "━".encode() in shown
+    quiet = ftkit(*command, str(write(lines(12_001), "other.jsonl")))
+    assert quiet.returncode == 0
+    assert "━" not in quiet.stderr
+    assert len(fake.files) == 2
+
+
 def test_saying_no_sends_nothing(fake: Fake, url: str, data: str) -> None:
     main, side = pty.openpty()
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
@@ -422,7 +444,7 @@ def test_saying_no_sends_nothing(fake: Fake, url: str, data: str) -> None:
         _, errors = process.communicate()
     assert process.returncode == 2
     assert b"nothing was sent" in errors
-    assert not fake.requests
+    assert fake.requests == [("GET", f"/v1/models/{MINI}", {})]
 
 
 def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:

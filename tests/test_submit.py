@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,17 +40,6 @@ def reach(url: str) -> Service:
     facts = load_catalog().providers["openai"]
     assert facts.api
     return Service("openai", facts, facts.api, client(url))
-
-
-@pytest.fixture
-def fake() -> Fake:
-    return Fake()
-
-
-@pytest.fixture
-def url(fake: Fake) -> Iterator[str]:
-    with running(fake) as address:
-        yield address
 
 
 @pytest.fixture

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.options import Configured, service_options
-from ftkit.cli.service import open_service
+from ftkit.cli.options import Configured, output_option, service_options
+from ftkit.cli.service import open_journal, open_service, print_json_line
+from ftkit.errors import UsageProblem
 
 if TYPE_CHECKING:
     from ftkit.providers import Service
+
+
+LAST = "@last"
 
 
 @click.command(cls=Configured)
@@ -22,19 +26,35 @@ if TYPE_CHECKING:
 @click.option("--system", metavar="TEXT", help="What the system message says.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="End the answer after so many.")
+@output_option
 def chat(
-    model: str, prompt: str | None, provider: str, base_url: str | None, facts: str | None, system: str | None, **options: Any
-) -> None:
-    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D)."""
+    model: str, prompt: str | None, provider: str, base_url: str | None, facts: str | None, system: str | None, output: str,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D).
+
+    MODEL may be @last: the model that the job made which was submitted last from here.
+    """
     service = open_service(provider, base_url, facts)
+    model = _last_model(service) if model == LAST else model
     given = {name: value for name, value in options.items() if value is not None}
     messages = [{"role": "system", "content": system}] if system else []
     if prompt is not None:
-        _answer(service, model, [*messages, {"role": "user", "content": prompt}], given)
+        _answer(service, model, [*messages, {"role": "user", "content": prompt}], given, output)
         return
     for line in _lines():
         messages.append({"role": "user", "content": line})
-        messages.append({"role": "assistant", "content": _answer(service, model, messages, given)})
+        messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
+
+
+def _last_model(service: Service) -> str:
+    job = open_journal().last_job(service.account)
+    if not job:
+        raise UsageProblem(f"{LAST}: no job was submitted from here to {service.facts.title}")
+    found = service.job(job)
+    if not found.fine_tuned_model:
+        raise UsageProblem(f"{LAST}: the job {job} is {found.status}, and has made no model")
+    return found.fine_tuned_model
 
 
 def _lines() -> Any:
@@ -48,10 +68,15 @@ def _lines() -> Any:
             yield line.strip()
 
 
-def _answer(service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any]) -> str:
-    said = ""
+def _answer(service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str) -> str:
+    pieces = []
     for piece in service.chat(model, messages, **given):
-        said += piece
-        print_text(piece)
-    print_text("\n")
+        pieces.append(piece)
+        if output == "text":
+            print_text(piece)
+    said = "".join(pieces)
+    if output == "json":
+        print_json_line({"model": model, "prompt": messages[-1]["content"], "answer": said})
+    else:
+        print_text("\n")
     return said

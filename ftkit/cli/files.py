@@ -7,16 +7,24 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ftkit.errors import FileProblem, UsageProblem
+from ftkit.report.columns import cut
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
 PROGRESS_FROM = 32 << 20
 """Bytes from which a progress bar is shown, on a terminal."""
+
+REFRESH = 0.1
+"""Seconds between two drawings of a progress bar: files are told of in many small steps."""
+
+UPLOAD_FROM = 1 << 20
+"""Bytes from which one is shown for an upload, which takes longer."""
 
 
 def expand(files: Sequence[str]) -> list[str]:
@@ -73,10 +81,14 @@ def one_file(name: str) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def progress(paths: Sequence[str], quiet: bool) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal and the files are long."""
+def progress(paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM) -> Iterator[Any]:
+    """A progress bar on standard error, where that is a terminal and the files have `least` bytes.
+
+    Gives a function that is told the name of a file and the bytes done since the last call, or None. The bar is shown from its
+    first call on.
+    """
     total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < PROGRESS_FROM or not sys.stderr.isatty():
+    if quiet or total < least or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -84,9 +96,20 @@ def progress(paths: Sequence[str], quiet: bool) -> Iterator[Any]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("checking", total=total)
+        task, shown = bar.add_task(doing, total=total, visible=False), 0.0
 
         def advance(file: str, done: int) -> None:
-            bar.update(task, advance=done, description=os.path.basename(file), refresh=True)
+            nonlocal shown
+            due = time.monotonic() - shown > REFRESH
+            shown = time.monotonic() if due else shown
+            name = cut(os.path.basename(file), 24)
+            bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
 
         yield advance
+
+
+@contextmanager
+def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
+    """A progress bar for uploads, or a function that shows nothing."""
+    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as told:
+        yield told or (lambda file, done: None)

@@ -6,15 +6,27 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Group, output_option, service_options
-from ftkit.cli.service import at_most, open_journal, open_service, print_list, print_one, when
+from ftkit.cli.service import (
+    at_most,
+    minute,
+    open_journal,
+    open_service,
+    print_fields,
+    print_json_line,
+    print_list,
+    print_one,
+    when,
+)
 from ftkit.errors import UsageProblem
+from ftkit.report.columns import printable
 
 if TYPE_CHECKING:
     from ftkit.metrics import Metrics
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
     from ftkit.remote import Checkpoint, Event, Job
     from ftkit.watching import Look
 
-HEAD = ("id", "status", "created (UTC)", "model", "fine-tuned model")
+HEAD = ("id", "status", "created (UTC)", "model")
 
 
 @click.group(cls=Group)
@@ -31,7 +43,7 @@ def jobs() -> None:
 
 
 def _row(job: Job) -> tuple[str, ...]:
-    return job.id, job.status, when(job.created_at), job.model, job.fine_tuned_model or "-"
+    return job.id, job.status, minute(job.created_at), job.fine_tuned_model or job.model
 
 
 @jobs.command("list")
@@ -49,7 +61,7 @@ def list_(
     """List jobs, newest first."""
     service = open_service(provider, base_url, facts)
     found = (job for job in service.jobs(after) if status in (None, job.status) and model in (None, job.model))
-    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output)
+    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output, long=[3])
 
 
 @jobs.command()
@@ -62,32 +74,34 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     if output == "json":
         print_one(job.raw)
         return
-    rows = [
+    print_fields([
         ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
         ("created", when(job.created_at)), ("finish", when(job.estimated_finish)), ("training", job.training_file),
         ("validation", job.validation_file), ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
-        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else ""),
-    ]  # fmt: skip
-    print_text("".join(f"  {name:<10}  {value}\n" for name, value in rows if value and value != "-"))
+        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else job.error_code),
+    ])  # fmt: skip
 
 
 @jobs.command()
 @click.argument("id")
 @service_options
-def watch(id: str, provider: str, base_url: str | None, facts: str | None) -> int:
+@output_option
+def watch(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
     """Follow the job ID until it is over.
 
     Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 ftkit could not do it, 130 interrupted; the job goes on.
     """
-    return follow_job(open_service(provider, base_url, facts), id)
+    return follow_job(open_service(provider, base_url, facts), id, output)
 
 
-def follow_job(service: Service, id: str) -> int:
+def follow_job(service: Service, id: str, output: str) -> int:
     """Show what happens to a job until it is over, and return the exit code."""
     from ftkit.watching import watch as look
 
     try:
-        if sys.stdout.isatty():
+        if output == "json":
+            last = _show_json(look(service, id))
+        elif sys.stdout.isatty():
             from ftkit.cli.live import show_live
 
             last = show_live(look(service, id))
@@ -99,14 +113,29 @@ def follow_job(service: Service, id: str) -> int:
     if last.status != "succeeded":
         click.echo(f"ftkit: the job {last.status}; `ftkit jobs doctor {id}` says why", err=True)
         return 1
-    print_text(f"model {last.fine_tuned_model}\n")
+    if output == "text":
+        print_text(f"model {last.fine_tuned_model}\n")
     return 0
 
 
-def _show_lines(looks: Any) -> Job:
+def _show_json(looks: Iterable[Look]) -> Job:
+    """A JSON document on a line for each event, and for the job when it has changed, as the service sent them."""
+    job: Job | None = None
+    for look in looks:
+        if look.trouble:
+            print_json_line({"trouble": look.trouble})
+        for event in look.events:
+            print_json_line({"event": event.raw})
+        if look.job and (job is None or look.job.raw != job.raw):
+            print_json_line({"job": look.job.raw})
+        job = look.job or job
+    assert job
+    return job
+
+
+def _show_lines(looks: Iterable[Look]) -> Job:
     """A line for each event and each change of the status."""
     job: Job | None = None
-    look: Look
     for look in looks:
         if look.trouble:
             click.echo(f"ftkit: {look.trouble}; trying again", err=True)
@@ -121,7 +150,7 @@ def _show_lines(looks: Any) -> Job:
 
 def _event_line(event: Event) -> str:
     level = "" if event.level == "info" else f"{event.level}: "
-    return f"{when(event.created_at)}  {level}{event.message}\n"
+    return f"{when(event.created_at)}  {level}{printable(event.message)}\n"
 
 
 @jobs.command()
@@ -157,8 +186,10 @@ for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on
 
 
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in checkpoint.metrics.items() if name != "step")
-    return checkpoint.id, f"{checkpoint.step}", checkpoint.model, losses
+    from ftkit.metrics import TRAIN, VALID
+
+    losses = [next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None) for names in (TRAIN, VALID)]
+    return f"{checkpoint.step}", *("-" if loss is None else f"{loss:.4g}" for loss in losses), checkpoint.model
 
 
 @jobs.command()
@@ -168,7 +199,8 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """List the checkpoints of the job ID, newest first."""
     found = open_service(provider, base_url, facts).checkpoints(id)
-    print_list(found, ("id", "step", "model", "metrics"), _checkpoint_row, lambda checkpoint: checkpoint.raw, output)
+    head = ("step", "train loss", "valid loss", "model")
+    print_list(found, head, _checkpoint_row, lambda checkpoint: checkpoint.raw, output, long=[3])
 
 
 @jobs.command()
@@ -221,13 +253,13 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     service = open_service(provider, base_url, facts)
     job = service.job(id)
     found = diagnose(job, service, open_journal())
-    wrong = bool(found.rules or found.findings or job.error or job.status == "failed" or job.status == "validating_files")
+    wrong = bool(found.findings or job.error or job.error_code or job.status in ("failed", "validating_files"))
     if output == "json":
         findings = [finding_as_dict(finding) for finding in found.findings]
         told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
         print_one({**told, "findings": findings, "advice": found.advice})
         return int(wrong)
-    print_text(f"{job.id} ({job.status}): {found.says}\n")
+    print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
     for finding in found.findings:
         print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
     print_text(f"{found.advice}\n")

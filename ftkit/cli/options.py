@@ -33,6 +33,23 @@ class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only from cli
         return int(value)
 
 
+class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """A temperature from 0 to 2, or `none`, which is None: the service's own."""
+
+    name = "X|none"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | None:
+        if value is None or value == "none":
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= 2:
+            self.fail(f"{value!r} is not a number from 0 to 2, or none", parameter, context)
+        return int(number) if number.is_integer() else number
+
+
 class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
     """A date as `YYYY-MM-DD`."""
 

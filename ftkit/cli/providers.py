@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
-from ftkit.cli.service import print_one
+from ftkit.cli.service import print_one, terminal_width
+from ftkit.report.columns import fields, wrap
+
+if TYPE_CHECKING:
+    from ftkit.facts import Api
 
 
 @click.command(cls=Configured)
@@ -23,16 +28,25 @@ def providers(facts: str | None, output: str) -> None:
     if output == "json":
         print_one({"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)})
         return
+    width = terminal_width()
     for name, provider in known.items():
-        api = provider.api
         print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
-        if api is None:
-            print_text("  how to reach it is not known\n\n")
-            continue
-        has = "set" if any(os.environ.get(key) for key in api.keys) else "not set"
-        print_text(f"  address  {api.base_url or f'your own, with --base-url, e.g. {api.address}'}\n")
-        print_text(f"  key      {' or '.join(api.keys)} ({has})\n")
-        print_text(f"  lacks    {', '.join(api.lacks) or 'nothing'}\n")
-        print_text(f"  note     {api.closing}\n\n" if api.closing else "\n")
+        print_text(fields(_fields(provider.api) if provider.api else [("address", "how to reach it is not known")], width) + "\n")
     for name, other in others.items():
-        print_text(f"{click.style(name, bold=True)}  {other.title}: not supported, {other.why}\n")
+        print_text(wrap(f"{other.title}: not supported, {other.why}", f"{click.style(name, bold=True)}  ", " " * 11, width))
+
+
+def _fields(api: Api) -> list[tuple[str, str]]:
+    has = "set" if any(os.environ.get(key) for key in api.keys) else "not set" if api.key_needed else "not needed"
+    return [
+        ("address", _address(api)),
+        ("key", f"{' or '.join(api.keys)} ({has})"),
+        ("lacks", ", ".join(api.lacks) or "nothing"),
+        ("note", api.closing),
+    ]
+
+
+def _address(api: Api) -> str:
+    if api.embedded:
+        return f"{api.address}, started where it is needed"
+    return api.base_url or f"your own, with --base-url, e.g. {api.address}"

@@ -9,8 +9,20 @@ from pathlib import Path
 import click
 
 from ftkit.cli import print_text
+from ftkit.cli.files import uploading
 from ftkit.cli.options import Group, output_option, service_options
-from ftkit.cli.service import at_most, consent, open_journal, open_service, print_list, print_one, when
+from ftkit.cli.service import (
+    at_most,
+    consent,
+    minute,
+    open_journal,
+    open_service,
+    print_deleted,
+    print_fields,
+    print_list,
+    print_one,
+    when,
+)
 from ftkit.errors import FileProblem, UsageProblem
 
 
@@ -31,9 +43,10 @@ def list_(provider: str, base_url: str | None, facts: str | None, purpose: str, 
     print_list(
         at_most(found, limit),
         head,
-        lambda file: (file.id, f"{file.size:,}", when(file.created_at), file.purpose, file.status or "-", file.name),
+        lambda file: (file.id, f"{file.size:,}", minute(file.created_at), file.purpose, file.status or "-", file.name),
         lambda file: file.raw,
         output,
+        long=[5],
     )
 
 
@@ -47,7 +60,8 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
 
     service = open_service(provider, base_url, facts)
     sha256 = digest(path)
-    id = Files(service, open_journal(), say=lambda text: click.echo(text, err=True)).uploaded(path, sha256)
+    with uploading([path]) as told:
+        id = Files(service, open_journal(), say=lambda text: click.echo(text, err=True), progress=told).uploaded(path, sha256)
     if output == "json":
         print_one(service.file(id).raw)
     else:
@@ -57,17 +71,28 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
 @files.command()
 @click.argument("id")
 @service_options
-def show(id: str, provider: str, base_url: str | None, facts: str | None) -> None:
-    """Show what the service knows of the file ID, as JSON."""
-    print_one(open_service(provider, base_url, facts).file(id).raw)
+@output_option
+def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Show what the service knows of the file ID."""
+    file = open_service(provider, base_url, facts).file(id)
+    if output == "json":
+        print_one(file.raw)
+        return
+    print_fields([
+        ("file", file.id), ("name", file.name), ("size", f"{file.size:,} bytes"), ("created", when(file.created_at)),
+        ("purpose", file.purpose), ("status", file.status), ("details", str(file.raw.get("status_details") or "")),
+    ])  # fmt: skip
 
 
 @files.command()
 @click.argument("id")
 @click.argument("path", required=False)
 @service_options
-def download(id: str, path: str | None, provider: str, base_url: str | None, facts: str | None) -> None:
+@output_option
+def download(id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Write what is in the file ID to PATH, or to standard output."""
+    if path is None and output == "json":
+        raise UsageProblem("--output json needs a PATH: without one, standard output gets what is in the file")
     service = open_service(provider, base_url, facts)
     if path is None:
         sys.stdout.buffer.write(service.content(id))
@@ -78,19 +103,23 @@ def download(id: str, path: str | None, provider: str, base_url: str | None, fac
         service.download(id, Path(path))
     except OSError as error:
         raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
-    click.echo(f"written to {path}", err=True)
+    if output == "json":
+        print_one({"id": id, "path": path, "bytes": os.path.getsize(path)})
+    else:
+        click.echo(f"written to {path}", err=True)
 
 
 @files.command()
 @click.argument("id")
 @service_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool) -> int:
+@output_option
+def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str) -> int:
     """Delete the file ID at the service."""
     service = open_service(provider, base_url, facts)
     file = service.file(id)
     if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
         return 2
     service.delete_file(id)
-    print_text(f"deleted {id}\n")
+    print_deleted(id, output)
     return 0

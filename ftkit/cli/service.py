@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
@@ -13,7 +14,7 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.errors import UsageProblem
-from ftkit.report.columns import table
+from ftkit.report.columns import fields, printable, table
 
 if TYPE_CHECKING:
     from ftkit.journal import Journal
@@ -27,10 +28,16 @@ TOGETHER = 100
 
 def open_service(provider: str, base_url: str | None, facts: str | None) -> Service:
     """The service that the options name."""
-    from ftkit.facts import load_catalog
+    from ftkit.facts import find_provider, load_catalog
     from ftkit.providers import connect
 
-    return connect(provider, base_url or "", catalog=load_catalog(facts))
+    catalog = load_catalog(facts)
+    api = find_provider(provider, catalog).api if provider in catalog.providers else None
+    if api and api.embedded and not base_url:
+        from ftkit.local import data_folder, find_or_start
+
+        base_url = find_or_start(data_folder(os.environ), lambda text: click.echo(text, err=True)).url
+    return connect(provider, base_url or "", catalog=catalog)
 
 
 def open_journal() -> Journal:
@@ -41,9 +48,13 @@ def open_journal() -> Journal:
 
 
 def print_list(
-    items: Iterable[T], head: Sequence[str], row: Callable[[T], Sequence[str]], raw: Callable[[T], Any], output: str
-) -> None:
-    """Print what a service lists, as it comes: rows in columns, or a JSON array of what the service sent."""
+    items: Iterable[T], head: Sequence[str], row: Callable[[T], Sequence[str]], raw: Callable[[T], Any], output: str,
+    long: Sequence[int] = (),
+) -> None:  # fmt: skip
+    """Print what a service lists, as it comes: rows in columns, or a JSON array of what the service sent.
+
+    `long` are the columns that may be cut to fit a terminal.
+    """
     if output == "json":
         first = True
         for item in items:
@@ -51,14 +62,41 @@ def print_list(
             first = False
         print_text("[]\n" if first else "\n]\n")
         return
-    rest = iter(items)
+    rest, width, found = iter(items), terminal_width(), False
     while some := list(islice(rest, TOGETHER)):
-        print_text(table([head, *map(row, some)], left=len(head)))
+        rows = [[printable(cell) for cell in row(item)] for item in some]
+        print_text(table([head, *rows], left=len(head), width=width, long=long))
+        found = True
+    if not found:
+        click.echo("ftkit: there are none", err=True)
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that is printed on; None where there is none, and nothing is cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns; those without a value are left out."""
+    print_text(fields(pairs, terminal_width()))
 
 
 def print_one(raw: Any) -> None:
     """Print what the service sent."""
     print_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_json_line(raw: Any) -> None:
+    """Print one of several JSON documents, each on a line."""
+    print_text(json.dumps(raw, ensure_ascii=False) + "\n")
+
+
+def print_deleted(id: str, output: str) -> None:
+    """Print that something is no longer at the service."""
+    if output == "json":
+        print_one({"id": id, "deleted": True})
+    else:
+        print_text(f"deleted {id}\n")
 
 
 def consent(question: str, yes: bool) -> bool:
@@ -76,7 +114,15 @@ def when(seconds: int | None) -> str:
 
     if not seconds:
         return "-"
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def minute(seconds: int | None) -> str:
+    """A time to the minute, for lists."""
+    return when(seconds)[:16]
 
 
 def at_most(items: Iterable[T], limit: int | None) -> Iterable[T]:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
+from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
-from ftkit.cli.service import consent, open_journal, open_service, print_one
+from ftkit.cli.service import consent, open_journal, open_service, print_fields, print_json_line, print_one
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.report import render_text
-from ftkit.report.estimate import money
 
 if TYPE_CHECKING:
+    import datetime
+
     from ftkit.facts import Catalog
     from ftkit.order import Order
     from ftkit.providers import Service, ServiceProblem
     from ftkit.quote import Quote
+    from ftkit.submission import Submitted
 
 ENDS = "Exit codes: 0 submitted, 1 the file has errors or the job failed, 2 ftkit could not do it, 130 interrupted."
 METHODS = ("supervised", "dpo", "reinforcement")
@@ -59,7 +61,6 @@ def submit(
     """
     from ftkit.facts import load_catalog
     from ftkit.order import Order, check
-    from ftkit.submission import submit as send
     from ftkit.uploads import digest
 
     if file.endswith(".gz") or file == "-":
@@ -88,14 +89,14 @@ def submit(
     service = open_service(provider, base_url, facts)
     check(order, service.api, service.facts.title)
     if output == "text":
-        print_text(_plan(order, service, quote))
-    question = _question(order, service, quote, catalog)
-    if not consent(question, yes):
+        _show_plan(order, service, quote)
+    if not consent(_question(order, service, quote, catalog), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    done = _sent(lambda: send(order, service, open_journal(), hashes=hashes, again=again, say=_say), service, catalog)
+    done = _sent(order, service, hashes, again, catalog, yes, base_url)
     if output == "json":
-        print_one({"job": done.job.raw, "adopted": done.adopted, "submission": done.submission})
+        told = {"job": done.job.raw, "adopted": done.adopted, "submission": done.submission}
+        (print_json_line if follow else print_one)(told)
     else:
         there = f" was there already, and is {done.job.status}; --again makes another" if done.adopted else " created"
         print_text(f"job {done.job.id}{there}\n")
@@ -103,7 +104,7 @@ def submit(
         return 0
     from ftkit.cli.jobs import follow_job
 
-    return follow_job(service, done.job.id)
+    return follow_job(service, done.job.id, output)
 
 
 def _say(text: str) -> None:
@@ -121,6 +122,8 @@ def _validated(
     report = validate(
         file, model=known, provider=provider, validation_file=validation_file, grader=grader, catalog=catalog
     )
+    from ftkit.report import render_text
+
     if any(each.errors or each.warnings for each in report.files):
         click.echo(render_text(report, 10, quiet=True), nl=False, err=True)
     return report.files[0].format or "chat", report.ok
@@ -171,20 +174,24 @@ def _hold(quote: Quote | None, model: str, most: float | None) -> None:
     if cost is None:
         raise UsageProblem(f"--max-cost cannot be held: the cost of {model} is not known")
     if cost.usd > most:
+        from ftkit.report.estimate import money
+
         raise UsageProblem(f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent")
 
 
-def _plan(order: Order, service: Service, quote: Quote | None) -> str:
+def _show_plan(order: Order, service: Service, quote: Quote | None) -> None:
+    from ftkit.report.estimate import money
+
     told = quote.models[0] if quote else None
     rows = [("train", f"{order.model} at {service.facts.title}"), ("method", order.method), ("file", order.training)]
-    rows += [("validation", order.validation)] if order.validation else []
+    rows.append(("validation", order.validation or ""))
     if told:
         about = "" if told.exact else "about "
         rows.append(("epochs", f"{told.epochs}{'' if order.epochs else ', if the service chooses as it is known to'}"))
         rows.append(("tokens", f"{about}{told.billed_tokens:,}"))
         price = f"{about}{money(told.cost.usd)} ({told.cost.source}, {told.cost.as_of})" if told.cost else told.cost_note
         rows.append(("cost", price))
-    return "".join(f"  {name:<10}  {value}\n" for name, value in rows)
+    print_fields(rows)
 
 
 def _question(order: Order, service: Service, quote: Quote | None, catalog: Catalog) -> str:
@@ -193,33 +200,61 @@ def _question(order: Order, service: Service, quote: Quote | None, catalog: Cata
 
     from ftkit.estimation import candidates
 
-    told = quote.models[0] if quote else None
-    if told is None or told.trainable:
+    over = _over(order.model, service, quote, datetime.date.today())
+    if not over:
         return f"Submit {order.model}?"
     others = candidates(quote.format if quote else "chat", service.name, datetime.date.today(), catalog)
-    can = f"what can still be trained: {', '.join(others)}" if others else "nothing that ftkit knows can still be trained there"
-    over = f"{order.model} can no longer be trained at {service.facts.title}, since {told.trainable_until}"
+    named = ", ".join(name for name in others if name != order.model)
+    can = f"what can still be trained: {named}" if named else "nothing that ftkit knows can still be trained there"
     click.echo(f"ftkit: {over}; {can}", err=True)
     return "Try it all the same?"
 
 
-def _sent(send: Any, service: Service, catalog: Catalog) -> Any:
+def _over(model: str, service: Service, quote: Quote | None, today: datetime.date) -> str:
+    """Since when the model is trained no longer, by the service's word or else the catalog's; empty if it is."""
+    told = quote.models[0] if quote else None
+    ends = service.shutdown_date(model)
+    if ends and ends <= today.isoformat():
+        return f"{model} can no longer be trained at {service.facts.title}, which shut it down on {ends}"
+    if told is None or told.trainable:
+        return ""
+    return f"{model} can no longer be trained at {service.facts.title}, since {told.trainable_until}"
+
+
+def _sent(
+    order: Order, service: Service, hashes: tuple[str, str | None], again: bool, catalog: Catalog, yes: bool, base_url: str | None
+) -> Submitted:  # fmt: skip
     """Submit, and explain the refusal that ends it for many."""
     from ftkit.providers import ServiceProblem
+    from ftkit.submission import submit
 
+    files = [order.training, *([order.validation] if order.validation else [])]
     try:
-        return send()
+        with uploading(files) as told:
+            return submit(order, service, open_journal(), hashes=hashes, again=again, say=_say, progress=told)
     except ServiceProblem as problem:
         if problem.code != "training_not_available":
             raise
-        raise _closed(problem, service, catalog) from problem
+        raise _closed(problem, service, catalog, base_url, ask=not yes and sys.stdin.isatty()) from problem
 
 
-def _closed(problem: ServiceProblem, service: Service, catalog: Catalog) -> UsageProblem:
+def _closed(problem: ServiceProblem, service: Service, catalog: Catalog, base_url: str | None, ask: bool) -> UsageProblem:
+    """What to say where the account may not train; the files that were uploaded for nothing are offered for deletion."""
+    files = " ".join(problem.uploaded)
+    if problem.uploaded and ask and click.confirm(f"ftkit: {problem}\nDelete {files}, uploaded just now?", default=False, err=True):
+        for id in problem.uploaded:
+            service.delete_file(id)
+        kept = f"{files} was deleted"
+    elif problem.uploaded:
+        where = f" --provider {service.name}" + (f" --base-url {base_url}" if base_url else "")
+        commands = " and ".join(f"`ftkit files delete {id}{where}`" for id in problem.uploaded)
+        kept = f"the uploaded file stays: {commands} removes it"
+    else:
+        kept = "files of earlier uploads stay: `ftkit files list` shows them, `ftkit files delete` removes them"
     others = [name for name, each in catalog.providers.items() if each.api and name != service.name]
     return UsageProblem(
-        f"{service.facts.title} takes no new jobs from this account ({problem.said}); the uploaded file stays: "
-        f"`ftkit files list` shows it, `ftkit files delete` removes it. Others that speak the protocol: {', '.join(others)}"
+        f"{service.facts.title} takes no new jobs from this account ({problem.said}); {kept}. "
+        f"Others that speak the protocol: {', '.join(others)}"
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -53,7 +53,8 @@ class Offer(Struct, frozen=True, forbid_unknown_fields=True):
     """What one provider offers of a model. A price or a date that is absent is not published.
 
     `training` holds the price for training, the newest first; `input`, `cached_input` and `output` are those of the fine-tuned
-    model, `base_input` and `base_output` those of the model itself.
+    model, `base_input` and `base_output` those of the model itself. `epochs` are those that are chosen where a job names none,
+    if not by the published rule.
     """
 
     methods: tuple[Literal["supervised", "dpo", "reinforcement"], ...] = ()
@@ -66,16 +67,21 @@ class Offer(Struct, frozen=True, forbid_unknown_fields=True):
     base_output: Price | None = None
     trainable_until: Deadline | None = None
     served_until: Deadline | None = None
+    epochs: Figure | None = None
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a model. `tokens_per_example` is in tokens of its `encoding`; `images` names how images are counted."""
+    """What is known of a model. `tokens_per_example` is in tokens of its `encoding`; `images` names how images are counted.
+
+    `borrowed` says why the encoding is not the model's own, where it is not.
+    """
 
     encoding: Literal["cl100k_base", "o200k_base"]
     formats: tuple[str, ...]
     images: str = ""
     tokens_per_example: Figure | None = None
     note: str = ""
+    borrowed: str = ""
     providers: dict[str, Offer] = {}
 
     def limit(self, provider: str) -> Figure | None:
@@ -100,7 +106,8 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """How to speak to a service. `address` shows what a base URL looks like where each user has another.
 
     `keys` are the variables that may hold the key. `lacks` are the features that it has not; `closing` is what is known of its
-    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own.
+    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own. A service
+    that is `embedded` comes with ftkit, and is started where it is needed; one with `adapters` gives them away.
     """
 
     source: str
@@ -120,6 +127,9 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     file_status: bool = True
     cancel_with_body: bool = False
     training_type: str = ""
+    embedded: bool = False
+    key_needed: bool = True
+    adapters: bool = False
     lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata"], ...] = ()
     closing: str = ""
 
@@ -134,7 +144,10 @@ class Unsupported(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a service. Sizes are in bytes; a figure that is absent is not known to be limited."""
+    """What is known of a service. Sizes are in bytes; a figure that is absent is not known to be limited.
+
+    `others` is what holds for models that the catalog does not name, where the service trains any.
+    """
 
     title: str
     formats: tuple[str, ...]
@@ -150,6 +163,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     image_examples: Figure | None = None
     reinforcement_examples: Figure | None = None
     reinforcement_validation_examples: Figure | None = None
+    others: Model | None = None
 
 
 class Saying(Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,10 +233,22 @@ def _merged(one: Any, two: Any) -> Any:
     return {**one, **{key: _merged(one.get(key), value) for key, value in two.items()}}
 
 
+def with_others(catalog: Catalog, provider: str, models: Iterable[str]) -> Catalog:
+    """The catalog with those of the models that it does not name, where the provider trains any."""
+    others = find_provider(provider, catalog).others
+    more = {base_model(name): others for name in models if others and base_model(name) not in catalog.models}
+    return msgspec.structs.replace(catalog, models={**catalog.models, **more}) if more else catalog
+
+
 @cache
 def sayings() -> Mapping[str, Saying]:
     """What services say that is about no rule."""
     return msgspec.convert(_read(Path(__file__).with_name("messages.toml")), dict[str, Saying])
+
+
+def known_sayings(message: str) -> tuple[Saying, ...]:
+    """The sayings whose words the message has."""
+    return tuple(saying for saying in sayings().values() if any(said.lower() in message.lower() for said in saying.says))
 
 
 @cache

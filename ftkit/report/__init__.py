@@ -1,18 +1,18 @@
-"""Reports: one pure function for each output format, from a `Report` to text. The keys are the choices of `--output`."""
+"""Reports: pure functions from values to text. What stands here is imported when it is asked for: rules take long to import."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
-from ftkit.report.github import render_github
-from ftkit.report.json import render_json
-from ftkit.report.sarif import render_sarif
-from ftkit.report.text import render_text
-from ftkit.summary import Report
+from typing import TYPE_CHECKING, Any
 
-RENDERERS: dict[str, Callable[[Report], str]] = {
-    "text": render_text,
-    "json": render_json,
-    "github": render_github,
-    "sarif": render_sarif,
-}
+if TYPE_CHECKING:
+    from ftkit.report.renderers import RENDERERS, render_github, render_json, render_sarif, render_text
 
 __all__ = ["RENDERERS", "render_github", "render_json", "render_sarif", "render_text"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'ftkit.report' has no attribute {name!r}")
+    from ftkit.report import renderers
+
+    return getattr(renderers, name)

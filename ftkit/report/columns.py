@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
+LEAST = 8
+"""Characters that a column keeps, however narrow the terminal."""
 
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows in columns, ANSI colours not counted; the first `left` of them begin at their left, the others end at their right."""
+
+def table(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None, long: Sequence[int] = ()) -> str:
+    """Rows in columns, ANSI colours not counted; the first `left` of them begin at their left, the others end at their right.
+
+    Where they are wider than `width`, what stands in the columns `long` is cut; it has no colours.
+    """
     widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    if width is not None:
+        widths = fit(widths, width - 2 * len(widths), long)
     return "".join(f"  {'  '.join(_cells(row, widths, left)).rstrip()}\n" for row in rows)
+
+
+def fit(widths: Sequence[int], room: int, long: Sequence[int]) -> list[int]:
+    """The widths of columns that have so much room together: those that are `long` are made narrower, the first of them first."""
+    fitted = list(widths)
+    for index in long:
+        over = sum(fitted) - room
+        fitted[index] = min(fitted[index], max(fitted[index] - over, LEAST))
+    return fitted
+
+
+def fields(pairs: Iterable[tuple[str, str]], width: int | None = None) -> str:
+    """Names and values in two columns, the values wrapped to the width; those without a value are left out."""
+    known = [(name, printable(value)) for name, value in pairs if value and value != "-"]
+    room = max((len(name) for name, _ in known), default=0)
+    return "".join(wrap(value, f"  {name:<{room}}  ", " " * (room + 4), width) for name, value in known)
+
+
+def wrap(text: str, first: str, later: str, width: int | None) -> str:
+    """The text in lines of at most `width`, after `first` on the first and `later` on the others; words are kept whole."""
+    if width is None:
+        return f"{first}{text}\n"
+    import textwrap
+
+    lines = textwrap.wrap(text, max(width - len(later), LEAST), break_long_words=False, break_on_hyphens=False)
+    return first + f"\n{later}".join(lines) + "\n"
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could play tricks on a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most `width` characters. Its middle is left out, since names differ at their ends."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def _cells(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
     for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        space = " " * (width - len(click.unstyle(cell)))
-        yield cell + space if index < left else space + cell
+        shown = cell if len(click.unstyle(cell)) <= width else cut(cell, width)
+        space = " " * (width - len(click.unstyle(shown)))
+        yield shown + space if index < left else space + shown

@@ -18,6 +18,14 @@ from ftkit.report.text import printable
 STATISTICS = ("min", "mean", "median", "p5", "p10", "p90", "p95", "max")
 
 
+CHOSEN = {
+    "given": "as given",
+    "service": "as the service chooses; --epochs sets another number",
+    "rule": "by the published rule; --epochs sets another number",
+}
+"""Who has chosen the epochs."""
+
+
 def render_estimate_text(quote: Quote) -> str:
     """The estimate with ANSI colours, which the caller strips where they are not wanted."""
     parts = [_heading(quote), _ledger(quote), _distributions(quote), _validation(quote)]
@@ -81,7 +89,7 @@ def _validation(quote: Quote) -> str:
 
 
 def _model(each: Estimate) -> str:
-    chosen = "as given" if each.epochs_source == "given" else "by the published rule; --epochs sets another number"
+    chosen = CHOSEN[each.epochs_source]
     rows = [
         ("epochs", f"{each.epochs}", chosen),
         ("billed", f"{each.billed_tokens:,}", f"tokens: {each.epochs} x {each.tokens_per_epoch:,}"),

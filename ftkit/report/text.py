@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from ftkit.report.columns import printable as printable
 from ftkit.rules import RULES
 from ftkit.summary import SEVERITIES, FileReport, Finding, Report
 
@@ -66,11 +67,6 @@ def _finding(file: str, finding: Finding) -> str:
 def _label(name: str) -> str:
     rule = RULES[name]
     return click.style(f"{rule.severity} {rule.code}", fg=COLOURS[rule.severity], bold=True) + f" {name}:"
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which could play tricks on a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def ranges(numbers: Iterable[int], limit: int = 12) -> str:

@@ -100,7 +100,7 @@ def json_pretty_printed(head: Head, plan: Plan) -> Iterator[Hit]:
     good=LINE,
     bad='{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}\n',
     evidence="service message",
-    says=[r"Unexpected file format, expected either prompt/completion pairs or chat messages"],
+    says=[r"Unexpected file format"],
 )
 def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
     """The lines have none of the four formats.

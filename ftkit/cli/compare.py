@@ -1,0 +1,173 @@
+"""`ftkit compare`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftkit.cli import print_text
+from ftkit.cli.files import one_file
+from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
+from ftkit.cli.service import consent, open_service
+from ftkit.errors import FileProblem, UsageProblem
+
+if TYPE_CHECKING:
+    from ftkit.compare.answers import Prompt, Recorded
+    from ftkit.compare.asking import Asking
+    from ftkit.facts import Catalog
+
+ENDS = "Exit codes: 0 compared, 2 ftkit could not do it, 130 interrupted."
+FILES = (".jsonl", ".jsonl.gz", ".json")
+
+
+@click.command(cls=Configured, epilog=ENDS)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--prompts", required=True, metavar="FILE", help="What to ask: chat examples, or recorded answers.")
+@service_options
+@option("--provider-b", metavar="NAME", help="The service of B, if it is another.")
+@option("--base-url-b", metavar="URL", help="The address of B's service.")
+@click.option("--system", default="", metavar="TEXT", help="A system message for prompts that have none.")
+@click.option("--temperature", type=Temperature(), default="0", show_default=True, help="0 to 2, or none: the service's own.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="End each answer after so many.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
+@click.option("--group-by", default="", metavar="PATH", help="Compare groups of prompts, e.g. by metadata.topic.")
+@click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Requests at a time.")
+@click.option("--save-a", metavar="FILE", help="Keep A's answers there, and ask for none that is there already.")
+@click.option("--save-b", metavar="FILE", help="The same for B.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the bootstrap.")
+@click.option("--html", "page", metavar="FILE", help="Also write a page with the pairs that differ most.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+def compare(
+    a: str, b: str, prompts: str, provider: str, base_url: str | None, facts: str | None, provider_b: str | None,
+    base_url_b: str | None, system: str, limit: int | None, group_by: str, concurrency: int, save_a: str | None,
+    save_b: str | None, seed: int, page: str | None, yes: bool, output: str, **parameters: Any,
+) -> int:  # fmt: skip
+    """Hold A and B against each other, and against the reference where the prompts have one.
+
+    Each is a model at a service, or a file of recorded answers (.jsonl, .jsonl.gz). Every figure comes with its interval.
+    """
+    from ftkit.compare.answers import read_prompts
+    from ftkit.compare.comparison import compare as held
+    from ftkit.facts import load_catalog
+    from ftkit.report.compare import Sides, render_compare_json, render_compare_text
+
+    if save_a and save_b and os.path.realpath(save_a) == os.path.realpath(save_b):
+        raise UsageProblem("--save-a and --save-b need a file each")
+    catalog = load_catalog(facts)
+    with one_file(prompts) as (path, name):
+        asked = read_prompts(path, name, limit, system)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    there = base_url_b or (None if provider_b else base_url)
+    places = (provider, base_url, facts), (provider_b or provider, there, facts)
+    sides = [
+        _side(side, asked, place, given, save, option)
+        for side, place, save, option in zip((a, b), places, (save_a, save_b), ("--save-a", "--save-b"), strict=True)
+    ]
+    if not _agreed(sides, catalog, parameters["max_tokens"], yes):
+        click.echo("ftkit: nothing was sent", err=True)
+        return 2
+    answers = [_answers(side, concurrency) for side in sides]
+    found = held(
+        asked, *([one.answer if one else None for one in side] for side in answers),
+        group_by=group_by, encoding=_encoding(answers, catalog), seed=seed,
+    )  # fmt: skip
+    names = Sides(_title(a, answers[0]), _title(b, answers[1]), name)
+    if page is not None:
+        from ftkit.report.compare_page import write_page
+
+        write_page(found, names, page)
+    print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
+    return 0
+
+
+def _side(
+    side: str, prompts: list[Prompt], place: tuple[str, str | None, str | None], parameters: dict[str, Any], save: str | None,
+    option: str,
+) -> Asking | list[Recorded | None]:  # fmt: skip
+    """The recorded answers of a file, or what there is to ask a model."""
+    from ftkit.compare.answers import Keeper, match, read_recorded
+    from ftkit.compare.asking import Asking
+
+    if os.path.isfile(side) or side.endswith(FILES):
+        if save:
+            raise UsageProblem(f"{option} keeps the answers of a model, and {side} is a file of recorded answers")
+        if not os.path.exists(side):
+            raise FileProblem(f"there is no file {side}; A and B are models, or files of recorded answers")
+        return match(prompts, read_recorded(side))
+    return Asking(open_service(*place), side, prompts, parameters, Keeper(save) if save else None)
+
+
+def _agreed(sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool) -> bool:
+    """Say what there is to ask and what that costs, and whether to go on."""
+    from ftkit.compare.cost import bill
+
+    requests = 0
+    for name, side in zip("AB", sides, strict=True):
+        missing = [] if isinstance(side, list) else side.missing
+        if isinstance(side, list) or not missing:
+            continue
+        cost = bill(missing, side.model, side.service.name, catalog, most)
+        click.echo(f"  ask {name}  {side.model} at {side.service.facts.title}: {_cost(cost)}", err=True)
+        requests += len(missing)
+    return not requests or consent(f"Send {requests:,} requests?", yes)
+
+
+def _cost(cost: Any) -> str:
+    from ftkit.report.estimate import money
+
+    parts = [f"{cost.requests:,} requests"]
+    if cost.input_tokens is not None:
+        parts.append(f"about {cost.input_tokens:,} tokens in")
+    if cost.output_tokens is not None:
+        parts.append(f"about {cost.output_tokens:,} out")
+    parts.append("cost not known" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})")
+    return ", ".join(parts)
+
+
+def _answers(side: Asking | list[Recorded | None], concurrency: int) -> list[Recorded | None]:
+    if isinstance(side, list):
+        return side
+    missing = len(side.missing)
+    with _progress(side.model, missing) as told:
+        asked = side.ask(concurrency, told)
+    for line, why in asked.refused[:10]:
+        click.echo(f"ftkit: the prompt of line {line} is left out: {why}", err=True)
+    if len(asked.refused) > 10:
+        click.echo(f"ftkit: and {len(asked.refused) - 10:,} more", err=True)
+    return asked.answers
+
+
+@contextmanager
+def _progress(model: str, total: int) -> Iterator[Callable[[], object]]:
+    """A progress bar on standard error, where that is a terminal."""
+    if not total or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"asking {model}".replace("[", r"\["), total=total)
+        yield lambda: bar.advance(task)
+
+
+def _encoding(answers: Sequence[Sequence[Recorded | None]], catalog: Catalog) -> str:
+    """The encoding of the first model that is known, so that tokens of both are counted alike; empty where none is."""
+    from ftkit.facts import base_model
+
+    models = {base_model(one.model): None for side in answers for one in side if one}
+    return next((catalog.models[model].encoding for model in models if model in catalog.models), "")
+
+
+def _title(side: str, answers: Sequence[Recorded | None]) -> str:
+    """A side's name; of a file also the model that answered, where it tells of one."""
+    models = sorted({one.model for one in answers if one and one.model} - {side})
+    return f"{side} ({', '.join(models[:3])})" if models else side

@@ -1,0 +1,1 @@
+"""Two models, or their recorded answers, on the same prompts."""

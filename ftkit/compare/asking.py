@@ -1,0 +1,106 @@
+"""Asks a model for its answers to the prompts, several at a time, and keeps each as soon as it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ftkit.compare.answers import Keeper, Prompt, Recorded, encode, match
+from ftkit.errors import UsageProblem
+from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+
+GIVE_UP = 8
+"""Refusals after which no more prompts are tried where none was answered: the request is wrong, not the prompt."""
+
+OF_ALL = (401, 402, 403, 429)
+"""Statuses that the next prompt would meet as well."""
+
+ANSWERED_WITH = ("role", "content", "refusal", "tool_calls", "function_call")
+"""What is kept of the assistant's message."""
+
+
+class Asked(Struct, frozen=True):
+    """For each prompt the answer, or None where the service refused it; `refused` has the line and what the service said."""
+
+    answers: list[Recorded | None]
+    refused: list[tuple[int, str]]
+
+
+class Asking:
+    """The prompts for one model: which of them are answered already in `keep`, and which are still to be asked.
+
+    `parameters` are sent with each request. Raises `UsageProblem` where `keep` holds answers of another model or parameters.
+    """
+
+    def __init__(
+        self, service: Service, model: str, prompts: Sequence[Prompt], parameters: dict[str, Any], keep: Keeper | None = None
+    ) -> None:
+        self.service, self.model, self.prompts, self.parameters, self.keep = service, model, prompts, parameters, keep
+        self.known = match(prompts, keep.known if keep else ())
+        for prompt, known in zip(prompts, self.known, strict=True):
+            if keep and known and (known.model, known.parameters) != (model, self._options(prompt)):
+                raise UsageProblem(
+                    f"{keep.path} holds answers of {known.model or 'an unnamed model'} with {known.parameters or 'no parameters'}, "
+                    f"and these are to be of {model} with {self._options(prompt)}; keep them in another file"
+                )
+
+    @property
+    def missing(self) -> list[Prompt]:
+        """The prompts that are still to be asked."""
+        return [prompt for prompt, known in zip(self.prompts, self.known, strict=True) if known is None]
+
+    def ask(self, concurrency: int = 4, told: Callable[[], object] = lambda: None) -> Asked:
+        """Ask what is missing, at most `concurrency` at once, and call `told` for each prompt that is done.
+
+        A prompt that the service refuses is passed over. Raises `ServiceProblem` where it refuses all, or cannot be reached; what
+        was answered until then is kept.
+        """
+        answers, refused = list(self.known), []
+        pool = ThreadPoolExecutor(concurrency)
+        try:
+            waiting = {pool.submit(self._ask, self.prompts[index]): index for index, known in enumerate(answers) if known is None}
+            for index, outcome in _outcomes(waiting):
+                if isinstance(outcome, Recorded):
+                    answers[index] = outcome
+                    if self.keep:
+                        self.keep.add(outcome)
+                else:
+                    refused.append((self.prompts[index].number, str(outcome)))
+                    if len(refused) >= min(GIVE_UP, len(answers)) and not any(answers):
+                        raise outcome
+                told()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self.keep:
+            self.keep.finish(answer for answer in answers if answer)
+        return Asked(answers, sorted(refused))
+
+    def _options(self, prompt: Prompt) -> dict[str, Any]:
+        return {**self.parameters, **prompt.options}
+
+    def _ask(self, prompt: Prompt) -> Recorded:
+        options = self._options(prompt)
+        sent = self.service.answer(self.model, prompt.messages, **options)
+        message = sent["choices"][0]["message"]
+        answer = {"role": "assistant", "content": None}
+        answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}
+        usage = sent.get("usage") if isinstance(sent.get("usage"), dict) else None
+        one = Recorded(prompt.messages, answer, self.model, options, usage, prompt.line.get("metadata"))
+        return msgspec.json.decode(encode(one), type=Recorded)
+
+
+def _outcomes(waiting: dict[Future[Recorded], int]) -> Iterator[tuple[int, Recorded | ServiceProblem]]:
+    """What came of each prompt, as it comes; raises what would come of all others, too."""
+    for future in as_completed(waiting):
+        try:
+            yield waiting[future], future.result()
+        except (LostAnswer, NotThere):
+            raise
+        except ServiceProblem as problem:
+            if problem.status in OF_ALL:
+                raise
+            yield waiting[future], problem

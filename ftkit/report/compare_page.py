@@ -1,0 +1,193 @@
+"""A comparison as one HTML page that needs no network: the figures, and the pairs that differ most.
+
+All text is escaped, and the page's own policy lets nothing run but the script below, known by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from html import escape
+from pathlib import Path
+
+from ftkit.compare.answers import Message
+from ftkit.compare.comparison import Comparison, Group, Pair, Row
+from ftkit.compare.replies import Reply, text_of
+from ftkit.errors import FileProblem
+from ftkit.report.compare import COLUMNS, Sides, heading, notes, show
+
+MOST_GROUPS = 20
+"""Groups on the page: the largest."""
+
+MOST_PAIRS = 100
+"""Pairs on the page: those that differ most."""
+
+LONGEST = 4000
+"""Words of two answers together whose differences are marked; finding those of longer ones takes too long."""
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --a: #2b7bba; --b: #c0632c }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+.wide { overflow-x: auto }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0 } dt { font-weight: 600 } dd { margin: 0 }
+svg { width: 150px; height: 16px; vertical-align: middle }
+article { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .7rem 1rem }
+.answers { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
+.answers > div { background: var(--soft); border-radius: .4rem; padding: .4rem .7rem; min-width: 0 }
+pre { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap }
+pre { margin: .2rem 0; unicode-bidi: isolate }
+.of-a { border-left: 3px solid var(--a) } .of-b { border-left: 3px solid var(--b) }
+mark { background: #f6c34466; color: inherit; border-radius: 2px }
+small { opacity: .75 } input { font: inherit; width: 20rem; max-width: 100%; padding: .2rem .5rem }
+"""
+
+SCRIPT = """
+const find = document.querySelector('input'), pairs = [...document.querySelectorAll('article')];
+const count = document.querySelector('output');
+const texts = pairs.map(pair => pair.textContent.toLowerCase());
+find.addEventListener('input', () => {
+  const wanted = find.value.toLowerCase();
+  pairs.forEach((pair, index) => { pair.hidden = !texts[index].includes(wanted); });
+  count.textContent = pairs.filter(pair => !pair.hidden).length;
+});
+"""
+
+
+def write_page(found: Comparison, sides: Sides, path: str) -> None:
+    """Write the page to `path`, which is there whole or not at all; raises `FileProblem` where it cannot be written."""
+    aside = f"{path}.part"
+    try:
+        Path(aside).write_text(render_compare_html(found, sides), "utf-8", errors="replace")
+        os.replace(aside, path)
+    except OSError as error:
+        Path(aside).unlink(missing_ok=True)
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def render_compare_html(found: Comparison, sides: Sides) -> str:
+    """The page."""
+    about = "".join(f"<dt>{escape(name.strip())}<dd>{escape(text)}" for name, text in heading(found, sides))
+    parts = [f"<h1>A and B on the same prompts</h1>\n<dl>{about}</dl>\n", _figures("Measures", found.rows)]
+    parts.append(_figures("JSON fields", found.fields) if found.fields else "")
+    parts.extend(_group(found.group_by, group) for group in found.groups[:MOST_GROUPS])
+    parts.append(f"<p><small>{escape(notes(found))}</small>\n{_pairs(found)}")
+    return _page("".join(parts))
+
+
+def _page(body: str) -> str:
+    allowed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>ftkit compare</title>\n<style>{STYLE}</style>\n{body}<script>{SCRIPT}</script>\n</html>\n"
+    )
+
+
+def _group(path: str, group: Group) -> str:
+    rows = [Row(row.name, row.title, row.unit, row.figures) for row in group.rows]
+    return _figures(f"{path} = {group.value}, {group.prompts:,} of the prompts", rows)
+
+
+def _figures(title: str, rows: Sequence[Row]) -> str:
+    used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
+    head = "".join(f"<th>{COLUMNS[name]}" for name in used)
+    return (
+        f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n<th>A - B, drawn{head}\n'
+        + "".join(_row(row, used) for row in rows)
+        + "</table></div>\n"
+    )
+
+
+def _row(row: Row, used: Sequence[str]) -> str:
+    cells = "".join(f"<td>{escape(show(row.figures.get(name), row.unit, name))}" for name in used)
+    size = max(each.n for each in row.figures.values())
+    return f"<tr><td>{escape(row.title)}<td>{size:,}<td>{_drawn(row)}{cells}\n"
+
+
+def _drawn(row: Row) -> str:
+    """The difference with its interval, drawn on a scale with 0 in the middle."""
+    figure = row.figures.get("difference")
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    most = {"share": 1.0, "score": 100.0}.get(row.unit) or max(abs(figure.low), abs(figure.high)) or 1.0
+    low, mean, high = (75 + 70 * value / most for value in (figure.low, figure.mean, figure.high))
+    colour = "var(--a)" if figure.low > 0 else "var(--b)" if figure.high < 0 else "#888"
+    return (
+        '<svg viewBox="0 0 150 16" role="img"><path d="M75 0V16" stroke="#8888"/>'
+        f'<path d="M{low:.1f} 8H{high:.1f}" stroke="{colour}" stroke-width="3"/>'
+        f'<circle cx="{mean:.1f}" cy="8" r="4" fill="{colour}"/></svg>'
+    )
+
+
+def _pairs(found: Comparison) -> str:
+    pairs = [pair for pair in found.pairs[:MOST_PAIRS] if not pair.is_same]
+    same = sum(pair.is_same for pair in found.pairs)
+    more = f", the first {MOST_PAIRS}" if len(found.pairs) - same > MOST_PAIRS else ""
+    return (
+        f"<h2>Pairs that differ most</h2>\n<p>{len(found.pairs) - same:,} of {len(found.pairs):,} pairs differ{more}. "
+        f'<label>Find <input type="search"></label> <output>{len(pairs)}</output> shown</p>\n'
+        + "".join(map(_pair, pairs))
+    )
+
+
+def _pair(pair: Pair) -> str:
+    a, b = _marked(_shown(pair.a), _shown(pair.b))
+    reference = [("reference", "", escape(_shown(pair.reference)))] if pair.reference else []
+    answers = "".join(
+        f'<div class="{style}"><small>{name}</small><pre>{text}</pre></div>'
+        for name, style, text in [("A", "of-a", a), ("B", "of-b", b), *reference]
+    )
+    scores = " · ".join(f"{escape(name)} {one:.3g} / {two:.3g}" for name, (one, two) in pair.scores.items())
+    *before, last = pair.prompt.messages
+    return (
+        f"<article><small>line {pair.prompt.number} · distance {pair.distance:.0f} of 100</small>\n"
+        f"{_earlier(before)}{_message(last)}\n"
+        f'<div class="answers">{answers}</div>\n<small>{scores}</small></article>\n'
+    )
+
+
+def _earlier(messages: Sequence[Message]) -> str:
+    if not messages:
+        return ""
+    title = "1 message before" if len(messages) == 1 else f"{len(messages):,} messages before"
+    return f"<details><summary>{title}</summary>{''.join(map(_message, messages))}</details>"
+
+
+def _message(message: Message) -> str:
+    calls = message.get("tool_calls")
+    text = text_of(message) or (json.dumps(calls, ensure_ascii=False) if calls else "")
+    return f"<small>{escape(str(message.get('role')))}</small><pre>{escape(text)}</pre>"
+
+
+def _shown(reply: Reply) -> str:
+    """All that a reply says, as text."""
+    parts = [reply.text, f"[refused] {reply.refusal}" if reply.refusal else ""]
+    parts += [f"[calls] {name} {arguments}" for name, arguments in reply.calls]
+    return "\n".join(part for part in parts if part) or "[nothing]"
+
+
+def _marked(one: str, two: str) -> tuple[str, str]:
+    """Both texts as HTML, the words marked that the other has not."""
+    first, second = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (one, two))
+    if len(first) + len(second) > LONGEST:
+        return escape(one), escape(two)
+    steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
+    return (
+        "".join(_piece("".join(first[start:end]), step) for step, start, end, _, _ in steps),
+        "".join(_piece("".join(second[start:end]), step) for step, _, _, start, end in steps),
+    )
+
+
+def _piece(text: str, step: str) -> str:
+    return escape(text) if step == "equal" or not text else f"<mark>{escape(text)}</mark>"

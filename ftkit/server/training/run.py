@@ -1,0 +1,168 @@
+"""One job, trained: from its files to an adapter, with TRL's trainers and LoRA from PEFT."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import set_seed
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from ftkit.server.folder import Folder
+from ftkit.server.jobs import add_event, add_model, fail, move, tuned_name
+from ftkit.server.objects import file_object, new_id, now
+from ftkit.server.results import results_csv
+from ftkit.server.store import Store, Thing
+from ftkit.server.training.encoding import CannotEncode, encode, preferences
+from ftkit.server.training.loading import CannotLoad, add_adapter, device, half_precision, load_base, load_tokenizer
+from ftkit.server.training.recipes import Chosen, Recipe, choose, find_recipe, micro_batch
+from ftkit.server.training.reporting import Reporting, keep_adapter
+
+ENDING = ("running", "pausing")
+"""The states in which a job may succeed: one that is done before it could pause is done."""
+
+
+def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+    """Train a job from its last checkpoint, if there is one, and end it; leaves it to the server where it pauses."""
+    if not move(store, job.id, ("queued",), "running", "Fine-tuning job started"):
+        return
+    try:
+        _train(store, folder, job, pause)
+    except (CannotLoad, CannotEncode) as error:
+        code = "invalid_training_file" if isinstance(error, CannotEncode) else "model_not_available"
+        fail(store, job.id, code, str(error), "training_file" if isinstance(error, CannotEncode) else "model")
+
+
+def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+    place, recipe, method = folder.job(job.id), find_recipe(job.kept["base"]), job.shown["method"]["type"]
+    wanted = job.shown["method"][method]["hyperparameters"]
+    chosen = choose(recipe, wanted, method, job.kept["examples"])
+    _show(store, job, chosen, method)
+    set_seed(job.shown["seed"])
+    torch.set_num_threads(recipe.threads or torch.get_num_threads())
+    tokenizer = load_tokenizer(job.kept["base"])
+    model = load_base(job.kept["base"])
+    limit = min(recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens))
+    reporting = Reporting(store, folder, job, pause)
+    parts = {name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit) for name in job.kept["files"]}
+    trainer = _trainer(method, _adapted(model, folder, job, recipe), tokenizer, parts, reporting, place, recipe, chosen, job, limit)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(place))
+    if not reporting.paused:
+        _succeed(store, folder, job, trainer.state.global_step, chosen.epochs * _tokens(trainer.train_dataset))
+
+
+def _show(store: Store, job: Thing, chosen: Chosen, method: str) -> None:
+    """Show the hyperparameters that were chosen."""
+
+    def edit(found: Thing) -> None:
+        found.shown["hyperparameters"] = chosen.shown(method)
+        found.shown["method"][method]["hyperparameters"] = chosen.shown(method)
+
+    store.change("job", job.id, edit)
+
+
+def _dataset(store: Store, job: Thing, tokenizer: Any, path: Path, limit: int) -> Dataset:
+    with path.open("rb") as file:
+        examples = [json.loads(line.decode("utf-8-sig")) for line in file if line.strip()]
+    if job.kept["format"] == "preference":
+        return Dataset.from_list(preferences(tokenizer, examples))
+    sequences, lost = encode(tokenizer, examples, job.kept["format"], limit)
+    if not sequences:
+        raise CannotEncode(f"no example has anything to learn within {limit:,} tokens")
+    if lost:
+        told = f"{lost:,} sequences of {path.stem} have nothing to learn within {limit:,} tokens, and are left out"
+        add_event(store, job.id, job.tenant, told, "warn", key=f"lost {path.stem}")
+    return Dataset.from_dict({"input_ids": [each.input_ids for each in sequences], "labels": [each.labels for each in sequences]})
+
+
+def _tokens(dataset: Dataset) -> int:
+    """The tokens of an epoch: all those that go through the model."""
+    if "input_ids" in dataset.column_names:
+        return sum(map(len, dataset["input_ids"]))
+    parts = ("prompt_ids", "prompt_ids", "chosen_ids", "rejected_ids")
+    return sum(sum(map(len, dataset[part])) for part in parts)
+
+
+def _adapted(model: Any, folder: Folder, job: Thing, recipe: Recipe) -> tuple[Any, LoraConfig | None]:
+    """The model to train, and the adapter to make for it: none where it goes on with that of an earlier job."""
+    if job.kept["from_job"]:
+        return add_adapter(model, folder.adapter(job.kept["from_job"], job.kept["from_step"]), trainable=True), None
+    adapter = LoraConfig(
+        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return model, adapter
+
+
+def _trainer(
+    method: str, adapted: tuple[Any, LoraConfig | None], tokenizer: Any, parts: dict[str, Dataset], reporting: Reporting,
+    place: Path, recipe: Recipe, chosen: Chosen, job: Thing, limit: int,
+) -> Any:  # fmt: skip
+    size = micro_batch(recipe, chosen.batch_size)
+    settings: dict[str, Any] = {
+        "output_dir": str(place / "checkpoints"),
+        "num_train_epochs": chosen.epochs,
+        "per_device_train_batch_size": size,
+        "per_device_eval_batch_size": size,
+        "gradient_accumulation_steps": chosen.batch_size // size,
+        "learning_rate": chosen.learning_rate,
+        "seed": job.shown["seed"],
+        "max_length": limit,
+        "logging_steps": 1,
+        "save_strategy": "epoch",
+        "save_total_limit": 2,
+        "eval_strategy": "epoch" if "validation" in parts else "no",
+        "bf16": half_precision(),
+        "gradient_checkpointing": device() == "cuda",
+        "use_cpu": device() == "cpu",
+        "disable_tqdm": True,
+        "report_to": [],
+    }
+    kind, config = (DPOTrainer, DPOConfig(**settings, beta=chosen.beta)) if method == "dpo" else (SFTTrainer, SFTConfig(**settings))
+    model, adapter = adapted
+    return kind(
+        model=model, args=config, train_dataset=parts["training"], eval_dataset=parts.get("validation"),
+        processing_class=tokenizer, peft_config=adapter, callbacks=[reporting],
+    )  # fmt: skip
+
+
+def _last_checkpoint(place: Path) -> str | None:
+    """The last checkpoint that is whole: the trainer writes its state last."""
+    found = [path for path in (place / "checkpoints").glob("checkpoint-*") if _is_whole(path)]
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) -> None:
+    """Keep the results and the model, and end the job, all at once."""
+    if not folder.adapter(job.id, steps).exists():
+        keep_adapter(folder, job, steps)
+    metrics = [event.shown["data"] for event in store.children("event", job.id) if event.shown["type"] == "metrics"]
+    stored = folder.keep_bytes(results_csv(metrics))
+    file, name = new_id("file-"), tuned_name(job)
+    with store.transaction():
+        shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
+        ends: dict[str, Any] = {
+            "fine_tuned_model": name, "result_files": [file], "trained_tokens": tokens, "finished_at": now(),
+            "estimated_finish": None,
+        }  # fmt: skip
+        found = store.get("job", job.id)
+        if found is None or found.shown["status"] not in ENDING:
+            return
+        store.add("file", file, job.tenant, shown, {"sha256": stored.sha256})
+        add_model(store, job, name, steps)
+        add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
+        move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **ends)
+
+

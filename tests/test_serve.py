@@ -1,0 +1,557 @@
+"""The local service over HTTP, as the official client sees it; what is trained is in test_training.py."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from click.testing import CliRunner
+from conftest import Write, lines
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local import Local, texts, wait
+from openai.types import FileObject, Model, Upload
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.uploads import UploadPart
+
+from ftkit.cli import cli, run
+from ftkit.server import jobs
+from ftkit.server.access import Access
+from ftkit.server.bases import Bases
+from ftkit.server.bodies import ChatBody, JobBody, read_body
+from ftkit.server.folder import Folder, Writer
+from ftkit.server.multipart import read_form
+from ftkit.server.problems import Refusal
+from ftkit.server.results import results_csv
+from ftkit.server.store import Store
+
+GOOD = b"".join(line + b"\n" for line in lines(12))
+SMOKE = "ftkit/smoke"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    service = Local(tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE}).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def client(local: Local) -> openai.OpenAI:
+    return local.client()
+
+
+def upload(client: openai.OpenAI, content: bytes = GOOD, name: str = "data.jsonl") -> FileObject:
+    return client.files.create(file=(name, content), purpose="fine-tune")
+
+
+def raw(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """What the service answers, status and JSON."""
+    import httpx
+
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with httpx.Client() as http:
+        answer = http.request(method, f"{client.base_url}{path}", content=None if body is None else data)
+    return answer.status_code, answer.json()
+
+
+def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
+    file = upload(client)
+    assert (file.bytes, file.filename, file.status, file.purpose) == (len(GOOD), "data.jsonl", "processed", "fine-tune")
+    assert client.files.content(file.id).read() == GOOD
+    assert client.files.retrieve(file.id).id == file.id
+    assert file.id in [each.id for each in client.files.list(purpose="fine-tune")]
+    assert file.id not in [each.id for each in client.files.list(purpose="batch")]
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError) as error:
+        client.files.content(file.id)
+    assert error.value.body["message"] == f"No such File object: {file.id}"  # type: ignore[index]
+
+
+def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.OpenAI) -> None:
+    one, two = upload(client), upload(client, name="other.jsonl")
+    client.files.delete(one.id)
+    assert client.files.content(two.id).read() == GOOD
+
+
+@pytest.mark.parametrize("name", ["../../x.jsonl", "/etc/passwd.jsonl", "a" * 400 + ".jsonl", "ünïcode \N{PILE OF POO}.jsonl", "CON.jsonl"])
+def test_a_file_s_name_is_kept_and_never_a_path(name: str, client: openai.OpenAI, local: Local) -> None:
+    file = upload(client, name=name)
+    assert file.filename.endswith(".jsonl")
+    assert client.files.content(file.id).read() == GOOD
+    assert not [path for path in local.folder.rglob("*") if path.name.endswith(".jsonl") and path.parent.parent.name != "jobs"]
+
+
+@pytest.mark.parametrize(
+    ("given", "param", "said"),
+    [
+        ({"file": ("data.txt", GOOD), "purpose": "fine-tune"}, "file", "Must be .jsonl"),
+        ({"file": ("data.jsonl", b""), "purpose": "fine-tune"}, "file", "empty"),
+        ({"file": ("data.jsonl", GOOD), "purpose": "nonsense"}, "purpose", "'nonsense' is not one of"),
+    ],
+)
+def test_a_bad_upload_is_refused_in_the_service_s_words(given: Any, param: str, said: str, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        client.files.create(**given)
+    assert error.value.param == param
+    assert said in error.value.message
+
+
+@pytest.mark.parametrize("body", [b"", b"--x", b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}'])
+def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(body: bytes, client: openai.OpenAI, local: Local) -> None:
+    before = sorted(local.folder.rglob("*"))
+    import httpx
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = httpx.post(f"{client.base_url}files", content=body, headers=kind)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert sorted(local.folder.rglob("*")) == before
+
+
+def test_an_upload_in_parts_becomes_one_file(client: openai.OpenAI) -> None:
+    made = client.uploads.create(bytes=len(GOOD), filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    first = client.uploads.parts.create(made.id, data=GOOD[:500])
+    wrong = client.uploads.parts.create(made.id, data=b"never mind")
+    second = client.uploads.parts.create(made.id, data=GOOD[500:])
+    with pytest.raises(openai.BadRequestError):
+        client.uploads.complete(made.id, part_ids=[first.id, wrong.id])
+    with pytest.raises(openai.NotFoundError):
+        client.uploads.complete(made.id, part_ids=["part_none"])
+    done = client.uploads.complete(made.id, part_ids=[first.id, second.id])
+    assert done.status == "completed"
+    assert done.file
+    assert client.files.content(done.file.id).read() == GOOD
+    again = client.uploads.complete(made.id, part_ids=[first.id, second.id])
+    assert again.file
+    assert again.file.id == done.file.id
+
+
+def test_a_cancelled_upload_takes_no_more_parts(client: openai.OpenAI, local: Local) -> None:
+    made = client.uploads.create(bytes=10, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    client.uploads.parts.create(made.id, data=b"0123456789")
+    assert client.uploads.cancel(made.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError):
+        client.uploads.parts.create(made.id, data=b"more")
+    assert not list((local.folder / "parts").iterdir())
+
+
+def test_a_part_over_64_mb_is_refused(client: openai.OpenAI) -> None:
+    made = client.uploads.create(bytes=100 << 20, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    with pytest.raises(openai.APIStatusError) as error:
+        client.uploads.parts.create(made.id, data=bytes(65 << 20))
+    assert error.value.status_code == 413
+
+
+def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) -> None:
+    file = upload(client)
+    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"team": "a"})
+    made = client.uploads.create(bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    part = client.uploads.parts.create(made.id, data=b"x")
+    events = client.fine_tuning.jobs.list_events(job.id).data
+    for kind, value in ((FileObject, file), (FineTuningJob, job), (Upload, made), (UploadPart, part), (Model, client.models.retrieve(SMOKE))):
+        kind.model_validate(value.to_dict(), strict=True)
+    assert events
+    for event in events:
+        FineTuningJobEvent.model_validate(event.to_dict(), strict=True)
+    client.fine_tuning.jobs.cancel(job.id)
+
+
+BAD = {
+    "role": (lines(12, {3: {"messages": [{"role": "human", "content": "x"}]}}), "invalid_training_file", "line 3"),
+    "json": (lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
+    "few": (lines(4), "invalid_n_examples", "no fewer than 10"),
+    "extra": (lines(12, {2: {"messages": json.loads(lines(1)[0])["messages"], "extra": 1}}), "invalid_file_format", "line 2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(name: str, client: openai.OpenAI) -> None:
+    bad, code, said = BAD[name]
+    file = upload(client, b"\n".join(bad), "mine.jsonl")
+    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+    failed = wait(client, job.id, "failed")
+    assert failed.error.code == code
+    assert failed.error.param == "training_file"
+    assert said in failed.error.message
+    assert "mine.jsonl" in failed.error.message
+    assert texts(client, job.id)[-1] == f"The job failed: {failed.error.message}"
+
+
+def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
+    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload(client).id, method={"type": "dpo"})
+    assert "job's method is 'dpo', not 'supervised'" in wait(client, job.id, "failed").error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        ({}, "model", "missing_required_parameter"),
+        ({"model": SMOKE}, "training_file", "missing_required_parameter"),
+        ({"model": SMOKE, "training_file": "file-none"}, "training_file", "file_not_found"),
+        ({"model": "gpt-4o-mini", "training_file": "FILE"}, "model", "model_not_found"),
+        ({"model": "ft:gpt-4o:a::b", "training_file": "FILE"}, "model", "model_not_found"),
+        ({"model": "../../etc/x", "training_file": "FILE"}, "model", "model_not_found"),
+        ({"model": SMOKE, "training_file": "FILE", "suffix": "x" * 65}, "suffix", "invalid_value"),
+        ({"model": SMOKE, "training_file": "FILE", "seed": -1}, "seed", "invalid_value"),
+        ({"model": SMOKE, "training_file": "FILE", "nonsense": 1}, "nonsense", "unknown_parameter"),
+        ({"model": SMOKE, "training_file": "FILE", "hyperparameters": {"n_epochs": 51}}, "hyperparameters.n_epochs", "invalid_value"),
+        ({"model": SMOKE, "training_file": "FILE", "method": {"type": "reinforcement"}}, "method", "unsupported_method"),
+        ({"model": SMOKE, "training_file": "FILE", "integrations": [{"type": "wandb"}]}, "integrations", "unsupported_parameter"),
+        ({"model": SMOKE, "training_file": "FILE", "metadata": {str(n): "x" for n in range(17)}}, "metadata", "invalid_value"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_with_the_parameter(body: dict[str, Any], param: str, code: str, client: openai.OpenAI) -> None:
+    file = upload(client)
+    status, answer = raw(client, "POST", "fine_tuning/jobs", {**body, **({"training_file": file.id} if body.get("training_file") == "FILE" else {})})
+    assert status == 400
+    assert (answer["error"]["param"], answer["error"]["code"]) == (param, code)
+    assert answer["error"]["type"] == "invalid_request_error"
+
+
+def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"--model gpt-4o-mini=Qwen/Qwen3-0\.6B"):
+        client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload(client).id)
+
+
+def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
+    file = upload(client)
+    made = [client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"n.n": str(n)}) for n in range(5)]
+    for job in made:
+        client.fine_tuning.jobs.cancel(job.id)
+    found = [job.id for job in client.fine_tuning.jobs.list(limit=2)][:5]
+    assert found == [job.id for job in made][::-1]
+    assert [job.id for job in client.fine_tuning.jobs.list(metadata={"n.n": "3"})] == [made[3].id]
+    status, answer = raw(client, "GET", "fine_tuning/jobs?after=ftjob-none")
+    assert (status, answer["error"]["param"]) == (404, "after")
+    assert raw(client, "GET", "fine_tuning/jobs?limit=0")[0] == 400
+
+
+def test_a_job_whose_process_dies_fails_in_the_end_and_never_hangs(client: openai.OpenAI, local: Local) -> None:
+    """A base that is a folder with nothing in it, which only the training process can find out."""
+    job = client.fine_tuning.jobs.create(model="no/such-model-anywhere", training_file=upload(client).id)
+    failed = wait(client, job.id, "failed")
+    assert failed.error.message
+    assert failed.finished_at
+
+
+def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) -> None:
+    assert {SMOKE, "gpt-3.5-turbo"} <= {model.id for model in client.models.list()}
+    assert client.models.retrieve(SMOKE).id == SMOKE
+    for model in (SMOKE, "ft:x:y:z"):
+        with pytest.raises(openai.NotFoundError):
+            client.models.delete(model)
+
+
+@pytest.mark.parametrize("path", ["evals", "fine_tuning/checkpoints/c/permissions", "files/a/b/c", "fine_tuning/jobs/x/nonsense"])
+def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.OpenAI) -> None:
+    status, answer = raw(client, "GET", path)
+    assert status in (404, 405)
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"model": 1}'])
+def test_a_body_that_is_no_request_is_refused(body: bytes, client: openai.OpenAI) -> None:
+    status, answer = raw(client, "POST", "fine_tuning/jobs", body)
+    assert status == 400
+    assert answer["error"]["message"]
+
+
+def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
+    assert raw(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0] == 413
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "https://127.0.0.1.evil.example"}])
+def test_a_page_of_another_origin_is_not_answered(headers: dict[str, str], client: openai.OpenAI) -> None:
+    import httpx
+
+    answer = httpx.get(f"{client.base_url}models", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) -> None:
+    service = Local(tmp_path / "data", keys=("one", "two")).start()
+    try:
+        one, two = service.client("one"), service.client("two")
+        file = upload(one)
+        job = one.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+        assert not list(two.files.list())
+        assert not list(two.fine_tuning.jobs.list())
+        for ask in (
+            lambda: two.files.content(file.id), lambda: two.files.delete(file.id), lambda: two.fine_tuning.jobs.retrieve(job.id),
+            lambda: two.fine_tuning.jobs.cancel(job.id), lambda: two.fine_tuning.jobs.list_events(job.id),
+        ):  # fmt: skip
+            with pytest.raises(openai.NotFoundError):
+                ask()
+        with pytest.raises(openai.BadRequestError):
+            two.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+        for key in ("three", "", "one "):
+            if key != "one ":
+                with pytest.raises((openai.AuthenticationError, openai.APIConnectionError)):
+                    service.client(key or "x").models.list()
+    finally:
+        service.stop()
+    assert "one" not in (tmp_path / "data" / "service.db").read_bytes().decode("latin-1").split("\0")
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    service = Local(tmp_path / "data").start()
+    kept: list[str] = []
+    gone = threading.Event()
+
+    def work() -> None:
+        client = service.client()
+        try:
+            while not gone.is_set():
+                file = upload(client)
+                job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+                kept.append(job.id)
+        except openai.OpenAIError:
+            pass
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(kept) < 30:
+        time.sleep(0.01)
+    service.kill()
+    gone.set()
+    for thread in threads:
+        thread.join()
+    service.start()
+    try:
+        client = service.client()
+        found = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
+        assert set(kept) <= found.keys()
+        for id in kept:
+            assert client.files.content(found[id].training_file).read() == GOOD
+            assert texts(client, id)[0] == f"Created fine-tuning job: {id}"
+    finally:
+        service.stop()
+
+
+def test_a_second_service_on_a_folder_is_refused(local: Local) -> None:
+    from ftkit.errors import UsageProblem
+    from ftkit.server.run import run as serve
+
+    with pytest.raises(UsageProblem, match="served already"):
+        serve(local.folder, "127.0.0.1", 0, {}, (), 1, False, print)
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    from ftkit.errors import UsageProblem
+    from ftkit.server.run import run as serve
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageProblem, match="choose another --port"):
+        serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "FTKIT_API_KEY"),
+        (["--host", "example.com"], "FTKIT_API_KEY"),
+        (["--model", "x"], "NAME=BASE"),
+        (["--port", "99999"], "--port"),
+    ],
+)
+def test_a_service_that_cannot_be_is_one_line_and_2(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
+    assert run(["serve", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ("no_such_package",))
+    assert run(["serve"]) == 2
+    assert "no_such_package is missing" in capsys.readouterr().err
+
+
+def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Local(tmp_path / "data").start()
+    monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
+    try:
+        status = CliRunner().invoke(cli, ["serve", "status", "--output", "json"], standalone_mode=False)
+        assert json.loads(status.output) == {"running": True, "url": service.url, "pid": service.pid}
+        stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
+        assert stopped.output == f"stopped {service.url}\n"
+        assert CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output == "not running\n"
+    finally:
+        service.stop()
+
+
+# The parts, without a server.
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "service.db")
+
+
+def begun(store: Store) -> str:
+    store.add("file", "file-1", "t", {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"}, {"sha256": "0"})
+    return jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t").id
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "after"),
+    [
+        ("validating_files", "cancel", "cancelled"), ("queued", "cancel", "cancelled"), ("running", "cancel", "cancelled"),
+        ("pausing", "cancel", "cancelled"), ("paused", "cancel", "cancelled"), ("succeeded", "cancel", None), ("failed", "cancel", None),
+        ("cancelled", "cancel", None), ("queued", "pause", "paused"), ("running", "pause", "pausing"), ("paused", "pause", None),
+        ("succeeded", "pause", None), ("paused", "resume", "queued"), ("running", "resume", None), ("failed", "resume", None),
+    ],
+)  # fmt: skip
+def test_what_may_be_done_to_a_job_follows_from_its_state(status: str, action: str, after: str | None, store: Store) -> None:
+    id = begun(store)
+    store.change("job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0])
+    if after is None:
+        with pytest.raises(Refusal, match=f"is {status} cannot be"):
+            jobs.act(store, id, "t", action)
+    else:
+        assert jobs.act(store, id, "t", action).shown["status"] == after
+
+
+def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Store) -> None:
+    id = begun(store)
+    jobs.act(store, id, "t", "pause")
+    assert jobs.act(store, id, "t", "resume").shown["status"] == "validating_files"
+
+
+def test_the_queue_of_a_tenant_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "QUEUE", 2)
+    begun(store)
+    jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
+    with pytest.raises(Refusal) as error:
+        jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
+    assert error.value.status == 429
+
+
+def test_an_event_with_a_key_is_added_once(store: Store) -> None:
+    id = begun(store)
+    before = len(store.children("event", id))
+    for _ in range(3):
+        jobs.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
+    assert len(store.children("event", id)) == before + 1
+
+
+def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> None:
+    id = begun(store)
+    job = store.get("job", id)
+    assert job
+    dropped = [jobs.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)]
+    assert dropped == [[], [], [], [5]]
+    assert [each.shown["step_number"] for each in store.children("checkpoint", id)] == [10, 15, 20]
+    assert store.get("model", jobs.tuned_name(job, 5)) is None
+    assert store.get("model", jobs.tuned_name(job, 20)) is not None
+
+
+def test_a_model_that_a_job_trains_on_is_not_deleted(store: Store) -> None:
+    id = begun(store)
+    job = store.get("job", id)
+    assert job
+    jobs.add_model(store, job, "ft:a:b:c", 4)
+    jobs.create(store, Bases(store, {}), JobBody(model="ft:a:b:c", training_file="file-1"), "t")
+    with pytest.raises(Refusal, match="is training on"):
+        jobs.delete_model(store, "ft:a:b:c", "t")
+
+
+def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
+    def fails() -> None:
+        with store.transaction():
+            store.add("file", "file-9", "t", {"id": "file-9"})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert store.get("file", "file-9") is None
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))
+@settings(max_examples=60)
+def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> None:
+    import asyncio
+    import tempfile
+
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n' + content + b"\r\n--x--\r\n"
+    )
+    places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+
+    async def chunks() -> Any:
+        for start, end in itertools.pairwise(places):
+            yield body[start:end]
+
+    with tempfile.TemporaryDirectory() as folder, Writer(Path(folder) / "new") as writer:
+        if b"\r\n--x" in content:
+            return
+        form = asyncio.run(read_form("multipart/form-data; boundary=x", chunks(), writer, 1000))
+        assert form.fields == {"purpose": "fine-tune"}
+        assert form.file_name == "a.jsonl"
+        writer.end()
+        assert writer.path.read_bytes() == content
+
+
+def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    one, two = folder.keep_bytes(b"abc"), folder.keep_bytes(b"abc")
+    assert one == two
+    folder.lend(one.sha256, folder.job("j") / "training.jsonl")
+    folder.blob(one.sha256).unlink()
+    assert (folder.job("j") / "training.jsonl").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("headers", "tenant"),
+    [({"authorization": "Bearer one"}, True), ({"authorization": "bearer one"}, True), ({"authorization": "Basic one"}, False), ({}, False)],
+)
+def test_a_key_is_taken_as_a_bearer_token(headers: dict[str, str], tenant: bool) -> None:
+    access = Access(("one",), ())
+    if tenant:
+        assert access.tenant(headers)
+    else:
+        with pytest.raises(Refusal) as error:
+            access.tenant(headers)
+        assert error.value.status == 401
+
+
+def test_the_result_file_has_a_row_for_each_step() -> None:
+    metrics = [
+        {"step": 2, "total_steps": 2, "train_loss": 1.5, "train_mean_token_accuracy": 0.5},
+        {"step": 1, "total_steps": 2, "train_loss": 2.0, "train_mean_token_accuracy": 0.25},
+        {"step": 2, "total_steps": 2, "valid_loss": 1.75, "valid_mean_token_accuracy": 0.5},
+    ]
+    assert results_csv(metrics).decode() == (
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,2.0,0.25,,\n2,1.5,0.5,1.75,0.5\n"
+    )
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["model", "messages", "n", "stop", "seed", "x"]), inner, max_size=4)))
+def test_any_body_is_read_or_refused(value: Any) -> None:
+    with contextlib.suppress(Refusal):
+        assert read_body(json.dumps(value).encode(), ChatBody).messages
+
+
+def test_uploads_come_from_streams_too(client: openai.OpenAI) -> None:
+    file = client.files.create(file=("s.jsonl", io.BytesIO(GOOD)), purpose="fine-tune")
+    assert file.bytes == len(GOOD)
+
+
+def test_a_file_of_a_user_is_no_job_s_business(client: openai.OpenAI, write: Write) -> None:
+    file = client.files.create(file=("notes.txt", b"hello"), purpose="user_data")
+    with pytest.raises(openai.BadRequestError) as error:
+        client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+    assert error.value.code == "invalid_file_purpose"

@@ -1,0 +1,31 @@
+"""A client of the openai SDK that speaks to a respx router instead of a network.
+
+respx knows httpx; newer SDKs use httpx2, which has the same shapes under another name, so requests and answers are carried over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import openai
+import respx
+
+try:
+    import httpx2 as engine
+except ImportError:  # the SDK's version 2
+    engine = httpx  # type: ignore[no-redef]
+
+URL = "http://service.test/v1"
+
+
+def client(router: respx.MockRouter) -> openai.OpenAI:
+    """A client whose requests the router answers."""
+
+    def answer(request: Any) -> Any:
+        asked = httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
+        given = router.handler(asked)
+        return engine.Response(given.status_code, headers=given.headers.raw, content=given.read())
+
+    transport = engine.MockTransport(answer)
+    return openai.OpenAI(api_key="sk-test", base_url=URL, max_retries=0, http_client=engine.Client(transport=transport))
