@@ -11,8 +11,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
@@ -24,6 +25,9 @@ from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
 if TYPE_CHECKING:
     import openai
+
+Attempt = Callable[[Callable[[], Any]], Any]
+"""Calls what it is given until that returns, and returns the same; or gives up, and raises what that raised."""
 
 PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
@@ -66,18 +70,19 @@ class NotThere(ServiceProblem):
 class Service:
     """A service that speaks the protocol, for one account. Make it with `connect`."""
 
-    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI) -> None:
+    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI, attempt: Attempt | None = None) -> None:
         self.name, self.facts, self.api = name, facts, api
         self._client = client
+        self._attempt: Attempt = attempt or (lambda do: do())
 
     @property
     def account(self) -> str:
         """The service and its address: what the journal knows it by. Holds no key."""
         return f"{self.name} {str(self._client.base_url).rstrip('/')}"
 
-    def once(self) -> Service:
-        """The same service, where each request is sent once: for callers that try again by themselves."""
-        return Service(self.name, self.facts, self.api, self._client.with_options(max_retries=0))
+    def patient(self, attempt: Attempt) -> Service:
+        """The same service, where `attempt` decides whether a request is sent again. It is called for each page of a list."""
+        return Service(self.name, self.facts, self.api, self._client.with_options(max_retries=0), attempt)
 
     def demand(self, feature: str) -> None:
         """Raise `UsageProblem` if the provider lacks the feature."""
@@ -243,17 +248,24 @@ class Service:
         """The items of a list, as the service sends them; fetched page by page as they are taken."""
         asked, last = dict(given), ""
         while True:
-            with self._problems(doing):
-                answer: Any = self._client.get(path, cast_to=object, options={"params": asked})
-                answer = json.loads(answer) if isinstance(answer, str) else answer
-                items: list[dict[str, Any]] = list(answer.get("data") or ())
-                end = str(items[-1].get("id") or "") if items else ""
+            items, has_more = self._attempt(partial(self._page, doing, path, asked))
+            end = str(items[-1].get("id") or "") if items else ""
             if end and end == last:
                 return  # the service knows no `after`, and has sent the same page again
             yield from items
-            if not paged or not end or answer.get("has_more") is False:
+            if not paged or not end or has_more is False:
                 return
             asked["after"] = last = end
+
+    def _page(self, doing: str, path: str, given: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+        """The items of a page, and whether there are more, if the service says."""
+        with self._problems(doing):
+            answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
+            answer = json.loads(answer) if isinstance(answer, str) else answer
+            items = list(answer.get("data") or ())
+            if not all(isinstance(item, dict) for item in items):
+                raise ValueError("it lists what is no object")
+            return items, answer.get("has_more")
 
     @contextmanager
     def _problems(self, doing: str) -> Iterator[None]:
