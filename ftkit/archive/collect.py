@@ -16,10 +16,11 @@ from ftkit.metrics import decoded
 from ftkit.providers import Service, ServiceProblem
 from ftkit.remote import Checkpoint, Job, RemoteFile
 
-T = TypeVar("T")
-
 DECODED = 64 << 20
 """Bytes of a result file up to which it is looked at whether it is in base64; larger ones stay as they came."""
+
+LISTS = ("events", "checkpoints", "permissions", "models")
+"""What is asked for as a list, so that an answer of `404` speaks of the list, not of something in it."""
 
 RESULTS = "fine-tune-results"
 """The purpose of result files."""
@@ -105,7 +106,7 @@ class Collector:
     def _missing(self, what: str, id: str, problem: FtkitError, job: str = "") -> Missing:
         if isinstance(problem, ServiceProblem) and problem.status == 401 and what != "permissions":
             raise problem  # the key is wrong by now, and nothing else could be had
-        return Missing(what, id, reason_of(problem), getattr(problem, "said", "") or str(problem), job)
+        return Missing(what, id, reason_of(problem, what), getattr(problem, "said", "") or str(problem), job)
 
 
 class Permissions:
@@ -203,14 +204,14 @@ class _Making:
         self.missing.append(self.collector._missing(what, id, problem, self.id))
 
 
-def reason_of(problem: FtkitError) -> Reason:
-    """Why something could not be had."""
+def reason_of(problem: FtkitError, what: str = "file") -> Reason:
+    """Why something could not be had; of lists that the service does not have, that it does not offer them."""
     if not isinstance(problem, ServiceProblem):
         return "not offered"
     if problem.status == 410 or (problem.status in (400, 404) and "expired" in problem.said.lower()):
         return "expired"
     if problem.status in (404, 405, 501):
-        return "deleted" if problem.status == 404 else "not offered"
+        return "deleted" if problem.status == 404 and what not in LISTS else "not offered"
     if problem.status in (401, 403):
         return "forbidden"
     return "failed" if problem.status == 0 or problem.status in (408, 409, 429) or problem.status >= 500 else "refused"

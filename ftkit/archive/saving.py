@@ -268,7 +268,7 @@ class _Run:
             known |= {model.id: model.raw for model in self.service.models()}
         except ServiceProblem as problem:
             said = problem.said or str(problem)
-            self._take(Step("models ", missing=(Missing("models", "", reason_of(problem), said),)))
+            self._take(Step("models ", missing=(Missing("models", "", reason_of(problem, "models"), said),)))
             return
         self._put("models ", layout.MODELS, known)
 
