@@ -46,7 +46,7 @@ class Verdict(Struct, frozen=True):
 
 def read_results(content: bytes) -> Metrics:
     """The metrics in a result file: CSV, or CSV in base64 as some services send it. Raises `FtkitError`."""
-    reader = csv.DictReader(_text(content).replace("\0", "").splitlines())
+    reader = csv.DictReader(decoded(content).decode("utf-8-sig", "replace").replace("\0", "").splitlines())
     columns = tuple(name.strip() for name in reader.fieldnames or ())
     if "step" not in columns:
         raise FtkitError(f"the result file has no column 'step' but {', '.join(columns)[:100] or 'nothing'}")
@@ -58,11 +58,13 @@ def read_results(content: bytes) -> Metrics:
     return Metrics(columns, tuple(row for row in rows if row["step"] is not None))
 
 
-def _text(content: bytes) -> str:
+def decoded(content: bytes) -> bytes:
+    """The CSV in a result file, which some services send in base64."""
     if b"," not in content.partition(b"\n")[0]:
         with contextlib.suppress(binascii.Error, ValueError):
-            content = base64.b64decode(content)
-    return content.decode("utf-8-sig", "replace")
+            found = base64.b64decode(b"".join(content.split()), validate=True)
+            return found if b"," in found.partition(b"\n")[0] else content
+    return content
 
 
 def _number(text: str | None) -> float | None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import quote
 
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
@@ -22,9 +26,14 @@ from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 if TYPE_CHECKING:
     import openai
 
+Attempt = Callable[[Callable[[], Any]], Any]
+"""Calls what it is given until that returns, and returns the same; or gives up, and raises what that raised."""
+
 PAGE = 100
 """Items that are asked for at once; the most that the protocol allows."""
 
+PIECE = 1 << 20
+"""Bytes of a download that are held at once."""
 
 LOOK_UP = 10.0
 """Seconds to wait for an answer that can be done without."""
@@ -36,15 +45,18 @@ ANSWER_RETRIES = 6
 class ServiceProblem(FtkitError):
     """The service refused, or could not be reached. `status` is 0 where there was no answer.
 
-    `uploaded` holds the ids of the files that were uploaded for what the service refused, and are still there.
+    `uploaded` holds the ids of the files that were uploaded for what the service refused, and are still there. `wait` are the
+    seconds after which the service wants to be asked again, 0 where it does not say.
     """
 
-    def __init__(self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = (), wait: float = 0
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.said, self.uploaded = status, code, said, uploaded
+        self.status, self.code, self.said, self.uploaded, self.wait = status, code, said, uploaded, wait
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.status, self.code, self.said, self.uploaded)
+        return type(self), (str(self), self.status, self.code, self.said, self.uploaded, self.wait)
 
 
 class LostAnswer(ServiceProblem):
@@ -58,14 +70,19 @@ class NotThere(ServiceProblem):
 class Service:
     """A service that speaks the protocol, for one account. Make it with `connect`."""
 
-    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI) -> None:
+    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI, attempt: Attempt | None = None) -> None:
         self.name, self.facts, self.api = name, facts, api
         self._client = client
+        self._attempt: Attempt = attempt or (lambda do: do())
 
     @property
     def account(self) -> str:
         """The service and its address: what the journal knows it by. Holds no key."""
         return f"{self.name} {str(self._client.base_url).rstrip('/')}"
+
+    def patient(self, attempt: Attempt) -> Service:
+        """The same service, where `attempt` decides whether a request is sent again. It is called for each page of a list."""
+        return Service(self.name, self.facts, self.api, self._client.with_options(max_retries=0), attempt)
 
     def demand(self, feature: str) -> None:
         """Raise `UsageProblem` if the provider lacks the feature."""
@@ -76,9 +93,7 @@ class Service:
         """All jobs, newest first, fetched page by page as they are taken."""
         given: dict[str, Any] = {"limit": PAGE, **({"after": after} if after else {})}
         given |= {"metadata": dict(metadata)} if metadata else {}
-        with self._problems("list jobs"):
-            for job in self._client.fine_tuning.jobs.list(**given):
-                yield Job.read(job.to_dict(mode="json"))
+        yield from map(Job.read, self._pages("list jobs", "/fine_tuning/jobs", given))
 
     def job(self, id: str) -> Job:
         """The job of that id."""
@@ -105,23 +120,23 @@ class Service:
     def events(self, id: str) -> Iterator[Event]:
         """The events of a job, newest first, as services send them."""
         self.demand("events")
-        with self._problems(f"list the events of {id}"):
-            for event in self._client.fine_tuning.jobs.list_events(id, limit=PAGE):
-                yield Event.read(event.to_dict(mode="json"))
+        path = f"/fine_tuning/jobs/{_quoted(id)}/events"
+        yield from map(Event.read, self._pages(f"list the events of {id}", path, {"limit": PAGE}))
 
     def checkpoints(self, id: str) -> Iterator[Checkpoint]:
         """The checkpoints of a job, newest first."""
         self.demand("checkpoints")
-        with self._problems(f"list the checkpoints of {id}"):
-            for checkpoint in self._client.fine_tuning.jobs.checkpoints.list(id, limit=PAGE):
-                yield Checkpoint.read(checkpoint.to_dict(mode="json"))
+        path = f"/fine_tuning/jobs/{_quoted(id)}/checkpoints"
+        yield from map(Checkpoint.read, self._pages(f"list the checkpoints of {id}", path, {"limit": PAGE}))
+
+    def permissions(self, checkpoint: str) -> Iterator[dict[str, Any]]:
+        """The projects that may use a checkpoint, as the service sends them. Services want an administrator's key for it."""
+        path = f"/fine_tuning/checkpoints/{_quoted(checkpoint)}/permissions"
+        yield from self._pages(f"list the permissions of {checkpoint}", path, {"limit": PAGE})
 
     def files(self, purpose: str = "") -> Iterator[RemoteFile]:
         """The files of the account, newest first."""
-        given: dict[str, Any] = {"purpose": purpose} if purpose else {}
-        with self._problems("list files"):
-            for file in self._client.files.list(**given):
-                yield RemoteFile.read(file.to_dict(mode="json"))
+        yield from map(RemoteFile.read, self._pages("list files", "/files", {"purpose": purpose} if purpose else {}))
 
     def file(self, id: str) -> RemoteFile:
         """The file of that id."""
@@ -158,12 +173,17 @@ class Service:
         with self._problems(f"read the file {id}"):
             return self._client.files.content(id).read()
 
+    def pieces(self, id: str) -> Iterator[bytes]:
+        """What is in a file at the service, piece by piece."""
+        with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
+            yield from answer.iter_bytes(PIECE)
+
     def download(self, id: str, path: Path) -> None:
         """Write what is in a file at the service to `path`, which is there whole or not at all."""
         aside = path.with_name(f"{path.name}.part")
         try:
-            with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
-                answer.stream_to_file(aside)
+            with open(aside, "wb") as file:
+                file.writelines(self.pieces(id))
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
@@ -185,9 +205,7 @@ class Service:
 
     def models(self) -> Iterator[RemoteModel]:
         """The models that the account may use."""
-        with self._problems("list models"):
-            for model in self._client.models.list():
-                yield RemoteModel.read(model.to_dict(mode="json"))
+        yield from map(RemoteModel.read, self._pages("list models", "/models", {}, paged=False))
 
     def model(self, id: str) -> RemoteModel:
         """The model of that id."""
@@ -226,6 +244,29 @@ class Service:
                 raise ValueError("it holds no message")
             return sent
 
+    def _pages(self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True) -> Iterator[dict[str, Any]]:
+        """The items of a list, as the service sends them; fetched page by page as they are taken."""
+        asked, last = dict(given), ""
+        while True:
+            items, has_more = self._attempt(partial(self._page, doing, path, asked))
+            end = str(items[-1].get("id") or "") if items else ""
+            if end and end == last:
+                return  # the service knows no `after`, and has sent the same page again
+            yield from items
+            if not paged or not end or has_more is False:
+                return
+            asked["after"] = last = end
+
+    def _page(self, doing: str, path: str, given: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+        """The items of a page, and whether there are more, if the service says."""
+        with self._problems(doing):
+            answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
+            answer = json.loads(answer) if isinstance(answer, str) else answer
+            items = list(answer.get("data") or ())
+            if not all(isinstance(item, dict) for item in items):
+                raise ValueError("it lists what is no object")
+            return items, answer.get("has_more")
+
     @contextmanager
     def _problems(self, doing: str) -> Iterator[None]:
         """Turn the SDK's exceptions into `ServiceProblem`s."""
@@ -241,6 +282,8 @@ class Service:
             raise LostAnswer(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
         except openai.APIStatusError as error:
             raise self._refused(doing, error) from error
+        except _transport_errors() as error:
+            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({error})") from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
             raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({_short(str(error))})") from error
 
@@ -259,10 +302,29 @@ class Service:
             return NotThere(f"{told}{title} does not have it ({quoted}){advice}", status, code, said)
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
-            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said)
+            wait = _wait(error.response.headers)
+            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait)
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
         more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
         return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
+    return tuple(sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
+def _wait(headers: Mapping[str, str]) -> float:
+    """The seconds that a service wants to be left alone; 0 where it does not say, or gives a date."""
+    try:
+        return max(float(headers.get("retry-after") or 0), 0)
+    except ValueError:
+        return 0
+
+
+def _quoted(id: str) -> str:
+    """An id as a part of a path."""
+    return quote(id, safe="")
 
 
 def _short(text: str) -> str:

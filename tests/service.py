@@ -20,6 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+MORE_KINDS = ("short",)
+"""What can go wrong besides, where it is asked for: `short` says that all was sent, and sends half."""
+
 KINDS = ("drop before", "drop after", "500 before", "500 after", "truncate", "429", "delay")
 """What can go wrong: `before` the service has acted, or `after`."""
 
@@ -42,6 +45,9 @@ class Service:
         self.events: dict[str, list[dict[str, Any]]] = {}
         self.checkpoints: dict[str, list[dict[str, Any]]] = {}
         self.models: dict[str, dict[str, Any]] = {}
+        self.permissions: dict[str, list[dict[str, Any]]] = {}
+        self.is_admin = False
+        self.retry_after = ""
         self.created: list[str] = []
         self.requests: list[tuple[str, str, Any]] = []
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -136,6 +142,10 @@ class Service:
                     return 200, self.page(self.events.get(id, []), query)
                 case "GET", ["fine_tuning", "jobs", id, "checkpoints"] if id in self.jobs:
                     return 200, self.page(self.checkpoints.get(id, []), query)
+                case "GET", ["fine_tuning", "checkpoints", id, "permissions"]:
+                    if not self.is_admin:
+                        return 403, error("You have insufficient permissions for this operation. Missing scopes: api.admin")
+                    return 200, self.page(self.permissions.get(id, []), query)
                 case "GET", ["models"]:
                     return 200, {"object": "list", "data": list(self.models.values())}
                 case "GET", ["models", id] if id in self.models:
@@ -211,6 +221,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.drop()
         if fault == "500 after":
             return self.send(500, error("the server had an error"))
+        if fault == "short" and isinstance(answer, bytes):
+            answer = answer[: len(answer) // 2]
         return self.send(status, answer, truncated=fault == "truncate")
 
     do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
@@ -235,6 +247,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if status == 429 and self.state.retry_after:
+            self.send_header("Retry-After", self.state.retry_after)
         self.end_headers()
         self.wfile.write(data[: len(data) // 2] if truncated else data)
         if truncated:

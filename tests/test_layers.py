@@ -57,9 +57,12 @@ MAY_IMPORT = {
     "metrics": {"errors", "providers", "remote"},
     "doctor": {"errors", "journal", "providers", "remote", "services", "summary", "uploads", "validation"},
     "compare": {"compare", "errors", "facts", "providers", "reading", "tokens"},
-    "report": {"_version", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
+    "archive": {
+        "_version", "archive", "compare", "errors", "facts", "metrics", "providers", "remote", "report", "watching",
+    },
+    "report": {"_version", "archive", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
-        "_version", "cli", "compare", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
+        "_version", "archive", "cli", "compare", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
         "local", "metrics", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },

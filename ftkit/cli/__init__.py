@@ -21,6 +21,7 @@ COMMANDS = {
     "files": ("ftkit.cli.remote_files", "List, upload, fetch and delete files at the service."),
     "models": ("ftkit.cli.models", "List, show and delete models at the service."),
     "chat": ("ftkit.cli.chat", "Ask a model, or talk with it."),
+    "archive": ("ftkit.cli.archive", "Save all that an account holds about fine-tuning; check it."),
     "compare": ("ftkit.cli.compare", "Hold two models, or their recorded answers, against each other."),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
     "migrate": ("ftkit.cli.migrate", "Do a job again at another service, from the service or from an archive."),

@@ -61,7 +61,7 @@ def read_prompts(path: str, name: str = "", limit: int | None = None, system: st
     for number, line in _lines(path, name or path):
         if limit is not None and len(found) == limit:
             break
-        found.append(_prompt(line, number, f"{name or path}:{number}", system))
+        found.append(prompt_of(line, number, f"{name or path}:{number}", system))
     if not found:
         raise FileProblem(f"{name or path} holds no prompts; a line is a JSON object with messages")
     return found
@@ -176,7 +176,8 @@ def _object(raw: bytes, number: int, name: str) -> dict[str, Any]:
     return found.value
 
 
-def _prompt(line: dict[str, Any], number: int, place: str, system: str) -> Prompt:
+def prompt_of(line: dict[str, Any], number: int, place: str, system: str = "") -> Prompt:
+    """The prompt of a line, a chat example or a recorded answer; raises `FileProblem` with the place where it is neither."""
     given = {**line, "answer": line.get("answer", {})}
     one = _recorded(given, place)
     messages, reference = [_clean(message) for message in one.messages], None

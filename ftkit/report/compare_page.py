@@ -1,12 +1,10 @@
 """A comparison as one HTML page that needs no network: the figures, and the pairs that differ most.
 
-All text is escaped, and the page's own policy lets nothing run but the script below, known by its hash.
+All text is escaped.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -20,6 +18,7 @@ from ftkit.compare.comparison import Comparison, Group, Pair, Row
 from ftkit.compare.replies import Reply, text_of
 from ftkit.errors import FileProblem
 from ftkit.report.compare import COLUMNS, Sides, heading, notes, show
+from ftkit.report.page import render_page
 
 MOST_GROUPS = 20
 """Groups on the page: the largest."""
@@ -80,18 +79,7 @@ def render_compare_html(found: Comparison, sides: Sides) -> str:
     parts.append(_figures("JSON fields", found.fields) if found.fields else "")
     parts.extend(_group(found.group_by, group) for group in found.groups[:MOST_GROUPS])
     parts.append(f"<p><small>{escape(notes(found))}</small>\n{_pairs(found)}")
-    return _page("".join(parts))
-
-
-def _page(body: str) -> str:
-    allowed = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>ftkit compare</title>\n<style>{STYLE}</style>\n{body}<script>{SCRIPT}</script>\n</html>\n"
-    )
+    return render_page("ftkit compare", STYLE, "".join(parts), SCRIPT)
 
 
 def _group(path: str, group: Group) -> str:

@@ -1,0 +1,207 @@
+"""Reading an archive: jobs as the service sent them, with all that belongs to them.
+
+    archive = open_archive("old")
+    for each in archive.jobs():
+        print(each.job.id, each.hyperparameters, each.training, each.metrics().rows)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ftkit.archive import layout
+from ftkit.archive.manifest import Manifest, Missing, read_manifest
+from ftkit.compare.answers import Recorded, read_recorded
+from ftkit.errors import FileProblem, FtkitError, did_you_mean
+from ftkit.metrics import Metrics, from_checkpoints, read_results
+from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
+
+
+class Archive:
+    """An archive. What is read is not checked by hash; see `verify`."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+
+    @property
+    def provider(self) -> str:
+        """The name of the service that the archive is of."""
+        return self.manifest.account.partition(" ")[0]
+
+    def job(self, id: str) -> ArchivedJob:
+        """The job of that id, or in the folder of that name; raises `FileProblem` where there is none."""
+        names = {Path(folder).name: known for known, folder in self.manifest.jobs.items()}
+        found = id if id in self.manifest.jobs else names.get(id)
+        if found is None:
+            raise FileProblem(f"{self.folder} holds no job {id}{did_you_mean(id, self.manifest.jobs, otherwise='')}")
+        return ArchivedJob(self, found, self.manifest.jobs[found])
+
+    def jobs(self) -> list[ArchivedJob]:
+        """All jobs, newest first."""
+        found = [ArchivedJob(self, id, folder) for id, folder in self.manifest.jobs.items()]
+        return sorted(found, key=lambda each: (-each.job.created_at, each.id))
+
+    def file(self, id: str) -> Path | None:
+        """Where the content of a file at the service is; None where it could not be had."""
+        path = self.manifest.contents.get(id)
+        return layout.inside(self.folder, path) if path else None
+
+    @cached_property
+    def files(self) -> dict[str, RemoteFile]:
+        """What the service knew of files, by id: their names, sizes and purposes."""
+        return {file.id: file for file in map(RemoteFile.read, self.json(layout.FILES, []))}
+
+    @cached_property
+    def models(self) -> dict[str, RemoteModel]:
+        """The models that the account could use, by id."""
+        return {model.id: model for model in map(RemoteModel.read, self.json(layout.MODELS, []))}
+
+    @cached_property
+    def missing(self) -> dict[str, list[Missing]]:
+        """What could not be had, by the id of its job, or its own where it belongs to no job."""
+        found: dict[str, list[Missing]] = {}
+        for one in self.manifest.missing:
+            found.setdefault(one.job or one.id, []).append(one)
+        return found
+
+    def has(self, path: str) -> bool:
+        """Whether the archive has a file of that path."""
+        return path in self.manifest.files
+
+    def bytes(self, path: str) -> bytes:
+        """What is in a file of the archive; raises `FileProblem`."""
+        try:
+            return layout.inside(self.folder, path).read_bytes()
+        except OSError as error:
+            raise FileProblem(f"cannot read {self.folder / path}: {(error.strerror or str(error)).lower()}") from error
+
+    def json(self, path: str, otherwise: Any) -> Any:
+        """The JSON in a file of the archive, or `otherwise` where there is none; raises `FileProblem`."""
+        return parse(self.bytes(path), path) if self.has(path) else otherwise
+
+
+class ArchivedJob:
+    """A job of an archive. What is read is read when it is asked for."""
+
+    def __init__(self, archive: Archive, id: str, folder: str) -> None:
+        self.archive, self.id, self.path = archive, id, folder
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the job."""
+        return layout.inside(self.archive.folder, self.path)
+
+    @cached_property
+    def job(self) -> Job:
+        """The job as the service sent it."""
+        return Job.read(self.archive.json(f"{self.path}/{layout.JOB}", {"id": self.id}))
+
+    @cached_property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters as the service has resolved them; `auto` where it never said."""
+        return hyperparameters(self.job.raw)
+
+    @property
+    def method(self) -> str:
+        """How it was trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
+        method = self.job.raw.get("method")
+        return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
+
+    @property
+    def training(self) -> Path | None:
+        """The training file; None where it could not be had."""
+        return self.archive.file(self.job.training_file)
+
+    @property
+    def validation(self) -> Path | None:
+        """The validation file; None where there was none, or it could not be had."""
+        return self.archive.file(self.job.validation_file)
+
+    @property
+    def results(self) -> list[Path]:
+        """The result files, decoded."""
+        return [path for id in self.job.result_files if (path := self.archive.file(id))]
+
+    @property
+    def events(self) -> list[Event]:
+        """The events, oldest first."""
+        return [Event.read(raw) for raw in self._lines(layout.EVENTS)]
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints, oldest first."""
+        return [Checkpoint.read(raw) for raw in self.archive.json(f"{self.path}/{layout.CHECKPOINTS}", [])]
+
+    @property
+    def permissions(self) -> dict[str, list[dict[str, Any]]]:
+        """The permissions by the id of the checkpoint, as the service sent them."""
+        found: dict[str, list[dict[str, Any]]] = self.archive.json(f"{self.path}/{layout.PERMISSIONS}", {})
+        return found
+
+    @property
+    def answers(self) -> list[Recorded]:
+        """What the tuned model answered, with the prompts, parameters and usage."""
+        path = f"{self.path}/{layout.ANSWERS}"
+        return read_recorded(str(layout.inside(self.archive.folder, path))) if self.archive.has(path) else []
+
+    @property
+    def missing(self) -> list[Missing]:
+        """What could not be had of this job, and of its files."""
+        ids = dict.fromkeys((self.id, self.job.training_file, self.job.validation_file))
+        return [one for id in ids for one in self.archive.missing.get(id, ())]
+
+    def metrics(self) -> Metrics:
+        """The losses by step: of the first result file that can be read, else of the checkpoints."""
+        for id in self.job.result_files:
+            try:
+                return read_results(self.archive.bytes(self.archive.manifest.contents[id]))
+            except (KeyError, FtkitError):
+                continue
+        return from_checkpoints(self.checkpoints)
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = f"{self.path}/{name}"
+        if self.archive.has(path):
+            yield from (parse(line, path) for line in self.archive.bytes(path).splitlines())
+
+
+def open_archive(folder: str | os.PathLike[str]) -> Archive:
+    """The archive in a folder; raises `FileProblem` where there is none."""
+    path = Path(folder)
+    return Archive(path, read_manifest(path))
+
+
+def find_job(place: str) -> ArchivedJob | None:
+    """The job that `DIR/JOB` or `DIR/jobs/JOB` names, JOB being an id or the name of a folder; None where no archive is there."""
+    path = Path(place)
+    for folder in (path.parent, path.parent.parent):
+        if path.name and (folder / layout.MANIFEST).is_file():
+            return open_archive(folder).job(path.name)
+    return None
+
+
+def hyperparameters(raw: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of a job, wherever the service puts them; a value goes before `auto`."""
+    method = raw.get("method") if isinstance(raw.get("method"), dict) else {}
+    assert isinstance(method, dict)
+    own = method.get(str(method.get("type")))
+    found: dict[str, Any] = {}
+    for place in (raw, method, own if isinstance(own, dict) else {}):
+        given = place.get("hyperparameters")
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if value is not None and (value != "auto" or name not in found):
+                found[name] = value
+    return found
+
+
+def parse(data: bytes, path: str) -> Any:
+    """The JSON in the data; raises `FileProblem`."""
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise FileProblem(f"{path} is damaged: {error}; see `ftkit archive verify`") from error
