@@ -137,7 +137,8 @@ def _number(value: Any) -> float | None:
 def _count(old: Old, name: str, called: str, most: int | None, title: str, moving: _Moving) -> int | None:
     before = _number(old.hyperparameters.get(name))
     if before is None or before < 1:
-        moving.change(called, old.hyperparameters.get(name, "auto"), None, "the service never said what it chose; the new one chooses")
+        why = "the service never said what it chose; the new one chooses"
+        moving.change(called, old.hyperparameters.get(name, "auto"), None, why)
         return None
     after = min(int(before), most or int(before))
     if after != before:
@@ -219,18 +220,18 @@ def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change
         out.write(data)
         sha256.update(data)
 
-    if wanted:
-        write(BOM)
+    begun = not wanted
     for number, line in enumerate(file):
         if number == 0 and line.startswith(BOM):
             has_mark, line = True, line[len(BOM) :]
         returns += line.endswith(b"\r\n")
         if line.strip():
-            write(line.rstrip(b"\r\n") + b"\n")
+            write((b"" if begun else BOM) + line.rstrip(b"\r\n") + b"\n")
+            begun = True
         else:
             blank += 1
     found = []
-    if has_mark != wanted:
+    if begun and has_mark != wanted:
         told = ("none", "a mark of UTF-8") if wanted else ("a mark of UTF-8", "none")
         found.append(Change("beginning of the file", *told, "as the service wants it"))
     if returns:
@@ -240,14 +241,13 @@ def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change
     return found, sha256.hexdigest()
 
 
-def obstacles_in(path: str, translation: Translation, to: str, catalog: Catalog | None = None) -> tuple[str, ...]:
-    """What the rules and limits of the target find wrong with the file of an order; empty where it can go."""
+def obstacles_in(path: str, base: str, to: str, catalog: Catalog | None = None) -> tuple[str, ...]:
+    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go."""
     from ftkit.validation import validate
 
     known = catalog or load_catalog()
-    model = translation.order.model if translation.order.model in known.models else None
-    file = validate(path, provider=to, model=model, catalog=known).files[0]
+    file = validate(path, provider=to, model=base if base in known.models else None, catalog=known).files[0]
     errors = [finding for finding in file.findings if finding.severity == "error"]
-    told = [f"line {each.line}: {each.rule}: {each.message}" if each.line else f"{each.rule}: {each.message}" for each in errors[:SHOWN]]
+    told = [f"{f'line {each.line}: ' if each.line else ''}{each.rule}: {each.message}" for each in errors[:SHOWN]]
     more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
     return (*told, *more)

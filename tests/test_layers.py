@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "journal": {"errors"},
     "order": {"errors", "facts"},
     "local": {"errors"},
+    "migration": {"errors", "facts", "formats", "order", "remote", "validation"},
     "export": {"errors", "providers", "server"},
     "server": {"errors", "estimation", "formats", "local", "rules", "server", "summary", "validation"},
     "uploads": {"errors", "journal", "providers"},
@@ -63,7 +64,7 @@ MAY_IMPORT = {
     "report": {"_version", "archive", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
         "_version", "archive", "cli", "compare", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
-        "local", "metrics", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
+        "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },
     "__init__": {"_version", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},

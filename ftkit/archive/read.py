@@ -109,8 +109,7 @@ class ArchivedJob:
     @property
     def method(self) -> str:
         """How it was trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
-        method = self.job.raw.get("method")
-        return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
+        return method_of(self.job.raw)
 
     @property
     def training(self) -> Path | None:
@@ -183,6 +182,12 @@ def find_job(place: str) -> ArchivedJob | None:
         if path.name and (folder / layout.MANIFEST).is_file():
             return open_archive(folder).job(path.name)
     return None
+
+
+def method_of(raw: dict[str, Any]) -> str:
+    """How a job was trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
+    method = raw.get("method")
+    return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
 
 
 def hyperparameters(raw: dict[str, Any]) -> dict[str, Any]:

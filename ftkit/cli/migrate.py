@@ -11,7 +11,7 @@ import msgspec
 
 from ftkit.cli import print_text
 from ftkit.cli.files import uploading
-from ftkit.cli.options import Configured, option, output_option, service_options
+from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import consent, open_journal, open_service, print_one
 from ftkit.errors import FileProblem, FtkitError, UsageProblem
 from ftkit.report.columns import table
@@ -146,7 +146,8 @@ def _plan(old: Old, target: Service, model: str | None, catalog: Catalog) -> Pla
         if path:
             path, changes = prepare(path, target.name, _folder(), catalog)
             order = msgspec.structs.replace(order, **{field: path})
-            made = _with(msgspec.structs.replace(made, order=order), changes=changes, obstacles=obstacles_in(path, made, target.name, catalog))
+            obstacles = obstacles_in(path, order.model, target.name, catalog)
+            made = _with(msgspec.structs.replace(made, order=order), changes, obstacles)
     return Plan(old, made, _cost(made, target, catalog), moved)
 
 
@@ -172,8 +173,9 @@ def _move(plan: Plan, target: Service, follow: bool, output: str) -> int:
     from ftkit.submission import submit
 
     journal = open_journal()
-    with uploading() as progress:
-        done = submit(plan.translation.order, target, journal, say=_say, progress=progress)
+    order = plan.translation.order
+    with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
+        done = submit(order, target, journal, say=_say, progress=progress)
     journal.moved(plan.old.name, target.account, done.job.id)
     plan.moved = done.job.id
     if output == "text":
@@ -183,7 +185,7 @@ def _move(plan: Plan, target: Service, follow: bool, output: str) -> int:
         return 0
     from ftkit.cli.jobs import follow_job
 
-    return follow_job(target, done.job.id)
+    return follow_job(target, done.job.id, output)
 
 
 def _say(text: str) -> None:
@@ -198,7 +200,8 @@ def _usd(usd: float | None) -> str:
 
 def _one(plan: Plan, target: Service) -> str:
     order, text = plan.translation.order, f"{plan.old.name} to {target.facts.title}\n"
-    rows = [("model", order.model), ("method", order.method), ("epochs", order.epochs), ("batch size", order.batch_size)]
+    rows: list[tuple[str, object]] = [("model", order.model), ("method", order.method), ("epochs", order.epochs)]
+    rows += [("batch size", order.batch_size)]
     rows += [("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix)]
     text += "".join(f"  {name:<13}  {value}\n" for name, value in rows if value is not None)
     text += f"  {'cost':<13}  {_usd(plan.usd)}\n"
@@ -212,8 +215,8 @@ def _table(plans: list[Plan], target: Service) -> str:
     rows = [("job", "model", "goes to", "cost", "what becomes of it")]
     for plan in plans:
         made = plan.translation
-        fate = f"is {plan.moved}" if plan.moved else ""
-        fate = fate or (f"cannot go: {made.obstacles[0]}" if made.obstacles else f"{len(made.changes)} changes" if made.changes else "goes as it is")
+        goes = f"goes with {len(made.changes)} changes" if made.changes else "goes as it is"
+        fate = f"is {plan.moved}" if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
     total = sum(plan.usd or 0 for plan in plans if not plan.moved)
     return table(rows, left=len(rows[0])) + f"\nto {target.facts.title}, for {_usd(total)} where the price is known\n"

@@ -1,0 +1,182 @@
+"""A job moves to another service: what is carried, what is translated, what is left behind, and that it moves once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, Write, lines
+from hypothesis import given
+from hypothesis import strategies as st
+from service import Service as Fake
+
+from ftkit.migration import BOM, MOVED_FROM, Change, Old, Translation, prepare, translate
+from ftkit.order import MARK, check
+from ftkit.remote import Job
+
+MINI = "gpt-4o-mini-2024-07-18"
+
+
+def old(provider: str = "openai", method: str = "supervised", hyperparameters: dict[str, Any] | None = None, **raw: Any) -> Old:
+    given = {"id": "ftjob-1", "model": MINI, "fine_tuned_model": f"ft:{MINI}:org:mine:abc", "seed": 7, "status": "succeeded", **raw}
+    chosen = {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.8} if hyperparameters is None else hyperparameters
+    return Old(provider, Job.read(given), method, chosen, "data.jsonl", None)
+
+
+def changes(made: Translation) -> dict[str, tuple[str, str]]:
+    return {change.what: (change.before, change.after) for change in made.changes}
+
+
+def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
+    made = translate(old(metadata={"team": "a", MARK: "x"}), "azure")
+    assert (made.changes, made.obstacles) == ((Change("metadata", "team", "", "x"),)[:0], ())
+    order = made.order
+    assert (order.model, order.epochs, order.batch_size, order.lr_multiplier, order.seed, order.suffix) == (MINI, 3, 4, 1.8, 7, "mine")
+    assert order.metadata == {"team": "a", MOVED_FROM: "openai/ftjob-1"}
+
+
+@pytest.mark.parametrize(
+    ("job", "to", "model", "what", "after"),
+    [
+        (old(), "local", "Qwen/Qwen3-0.6B", "learning rate", ""),
+        (old(), "local", "Qwen/Qwen3-0.6B", "model", "Qwen/Qwen3-0.6B"),
+        (old(), "nebius", "Qwen/Qwen3-0.6B", "learning rate", ""),
+        (old("nebius", hyperparameters={"learning_rate_multiplier": 2e-5}), "local", "m/m", "learning rate", ""),
+        (old(hyperparameters={"n_epochs": "auto"}), "azure", None, "epochs", ""),
+        (old(hyperparameters={"n_epochs": 90, "batch_size": 1}), "local", "m/m", "epochs", "50"),
+        (old(user_provided_suffix="my.model with a long name"), "azure", None, "suffix", "my-model-with-a-lo"),
+        (old(metadata={"team": "a"}), "llmariner", "m/m", "metadata", ""),
+        (old(integrations=[{"type": "wandb"}]), "azure", None, "integrations", ""),
+        (old(model=f"ft:{MINI}:org::x"), "azure", None, "model", MINI),
+    ],
+)
+def test_what_means_something_else_there_is_changed_and_told(job: Old, to: str, model: str | None, what: str, after: str) -> None:
+    made = translate(job, to, model)
+    assert changes(made)[what][1] == after
+    assert all(change.why for change in made.changes)
+
+
+@pytest.mark.parametrize(
+    ("job", "to", "said"),
+    [
+        (old(model="gpt-3.5-turbo"), "azure", "does not train gpt-3.5-turbo; name one of"),
+        (old(method="reinforcement"), "local", "does not train with the method 'reinforcement'"),
+        (old(hyperparameters={}), "llmariner", "does not choose the epochs itself"),
+        (old(fine_tuned_model=""), "llmariner", "needs a suffix"),
+    ],
+)
+def test_what_cannot_go_says_why(job: Old, to: str, said: str) -> None:
+    assert any(said in obstacle for obstacle in translate(job, to).obstacles)
+
+
+@given(
+    st.sampled_from(["openai", "azure", "nebius", "crusoe", "local"]),
+    st.sampled_from(["azure", "nebius", "crusoe", "local", "llmariner"]),
+    st.dictionaries(st.sampled_from(["n_epochs", "batch_size", "learning_rate_multiplier", "beta"]), st.none() | st.integers(-5, 999) | st.floats(0.0001, 9) | st.just("auto")),
+    st.text(max_size=80),
+    st.dictionaries(st.text(min_size=1, max_size=64), st.text(max_size=512), max_size=16),
+)
+def test_an_order_without_obstacles_is_one_that_the_target_takes(
+    source: str, to: str, hyperparameters: dict[str, Any], suffix: str, metadata: dict[str, str]
+) -> None:
+    from ftkit.facts import load_catalog
+
+    job = old(source, hyperparameters=hyperparameters, user_provided_suffix=suffix, metadata=metadata)
+    made = translate(job, to, None if to == "azure" else "m/m")
+    target = load_catalog().providers[to]
+    assert target.api
+    if not made.obstacles:
+        mine = {key: value for key, value in made.order.metadata.items() if key != MOVED_FROM}
+        assert len(made.order.metadata) - len(mine) <= 1
+        check(made.order, target.api, target.title)
+
+
+@given(st.lists(st.sampled_from([b'{"a": 1}', b"", b"  ", b'{"b": "\xc3\xa4"}']), max_size=6), st.booleans(), st.booleans(), st.sampled_from(["openai", "azure"]))
+def test_preparing_a_file_keeps_every_line_that_says_something(rows: list[bytes], mark: bool, returns: bool, to: str) -> None:
+    import tempfile
+
+    data = (BOM if mark else b"") + (b"\r\n" if returns else b"\n").join(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.jsonl"
+        path.write_bytes(data)
+        made, told = prepare(str(path), to, Path(folder) / "made")
+        written = Path(made).read_bytes()
+        assert [line.strip() for line in written.removeprefix(BOM).splitlines() if line.strip()] == [row for row in rows if row.strip()]
+        assert (made == str(path)) == (not told)
+        if told:
+            assert written.startswith(BOM) == (to == "azure")
+            assert prepare(made, to, Path(folder) / "made") == (made, ())
+        assert path.read_bytes() == data
+        assert not list((Path(folder) / "made").glob("*.part"))
+
+
+@pytest.fixture
+def done(fake: Fake, write: Write) -> str:
+    """A job at the service that has succeeded; returns its id."""
+    file = fake.add_file("data.jsonl", b"\xef\xbb\xbf" + b"\r\n".join(lines(20)))
+    job = fake.add_job({"model": MINI, "training_file": file["id"]})
+    job |= {"status": "succeeded", "fine_tuned_model": f"ft:{MINI}:me:mine:1", "hyperparameters": {"n_epochs": 2, "batch_size": 1, "learning_rate_multiplier": 1.8}}
+    return str(job["id"])
+
+
+def test_a_job_moves_once_and_the_link_is_kept(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    first = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+    assert first.returncode == 0, first.stderr
+    assert "CRLF -> LF" in first.stdout
+    new = fake.jobs[fake.created[-1]]
+    assert new["metadata"][MOVED_FROM] == f"openai/{done}"
+    assert new["method"]["supervised"]["hyperparameters"] == {"n_epochs": 2, "batch_size": 1, "learning_rate_multiplier": 1.8}
+    assert fake.contents[new["training_file"]] == b"".join(line + b"\n" for line in lines(20))
+    again = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes", "--output", "json")
+    assert json.loads(again.stdout)[0]["to"] == new["id"]
+    assert len(fake.created) == 2
+
+
+def test_a_job_that_cannot_go_is_1_and_sends_nothing(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    file = fake.jobs[done]["training_file"]
+    fake.contents[file] = b"\n".join(lines(20, {4: b"oops"}))
+    told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 1
+    assert "cannot go: line 4: json-syntax" in told.stdout
+    assert len(fake.created) == 1
+
+
+def test_migrating_asks_first(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    assert ftkit("migrate", done, "--to", "openai", "--to-base-url", url).returncode == 2
+    assert len(fake.created) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a job, or an archive"),
+        (["ftjob-none"], "does not have it"),
+        (["nowhere/jobs/x"], "is in no archive"),
+        (["--all", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_migrated_is_one_line_and_2(arguments: list[str], said: str, ftkit: Run, url: str) -> None:
+    told = ftkit("migrate", *arguments, "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 2
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_an_archive_moves_as_a_whole_after_a_table(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    failed = fake.add_job({"model": MINI, "training_file": "file-none"})
+    failed["status"] = "failed"
+    lost = fake.add_job({"model": MINI, "training_file": "file-gone"})
+    lost["status"] = "succeeded"
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    before = len(fake.created)
+    told = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 1, told.stderr
+    assert "its training file could not be had" in told.stdout
+    assert len(fake.created) == before + 1
+    again = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert f"is {fake.created[-1]}" in again.stdout
+    assert len(fake.created) == before + 1
+    one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if done in path.name)
+    assert "was there already" in ftkit("migrate", str(one), "--to", "openai", "--to-base-url", url, "--yes").stdout
