@@ -323,8 +323,8 @@ def _wait(headers: Mapping[str, str]) -> float:
 
 
 def _quoted(id: str) -> str:
-    """An id as a part of a path."""
-    return quote(id, safe="")
+    """An id as a part of a path, in which dots alone would mean another one."""
+    return quote(id, safe="") if id.strip(".") else id.replace(".", "%2E")
 
 
 def _short(text: str) -> str:

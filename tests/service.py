@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 MORE_KINDS = ("short",)
 """What can go wrong besides, where it is asked for: `short` says that all was sent, and sends half."""
@@ -90,7 +90,7 @@ class Service:
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:  # noqa: C901
         """What the service does and says."""
-        parts = path.strip("/").split("/")[1:]
+        parts = [unquote(part) for part in path.strip("/").split("/")[1:]]
         refused = self.refuse.get(f"{method} /{'/'.join(parts)}")
         if refused:
             return refused

@@ -33,7 +33,7 @@ def name_of(id: str) -> str:
     """The name of what has this id: the id itself where it is plain, else what is safe of it, and a hash."""
     if PLAIN.fullmatch(id) and not HASHED.fullmatch(id) and id not in RESERVED:
         return id
-    safe = re.sub(r"[^A-Za-z0-9_]+", "-", id).strip("-")[:48].rstrip("-") or "id"
+    safe = re.sub(r"[^A-Za-z0-9]+", "-", id).strip("-")[:48].rstrip("-") or "id"
     return f"{safe}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 

@@ -118,7 +118,7 @@ class Book:
         else:
             self._missing.pop(step.owner, None)
         if step.raw is not None:
-            self.raws[str(step.raw.get("id"))] = step.raw
+            self.raws[str(step.raw.get("id") or "")] = step.raw
 
     def drop(self, path: str) -> tuple[Entry, list[str]]:
         """Forget a file that is not what it was; returns its entry, and the ids of the files at the service that it was."""

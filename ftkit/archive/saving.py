@@ -282,7 +282,7 @@ class _Run:
     def _known(self, path: str) -> dict[str, dict[str, object]]:
         if path not in self.book.manifest.files:
             return {}
-        return {str(raw.get("id")): raw for raw in parse(self.store.read(path), path)}
+        return {str(raw.get("id") or ""): raw for raw in parse(self.store.read(path), path)}
 
     def _put(self, owner: str, path: str, items: dict[str, dict[str, object]]) -> None:
         data = to_json([items[id] for id in sorted(items)])
