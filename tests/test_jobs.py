@@ -493,3 +493,58 @@ def test_events_are_given_once_however_they_are_split(times: list[int], at: int)
     first = seen.new(iter(made[:at][::-1]))
     second = seen.new(iter(made[::-1]))
     assert [event.id for event in (*first, *second)] == [event.id for event in made]
+
+
+def test_the_model_that_was_made_last_answers_to_last(fake: Fake, ftkit: Run, data: str) -> None:
+    assert "no job was submitted from here" in ftkit("chat", "@last", "one two").stderr
+    assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
+    assert "has made no model" in ftkit("chat", "@last", "one two").stderr
+    fake.jobs[fake.created[0]]["fine_tuned_model"] = "ft:mini:me::1"
+    assert ftkit("chat", "@last", "one two").stdout == "two one \n"
+
+
+def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Path) -> None:
+    told = ftkit("models", "export", "ft:mini:me::1", str(tmp_path / "out"))
+    assert told.returncode == 2
+    assert "does not give weights away" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "needed", "said"),
+    [
+        (None, False, "none"),
+        ("[keys]\nother = 'x'\n", False, "none"),
+        ("[keys]\nother = 'x'\n", True, "no key for mine"),
+        ("not toml", True, "cannot read"),
+        ("[keys]\nmine = 7\n", True, "no key for mine"),
+        ("[keys]\nmine = ' k '\n", True, "k"),
+    ],
+)
+def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
+    content: str | None, needed: bool, said: str, tmp_path: Path
+) -> None:
+    from ftkit.keys import config_file, find_key
+
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    if content is not None:
+        path = config_file(environment)
+        path.parent.mkdir()
+        path.write_text(content)
+        path.chmod(0o600)
+    try:
+        assert find_key("mine", ("MINE_API_KEY",), environment, needed) == said
+    except FtkitError as problem:
+        assert said in str(problem)  # noqa: PT017
+
+
+def test_a_grader_that_cannot_be_read_is_one_line(ftkit: Run, data: str) -> None:
+    told = ftkit("submit", data, "--model", MINI, "--grader", "nowhere.json", "--yes")
+    assert told.returncode == 2
+    assert "nowhere.json" in told.stderr
+
+
+def test_a_bound_on_an_unknown_cost_is_not_taken_for_held(ftkit: Run, data: str) -> None:
+    told = ftkit("submit", data, "--model", "my-own-model", "--max-cost", "1", "--yes")
+    assert told.returncode == 2
+    assert "--max-cost cannot be held" in told.stderr

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import json
+import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +22,7 @@ import openai
 import pytest
 from click.testing import CliRunner
 from conftest import Write, lines
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local import Local, texts, wait
@@ -26,10 +31,10 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
 from ftkit.cli import cli, run
-from ftkit.server import jobs
+from ftkit.server import files, jobs
 from ftkit.server.access import Access
 from ftkit.server.bases import Bases
-from ftkit.server.bodies import ChatBody, JobBody, read_body
+from ftkit.server.bodies import ChatBody, JobBody, UploadBody, read_body
 from ftkit.server.folder import Folder, Writer
 from ftkit.server.multipart import read_form
 from ftkit.server.problems import Refusal
@@ -413,7 +418,112 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
         service.stop()
 
 
+@pytest.fixture
+def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
+    """A tuned model that the service has, with the files of its adapter."""
+    store, folder = Store(local.folder / "service.db"), Folder(local.folder)
+    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload(client).id, suffix="mine")
+    client.fine_tuning.jobs.cancel(job.id)
+    thing = store.get("job", job.id)
+    assert thing
+    name = jobs.tuned_name(thing)
+    adapter = folder.adapter(job.id, 3)
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    jobs.add_model(store, thing, name, 3)
+    jobs.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
+    yield name
+    store.close()
+
+
+def test_a_tuned_model_is_exported_whole_or_not_at_all(tuned: str, local: Local, tmp_path: Path) -> None:
+    from ftkit.errors import FileProblem, UsageProblem
+    from ftkit.export import export
+    from ftkit.providers import NotThere, connect
+
+    service = connect("local", local.url)
+    assert export(service, tuned, tmp_path / "a") == SMOKE
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
+    with pytest.raises(FileProblem, match="is there already"):
+        export(service, tuned, tmp_path / "a")
+    with pytest.raises(NotThere):
+        export(service, "ft:none:a::b", tmp_path / "b")
+    with pytest.raises(UsageProblem, match="does not give weights away"):
+        export(connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "b.part").exists()
+
+
+def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(tuned: str, local: Local, client: openai.OpenAI) -> None:
+    job = next(job.id for job in client.fine_tuning.jobs.list() if tuned.endswith(job.id[6:14]))
+    (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job)
+    adapter = local.folder / "jobs" / job / "adapter-3"
+    assert client.models.retrieve(tuned).owned_by == "org-local"
+    client.models.delete(tuned)
+    assert adapter.exists()
+    client.models.delete(checkpoint.fine_tuned_model_checkpoint)
+    assert not adapter.exists()
+
+
+def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
+    from ftkit.errors import FtkitError
+    from ftkit.local import find_or_start
+
+    held = FileLock(tmp_path / "service.lock")
+    with held, pytest.raises(FtkitError, match=r"did not start \(.+\); see .+service.log"):
+        find_or_start(tmp_path, print)
+
+
+def test_a_service_that_runs_is_found_and_not_started_again(local: Local) -> None:
+    from ftkit.local import find_or_start
+
+    assert find_or_start(local.folder, print).url == local.url
+
+
+def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenAI) -> None:
+    made = client.uploads.create(bytes=3, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    part = client.uploads.parts.create(made.id, data=b"{}\n")
+    with pytest.raises(openai.BadRequestError, match="md5"):
+        client.uploads.complete(made.id, part_ids=[part.id], md5="0" * 32)
+    done = client.uploads.complete(made.id, part_ids=[part.id], md5=hashlib.md5(b"{}\n").hexdigest())
+    assert done.status == "completed"
+    with pytest.raises(openai.APIStatusError) as error:
+        client.uploads.create(bytes=9_000_000_000, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    assert error.value.status_code == 413
+
+
 # The parts, without a server.
+
+
+def test_an_upload_whose_time_is_over_takes_no_parts_and_keeps_none(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+    made = files.begin_upload(store, "t", UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"))
+    with Writer(folder.aside()) as writer:
+        writer.write(b"{}")
+        files.add_part(store, folder, "t", made["id"], writer)
+    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
+    with pytest.raises(Refusal, match="has expired"):
+        files.pending(store, made["id"], "t")
+    files.expire(store, folder)
+    found = store.get("upload", made["id"])
+    assert found
+    assert found.shown["status"] == "expired"
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+    monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
+    monkeypatch.setattr(files, "PARTS", 0)
+    body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
+    made = files.begin_upload(store, "t", body)
+    with pytest.raises(Refusal, match="under way already"):
+        files.begin_upload(store, "t", body)
+    with Writer(folder.aside()) as writer, pytest.raises(Refusal, match="at most 0 parts"):
+        files.add_part(store, folder, "t", made["id"], writer)
 
 
 @pytest.fixture
@@ -576,3 +686,20 @@ def test_a_file_of_a_user_is_no_job_s_business(client: openai.OpenAI, write: Wri
     with pytest.raises(openai.BadRequestError) as error:
         client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
     assert error.value.code == "invalid_file_purpose"
+
+
+def test_the_commands_find_the_service_that_runs(local: Local, write: Write, tmp_path: Path) -> None:
+    environment = {**os.environ, "FTKIT_DATA_DIR": str(local.folder), "FTKIT_STATE_DIR": str(tmp_path / "state")}
+
+    def ftkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ftkit", *arguments, "--provider", "local"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    done = ftkit("submit", str(write(lines(12))), "--model", SMOKE, "--yes", "--suffix", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "$0.00" in done.stdout
+    id = done.stdout.split()[-2]
+    assert id in ftkit("jobs", "list").stdout
+    assert json.loads(ftkit("jobs", "cancel", id, "--output", "json").stdout)["id"] == id
+    assert SMOKE in ftkit("models", "list").stdout
+    assert ftkit("estimate", str(write(lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
