@@ -10,8 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from conftest import ROOT, Run, Write, example, lines
 from hypothesis import given
 from hypothesis import strategies as st
 from service import Service as Fake
-from service import encoded, error, running, seeded
+from service import encoded, error, seeded
 from terminal import on_a_terminal
 
 from ftkit.archive import layout
@@ -32,7 +30,7 @@ from ftkit.archive.read import find_job, hyperparameters, open_archive
 from ftkit.archive.saving import Saved, Wanted, save
 from ftkit.archive.store import Store
 from ftkit.archive.verify import verify
-from ftkit.errors import FileProblem, UsageProblem
+from ftkit.errors import FileProblem
 from ftkit.facts import load_catalog
 from ftkit.metrics import decoded
 from ftkit.providers import LostAnswer, Service, ServiceProblem

@@ -49,7 +49,10 @@ MAY_IMPORT = {
     "journal": {"errors"},
     "order": {"errors", "facts"},
     "local": {"errors"},
-    "migration": {"errors", "facts", "formats", "order", "remote", "validation"},
+    "migration": {
+        "archive", "errors", "facts", "formats", "journal", "migration", "order", "providers", "quote", "remote", "submission",
+        "uploads", "validation",
+    },
     "export": {"errors", "providers", "server"},
     "server": {"errors", "estimation", "formats", "local", "rules", "server", "summary", "validation"},
     "uploads": {"errors", "journal", "providers"},

@@ -13,25 +13,16 @@ from ftkit.cli import print_text
 from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import consent, open_journal, open_service, print_one
-from ftkit.errors import FileProblem, FtkitError, UsageProblem
+from ftkit.errors import FileProblem, UsageProblem
 from ftkit.report.columns import table
 
 if TYPE_CHECKING:
-    from ftkit.archive.read import ArchivedJob
-    from ftkit.facts import Catalog
-    from ftkit.migration import Old, Translation
+    from ftkit.journal import Journal
+    from ftkit.migration.planning import Plan
+    from ftkit.migration.translating import Old
     from ftkit.providers import Service
 
 ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do it, 130 interrupted."
-
-
-class Plan(msgspec.Struct):
-    """A job that is to move: what becomes of it, what it costs, and the job that it has become already, if any."""
-
-    old: Old
-    translation: Translation
-    usd: float | None
-    moved: str
 
 
 @click.command(cls=Configured, epilog=ENDS)
@@ -40,90 +31,64 @@ class Plan(msgspec.Struct):
 @click.option("--to-base-url", metavar="URL", help="Its address, if it is not the provider's own.")
 @click.option("--all", "everything", metavar="DIR", help="All jobs of this archive that succeeded.")
 @click.option("--model", metavar="BASE", help="Train on this base instead.")
+@click.option("--suffix", metavar="TEXT", help="Name the new model so.")
+@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead.")
 @service_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
 @output_option
 def migrate(
-    job: str | None, to: str, to_base_url: str | None, everything: str | None, model: str | None, provider: str,
-    base_url: str | None, facts: str | None, yes: bool, follow: bool, output: str,
+    job: str | None, to: str, to_base_url: str | None, everything: str | None, model: str | None, suffix: str | None,
+    epochs: int | None, provider: str, base_url: str | None, facts: str | None, yes: bool, follow: bool, output: str,
 ) -> int:  # fmt: skip
     """Do the same job elsewhere: from the service (JOB), or from an archive (DIR/JOB).
 
     The same command again finds the new job that is there.
     """
     from ftkit.facts import load_catalog
+    from ftkit.migration.planning import Asked, Planner
 
     if (job is None) == (everything is None):
         raise UsageProblem("name a job, or an archive with --all")
-    catalog = load_catalog(facts)
-    target = open_service(to, to_base_url, facts)
+    if everything and follow:
+        raise UsageProblem("--watch follows one job, and --all moves many; see `ftkit jobs list`")
     olds = _archived(everything) if everything else [_find(job or "", provider, base_url, facts)]
-    plans = [_plan(old, target, model, catalog) for old in olds]
+    target, journal = open_service(to, to_base_url, facts), open_journal()
+    planner = Planner(target, journal, _folder(), load_catalog(facts), Asked(model, suffix, epochs))
+    plans = [planner.plan(old) for old in olds]
     if output == "text":
         print_text(_table(plans, target) if everything else _one(plans[0], target))
-    going = [plan for plan in plans if not plan.translation.obstacles and (not plan.moved or not everything)]
-    code = int(any(plan.translation.obstacles for plan in plans))
+    going = [plan for plan in plans if plan.can_go and (not plan.moved or not everything)]
     if going and not consent(f"Move {'this job' if len(going) == 1 else f'these {len(going)} jobs'} to {target.facts.title}?", yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    for plan in going:
-        code = max(code, _move(plan, target, follow and not everything, output))
+    code = max([_move(plan, target, journal, follow, output) for plan in going], default=0)
     if output == "json":
         print_one([_told(plan) for plan in plans])
-    return code
+    return max(code, int(not all(plan.can_go for plan in plans)))
 
 
 def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> Old:
     """The job at the service, or in an archive, whose folder is then part of its name."""
-    folder = next((parent for parent in Path(job).parents if (parent / "manifest.json").is_file()), None)
-    if folder:
-        from ftkit.archive.read import open_archive
+    from ftkit.archive.read import find_job
+    from ftkit.migration.planning import archived, fetched
 
-        return _old(open_archive(folder).job(Path(job).name))
+    found = find_job(job)
+    if found:
+        return archived(found)
     if os.sep in job:
         raise FileProblem(f"{job} is in no archive: there is no manifest.json above it")
-    return _fetched(open_service(provider, base_url, facts), job)
+    return fetched(open_service(provider, base_url, facts), job, _folder())
 
 
 def _archived(folder: str) -> list[Old]:
     from ftkit.archive.read import open_archive
+    from ftkit.migration.planning import archived
 
-    found = [each for each in open_archive(folder).jobs() if each.job.status == "succeeded"]
+    found = [archived(each) for each in open_archive(folder).jobs() if each.job.status == "succeeded"]
     if not found:
         raise UsageProblem(f"no job in {folder} has succeeded; there is nothing to move")
-    return [_old(each) for each in found]
-
-
-def _old(each: ArchivedJob) -> Old:
-    from ftkit.migration import Old
-
-    training = str(each.training) if each.training else ""
-    validation = str(each.validation) if each.validation else None
-    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation)
-
-
-def _fetched(service: Service, id: str) -> Old:
-    """The job at a service, its files fetched to this machine."""
-    from ftkit.archive.read import hyperparameters, method_of
-    from ftkit.migration import Old
-
-    job = service.job(id)
-    folder = _folder() / "fetched"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    paths = []
-    for file in (job.training_file, job.validation_file):
-        path = folder / f"{_safe(service.account)}-{_safe(file)}.jsonl"
-        if file and not path.exists():
-            service.download(file, path)
-        paths.append(str(path) if file else None)
-    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), paths[0] or "", paths[1])
-
-
-def _safe(name: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    return found
 
 
 def _folder() -> Path:
@@ -132,52 +97,12 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _plan(old: Old, target: Service, model: str | None, catalog: Catalog) -> Plan:
-    from ftkit.migration import obstacles_in, prepare, translate
+def _move(plan: Plan, target: Service, journal: Journal, follow: bool, output: str) -> int:
+    from ftkit.migration.planning import move
 
-    moved = open_journal().moved_to(old.name, target.account)
-    made = translate(old, target.name, model, catalog)
-    if not old.training:
-        made = _with(made, obstacles=("its training file could not be had",))
-        return Plan(old, made, None, moved)
-    order = made.order
-    for field in ("training", "validation"):
-        path = getattr(order, field)
-        if path:
-            path, changes = prepare(path, target.name, _folder(), catalog)
-            order = msgspec.structs.replace(order, **{field: path})
-            obstacles = obstacles_in(path, order.model, target.name, catalog)
-            made = _with(msgspec.structs.replace(made, order=order), changes, obstacles)
-    return Plan(old, made, _cost(made, target, catalog), moved)
-
-
-def _with(made: Translation, changes: tuple[Any, ...] = (), obstacles: tuple[str, ...] = ()) -> Translation:
-    return msgspec.structs.replace(made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles))
-
-
-def _cost(made: Translation, target: Service, catalog: Catalog) -> float | None:
-    """What training costs in US dollars; None where nobody knows."""
-    from ftkit.quote import quote
-
-    if made.obstacles:
-        return None
-    order = made.order
-    try:
-        told = quote(order.training, [order.model], provider=target.name, epochs=order.epochs, catalog=catalog)
-    except FtkitError:
-        return None
-    return told.models[0].cost.usd if told.models[0].cost else None
-
-
-def _move(plan: Plan, target: Service, follow: bool, output: str) -> int:
-    from ftkit.submission import submit
-
-    journal = open_journal()
     order = plan.translation.order
     with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
-        done = submit(order, target, journal, say=_say, progress=progress)
-    journal.moved(plan.old.name, target.account, done.job.id)
-    plan.moved = done.job.id
+        done = move(plan, target, journal, say=_say, progress=progress)
     if output == "text":
         there = f" was there already, and is {done.job.status}" if done.adopted else " created"
         print_text(f"{plan.old.job.id} -> {done.job.id}{there}\n")

@@ -1,29 +1,22 @@
-"""A job of one service as an order for another: what goes over as it is, what is rewritten, what is left behind, and why.
+"""A job of one service as an order for another: what goes over as it is, what is changed, what is left behind, and why.
 
-Nothing here asks a service; `translate` and `prepare` are arithmetic on the job, its files and the facts of both services.
+Nothing here asks a service or reads a file; it is arithmetic on the job and the facts of both services.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from msgspec import Struct
 
-from ftkit.errors import FileProblem
-from ftkit.facts import Api, Catalog, base_model, find_provider, load_catalog
-from ftkit.order import MARK, Order
+from ftkit.errors import UsageProblem
+from ftkit.facts import Api, Catalog, Figure, base_model, find_provider, load_catalog
+from ftkit.order import MARK, Order, check
 from ftkit.remote import Job
 
 MOVED_FROM = "ftkit_migrated_from"
 """The key in the new job's metadata that names the old one, as `PROVIDER/JOB`."""
-
-BOM = b"\xef\xbb\xbf"
-SHOWN = 3
-"""Findings that an obstacle names."""
 
 
 class Change(Struct, frozen=True):
@@ -70,8 +63,16 @@ class _Moving:
         self.changes.append(Change(what, str(before), "" if after is None else str(after), why))
 
 
-def translate(old: Old, to: str, model: str | None = None, catalog: Catalog | None = None) -> Translation:
-    """The job as an order for the provider `to`, on another base if `model` names one.
+def translate(
+    old: Old,
+    to: str,
+    model: str | None = None,
+    *,
+    suffix: str | None = None,
+    epochs: int | None = None,
+    catalog: Catalog | None = None,
+) -> Translation:
+    """The job as an order for the provider `to`; on another base, with another suffix or other epochs where these are given.
 
     Raises `UnknownName` for a provider that nobody knows.
     """
@@ -89,9 +90,9 @@ def translate(old: Old, to: str, model: str | None = None, catalog: Catalog | No
         training=old.training,
         validation=old.validation,
         method=old.method,
-        suffix=_suffix(old, api, target.title, moving),
-        epochs=_count(old, "n_epochs", "epochs", api.epochs.value if api.epochs else None, target.title, moving),
-        batch_size=_count(old, "batch_size", "batch size", api.batch_size.value if api.batch_size else None, target.title, moving),
+        suffix=suffix or _suffix(old, api, target.title, moving),
+        epochs=epochs or _count(old, "n_epochs", "epochs", api.epochs, target.title, moving),
+        batch_size=_count(old, "batch_size", "batch size", api.batch_size, target.title, moving),
         lr_multiplier=_rate(old, source.api, api, same_base, moving),
         beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
         seed=old.job.raw.get("seed") if isinstance(old.job.raw.get("seed"), int) else None,
@@ -115,13 +116,14 @@ def _base(old: Old, model: str | None, to: str, title: str, catalog: Catalog, mo
 
 def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
     parts = old.job.fine_tuned_model.split(":")
-    before = old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else "")
-    if not before:
+    before = str(old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else ""))
+    if not before and not api.suffix_needed:
         return None
-    after = re.sub(f"[^{api.suffix_characters}]", "-", before) if api.suffix_characters else before
+    after = before or old.job.id
+    after = re.sub(f"[^{api.suffix_characters}]", "-", after) if api.suffix_characters else after
     after = after[: api.suffix.value] if api.suffix else after
     if after != before:
-        moving.change("suffix", before, after, f"{title} takes {_taken(api)}")
+        moving.change("suffix", before or "none", after, f"{title} takes {_taken(api)}" if before else f"{title} needs one")
     return after
 
 
@@ -134,15 +136,16 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _count(old: Old, name: str, called: str, most: int | None, title: str, moving: _Moving) -> int | None:
-    before = _number(old.hyperparameters.get(name))
+def _count(old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving) -> int | None:
+    given = old.hyperparameters.get(name, "auto")
+    before = _number(given)
     if before is None or before < 1:
-        why = "the service never said what it chose; the new one chooses"
-        moving.change(called, old.hyperparameters.get(name, "auto"), None, why)
+        moving.change(called, given, None, "the service never said what it chose; the new one chooses")
         return None
-    after = min(int(before), most or int(before))
+    after = min(round(before), limit.value) if limit else round(before)
     if after != before:
-        moving.change(called, int(before), after, f"{title} takes {most:,} at most")
+        most = f", {limit.value:,} at most" if limit else ""
+        moving.change(called, f"{before:g}", after, f"{title} takes whole numbers{most}")
     return after
 
 
@@ -180,74 +183,9 @@ def _must_fit(old: Old, order: Order, api: Api, title: str, formats: tuple[str, 
 
     if old.method not in {METHODS[format] for format in formats}:
         moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
-    if not api.auto and order.epochs is None:
-        moving.obstacles.append(f"{title} does not choose the epochs itself, and the old service never said how many there were")
-    if api.suffix_needed and not order.suffix:
-        moving.obstacles.append(f"{title} needs a suffix, and the job has none")
     if old.job.raw.get("integrations"):
         moving.change("integrations", len(old.job.raw["integrations"]), None, "they belong to the old account")
-
-
-def prepare(path: str, to: str, folder: Path, catalog: Catalog | None = None) -> tuple[str, tuple[Change, ...]]:
-    """The file as the provider wants its lines written: the mark at the beginning, the ends of lines, no blank lines.
-
-    Returns `path` itself where nothing is to change, else the path of a copy in `folder`; the same content gives the same copy.
-    Raises `FileProblem`.
-    """
-    wanted = find_provider(to, catalog).bom == "wanted"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.part"
     try:
-        with open(path, "rb") as file, aside.open("wb") as out:
-            changes, sha256 = _rewrite(file, out, wanted)
-        if not changes:
-            return path, ()
-        copy = folder / f"{sha256[:24]}.jsonl"
-        os.replace(aside, copy)
-    except OSError as error:
-        raise FileProblem(f"cannot copy {path} to {folder}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return str(copy), tuple(changes)
-
-
-def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change], str]:
-    """Write the lines as they are wanted; returns what has changed, and the hash of what was written."""
-    sha256 = hashlib.sha256()
-    has_mark, returns, blank = False, 0, 0
-
-    def write(data: bytes) -> None:
-        out.write(data)
-        sha256.update(data)
-
-    begun = not wanted
-    for number, line in enumerate(file):
-        if number == 0 and line.startswith(BOM):
-            has_mark, line = True, line[len(BOM) :]
-        returns += line.endswith(b"\r\n")
-        if line.strip():
-            write((b"" if begun else BOM) + line.rstrip(b"\r\n") + b"\n")
-            begun = True
-        else:
-            blank += 1
-    found = []
-    if begun and has_mark != wanted:
-        told = ("none", "a mark of UTF-8") if wanted else ("a mark of UTF-8", "none")
-        found.append(Change("beginning of the file", *told, "as the service wants it"))
-    if returns:
-        found.append(Change("ends of lines", "CRLF", "LF", "one way to write them"))
-    if blank:
-        found.append(Change("blank lines", str(blank), "0", "they are no examples"))
-    return found, sha256.hexdigest()
-
-
-def obstacles_in(path: str, base: str, to: str, catalog: Catalog | None = None) -> tuple[str, ...]:
-    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go."""
-    from ftkit.validation import validate
-
-    known = catalog or load_catalog()
-    file = validate(path, provider=to, model=base if base in known.models else None, catalog=known).files[0]
-    errors = [finding for finding in file.findings if finding.severity == "error"]
-    told = [f"{f'line {each.line}: ' if each.line else ''}{each.rule}: {each.message}" for each in errors[:SHOWN]]
-    more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
-    return (*told, *more)
+        check(order, api, title)
+    except UsageProblem as problem:
+        moving.obstacles.append(str(problem))

@@ -1,0 +1,1 @@
+"""Moving fine-tuning jobs from one service to another."""

@@ -1,0 +1,137 @@
+"""Planning the moves and making them: what becomes of each job at the target, what it costs, and whether it is there already."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from ftkit.archive.read import ArchivedJob, hyperparameters, method_of
+from ftkit.errors import FtkitError
+from ftkit.facts import Catalog
+from ftkit.journal import Journal
+from ftkit.migration.preparing import obstacles_in, prepare
+from ftkit.migration.translating import Change, Old, Translation, translate
+from ftkit.providers import Service
+from ftkit.uploads import Progress, Say, digest
+
+if TYPE_CHECKING:
+    from ftkit.submission import Submitted
+
+
+class Plan(Struct):
+    """What becomes of a job. `usd` is None where nobody knows the price; `moved` is the id of the job that it has become before.
+
+    `hashes` are the SHA-256 of its files as they were checked.
+    """
+
+    old: Old
+    translation: Translation
+    usd: float | None
+    moved: str
+    hashes: tuple[str, str | None] = ("", None)
+
+    @property
+    def can_go(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not self.translation.obstacles
+
+
+class Asked(Struct, frozen=True):
+    """What is to be other than it was."""
+
+    model: str | None = None
+    suffix: str | None = None
+    epochs: int | None = None
+
+
+def archived(each: ArchivedJob) -> Old:
+    """A job of an archive, with its files there."""
+    training = str(each.training) if each.training else ""
+    validation = str(each.validation) if each.validation else None
+    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation)
+
+
+def fetched(service: Service, id: str, folder: Path) -> Old:
+    """A job at a service, its files fetched into `folder`; what is there already is not fetched again. Raises `ServiceProblem`."""
+    job = service.job(id)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    training, validation = (_fetch(service, file, folder) if file else "" for file in (job.training_file, job.validation_file))
+    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation or None)
+
+
+def _fetch(service: Service, file: str, folder: Path) -> str:
+    name = hashlib.sha256(f"{service.account} {file}".encode()).hexdigest()
+    path = folder / f"{name[:32]}.jsonl"
+    if not path.exists():
+        service.download(file, path)
+    return str(path)
+
+
+class Planner:
+    """Plans moves to one service. Each file is checked and priced once, however many jobs it has served."""
+
+    def __init__(self, target: Service, journal: Journal, folder: Path, catalog: Catalog, asked: Asked) -> None:
+        self.target, self._journal, self._folder, self._catalog, self._asked = target, journal, folder, catalog, asked
+        self._obstacles: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._prices: dict[tuple[str, str, int | None], float | None] = {}
+
+    def plan(self, old: Old) -> Plan:
+        """What becomes of the job. Raises `FileProblem` where a file cannot be copied."""
+        moved = self._journal.moved_to(old.name, self.target.account)
+        asked = self._asked
+        made = translate(old, self.target.name, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
+        if not old.training:
+            return Plan(old, _more(made, obstacles=("its training file could not be had",)), None, moved)
+        made, training = self._with_file(made, "training")
+        made, validation = self._with_file(made, "validation")
+        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None))
+
+    def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
+        """The translation with the file as the target wants it, and the hash of that file."""
+        path = getattr(made.order, field)
+        if not path:
+            return made, ""
+        path, changes = prepare(path, self.target.name, self._folder, self._catalog)
+        order = msgspec.structs.replace(made.order, **{field: path})
+        sha256 = digest(path)
+        return _more(msgspec.structs.replace(made, order=order), changes, self._check(path, order.model)), sha256
+
+    def _check(self, path: str, base: str) -> tuple[str, ...]:
+        if (path, base) not in self._obstacles:
+            self._obstacles[path, base] = obstacles_in(path, base, self.target.name, self._catalog)
+        return self._obstacles[path, base]
+
+    def _cost(self, made: Translation) -> float | None:
+        order = made.order
+        key = (order.training, order.model, order.epochs)
+        if key not in self._prices:
+            self._prices[key] = _price(*key, self.target.name, self._catalog)
+        return self._prices[key]
+
+
+def _more(made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()) -> Translation:
+    return msgspec.structs.replace(made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles))
+
+
+def _price(training: str, model: str, epochs: int | None, provider: str, catalog: Catalog) -> float | None:
+    from ftkit.quote import quote
+
+    try:
+        told = quote(training, [model], provider=provider, epochs=epochs, catalog=catalog)
+    except FtkitError:
+        return None
+    return told.models[0].cost.usd if told.models[0].cost else None
+
+
+def move(plan: Plan, target: Service, journal: Journal, *, say: Say, progress: Progress) -> Submitted:
+    """Submit the order of a plan, and keep the link in the journal. Raises what `submit` raises."""
+    from ftkit.submission import submit
+
+    done = submit(plan.translation.order, target, journal, hashes=plan.hashes, say=say, progress=progress)
+    journal.moved(plan.old.name, target.account, done.job.id)
+    plan.moved = done.job.id
+    return done
