@@ -700,6 +700,8 @@ def test_the_commands_find_the_service_that_runs(local: Local, write: Write, tmp
     assert "$0.00" in done.stdout
     id = done.stdout.split()[-2]
     assert id in ftkit("jobs", "list").stdout
-    assert json.loads(ftkit("jobs", "cancel", id, "--output", "json").stdout)["id"] == id
+    assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout)["id"] == id
     assert SMOKE in ftkit("models", "list").stdout
     assert ftkit("estimate", str(write(lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
+    cancelled = ftkit("jobs", "cancel", id, "--output", "json")  # where there is no PyTorch, it has failed by now
+    assert f'"{id}"' in cancelled.stdout if cancelled.returncode == 0 else "failed" in cancelled.stderr

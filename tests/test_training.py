@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from conftest import ROOT, lines
+from conftest import lines
 from local import Local, texts, wait
 
 pytestmark = pytest.mark.training
@@ -343,44 +341,6 @@ def test_many_readers_see_no_error_while_a_job_trains(client: openai.OpenAI, loc
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(read, range(16))) == 16
     wait(client, job.id, "succeeded")
-
-
-def ftkit(local: Local, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FTKIT_DATA_DIR": str(local.folder), "FTKIT_STATE_DIR": str(tmp_path / "state")}
-    return subprocess.run([sys.executable, "-m", "ftkit", *arguments], capture_output=True, text=True, check=False, env=environment)
-
-
-def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Path) -> None:
-    """As in the README: submit, watch, chat; Marv's answer comes back."""
-    local = Local(tmp_path / "data")
-    sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
-    row = json.loads(Path(sample).read_text("utf-8").splitlines()[3])["messages"]
-    try:
-        done = ftkit(local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--watch", "--yes")
-        assert done.returncode == 0, done.stderr
-        assert "started a service on this machine" in done.stderr
-        model = done.stdout.splitlines()[-1].removeprefix("model ")
-        said = ftkit(local, tmp_path, "chat", "@last", row[1]["content"], "--provider", "local", "--system", row[0]["content"], "--temperature", "0")
-        assert said.stdout == f"{row[2]['content']}\n", said.stderr
-        assert ftkit(local, tmp_path, "chat", SMOKE, "Hello", "--provider", "local", "--max-tokens", "30").stdout != said.stdout
-        again = ftkit(local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes")
-        assert "was there already" in again.stdout
-        assert ftkit(local, tmp_path, "models", "export", model, str(tmp_path / "adapter"), "--provider", "local").returncode == 0
-        merged = ftkit(local, tmp_path, "models", "export", model, str(tmp_path / "merged"), "--merge", "--provider", "local")
-        assert merged.returncode == 0, merged.stderr
-        assert repeats(tmp_path / "merged", row)
-    finally:
-        assert ftkit(local, tmp_path, "serve", "stop").returncode == 0
-
-
-def repeats(folder: Path, row: list[dict[str, str]]) -> bool:
-    """Whether the exported model gives the answer of the row, loaded as any program would."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    prompt = tokenizer.apply_chat_template(row[:2], add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    made = model.generate(**prompt, max_new_tokens=200, do_sample=False)
-    return bool(tokenizer.decode(made[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True) == row[2]["content"])
 
 
 # Encoding, without a service.

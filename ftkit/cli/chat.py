@@ -9,14 +9,10 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import open_journal, open_service, print_json_line
-from ftkit.errors import UsageProblem
+from ftkit.cli.service import named_model, open_service, print_json_line
 
 if TYPE_CHECKING:
     from ftkit.providers import Service
-
-
-LAST = "@last"
 
 
 @click.command(cls=Configured)
@@ -36,7 +32,7 @@ def chat(
     MODEL may be @last: the model that the job made which was submitted last from here.
     """
     service = open_service(provider, base_url, facts)
-    model = _last_model(service) if model == LAST else model
+    model = named_model(service, model)
     given = {name: value for name, value in options.items() if value is not None}
     messages = [{"role": "system", "content": system}] if system else []
     if prompt is not None:
@@ -45,16 +41,6 @@ def chat(
     for line in _lines():
         messages.append({"role": "user", "content": line})
         messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
-
-
-def _last_model(service: Service) -> str:
-    job = open_journal().last_job(service.account)
-    if not job:
-        raise UsageProblem(f"{LAST}: no job was submitted from here to {service.facts.title}")
-    found = service.job(job)
-    if not found.fine_tuned_model:
-        raise UsageProblem(f"{LAST}: the job {job} is {found.status}, and has made no model")
-    return found.fine_tuned_model
 
 
 def _lines() -> Any:

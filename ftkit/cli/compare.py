@@ -13,7 +13,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.files import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
-from ftkit.cli.service import consent, open_service
+from ftkit.cli.service import consent, named_model, open_service
 from ftkit.errors import FileProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def compare(
 ) -> int:  # fmt: skip
     """Hold A and B against each other, and against the reference where the prompts have one.
 
-    Each is a model at a service, or a file of recorded answers (.jsonl, .jsonl.gz). Every figure comes with its interval.
+    Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job in an
+    archive (DIR/JOB) whose answers were recorded. Every figure comes with its interval.
     """
     from ftkit.compare.answers import read_prompts
     from ftkit.compare.comparison import compare as held
@@ -61,6 +62,7 @@ def compare(
     if save_a and save_b and os.path.realpath(save_a) == os.path.realpath(save_b):
         raise UsageProblem("--save-a and --save-b need a file each")
     catalog = load_catalog(facts)
+    a, b, prompts = _recorded_file(a), _recorded_file(b), _recorded_file(prompts)
     with one_file(prompts) as (path, name):
         asked = read_prompts(path, name, limit, system)
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -87,6 +89,23 @@ def compare(
     return 0
 
 
+def _recorded_file(place: str) -> str:
+    """The file of recorded answers, where the place is a job in an archive; else the place itself."""
+    if os.path.isfile(place) or not (os.sep in place or os.path.isdir(place)):
+        return place
+    from ftkit.archive.layout import ANSWERS
+    from ftkit.archive.read import find_job
+
+    job = find_job(place)
+    if job is None and os.path.isdir(place):
+        raise FileProblem(f"{place} is a folder, and no job of an archive; name DIR/JOB")
+    if job is None:
+        return place
+    if not job.archive.has(f"{job.path}/{ANSWERS}"):
+        raise FileProblem(f"{place} holds no recorded answers; `ftkit archive DIR --sample N` records them")
+    return str(job.folder / ANSWERS)
+
+
 def _side(
     side: str, prompts: list[Prompt], place: tuple[str, str | None, str | None], parameters: dict[str, Any], save: str | None,
     option: str,
@@ -101,7 +120,8 @@ def _side(
         if not os.path.exists(side):
             raise FileProblem(f"there is no file {side}; A and B are models, or files of recorded answers")
         return match(prompts, read_recorded(side))
-    return Asking(open_service(*place), side, prompts, parameters, Keeper(save) if save else None)
+    service = open_service(*place)
+    return Asking(service, named_model(service, side), prompts, parameters, Keeper(save) if save else None)
 
 
 def _agreed(sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LAST = "@last"
+"""The name of the model that the job made which was submitted last from here."""
+
 TOGETHER = 100
 """Rows that are put into columns together; a longer list is printed in such pieces."""
 
@@ -45,6 +48,19 @@ def open_journal() -> Journal:
     from ftkit.journal import Journal, state_folder
 
     return Journal(state_folder(os.environ))
+
+
+def named_model(service: Service, model: str) -> str:
+    """The id of the model, which may be `LAST`."""
+    if model != LAST:
+        return model
+    job = open_journal().last_job(service.account)
+    if not job:
+        raise UsageProblem(f"{LAST}: no job was submitted from here to {service.facts.title}")
+    found = service.job(job)
+    if not found.fine_tuned_model:
+        raise UsageProblem(f"{LAST}: the job {job} is {found.status}, and has made no model")
+    return found.fine_tuned_model
 
 
 def print_list(

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ftkit.compare.answers import Message, Prompt
 from ftkit.compare.replies import text_of
-from ftkit.facts import Catalog, Offer, Price, base_model
+from ftkit.facts import Catalog, Offer, Price, base_model, with_others
 from ftkit.tokens import PER_MESSAGE, PER_ROLE, counter
 
 
@@ -27,7 +27,7 @@ class Bill(Struct, frozen=True):
 
 def bill(prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog, most_tokens: int | None = None) -> Bill:
     """What it costs to have the model answer the prompts."""
-    facts = catalog.models.get(base_model(model))
+    facts = with_others(catalog, provider, [model]).models.get(base_model(model))
     if facts is None:
         return Bill(len(prompts), None, None, None, "")
     counts = counter(facts.encoding)
