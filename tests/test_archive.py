@@ -15,6 +15,7 @@ from typing import Any
 
 import openai
 import pytest
+from browser import HOSTILE, Tags, in_browser, needs_browser
 from conftest import ROOT, Run, Write, example, lines
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from service import Service as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 
-from ftkit.archive import layout
+from ftkit.archive import layout, pages
 from ftkit.archive.collect import to_json
 from ftkit.archive.manifest import Manifest, encode, read_manifest, read_progress
 from ftkit.archive.patience import OutOfReach, Patience
@@ -378,12 +379,12 @@ def test_no_event_of_5000_is_lost(fake: Fake, url: str, tmp_path: Path) -> None:
     assert messages[-5000:] == [f"event {number}" for number in range(5000)]
 
 
-HOSTILE = ["../../x", "a\0b", "x" * 300, "ftjob-Ab", "ftjob-aB", "con", "..", "/etc/passwd", "a b", "é", "C:\\x", "-rf", "<script>alert(1)</script>"]
+NAMES = ["../../x", "a\0b", "x" * 300, "ftjob-Ab", "ftjob-aB", "con", "..", "/etc/passwd", "a b", "é", "C:\\x", "-rf", "<script>alert(1)</script>"]
 
 
 def test_hostile_names_stay_inside_and_apart(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
     file = fake.add_file("../../../etc/x\0" + "y" * 300, b"data")
-    for number, id in enumerate(HOSTILE):
+    for number, id in enumerate(NAMES):
         job = add_job(fake, number, training_file=file["id"])
         fake.events[id], fake.checkpoints[id] = fake.events.pop(job["id"]), fake.checkpoints.pop(job["id"])
         fake.jobs[id] = {**fake.jobs.pop(job["id"]), "id": id, "model": "<img src=x onerror=alert(1)>", "organization_id": "../o"}
@@ -392,7 +393,7 @@ def test_hostile_names_stay_inside_and_apart(fake: Fake, ftkit: Run, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert set(tmp_path.iterdir()) - before == {tmp_path / "a"}
     archive = open_archive("a")
-    assert {each.id for each in archive.jobs() if len(each.events) == 4} == set(HOSTILE)
+    assert {each.id for each in archive.jobs() if len(each.events) == 4} == set(NAMES)
     assert {(one.what, one.reason) for one in archive.manifest.missing} == {("permissions", "forbidden")}
     paths = [path.relative_to("a").as_posix() for path in Path("a").rglob("*")]
     assert len({path.lower() for path in paths}) == len(paths)
@@ -684,6 +685,60 @@ def test_a_column_that_could_be_base64_is_left_alone() -> None:
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()), lambda inner: st.dictionaries(st.text(), inner, max_size=4), max_leaves=8))
 def test_what_the_service_sent_is_written_without_a_loss(value: Any) -> None:
     assert repr(json.loads(to_json(value))) == repr(value)
+
+
+def in_page(monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script: str) -> list[list[str]]:
+    """The rows of the index that are shown after the script has run in it: job, status, training loss."""
+    monkeypatch.setattr(pages, "SCRIPT", pages.SCRIPT + script)
+    found = open_archive(archive)
+    store = Store(archive)
+    with store.alone():
+        pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
+    shown = in_browser((archive / layout.INDEX).read_text("utf-8"), folder)
+    rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for hidden, row in rows if not hidden]
+    return [[re.sub(r"<[^>]+>", "", row[index]) for index in (0, 1, 8)] for row in cells]
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        ("", [2, 1, 0]),
+        ("find.value = 'FAILED'; find.dispatchEvent(new Event('input'))", [1]),
+        ("find.value = 'ft: succeeded'; find.dispatchEvent(new Event('input'))", [2, 0]),
+        ("find.value = 'nothing of the kind'; find.dispatchEvent(new Event('input'))", []),
+        ("heads[2].querySelector('button').click()", [0, 1, 2]),
+        ("heads[8].querySelector('button').click()", [2, 0, 1]),
+        ("heads[8].querySelector('button').click(); heads[8].querySelector('button').click()", [0, 2, 1]),
+    ],
+)
+def test_the_index_is_searched_and_sorted_in_a_browser(
+    script: str, shown: list[int], fake: Fake, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three jobs; the second failed and has no losses, which come last however they are sorted."""
+    ids = [add_job(fake, 0)["id"]]
+    ids.append(add_job(fake, 1, status="failed", fine_tuned_model="", result_files=[], hyperparameters={})["id"])
+    fake.checkpoints[ids[1]] = []
+    last = add_job(fake, 2)
+    fake.contents[last["result_files"][0]] = RESULTS.replace(b"30,0.100", b"30,0.900")
+    ids.append(last["id"])
+    archived(url, tmp_path / "archive")
+    assert [row[0] for row in in_page(monkeypatch, tmp_path / "archive", tmp_path, script)] == [ids[number] for number in shown]
+
+
+@needs_browser
+def test_nothing_that_a_service_says_runs_in_the_index(fake: Fake, url: str, tmp_path: Path) -> None:
+    for number, text in enumerate(HOSTILE):
+        job = add_job(fake, number)
+        fake.jobs[job["id"]] |= {"model": text, "fine_tuned_model": text, "status": text, "organization_id": text}
+    archived(url, tmp_path / "archive")
+    shown = in_browser((tmp_path / "archive" / layout.INDEX).read_text("utf-8"), tmp_path)
+    assert "<title>ftkit archive</title>" in shown
+    found = [name for name, _ in Tags(shown).tags]
+    assert found.count("script") == 1
+    assert found.count("tr") == 1 + len(open_archive(tmp_path / "archive").jobs())
+    assert not {"img", "h2"} & set(found)
 
 
 @pytest.mark.slow

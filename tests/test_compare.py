@@ -7,20 +7,19 @@ import json
 import os
 import pty
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
+from browser import HOSTILE, Tags, in_browser, needs_browser
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +42,6 @@ SAMPLES = ROOT / "samples" / "compare"
 GOLDEN = ROOT / "tests" / "golden"
 MINI = "gpt-4o-mini-2024-07-18"
 TUNED = f"ft:{MINI}:me::abc123"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def said(content: Any = None, **more: Any) -> dict[str, Any]:
@@ -753,24 +751,6 @@ def test_the_sample_is_reported_as_before(name: str, render: Callable[..., str])
     assert click.unstyle(render(*sample())) == (GOLDEN / name).read_text("utf-8")
 
 
-class Tags(HTMLParser):
-    """The tags of a page, and its text outside of style and script."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attributes)))
-
-
-HOSTILE = [
-    "</script><script>document.title='pwned'</script>", "<img src=x onerror=\"document.title='pwned'\">", "</pre></article><h1>fake</h1>",
-    "'\"><svg/onload=document.title='pwned'>", "&lt;b&gt;", "<!--", "]]>", "\x00\x1b[31m\u202e", "javascript:alert(1)",
-]  # fmt: skip
-
-
 def hostile() -> str:
     """A page about answers that would like to be more than text, everywhere that text comes from outside."""
     asked = [
@@ -821,7 +801,7 @@ def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     assert " ".join(words) in page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_browser
 @pytest.mark.parametrize("page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"])
 def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_path: Path) -> None:
     shown = in_browser(page(), tmp_path)
@@ -829,18 +809,7 @@ def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_pa
     assert Tags(shown).tags.count(("article", {})) == Tags(page()).tags.count(("article", {}))
 
 
-def in_browser(page: str, folder: Path) -> str:
-    """The page as a browser has it once its script has run."""
-    path = folder / "page.html"
-    path.write_text(page, "utf-8", errors="replace")
-    flags = (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--dump-dom",
-    )  # fmt: skip
-    return subprocess.run([str(CHROMIUM), *flags, path.as_uri()], capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_browser
 def test_pairs_are_found_by_their_text_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
     monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
