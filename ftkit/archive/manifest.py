@@ -7,6 +7,7 @@ fetched is fetched again, whenever the run before ended.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,12 @@ class Missing(Struct, frozen=True, omit_defaults=True):
         if self.what == "answers":
             return f"answers {self.job}"
         return f"job {self.job}" if self.job else f"{self.what} {self.id}"
+
+
+def counted(missing: Iterable[Missing]) -> str:
+    """How much could not be had, and why: `3 file (deleted), 12 permissions (forbidden)`; empty where there is nothing."""
+    counts = Counter((one.what, one.reason) for one in missing)
+    return ", ".join(f"{number:,} {what} ({reason})" for (what, reason), number in sorted(counts.items()))
 
 
 class Manifest(Struct, kw_only=True):

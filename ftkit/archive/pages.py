@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from ftkit.archive.layout import INDEX, README
-from ftkit.archive.manifest import Entry
+from ftkit.archive.manifest import Entry, counted
 from ftkit.archive.read import Archive, ArchivedJob
 from ftkit.archive.store import Store
 from ftkit.archive.story import Story, day_of, readme, tell
@@ -21,9 +21,9 @@ WIDE, HIGH = 160, 36
 """The size of a drawn loss."""
 
 COLUMNS = {
-    "job": "text", "status": "text", "created": "text", "base": "text", "model": "text", "epochs": "number",
-    "tokens billed": "number", "cost": "number", "train loss": "number", "validation loss": "number", "losses": "",
-    "answers until": "text", "missing": "number",
+    "job": "text", "status": "text", "created": "text", "base": "text", "model": "text", "answers until": "text",
+    "epochs": "number", "tokens billed": "number", "cost": "number", "train loss": "number", "validation loss": "number",
+    "losses": "", "missing": "number",
 }  # fmt: skip
 """The columns of the index, and what they are sorted as."""
 
@@ -104,8 +104,8 @@ def render_index(archive: Archive, rows: Sequence[str]) -> str:
     head = "".join(
         f'<th class="{kind}">' + (f"<button>{name}</button>" if kind else name) for name, kind in COLUMNS.items()
     )
-    missing = sum(one.reason != "left out" for one in manifest.missing)
-    lacks = f' <span class="bad">{missing:,} things could not be had: see manifest.json.</span>' if missing else ""
+    missing = counted(one for one in manifest.missing if one.reason != "left out")
+    lacks = f' <span class="bad">Could not be had: {escape(missing)}; see manifest.json.</span>' if missing else ""
     return render_page(
         "ftkit archive",
         STYLE,
@@ -126,9 +126,10 @@ def _row(story: Story) -> str:
     return (
         f'<tr><td class="name"><a href="{escape(each.path)}/{README}">{_text(job.id)}</a>{status}<td>{day_of(job.created_at)}'
         f'<td class="name">{_text(job.model)}<td class="name">{_text(job.fine_tuned_model)}'
+        f'<td title="{escape(story.served_note)}">{escape(story.served_until)}'
         f"{_number(epochs, '{}')}{_number(tokens, '{:,}')}{_number(story.cost, '{}', money)}"
         f"{_number(losses[0], '{:.4g}')}{_number(losses[1], '{:.4g}')}<td>{draw(story.train, story.valid)}"
-        f'<td title="{escape(story.served_note)}">{escape(story.served_until)}{_number(len(each.missing) or None, "{}")}\n'
+        f"{_number(len(each.missing) or None, '{}')}\n"
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from ftkit.archive.manifest import Missing
+from ftkit.archive.manifest import Missing, counted
 from ftkit.archive.saving import Saved
 from ftkit.archive.verify import Verified
 from ftkit.report.columns import fields, printable
@@ -75,11 +74,7 @@ def render_verified_json(found: Verified) -> str:
 
 
 def _counted(missing: Sequence[Missing]) -> str:
-    """How much could not be had, and why."""
-    if not missing:
-        return "nothing"
-    counts = Counter((one.what, one.reason) for one in missing)
-    return ", ".join(f"{number:,} {what} ({reason})" for (what, reason), number in sorted(counts.items())) + "; see manifest.json"
+    return f"{counted(missing)}; see manifest.json" if missing else "nothing"
 
 
 def _named(what: str, paths: Sequence[str]) -> str:
