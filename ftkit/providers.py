@@ -342,19 +342,29 @@ def connect(
     address or the key is missing.
     """
     variables = os.environ if environment is None else environment
-    if provider in unsupported():
-        other = unsupported()[provider]
-        raise UsageProblem(f"{other.title} is not supported: {other.why}")
-    facts = find_provider(provider, catalog)
-    api = facts.api
-    if api is None:
-        raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
+    facts, api = _speaking(provider, catalog)
     address = base_url or api.base_url
     if not address:
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
     if not address.startswith(("https://", "http://")):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
     return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
+
+
+def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
+    """What the journal knows a service by; needs no key. Raises what `connect` raises for a provider of no use."""
+    return f"{provider} {(base_url or _speaking(provider, catalog)[1].address).rstrip('/')}"
+
+
+def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
+    """What is known of a provider that speaks the protocol."""
+    if provider in unsupported():
+        other = unsupported()[provider]
+        raise UsageProblem(f"{other.title} is not supported: {other.why}")
+    facts = find_provider(provider, catalog)
+    if facts.api is None:
+        raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
+    return facts, facts.api
 
 
 def _client(key: str, address: str) -> openai.OpenAI:

@@ -11,6 +11,7 @@ from conftest import Run, Write, lines
 from hypothesis import given
 from hypothesis import strategies as st
 from service import Service as Fake
+from service import error
 
 from ftkit.migration.preparing import BOM, prepare
 from ftkit.migration.translating import MOVED_FROM, Old, Translation, translate
@@ -206,3 +207,33 @@ def test_an_archive_moves_as_a_whole_after_a_table(fake: Fake, ftkit: Run, url: 
     assert len(fake.created) == before + 1
     one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if done in path.name)
     assert "was there already" in ftkit("migrate", str(one), "--to", "openai", "--to-base-url", url, "--yes").stdout
+
+
+def test_a_plan_needs_no_key_and_sends_nothing(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    assert ftkit("archive", "old").returncode == 0
+    before = len(fake.requests)
+    alone = {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""}
+    for to, code in (("openai", 0), ("azure", 0), ("nebius", 0), ("llmariner", 0), ("local", 0), ("mistral", 2)):
+        told = ftkit("migrate", "--all", "old", "--to", to, "--model", MINI if to == "azure" else "m/m", "--dry-run", env=alone)
+        assert told.returncode == (1 if to == "openai" else code), (to, told.stdout, told.stderr)
+    assert len(fake.requests) == before
+
+
+def test_a_job_that_the_service_refuses_does_not_keep_the_others_back(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    other = fake.add_job({"model": MINI, "training_file": fake.jobs[done]["training_file"]})
+    other["status"] = "succeeded"
+    assert ftkit("archive", "old").returncode == 0
+    before = len(fake.created)
+    fake.refuse["POST /fine_tuning/jobs"] = (400, error("no such luck", "invalid_value"))
+    told = ftkit("migrate", "--all", "old", "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 1
+    assert told.stderr.count("was not moved: cannot create the job") == 2
+    del fake.refuse["POST /fine_tuning/jobs"]
+    assert ftkit("migrate", "--all", "old", "--to", "openai", "--to-base-url", url, "--yes").returncode == 0
+    assert len(fake.created) == before + 2
+
+
+def test_the_new_job_can_be_followed(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    fake.on_job = lambda job: job.update(status="succeeded", fine_tuned_model="ft:new")
+    told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes", "--watch")
+    assert told.stdout.splitlines()[-1].startswith("model "), told.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, Day, output_option, service_options
-from ftkit.cli.service import consent, open_service
+from ftkit.cli.service import consent, open_service, progress_bar
 from ftkit.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def verify(folder: str, output: str) -> int:
     from ftkit.archive.verify import verify as check
     from ftkit.report.archive import render_verified_json, render_verified_text
 
-    with _progress() as told:
+    with progress_bar() as told:
         found = check(folder, lambda done, total: told("checking", done, total))
     print_text((render_verified_json if output == "json" else render_verified_text)(found))
     return 0 if found.ok else 1
@@ -80,7 +78,7 @@ def archive(
         consent("", yes)
     catalog, wanted = load_catalog(facts), Wanted(since, status, not no_files)
     service = open_service(provider, base_url, facts)
-    with _progress() as told:
+    with progress_bar() as told:
         saved = save(service, Path(folder), wanted, catalog=catalog, told=told)
     if (prompts or sample) and not _record(service, folder, wanted, catalog, prompts, sample, yes):
         click.echo("ftkit: no answers were recorded", err=True)
@@ -106,7 +104,7 @@ def _record(
     if not consent(f"Send {planned.requests:,} requests?", yes):
         return False
     done = 0
-    with _progress() as told:
+    with progress_bar() as told:
 
         def count() -> None:
             nonlocal done
@@ -130,18 +128,3 @@ def _cost(planned: Planned) -> str:
     parts += [f"about {money(sum(each.usd or 0 for each in known))} ({sources})"] if known else []
     parts += [f"cost not known for {len(bills) - len(known):,} models"] if len(known) < len(bills) else []
     return ", ".join(parts)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], object]]:
-    """A progress bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)

@@ -12,15 +12,18 @@ import msgspec
 from ftkit.cli import print_text
 from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import consent, open_journal, open_service, print_one
+from ftkit.cli.service import consent, open_journal, open_service, print_json_line, print_one, progress_bar, terminal_width
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.report.columns import table
 
 if TYPE_CHECKING:
     from ftkit.journal import Journal
-    from ftkit.migration.planning import Plan
+    from ftkit.migration.planning import Plan, Planner
     from ftkit.migration.translating import Old
     from ftkit.providers import Service
+
+OF_THE_JOB = (400, 404, 409, 413, 422)
+"""Statuses of a refusal that is about this job, and says nothing of the others."""
 
 ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do it, 130 interrupted."
 
@@ -34,38 +37,57 @@ ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do i
 @click.option("--suffix", metavar="TEXT", help="Name the new model so.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead.")
 @service_options
+@click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
 @output_option
 def migrate(
     job: str | None, to: str, to_base_url: str | None, everything: str | None, model: str | None, suffix: str | None,
-    epochs: int | None, provider: str, base_url: str | None, facts: str | None, yes: bool, follow: bool, output: str,
+    epochs: int | None, provider: str, base_url: str | None, facts: str | None, dry_run: bool, yes: bool, follow: bool,
+    output: str,
 ) -> int:  # fmt: skip
     """Do the same job elsewhere: from the service (JOB), or from an archive (DIR/JOB).
 
     The same command again finds the new job that is there.
     """
-    from ftkit.facts import load_catalog
+    from ftkit.facts import find_provider, load_catalog
     from ftkit.migration.planning import Asked, Planner
+    from ftkit.providers import account_of
 
     if (job is None) == (everything is None):
         raise UsageProblem("name a job, or an archive with --all")
     if everything and follow:
         raise UsageProblem("--watch follows one job, and --all moves many; see `ftkit jobs list`")
     olds = _archived(everything) if everything else [_find(job or "", provider, base_url, facts)]
-    target, journal = open_service(to, to_base_url, facts), open_journal()
-    planner = Planner(target, journal, _folder(), load_catalog(facts), Asked(model, suffix, epochs))
-    plans = [planner.plan(old) for old in olds]
+    catalog, journal = load_catalog(facts), open_journal()
+    target = None if dry_run else open_service(to, to_base_url, facts)
+    account = target.account if target else account_of(to, to_base_url or "", catalog)
+    planner = Planner(to, account, journal, _folder(), catalog, Asked(model, suffix, epochs))
+    title, plans = find_provider(to, catalog).title, _plans(planner, olds)
     if output == "text":
-        print_text(_table(plans, target) if everything else _one(plans[0], target))
-    going = [plan for plan in plans if plan.can_go and (not plan.moved or not everything)]
-    if going and not consent(f"Move {'this job' if len(going) == 1 else f'these {len(going)} jobs'} to {target.facts.title}?", yes):
-        click.echo("ftkit: nothing was sent", err=True)
-        return 2
-    code = max([_move(plan, target, journal, follow, output) for plan in going], default=0)
+        print_text(_table(plans, title) if everything else _one(plans[0], title))
+    code, going = 0, [plan for plan in plans if plan.can_go and (not plan.moved or not everything)]
+    if target and going:
+        if not consent(f"Move {'this job' if len(going) == 1 else f'these {len(going)} jobs'} to {title}?", yes):
+            click.echo("ftkit: nothing was sent", err=True)
+            return 2
+        code = max(_move(plan, target, journal, output, go_on=bool(everything)) for plan in going)
     if output == "json":
-        print_one([_told(plan) for plan in plans])
+        (print_json_line if follow else print_one)([_told(plan) for plan in plans])
+    if target and follow and plans[0].moved:
+        from ftkit.cli.jobs import follow_job
+
+        return follow_job(target, plans[0].moved, output)
     return max(code, int(not all(plan.can_go for plan in plans)))
+
+
+def _plans(planner: Planner, olds: list[Old]) -> list[Plan]:
+    plans = []
+    with progress_bar() as told:
+        for number, old in enumerate(olds, 1):
+            plans.append(planner.plan(old))
+            told("planning", number, len(olds))
+    return plans
 
 
 def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> Old:
@@ -97,20 +119,24 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _move(plan: Plan, target: Service, journal: Journal, follow: bool, output: str) -> int:
+def _move(plan: Plan, target: Service, journal: Journal, output: str, go_on: bool) -> int:
+    """Make the move; 1 where the service refuses this job, and the others are to `go_on`."""
     from ftkit.migration.planning import move
+    from ftkit.providers import ServiceProblem
 
     order = plan.translation.order
-    with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
-        done = move(plan, target, journal, say=_say, progress=progress)
+    try:
+        with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
+            done = move(plan, target, journal, say=_say, progress=progress)
+    except ServiceProblem as problem:
+        if not go_on or problem.status not in OF_THE_JOB:
+            raise
+        click.echo(f"ftkit: {plan.old.job.id} was not moved: {problem}", err=True)
+        return 1
     if output == "text":
         there = f" was there already, and is {done.job.status}" if done.adopted else " created"
         print_text(f"{plan.old.job.id} -> {done.job.id}{there}\n")
-    if not follow:
-        return 0
-    from ftkit.cli.jobs import follow_job
-
-    return follow_job(target, done.job.id, output)
+    return 0
 
 
 def _say(text: str) -> None:
@@ -123,8 +149,8 @@ def _usd(usd: float | None) -> str:
     return "-" if usd is None else money(usd)
 
 
-def _one(plan: Plan, target: Service) -> str:
-    order, text = plan.translation.order, f"{plan.old.name} to {target.facts.title}\n"
+def _one(plan: Plan, title: str) -> str:
+    order, text = plan.translation.order, f"{plan.old.name} to {title}\n"
     rows: list[tuple[str, object]] = [("model", order.model), ("method", order.method), ("epochs", order.epochs)]
     rows += [("batch size", order.batch_size)]
     rows += [("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix)]
@@ -136,7 +162,7 @@ def _one(plan: Plan, target: Service) -> str:
     return text
 
 
-def _table(plans: list[Plan], target: Service) -> str:
+def _table(plans: list[Plan], title: str) -> str:
     rows = [("job", "model", "goes to", "cost", "what becomes of it")]
     for plan in plans:
         made = plan.translation
@@ -144,7 +170,8 @@ def _table(plans: list[Plan], target: Service) -> str:
         fate = f"is {plan.moved}" if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
     total = sum(plan.usd or 0 for plan in plans if not plan.moved)
-    return table(rows, left=len(rows[0])) + f"\nto {target.facts.title}, for {_usd(total)} where the price is known\n"
+    shown = table(rows, left=len(rows[0]), width=terminal_width(), long=[4])
+    return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -72,18 +72,23 @@ def _fetch(service: Service, file: str, folder: Path) -> str:
 
 
 class Planner:
-    """Plans moves to one service. Each file is checked and priced once, however many jobs it has served."""
+    """Plans moves to a provider, where `account` is what the journal knows it by; needs no key.
 
-    def __init__(self, target: Service, journal: Journal, folder: Path, catalog: Catalog, asked: Asked) -> None:
-        self.target, self._journal, self._folder, self._catalog, self._asked = target, journal, folder, catalog, asked
+    Each file is checked and priced once, however many jobs it has served. Copies of files are made in `folder`.
+    """
+
+    def __init__(self, to: str, account: str, journal: Journal, folder: Path, catalog: Catalog, asked: Asked) -> None:
+        self._to, self._account, self._journal, self._folder = to, account, journal, folder
+        self._catalog, self._asked = catalog, asked
+        self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
         self._obstacles: dict[tuple[str, str], tuple[str, ...]] = {}
         self._prices: dict[tuple[str, str, int | None], float | None] = {}
 
     def plan(self, old: Old) -> Plan:
         """What becomes of the job. Raises `FileProblem` where a file cannot be copied."""
-        moved = self._journal.moved_to(old.name, self.target.account)
+        moved = self._journal.moved_to(old.name, self._account)
         asked = self._asked
-        made = translate(old, self.target.name, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
+        made = translate(old, self._to, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
         if not old.training:
             return Plan(old, _more(made, obstacles=("its training file could not be had",)), None, moved)
         made, training = self._with_file(made, "training")
@@ -95,21 +100,23 @@ class Planner:
         path = getattr(made.order, field)
         if not path:
             return made, ""
-        path, changes = prepare(path, self.target.name, self._folder, self._catalog)
+        if path not in self._prepared:
+            copy, changes = prepare(path, self._to, self._folder, self._catalog)
+            self._prepared[path] = copy, changes, digest(copy)
+        path, changes, sha256 = self._prepared[path]
         order = msgspec.structs.replace(made.order, **{field: path})
-        sha256 = digest(path)
         return _more(msgspec.structs.replace(made, order=order), changes, self._check(path, order.model)), sha256
 
     def _check(self, path: str, base: str) -> tuple[str, ...]:
         if (path, base) not in self._obstacles:
-            self._obstacles[path, base] = obstacles_in(path, base, self.target.name, self._catalog)
+            self._obstacles[path, base] = obstacles_in(path, base, self._to, self._catalog)
         return self._obstacles[path, base]
 
     def _cost(self, made: Translation) -> float | None:
         order = made.order
         key = (order.training, order.model, order.epochs)
         if key not in self._prices:
-            self._prices[key] = _price(*key, self.target.name, self._catalog)
+            self._prices[key] = _price(*key, self._to, self._catalog)
         return self._prices[key]
 
 
