@@ -131,6 +131,7 @@ class Service:
 
     def permissions(self, checkpoint: str) -> Iterator[dict[str, Any]]:
         """The projects that may use a checkpoint, as the service sends them. Services want an administrator's key for it."""
+        self.demand("permissions")
         path = f"/fine_tuning/checkpoints/{_quoted(checkpoint)}/permissions"
         yield from self._pages(f"list the permissions of {checkpoint}", path, {"limit": PAGE})
 

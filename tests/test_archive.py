@@ -207,6 +207,12 @@ def test_what_a_provider_lacks_is_noted_and_not_tried(fake: Fake, url: str, tmp_
     assert not any("/events" in path for _, path, _ in fake.requests)
 
 
+def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    missing = save(reach(url, "local"), tmp_path / "a", now=NOW).manifest.missing
+    assert [(one.what, one.id, one.reason) for one in missing] == [("permissions", job["id"], "not offered")]
+
+
 def test_a_key_that_may_see_permissions_later_gets_them(fake: Fake, url: str, tmp_path: Path) -> None:
     for number in range(5):
         add_job(fake, number)

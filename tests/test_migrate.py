@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ftkit.order import MARK, check
 from ftkit.remote import Job
 
 MINI = "gpt-4o-mini-2024-07-18"
+DAY = datetime.date(2026, 11, 21)
 
 
 def old(provider: str = "openai", method: str = "supervised", hyperparameters: dict[str, Any] | None = None, **raw: Any) -> Old:
@@ -32,7 +34,7 @@ def changes(made: Translation) -> dict[str, tuple[str, str]]:
 
 
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
-    made = translate(old(metadata={"team": "a", MARK: "x"}), "azure")
+    made = translate(old(metadata={"team": "a", MARK: "x"}), "azure", today=DAY)
     assert (made.changes, made.obstacles) == ((), ())
     order = made.order
     assert (order.model, order.epochs, order.batch_size, order.lr_multiplier, order.seed, order.suffix) == (
@@ -69,10 +71,16 @@ def test_what_means_something_else_there_is_changed_and_told(job: Old, to: str, 
     assert all(change.why for change in made.changes)
 
 
+@pytest.mark.parametrize(("day", "told"), [(datetime.date(2027, 1, 6), False), (datetime.date(2027, 1, 7), True)])
+def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) -> None:
+    whys = [change.why for change in translate(old(), "openai", today=day).changes]
+    assert any("trains it no more since 2027-01-06" in why for why in whys) == told
+
+
 @pytest.mark.parametrize(
     ("job", "to", "said"),
     [
-        (old(model="gpt-3.5-turbo"), "azure", "does not train gpt-3.5-turbo; name one of"),
+        (old(model="gpt-3.5-turbo"), "azure", "does not train gpt-3.5-turbo; with --model it can be gpt-4.1-2025-04-14 or"),
         (old(method="reinforcement"), "local", "does not train with the method 'reinforcement'"),
         (old(hyperparameters={}), "llmariner", "does not choose the epochs itself"),
         (
@@ -83,7 +91,7 @@ def test_what_means_something_else_there_is_changed_and_told(job: Old, to: str, 
     ],
 )
 def test_what_cannot_go_says_why(job: Old, to: str, said: str) -> None:
-    assert any(said in obstacle for obstacle in translate(job, to).obstacles)
+    assert any(said in obstacle for obstacle in translate(job, to, today=DAY).obstacles)
 
 
 @given(

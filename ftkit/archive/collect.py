@@ -173,7 +173,7 @@ class _Making:
         """Write the permissions of the checkpoints."""
         old = self.old(layout.PERMISSIONS)
         found: dict[str, Any] = json.loads(old) if old else {}
-        seen = self.collector.permissions
+        seen, lacking = self.collector.permissions, None
         for checkpoint in map(Checkpoint.read, checkpoints):
             try:
                 if seen.refused:
@@ -184,6 +184,10 @@ class _Making:
                 seen.refuse(problem)
                 if checkpoint.id not in found:
                     self._lacks("permissions", checkpoint.id, problem)
+            except UsageProblem as problem:
+                lacking = problem
+        if lacking:
+            self._lacks("permissions", self.id, lacking)
         if found:
             self.put(layout.PERMISSIONS, to_json(found))
 

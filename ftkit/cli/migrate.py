@@ -166,7 +166,8 @@ def _table(plans: list[Plan], title: str) -> str:
     rows = [("job", "model", "goes to", "cost", "what becomes of it")]
     for plan in plans:
         made = plan.translation
-        goes = f"goes with {len(made.changes)} changes" if made.changes else "goes as it is"
+        count = len(made.changes)
+        goes = f"goes with {count} change{'s' * (count > 1)}" if count else "goes as it is"
         fate = f"is {plan.moved}" if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
     total = sum(plan.usd or 0 for plan in plans if not plan.moved)

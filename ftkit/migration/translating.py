@@ -5,13 +5,14 @@ Nothing here asks a service or reads a file; it is arithmetic on the job and the
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
 from msgspec import Struct
 
 from ftkit.errors import UsageProblem
-from ftkit.facts import Api, Catalog, Figure, base_model, find_provider, load_catalog
+from ftkit.facts import Api, Catalog, Deadline, Figure, Offer, base_model, find_provider, load_catalog
 from ftkit.order import MARK, Order, check
 from ftkit.remote import Job
 
@@ -64,14 +65,9 @@ class _Moving:
 
 
 def translate(
-    old: Old,
-    to: str,
-    model: str | None = None,
-    *,
-    suffix: str | None = None,
-    epochs: int | None = None,
-    catalog: Catalog | None = None,
-) -> Translation:
+    old: Old, to: str, model: str | None = None, *, suffix: str | None = None, epochs: int | None = None,
+    catalog: Catalog | None = None, today: datetime.date | None = None,
+) -> Translation:  # fmt: skip
     """The job as an order for the provider `to`; on another base, with another suffix or other epochs where these are given.
 
     Raises `UnknownName` for a provider that nobody knows.
@@ -83,7 +79,7 @@ def translate(
     if api is None:
         moving.obstacles.append(f"nothing is known of how to reach {target.title}")
         return Translation(Order(old.job.model, old.training), (), tuple(moving.obstacles))
-    base = _base(old, model, to, target.title, known, moving)
+    base = _base(old, model, to, known, today or datetime.date.today(), moving)
     same_base = base == base_model(old.job.model)
     order = Order(
         model=base,
@@ -102,16 +98,28 @@ def translate(
     return Translation(order, tuple(moving.changes), tuple(moving.obstacles))
 
 
-def _base(old: Old, model: str | None, to: str, title: str, catalog: Catalog, moving: _Moving) -> str:
-    before = old.job.model
+def _base(old: Old, model: str | None, to: str, catalog: Catalog, today: datetime.date, moving: _Moving) -> str:
+    before, target = old.job.model, find_provider(to, catalog)
     base = model or base_model(before)
     if base != before:
         why = "as asked" if model else "the job went on from a fine-tuned model, which stays where it is"
         moving.change("model", before, base, why)
-    offered = [name for name, each in catalog.models.items() if to in each.providers]
-    if find_provider(to, catalog).others is None and offered and base not in offered:
-        moving.obstacles.append(f"{title} does not train {base}; name one of {', '.join(offered)} with --model")
+    offers = {name: each.providers[to] for name, each in catalog.models.items() if to in each.providers}
+    offer = offers.get(base, target.others.providers.get(to) if target.others else None)
+    if offer and old.method not in offer.methods:
+        moving.obstacles.append(f"{target.title} does not train {base} with the method '{old.method}'")
+    elif offer is None and offers and not target.others:
+        able = [name for name, each in offers.items() if old.method in each.methods and not _over(each, today)]
+        moving.obstacles.append(f"{target.title} does not train {base}; with --model it can be {' or '.join(able) or 'none'}")
+    elif offer and (over := _over(offer, today)):
+        moving.change("model", base, base, f"{target.title} trains it no more since {over.date} ({over.source}), as far as ftkit knows")
     return base
+
+
+def _over(offer: Offer, today: datetime.date) -> Deadline | None:
+    """The day after which the model can no longer be trained, if that is over."""
+    until = offer.trainable_until
+    return until if until and until.date < today else None
 
 
 def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
