@@ -112,7 +112,8 @@ def _base(old: Old, model: str | None, to: str, catalog: Catalog, today: datetim
         able = [name for name, each in offers.items() if old.method in each.methods and not _over(each, today)]
         moving.obstacles.append(f"{target.title} does not train {base}; with --model it can be {' or '.join(able) or 'none'}")
     elif offer and (over := _over(offer, today)):
-        moving.change("model", base, base, f"{target.title} trains it no more since {over.date} ({over.source}), as far as ftkit knows")
+        why = f"{target.title} trains it no more since {over.date} ({over.source}), as far as ftkit knows"
+        moving.change("model", base, base, why)
     return base
 
 

@@ -68,7 +68,8 @@ def _date(deadline: Deadline | None, today: datetime.date) -> str:
 
 def _notes(catalog: Catalog, shown: list[str]) -> str:
     dates = {price.as_of for price in _prices(catalog, shown)}
-    when = f"prices in US dollars per million tokens, as of {min(dates)} to {max(dates)}; " if dates else ""
+    span = " to ".join(sorted({min(dates), max(dates)})) if dates else ""
+    when = f"prices in US dollars per million tokens, as of {span}; " if span else ""
     return f"\n{click.style(f'{when}`--output json` gives the source of each figure.', dim=True)}\n"
 
 
