@@ -699,3 +699,41 @@ def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(bloc
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout) >= 45
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"created_at": 1_760_000_000_000}, {"created_at": "2025-10-09T00:00:00Z"}, {"created_at": -(10**17)}, {"error": "lost"},
+        {"metadata": {"a": 5}}, {"result_files": "file-1"}, {"result_files": None}, {"trained_tokens": "many"},
+        {"hyperparameters": [1], "method": "x"}, {"estimated_finish": {}},
+    ],
+)  # fmt: skip
+def test_fields_of_other_types_than_documented_stop_nothing(odd: dict[str, Any], fake: Fake, url: str, tmp_path: Path) -> None:
+    add_job(fake)
+    job = add_job(fake, 1, **odd)
+    fake.events[job["id"]][0]["created_at"] = "yesterday"
+    fake.checkpoints[job["id"]][0] |= {"metrics": [1], "step_number": "last"}
+    fake.models[job["fine_tuned_model"]]["created"] = "long ago"
+    fake.files[job["training_file"]]["bytes"] = "1.5 MB"
+    archived(url, tmp_path / "a")
+    each = open_archive(tmp_path / "a").job(job["id"])
+    assert each.job.raw == job
+    assert len(each.events) == len(fake.events[job["id"]])
+    assert verify(tmp_path / "a").ok
+
+
+def test_result_files_may_be_named_by_objects(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    job["result_files"] = [{"id": id} for id in job["result_files"]]
+    archived(url, tmp_path / "a")
+    assert len(open_archive(tmp_path / "a").job(job["id"]).results) == 1
+
+
+@pytest.mark.parametrize("rows", [b"1,0.9\n2,nan\n3,nan", b"1,inf\n2,-inf", b"nan,1\n2,0.5\n3,0.4", b"inf,1"])
+def test_losses_that_are_no_numbers_stop_nothing(rows: bytes, fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    fake.contents[job["result_files"][0]] = b"step,train_loss\n" + rows
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok
+    assert "nan," not in (tmp_path / "a" / "index.html").read_text("utf-8")

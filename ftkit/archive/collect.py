@@ -14,7 +14,7 @@ from ftkit.archive.store import Received, Store
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.metrics import decoded
 from ftkit.providers import Service, ServiceProblem
-from ftkit.remote import Checkpoint, Job, RemoteFile
+from ftkit.remote import Checkpoint, Event, Job, RemoteFile
 
 DECODED = 64 << 20
 """Bytes of a result file up to which it is looked at whether it is in base64; larger ones stay as they came."""
@@ -243,7 +243,7 @@ def _merged(known: list[dict[str, Any]], newest_first: list[dict[str, Any]]) -> 
     """What was known and what was found, each once, oldest first."""
     found = {_identity(item): item for item in reversed(newest_first)}
     gone = [item for item in known if _identity(item) not in found]
-    return sorted([*gone, *found.values()], key=lambda item: int(item.get("created_at") or 0))
+    return sorted([*gone, *found.values()], key=lambda item: Event.read(item).created_at)
 
 
 def _identity(item: dict[str, Any]) -> str:

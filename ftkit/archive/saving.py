@@ -47,8 +47,8 @@ class Wanted(Struct, frozen=True):
 
     def takes(self, job: Job) -> bool:
         """Whether the job is one of them."""
-        day = datetime.datetime.fromtimestamp(job.created_at, datetime.UTC).date()
-        return (self.since is None or day >= self.since) and self.status in (None, job.status)
+        begin = datetime.datetime.combine(self.since, datetime.time(), datetime.UTC).timestamp() if self.since else None
+        return (begin is None or job.created_at >= begin) and self.status in (None, job.status)
 
 
 class Saved(Struct, frozen=True):
