@@ -737,3 +737,39 @@ def test_losses_that_are_no_numbers_stop_nothing(rows: bytes, fake: Fake, url: s
     archived(url, tmp_path / "a")
     assert verify(tmp_path / "a").ok
     assert "nan," not in (tmp_path / "a" / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("damage", [None, b"{garbage", b"[]"])
+def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
+    damage: bytes | None, fake: Fake, url: str, tmp_path: Path
+) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    del fake.jobs[job["id"]]
+    path = tmp_path / "a" / layout.folder_of(job["id"]) / "job.json"
+    before = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    new = add_job(fake, 1)
+    saved = archived(url, tmp_path / "a")
+    assert [Path(each).name for each in saved.damaged] == ["job.json"]
+    assert MINI in (path.parent / "README.md").read_text("utf-8")
+    assert new["id"] in read_manifest(tmp_path / "a").jobs
+    with pytest.raises(FileProblem):
+        open_archive(tmp_path / "a").job(job["id"]).job  # noqa: B018
+    path.write_bytes(before)
+    assert not archived(url, tmp_path / "a").damaged
+    assert verify(tmp_path / "a").ok
+
+
+def test_a_file_that_is_nowhere_any_more_gives_no_prompts(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    job = add_job(fake)
+    ftkit("archive", str(tmp_path / "a"))
+    path = open_archive(tmp_path / "a").file(job["training_file"])
+    assert path
+    path.unlink()
+    del fake.files[job["training_file"]], fake.contents[job["training_file"]]
+    told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
+    assert told.returncode == 1
+    assert f"no prompts for the job {job['id']}" in told.stderr

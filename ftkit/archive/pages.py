@@ -88,7 +88,10 @@ def write_pages(
     for number, each in enumerate(jobs, 1):
         story = tell(each, catalog)
         path = f"{each.path}/{README}"
-        made[path] = store.write(path, readme(story).encode("utf-8", "replace"), known.get(path))
+        if path in known and not each.is_known:
+            made[path] = known[path]  # it tells more than could be told now
+        else:
+            made[path] = store.write(path, readme(story).encode("utf-8", "replace"), known.get(path))
         rows.append(_row(story))
         told(number, len(jobs))
     page = render_index(archive, rows).encode("utf-8", "replace")

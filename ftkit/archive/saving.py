@@ -133,7 +133,7 @@ def _begin(store: Store, account: str, day: str) -> Book:
 def conclude(store: Store, book: Book, catalog: Catalog, told: Callable[[int, int], object] = lambda done, total: None) -> None:
     """Write the pages, where anything has changed, and the manifest."""
     if book.changed or layout.INDEX not in book.manifest.files:
-        archive = Archive(store.folder, book.whole())
+        archive = Archive(store.folder, book.whole(), lenient=True)
         jobs = archive.jobs()
         names = {str(each.job.raw.get("organization_id") or "") for each in jobs}
         book.manifest.organizations = archive.manifest.organizations = sorted(names - {""})
@@ -282,7 +282,7 @@ class _Run:
     def _known(self, path: str) -> dict[str, dict[str, object]]:
         if path not in self.book.manifest.files:
             return {}
-        return {str(raw.get("id") or ""): raw for raw in parse(self.store.read(path), path)}
+        return {str(raw.get("id") or ""): raw for raw in parse(self.store.read(path), path, list)}
 
     def _put(self, owner: str, path: str, items: dict[str, dict[str, object]]) -> None:
         data = to_json([items[id] for id in sorted(items)])
