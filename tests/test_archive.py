@@ -773,3 +773,21 @@ def test_a_file_that_is_nowhere_any_more_gives_no_prompts(fake: Fake, ftkit: Run
     told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
     assert told.returncode == 1
     assert f"no prompts for the job {job['id']}" in told.stderr
+
+
+def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    id, whole = job["training_file"], fake.contents[job["training_file"]]
+    for size in (600, 100, None):
+        if size is None:
+            del fake.files[id], fake.contents[id]
+        else:
+            fake.contents[id] = whole[:size]
+        archived(url, tmp_path / "a")
+        archive = open_archive(tmp_path / "a")
+        path = archive.file(id)
+        assert path
+        assert path.read_bytes() == whole[:600]
+        assert "sent 600" in archive.lack(id)
+        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text("utf-8")
+    assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [("file", "deleted")]

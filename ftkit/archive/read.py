@@ -16,6 +16,7 @@ from typing import Any
 
 from ftkit.archive import layout
 from ftkit.archive.manifest import Manifest, Missing, read_manifest
+from ftkit.archive.store import state
 from ftkit.compare.answers import Recorded, read_recorded
 from ftkit.errors import FileProblem, FtkitError, did_you_mean
 from ftkit.metrics import Metrics, from_checkpoints, read_results
@@ -53,6 +54,16 @@ class Archive:
         """Where the content of a file at the service is; None where it could not be had."""
         path = self.manifest.contents.get(id)
         return layout.inside(self.folder, path) if path else None
+
+    def lack(self, id: str) -> str:
+        """Why the content of a file at the service is not here as it was there; empty where it is. Checks it by its hash."""
+        path, missing = self.manifest.contents.get(id), self.missing.get(id, ())
+        if path is None or path not in self.manifest.files:
+            return next((f"{one.reason} ({one.said})" for one in missing), "the archive does not have it")
+        if missing:
+            return f"the archive has a part of it: {missing[0].said}"
+        found = state(self.folder, path, self.manifest.files[path])
+        return "" if found == "intact" else f"{path} is {found} since it was archived; `ftkit archive` fetches it again"
 
     @cached_property
     def files(self) -> dict[str, RemoteFile]:
