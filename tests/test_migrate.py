@@ -206,3 +206,47 @@ def test_an_archive_moves_as_a_whole_after_a_table(fake: Fake, ftkit: Run, url: 
     assert len(fake.created) == before + 1
     one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if done in path.name)
     assert "was there already" in ftkit("migrate", str(one), "--to", "openai", "--to-base-url", url, "--yes").stdout
+
+
+def test_a_file_that_is_not_whole_does_not_go(fake: Fake, ftkit: Run, done: str, tmp_path: Path, url: str) -> None:
+    place = tmp_path / "old" / done
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    file = next((tmp_path / "old" / "files").iterdir())
+    content = file.read_bytes()
+    file.write_bytes(b"\n".join(content.splitlines()[:12]))
+    told = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "is changed since it was archived" in told.stdout
+    file.unlink()
+    gone = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "is gone since it was archived" in gone.stdout
+    id = fake.jobs[done]["training_file"]
+    fake.files[id]["bytes"] += 1
+    assert ftkit("archive", str(tmp_path / "old")).returncode == 1
+    part = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "a part of it" in part.stdout
+    assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
+    assert len(fake.created) == 1
+
+
+@pytest.mark.parametrize("of", ["the service", "an archive"])
+def test_a_validation_file_that_could_not_be_had_is_named(of: str, fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    fake.jobs[done]["validation_file"] = "file-gone"
+    if of == "an archive":
+        ftkit("archive", str(tmp_path / "old"))
+    job = str(tmp_path / "old" / done) if of == "an archive" else done
+    told = ftkit("migrate", job, "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 0, told.stderr
+    assert "validation file: file-gone -> left behind" in told.stdout
+
+
+@pytest.mark.parametrize("to", ["nebius", "crusoe", "local", "llmariner"])
+def test_a_base_that_is_known_to_be_elsewhere_does_not_go(to: str) -> None:
+    assert any(f"does not train {MINI}; name one that it has" in each for each in translate(old(), to).obstacles)
+    assert not any("does not train" in each for each in translate(old(), to, "m/m").obstacles)
+
+
+def test_odd_values_of_a_job_stop_nothing() -> None:
+    odd = old(hyperparameters={"n_epochs": float("inf"), "batch_size": float("nan")}, integrations=5, metadata={"a": 5})
+    made = translate(odd, "azure")
+    assert made.order.epochs is made.order.batch_size is None
+    assert made.order.metadata["a"] == "5"

@@ -15,7 +15,7 @@ from ftkit.facts import Catalog
 from ftkit.journal import Journal
 from ftkit.migration.preparing import obstacles_in, prepare
 from ftkit.migration.translating import Change, Old, Translation, translate
-from ftkit.providers import Service
+from ftkit.providers import NotThere, Service
 from ftkit.uploads import Progress, Say, digest
 
 if TYPE_CHECKING:
@@ -50,17 +50,25 @@ class Asked(Struct, frozen=True):
 
 def archived(each: ArchivedJob) -> Old:
     """A job of an archive, with its files there."""
-    training = str(each.training) if each.training else ""
-    validation = str(each.validation) if each.validation else None
-    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation)
+    ids = {"training": each.job.training_file, "validation": each.job.validation_file}
+    lost = {field: why for field, id in ids.items() if id and (why := each.archive.lack(id))}
+    paths = {field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost}
+    training, validation = paths.get("training", ""), paths.get("validation")
+    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation, lost)
 
 
 def fetched(service: Service, id: str, folder: Path) -> Old:
     """A job at a service, its files fetched into `folder`; what is there already is not fetched again. Raises `ServiceProblem`."""
     job = service.job(id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    training, validation = (_fetch(service, file, folder) if file else "" for file in (job.training_file, job.validation_file))
-    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation or None)
+    paths, lost = {}, {}
+    for field, file in (("training", job.training_file), ("validation", job.validation_file)):
+        try:
+            paths[field] = _fetch(service, file, folder) if file else ""
+        except NotThere as problem:
+            lost[field] = str(problem)
+    training, validation = paths.get("training", ""), paths.get("validation") or None
+    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation, lost)
 
 
 def _fetch(service: Service, file: str, folder: Path) -> str:
@@ -85,7 +93,7 @@ class Planner:
         asked = self._asked
         made = translate(old, self.target.name, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
         if not old.training:
-            return Plan(old, _more(made, obstacles=("its training file could not be had",)), None, moved)
+            return Plan(old, _more(made, obstacles=(_lost(old),)), None, moved)
         made, training = self._with_file(made, "training")
         made, validation = self._with_file(made, "validation")
         return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None))
@@ -111,6 +119,11 @@ class Planner:
         if key not in self._prices:
             self._prices[key] = _price(*key, self.target.name, self._catalog)
         return self._prices[key]
+
+
+def _lost(old: Old) -> str:
+    why = old.lost.get("training")
+    return f"its training file could not be had{f': {why}' if why else ''}"
 
 
 def _more(made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()) -> Translation:

@@ -37,7 +37,10 @@ class Translation(Struct, frozen=True):
 
 
 class Old(Struct, frozen=True):
-    """A job that is to move: where it was, what it was, and its files on this machine."""
+    """A job that is to move: where it was, what it was, and its files on this machine.
+
+    `lost` says why the `training` or the `validation` file of the job is not among them.
+    """
 
     provider: str
     job: Job
@@ -45,6 +48,7 @@ class Old(Struct, frozen=True):
     hyperparameters: dict[str, Any]
     training: str
     validation: str | None
+    lost: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -109,7 +113,10 @@ def _base(old: Old, model: str | None, to: str, title: str, catalog: Catalog, mo
         why = "as asked" if model else "the job went on from a fine-tuned model, which stays where it is"
         moving.change("model", before, base, why)
     offered = [name for name, each in catalog.models.items() if to in each.providers]
-    if find_provider(to, catalog).others is None and offered and base not in offered:
+    if base in catalog.models and base not in offered:
+        one = f"one of {', '.join(offered)}" if offered and find_provider(to, catalog).others is None else "one that it has"
+        moving.obstacles.append(f"{title} does not train {base}; name {one} with --model")
+    elif find_provider(to, catalog).others is None and offered and base not in offered:
         moving.obstacles.append(f"{title} does not train {base}; name one of {', '.join(offered)} with --model")
     return base
 
@@ -133,7 +140,8 @@ def _taken(api: Api) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    return float(value) if is_number else None
 
 
 def _count(old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving) -> int | None:
@@ -183,8 +191,11 @@ def _must_fit(old: Old, order: Order, api: Api, title: str, formats: tuple[str, 
 
     if old.method not in {METHODS[format] for format in formats}:
         moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
-    if old.job.raw.get("integrations"):
-        moving.change("integrations", len(old.job.raw["integrations"]), None, "they belong to the old account")
+    if old.job.validation_file and not old.validation:
+        moving.change("validation file", old.job.validation_file, None, old.lost.get("validation", "it could not be had"))
+    integrations = old.job.raw.get("integrations")
+    if isinstance(integrations, list) and integrations:
+        moving.change("integrations", len(integrations), None, "they belong to the old account")
     try:
         check(order, api, title)
     except UsageProblem as problem:
