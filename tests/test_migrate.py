@@ -11,6 +11,7 @@ from conftest import Run, Write, lines
 from hypothesis import given
 from hypothesis import strategies as st
 from service import Service as Fake
+from service import error
 
 from ftkit.migration.preparing import BOM, prepare
 from ftkit.migration.translating import MOVED_FROM, Old, Translation, translate
@@ -250,3 +251,43 @@ def test_odd_values_of_a_job_stop_nothing() -> None:
     made = translate(odd, "azure")
     assert made.order.epochs is made.order.batch_size is None
     assert made.order.metadata["a"] == "5"
+
+
+def test_a_job_that_is_refused_does_not_hold_up_the_others(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        job = fake.add_job({"model": MINI, "training_file": fake.jobs[done]["training_file"]})
+        job |= {"status": "succeeded", "hyperparameters": {"n_epochs": 2}}
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    before, answer = len(fake.created), fake.answer
+
+    def refusing(method: str, path: str, query: Any, body: Any) -> Any:
+        old = (body.get("metadata") or {}).get(MOVED_FROM) if isinstance(body, dict) else None
+        return (400, error("not this one")) if old == f"openai/{fake.created[1]}" else answer(method, path, query, body)
+
+    fake.answer = refusing  # type: ignore[method-assign]
+    told = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 1
+    assert f"ftkit: {fake.created[1]}: " in told.stderr
+    assert "not this one" in told.stderr
+    assert len(fake.created) == before + 2
+
+
+def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
+    fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path
+) -> None:
+    command = ("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit(*command).returncode == 0
+    new = fake.created[-1]
+    fake.jobs[new]["status"] = "failed"
+    assert f"is {new}, which failed" in ftkit(*command).stdout
+    del fake.jobs[new]
+    assert ftkit(*command).returncode == 0
+    assert fake.created[-1] != new
+
+
+def test_names_play_no_tricks_on_the_terminal(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    fake.jobs[done] |= {"user_provided_suffix": "a\x07b", "metadata": {"k\x1b[2J": "v"}, "integrations": ["\x07"]}
+    told = ftkit("migrate", done, "--to", "openai", "--model", "m/\x07", "--to-base-url", url, "--yes")
+    assert "\x07" not in told.stdout
+    assert "m/\\x07" in told.stdout

@@ -14,13 +14,19 @@ from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import consent, open_journal, open_service, print_one
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.report.columns import table
+from ftkit.report.columns import printable, table
 
 if TYPE_CHECKING:
     from ftkit.journal import Journal
     from ftkit.migration.planning import Plan
     from ftkit.migration.translating import Old
     from ftkit.providers import Service
+
+FATES = {"failed": "failed", "cancelled": "was cancelled"}
+"""What is told of a new job that brought no model."""
+
+REFUSED = (400, 404, 413, 422)
+"""Statuses that speak of one job. Any other the next job would meet as well."""
 
 ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do it, 130 interrupted."
 
@@ -62,9 +68,11 @@ def migrate(
     if going and not consent(f"Move {'this job' if len(going) == 1 else f'these {len(going)} jobs'} to {target.facts.title}?", yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    code = max([_move(plan, target, journal, follow, output) for plan in going], default=0)
-    if output == "json":
-        print_one([_told(plan) for plan in plans])
+    try:
+        code = max([_move(plan, target, journal, follow, output, alone=not everything) for plan in going], default=0)
+    finally:
+        if output == "json":
+            print_one([_told(plan) for plan in plans])
     return max(code, int(not all(plan.can_go for plan in plans)))
 
 
@@ -97,15 +105,23 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _move(plan: Plan, target: Service, journal: Journal, follow: bool, output: str) -> int:
+def _move(plan: Plan, target: Service, journal: Journal, follow: bool, output: str, alone: bool) -> int:
+    """Move a job. Where it is not `alone` and the service refuses just this one, that is told, and the others go on."""
     from ftkit.migration.planning import move
+    from ftkit.providers import ServiceProblem
 
     order = plan.translation.order
-    with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
-        done = move(plan, target, journal, say=_say, progress=progress)
+    try:
+        with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
+            done = move(plan, target, journal, say=_say, progress=progress)
+    except (FileProblem, ServiceProblem) as problem:
+        if alone or getattr(problem, "status", 400) not in REFUSED:
+            raise
+        _say(printable(f"ftkit: {plan.old.job.id}: {problem}"))
+        return 1
     if output == "text":
         there = f" was there already, and is {done.job.status}" if done.adopted else " created"
-        print_text(f"{plan.old.job.id} -> {done.job.id}{there}\n")
+        print_text(printable(f"{plan.old.job.id} -> {done.job.id}{there}") + "\n")
     if not follow:
         return 0
     from ftkit.cli.jobs import follow_job
@@ -124,16 +140,16 @@ def _usd(usd: float | None) -> str:
 
 
 def _one(plan: Plan, target: Service) -> str:
-    order, text = plan.translation.order, f"{plan.old.name} to {target.facts.title}\n"
+    order, text = plan.translation.order, printable(f"{plan.old.name} to {target.facts.title}") + "\n"
     rows: list[tuple[str, object]] = [("model", order.model), ("method", order.method), ("epochs", order.epochs)]
     rows += [("batch size", order.batch_size)]
     rows += [("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix)]
-    text += "".join(f"  {name:<13}  {value}\n" for name, value in rows if value is not None)
-    text += f"  {'cost':<13}  {_usd(plan.usd)}\n"
-    for change in plan.translation.changes:
-        text += f"  {change.what}: {change.before} -> {change.after or 'left behind'} ({change.why})\n"
-    text += "".join(f"  cannot go: {obstacle}\n" for obstacle in plan.translation.obstacles)
-    return text
+    lines = [f"{name:<13}  {value}" for name, value in (*rows, ("cost", _usd(plan.usd))) if value is not None]
+    lines += [
+        f"{change.what}: {change.before} -> {change.after or 'left behind'} ({change.why})" for change in plan.translation.changes
+    ]
+    lines += [f"cannot go: {obstacle}" for obstacle in plan.translation.obstacles]
+    return text + "".join(f"  {printable(line)}\n" for line in lines)
 
 
 def _table(plans: list[Plan], target: Service) -> str:
@@ -141,10 +157,15 @@ def _table(plans: list[Plan], target: Service) -> str:
     for plan in plans:
         made = plan.translation
         goes = f"goes with {len(made.changes)} changes" if made.changes else "goes as it is"
-        fate = f"is {plan.moved}" if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
+        fate = _is(plan) if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
     total = sum(plan.usd or 0 for plan in plans if not plan.moved)
-    return table(rows, left=len(rows[0])) + f"\nto {target.facts.title}, for {_usd(total)} where the price is known\n"
+    shown = [[printable(cell) for cell in row] for row in rows]
+    return table(shown, left=len(rows[0])) + f"\nto {target.facts.title}, for {_usd(total)} where the price is known\n"
+
+
+def _is(plan: Plan) -> str:
+    return f"is {plan.moved}{f', which {FATES[plan.status]}' if plan.status in FATES else ''}"
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Plan(Struct):
     """What becomes of a job. `usd` is None where nobody knows the price; `moved` is the id of the job that it has become before.
 
-    `hashes` are the SHA-256 of its files as they were checked.
+    `status` is that of the job that it has become; `hashes` are the SHA-256 of its files as they were checked.
     """
 
     old: Old
@@ -33,6 +33,7 @@ class Plan(Struct):
     usd: float | None
     moved: str
     hashes: tuple[str, str | None] = ("", None)
+    status: str = ""
 
     @property
     def can_go(self) -> bool:
@@ -88,15 +89,23 @@ class Planner:
         self._prices: dict[tuple[str, str, int | None], float | None] = {}
 
     def plan(self, old: Old) -> Plan:
-        """What becomes of the job. Raises `FileProblem` where a file cannot be copied."""
-        moved = self._journal.moved_to(old.name, self.target.account)
+        """What becomes of the job. Raises `FileProblem` where a file cannot be copied, `ServiceProblem` where nothing answers."""
+        moved, status = self._moved(old)
         asked = self._asked
         made = translate(old, self.target.name, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
         if not old.training:
-            return Plan(old, _more(made, obstacles=(_lost(old),)), None, moved)
+            return Plan(old, _more(made, obstacles=(_lost(old),)), None, moved, status=status)
         made, training = self._with_file(made, "training")
         made, validation = self._with_file(made, "validation")
-        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None))
+        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None), status)
+
+    def _moved(self, old: Old) -> tuple[str, str]:
+        """The job that it has become, if that is still there, and its status."""
+        moved = self._journal.moved_to(old.name, self.target.account)
+        try:
+            return (moved, self.target.job(moved).status) if moved else ("", "")
+        except NotThere:
+            return "", ""
 
     def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
         """The translation with the file as the target wants it, and the hash of that file."""
