@@ -791,3 +791,21 @@ def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(fake:
         assert "sent 600" in archive.lack(id)
         assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text("utf-8")
     assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [("file", "deleted")]
+
+
+def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    for number in range(2):
+        file = fake.add_file("data.jsonl", b"".join(line + b"\n" for line in lines(12)))
+        job = fake.add_job({"model": "m", "training_file": file["id"]})
+        job |= {"status": "succeeded", "fine_tuned_model": f"ft:m:{number}"}
+        ftkit("archive", str(old))
+        if number == 0:
+            none = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
+            assert (none.returncode, "has no recorded answers" in none.stderr) == (2, True)
+        assert ftkit("archive", str(old), "--sample", "3", "--yes").returncode == 0
+        place = str(old) if number == 0 else str(old / job["id"])
+        found = ftkit("compare", place, "m", "--prompts", place, "--yes", "--output", "json")
+        assert json.loads(found.stdout)["compared"] == 3, found.stderr
+    many = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
+    assert (many.returncode, "answers of 2 jobs" in many.stderr) == (2, True)
