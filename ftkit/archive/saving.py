@@ -301,18 +301,22 @@ class _Run:
 
 
 def together(tasks: Iterable[Callable[[], Step]], store: Store) -> Iterator[Step]:
-    """The steps of the tasks as they come, `AT_ONCE` at a time. Where one raises, the others are stopped."""
+    """The steps of the tasks as they come, `AT_ONCE` at a time. Where one raises, the others are stopped.
+
+    They are not waited for: a service that hangs would hold up whoever interrupts. The store takes nothing from them any more.
+    """
     waiting: set[Future[Step]] = set()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            for task in tasks:
-                waiting.add(pool.submit(task))
-                if len(waiting) >= 4 * AT_ONCE:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (each.result() for each in done)
-            done, waiting = wait(waiting)[0], set()
-            yield from (each.result() for each in done)
-        except BaseException:
-            store.stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for task in tasks:
+            waiting.add(pool.submit(task))
+            if len(waiting) >= 4 * AT_ONCE:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+        done, waiting = wait(waiting)[0], set()
+        yield from (each.result() for each in done)
+    except BaseException:
+        store.stopping.set()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
