@@ -8,8 +8,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +304,7 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
     for _ in range(2):
         done = ftkit("archive", "a")
         assert done.returncode == 1
-        assert f"cannot be had again: {path.relative_to('a').as_posix()}" in done.stdout
+        assert f"did not get it again: {path.relative_to('a').as_posix()}" in done.stdout
     assert ftkit("archive", "verify", "a").returncode == 1
     path.write_bytes(whole)
     assert ftkit("archive", "a").returncode == 0
@@ -809,3 +812,58 @@ def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(fake: Fake, 
         assert json.loads(found.stdout)["compared"] == 3, found.stderr
     many = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
     assert (many.returncode, "answers of 2 jobs" in many.stderr) == (2, True)
+
+
+def test_a_manifest_that_names_what_it_does_not_list_is_changed(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    manifest = read_manifest(tmp_path / "a")
+    manifest.contents[job["training_file"]] = "../outside.jsonl"
+    (tmp_path / "a" / "manifest.json").write_bytes(encode(manifest))
+    assert verify(tmp_path / "a").changed == ("manifest.json",)
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_change(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    path = tmp_path / "a" / layout.folder_of(job["id"]) / "events.jsonl"
+    path.unlink()
+    path.mkdir()
+    assert [Path(each).name for each in verify(tmp_path / "a").changed] == ["events.jsonl"]
+
+
+def test_no_password_of_an_address_is_written_down(fake: Fake, url: str, tmp_path: Path) -> None:
+    service = reach(url.replace("http://", "http://somebody:secret-word@"))
+    assert service.account == f"openai {url}"
+
+
+def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    add_job(fake)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
+    told = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
+    assert "tokens in, nobody knows how many out" in told.stderr
+
+
+def test_an_interrupted_run_waits_for_no_service_that_hangs(fake: Fake, url: str, tmp_path: Path) -> None:
+    add_job(fake)
+    hangs = threading.Event()
+
+    def hang(method: str, path: str) -> str:
+        if path.endswith("/events"):
+            hangs.set()
+            time.sleep(20)
+        return ""
+
+    fake.faults = hang
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-m", "ftkit", "archive", str(tmp_path / "a")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert hangs.wait(30)
+        started = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 130
+        assert time.monotonic() - started < 5
+    fake.faults = lambda method, path: ""
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok
