@@ -164,6 +164,7 @@ def test_a_job_moves_once_and_the_link_is_kept(fake: Fake, ftkit: Run, url: str,
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(fake: Fake, ftkit: Run, url: str, done: str) -> None:
     file = fake.jobs[done]["training_file"]
     fake.contents[file] = b"\n".join(lines(20, {4: b"oops"}))
+    fake.files[file]["bytes"] = len(fake.contents[file])
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
     assert told.returncode == 1
     assert "cannot go: line 4: json-syntax" in told.stdout
@@ -291,3 +292,11 @@ def test_names_play_no_tricks_on_the_terminal(fake: Fake, ftkit: Run, url: str, 
     told = ftkit("migrate", done, "--to", "openai", "--model", "m/\x07", "--to-base-url", url, "--yes")
     assert "\x07" not in told.stdout
     assert "m/\\x07" in told.stdout
+
+
+def test_a_download_that_is_too_short_does_not_go(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    fake.files[fake.jobs[done]["training_file"]]["bytes"] += 1
+    for _ in range(2):
+        told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+        assert (told.returncode, "bytes, and sent" in told.stderr) == (2, True)
+    assert len(fake.created) == 1

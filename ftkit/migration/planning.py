@@ -15,7 +15,7 @@ from ftkit.facts import Catalog
 from ftkit.journal import Journal
 from ftkit.migration.preparing import obstacles_in, prepare
 from ftkit.migration.translating import Change, Old, Translation, translate
-from ftkit.providers import NotThere, Service
+from ftkit.providers import LostAnswer, NotThere, Service
 from ftkit.uploads import Progress, Say, digest
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def _fetch(service: Service, file: str, folder: Path) -> str:
     path = folder / f"{name[:32]}.jsonl"
     if not path.exists():
         service.download(file, path)
+        announced, size = service.file(file).size, path.stat().st_size
+        if size < announced:
+            path.unlink()
+            raise LostAnswer(f"cannot read the file {file}: {service.facts.title} says {announced:,} bytes, and sent {size:,}")
     return str(path)
 
 
