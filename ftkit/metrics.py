@@ -6,7 +6,9 @@ import base64
 import binascii
 import contextlib
 import csv
+import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from msgspec import Struct
 
@@ -28,9 +30,9 @@ class Metrics(Struct, frozen=True):
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Steps and values of the first of the columns that has any."""
+        """Steps and values of the first of the columns that has any; without those that are no number, or infinite."""
         for name in names:
-            found = [(int(row["step"] or 0), value) for row in self.rows if (value := row.get(name)) is not None]
+            found = [(int(row["step"] or 0), value) for row in self.rows if _is_finite(value := row.get(name))]
             if found:
                 return found
         return []
@@ -55,7 +57,7 @@ def read_results(content: bytes) -> Metrics:
         rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
         raise FtkitError(f"the result file is no CSV: {error}") from error
-    return Metrics(columns, tuple(row for row in rows if row["step"] is not None))
+    return Metrics(columns, tuple(row for row in rows if _is_finite(row["step"])))
 
 
 def decoded(content: bytes) -> bytes:
@@ -65,6 +67,10 @@ def decoded(content: bytes) -> bytes:
             found = base64.b64decode(b"".join(content.split()), validate=True)
             return found if b"," in found.partition(b"\n")[0] else content
     return content
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def _number(text: str | None) -> float | None:

@@ -77,8 +77,8 @@ class Service:
 
     @property
     def account(self) -> str:
-        """The service and its address: what the journal knows it by. Holds no key."""
-        return f"{self.name} {str(self._client.base_url).rstrip('/')}"
+        """The service and its address: what the journal knows it by. Holds no key, and no password."""
+        return f"{self.name} {str(self._client.base_url.copy_with(userinfo=b'', query=None)).rstrip('/')}"
 
     def patient(self, attempt: Attempt) -> Service:
         """The same service, where `attempt` decides whether a request is sent again. It is called for each page of a list."""

@@ -1,7 +1,11 @@
-"""What services hold, as values: jobs, events, checkpoints, files, models. `raw` is what the service sent, and loses nothing."""
+"""What services hold, as values: jobs, events, checkpoints, files, models. `raw` is what the service sent, and loses nothing.
+
+Services do not keep to the documented types. A field that is of another type than it should be counts as one that was not sent.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from msgspec import Struct
@@ -36,21 +40,22 @@ class Job(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Job:
         """The job that the service sent; its error counts only where it has a code or a message."""
-        error = raw.get("error") or {}
+        given = raw.get("error")
+        error = {"message": given} if isinstance(given, str) else _object(given)
         return cls(
             id=str(raw.get("id") or ""),
             status=str(raw.get("status") or "unknown"),
             model=str(raw.get("model") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")) or 0,
             fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
             training_file=str(raw.get("training_file") or ""),
             validation_file=str(raw.get("validation_file") or ""),
-            trained_tokens=raw.get("trained_tokens"),
-            estimated_finish=raw.get("estimated_finish"),
+            trained_tokens=_whole(raw.get("trained_tokens")),
+            estimated_finish=_whole(raw.get("estimated_finish")),
             error=str(error.get("message") or ""),
             error_code=str(error.get("code") or ""),
-            result_files=tuple(raw.get("result_files") or ()),
-            metadata=dict(raw.get("metadata") or {}),
+            result_files=_ids(raw.get("result_files")),
+            metadata={key: _text(value) for key, value in _object(raw.get("metadata")).items()},
             raw=raw,
         )
 
@@ -72,7 +77,7 @@ class Event(Struct, frozen=True):
         data = raw.get("data")
         return cls(
             id=str(raw.get("id") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")) or 0,
             level=str(raw.get("level") or "info"),
             message=str(raw.get("message") or ""),
             type=str(raw.get("type") or "message"),
@@ -93,11 +98,11 @@ class Checkpoint(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Checkpoint:
         """The checkpoint that the service sent."""
-        metrics = {name: value for name, value in (raw.get("metrics") or {}).items() if isinstance(value, (int, float))}
+        metrics = {name: value for name, value in _object(raw.get("metrics")).items() if isinstance(value, (int, float))}
         return cls(
             id=str(raw.get("id") or ""),
             model=str(raw.get("fine_tuned_model_checkpoint") or ""),
-            step=int(raw.get("step_number") or 0),
+            step=_whole(raw.get("step_number")) or 0,
             metrics=metrics,
             raw=raw,
         )
@@ -120,10 +125,10 @@ class RemoteFile(Struct, frozen=True):
         return cls(
             id=str(raw.get("id") or ""),
             name=str(raw.get("filename") or ""),
-            size=int(raw.get("bytes") or 0),
+            size=_whole(raw.get("bytes")) or 0,
             purpose=str(raw.get("purpose") or ""),
             status=str(raw.get("status") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")) or 0,
             raw=raw,
         )
 
@@ -143,7 +148,31 @@ class RemoteModel(Struct, frozen=True):
         return cls(
             id=str(raw.get("id") or ""),
             owner=str(raw.get("owned_by") or ""),
-            created_at=int(raw.get("created") or 0),
+            created_at=_whole(raw.get("created")) or 0,
             shutdown_date=str(raw.get("shutdown_date") or ""),
             raw=raw,
         )
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, which some services send as a float or as text; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _ids(value: Any) -> tuple[str, ...]:
+    """The ids in a list of them, or of objects that have one."""
+    items = value if isinstance(value, list) else ()
+    return tuple(id for item in items if isinstance(id := item.get("id") if isinstance(item, dict) else item, str) and id)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

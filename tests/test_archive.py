@@ -8,8 +8,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +311,7 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
     for _ in range(2):
         done = ftkit("archive", "a")
         assert done.returncode == 1
-        assert f"cannot be had again: {path.relative_to('a').as_posix()}" in done.stdout
+        assert f"did not get it again: {path.relative_to('a').as_posix()}" in done.stdout
     assert ftkit("archive", "verify", "a").returncode == 1
     path.write_bytes(whole)
     assert ftkit("archive", "a").returncode == 0
@@ -760,3 +763,168 @@ def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(bloc
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout) >= 45
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"created_at": 1_760_000_000_000}, {"created_at": "2025-10-09T00:00:00Z"}, {"created_at": -(10**17)}, {"error": "lost"},
+        {"metadata": {"a": 5}}, {"result_files": "file-1"}, {"result_files": None}, {"trained_tokens": "many"},
+        {"hyperparameters": [1], "method": "x"}, {"estimated_finish": {}},
+    ],
+)  # fmt: skip
+def test_fields_of_other_types_than_documented_stop_nothing(odd: dict[str, Any], fake: Fake, url: str, tmp_path: Path) -> None:
+    add_job(fake)
+    job = add_job(fake, 1, **odd)
+    fake.events[job["id"]][0]["created_at"] = "yesterday"
+    fake.checkpoints[job["id"]][0] |= {"metrics": [1], "step_number": "last"}
+    fake.models[job["fine_tuned_model"]]["created"] = "long ago"
+    fake.files[job["training_file"]]["bytes"] = "1.5 MB"
+    archived(url, tmp_path / "a")
+    each = open_archive(tmp_path / "a").job(job["id"])
+    assert each.job.raw == job
+    assert len(each.events) == len(fake.events[job["id"]])
+    assert verify(tmp_path / "a").ok
+
+
+def test_result_files_may_be_named_by_objects(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    job["result_files"] = [{"id": id} for id in job["result_files"]]
+    archived(url, tmp_path / "a")
+    assert len(open_archive(tmp_path / "a").job(job["id"]).results) == 1
+
+
+@pytest.mark.parametrize("rows", [b"1,0.9\n2,nan\n3,nan", b"1,inf\n2,-inf", b"nan,1\n2,0.5\n3,0.4", b"inf,1"])
+def test_losses_that_are_no_numbers_stop_nothing(rows: bytes, fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    fake.contents[job["result_files"][0]] = b"step,train_loss\n" + rows
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok
+    assert "nan," not in (tmp_path / "a" / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("damage", [None, b"{garbage", b"[]"])
+def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
+    damage: bytes | None, fake: Fake, url: str, tmp_path: Path
+) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    del fake.jobs[job["id"]]
+    path = tmp_path / "a" / layout.folder_of(job["id"]) / "job.json"
+    before = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    new = add_job(fake, 1)
+    saved = archived(url, tmp_path / "a")
+    assert [Path(each).name for each in saved.damaged] == ["job.json"]
+    assert MINI in (path.parent / "README.md").read_text("utf-8")
+    assert new["id"] in read_manifest(tmp_path / "a").jobs
+    with pytest.raises(FileProblem):
+        open_archive(tmp_path / "a").job(job["id"]).job  # noqa: B018
+    path.write_bytes(before)
+    assert not archived(url, tmp_path / "a").damaged
+    assert verify(tmp_path / "a").ok
+
+
+def test_a_file_that_is_nowhere_any_more_gives_no_prompts(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    job = add_job(fake)
+    ftkit("archive", str(tmp_path / "a"))
+    path = open_archive(tmp_path / "a").file(job["training_file"])
+    assert path
+    path.unlink()
+    del fake.files[job["training_file"]], fake.contents[job["training_file"]]
+    told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
+    assert told.returncode == 1
+    assert f"no prompts for the job {job['id']}" in told.stderr
+
+
+def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    id, whole = job["training_file"], fake.contents[job["training_file"]]
+    for size in (600, 100, None):
+        if size is None:
+            del fake.files[id], fake.contents[id]
+        else:
+            fake.contents[id] = whole[:size]
+        archived(url, tmp_path / "a")
+        archive = open_archive(tmp_path / "a")
+        path = archive.file(id)
+        assert path
+        assert path.read_bytes() == whole[:600]
+        assert "sent 600" in archive.lack(id)
+        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text("utf-8")
+    assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [("file", "deleted")]
+
+
+def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    for number in range(2):
+        file = fake.add_file("data.jsonl", b"".join(line + b"\n" for line in lines(12)))
+        job = fake.add_job({"model": "m", "training_file": file["id"]})
+        job |= {"status": "succeeded", "fine_tuned_model": f"ft:m:{number}"}
+        ftkit("archive", str(old))
+        if number == 0:
+            none = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
+            assert (none.returncode, "has no recorded answers" in none.stderr) == (2, True)
+        assert ftkit("archive", str(old), "--sample", "3", "--yes").returncode == 0
+        place = str(old) if number == 0 else str(old / job["id"])
+        found = ftkit("compare", place, "m", "--prompts", place, "--yes", "--output", "json")
+        assert json.loads(found.stdout)["compared"] == 3, found.stderr
+    many = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
+    assert (many.returncode, "answers of 2 jobs" in many.stderr) == (2, True)
+
+
+def test_a_manifest_that_names_what_it_does_not_list_is_changed(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    manifest = read_manifest(tmp_path / "a")
+    manifest.contents[job["training_file"]] = "../outside.jsonl"
+    (tmp_path / "a" / "manifest.json").write_bytes(encode(manifest))
+    assert verify(tmp_path / "a").changed == ("manifest.json",)
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_change(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    archived(url, tmp_path / "a")
+    path = tmp_path / "a" / layout.folder_of(job["id"]) / "events.jsonl"
+    path.unlink()
+    path.mkdir()
+    assert [Path(each).name for each in verify(tmp_path / "a").changed] == ["events.jsonl"]
+
+
+def test_no_password_of_an_address_is_written_down(fake: Fake, url: str, tmp_path: Path) -> None:
+    service = reach(url.replace("http://", "http://somebody:secret-word@"))
+    assert service.account == f"openai {url}"
+
+
+def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    add_job(fake)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
+    told = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
+    assert "tokens in, nobody knows how many out" in told.stderr
+
+
+def test_an_interrupted_run_waits_for_no_service_that_hangs(fake: Fake, url: str, tmp_path: Path) -> None:
+    add_job(fake)
+    hangs = threading.Event()
+
+    def hang(method: str, path: str) -> str:
+        if path.endswith("/events"):
+            hangs.set()
+            time.sleep(20)
+        return ""
+
+    fake.faults = hang
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-m", "ftkit", "archive", str(tmp_path / "a")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert hangs.wait(30)
+        started = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 130
+        assert time.monotonic() - started < 5
+    fake.faults = lambda method, path: ""
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok

@@ -35,7 +35,7 @@ from ftkit.compare.replies import canonical, read_reply
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.facts import load_catalog
 from ftkit.report import compare_page
-from ftkit.report.compare import Sides, render_compare_json, render_compare_text
+from ftkit.report.compare import Sides, cells_of, count_of, render_compare_json, render_compare_text
 from ftkit.report.compare_page import render_compare_html
 
 SAMPLES = ROOT / "samples" / "compare"
@@ -832,3 +832,41 @@ def test_pairs_are_found_by_their_text_in_a_browser(tmp_path: Path, monkeypatch:
 def test_the_distance_of_two_answers(a: dict[str, Any], b: dict[str, Any], far: float) -> None:
     similarity = 40.0 if a["content"] or b["content"] else float("nan")
     assert distance(read_reply(a), read_reply(b), similarity) == far
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["--html", "nowhere/page.html"], "cannot write"), (["--html", "."], "cannot write"), (["--group-by", "no.such"], "the same value")],
+)
+def test_what_cannot_be_shown_is_told_before_anything_is_asked(
+    fake: Fake, ftkit: Run, prompts: str, arguments: list[str], says: str
+) -> None:
+    told = ftkit("one", "two", "--prompts", prompts, "--yes", *arguments)
+    assert told.returncode == 2
+    assert says in told.stderr
+    assert not fake.requests
+
+
+def test_a_figure_over_other_prompts_than_its_row_says_so() -> None:
+    asked = [prompt(number, None if number else said("0")) for number in range(3)]
+    answers = [said(str(number)) for number in range(3)]
+    found = compare(asked, answers, answers)
+    exact = next(row for row in found.rows if row.name == "exact")
+    assert count_of(exact.figures) == exact.figures["a"].n == 1
+    assert list(cells_of(exact, ["a", "between"])) == ["100.0% [-]", "100.0% [100.0, 100.0] (n 3)"]
+
+
+def test_the_page_holds_each_group_against_the_others() -> None:
+    asked = [prompt(number, said("0"), metadata={"part": number % 2}) for number in range(8)]
+    answers = [said(str(number % 2)) for number in range(8)]
+    page = render_compare_html(compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P"))
+    assert "<th>to others" in page
+    assert "+100.0% [+100.0, +100.0]*" in page
+
+
+def test_long_answers_without_a_common_word_make_a_page_soon() -> None:
+    one, two = (" ".join(f"{letter}{number}" for number in range(950)) for letter in "ab")
+    started = time.perf_counter()
+    for _ in range(10):
+        compare_page._marked(one, two)
+    assert time.perf_counter() - started < 2

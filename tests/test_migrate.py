@@ -80,7 +80,7 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
 @pytest.mark.parametrize(
     ("job", "to", "said"),
     [
-        (old(model="gpt-3.5-turbo"), "azure", "does not train gpt-3.5-turbo; with --model it can be gpt-4.1-2025-04-14 or"),
+        (old(model="gpt-3.5-turbo"), "azure", "does not train gpt-3.5-turbo; name gpt-4.1-2025-04-14 or"),
         (old(method="reinforcement"), "local", "does not train with the method 'reinforcement'"),
         (old(hyperparameters={}), "llmariner", "does not choose the epochs itself"),
         (
@@ -172,6 +172,7 @@ def test_a_job_moves_once_and_the_link_is_kept(fake: Fake, ftkit: Run, url: str,
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(fake: Fake, ftkit: Run, url: str, done: str) -> None:
     file = fake.jobs[done]["training_file"]
     fake.contents[file] = b"\n".join(lines(20, {4: b"oops"}))
+    fake.files[file]["bytes"] = len(fake.contents[file])
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
     assert told.returncode == 1
     assert "cannot go: line 4: json-syntax" in told.stdout
@@ -227,21 +228,107 @@ def test_a_plan_needs_no_key_and_sends_nothing(fake: Fake, ftkit: Run, url: str,
     assert len(fake.requests) == before
 
 
-def test_a_job_that_the_service_refuses_does_not_keep_the_others_back(fake: Fake, ftkit: Run, url: str, done: str) -> None:
-    other = fake.add_job({"model": MINI, "training_file": fake.jobs[done]["training_file"]})
-    other["status"] = "succeeded"
-    assert ftkit("archive", "old").returncode == 0
-    before = len(fake.created)
-    fake.refuse["POST /fine_tuning/jobs"] = (400, error("no such luck", "invalid_value"))
-    told = ftkit("migrate", "--all", "old", "--to", "openai", "--to-base-url", url, "--yes")
-    assert told.returncode == 1
-    assert told.stderr.count("was not moved: cannot create the job") == 2
-    del fake.refuse["POST /fine_tuning/jobs"]
-    assert ftkit("migrate", "--all", "old", "--to", "openai", "--to-base-url", url, "--yes").returncode == 0
-    assert len(fake.created) == before + 2
-
-
 def test_the_new_job_can_be_followed(fake: Fake, ftkit: Run, url: str, done: str) -> None:
     fake.on_job = lambda job: job.update(status="succeeded", fine_tuned_model="ft:new")
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes", "--watch")
     assert told.stdout.splitlines()[-1].startswith("model "), told.stderr
+
+
+def test_a_file_that_is_not_whole_does_not_go(fake: Fake, ftkit: Run, done: str, tmp_path: Path, url: str) -> None:
+    place = tmp_path / "old" / done
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    file = next((tmp_path / "old" / "files").iterdir())
+    content = file.read_bytes()
+    file.write_bytes(b"\n".join(content.splitlines()[:12]))
+    told = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "is changed since it was archived" in told.stdout
+    file.unlink()
+    gone = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "is gone since it was archived" in gone.stdout
+    id = fake.jobs[done]["training_file"]
+    fake.files[id]["bytes"] += 1
+    assert ftkit("archive", str(tmp_path / "old")).returncode == 1
+    part = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", url, "--yes")
+    assert "a part of it" in part.stdout
+    assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
+    assert len(fake.created) == 1
+
+
+@pytest.mark.parametrize("of", ["the service", "an archive"])
+def test_a_validation_file_that_could_not_be_had_is_named(of: str, fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    fake.jobs[done]["validation_file"] = "file-gone"
+    if of == "an archive":
+        ftkit("archive", str(tmp_path / "old"))
+    job = str(tmp_path / "old" / done) if of == "an archive" else done
+    told = ftkit("migrate", job, "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 0, told.stderr
+    assert "validation file: file-gone -> left behind" in told.stdout
+
+
+@pytest.mark.parametrize("to", ["nebius", "crusoe", "llmariner"])
+def test_a_base_that_is_known_to_be_elsewhere_does_not_go(to: str) -> None:
+    assert any(f"does not train {MINI}; name a base that it has" in each for each in translate(old(), to).obstacles)
+    assert not any("does not train" in each for each in translate(old(), to, "m/m").obstacles)
+
+
+def test_any_base_can_go_home_where_its_name_can_stand_for_another() -> None:
+    assert translate(old(), "local").obstacles == ()
+
+
+def test_odd_values_of_a_job_stop_nothing() -> None:
+    odd = old(hyperparameters={"n_epochs": float("inf"), "batch_size": float("nan")}, integrations=5, metadata={"a": 5})
+    made = translate(odd, "azure")
+    assert made.order.epochs is made.order.batch_size is None
+    assert made.order.metadata["a"] == "5"
+
+
+def test_a_job_that_is_refused_does_not_hold_up_the_others(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        job = fake.add_job({"model": MINI, "training_file": fake.jobs[done]["training_file"]})
+        job |= {"status": "succeeded", "hyperparameters": {"n_epochs": 2}}
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    before, answer = len(fake.created), fake.answer
+
+    def refusing(method: str, path: str, query: Any, body: Any) -> Any:
+        old = (body.get("metadata") or {}).get(MOVED_FROM) if isinstance(body, dict) else None
+        return (400, error("not this one")) if old == f"openai/{fake.created[1]}" else answer(method, path, query, body)
+
+    fake.answer = refusing  # type: ignore[method-assign]
+    told = ftkit("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert told.returncode == 1
+    assert f"ftkit: {fake.created[1]} was not moved: " in told.stderr
+    assert "not this one" in told.stderr
+    assert len(fake.created) == before + 2
+
+
+def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
+    fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path
+) -> None:
+    command = ("migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes")
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit(*command).returncode == 0
+    new = fake.created[-1]
+    fake.jobs[new]["status"] = "failed"
+    assert f"is {new}, which failed" in ftkit(*command).stdout
+    again = ftkit(*command, "--again")
+    assert again.stdout.count("created") == 1, again.stderr
+    assert ftkit(*command, "--again").stdout.count("created") == 0
+    new = fake.created[-1]
+    del fake.jobs[new]
+    assert ftkit(*command).returncode == 0
+    assert fake.created[-1] != new
+
+
+def test_names_play_no_tricks_on_the_terminal(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    fake.jobs[done] |= {"user_provided_suffix": "a\x07b", "metadata": {"k\x1b[2J": "v"}, "integrations": ["\x07"]}
+    told = ftkit("migrate", done, "--to", "openai", "--model", "m/\x07", "--to-base-url", url, "--yes")
+    assert "\x07" not in told.stdout
+    assert "m/\\x07" in told.stdout
+
+
+def test_a_download_that_is_too_short_does_not_go(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    fake.files[fake.jobs[done]["training_file"]]["bytes"] += 1
+    for _ in range(2):
+        told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+        assert (told.returncode, "bytes, and sent" in told.stderr) == (2, True)
+    assert len(fake.created) == 1

@@ -49,7 +49,7 @@ def plan(
 
     What has been answered before is not asked again. Raises `FileProblem` where the file of prompts cannot be read.
     """
-    archive = open_archive(folder)
+    archive = open_archive(folder, lenient=True)
     given = read_prompts(prompts) if prompts else []
     asking, bills, skipped = [], [], []
     for each in archive.jobs():
@@ -77,7 +77,7 @@ def _parameters(path: Path) -> dict[str, Any]:
 def _drawn(each: ArchivedJob, count: int) -> list[Prompt]:
     """So many prompts of the job's own data: the same ones each time, wherever they stand in it."""
     path = each.validation or each.training
-    if path is None or not count:
+    if path is None or not count or not path.is_file():
         return []
     with open(path, "rb") as file:
         lines = ((hashlib.sha256(line).digest(), number, line) for number, line in enumerate(file, 1) if line.strip())

@@ -7,14 +7,16 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from ftkit.archive import layout
-from ftkit.archive.manifest import Book, Entry, Missing, Reason, Step
+from ftkit.archive.manifest import STAYS, Book, Entry, Missing, Reason, Step
 from ftkit.archive.patience import Patience
 from ftkit.archive.store import Received, Store
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.metrics import decoded
 from ftkit.providers import Service, ServiceProblem
-from ftkit.remote import Checkpoint, Job, RemoteFile
+from ftkit.remote import Checkpoint, Event, Job, RemoteFile
 
 DECODED = 64 << 20
 """Bytes of a result file up to which it is looked at whether it is in base64; larger ones stay as they came."""
@@ -62,18 +64,34 @@ class Collector:
         try:
             file = known or self.patience(lambda: self.service.file(id))
         except ServiceProblem as problem:
-            return Step(owner, missing=(self._missing("file", id, problem),))
+            return Step(owner, missing=(self._lost(id, problem),))
         try:
             received, short = self._whole(file)
         except ServiceProblem as problem:
-            return Step(owner, missing=(self._missing("file", id, problem),), raw=file.raw)
+            return Step(owner, missing=(self._lost(id, problem),), raw=file.raw)
         is_result = file.purpose == RESULTS
         received = self._decode(received) if is_result else received
         path = layout.content_path(received.entry.sha256, is_result)
-        entry = self.store.adopt(received, path, self.book.manifest.files.get(path))
+        before = self.book.manifest.contents.get(id, path)
+        there = self.book.manifest.files.get(before)
+        if short and there is not None and there.size > received.entry.size:  # an earlier run had more of it
+            received.path.unlink()
+            path, entry = before, there
+        else:
+            entry = self.store.adopt(received, path, self.book.manifest.files.get(path))
         told = f"the service says {file.size:,} bytes, and sent {entry.size:,}"
         missing = (Missing("file", id, "incomplete", told),) if short else ()
         return Step(owner, contents={id: path}, files={path: entry}, missing=missing, raw=file.raw)
+
+    def _lost(self, id: str, problem: ServiceProblem) -> Missing:
+        """Why a file could not be had; where an earlier run had a part of it, also that."""
+        missing = self._missing("file", id, problem)
+        before = [one for one in self.book.missing(f"file {id}") if one.reason == "incomplete"]
+        if not before or id not in self.book.manifest.contents:
+            return missing
+        if missing.reason not in STAYS:
+            return before[0]
+        return msgspec.structs.replace(missing, said=f"{missing.said}; before that {before[0].said}")
 
     def results(self, id: str) -> Received:
         """A result file, decoded."""
@@ -247,7 +265,7 @@ def _merged(known: list[dict[str, Any]], newest_first: list[dict[str, Any]]) -> 
     """What was known and what was found, each once, oldest first."""
     found = {_identity(item): item for item in reversed(newest_first)}
     gone = [item for item in known if _identity(item) not in found]
-    return sorted([*gone, *found.values()], key=lambda item: int(item.get("created_at") or 0))
+    return sorted([*gone, *found.values()], key=lambda item: Event.read(item).created_at)
 
 
 def _identity(item: dict[str, Any]) -> str:

@@ -33,8 +33,9 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 1rem 1.5r
 h1 { font-size: 1.4rem; margin: 0 } p { margin: .4rem 0 } .soft, small { opacity: .75 }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; margin-top: .6rem }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
+thead th { white-space: normal; vertical-align: bottom }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-td.name { max-width: 22rem; overflow: hidden; text-overflow: ellipsis }
+td.name { white-space: normal; overflow-wrap: anywhere; line-height: 1.25; font-size: .9em; min-width: 8rem; max-width: 14rem }
 th { position: sticky; top: 0; background: Canvas; z-index: 1 }
 th button { font: inherit; font-weight: 600; border: 0; padding: 0; background: none; color: inherit; cursor: pointer }
 th[aria-sort=ascending] button::after { content: " \\25B2" } th[aria-sort=descending] button::after { content: " \\25BC" }
@@ -88,7 +89,10 @@ def write_pages(
     for number, each in enumerate(jobs, 1):
         story = tell(each, catalog)
         path = f"{each.path}/{README}"
-        made[path] = store.write(path, readme(story).encode("utf-8", "replace"), known.get(path))
+        if path in known and not each.is_known:
+            made[path] = known[path]  # it tells more than could be told now
+        else:
+            made[path] = store.write(path, readme(story).encode("utf-8", "replace"), known.get(path))
         rows.append(_row(story))
         told(number, len(jobs))
     page = render_index(archive, rows).encode("utf-8", "replace")

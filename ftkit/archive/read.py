@@ -16,6 +16,7 @@ from typing import Any
 
 from ftkit.archive import layout
 from ftkit.archive.manifest import Manifest, Missing, read_manifest
+from ftkit.archive.store import state
 from ftkit.compare.answers import Recorded, read_recorded
 from ftkit.errors import FileProblem, FtkitError, did_you_mean
 from ftkit.metrics import Metrics, from_checkpoints, read_results
@@ -23,10 +24,13 @@ from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
 
 class Archive:
-    """An archive. What is read is not checked by hash; see `verify`."""
+    """An archive. What is read is not checked by hash; see `verify`.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
+    Where it is `lenient`, a file of the archive that is damaged counts as one that it does not have.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, lenient: bool = False) -> None:
+        self.folder, self.manifest, self.lenient = folder, manifest, lenient
 
     @property
     def provider(self) -> str:
@@ -50,6 +54,16 @@ class Archive:
         """Where the content of a file at the service is; None where it could not be had."""
         path = self.manifest.contents.get(id)
         return layout.inside(self.folder, path) if path else None
+
+    def lack(self, id: str) -> str:
+        """Why the content of a file at the service is not here as it was there; empty where it is. Checks it by its hash."""
+        path, missing = self.manifest.contents.get(id), self.missing.get(id, ())
+        if path is None or path not in self.manifest.files:
+            return next((f"{one.reason} ({one.said})" for one in missing), "the archive does not have it")
+        if missing:
+            return f"the archive has a part of it: {missing[0].said}"
+        found = state(self.folder, path, self.manifest.files[path])
+        return "" if found == "intact" else f"{path} is {found} since it was archived; `ftkit archive` fetches it again"
 
     @cached_property
     def files(self) -> dict[str, RemoteFile]:
@@ -81,8 +95,15 @@ class Archive:
             raise FileProblem(f"cannot read {self.folder / path}: {(error.strerror or str(error)).lower()}") from error
 
     def json(self, path: str, otherwise: Any) -> Any:
-        """The JSON in a file of the archive, or `otherwise` where there is none; raises `FileProblem`."""
-        return parse(self.bytes(path), path) if self.has(path) else otherwise
+        """The JSON in a file of the archive, of the type of `otherwise`, or that where there is none; raises `FileProblem`."""
+        if not self.has(path):
+            return otherwise
+        try:
+            return parse(self.bytes(path), path, type(otherwise))
+        except FileProblem:
+            if self.lenient:
+                return otherwise
+            raise
 
 
 class ArchivedJob:
@@ -100,6 +121,11 @@ class ArchivedJob:
     def job(self) -> Job:
         """The job as the service sent it."""
         return Job.read(self.archive.json(f"{self.path}/{layout.JOB}", {"id": self.id}))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the archive has more of the job than its id; it may not where it is lenient."""
+        return len(self.job.raw) > 1
 
     @cached_property
     def hyperparameters(self) -> dict[str, Any]:
@@ -166,13 +192,13 @@ class ArchivedJob:
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         path = f"{self.path}/{name}"
         if self.archive.has(path):
-            yield from (parse(line, path) for line in self.archive.bytes(path).splitlines())
+            yield from (parse(line, path, dict) for line in self.archive.bytes(path).splitlines())
 
 
-def open_archive(folder: str | os.PathLike[str]) -> Archive:
+def open_archive(folder: str | os.PathLike[str], lenient: bool = False) -> Archive:
     """The archive in a folder; raises `FileProblem` where there is none."""
     path = Path(folder)
-    return Archive(path, read_manifest(path))
+    return Archive(path, read_manifest(path), lenient)
 
 
 def find_job(place: str) -> ArchivedJob | None:
@@ -204,9 +230,12 @@ def hyperparameters(raw: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def parse(data: bytes, path: str) -> Any:
-    """The JSON in the data; raises `FileProblem`."""
+def parse(data: bytes, path: str, kind: type) -> Any:
+    """The JSON value of that kind in the data; raises `FileProblem`."""
     try:
-        return json.loads(data)
+        found = json.loads(data)
     except ValueError as error:
         raise FileProblem(f"{path} is damaged: {error}; see `ftkit archive verify`") from error
+    if not isinstance(found, kind):
+        raise FileProblem(f"{path} is damaged: it holds another kind of value; see `ftkit archive verify`")
+    return found

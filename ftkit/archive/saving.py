@@ -47,8 +47,8 @@ class Wanted(Struct, frozen=True):
 
     def takes(self, job: Job) -> bool:
         """Whether the job is one of them."""
-        day = datetime.datetime.fromtimestamp(job.created_at, datetime.UTC).date()
-        return (self.since is None or day >= self.since) and self.status in (None, job.status)
+        begin = datetime.datetime.combine(self.since, datetime.time(), datetime.UTC).timestamp() if self.since else None
+        return (begin is None or job.created_at >= begin) and self.status in (None, job.status)
 
 
 class Saved(Struct, frozen=True):
@@ -133,7 +133,7 @@ def _begin(store: Store, account: str, day: str) -> Book:
 def conclude(store: Store, book: Book, catalog: Catalog, told: Callable[[int, int], object] = lambda done, total: None) -> None:
     """Write the pages, where anything has changed, and the manifest."""
     if book.changed or layout.INDEX not in book.manifest.files:
-        archive = Archive(store.folder, book.whole())
+        archive = Archive(store.folder, book.whole(), lenient=True)
         jobs = archive.jobs()
         names = {str(each.job.raw.get("organization_id") or "") for each in jobs}
         book.manifest.organizations = archive.manifest.organizations = sorted(names - {""})
@@ -282,7 +282,7 @@ class _Run:
     def _known(self, path: str) -> dict[str, dict[str, object]]:
         if path not in self.book.manifest.files:
             return {}
-        return {str(raw.get("id") or ""): raw for raw in parse(self.store.read(path), path)}
+        return {str(raw.get("id") or ""): raw for raw in parse(self.store.read(path), path, list)}
 
     def _put(self, owner: str, path: str, items: dict[str, dict[str, object]]) -> None:
         data = to_json([items[id] for id in sorted(items)])
@@ -301,18 +301,22 @@ class _Run:
 
 
 def together(tasks: Iterable[Callable[[], Step]], store: Store) -> Iterator[Step]:
-    """The steps of the tasks as they come, `AT_ONCE` at a time. Where one raises, the others are stopped."""
+    """The steps of the tasks as they come, `AT_ONCE` at a time. Where one raises, the others are stopped.
+
+    They are not waited for: a service that hangs would hold up whoever interrupts. The store takes nothing from them any more.
+    """
     waiting: set[Future[Step]] = set()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            for task in tasks:
-                waiting.add(pool.submit(task))
-                if len(waiting) >= 4 * AT_ONCE:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (each.result() for each in done)
-            done, waiting = wait(waiting)[0], set()
-            yield from (each.result() for each in done)
-        except BaseException:
-            store.stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for task in tasks:
+            waiting.add(pool.submit(task))
+            if len(waiting) >= 4 * AT_ONCE:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+        done, waiting = wait(waiting)[0], set()
+        yield from (each.result() for each in done)
+    except BaseException:
+        store.stopping.set()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -52,6 +52,7 @@ class Store:
         self.stopping = threading.Event()
         self._numbers = itertools.count()
         self._progress: IO[bytes] | None = None
+        self._is_closed = False
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -72,6 +73,7 @@ class Store:
                 (self.folder / PARTIAL).mkdir()
             yield
         finally:
+            self._is_closed = True
             if self._progress:
                 self._progress.close()
                 self._progress = None
@@ -138,9 +140,13 @@ class Store:
             return inside(self.folder, path).read_bytes()
 
     def _aside(self) -> Path:
+        if self._is_closed:
+            raise Stopped
         return self.folder / PARTIAL / str(next(self._numbers))
 
     def _place(self, aside: Path, target: Path) -> None:
+        if self._is_closed:
+            raise Stopped
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(aside, target)
 
@@ -168,6 +174,8 @@ def state(folder: Path, path: str, entry: Entry) -> str:
             return "intact" if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else "changed"
     except (FileNotFoundError, NotADirectoryError):
         return "gone"
+    except IsADirectoryError:
+        return "changed"
     except OSError as error:
         raise FileProblem(f"cannot read {folder / path}: {(error.strerror or str(error)).lower()}") from error
 

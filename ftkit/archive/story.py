@@ -125,7 +125,8 @@ def _data(each: ArchivedJob, id: str) -> str:
     size = f", {each.archive.manifest.files[path].size:,} bytes" if path in each.archive.manifest.files else ""
     told = f"{_plain(known.name)}{size}, " if known else ""
     link = f"[{_plain(id)}]({posixpath.relpath(path, each.path)})" if path else f"{_plain(id)}"
-    return f"{link} ({told}{'here' if path else 'could not be had'})"
+    here = "a part of it is here" if id in each.archive.missing else "here"
+    return f"{link} ({told}{here if path else 'could not be had'})"
 
 
 def _files(story: Story) -> str:

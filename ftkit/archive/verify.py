@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ftkit.archive.layout import PROGRESS
+from ftkit.archive.layout import JOB, MANIFEST, PROGRESS
 from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.store import OWN, states
 from ftkit.errors import FileProblem
@@ -42,6 +42,9 @@ def verify(folder: str | os.PathLike[str], told: Callable[[int, int], object] = 
     for number, (path, what) in enumerate(zip(manifest.files, states(place, manifest.files), strict=True), 1):
         found[what].append(path)
         told(number, len(manifest.files))
+    named = {*manifest.contents.values(), *(f"{folder}/{JOB}" for folder in manifest.jobs.values())}
+    if not named <= manifest.files.keys():
+        found["changed"].append(MANIFEST)  # nobody but ftkit writes it, and ftkit names no file that it does not list
     return Verified(
         manifest=manifest,
         bytes=sum(manifest.files[path].size for path in found["intact"]),

@@ -121,8 +121,9 @@ def _cost(planned: Planned) -> str:
 
     bills = planned.bills
     parts = [f"{len(bills):,} models {planned.requests:,} prompts"]
-    taken, made = (sum(getattr(each, name) or 0 for each in bills) for name in ("input_tokens", "output_tokens"))
-    parts += [f"about {taken:,} tokens in, {made:,} out"] if taken else []
+    taken, made = ([getattr(each, name) for each in bills] for name in ("input_tokens", "output_tokens"))
+    if None not in taken:
+        parts += [f"about {sum(taken):,} tokens in, {'nobody knows how many' if None in made else f'{sum(made):,}'} out"]
     known = [each for each in bills if each.usd is not None]
     sources = ", ".join(sorted({each.source for each in known}))
     parts += [f"about {money(sum(each.usd or 0 for each in known))} ({sources})"] if known else []

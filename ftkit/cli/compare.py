@@ -28,7 +28,7 @@ FILES = (".jsonl", ".jsonl.gz", ".json")
 @click.command(cls=Configured, epilog=ENDS)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--prompts", required=True, metavar="FILE", help="What to ask: chat examples, or recorded answers.")
+@click.option("--prompts", required=True, metavar="FILE|ARCHIVE", help="Chat examples, recorded answers, or an archive.")
 @service_options
 @option("--provider-b", metavar="NAME", help="The service of B, if it is another.")
 @option("--base-url-b", metavar="URL", help="The address of B's service.")
@@ -51,26 +51,34 @@ def compare(
 ) -> int:  # fmt: skip
     """Hold A and B against each other, and against the reference where the prompts have one.
 
-    Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job in an
-    archive (DIR/JOB) whose answers were recorded. Every figure comes with its interval.
+    Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job of an
+    archive that has some (DIR/JOB). Every figure comes with its interval.
     """
-    from ftkit.compare.answers import read_prompts
+    from ftkit.compare.answers import look, read_prompts
+    from ftkit.compare.comparison import check_groups
     from ftkit.compare.comparison import compare as held
+    from ftkit.compare.measures import check_sacrebleu
     from ftkit.facts import load_catalog
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
+    from ftkit.report.compare_page import check_place, write_page
 
     if save_a and save_b and os.path.realpath(save_a) == os.path.realpath(save_b):
         raise UsageProblem("--save-a and --save-b need a file each")
     catalog = load_catalog(facts)
-    a, b, prompts = _recorded_file(a), _recorded_file(b), _recorded_file(prompts)
-    with one_file(prompts) as (path, name):
+    check_sacrebleu()
+    if page is not None:
+        check_place(page)
+    with one_file(_recorded_in(prompts)) as (path, name):
         asked = read_prompts(path, name, limit, system)
+    if group_by:
+        check_groups([look(prompt.line, group_by) for prompt in asked])
     given = {name: value for name, value in parameters.items() if value is not None}
     there = base_url_b or (None if provider_b else base_url)
     places = (provider, base_url, facts), (provider_b or provider, there, facts)
+    named = (_recorded_in(a), _recorded_in(b))
     sides = [
         _side(side, asked, place, given, save, option)
-        for side, place, save, option in zip((a, b), places, (save_a, save_b), ("--save-a", "--save-b"), strict=True)
+        for side, place, save, option in zip(named, places, (save_a, save_b), ("--save-a", "--save-b"), strict=True)
     ]
     if not _agreed(sides, catalog, parameters["max_tokens"], yes):
         click.echo("ftkit: nothing was sent", err=True)
@@ -82,28 +90,30 @@ def compare(
     )  # fmt: skip
     names = Sides(_title(a, answers[0]), _title(b, answers[1]), name)
     if page is not None:
-        from ftkit.report.compare_page import write_page
-
         write_page(found, names, page)
     print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
     return 0
 
 
-def _recorded_file(place: str) -> str:
-    """The file of recorded answers, where the place is a job in an archive; else the place itself."""
-    if os.path.isfile(place) or not (os.sep in place or os.path.isdir(place)):
+def _recorded_in(place: str) -> str:
+    """The file with the recorded answers of a job of an archive, or of the only one there that has some; else `place` itself."""
+    if os.path.isfile(place):
         return place
-    from ftkit.archive.layout import ANSWERS
-    from ftkit.archive.read import find_job
+    from ftkit.archive.layout import ANSWERS, MANIFEST, inside
+    from ftkit.archive.read import find_job, open_archive
 
-    job = find_job(place)
-    if job is None and os.path.isdir(place):
-        raise FileProblem(f"{place} is a folder, and no job of an archive; name DIR/JOB")
-    if job is None:
-        return place
-    if not job.archive.has(f"{job.path}/{ANSWERS}"):
-        raise FileProblem(f"{place} holds no recorded answers; `ftkit archive DIR --sample N` records them")
-    return str(job.folder / ANSWERS)
+    if os.path.isfile(os.path.join(place, MANIFEST)):
+        jobs = [each for each in open_archive(place, lenient=True).jobs() if each.archive.has(f"{each.path}/{ANSWERS}")]
+        if len(jobs) > 1:
+            raise UsageProblem(f"{place} has answers of {len(jobs):,} jobs; name one, as {os.path.join(place, jobs[0].id)}")
+        job = jobs[0] if jobs else None
+    else:
+        job = find_job(place)
+        if job is None:
+            return place
+    if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
+        raise FileProblem(f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample")
+    return str(inside(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
 def _side(

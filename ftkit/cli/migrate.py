@@ -14,7 +14,7 @@ from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import consent, open_journal, open_service, print_json_line, print_one, progress_bar, terminal_width
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.report.columns import table
+from ftkit.report.columns import printable, table
 
 if TYPE_CHECKING:
     from ftkit.journal import Journal
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from ftkit.migration.translating import Old
     from ftkit.providers import Service
 
+FATES = {"failed": "failed", "cancelled": "was cancelled"}
+"""What is told of a new job that brought no model."""
+
 OF_THE_JOB = (400, 404, 409, 413, 422)
-"""Statuses of a refusal that is about this job, and says nothing of the others."""
+"""Statuses of a refusal that speaks of one job. Any other the next job would meet as well."""
 
 ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do it, 130 interrupted."
 
@@ -37,14 +40,15 @@ ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do i
 @click.option("--suffix", metavar="TEXT", help="Name the new model so.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead.")
 @service_options
+@click.option("--again", is_flag=True, help="Make a new job even where there is one; with --all, where that failed.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
 @output_option
 def migrate(
     job: str | None, to: str, to_base_url: str | None, everything: str | None, model: str | None, suffix: str | None,
-    epochs: int | None, provider: str, base_url: str | None, facts: str | None, dry_run: bool, yes: bool, follow: bool,
-    output: str,
+    epochs: int | None, provider: str, base_url: str | None, facts: str | None, again: bool, dry_run: bool,
+    yes: bool, follow: bool, output: str,
 ) -> int:  # fmt: skip
     """Do the same job elsewhere: from the service (JOB), or from an archive (DIR/JOB).
 
@@ -62,23 +66,34 @@ def migrate(
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_service(to, to_base_url, facts)
     account = target.account if target else account_of(to, to_base_url or "", catalog)
-    planner = Planner(to, account, journal, _folder(), catalog, Asked(model, suffix, epochs))
+    planner = Planner(to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target)
     title, plans = find_provider(to, catalog).title, _plans(planner, olds)
     if output == "text":
         print_text(_table(plans, title) if everything else _one(plans[0], title))
-    code, going = 0, [plan for plan in plans if plan.can_go and (not plan.moved or not everything)]
-    if target and going:
-        if not consent(f"Move {'this job' if len(going) == 1 else f'these {len(going)} jobs'} to {title}?", yes):
-            click.echo("ftkit: nothing was sent", err=True)
-            return 2
-        code = max(_move(plan, target, journal, output, go_on=bool(everything)) for plan in going)
-    if output == "json":
-        (print_json_line if follow else print_one)([_told(plan) for plan in plans])
+    code, going = 0, [plan for plan in plans if plan.can_go and (not everything or _is_open(plan, again))]
+    if target and going and not consent(_question(going, title), yes):
+        click.echo("ftkit: nothing was sent", err=True)
+        return 2
+    try:
+        if target:
+            code = max([_move(plan, target, journal, output, again, alone=not everything) for plan in going], default=0)
+    finally:
+        if output == "json":
+            (print_json_line if follow else print_one)([_told(plan) for plan in plans])
     if target and follow and plans[0].moved:
         from ftkit.cli.jobs import follow_job
 
         return follow_job(target, plans[0].moved, output)
     return max(code, int(not all(plan.can_go for plan in plans)))
+
+
+def _is_open(plan: Plan, again: bool) -> bool:
+    """Whether the job has become none yet, or one that brought no model and is to be done again."""
+    return not plan.moved or (again and plan.status in FATES)
+
+
+def _question(going: list[Plan], title: str) -> str:
+    return f"Move {'this job' if len(going) == 1 else f'these {len(going):,} jobs'} to {title}?"
 
 
 def _plans(planner: Planner, olds: list[Old]) -> list[Plan]:
@@ -119,23 +134,23 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _move(plan: Plan, target: Service, journal: Journal, output: str, go_on: bool) -> int:
-    """Make the move; 1 where the service refuses this job, and the others are to `go_on`."""
+def _move(plan: Plan, target: Service, journal: Journal, output: str, again: bool, alone: bool) -> int:
+    """Make the move. Where it is not `alone` and the service refuses just this one, that is told, and the others go on."""
     from ftkit.migration.planning import move
     from ftkit.providers import ServiceProblem
 
     order = plan.translation.order
     try:
         with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
-            done = move(plan, target, journal, say=_say, progress=progress)
-    except ServiceProblem as problem:
-        if not go_on or problem.status not in OF_THE_JOB:
+            done = move(plan, target, journal, again=again, say=_say, progress=progress)
+    except (FileProblem, ServiceProblem) as problem:
+        if alone or getattr(problem, "status", 400) not in OF_THE_JOB:
             raise
-        click.echo(f"ftkit: {plan.old.job.id} was not moved: {problem}", err=True)
+        _say(printable(f"ftkit: {plan.old.job.id} was not moved: {problem}"))
         return 1
     if output == "text":
         there = f" was there already, and is {done.job.status}" if done.adopted else " created"
-        print_text(f"{plan.old.job.id} -> {done.job.id}{there}\n")
+        print_text(printable(f"{plan.old.job.id} -> {done.job.id}{there}") + "\n")
     return 0
 
 
@@ -150,29 +165,32 @@ def _usd(usd: float | None) -> str:
 
 
 def _one(plan: Plan, title: str) -> str:
-    order, text = plan.translation.order, f"{plan.old.name} to {title}\n"
-    rows: list[tuple[str, object]] = [("model", order.model), ("method", order.method), ("epochs", order.epochs)]
-    rows += [("batch size", order.batch_size)]
-    rows += [("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix)]
-    text += "".join(f"  {name:<13}  {value}\n" for name, value in rows if value is not None)
-    text += f"  {'cost':<13}  {_usd(plan.usd)}\n"
-    for change in plan.translation.changes:
-        text += f"  {change.what}: {change.before} -> {change.after or 'left behind'} ({change.why})\n"
-    text += "".join(f"  cannot go: {obstacle}\n" for obstacle in plan.translation.obstacles)
-    return text
+    order, made = plan.translation.order, plan.translation
+    rows: list[tuple[str, object]] = [
+        ("model", order.model), ("method", order.method), ("epochs", order.epochs), ("batch size", order.batch_size),
+        ("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix),
+        ("cost", _usd(plan.usd)), ("moved before", _is(plan) if plan.moved else None),
+    ]  # fmt: skip
+    lines = [f"{name:<13}  {value}" for name, value in rows if value is not None]
+    lines += [f"{each.what}: {each.before} -> {each.after or 'left behind'} ({each.why})" for each in made.changes]
+    lines += [f"cannot go: {obstacle}" for obstacle in made.obstacles]
+    return printable(f"{plan.old.name} to {title}") + "\n" + "".join(f"  {printable(line)}\n" for line in lines)
 
 
 def _table(plans: list[Plan], title: str) -> str:
     rows = [("job", "model", "goes to", "cost", "what becomes of it")]
     for plan in plans:
-        made = plan.translation
-        count = len(made.changes)
+        made, count = plan.translation, len(plan.translation.changes)
         goes = f"goes with {count} change{'s' * (count > 1)}" if count else "goes as it is"
-        fate = f"is {plan.moved}" if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
+        fate = _is(plan) if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
     total = sum(plan.usd or 0 for plan in plans if not plan.moved)
-    shown = table(rows, left=len(rows[0]), width=terminal_width(), long=[4])
+    shown = table([[printable(cell) for cell in row] for row in rows], left=len(rows[0]), width=terminal_width(), long=[4])
     return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
+
+
+def _is(plan: Plan) -> str:
+    return f"is {plan.moved}{f', which {FATES[plan.status]}' if plan.status in FATES else ''}"
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -188,15 +188,21 @@ def _block(columns: Columns, names: Sequence[str]) -> NDArray[np.float64] | None
     return block if len(block) else None
 
 
-def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int) -> Iterator[Group]:
-    """The groups, the largest first; raises `UsageProblem` where there is one only, or too many."""
-    import numpy as np
-
+def check_groups(values: Sequence[str]) -> None:
+    """Raise `UsageProblem` where prompts of these values make one group only, or too many."""
     sizes = Counter(values)
     if len(sizes) == 1:
         raise UsageProblem(f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none")
     if len(sizes) > MOST_GROUPS:
         raise UsageProblem(f"--group-by: there are {len(sizes):,} different values there; {MOST_GROUPS} groups is the most")
+
+
+def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int) -> Iterator[Group]:
+    """The groups, the largest first; raises `UsageProblem` where there is one only, or too many."""
+    import numpy as np
+
+    check_groups(values)
+    sizes = Counter(values)
     largest_first = sorted(sizes, key=lambda value: (-sizes[value], value))
     inside = {value: np.array([each == value for each in values]) for value in largest_first}
     rows: dict[str, list[GroupRow]] = {value: [] for value in inside}

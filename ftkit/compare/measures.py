@@ -145,6 +145,11 @@ def _score(metric: Any, text: str, reference: str) -> float:
     return min(float(metric.sentence_score(text, [reference]).score), 100.0)
 
 
+def check_sacrebleu() -> None:
+    """Raise `UsageProblem` where sacrebleu is missing."""
+    _sacrebleu()
+
+
 @cache
 def _sacrebleu() -> tuple[Any, Any]:
     try:

@@ -15,7 +15,7 @@ from ftkit.facts import Catalog
 from ftkit.journal import Journal
 from ftkit.migration.preparing import obstacles_in, prepare
 from ftkit.migration.translating import Change, Old, Translation, translate
-from ftkit.providers import Service
+from ftkit.providers import LostAnswer, NotThere, Service
 from ftkit.uploads import Progress, Say, digest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Plan(Struct):
     """What becomes of a job. `usd` is None where nobody knows the price; `moved` is the id of the job that it has become before.
 
-    `hashes` are the SHA-256 of its files as they were checked.
+    `status` is that of the job that it has become; `hashes` are the SHA-256 of its files as they were checked.
     """
 
     old: Old
@@ -33,6 +33,7 @@ class Plan(Struct):
     usd: float | None
     moved: str
     hashes: tuple[str, str | None] = ("", None)
+    status: str = ""
 
     @property
     def can_go(self) -> bool:
@@ -50,17 +51,25 @@ class Asked(Struct, frozen=True):
 
 def archived(each: ArchivedJob) -> Old:
     """A job of an archive, with its files there."""
-    training = str(each.training) if each.training else ""
-    validation = str(each.validation) if each.validation else None
-    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation)
+    ids = {"training": each.job.training_file, "validation": each.job.validation_file}
+    lost = {field: why for field, id in ids.items() if id and (why := each.archive.lack(id))}
+    paths = {field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost}
+    training, validation = paths.get("training", ""), paths.get("validation")
+    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation, lost)
 
 
 def fetched(service: Service, id: str, folder: Path) -> Old:
     """A job at a service, its files fetched into `folder`; what is there already is not fetched again. Raises `ServiceProblem`."""
     job = service.job(id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    training, validation = (_fetch(service, file, folder) if file else "" for file in (job.training_file, job.validation_file))
-    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation or None)
+    paths, lost = {}, {}
+    for field, file in (("training", job.training_file), ("validation", job.validation_file)):
+        try:
+            paths[field] = _fetch(service, file, folder) if file else ""
+        except NotThere as problem:
+            lost[field] = str(problem)
+    training, validation = paths.get("training", ""), paths.get("validation") or None
+    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation, lost)
 
 
 def _fetch(service: Service, file: str, folder: Path) -> str:
@@ -68,32 +77,46 @@ def _fetch(service: Service, file: str, folder: Path) -> str:
     path = folder / f"{name[:32]}.jsonl"
     if not path.exists():
         service.download(file, path)
+        announced, size = service.file(file).size, path.stat().st_size
+        if size < announced:
+            path.unlink()
+            raise LostAnswer(f"cannot read the file {file}: {service.facts.title} says {announced:,} bytes, and sent {size:,}")
     return str(path)
 
 
 class Planner:
-    """Plans moves to a provider, where `account` is what the journal knows it by; needs no key.
+    """Plans moves to a provider, where `account` is what the journal knows it by; what was moved is looked up at the `target`, if any.
 
     Each file is checked and priced once, however many jobs it has served. Copies of files are made in `folder`.
     """
 
-    def __init__(self, to: str, account: str, journal: Journal, folder: Path, catalog: Catalog, asked: Asked) -> None:
+    def __init__(
+        self, to: str, account: str, journal: Journal, folder: Path, catalog: Catalog, asked: Asked, target: Service | None = None
+    ) -> None:
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
-        self._catalog, self._asked = catalog, asked
+        self._catalog, self._asked, self._target = catalog, asked, target
         self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
         self._obstacles: dict[tuple[str, str], tuple[str, ...]] = {}
         self._prices: dict[tuple[str, str, int | None], float | None] = {}
 
     def plan(self, old: Old) -> Plan:
-        """What becomes of the job. Raises `FileProblem` where a file cannot be copied."""
-        moved = self._journal.moved_to(old.name, self._account)
+        """What becomes of the job. Raises `FileProblem` where a file cannot be copied, `ServiceProblem` where nothing answers."""
+        moved, status = self._moved(old)
         asked = self._asked
         made = translate(old, self._to, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
         if not old.training:
-            return Plan(old, _more(made, obstacles=("its training file could not be had",)), None, moved)
+            return Plan(old, _more(made, obstacles=(_lost(old),)), None, moved, status=status)
         made, training = self._with_file(made, "training")
         made, validation = self._with_file(made, "validation")
-        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None))
+        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None), status)
+
+    def _moved(self, old: Old) -> tuple[str, str]:
+        """The job that it has become, if that is still there, and its status; without a service to ask, as the journal says."""
+        moved = self._journal.moved_to(old.name, self._account)
+        try:
+            return moved, self._target.job(moved).status if moved and self._target else ""
+        except NotThere:
+            return "", ""
 
     def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
         """The translation with the file as the target wants it, and the hash of that file."""
@@ -120,6 +143,11 @@ class Planner:
         return self._prices[key]
 
 
+def _lost(old: Old) -> str:
+    why = old.lost.get("training")
+    return f"its training file could not be had{f': {why}' if why else ''}"
+
+
 def _more(made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()) -> Translation:
     return msgspec.structs.replace(made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles))
 
@@ -134,11 +162,11 @@ def _price(training: str, model: str, epochs: int | None, provider: str, catalog
     return told.models[0].cost.usd if told.models[0].cost else None
 
 
-def move(plan: Plan, target: Service, journal: Journal, *, say: Say, progress: Progress) -> Submitted:
-    """Submit the order of a plan, and keep the link in the journal. Raises what `submit` raises."""
+def move(plan: Plan, target: Service, journal: Journal, *, again: bool, say: Say, progress: Progress) -> Submitted:
+    """Submit the order of a plan, and keep the link in the journal; `again` makes a new job. Raises what `submit` raises."""
     from ftkit.submission import submit
 
-    done = submit(plan.translation.order, target, journal, hashes=plan.hashes, say=say, progress=progress)
+    done = submit(plan.translation.order, target, journal, hashes=plan.hashes, again=again, say=say, progress=progress)
     journal.moved(plan.old.name, target.account, done.job.id)
     plan.moved = done.job.id
     return done

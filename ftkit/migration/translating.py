@@ -38,7 +38,10 @@ class Translation(Struct, frozen=True):
 
 
 class Old(Struct, frozen=True):
-    """A job that is to move: where it was, what it was, and its files on this machine."""
+    """A job that is to move: where it was, what it was, and its files on this machine.
+
+    `lost` says why the `training` or the `validation` file of the job is not among them.
+    """
 
     provider: str
     job: Job
@@ -46,6 +49,7 @@ class Old(Struct, frozen=True):
     hyperparameters: dict[str, Any]
     training: str
     validation: str | None
+    lost: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -105,12 +109,14 @@ def _base(old: Old, model: str | None, to: str, catalog: Catalog, today: datetim
         why = "as asked" if model else "the job went on from a fine-tuned model, which stays where it is"
         moving.change("model", before, base, why)
     offers = {name: each.providers[to] for name, each in catalog.models.items() if to in each.providers}
-    offer = offers.get(base, target.others.providers.get(to) if target.others else None)
+    own = base not in catalog.models or (target.api and target.api.embedded)  # where names can be made to stand for other bases
+    offer = offers.get(base, target.others.providers.get(to) if target.others and own else None)
     if offer and old.method not in offer.methods:
         moving.obstacles.append(f"{target.title} does not train {base} with the method '{old.method}'")
-    elif offer is None and offers and not target.others:
+    elif offer is None and (not own or (offers and not target.others)):
         able = [name for name, each in offers.items() if old.method in each.methods and not _over(each, today)]
-        moving.obstacles.append(f"{target.title} does not train {base}; with --model it can be {' or '.join(able) or 'none'}")
+        named = " or ".join(able) or "a base that it has"
+        moving.obstacles.append(f"{target.title} does not train {base}; name {named} with --model")
     elif offer and (over := _over(offer, today)):
         why = f"{target.title} trains it no more since {over.date} ({over.source}), as far as ftkit knows"
         moving.change("model", base, base, why)
@@ -142,7 +148,8 @@ def _taken(api: Api) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    return float(value) if is_number else None
 
 
 def _count(old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving) -> int | None:
@@ -192,8 +199,11 @@ def _must_fit(old: Old, order: Order, api: Api, title: str, formats: tuple[str, 
 
     if old.method not in {METHODS[format] for format in formats}:
         moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
-    if old.job.raw.get("integrations"):
-        moving.change("integrations", len(old.job.raw["integrations"]), None, "they belong to the old account")
+    if old.job.validation_file and not old.validation:
+        moving.change("validation file", old.job.validation_file, None, old.lost.get("validation", "it could not be had"))
+    integrations = old.job.raw.get("integrations")
+    if isinstance(integrations, list) and integrations:
+        moving.change("integrations", len(integrations), None, "they belong to the old account")
     try:
         check(order, api, title)
     except UsageProblem as problem:

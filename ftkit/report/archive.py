@@ -29,7 +29,7 @@ def render_saved_text(saved: Saved) -> str:
         ("replaced", f"{len(saved.replaced):,} files were not as the manifest says, and are now" if saved.replaced else ""),
         ("missing", _counted(manifest.missing)),
     ]
-    damaged = _named("differs from the manifest, and cannot be had again", saved.damaged)
+    damaged = _named("differs from the manifest, and this run did not get it again", saved.damaged)
     return f"{printable(str(saved.folder))}\n{fields(rows)}{damaged}"
 
 
@@ -48,7 +48,7 @@ def render_saved_json(saved: Saved) -> str:
 def render_verified_text(found: Verified) -> str:
     """What verifying has found, for people."""
     manifest = found.manifest
-    intact = len(manifest.files) - len(found.changed) - len(found.gone)
+    intact = len(manifest.files.keys() - {*found.changed, *found.gone})
     rows = [
         ("account", ", ".join([manifest.account, *manifest.organizations])),
         ("archived", manifest.date),

@@ -57,16 +57,21 @@ def heading(found: Comparison, sides: Sides) -> list[tuple[str, str]]:
 
 def _rows(title: str, rows: Sequence[Row]) -> str:
     used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
-    shown = [[_cut(row.title), f"{_count(row.figures):,}", *_cells(row, used)] for row in rows]
+    shown = [[_cut(row.title), f"{count_of(row.figures):,}", *cells_of(row, used)] for row in rows]
     return table([[title, "n", *(COLUMNS[name] for name in used)], *shown], left=1)
 
 
-def _cells(row: Row | GroupRow, names: Sequence[str]) -> Iterator[str]:
-    yield from (show(row.figures.get(name), row.unit, name) for name in names)
+def cells_of(row: Row | GroupRow, names: Sequence[str]) -> Iterator[str]:
+    """The figures of those names; where one is over other prompts than the row says, with their number."""
+    size = count_of(row.figures)
+    for name in names:
+        figure = row.figures.get(name)
+        yield show(figure, row.unit, name) + (f" (n {figure.n:,})" if figure and figure.n != size else "")
 
 
-def _count(figures: Mapping[str, Interval]) -> int:
-    return max(each.n for each in figures.values())
+def count_of(figures: Mapping[str, Interval]) -> int:
+    """Over how many prompts a row is: the figures of A and B, where it has these."""
+    return next(figures[name].n for name in COLUMNS if name in figures)
 
 
 def show(figure: Interval | None, unit: Unit, name: str) -> str:
@@ -92,7 +97,7 @@ def _groups(found: Comparison) -> Iterator[str]:
         if used[:1] == ["a"]:
             used = used[:3]  # A against B says little beside the reference
         head = [rows[0][1].title, "n", *(text for column in used for text in _heads(column))]
-        yield table([head, *([_cut(group.value), f"{_count(row.figures):,}", *_both(row, used)] for group, row in rows)])
+        yield table([head, *([_cut(group.value), f"{count_of(row.figures):,}", *_both(row, used)] for group, row in rows)])
 
 
 def _cut(text: str, width: int = 40) -> str:

@@ -14,10 +14,10 @@ from html import escape
 from pathlib import Path
 
 from ftkit.compare.answers import Message
-from ftkit.compare.comparison import Comparison, Group, Pair, Row
+from ftkit.compare.comparison import Comparison, Group, GroupRow, Pair, Row
 from ftkit.compare.replies import Reply, text_of
 from ftkit.errors import FileProblem
-from ftkit.report.compare import COLUMNS, Sides, heading, notes, show
+from ftkit.report.compare import COLUMNS, Sides, cells_of, count_of, heading, notes, show
 from ftkit.report.page import render_page
 
 MOST_GROUPS = 20
@@ -64,12 +64,25 @@ find.addEventListener('input', () => {
 def write_page(found: Comparison, sides: Sides, path: str) -> None:
     """Write the page to `path`, which is there whole or not at all; raises `FileProblem` where it cannot be written."""
     aside = f"{path}.part"
+    page = render_compare_html(found, sides)
     try:
-        Path(aside).write_text(render_compare_html(found, sides), "utf-8", errors="replace")
+        Path(aside).write_text(page, "utf-8", errors="replace")
         os.replace(aside, path)
     except OSError as error:
         Path(aside).unlink(missing_ok=True)
         raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def check_place(path: str) -> None:
+    """Raise `FileProblem` where no page can be written to `path`."""
+    aside = Path(f"{path}.part")
+    try:
+        aside.touch()
+        aside.unlink()
+    except OSError as error:
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    if os.path.isdir(path):
+        raise FileProblem(f"cannot write {path}: is a directory")
 
 
 def render_compare_html(found: Comparison, sides: Sides) -> str:
@@ -83,27 +96,34 @@ def render_compare_html(found: Comparison, sides: Sides) -> str:
 
 
 def _group(path: str, group: Group) -> str:
-    rows = [Row(row.name, row.title, row.unit, row.figures) for row in group.rows]
-    return _figures(f"{path} = {group.value}, {group.prompts:,} of the prompts", rows)
+    size = f"{group.prompts:,} of the prompts; 'to others' is this group less all the others together"
+    return _figures(f"{path} = {group.value}, {size}", group.rows)
 
 
-def _figures(title: str, rows: Sequence[Row]) -> str:
+def _figures(title: str, rows: Sequence[Row] | Sequence[GroupRow]) -> str:
     used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
-    head = "".join(f"<th>{COLUMNS[name]}" for name in used)
+    head = "".join(f"<th>{COLUMNS[name]}{'<th>to others' if _has_rest(rows, name) else ''}" for name in used)
     return (
         f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n<th>A - B, drawn{head}\n'
-        + "".join(_row(row, used) for row in rows)
+        + "".join(_row(row, used, [name for name in used if _has_rest(rows, name)]) for row in rows)
         + "</table></div>\n"
     )
 
 
-def _row(row: Row, used: Sequence[str]) -> str:
-    cells = "".join(f"<td>{escape(show(row.figures.get(name), row.unit, name))}" for name in used)
-    size = max(each.n for each in row.figures.values())
-    return f"<tr><td>{escape(row.title)}<td>{size:,}<td>{_drawn(row)}{cells}\n"
+def _has_rest(rows: Sequence[Row] | Sequence[GroupRow], name: str) -> bool:
+    return any(isinstance(row, GroupRow) and name in row.rest for row in rows)
 
 
-def _drawn(row: Row) -> str:
+def _row(row: Row | GroupRow, used: Sequence[str], apart: Sequence[str]) -> str:
+    cells = ""
+    for name, text in zip(used, cells_of(row, used), strict=True):
+        cells += f"<td>{escape(text)}"
+        if isinstance(row, GroupRow) and name in apart:
+            cells += f"<td>{escape(show(row.rest.get(name), row.unit, 'rest'))}"
+    return f"<tr><td>{escape(row.title)}<td>{count_of(row.figures):,}<td>{_drawn(row)}{cells}\n"
+
+
+def _drawn(row: Row | GroupRow) -> str:
     """The difference with its interval, drawn on a scale with 0 in the middle."""
     figure = row.figures.get("difference")
     if figure is None or figure.low is None or figure.high is None:
@@ -166,8 +186,11 @@ def _shown(reply: Reply) -> str:
 
 
 def _marked(one: str, two: str) -> tuple[str, str]:
-    """Both texts as HTML, the words marked that the other has not."""
-    first, second = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (one, two))
+    """Both texts as HTML, the words marked that the other has not.
+
+    The space before a word belongs to it: spaces by themselves would match everywhere, which takes long and tells nothing.
+    """
+    first, second = (re.findall(r"\s*(?:\w+|[^\w\s])|\s+", text) for text in (one, two))
     if len(first) + len(second) > LONGEST:
         return escape(one), escape(two)
     steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
