@@ -649,6 +649,23 @@ def test_answers_that_were_kept_by_a_run_that_was_killed_are_taken_in(fake: Fake
     assert but_date(tmp_path / "a") == whole
 
 
+def test_answers_that_were_written_again_by_a_run_that_was_killed_are_no_damage(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    job = add_job(fake)
+    archive, folder = tmp_path / "a", tmp_path / "a" / "jobs" / job["id"]
+    ftkit("archive", "a", "--sample", "3", "--yes")
+    manifest, three = (archive / layout.MANIFEST).read_bytes(), (folder / layout.ANSWERS).read_bytes()
+    ftkit("archive", "a", "--sample", "5", "--yes")
+    whole, five = but_date(archive), (folder / layout.ANSWERS).read_bytes()
+    (archive / layout.MANIFEST).write_bytes(manifest)
+    new = set(five.splitlines(keepends=True)) - set(three.splitlines(keepends=True))
+    (folder / f"{layout.ANSWERS}.part").write_bytes(b"".join(new))
+    again = ftkit("archive", "a")
+    assert again.returncode == 0, again.stdout
+    assert but_date(archive) == whole
+    assert verify(archive).ok
+    assert verify(archive).unknown == ()
+
+
 def test_a_job_is_found_by_its_place(fake: Fake, url: str, tmp_path: Path) -> None:
     plain, mixed = add_job(fake), add_job(fake, 1)
     fake.jobs["ftjob-ABC"] = {**fake.jobs.pop(mixed["id"]), "id": "ftjob-ABC"}

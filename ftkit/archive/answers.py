@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.archive.collect import reason_of, to_lines
-from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, inside
-from ftkit.archive.manifest import Book, Entry, Missing, Step, read_manifest, read_progress
+from ftkit.archive.collect import reason_of
+from ftkit.archive.kept import entries, forget_part
+from ftkit.archive.layout import ANSWERS, inside
+from ftkit.archive.manifest import Book, Missing, Step, read_manifest, read_progress
 from ftkit.archive.patience import GIVE_UP, OutOfReach
 from ftkit.archive.read import ArchivedJob, open_archive
 from ftkit.archive.saving import Wanted, conclude
-from ftkit.archive.store import AT_ONCE, Store, entry_of
-from ftkit.compare.answers import Keeper, Prompt, Recorded, prompt_of, read_prompts, read_recorded
+from ftkit.archive.store import AT_ONCE, Store
+from ftkit.compare.answers import Keeper, Prompt, prompt_of, read_prompts, read_recorded
 from ftkit.compare.asking import Asking
 from ftkit.compare.cost import Bill, bill
 from ftkit.errors import FileProblem
@@ -60,7 +61,7 @@ def plan(
             skipped.append(each.id)
             continue
         path = inside(archive.folder, f"{each.path}/{ANSWERS}")
-        one = Asking(service, each.job.fine_tuned_model, asked, _parameters(path), Keeper(str(path)))
+        one = Asking(service, each.job.fine_tuned_model, asked, _parameters(path), Keeper(str(path), keeps_part=True))
         if one.missing:
             asking.append((each, one))
             bills.append(bill(one.missing, one.model, service.name, catalog))
@@ -119,9 +120,10 @@ def record(
         try:
             for each, asking in planned.asking:
                 missing = _ask(each, asking, told)
-                step = Step(f"answers {each.id}", files=_written(each, store), missing=missing)
+                step = Step(f"answers {each.id}", files=entries(store, each.path), missing=missing)
                 store.note(step)
                 book.take(step)
+                forget_part(store, each.path)
                 lost += missing
                 if len(lost) >= GIVE_UP and all(one.reason == "failed" for one in lost[-GIVE_UP:]):
                     raise OutOfReach(f"{lost[-1].said}; run the same again later: what was answered is kept")
@@ -156,25 +158,3 @@ def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tup
             raise
         plain = Asking(asking.service, asking.model, asking.prompts, {}, asking.keep)
         return plain.ask(AT_ONCE, told).refused
-
-
-def _written(each: ArchivedJob, store: Store) -> dict[str, Entry]:
-    """The entries of the answers, as they are on the disk, and as training data."""
-    path = f"{each.path}/{ANSWERS}"
-    if not inside(store.folder, path).is_file():
-        return {}
-    files = {path: entry_of(store.read(path))}
-    recorded = read_recorded(str(inside(store.folder, path)))
-    chat = f"{each.path}/{ANSWERS_CHAT}"
-    files[chat] = store.write(chat, to_lines(map(_example, recorded)))
-    return files
-
-
-def _example(one: Recorded) -> dict[str, Any]:
-    """A recorded answer as a chat example."""
-    declared = {name: one.parameters[name] for name in DECLARED if name in one.parameters}
-    return {"messages": [*one.messages, one.answer], **declared}
-
-
-DECLARED = ("tools", "parallel_tool_calls", "functions")
-"""The parameters of a request that a chat example has, too."""

@@ -19,6 +19,7 @@ from msgspec import Struct
 from ftkit._version import __version__
 from ftkit.archive import layout
 from ftkit.archive.collect import Collector, reason_of, to_json
+from ftkit.archive.kept import entries, settle, was_interrupted
 from ftkit.archive.manifest import STAYS, Book, Entry, Manifest, Missing, Step, encode, read_manifest, read_progress
 from ftkit.archive.pages import write_pages
 from ftkit.archive.patience import Patience
@@ -203,12 +204,15 @@ class _Run:
                     self._take(Step(f"file {id}"))
 
     def _adopt_answers(self) -> None:
-        """Take in answers that a run has kept which did not come to its end."""
+        """Take in answers that a run has kept which did not come to its end; what is damaged otherwise is not taken in."""
         for id, folder in self.book.manifest.jobs.items():
-            for name in (layout.ANSWERS, layout.ANSWERS_CHAT):
-                path = f"{folder}/{name}"
-                if path not in self.book.manifest.files and (self.store.folder / path).is_file() and path not in self.dropped:
-                    self._take(Step(f"answers {id}", files={path: entry_of(self.store.read(path))}))
+            path = f"{folder}/{layout.ANSWERS}"
+            if path in self.book.manifest.files or (path in self.dropped and not was_interrupted(self.store, folder)):
+                continue
+            found = entries(self.store, folder)
+            if found:
+                self._take(Step(f"answers {id}", files=found))
+                settle(self.store, folder)
 
     def _list_jobs(self) -> list[Job]:
         found: dict[str, Job] = {}

@@ -30,6 +30,10 @@ UNSENT = ("weight",)
 """What a message of a training file may hold, and a request may not."""
 
 
+PART = ".part"
+"""What is added to the name of a file while answers come in."""
+
+
 class Prompt(Struct, frozen=True):
     """What is asked. `line` is the whole line of the file and `number` its place; `reference` is the answer wanted, if known."""
 
@@ -101,11 +105,12 @@ def encode(one: Recorded) -> bytes:
 class Keeper:
     """Keeps answers as they come, so that none has to be paid twice: in `FILE.part` at first, all in `FILE` at the end.
 
-    `known` are the answers that are there already. Raises `FileProblem` where a file cannot be read or written.
+    `known` are the answers that are there already. With `keeps_part`, `FILE.part` stays until `forget_part`. Raises `FileProblem`
+    where a file cannot be read or written.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.part = path, f"{path}.part"
+    def __init__(self, path: str, keeps_part: bool = False) -> None:
+        self.path, self.part, self._keeps_part = path, f"{path}{PART}", keeps_part
         self.known = read_recorded(path) if os.path.exists(path) else []
         try:
             _cut_torn(self.part)
@@ -135,10 +140,16 @@ class Keeper:
         try:
             Path(aside).write_bytes(b"".join(lines))
             os.replace(aside, self.path)
-            Path(self.part).unlink(missing_ok=True)
+            if not self._keeps_part:
+                self.forget_part()
         except OSError as error:
             Path(aside).unlink(missing_ok=True)
             raise _unwritable(self.path, error) from error
+
+
+    def forget_part(self) -> None:
+        """Remove `FILE.part`, since all that is in it is in `FILE`."""
+        Path(self.part).unlink(missing_ok=True)
 
 
 def _unwritable(path: str, error: OSError) -> FileProblem:

@@ -85,7 +85,7 @@ def _fetch(service: Service, file: str, folder: Path) -> str:
 
 
 class Planner:
-    """Plans moves to a provider, where `account` is what the journal knows it by; what was moved is looked up at the `target`, if any.
+    """Plans moves to a provider, where `account` is what the journal knows it by; what was moved is looked up at any `target`.
 
     Each file is checked and priced once, however many jobs it has served. Copies of files are made in `folder`.
     """
