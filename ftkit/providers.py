@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
-from ftkit.keys import find_key
+from ftkit.keys import NO_KEY, find_key
 from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class ServiceProblem(FtkitError):
 
 class LostAnswer(ServiceProblem):
     """No answer came, or one that does not tell whether the service has acted."""
+
+
+class NotSent(LostAnswer):
+    """No connection could be made, so the service has not acted."""
 
 
 class NotThere(ServiceProblem):
@@ -278,19 +283,27 @@ class Service:
         except openai.APITimeoutError as error:
             raise LostAnswer(f"cannot {doing}: {title} did not answer in time") from error
         except openai.APIConnectionError as error:
-            why = str(error.__cause__ or error).rstrip(".")
-            raise LostAnswer(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
+            why = self._told(str(error.__cause__ or error)).rstrip(".")
+            kind = NotSent if type(error.__cause__).__name__ == "ConnectError" else LostAnswer
+            raise kind(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
         except openai.APIStatusError as error:
             raise self._refused(doing, error) from error
         except _transport_errors() as error:
-            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({error})") from error
+            why = self._told(str(error))
+            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({why})") from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({_short(str(error))})") from error
+            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})") from error
+
+    def _told(self, text: str) -> str:
+        """What was said, on one line, without the key and without what could play tricks on a terminal."""
+        key = self._client.api_key
+        line = _short(text.replace(key, "(the key)") if key and key != NO_KEY else text)
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
     def _refused(self, doing: str, error: openai.APIStatusError) -> ServiceProblem:
         status, title = error.status_code, self.facts.title
         body = error.body if isinstance(error.body, dict) else {}
-        said, code = _short(str(body.get("message") or error.message)), str(body.get("code") or "")
+        said, code = self._told(str(body.get("message") or error.message)), self._told(str(body.get("code") or ""))
         told = f"cannot {doing}: "
         if status == 401:
             named = " or ".join(self.api.keys)
@@ -352,8 +365,10 @@ def connect(
     address = base_url or api.base_url
     if not address:
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
-    if not address.startswith(("https://", "http://")):
+    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
+    if "@" in address.split("/")[2]:
+        raise UsageProblem("--base-url holds a name or a password, which would be shown and kept; leave out all before the @")
     return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
 
 
