@@ -6,7 +6,9 @@ import base64
 import binascii
 import contextlib
 import csv
+import math
 from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 from msgspec import Struct
 
@@ -28,12 +30,17 @@ class Metrics(Struct, frozen=True):
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Steps and values of the first of the columns that has any."""
+        """Steps and values of the first of the columns that has any; what is no finite number is left out."""
         for name in names:
-            found = [(int(row["step"] or 0), value) for row in self.rows if (value := row.get(name)) is not None]
+            found = [(int(row["step"] or 0), value) for row in self.rows if is_finite(value := row.get(name))]
             if found:
                 return found
         return []
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether that is a number that can be compared and drawn: the losses of training that diverges are none."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 class Verdict(Struct, frozen=True):
@@ -55,7 +62,7 @@ def read_results(content: bytes) -> Metrics:
         rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
         raise FtkitError(f"the result file is no CSV: {error}") from error
-    return Metrics(columns, tuple(row for row in rows if row["step"] is not None))
+    return Metrics(columns, tuple(row for row in rows if is_finite(row["step"])))
 
 
 def decoded(content: bytes) -> bytes:

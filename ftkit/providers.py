@@ -103,7 +103,7 @@ class Service:
     def job(self, id: str) -> Job:
         """The job of that id."""
         with self._problems(f"find the job {id}"):
-            return Job.read(self._client.fine_tuning.jobs.retrieve(id).to_dict(mode="json"))
+            return Job.read(_sent(self._client.fine_tuning.jobs.retrieve(id)))
 
     def create(self, request: Mapping[str, Any]) -> Job:
         """Create a job. Sent once, since a repetition could make a second one; raises `LostAnswer` if it may exist."""
@@ -112,7 +112,7 @@ class Service:
         with self._problems("create the job"):
             once = self._client.with_options(max_retries=0).fine_tuning.jobs
             made = once.create(**{name: request[name] for name in known}, extra_body=body)
-            return Job.read(made.to_dict(mode="json"))
+            return Job.read(_sent(made))
 
     def act(self, id: str, action: str) -> Job:
         """`cancel`, `pause` or `resume` a job."""
@@ -120,7 +120,7 @@ class Service:
             self.demand("pause")
         body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
         with self._problems(f"{action} the job {id}"):
-            return Job.read(getattr(self._client.fine_tuning.jobs, action)(id, **body).to_dict(mode="json"))
+            return Job.read(_sent(getattr(self._client.fine_tuning.jobs, action)(id, **body)))
 
     def events(self, id: str) -> Iterator[Event]:
         """The events of a job, newest first, as services send them."""
@@ -146,13 +146,13 @@ class Service:
     def file(self, id: str) -> RemoteFile:
         """The file of that id."""
         with self._problems(f"find the file {id}"):
-            return RemoteFile.read(self._client.files.retrieve(id).to_dict(mode="json"))
+            return RemoteFile.read(_sent(self._client.files.retrieve(id)))
 
     def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
         """Upload a file for fine-tuning under that name. Sent once: the stream can be read once only."""
         with self._problems(f"upload {name}"):
             once = self._client.with_options(max_retries=0).files
-            return RemoteFile.read(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune").to_dict(mode="json"))
+            return RemoteFile.read(_sent(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")))
 
     def begin_upload(self, name: str, size: int) -> str:
         """Begin an upload in parts, and return its id."""
@@ -171,7 +171,7 @@ class Service:
         """Make one file of the parts, in that order."""
         with self._problems(f"complete {upload}"):
             made = self._client.uploads.complete(upload, part_ids=parts)
-            return RemoteFile.read(made.file.to_dict(mode="json") if made.file else {})
+            return RemoteFile.read(_sent(made.file))
 
     def content(self, id: str) -> bytes:
         """What is in a file at the service."""
@@ -215,14 +215,14 @@ class Service:
     def model(self, id: str) -> RemoteModel:
         """The model of that id."""
         with self._problems(f"find the model {id}"):
-            return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
+            return RemoteModel.read(_sent(self._client.models.retrieve(id)))
 
     def shutdown_date(self, id: str) -> str:
         """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
         try:
             with self._problems(f"find the model {id}"):
                 quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
-                return RemoteModel.read(quick.models.retrieve(id).to_dict(mode="json")).shutdown_date
+                return RemoteModel.read(_sent(quick.models.retrieve(id))).shutdown_date
         except ServiceProblem:
             return ""
 
@@ -267,6 +267,8 @@ class Service:
         with self._problems(doing):
             answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
             answer = json.loads(answer) if isinstance(answer, str) else answer
+            if answer.get("error"):
+                raise ValueError(f"an error: {answer['error']}")
             items = list(answer.get("data") or ())
             if not all(isinstance(item, dict) for item in items):
                 raise ValueError("it lists what is no object")
@@ -325,6 +327,14 @@ class Service:
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
     return tuple(sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
+def _sent(made: Any) -> dict[str, Any]:
+    """What the service sent of a thing; raises `ValueError` where that has no id, such as an error that comes as a success."""
+    raw: dict[str, Any] = made.to_dict(mode="json", warnings=False)
+    if not raw.get("id"):
+        raise ValueError(f"it has no id: {raw}")
+    return raw
 
 
 def _wait(headers: Mapping[str, str]) -> float:

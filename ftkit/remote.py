@@ -6,8 +6,20 @@ from typing import Any
 
 from msgspec import Struct
 
-FINAL = ("succeeded", "failed", "cancelled")
+FINAL = ("succeeded", "failed", "cancelled", "canceled")
 """The statuses that a job stays in. Services have others beyond those documented; a job in any other goes on."""
+
+
+def _whole(value: Any) -> int:
+    """The whole number, or 0 where a service sends none or something else."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
 
 
 class Job(Struct, frozen=True):
@@ -36,21 +48,22 @@ class Job(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Job:
         """The job that the service sent; its error counts only where it has a code or a message."""
-        error = raw.get("error") or {}
+        error = _object(raw.get("error")) or {"message": raw.get("error")}
+        results = raw.get("result_files")
         return cls(
             id=str(raw.get("id") or ""),
             status=str(raw.get("status") or "unknown"),
             model=str(raw.get("model") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")),
             fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
             training_file=str(raw.get("training_file") or ""),
             validation_file=str(raw.get("validation_file") or ""),
-            trained_tokens=raw.get("trained_tokens"),
-            estimated_finish=raw.get("estimated_finish"),
+            trained_tokens=_whole(raw.get("trained_tokens")) or None,
+            estimated_finish=_whole(raw.get("estimated_finish")) or None,
             error=str(error.get("message") or ""),
             error_code=str(error.get("code") or ""),
-            result_files=tuple(raw.get("result_files") or ()),
-            metadata=dict(raw.get("metadata") or {}),
+            result_files=tuple(map(str, results)) if isinstance(results, list) else (),
+            metadata=_object(raw.get("metadata")),
             raw=raw,
         )
 
@@ -69,14 +82,13 @@ class Event(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Event:
         """The event that the service sent."""
-        data = raw.get("data")
         return cls(
             id=str(raw.get("id") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")),
             level=str(raw.get("level") or "info"),
             message=str(raw.get("message") or ""),
             type=str(raw.get("type") or "message"),
-            data=dict(data) if isinstance(data, dict) else {},
+            data=_object(raw.get("data")),
             raw=raw,
         )
 
@@ -93,11 +105,11 @@ class Checkpoint(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Checkpoint:
         """The checkpoint that the service sent."""
-        metrics = {name: value for name, value in (raw.get("metrics") or {}).items() if isinstance(value, (int, float))}
+        metrics = {name: value for name, value in _object(raw.get("metrics")).items() if isinstance(value, (int, float))}
         return cls(
             id=str(raw.get("id") or ""),
             model=str(raw.get("fine_tuned_model_checkpoint") or ""),
-            step=int(raw.get("step_number") or 0),
+            step=_whole(raw.get("step_number")),
             metrics=metrics,
             raw=raw,
         )
@@ -120,10 +132,10 @@ class RemoteFile(Struct, frozen=True):
         return cls(
             id=str(raw.get("id") or ""),
             name=str(raw.get("filename") or ""),
-            size=int(raw.get("bytes") or 0),
+            size=_whole(raw.get("bytes")),
             purpose=str(raw.get("purpose") or ""),
             status=str(raw.get("status") or ""),
-            created_at=int(raw.get("created_at") or 0),
+            created_at=_whole(raw.get("created_at")),
             raw=raw,
         )
 
@@ -143,7 +155,7 @@ class RemoteModel(Struct, frozen=True):
         return cls(
             id=str(raw.get("id") or ""),
             owner=str(raw.get("owned_by") or ""),
-            created_at=int(raw.get("created") or 0),
+            created_at=_whole(raw.get("created")),
             shutdown_date=str(raw.get("shutdown_date") or ""),
             raw=raw,
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from contextlib import suppress
 from typing import Any
@@ -79,7 +80,7 @@ def submit(
     key = key_of(order, service.account, training, validation)
     with journal.alone(key):
         mark, found = _place(service, journal, key, again, say, sleep)
-        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), order.training)
+        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), os.path.abspath(order.training))
         if found:
             journal.created(mark, found.id)
             return Submitted(found, True, mark)

@@ -488,3 +488,16 @@ def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) ->
     with pytest.raises(ServiceProblem, match=r"Bearer \(the key\) \\x1b") as raised:
         reach(url).job("ftjob-1")
     assert "sk-test" not in str(raised.value)
+
+
+def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
+    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    fake.refuse["GET /fine_tuning/jobs"] = (200, error("upstream timeout"))
+    for _ in range(2):
+        with pytest.raises(LostAnswer):
+            submit(order, reach(url), journal, sleep=lambda seconds: None)
+    fake.refuse.clear()
+    assert submit(order, reach(url), journal, sleep=lambda seconds: None).job.id == fake.created[0]
+    assert len(fake.created) == 1
