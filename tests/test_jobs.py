@@ -597,3 +597,31 @@ def test_the_doctor_finds_nothing_wrong_with_a_job_that_is_new(fake: Fake, ftkit
     assert ftkit("jobs", "doctor", job["id"]).returncode == 0
     job["created_at"] = 1
     assert ftkit("jobs", "doctor", job["id"]).returncode == 1
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--max-cost", "nan"], "--max-cost is no number"),
+    (["--lr-multiplier", "nan"], "a number more than 0"),
+    (["--method", "dpo"], "the file has chat examples, which are for --method supervised"),
+])  # fmt: skip
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    options: list[str], said: str, fake: Fake, ftkit: Run, data: str
+) -> None:
+    done = ftkit("submit", data, "--model", MINI, "--yes", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not [method for method, *_ in fake.requests if method == "POST"]
+
+
+def test_the_cost_is_shown_to_whoever_is_asked(fake: Fake, url: str, data: str) -> None:
+    code, shown = on_a_terminal(url, "submit", data, "--model", MINI, "--output", "json", answers={b"[y/N]": b"n\n"})
+    assert code == 2
+    assert b"$0.00" in shown
+
+
+def test_a_command_without_standard_input_is_told_to_say_yes(url: str, data: str) -> None:
+    command = f"exec {sys.executable} -m ftkit submit {data} --model {MINI} <&-"
+    given = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=given)
+    assert done.returncode == 2
+    assert "--yes goes on without" in done.stderr

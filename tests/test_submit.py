@@ -27,6 +27,7 @@ from ftkit.journal import Journal
 from ftkit.order import MARK, Order, check, request
 from ftkit.providers import LostAnswer, Service, ServiceProblem, connect
 from ftkit.submission import submit
+from ftkit.uploads import digest
 
 MINI = "gpt-4o-mini-2024-07-18"
 
@@ -501,3 +502,53 @@ def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
     fake.refuse.clear()
     assert submit(order, reach(url), journal, sleep=lambda seconds: None).job.id == fake.created[0]
     assert len(fake.created) == 1
+
+
+def test_a_file_that_changes_while_the_answer_is_lost_is_refused(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+    checked = digest(order.training)
+    Path(order.training).write_bytes(Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS"))
+    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/files") else ""
+    with pytest.raises(FileProblem, match="has changed since it was checked"):
+        submit(order, reach(url), journal, hashes=(checked, None), sleep=lambda seconds: None)
+    assert not fake.files
+    assert not fake.created
+
+
+def in_parts(url: str) -> Service:
+    service = reach(url)
+    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
+    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    return service
+
+
+def test_a_file_that_changes_between_its_parts_is_refused(
+    fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.uploads.PART", 200_000)
+    path = write(lines(5000))
+
+    def change(method: str, where: str) -> str:
+        if where.endswith("/parts") and not fake.parts:
+            with path.open("r+b") as file:
+                file.seek(-30, os.SEEK_END)
+                file.write(b"X")
+        return ""
+
+    fake.faults = change
+    with pytest.raises(FileProblem, match="has changed since it was checked"):
+        submit(Order(MINI, str(path)), in_parts(url), journal)
+    assert not fake.created
+
+
+def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
+    fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.uploads.PART", 300)
+    fake.faults = lambda method, path: "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
+    with pytest.raises(LostAnswer):
+        submit(order, in_parts(url), journal)
+    fake.uploads.clear()
+    fake.faults = lambda method, path: ""
+    with pytest.raises(ServiceProblem, match="does not have it"):
+        submit(order, in_parts(url), journal)
+    assert submit(order, in_parts(url), journal).job.id == fake.created[0]

@@ -58,7 +58,7 @@ def _last_model(service: Service) -> str:
 
 
 def _lines() -> Any:
-    while True:
+    while sys.stdin is not None:
         if sys.stdin.isatty():
             click.echo("> ", nl=False, err=True)
         line = sys.stdin.readline()
