@@ -29,17 +29,18 @@ class Diagnosis(Struct, frozen=True):
     path: str
     findings: tuple[Finding, ...]
     advice: str
+    wrong: bool = True
 
 
 def diagnose(job: Job, service: Service, journal: Journal, now: float | None = None) -> Diagnosis:
     """Find out what is wrong with a job."""
-    if job.status == "validating_files" and (now or time.time()) - job.created_at > STUCK:
+    if job.status == "validating_files" and job.created_at and (now or time.time()) - job.created_at > STUCK:
         minutes = int(((now or time.time()) - job.created_at) / 60)
         return Diagnosis(job, f"validating files for {minutes} minutes", (), "", (), (
             f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
         ))  # fmt: skip
     if not job.error and not job.error_code and job.status != "failed":
-        return Diagnosis(job, f"the job is {job.status}", (), "", (), "nothing is wrong that the service tells")
+        return Diagnosis(job, f"the job is {job.status}", (), "", (), "nothing is wrong that the service tells", False)
     meant = meaning(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meant.rules)
     path, changed = _local(job, service, journal)

@@ -29,8 +29,9 @@ def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str
     Raises `UsageProblem` where there is none, or where others can read the file.
     """
     for name in variables:
-        if environment.get(name, "").strip():
-            return environment[name].split(",")[0].strip()
+        found = next((key.strip() for key in environment.get(name, "").split(",") if key.strip()), "")
+        if found:
+            return _usable(found, name)
     path = config_file(environment)
     named = " or ".join(variables)
     if not path.exists() and not needed:
@@ -47,4 +48,11 @@ def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str
         return NO_KEY
     if not isinstance(key, str) or not key.strip():
         raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
-    return key.strip()
+    return _usable(key.strip(), str(path))
+
+
+def _usable(key: str, where: str) -> str:
+    """The key, if it can be sent; what cannot would be shown by the transport when it refuses it."""
+    if not all("!" <= char <= "~" for char in key):
+        raise UsageProblem(f"the key in {where} has a space, a line break or another character that no key has; set it again")
+    return key

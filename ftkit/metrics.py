@@ -8,7 +8,7 @@ import contextlib
 import csv
 import math
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from msgspec import Struct
 
@@ -30,12 +30,17 @@ class Metrics(Struct, frozen=True):
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Steps and values of the first of the columns that has any; without those that are no number, or infinite."""
+        """Steps and values of the first of the columns that has any; what is no finite number is left out."""
         for name in names:
-            found = [(int(row["step"] or 0), value) for row in self.rows if _is_finite(value := row.get(name))]
+            found = [(int(row["step"] or 0), value) for row in self.rows if is_finite(value := row.get(name))]
             if found:
                 return found
         return []
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether that is a number that can be compared and drawn: the losses of training that diverges are none."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 class Verdict(Struct, frozen=True):
@@ -57,7 +62,7 @@ def read_results(content: bytes) -> Metrics:
         rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
         raise FtkitError(f"the result file is no CSV: {error}") from error
-    return Metrics(columns, tuple(row for row in rows if _is_finite(row["step"])))
+    return Metrics(columns, tuple(row for row in rows if is_finite(row["step"])))
 
 
 def decoded(content: bytes) -> bytes:
@@ -67,10 +72,6 @@ def decoded(content: bytes) -> bytes:
             found = base64.b64decode(b"".join(content.split()), validate=True)
             return found if b"," in found.partition(b"\n")[0] else content
     return content
-
-
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
 
 
 def _number(text: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -76,8 +77,8 @@ def check(order: Order, api: Api, title: str) -> None:
     _within("--epochs", order.epochs, 1, api.epochs.value if api.epochs else None, title)
     _within("--batch-size", order.batch_size, 1, api.batch_size.value if api.batch_size else None, title)
     _within("--seed", order.seed, 0, 2_147_483_647, title)
-    if order.lr_multiplier is not None and order.lr_multiplier <= 0:
-        raise UsageProblem("--lr-multiplier must be more than 0")
+    if order.lr_multiplier is not None and not 0 < order.lr_multiplier < math.inf:
+        raise UsageProblem("--lr-multiplier must be a number more than 0")
     if order.lr_multiplier is not None and api.rate_is_absolute and order.lr_multiplier > 0.01:
         told = f"--lr-multiplier {order.lr_multiplier:g} is too large"
         raise UsageProblem(f"{title} takes the learning rate itself, e.g. 2e-5; {told}")
@@ -85,6 +86,8 @@ def check(order: Order, api: Api, title: str) -> None:
         raise UsageProblem("--beta is for --method dpo, and more than 0 and at most 2")
     if order.method == "reinforcement" and (order.grader is None or order.validation is None):
         raise UsageProblem("--method reinforcement needs a --grader and a --validation-file")
+    if order.grader is not None and order.method != "reinforcement":
+        raise UsageProblem(f"--grader is for --method reinforcement; this is {order.method}")
     _check_metadata(order.metadata, api, title)
 
 

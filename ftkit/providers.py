@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, known_sayings, unsupported
-from ftkit.keys import find_key
+from ftkit.keys import NO_KEY, find_key
 from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class LostAnswer(ServiceProblem):
     """No answer came, or one that does not tell whether the service has acted."""
 
 
+class NotSent(LostAnswer):
+    """No connection could be made, so the service has not acted."""
+
+
 class NotThere(ServiceProblem):
     """The service does not have what was asked for."""
 
@@ -98,7 +103,7 @@ class Service:
     def job(self, id: str) -> Job:
         """The job of that id."""
         with self._problems(f"find the job {id}"):
-            return Job.read(self._client.fine_tuning.jobs.retrieve(id).to_dict(mode="json"))
+            return Job.read(_sent(self._client.fine_tuning.jobs.retrieve(id)))
 
     def create(self, request: Mapping[str, Any]) -> Job:
         """Create a job. Sent once, since a repetition could make a second one; raises `LostAnswer` if it may exist."""
@@ -107,7 +112,7 @@ class Service:
         with self._problems("create the job"):
             once = self._client.with_options(max_retries=0).fine_tuning.jobs
             made = once.create(**{name: request[name] for name in known}, extra_body=body)
-            return Job.read(made.to_dict(mode="json"))
+            return Job.read(_sent(made))
 
     def act(self, id: str, action: str) -> Job:
         """`cancel`, `pause` or `resume` a job."""
@@ -115,7 +120,7 @@ class Service:
             self.demand("pause")
         body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
         with self._problems(f"{action} the job {id}"):
-            return Job.read(getattr(self._client.fine_tuning.jobs, action)(id, **body).to_dict(mode="json"))
+            return Job.read(_sent(getattr(self._client.fine_tuning.jobs, action)(id, **body)))
 
     def events(self, id: str) -> Iterator[Event]:
         """The events of a job, newest first, as services send them."""
@@ -142,13 +147,13 @@ class Service:
     def file(self, id: str) -> RemoteFile:
         """The file of that id."""
         with self._problems(f"find the file {id}"):
-            return RemoteFile.read(self._client.files.retrieve(id).to_dict(mode="json"))
+            return RemoteFile.read(_sent(self._client.files.retrieve(id)))
 
     def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
         """Upload a file for fine-tuning under that name. Sent once: the stream can be read once only."""
         with self._problems(f"upload {name}"):
             once = self._client.with_options(max_retries=0).files
-            return RemoteFile.read(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune").to_dict(mode="json"))
+            return RemoteFile.read(_sent(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")))
 
     def begin_upload(self, name: str, size: int) -> str:
         """Begin an upload in parts, and return its id."""
@@ -167,7 +172,7 @@ class Service:
         """Make one file of the parts, in that order."""
         with self._problems(f"complete {upload}"):
             made = self._client.uploads.complete(upload, part_ids=parts)
-            return RemoteFile.read(made.file.to_dict(mode="json") if made.file else {})
+            return RemoteFile.read(_sent(made.file))
 
     def content(self, id: str) -> bytes:
         """What is in a file at the service."""
@@ -211,14 +216,14 @@ class Service:
     def model(self, id: str) -> RemoteModel:
         """The model of that id."""
         with self._problems(f"find the model {id}"):
-            return RemoteModel.read(self._client.models.retrieve(id).to_dict(mode="json"))
+            return RemoteModel.read(_sent(self._client.models.retrieve(id)))
 
     def shutdown_date(self, id: str) -> str:
         """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
         try:
             with self._problems(f"find the model {id}"):
                 quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
-                return RemoteModel.read(quick.models.retrieve(id).to_dict(mode="json")).shutdown_date
+                return RemoteModel.read(_sent(quick.models.retrieve(id))).shutdown_date
         except ServiceProblem:
             return ""
 
@@ -263,6 +268,8 @@ class Service:
         with self._problems(doing):
             answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
             answer = json.loads(answer) if isinstance(answer, str) else answer
+            if answer.get("error"):
+                raise ValueError(f"an error: {answer['error']}")
             items = list(answer.get("data") or ())
             if not all(isinstance(item, dict) for item in items):
                 raise ValueError("it lists what is no object")
@@ -279,19 +286,27 @@ class Service:
         except openai.APITimeoutError as error:
             raise LostAnswer(f"cannot {doing}: {title} did not answer in time") from error
         except openai.APIConnectionError as error:
-            why = str(error.__cause__ or error).rstrip(".")
-            raise LostAnswer(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
+            why = self._told(str(error.__cause__ or error)).rstrip(".")
+            kind = NotSent if type(error.__cause__).__name__ == "ConnectError" else LostAnswer
+            raise kind(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
         except openai.APIStatusError as error:
             raise self._refused(doing, error) from error
         except _transport_errors() as error:
-            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({error})") from error
+            why = self._told(str(error))
+            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({why})") from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({_short(str(error))})") from error
+            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})") from error
+
+    def _told(self, text: str) -> str:
+        """What was said, on one line, without the key and without what could play tricks on a terminal."""
+        key = self._client.api_key
+        line = _short(text.replace(key, "(the key)") if key and key != NO_KEY else text)
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
     def _refused(self, doing: str, error: openai.APIStatusError) -> ServiceProblem:
         status, title = error.status_code, self.facts.title
         body = error.body if isinstance(error.body, dict) else {}
-        said, code = _short(str(body.get("message") or error.message)), str(body.get("code") or "")
+        said, code = self._told(str(body.get("message") or error.message)), self._told(str(body.get("code") or ""))
         told = f"cannot {doing}: "
         if status == 401:
             named = " or ".join(self.api.keys)
@@ -313,6 +328,14 @@ class Service:
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
     return tuple(sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
+def _sent(made: Any) -> dict[str, Any]:
+    """What the service sent of a thing; raises `ValueError` where that has no id, such as an error that comes as a success."""
+    raw: dict[str, Any] = made.to_dict(mode="json", warnings=False)
+    if not raw.get("id"):
+        raise ValueError(f"it has no id: {raw}")
+    return raw
 
 
 def _wait(headers: Mapping[str, str]) -> float:
@@ -347,8 +370,10 @@ def connect(
     address = base_url or api.base_url
     if not address:
         raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
-    if not address.startswith(("https://", "http://")):
+    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
+    if "@" in address.split("/")[2]:
+        raise UsageProblem("--base-url holds a name or a password, which would be shown and kept; leave out all before the @")
     return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
 
 

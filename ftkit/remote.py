@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-FINAL = ("succeeded", "failed", "cancelled")
+FINAL = ("succeeded", "failed", "cancelled", "canceled")
 """The statuses that a job stays in. Services have others beyond those documented; a job in any other goes on."""
 
 
@@ -74,14 +74,13 @@ class Event(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Event:
         """The event that the service sent."""
-        data = raw.get("data")
         return cls(
             id=str(raw.get("id") or ""),
             created_at=_whole(raw.get("created_at")) or 0,
             level=str(raw.get("level") or "info"),
             message=str(raw.get("message") or ""),
             type=str(raw.get("type") or "message"),
-            data=dict(data) if isinstance(data, dict) else {},
+            data=_object(raw.get("data")),
             raw=raw,
         )
 

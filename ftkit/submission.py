@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
 
 from ftkit.journal import Journal, Submission
 from ftkit.order import MARK, Order, check, request
-from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+from ftkit.providers import LostAnswer, NotSent, NotThere, Service, ServiceProblem
 from ftkit.remote import Job
 from ftkit.uploads import Files, Progress, Say, Sleep, digest
 
@@ -25,8 +28,10 @@ SETTLE = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before each look for a job whose creation was not answered: the service may still be at it."""
 
 SETTLED = 120.0
-"""Seconds after which a creation that was not answered is no longer under way at the service."""
+"""Seconds after which a creation that was not answered is no longer under way at the service. Until then none is sent again."""
 
+SKEW = 3600.0
+"""Seconds by which the clock of a service that keeps no metadata may be behind."""
 
 
 class Submitted(Struct, frozen=True):
@@ -74,8 +79,8 @@ def submit(
     training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
     key = key_of(order, service.account, training, validation)
     with journal.alone(key):
-        mark, found = _place(service, journal, key, again, sleep)
-        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), order.training)
+        mark, found = _place(service, journal, key, again, say, sleep)
+        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), os.path.abspath(order.training))
         if found:
             journal.created(mark, found.id)
             return Submitted(found, True, mark)
@@ -90,7 +95,9 @@ def submit(
             raise
 
 
-def _place(service: Service, journal: Journal, key: str, again: bool, sleep: Sleep) -> tuple[str, Job | None]:
+def _place(
+    service: Service, journal: Journal, key: str, again: bool, say: Say, sleep: Sleep
+) -> tuple[str, Job | None]:  # fmt: skip
     """The id of this submission, and its job if there is one already.
 
     Submissions of the same order are numbered. Another is begun only if it is wanted, and the last has become a job.
@@ -98,28 +105,30 @@ def _place(service: Service, journal: Journal, key: str, again: bool, sleep: Sle
     known = journal.submissions(service.account, key)
     number = max((int(each.id.rpartition("-")[2]) for each in known), default=1)
     unfinished = any(each.id.endswith(f"-{number}") and not each.job for each in known)
-    found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep)
+    found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
     while again and not unfinished and found:
         number += 1
-        found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep)
+        found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
     return mark, found
 
 
-def _find(service: Service, journal: Journal, key: str, mark: str, sleep: Sleep) -> Job | None:
-    """The job of a submission, if there is one."""
+def _find(
+    service: Service, journal: Journal, key: str, mark: str, sleep: Sleep, settled: float = 0, say: Say = lambda text: None
+) -> Job | None:
+    """The job of a submission, if there is one. Looked for until `settled` seconds after a creation that was not answered."""
     known = next((each for each in journal.submissions(service.account, key) if each.id == mark), None)
     if known and known.job:
-        try:
+        # Not there: it was deleted, or belongs to another account at the same address. Then this one may have its own.
+        with suppress(NotThere):
             return service.job(known.job)
-        except NotThere:
-            return None
-    unanswered = known is not None and known.sent is not None
-    recent = known is not None and known.sent is not None and time.time() - known.sent < SETTLED
-    pauses = SETTLE if recent else SETTLE[:1]
+    unanswered = known is not None and known.sent is not None and not known.job
+    pauses = _pauses(known.sent, settled) if known and known.sent and unanswered else SETTLE[:1]
     for number, pause in enumerate(pauses, 1):
+        if number == 2:
+            say(f"the job may have been created without an answer; looking for it for {sum(pauses):.0f} seconds at most")
         sleep(pause)
         try:
-            found = _look_up(service, known, mark)
+            found = _look_up(service, journal, known, mark)
         except LostAnswer:
             if number == len(pauses):
                 raise
@@ -129,19 +138,33 @@ def _find(service: Service, journal: Journal, key: str, mark: str, sleep: Sleep)
     return None
 
 
-def _look_up(service: Service, known: Submission | None, mark: str) -> Job | None:
+def _pauses(sent: float, settled: float) -> tuple[float, ...]:
+    """Seconds before each look for a job whose creation was sent then: short ones at first, then on until it has settled."""
+    left = min(sent + settled - time.time(), settled)
+    if sent + SETTLED < time.time():
+        return SETTLE[:1]
+    return (*SETTLE, *[SETTLE[-1]] * math.ceil((left - sum(SETTLE)) / SETTLE[-1]))
+
+
+def _look_up(service: Service, journal: Journal, known: Submission | None, mark: str) -> Job | None:
     if "metadata" in service.api.lacks:
-        return _look_up_by_file(service, known)
+        return _look_up_by_file(service, journal, known)
     return next((job for job in service.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None)
 
 
-def _look_up_by_file(service: Service, known: Submission | None) -> Job | None:
-    """The newest job on the same file since the creation was asked for; for services that keep no metadata."""
+def _look_up_by_file(service: Service, journal: Journal, known: Submission | None) -> Job | None:
+    """The newest job on the same file since the creation was asked for that is of no other submission.
+
+    For services that keep no metadata.
+    """
     if known is None or known.sent is None:
         return None
     for job in service.jobs():
-        if job.created_at and job.created_at < known.sent - 60:
+        if job.created_at and job.created_at < known.sent - SKEW:
             return None
+        other = journal.submission_of(service.account, job.id)
+        if other is not None and other.id != known.id:
+            continue
         if (job.training_file, job.model) == (known.request.get("training_file"), known.request.get("model")):
             return job
     return None
@@ -151,10 +174,17 @@ def _create(body: dict[str, Any], mark: str, key: str, service: Service, journal
     journal.sending(mark, body)
     try:
         job = service.create(body)
-    except LostAnswer:
-        found = _find(service, journal, key, mark, sleep)
+    except NotSent:
+        journal.refused(mark)
+        raise
+    except LostAnswer as lost:
+        told = LostAnswer(f"{lost}; there may be a job all the same: run the same command again, which looks for it first")
+        try:
+            found = _find(service, journal, key, mark, sleep)
+        except LostAnswer:
+            raise told from lost
         if found is None:
-            raise
+            raise told from lost
         job = found
     except ServiceProblem:
         journal.refused(mark)

@@ -93,16 +93,18 @@ class Files:
         with open(path, "rb") as stream:
             watched = Watched(stream, lambda more: self.progress(path, more))
             try:
-                file = self.service.upload(name, watched)
+                there = self.service.upload(name, watched).id
             except LostAnswer:
                 there = self._there(known)
                 if not there:
                     raise
-                return there
-        if watched.sha256.hexdigest() != sha256:
-            self.service.delete_file(file.id)
+        self._must_be(sha256, watched.sha256.hexdigest(), path, there)
+        return there
+
+    def _must_be(self, checked: str, sent: str, path: str, file: str) -> None:
+        if sent != checked:
+            self.service.delete_file(file)
             raise FileProblem(f"{path} has changed since it was checked; the upload was deleted, run the command again")
-        return file.id
 
     def _upload_parts(self, path: str, sha256: str, name: str, size: int, known: Upload | None) -> str:
         """Upload a large file in parts, going on with those that are there."""
@@ -112,13 +114,21 @@ class Files:
         parts = known.parts if known and upload else ()
         upload = upload or self.service.begin_upload(name, size)
         self.journal.note_parts(self.account, sha256, upload, parts)
-        with open(path, "rb") as stream:
-            self.progress(path, stream.seek(len(parts) * PART))
-            while data := stream.read(PART):
-                parts = (*parts, self.service.upload_part(upload, data))
-                self.journal.note_parts(self.account, sha256, upload, parts)
-                self.progress(path, len(data))
-        return self.service.end_upload(upload, list(parts)).id
+        sent, done = hashlib.sha256(), len(parts)
+        try:
+            with open(path, "rb") as stream:
+                for number, data in enumerate(iter(lambda: stream.read(PART), b"")):
+                    sent.update(data)
+                    if number >= done:
+                        parts = (*parts, self.service.upload_part(upload, data))
+                        self.journal.note_parts(self.account, sha256, upload, parts)
+                    self.progress(path, len(data))
+            there = self.service.end_upload(upload, list(parts)).id
+        except NotThere:
+            self.journal.note_parts(self.account, sha256, "", ())  # the service has forgotten it: the next run begins anew
+            raise
+        self._must_be(sha256, sent.hexdigest(), path, there)
+        return there
 
     def _await(self, id: str) -> None:
         """Wait until the service has looked at the file; services that report no status are not waited for."""

@@ -548,3 +548,80 @@ def test_a_bound_on_an_unknown_cost_is_not_taken_for_held(ftkit: Run, data: str)
     told = ftkit("submit", data, "--model", "my-own-model", "--max-cost", "1", "--yes")
     assert told.returncode == 2
     assert "--max-cost cannot be held" in told.stderr
+
+
+ODD = [
+    {"created_at": "2026-01-01T00:00:00Z"}, {"error": "boom"}, {"metadata": None}, {"estimated_finish": "soon"},
+    {"result_files": [1]}, {"result_files": "file-1"}, {"trained_tokens": "12"}, {"status": None, "created_at": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_fields_of_another_type_are_no_reason_to_fail(odd: dict[str, Any], fake: Fake, ftkit: Run) -> None:
+    job = fake.add_job({"model": "m"})
+    job.update(odd)
+    for command in (["list"], ["show", job["id"]]):
+        done = ftkit("jobs", *command)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(fake: Fake, ftkit: Run, data: str) -> None:
+    fake.refuse["POST /files"] = fake.refuse["GET /models"] = fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = (200, error("busy"))
+    for command in (["submit", data, "--model", MINI, "--yes"], ["models", "list"], ["jobs", "show", "ftjob-1"]):
+        done = ftkit(*command)
+        assert done.returncode == 2
+        assert "busy" in done.stderr.splitlines()[-1]
+    assert not fake.created
+
+
+def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
+    found = read_results(b"step,train_loss,valid_loss\n1,2.0,nan\n2,nan,1.5\n3,1.0,inf\nnan,1,1\n")
+    assert [row["step"] for row in found.rows] == [1, 2, 3]
+    assert judge(found).best_step == 2
+    assert "nan" in render_metrics_text(found, judge(found))
+
+
+def test_the_live_view_bears_any_event_and_plays_no_tricks(fake: Fake, url: str) -> None:
+    job = fake.add_job({"model": "m", "status": "canceled"})["id"]
+    fake.add_event(job, "evil \x1b]0;title\x07", data={"step": "x", "total_steps": None, "train_loss": float("nan")})
+    code, shown = on_a_terminal(url, "jobs", "watch", job)
+    assert code == 1
+    assert b"\x1b]0;title" not in shown
+    assert rb"\x1b]0;title" in shown
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_job_that_is_new(fake: Fake, ftkit: Run) -> None:
+    job = fake.add_job({"model": "m"})
+    assert ftkit("jobs", "doctor", job["id"]).returncode == 0
+    job["created_at"] = None
+    assert ftkit("jobs", "doctor", job["id"]).returncode == 0
+    job["created_at"] = 1
+    assert ftkit("jobs", "doctor", job["id"]).returncode == 1
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--max-cost", "nan"], "--max-cost is no number"),
+    (["--lr-multiplier", "nan"], "a number more than 0"),
+    (["--method", "dpo"], "the file has chat examples, which are for --method supervised"),
+])  # fmt: skip
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    options: list[str], said: str, fake: Fake, ftkit: Run, data: str
+) -> None:
+    done = ftkit("submit", data, "--model", MINI, "--yes", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not [method for method, *_ in fake.requests if method == "POST"]
+
+
+def test_the_cost_is_shown_to_whoever_is_asked(fake: Fake, url: str, data: str) -> None:
+    code, shown = on_a_terminal(url, "submit", data, "--model", MINI, "--output", "json", answers={b"[y/N]": b"n\n"})
+    assert code == 2
+    assert b"$0.00" in shown
+
+
+def test_a_command_without_standard_input_is_told_to_say_yes(url: str, data: str) -> None:
+    command = f"exec {sys.executable} -m ftkit submit {data} --model {MINI} <&-"
+    given = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=given)
+    assert done.returncode == 2
+    assert "--yes goes on without" in done.stderr

@@ -27,6 +27,7 @@ from ftkit.journal import Journal
 from ftkit.order import MARK, Order, check, request
 from ftkit.providers import LostAnswer, Service, ServiceProblem, connect
 from ftkit.submission import submit
+from ftkit.uploads import digest
 
 MINI = "gpt-4o-mini-2024-07-18"
 
@@ -409,3 +410,145 @@ def test_kill_9_at_any_moment_leaves_one_job(fake: Fake, url: str, order: Order,
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
     assert fake.created == [done.stdout.strip()]
     assert json.dumps(fake.jobs)
+
+
+def test_a_creation_that_may_still_be_under_way_is_not_sent_again(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+    held: list[dict[str, Any]] = []
+    real, slept = fake.add_job, 0.0
+
+    def later(body: dict[str, Any]) -> dict[str, Any]:
+        held.append(body)
+        return {"id": "ftjob-never-sent"}
+
+    def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += seconds
+        if slept > 60 and held:
+            real(held.pop())
+
+    fake.add_job = later  # type: ignore[method-assign]
+    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    with pytest.raises(LostAnswer, match="run the same command again"):
+        submit(order, reach(url), journal, sleep=sleep)
+    assert submit(order, reach(url), journal, sleep=sleep).job.id == fake.created[0]
+    assert len(fake.created) == 1
+
+
+def test_a_creation_that_was_never_sent_is_not_waited_for(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+    service, slept = reach(url), list[float]()
+    closed = Service("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
+    service.create = closed.create  # type: ignore[method-assign]
+    with pytest.raises(LostAnswer, match="no connection"):
+        submit(order, service, journal, sleep=slept.append)
+    submit(order, reach(url), journal, sleep=slept.append)
+    assert len(fake.created) == 1
+    assert sum(slept) == 0
+
+
+def test_two_accounts_at_one_address_do_not_take_each_other_s_note(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
+    mine = submit(order, reach(url), journal).job.id
+    held = fake.jobs.pop(mine)
+    other = submit(order, reach(url), journal).job.id
+    del fake.jobs[other]
+    fake.jobs[mine] = held
+    assert submit(order, reach(url), journal).job.id == mine
+    assert fake.created == [mine, other]
+
+
+def test_without_metadata_the_job_of_another_order_is_not_taken(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+    facts = load_catalog().providers["llmariner"]
+    assert facts.api
+    service = Service("llmariner", facts, facts.api, client(url))
+    first = submit(msgspec.structs.replace(order, suffix="a", epochs=1), service, journal).job.id
+    fake.faults = lambda method, path: "drop before" if method == "POST" and path.endswith("/jobs") else ""
+    second = msgspec.structs.replace(order, suffix="b", epochs=5)
+    with pytest.raises(LostAnswer):
+        submit(second, service, journal, sleep=lambda seconds: None)
+    fake.faults = lambda method, path: ""
+    assert submit(second, service, journal, sleep=lambda seconds: None).job.id != first
+
+
+@pytest.mark.parametrize("key", ["sk-te\nst", "sk-te st", "sk-tést"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(UsageProblem, match="the key in OPENAI_API_KEY") as raised:
+        connect("openai", environment={"OPENAI_API_KEY": key})
+    assert "sk-" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"])
+def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
+    with pytest.raises(UsageProblem, match="--base-url") as raised:
+        connect("openai", address, environment=KEYS)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) -> None:
+    fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = (400, error("bad header: Bearer sk-test \x1b[31m"))
+    with pytest.raises(ServiceProblem, match=r"Bearer \(the key\) \\x1b") as raised:
+        reach(url).job("ftjob-1")
+    assert "sk-test" not in str(raised.value)
+
+
+def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
+    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    fake.refuse["GET /fine_tuning/jobs"] = (200, error("upstream timeout"))
+    for _ in range(2):
+        with pytest.raises(LostAnswer):
+            submit(order, reach(url), journal, sleep=lambda seconds: None)
+    fake.refuse.clear()
+    assert submit(order, reach(url), journal, sleep=lambda seconds: None).job.id == fake.created[0]
+    assert len(fake.created) == 1
+
+
+def test_a_file_that_changes_while_the_answer_is_lost_is_refused(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+    checked = digest(order.training)
+    Path(order.training).write_bytes(Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS"))
+    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/files") else ""
+    with pytest.raises(FileProblem, match="has changed since it was checked"):
+        submit(order, reach(url), journal, hashes=(checked, None), sleep=lambda seconds: None)
+    assert not fake.files
+    assert not fake.created
+
+
+def in_parts(url: str) -> Service:
+    service = reach(url)
+    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
+    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    return service
+
+
+def test_a_file_that_changes_between_its_parts_is_refused(
+    fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.uploads.PART", 200_000)
+    path = write(lines(5000))
+
+    def change(method: str, where: str) -> str:
+        if where.endswith("/parts") and not fake.parts:
+            with path.open("r+b") as file:
+                file.seek(-30, os.SEEK_END)
+                file.write(b"X")
+        return ""
+
+    fake.faults = change
+    with pytest.raises(FileProblem, match="has changed since it was checked"):
+        submit(Order(MINI, str(path)), in_parts(url), journal)
+    assert not fake.created
+
+
+def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
+    fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.uploads.PART", 300)
+    fake.faults = lambda method, path: "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
+    with pytest.raises(LostAnswer):
+        submit(order, in_parts(url), journal)
+    fake.uploads.clear()
+    fake.faults = lambda method, path: ""
+    with pytest.raises(ServiceProblem, match="does not have it"):
+        submit(order, in_parts(url), journal)
+    assert submit(order, in_parts(url), journal).job.id == fake.created[0]

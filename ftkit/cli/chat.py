@@ -44,7 +44,7 @@ def chat(
 
 
 def _lines() -> Any:
-    while True:
+    while sys.stdin is not None:
         if sys.stdin.isatty():
             click.echo("> ", nl=False, err=True)
         line = sys.stdin.readline()

@@ -74,11 +74,12 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     if output == "json":
         print_one(job.raw)
         return
+    told = f"{job.error} ({job.error_code})" if job.error and job.error_code else job.error or job.error_code
     print_fields([
         ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
         ("created", when(job.created_at)), ("finish", when(job.estimated_finish)), ("training", job.training_file),
         ("validation", job.validation_file), ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
-        ("results", ", ".join(job.result_files)), ("error", f"{job.error} ({job.error_code})" if job.error else job.error_code),
+        ("results", ", ".join(job.result_files)), ("error", told),
     ])  # fmt: skip
 
 
@@ -111,10 +112,10 @@ def follow_job(service: Service, id: str, output: str) -> int:
         click.echo(f"ftkit: the job goes on; `ftkit jobs watch {id}` follows it again", err=True)
         raise
     if last.status != "succeeded":
-        click.echo(f"ftkit: the job {last.status}; `ftkit jobs doctor {id}` says why", err=True)
+        click.echo(f"ftkit: the job {printable(last.status)}; `ftkit jobs doctor {id}` says why", err=True)
         return 1
     if output == "text":
-        print_text(f"model {last.fine_tuned_model}\n")
+        print_text(f"model {printable(last.fine_tuned_model)}\n")
     return 0
 
 
@@ -142,7 +143,7 @@ def _show_lines(looks: Iterable[Look]) -> Job:
         for event in look.events:
             print_text(_event_line(event))
         if look.job and (job is None or look.job.status != job.status):
-            print_text(f"{when(int(time.time()))}  status: {look.job.status}\n")
+            print_text(f"{when(int(time.time()))}  status: {printable(look.job.status)}\n")
         job = look.job or job
     assert job
     return job
@@ -178,7 +179,7 @@ def _acting(name: str, what: str) -> None:
         if output == "json":
             print_one(job.raw)
         else:
-            print_text(f"job {job.id} is {job.status}\n")
+            print_text(f"job {job.id} is {printable(job.status)}\n")
 
 
 for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on with")):
@@ -210,7 +211,7 @@ def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None,
 @click.option("--output", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True, help="How to report.")
 def metrics(id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str) -> None:
     """Show the losses of the job ID, and the best checkpoint by validation loss."""
-    from ftkit.metrics import job_metrics, judge
+    from ftkit.metrics import is_finite, job_metrics, judge
     from ftkit.report.metrics import draw, render_metrics_text
 
     service = open_service(provider, base_url, facts)
@@ -227,7 +228,8 @@ def metrics(id: str, provider: str, base_url: str | None, facts: str | None, plo
     else:
         verdict = judge(found)
         told = {name: getattr(verdict, name) for name in ("best_step", "best_loss", "parts_at")}
-        print_one({"columns": found.columns, "rows": found.rows, "verdict": told})
+        rows = [{name: value if is_finite(value) else None for name, value in row.items()} for row in found.rows]
+        print_one({"columns": found.columns, "rows": rows, "verdict": told})
 
 
 def _as_csv(found: Metrics) -> str:
@@ -253,14 +255,13 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     service = open_service(provider, base_url, facts)
     job = service.job(id)
     found = diagnose(job, service, open_journal())
-    wrong = bool(found.findings or job.error or job.error_code or job.status in ("failed", "validating_files"))
     if output == "json":
         findings = [finding_as_dict(finding) for finding in found.findings]
         told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
         print_one({**told, "findings": findings, "advice": found.advice})
-        return int(wrong)
+        return int(found.wrong)
     print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
     for finding in found.findings:
         print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
     print_text(f"{found.advice}\n")
-    return int(wrong)
+    return int(found.wrong)

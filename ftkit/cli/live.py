@@ -10,7 +10,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ftkit.cli.service import when
+from ftkit.metrics import is_finite
 from ftkit.remote import Event, Job
+from ftkit.report.columns import printable
 from ftkit.report.metrics import sparkline
 from ftkit.watching import Look
 
@@ -45,11 +47,12 @@ class View:
         self.trouble = look.trouble
         self.job = look.job or self.job
         for event in look.events:
-            self.step = int(event.data.get("step") or self.step)
-            self.steps = int(event.data.get("total_steps") or self.steps)
+            step, steps = event.data.get("step"), event.data.get("total_steps")
+            self.step = int(step) if is_finite(step) else self.step
+            self.steps = int(steps) if is_finite(steps) else self.steps
             for name in ("train_loss", "valid_loss"):
                 value = event.data.get(name)
-                if isinstance(value, (int, float)):
+                if is_finite(value):
                     self.losses.setdefault(name, []).append(float(value))
         self.events = [*self.events, *look.events][-LAST:]
 
@@ -60,13 +63,14 @@ class View:
         job = self.job
         step = f"  step {self.step:,}{f' of {self.steps:,}' if self.steps else ''}" if self.step else ""
         left = f"  done about {when(job.estimated_finish)} UTC" if job.estimated_finish and not job.is_over else ""
-        lines = [Text.assemble((job.id, "bold"), f"  {job.model}  ", (job.status, COLOURS.get(job.status, "cyan")), step, left)]
+        status = (printable(job.status), COLOURS.get(job.status, "cyan"))
+        lines = [Text.assemble((printable(job.id), "bold"), f"  {printable(job.model)}  ", status, step, left)]
         for name, values in self.losses.items():
             lines.append(Text(f"{name:<10}  {sparkline(values, max(width - 30, 10))}  {values[-1]:.4g}"))
-        lines += [Text(f"{when(event.created_at)}  {event.message}", style="dim", no_wrap=True) for event in self.events]
+        lines += [Text(f"{when(event.created_at)}  {printable(event.message)}", style="dim", no_wrap=True) for event in self.events]
         if self.trouble:
             lines.append(Text(f"{self.trouble}; trying again ({time.strftime('%H:%M:%S')})", style="yellow"))
         return Group(*lines)
 
 
-COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red"}
+COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red", "canceled": "red"}

@@ -90,12 +90,20 @@ def print_list(
 
 def terminal_width() -> int | None:
     """The columns of the terminal that is printed on; None where there is none, and nothing is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
-def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print names and values in two columns; those without a value are left out."""
-    print_text(fields(pairs, terminal_width()))
+def print_fields(pairs: Iterable[tuple[str, str]], err: bool = False) -> None:
+    """Print names and values in two columns; those without a value are left out. `err` sends them to standard error."""
+    if err:
+        click.echo(fields(pairs, shutil.get_terminal_size().columns), nl=False, err=True)
+    else:
+        print_text(fields(pairs, terminal_width()))
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether the stream is one, and open: a service manager may start a command with none."""
+    return stream is not None and stream.isatty()
 
 
 def print_one(raw: Any) -> None:
@@ -120,7 +128,7 @@ def consent(question: str, yes: bool) -> bool:
     """Ask on the terminal; raises `UsageProblem` where there is none and `--yes` was not given."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise UsageProblem("this asks first, and there is no terminal to ask on; --yes goes on without")
     return click.confirm(question, err=True)
 

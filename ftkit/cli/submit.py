@@ -12,7 +12,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
-from ftkit.cli.service import consent, open_journal, open_service, print_fields, print_json_line, print_one
+from ftkit.cli.service import consent, is_terminal, open_journal, open_service, print_fields, print_json_line, print_one
 from ftkit.errors import FileProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def submit(
         model=model,
         training=file,
         validation=validation_file,
-        method=method or _method(format),
+        method=_method(format, method, force),
         metadata=_pairs(metadata),
         grader=_grader(grader),
         **given,
@@ -88,8 +88,9 @@ def submit(
         return _show(order, provider, hashes, catalog)
     service = open_service(provider, base_url, facts)
     check(order, service.api, service.facts.title)
-    if output == "text":
-        _show_plan(order, service, quote)
+    asks = not yes and is_terminal(sys.stdin)
+    if output == "text" or asks:
+        _show_plan(order, service, quote, err=output == "json" or (asks and not is_terminal(sys.stdout)))
     if not consent(_question(order, service, quote, catalog), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
@@ -129,10 +130,14 @@ def _validated(
     return report.files[0].format or "chat", report.ok
 
 
-def _method(format: str) -> str:
+def _method(format: str, method: str | None, force: bool) -> str:
+    """The method that was asked for, or that of the format; raises `UsageProblem` where they do not fit."""
     from ftkit.formats import METHODS
 
-    return METHODS[format]
+    fits = METHODS[format]
+    if method not in (None, fits) and not force:
+        raise UsageProblem(f"the file has {format} examples, which are for --method {fits}, not {method}; --force sends it anyway")
+    return method or fits
 
 
 def _pairs(metadata: tuple[str, ...]) -> dict[str, str]:
@@ -149,6 +154,8 @@ def _grader(path: str | None) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FileProblem(f"cannot read the grader {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise FileProblem(f"cannot use the grader {path}: it is no JSON object")
     return found
 
 
@@ -171,6 +178,8 @@ def _hold(quote: Quote | None, model: str, most: float | None) -> None:
     if most is None:
         return
     cost = quote.models[0].cost if quote else None
+    if most != most:
+        raise UsageProblem("--max-cost is no number")
     if cost is None:
         raise UsageProblem(f"--max-cost cannot be held: the cost of {model} is not known")
     if cost.usd > most:
@@ -179,7 +188,7 @@ def _hold(quote: Quote | None, model: str, most: float | None) -> None:
         raise UsageProblem(f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent")
 
 
-def _show_plan(order: Order, service: Service, quote: Quote | None) -> None:
+def _show_plan(order: Order, service: Service, quote: Quote | None, err: bool) -> None:
     from ftkit.report.estimate import money
 
     told = quote.models[0] if quote else None
@@ -191,7 +200,7 @@ def _show_plan(order: Order, service: Service, quote: Quote | None) -> None:
         rows.append(("tokens", f"{about}{told.billed_tokens:,}"))
         price = f"{about}{money(told.cost.usd)} ({told.cost.source}, {told.cost.as_of})" if told.cost else told.cost_note
         rows.append(("cost", price))
-    print_fields(rows)
+    print_fields(rows, err)
 
 
 def _question(order: Order, service: Service, quote: Quote | None, catalog: Catalog) -> str:
@@ -232,10 +241,13 @@ def _sent(
     try:
         with uploading(files) as told:
             return submit(order, service, open_journal(), hashes=hashes, again=again, say=_say, progress=told)
+    except KeyboardInterrupt:
+        _say("ftkit: the same command goes on from here, and takes the job if there is one by now")
+        raise
     except ServiceProblem as problem:
         if problem.code != "training_not_available":
             raise
-        raise _closed(problem, service, catalog, base_url, ask=not yes and sys.stdin.isatty()) from problem
+        raise _closed(problem, service, catalog, base_url, ask=not yes and is_terminal(sys.stdin)) from problem
 
 
 def _closed(problem: ServiceProblem, service: Service, catalog: Catalog, base_url: str | None, ask: bool) -> UsageProblem:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.metrics import TRAIN, VALID, Metrics, Verdict
-from ftkit.report.columns import table
+from ftkit.report.columns import printable, table
 
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 20
@@ -32,7 +32,7 @@ def render_metrics_text(metrics: Metrics, verdict: Verdict) -> str:
     if len(rows) > ROWS:
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
     shown = [tuple(_number(row.get(name)) for name in metrics.columns) for row in rows]
-    parts = [table([metrics.columns, *shown], left=0)]
+    parts = [table([[printable(name) for name in metrics.columns], *shown], left=0)]
     for name, columns in (("train", TRAIN), ("validation", VALID)):
         series = metrics.series(columns)
         if series:
