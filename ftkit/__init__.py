@@ -9,10 +9,11 @@ from ftkit._version import __version__
 from ftkit.errors import FileProblem, FtkitError, UnknownName, UsageProblem
 
 if TYPE_CHECKING:
+    from ftkit.connecting import connect
     from ftkit.estimation import Estimate, Measured, estimate, measure
     from ftkit.journal import Journal
     from ftkit.order import Order
-    from ftkit.providers import LostAnswer, Service, ServiceProblem, connect
+    from ftkit.providers import LostAnswer, Service, ServiceProblem
     from ftkit.remote import Checkpoint, Event, Job
     from ftkit.submission import submit
     from ftkit.summary import FileReport, Finding, Report
@@ -33,7 +34,7 @@ HOMES = {
     "Report": "summary",
     "Service": "providers",
     "ServiceProblem": "providers",
-    "connect": "providers",
+    "connect": "connecting",
     "estimate": "estimation",
     "measure": "estimation",
     "submit": "submission",

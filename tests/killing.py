@@ -24,7 +24,8 @@ from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import Step, encode_step
 from ftkit.archive.saving import save
 from ftkit.archive.store import Store
-from ftkit.providers import Service, connect
+from ftkit.connecting import connect
+from ftkit.providers import Service
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 DISK = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")

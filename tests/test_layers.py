@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "remote": set(),
     "keys": {"errors"},
     "providers": {"errors", "facts", "keys", "remote"},
+    "connecting": {"errors", "facts", "keys", "providers"},
     "journal": {"errors"},
     "order": {"errors", "facts"},
     "local": {"errors"},
@@ -66,11 +67,11 @@ MAY_IMPORT = {
     },
     "report": {"_version", "archive", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
-        "_version", "archive", "cli", "compare", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
+        "_version", "archive", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
         "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },
-    "__init__": {"_version", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},
+    "__init__": {"_version", "connecting", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},
     "__main__": {"cli"},
 }  # fmt: skip
 

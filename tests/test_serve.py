@@ -438,9 +438,10 @@ def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
 
 
 def test_a_tuned_model_is_exported_whole_or_not_at_all(tuned: str, local: Local, tmp_path: Path) -> None:
+    from ftkit.connecting import connect
     from ftkit.errors import FileProblem, UsageProblem
     from ftkit.export import export
-    from ftkit.providers import NotThere, connect
+    from ftkit.providers import NotThere
 
     service = connect("local", local.url)
     assert export(service, tuned, tmp_path / "a") == SMOKE

@@ -21,11 +21,12 @@ from conftest import Write, lines
 from service import Service as Fake
 from service import error, running, seeded
 
+from ftkit.connecting import connect
 from ftkit.errors import FileProblem, FtkitError, UsageProblem
 from ftkit.facts import load_catalog
 from ftkit.journal import Journal
 from ftkit.order import MARK, Order, check, request
-from ftkit.providers import LostAnswer, Service, ServiceProblem, connect
+from ftkit.providers import LostAnswer, Service, ServiceProblem
 from ftkit.submission import submit
 from ftkit.uploads import digest
 

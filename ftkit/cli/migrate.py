@@ -54,9 +54,9 @@ def migrate(
 
     The same command again finds the new job that is there.
     """
+    from ftkit.connecting import account_of
     from ftkit.facts import find_provider, load_catalog
     from ftkit.migration.planning import Asked, Planner
-    from ftkit.providers import account_of
 
     if (job is None) == (everything is None):
         raise UsageProblem("name a job, or an archive with --all")

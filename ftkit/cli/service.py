@@ -32,8 +32,8 @@ TOGETHER = 100
 
 def open_service(provider: str, base_url: str | None, facts: str | None) -> Service:
     """The service that the options name."""
+    from ftkit.connecting import connect
     from ftkit.facts import find_provider, load_catalog
-    from ftkit.providers import connect
 
     catalog = load_catalog(facts)
     api = find_provider(provider, catalog).api if provider in catalog.providers else None

@@ -1,0 +1,67 @@
+"""Reaching a service by the name of its provider: its address, its key, its client."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ftkit.errors import UsageProblem
+from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
+from ftkit.keys import find_key
+from ftkit.providers import Service
+
+if TYPE_CHECKING:
+    import openai
+
+
+def connect(
+    provider: str, base_url: str = "", *, catalog: Catalog | None = None, environment: Mapping[str, str] | None = None,
+    client: openai.OpenAI | None = None,
+) -> Service:  # fmt: skip
+    """The service of that name, at `base_url` if it has an address for each user or another is wanted.
+
+    Raises `UnknownName` for a provider that nobody knows, `UsageProblem` for one that does not speak the protocol, or where the
+    address or the key is missing.
+    """
+    variables = os.environ if environment is None else environment
+    facts, api = _speaking(provider, catalog)
+    address = base_url or api.base_url
+    if not address:
+        raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
+    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address):
+        raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
+    if "@" in address.split("/")[2]:
+        raise UsageProblem("--base-url holds a name or a password, which would be shown and kept; leave out all before the @")
+    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
+
+
+def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
+    """What the journal knows a service by; needs no key. Raises what `connect` raises for a provider of no use."""
+    return f"{provider} {(base_url or _speaking(provider, catalog)[1].address).rstrip('/')}"
+
+
+def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
+    """What is known of a provider that speaks the protocol."""
+    if provider in unsupported():
+        other = unsupported()[provider]
+        raise UsageProblem(f"{other.title} is not supported: {other.why}")
+    facts = find_provider(provider, catalog)
+    if facts.api is None:
+        raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
+    return facts, facts.api
+
+
+def _client(key: str, address: str) -> openai.OpenAI:
+    """The SDK's client. To import it makes many objects that stay, so nothing is gained by looking for garbage on the way."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        import openai
+
+        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+    finally:
+        if collecting:
+            gc.enable()
