@@ -62,14 +62,15 @@ def find_running(folder: Path) -> Running | None:
         found = msgspec.json.decode((folder / FOUND).read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError):
         return None
-    return found if _answers(found.url) else None
+    return found if _answers(found) else None
 
 
-def _answers(url: str) -> bool:
+def _answers(service: Running) -> bool:
+    """Whether that process answers there. After a kill, another service may have its port, and another process its number."""
     try:
-        with urllib.request.urlopen(f"{url.removesuffix('/v1')}/health", timeout=5) as answer:  # noqa: S310 - announced by ftkit
-            return bool(json.load(answer).get("status") == "ok")
-    except (OSError, ValueError):
+        with urllib.request.urlopen(f"{service.url.removesuffix('/v1')}/health", timeout=5) as answer:  # noqa: S310 - announced by ftkit
+            return bool(json.load(answer).get("pid") == service.pid)
+    except (OSError, ValueError, AttributeError):
         return False
 
 

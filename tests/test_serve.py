@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -31,12 +32,13 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
 from ftkit.cli import cli, run
-from ftkit.server import files, jobs
+from ftkit.local import find_running, stop
+from ftkit.server import files, jobs, supervisor
 from ftkit.server.access import Access
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import ChatBody, JobBody, UploadBody, read_body
-from ftkit.server.folder import Folder, Writer
-from ftkit.server.multipart import read_form
+from ftkit.server.folder import Folder, Stored, Writer
+from ftkit.server.multipart import Form, read_form
 from ftkit.server.problems import Refusal
 from ftkit.server.results import results_csv
 from ftkit.server.store import Store
@@ -277,7 +279,10 @@ def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
     assert raw(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0] == 413
 
 
-@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "https://127.0.0.1.evil.example"}])
+@pytest.mark.parametrize("headers", [
+    {"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "https://127.0.0.1.evil.example"},
+    {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}, {"Origin": "http://["},
+])  # fmt: skip
 def test_a_page_of_another_origin_is_not_answered(headers: dict[str, str], client: openai.OpenAI) -> None:
     import httpx
 
@@ -500,7 +505,7 @@ def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenA
 def test_an_upload_whose_time_is_over_takes_no_parts_and_keeps_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     store = Store(folder.database)
-    made = files.begin_upload(store, "t", UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"))
+    made = files.begin_upload(store, folder, "t", UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"))
     with Writer(folder.aside()) as writer:
         writer.write(b"{}")
         files.add_part(store, folder, "t", made["id"], writer)
@@ -520,11 +525,132 @@ def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
     monkeypatch.setattr(files, "PARTS", 0)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
-    made = files.begin_upload(store, "t", body)
+    made = files.begin_upload(store, folder, "t", body)
     with pytest.raises(Refusal, match="under way already"):
-        files.begin_upload(store, "t", body)
+        files.begin_upload(store, folder, "t", body)
     with Writer(folder.aside()) as writer, pytest.raises(Refusal, match="at most 0 parts"):
         files.add_part(store, folder, "t", made["id"], writer)
+
+
+def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+
+    def add() -> Any:
+        form = Form(writer := Writer(folder.aside()), 100)
+        form.fields, form.file_name = {"purpose": "fine-tune"}, "a.jsonl"
+        writer.write(b"{}")
+        return files.add(store, folder, "t", form, writer)
+
+    first, deleting = add(), []
+    keep = folder.keep
+
+    def slow(writer: Writer) -> Stored:
+        stored = keep(writer)
+        deleting.append(threading.Thread(target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])))
+        deleting[0].start()
+        time.sleep(0.3)
+        return stored
+
+    monkeypatch.setattr(folder, "keep", slow)
+    second = add()
+    deleting[0].join()
+    found = store.get("file", second["id"])
+    assert found
+    assert folder.blob(found.kept["sha256"]).read_bytes() == b"{}"
+    assert store.get("file", first["id"]) is None
+
+
+@pytest.mark.parametrize("status", ["validating_files", "paused"])
+def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(status: str, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+    stored = folder.keep_bytes(b"{}")
+    store.add("file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256})
+    job = jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
+    store.change("job", job.id, lambda found: found.shown.update(status=status))
+    files.delete(store, folder, "t", "file-1")
+    assert folder.blob(stored.sha256).exists()
+    store.change("job", job.id, lambda found: found.kept.update(valid=True))
+    store.change("job", job.id, lambda found: found.shown.update(status="queued"))
+    files.release(store, folder, stored.sha256)
+    assert not folder.blob(stored.sha256).exists()
+
+
+def test_uploads_whose_time_is_over_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+    monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
+    body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
+    made = files.begin_upload(store, folder, "t", body)
+    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
+    assert files.begin_upload(store, folder, "t", body)["status"] == "pending"
+
+
+def test_a_form_of_many_fields_or_headers_is_refused() -> None:
+    form = Form(None, 100)  # type: ignore[arg-type]
+    for _ in range(32):
+        form.on_part_begin()
+        form.on_header_end()
+    with pytest.raises(Refusal, match="more than 32 fields"):
+        form.on_part_begin()
+    for _ in range(31):
+        form.on_header_end()
+    with pytest.raises(Refusal, match="more than 32 headers"):
+        form.on_header_end()
+
+
+def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
+    job = store.get("job", begun(store))
+    assert job
+    jobs.add_checkpoint(store, job, 1, {})
+    file = job.shown["training_file"]
+    user = jobs.create(store, Bases(store, {}), JobBody(model=jobs.tuned_name(job, 1), training_file=file), job.tenant)
+    assert [jobs.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
+    store.change("job", user.id, lambda found: found.shown.update(status="succeeded"))
+    assert jobs.add_checkpoint(store, job, 5, {}) == [1, 2]
+
+
+def test_jobs_are_taken_up_once_the_disk_has_room_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = begun(store)
+    store.change("job", id, lambda job: job.shown.update(status="pausing"))
+    real, full = jobs.move, iter((True,))
+
+    def move(*arguments: Any, **shown: Any) -> bool:
+        if next(full, False):
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*arguments, **shown)
+
+    monkeypatch.setattr(supervisor, "move", move)
+    watching = supervisor.Supervisor(store, Folder(tmp_path), 1)
+    watching.start()
+    try:
+        for _ in range(100):
+            if store.with_status("job", "paused"):
+                break
+            time.sleep(0.05)
+        assert store.with_status("job", "paused")
+    finally:
+        watching.end()
+
+
+def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local.url}))
+    assert find_running(tmp_path) is None
+    assert stop(tmp_path) is None
+
+
+@pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
+def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
+    status, told = raw(client, "GET", f"fine_tuning/jobs?{query}")
+    assert (status, told["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_what_fails_unforeseen_has_openai_s_shape_too(client: openai.OpenAI, local: Local) -> None:
+    file = upload(client, b'{"only": "once"}')
+    next(path for path in local.folder.rglob("blobs/*/*") if path.read_bytes() == b'{"only": "once"}').unlink()
+    assert raw(client, "GET", f"files/{file.id}/content")[0] == 500
+    assert raw(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
 
 
 @pytest.fixture

@@ -141,10 +141,15 @@ def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned: Any)
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"model": "gpt-4"}, "model"),
         ({"temperature": 3}, "temperature"),
-        ({"tools": []}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"frequency_penalty": 1}, "frequency_penalty"),
+        ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_refused(body: dict[str, Any], param: str, client: openai.OpenAI) -> None:
@@ -153,9 +158,65 @@ def test_a_question_that_cannot_be_answered_is_refused(body: dict[str, Any], par
     assert error.value.param == param
 
 
-def test_a_prompt_that_does_not_fit_is_refused(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="context"):
-        answer(client, SMOKE, "x" * 3000)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_does_not_fit_is_refused(stream: bool, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="context") as error:
+        client.chat.completions.create(model=SMOKE, messages=asked("x" * 3000), stream=stream)  # type: ignore[call-overload]
+    assert error.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["gpt-4", "ft:ftkit/smoke::none", "jobs/none"])
+def test_a_model_that_is_not_there_is_not_found(model: str, stream: bool, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as error:
+        client.chat.completions.create(model=model, messages=asked("x"), stream=stream)  # type: ignore[call-overload]
+    assert error.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "response_format": {"type": "text"}, "logprobs": False},
+        {"tools": [], "service_tier": "auto"},
+        {"top_p": 0}, {"temperature": 1e-40}, {"seed": 2**70}, {"seed": -1},
+    ],
+)  # fmt: skip
+def test_parameters_at_the_values_that_change_nothing_and_at_their_limits_are_taken(body: dict[str, Any], client: openai.OpenAI) -> None:
+    assert client.chat.completions.create(model=SMOKE, messages=asked("x"), max_tokens=2, **body).usage  # type: ignore[call-overload]
+
+
+def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
+    assert client.completions.create(model=SMOKE, prompt="", max_tokens=2, best_of=1).usage
+
+
+def test_a_question_whose_asker_has_gone_keeps_nobody_waiting(client: openai.OpenAI) -> None:
+    answer(client, SMOKE, "x", max_tokens=1)
+    hasty = client.with_options(timeout=0.5, max_retries=0)
+    for _ in range(3):
+        with pytest.raises(openai.APITimeoutError):
+            hasty.chat.completions.create(model=SMOKE, messages=asked("x"), n=16, temperature=2)
+    begun = time.monotonic()
+    answer(client, SMOKE, "x", max_tokens=1)
+    assert time.monotonic() - begun < 10
+
+
+def test_a_loss_that_runs_away_is_told_and_ends_nothing(client: openai.OpenAI, local: Local) -> None:
+    job = begin(client, validation=SHORT, method=method(n_epochs=2, batch_size=1, learning_rate_multiplier=1e30))
+    wait(client, job.id, "succeeded")
+    events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
+    assert any("nan" in event.message for event in events)
+    assert "nan" not in str([event.data for event in events])
+
+
+def test_a_job_that_is_over_leaves_its_models_and_no_more(client: openai.OpenAI, tuned: Any, local: Local) -> None:
+    place = local.folder / "jobs" / tuned.id
+    for _ in range(200):  # its process ends a little later than the job
+        left = {path.name.partition("-")[0] for path in place.iterdir()}
+        if left == {"adapter", "process.log"}:
+            break
+        time.sleep(0.05)
+    assert left == {"adapter", "process.log"}
+    assert "Fatal" not in (place / "process.log").read_text()
 
 
 def test_two_runs_with_one_seed_agree_and_another_seed_differs(client: openai.OpenAI) -> None:
@@ -322,7 +383,7 @@ def test_a_file_that_is_deleted_while_it_is_trained_on_does_not_matter(client: o
 def test_a_model_that_is_deleted_answers_no_more(client: openai.OpenAI) -> None:
     model = wait(client, begin(client, method=method(n_epochs=1)).id, "succeeded").fine_tuned_model
     assert client.models.delete(model).deleted
-    with pytest.raises(openai.BadRequestError):
+    with pytest.raises(openai.NotFoundError):
         answer(client, model, "x")
 
 

@@ -64,6 +64,18 @@ async def whole(frame: Frame, told: AsyncIterator[dict[str, Any]]) -> dict[str, 
     return frame.object(choices, usage=_usage(prompt, sum(end["tokens"] for end in ends.values())))
 
 
+async def begun(told: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    """The same, once it has begun; raises `Refusal` where it does not."""
+    first = await anext(told)
+
+    async def all_of_it() -> AsyncIterator[dict[str, Any]]:
+        yield first
+        async for each in told:
+            yield each
+
+    return all_of_it()
+
+
 async def stream(frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: bool) -> AsyncIterator[bytes]:
     """The answer as events, as it comes. A failure on the way is an event, too, since the status was sent already."""
     begun: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,13 +68,13 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router, prefix="/v1")
     app.include_router(routes_models.export, prefix="/v1")
     app.add_api_route("/health", _health, methods=["GET"])
-    for kind in (Refusal, HTTPException, sqlite3.OperationalError, OSError):
+    for kind in (Refusal, HTTPException, sqlite3.OperationalError, OSError, Exception):
         app.add_exception_handler(kind, _problem)
     return app
 
 
 async def _health() -> JSONResponse:
-    return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "ok", "pid": os.getpid()})
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from ftkit.server.problems import invalid
+from ftkit.server.problems import Refusal
 from ftkit.server.store import Store
 
 SMOKE = "ftkit/smoke"
@@ -38,8 +38,8 @@ class Bases:
         """The base models that are known by name."""
         return [SMOKE, *self.mapped]
 
-    def find(self, name: str, tenant: str) -> Served:
-        """The model of that name; raises `Refusal`."""
+    def find(self, name: str, tenant: str, status: int = 400) -> Served:
+        """The model of that name; raises `Refusal`, of that status: who asks a model gets another than who trains on it."""
         if name in self.mapped:
             return Served(self.mapped[name])
         tuned = self.store.get("model", name, tenant)
@@ -47,7 +47,7 @@ class Bases:
             return Served(**tuned.kept)
         if name == SMOKE or HUB.fullmatch(name):
             return Served(name)
-        raise invalid(_unknown(name), "model", "model_not_found")
+        raise Refusal(status, _unknown(name), param="model", code="model_not_found")
 
 
 def _unknown(name: str) -> str:

@@ -33,6 +33,7 @@ Epochs = Auto | Annotated[int, Meta(ge=1, le=50)]
 BatchSize = Auto | Annotated[int, Meta(ge=1, le=256)]
 Rate = Auto | Annotated[float, Meta(gt=0)]
 Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
+Zero = Annotated[float, Meta(ge=0, le=0)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 Metadata = Annotated[dict[Text64, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
 
@@ -106,7 +107,7 @@ class Sampling(Struct, kw_only=True):
 
     model: str
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     seed: int | None = None
@@ -114,6 +115,11 @@ class Sampling(Struct, kw_only=True):
     stream_options: dict[str, Any] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
+    # Scripts send these with the values that change nothing; others are refused.
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    logit_bias: Annotated[dict[str, float], Meta(max_length=0)] | None = None
+    service_tier: str | None = None
 
     @property
     def stops(self) -> list[str]:
@@ -121,13 +127,55 @@ class Sampling(Struct, kw_only=True):
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
 
 
+class Part(Struct):
+    """A part of a message's content."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: Any = UNSET
+
+
+class Function(Struct):
+    """The call of a function."""
+
+    name: str
+    arguments: str
+
+
+class Call(Struct):
+    """The call of a tool."""
+
+    function: Function
+
+
+class Said(Struct):
+    """A message; what chat templates take of it."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[Call] | None = None
+    function_call: Function | None = None
+
+
+class Plain(Struct):
+    """The format of answers that are any text."""
+
+    type: Literal["text"]
+
+
 class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """What `POST /v1/chat/completions` is given."""
 
-    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    messages: Annotated[list[Said], Meta(min_length=1)]
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
+    response_format: Plain | None = None
+    logprobs: Literal[False] | None = None
+    tools: Annotated[list[Any], Meta(max_length=0)] | None = None
 
 
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +183,9 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
 
     prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
     echo: Literal[False] | None = None
+    best_of: Literal[1] | None = None
+    logprobs: None = None
+    suffix: None = None
 
 
 def read_body(data: bytes, type: type[T]) -> T:

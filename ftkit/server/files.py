@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 from ftkit.server.bodies import FILE_BYTES, PARTS, UPLOAD_LIFE, CompleteBody, UploadBody, check_name, check_purpose
@@ -15,6 +16,9 @@ from ftkit.server.store import Store, Thing
 
 OPEN_UPLOADS = 100
 """Uploads of a tenant that may be under way at once."""
+
+CHUNK = 1 << 20
+"""Bytes of a part that are held at once."""
 
 NAME = 512
 """Characters of a file's name that are kept."""
@@ -29,8 +33,10 @@ def add(store: Store, folder: Folder, tenant: str, form: Form, writer: Writer) -
     check_name(name, purpose)
     if not writer.size:
         raise invalid("The file is empty.", "file", "empty_file")
-    stored = folder.keep(writer)
-    return _add(store, tenant, name, stored.size, purpose, stored.sha256)
+    writer.end()
+    with store.transaction():
+        stored = folder.keep(writer)
+        return _add(store, tenant, name, stored.size, purpose, stored.sha256)
 
 
 def _add(store: Store, tenant: str, name: str, size: int, purpose: str, sha256: str) -> dict[str, Any]:
@@ -45,24 +51,30 @@ def delete(store: Store, folder: Folder, tenant: str, id: str) -> None:
     found = store.get("file", id, tenant)
     if found is None:
         raise not_there("File object", id)
+    store.remove("file", id)
+    release(store, folder, found.kept["sha256"])
+
+
+def release(store: Store, folder: Folder, sha256: str) -> None:
+    """Remove a content that no file holds any more, and no job is going to read."""
     with store.transaction():
-        store.remove("file", id)
-        sha256 = found.kept["sha256"]
         if not store.holds("file", "$.sha256", sha256) and not _awaited(store, sha256):
             folder.blob(sha256).unlink(missing_ok=True)
 
 
 def _awaited(store: Store, sha256: str) -> bool:
-    """Whether a job that was not checked yet is going to read the content."""
-    return any(sha256 in job.kept["files"].values() for job in store.with_status("job", "validating_files"))
+    """Whether a job that was not checked yet is going to read the content; one that was has a hold of its own."""
+    jobs = [job for status in ("validating_files", "paused") for job in store.with_status("job", status)]
+    return any(sha256 in job.kept["files"].values() for job in jobs if not job.kept.get("valid"))
 
 
-def begin_upload(store: Store, tenant: str, body: UploadBody) -> dict[str, Any]:
+def begin_upload(store: Store, folder: Folder, tenant: str, body: UploadBody) -> dict[str, Any]:
     """Begin an upload in parts; raises `Refusal`."""
     check_purpose(body.purpose)
     check_name(body.filename, body.purpose)
     if body.bytes > FILE_BYTES:
         raise too_large("The file", FILE_BYTES)
+    expire(store, folder)
     if store.count("upload", tenant, ("pending",)) >= OPEN_UPLOADS:
         raise busy(f"{OPEN_UPLOADS} uploads are under way already; complete or cancel some.")
     shown = upload_object(new_id("upload_"), body.filename, body.bytes, body.purpose, UPLOAD_LIFE)
@@ -111,21 +123,32 @@ def complete_upload(store: Store, folder: Folder, tenant: str, id: str, body: Co
     paths = [folder.part(part) for part in body.part_ids]
     if body.md5 and _md5(paths) != body.md5.lower():
         raise invalid("The parts do not have that md5 checksum.", "md5")
-    stored = folder.join(paths)
 
     def edit(found: Thing) -> None:
+        stored = folder.keep(writer)
         file = _add(store, tenant, found.shown["filename"], stored.size, found.shown["purpose"], stored.sha256)
         found.shown |= {"status": "completed", "file": file}
 
-    with store.transaction():
-        pending(store, id, tenant)
-        changed = store.change("upload", id, edit)
+    with Writer(folder.aside()) as writer:
+        _join(paths, writer)
+        with store.transaction():
+            pending(store, id, tenant)
+            changed = store.change("upload", id, edit)
     assert changed
     _drop_parts(store, folder, id)
     return changed.shown
 
 
-def _md5(paths: list[Any]) -> str:
+def _join(paths: list[Path], writer: Writer) -> None:
+    """Write the parts, in that order, to the disk."""
+    for path in paths:
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                writer.write(data)
+    writer.end()
+
+
+def _md5(paths: list[Path]) -> str:
     found = hashlib.md5(usedforsecurity=False)
     for path in paths:
         found.update(path.read_bytes())
@@ -134,8 +157,9 @@ def _md5(paths: list[Any]) -> str:
 
 def cancel_upload(store: Store, folder: Folder, tenant: str, id: str) -> dict[str, Any]:
     """End an upload, and forget its parts; raises `Refusal`."""
-    pending(store, id, tenant)
-    changed = store.change("upload", id, lambda found: found.shown.update(status="cancelled"))
+    with store.transaction():
+        pending(store, id, tenant)
+        changed = store.change("upload", id, lambda found: found.shown.update(status="cancelled"))
     assert changed
     _drop_parts(store, folder, id)
     return changed.shown

@@ -14,12 +14,9 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
-
-CHUNK = 1 << 20
 
 
 class Stored(Struct, frozen=True):
@@ -63,7 +60,10 @@ class Folder:
         return self.job(job) / f"adapter-{step}"
 
     def keep(self, writer: Writer) -> Stored:
-        """Make what was written aside a blob; it is on the disk when this returns."""
+        """Make what was written aside a blob; it is on the disk when this returns.
+
+        Where a file is to hold it, this and the file are one transaction, or who deletes another file may take it for unheld.
+        """
         stored = writer.end()
         path = self.blob(stored.sha256)
         path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -77,15 +77,6 @@ class Folder:
             writer.write(data)
             return self.keep(writer)
 
-    def join(self, parts: Iterable[Path]) -> Stored:
-        """Make one blob of the parts, in that order."""
-        with Writer(self.aside()) as writer:
-            for part in parts:
-                with part.open("rb") as file:
-                    while data := file.read(CHUNK):
-                        writer.write(data)
-            return self.keep(writer)
-
     def lend(self, sha256: str, path: Path) -> None:
         """Put the content at `path`, too, where it stays when the file is deleted."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,6 +85,12 @@ class Folder:
             os.link(self.blob(sha256), path)
         except OSError:
             shutil.copyfile(self.blob(sha256), path)
+
+    def clear(self, job: str) -> None:
+        """Remove what only a job that is not over needs: what it trains on, and the state from which it would go on."""
+        shutil.rmtree(self.job(job) / "checkpoints", ignore_errors=True)
+        for path in self.job(job).glob("*.jsonl"):
+            path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what was being written when an earlier server ended."""
@@ -117,10 +114,11 @@ class Writer:
         self.size += len(data)
 
     def end(self) -> Stored:
-        """Bring all to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Bring all to the disk; again does nothing more."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         return Stored(self._sha256.hexdigest(), self.size)
 
     def __enter__(self) -> Writer:

@@ -55,7 +55,7 @@ class Generator:
                 told = await asked.get()
                 ended = "done" in told or "error" in told
                 if "error" in told:
-                    raise broken(told["error"]) if told["fault"] == "server" else Refusal(400, told["error"])
+                    raise _refusal(told)
                 yield told
         finally:
             del self._asked[id]
@@ -79,7 +79,9 @@ class Generator:
         command = [sys.executable, "-m", "ftkit.server.training.generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
         with (self._folder.root / "generate.log").open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=log, limit=LINE)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, stderr=log, limit=LINE, start_new_session=True
+            )
         self._reading = asyncio.create_task(self._read(self._process))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
@@ -101,3 +103,10 @@ class Generator:
         """End the process."""
         if self._process and self._process.returncode is None:
             self._process.kill()
+
+
+def _refusal(told: dict[str, Any]) -> Refusal:
+    if told["fault"] == "server":
+        return broken(told["error"])
+    missing = told["fault"] == "model_not_found"
+    return Refusal(404 if missing else 400, told["error"], param="model" if missing else "messages", code=told["fault"])

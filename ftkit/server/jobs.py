@@ -33,20 +33,21 @@ def create(store: Store, bases: Bases, body: JobBody, tenant: str) -> Thing:
         raise invalid("Integrations are not available on this service.", "integrations", "unsupported_parameter")
     if body.type != "dpo" and body.wanted.beta:
         raise invalid("'beta' is a hyperparameter of the method 'dpo'.", "beta", "unknown_parameter")
-    served = bases.find(body.model, tenant)
-    files = {"training": _file(store, body.training_file, tenant, "training_file")}
-    if body.validation_file:
-        files["validation"] = _file(store, body.validation_file, tenant, "validation_file")
-    if store.count("job", tenant, WAITING) >= QUEUE:
-        raise busy(f"This account has {QUEUE:,} jobs that are not over; wait for some, or cancel them.")
     id = new_id("ftjob-")
     seed = random.SystemRandom().randrange(2**31) if body.seed is None else body.seed
-    kept = {
-        "base": served.base, "from_job": served.job, "from_step": served.step, "attempts": 0,
-        "files": {name: file.kept["sha256"] for name, file in files.items()},
-        "names": {name: file.shown["filename"] for name, file in files.items()},
-    }  # fmt: skip
+    # One transaction, so that none of what the job is going to need is deleted before the job is known to need it.
     with store.transaction():
+        served = bases.find(body.model, tenant)
+        files = {"training": _file(store, body.training_file, tenant, "training_file")}
+        if body.validation_file:
+            files["validation"] = _file(store, body.validation_file, tenant, "validation_file")
+        if store.count("job", tenant, WAITING) >= QUEUE:
+            raise busy(f"This account has {QUEUE:,} jobs that are not over; wait for some, or cancel them.")
+        kept = {
+            "base": served.base, "from_job": served.job, "from_step": served.step, "attempts": 0,
+            "files": {name: file.kept["sha256"] for name, file in files.items()},
+            "names": {name: file.shown["filename"] for name, file in files.items()},
+        }  # fmt: skip
         store.add("job", id, tenant, job_object(id, body, seed), kept)
         add_event(store, id, tenant, f"Created fine-tuning job: {id}")
         if served.base != body.model:
@@ -148,7 +149,8 @@ def add_checkpoint(store: Store, job: Thing, step: int, metrics: dict[str, Any])
         shown = checkpoint_object(id, job.id, name, step, {"step": step, **metrics})
         store.add("checkpoint", id, job.tenant, shown, parent=job.id)
         add_model(store, job, name, step)
-        old = sorted(store.children("checkpoint", job.id), key=lambda each: each.shown["step_number"])[:-CHECKPOINTS]
+        all = sorted(store.children("checkpoint", job.id), key=lambda each: each.shown["step_number"])
+        old = [each for each in all[:-CHECKPOINTS] if not _trained_on(store, job.id, each.shown["step_number"])]
         for each in old:
             store.remove("checkpoint", each.id)
             store.remove("model", each.shown["fine_tuned_model_checkpoint"])
@@ -164,12 +166,18 @@ def add_model(store: Store, job: Thing, name: str, step: int) -> None:
 
 def delete_model(store: Store, name: str, tenant: str) -> Thing:
     """Forget a tuned model; raises `Refusal` for a base model, or one that is not there."""
-    found = store.get("model", name, tenant)
-    if found is None:
-        raise not_there("fine-tuned model", name, "model", "model_not_found")
-    for status in WAITING:
-        for job in store.with_status("job", status):
-            if (job.kept["from_job"], job.kept["from_step"]) == (found.kept["job"], found.kept["step"]):
-                raise Refusal(409, f"The job {job.id} is training on {name}.", param="model", code="model_in_use")
-    store.remove("model", name)
+    with store.transaction():
+        found = store.get("model", name, tenant)
+        if found is None:
+            raise not_there("fine-tuned model", name, "model", "model_not_found")
+        user = _trained_on(store, found.kept["job"], found.kept["step"])
+        if user:
+            raise Refusal(409, f"The job {user} is training on {name}.", param="model", code="model_in_use")
+        store.remove("model", name)
     return found
+
+
+def _trained_on(store: Store, job: str, step: int) -> str | None:
+    """The job, not over yet, that goes on from the adapter which a job had made by that step."""
+    users = (user for status in WAITING for user in store.with_status("job", status))
+    return next((user.id for user in users if (user.kept["from_job"], user.kept["from_step"]) == (job, step)), None)

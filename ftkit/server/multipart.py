@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from email.message import Message
 
-from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 from ftkit.server.folder import Writer
@@ -15,6 +14,9 @@ FIELD_BYTES = 4096
 """Bytes that a field which is no file may have."""
 
 HEADER_BYTES = 8192
+
+PARTS = 32
+"""Fields that a form may have, and headers that a field may have."""
 
 
 class Form:
@@ -29,8 +31,12 @@ class Form:
         self._name = self._value = self._field = b""
         self._key = ""
         self._is_file = False
+        self._parts = 0
 
     def on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > PARTS:
+            raise invalid(f"The form has more than {PARTS} fields.")
         self._header, self._field = Message(), b""
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -42,6 +48,8 @@ class Form:
     def on_header_end(self) -> None:
         self._header[self._name.decode("latin-1")] = self._value.decode("utf-8", "replace")
         self._name = self._value = b""
+        if len(self._header) > PARTS:
+            raise invalid(f"A field of the form has more than {PARTS} headers.")
 
     def on_headers_finished(self) -> None:
         key = self._header.get_param("name", header="content-disposition")
@@ -84,12 +92,12 @@ async def read_form(kind: str, chunks: AsyncIterator[bytes], writer: Writer, mos
         raise invalid("The body must be multipart/form-data.")
     form = Form(writer, most)
     names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "part_end", "end")
-    parser = MultipartParser(boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names})  # type: ignore[arg-type]
     try:
+        parser = MultipartParser(boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names})  # type: ignore[arg-type]
         async for chunk in chunks:
             parser.write(chunk)
         parser.finalize()
-    except MultipartParseError as error:
+    except ValueError as error:
         raise invalid(f"The form cannot be read: {error}") from error
     if not form.ended or form.file_name is None:
         raise invalid("The form has no file, or ends before its end.", "file")

@@ -31,7 +31,7 @@ def page(
 ) -> Response:  # fmt: skip
     """The page that the query asks for with `limit`, `after` and `order`."""
     after, limit, order = (request.query_params.get(name, "") for name in ("after", "limit", "order"))
-    if limit and not (limit.isdecimal() and 1 <= int(limit) <= most):
+    if limit and not (limit.isdecimal() and len(limit) <= len(str(most)) and 1 <= int(limit) <= most):
         raise invalid(f"Invalid 'limit': expected a number from 1 to {most:,}, got '{limit[:20]}'.", "limit", "invalid_value")
     if order not in ("", "asc", "desc"):
         raise invalid(f"Invalid 'order': expected asc or desc, got '{order[:20]}'.", "order", "invalid_value")

@@ -62,7 +62,7 @@ async def delete(request: Request, id: str) -> Response:
 async def begin(request: Request) -> Response:
     parts, tenant = parts_of(request)
     body = await body_of(request, UploadBody)
-    return as_json(await run_in_threadpool(files.begin_upload, parts.store, tenant, body))
+    return as_json(await run_in_threadpool(files.begin_upload, parts.store, parts.folder, tenant, body))
 
 
 @router.post("/uploads/{id}/parts")

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from ftkit.server import jobs
 from ftkit.server.bodies import JobBody
 from ftkit.server.paging import as_json, one, page
-from ftkit.server.problems import not_there
+from ftkit.server.problems import invalid, not_there
 from ftkit.server.reading import body_of, parts_of
 
 router = APIRouter(prefix="/fine_tuning/jobs")
@@ -33,7 +33,11 @@ async def list_(request: Request) -> Response:
 
 
 def _is_metadata(key: str) -> bool:
-    return key.startswith("metadata[") and key.endswith("]") and '"' not in key
+    if not (key.startswith("metadata[") and key.endswith("]")):
+        return False
+    if '"' in key or "\0" in key:
+        raise invalid("Jobs cannot be found by metadata whose key has a quotation mark or a NUL.", "metadata", "invalid_value")
+    return True
 
 
 @router.get("/{id}")

@@ -12,8 +12,9 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
+from ftkit.server.files import release
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_event, fail, move
+from ftkit.server.jobs import FINAL, add_event, fail, move
 from ftkit.server.store import Store, Thing
 
 TICK = 0.1
@@ -38,9 +39,12 @@ class Supervisor(threading.Thread):
         self._ending = threading.Event()
 
     def run(self) -> None:
-        self._recover()
+        recovered = False
         while not self._ending.wait(TICK):
             try:
+                if not recovered:
+                    self._recover()
+                recovered = True
                 self._look()
             except Exception:  # the disk may be full now, and have room again later
                 traceback.print_exc()
@@ -58,7 +62,7 @@ class Supervisor(threading.Thread):
         for job in self._store.with_status("job", "running"):
             move(self._store, job.id, ("running",), "queued", "The service was started again; the job goes on")
         for job in self._store.with_status("job", "pausing"):
-            move(self._store, job.id, ("pausing",), "paused", "The job is paused")
+            move(self._store, job.id, ("pausing",), "paused", "The job is paused", estimated_finish=None)
 
     def _look(self) -> None:
         for id, (task, process) in list(self._processes.items()):
@@ -66,6 +70,9 @@ class Supervisor(threading.Thread):
             if code is not None:
                 self._ended(id, task, code)
                 del self._processes[id]
+                job = self._store.get("job", id)
+                if job is None or job.shown["status"] in FINAL:
+                    self._folder.clear(id)
             elif job is None or job.shown["status"] == "cancelled":
                 process.kill()
             elif job.shown["status"] == "pausing":
@@ -84,11 +91,16 @@ class Supervisor(threading.Thread):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = [sys.executable, "-m", "ftkit.server.work", task, str(self._folder.root), job.id]
         with _log(place).open("wb") as log:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            # A session of its own, so that Ctrl-C ends the server alone, and the job is not taken for one whose process died.
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
 
     def _ended(self, id: str, task: Task, code: int) -> None:
         """A process has ended: its job is in a state where that is right, or it died on the way."""
-        if move(self._store, id, ("pausing",), "paused", "The job is paused"):
+        job = self._store.get("job", id)
+        if task == "check" and job:
+            for sha256 in job.kept["files"].values():
+                release(self._store, self._folder, sha256)
+        if move(self._store, id, ("pausing",), "paused", "The job is paused", estimated_finish=None):
             return
         before = "validating_files" if task == "check" else "running"
         job = self._store.get("job", id)

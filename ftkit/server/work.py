@@ -22,9 +22,11 @@ class Orders(threading.Thread):
         self.pause = threading.Event()
 
     def run(self) -> None:
-        for line in sys.stdin.buffer:
-            if line.strip() == b"pause":
-                self.pause.set()
+        # Not `sys.stdin.buffer`: this thread would hold its lock while it waits, and an interpreter that ends then aborts.
+        with open(0, "rb", buffering=0, closefd=False) as orders:
+            for line in orders:
+                if line.strip() == b"pause":
+                    self.pause.set()
         os._exit(1)
 
 

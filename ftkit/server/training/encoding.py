@@ -146,7 +146,7 @@ def _text(content: Any) -> str:
     if not isinstance(content, list):
         return content or ""
     if any("image_url" in part for part in content):
-        raise CannotEncode("images cannot be trained on by this service")
+        raise CannotEncode("this service takes no images")
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
 
 

@@ -5,6 +5,8 @@ Requests and answers are lines of JSON, on standard input and output:
     {"id", "base", "job", "step", "messages" | "prompt", "n", "temperature", "top_p", "stops", "seed", "most"} | {"cancel": id}
     {"id", "index", "text"} ... {"id", "index", "finish", "tokens"} ... {"id", "done", "prompt_tokens"} | {"id", "error", "fault"}
 
+`fault` is "server", or the code of what is wrong with the request.
+
 One request is answered at a time. It ends when its input is closed.
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ftkit.server.folder import Folder
@@ -28,6 +31,9 @@ from ftkit.server.training.loading import CannotLoad, add_adapter, device, load_
 
 DEFAULT_TEMPERATURE = 1.0
 """As in OpenAI's API."""
+
+COLD = 1e-6
+"""The temperature under which the likeliest token is taken, since dividing by it would overflow."""
 
 Say = Callable[..., None]
 
@@ -101,17 +107,19 @@ def answer(model: Model, request: dict[str, Any], say: Say, cancelled: Callable[
     if "messages" in request:
         text = render(tokenizer, template_messages(request["messages"]), prompting=True)
     else:
-        text = request["prompt"]
+        text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
     prompt = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt").to(device())
     size = prompt["input_ids"].shape[1]
     room = model.context - size
     if room < 1:
-        say(error=f"The prompt has {size:,} tokens; this model's context has {model.context:,}.", fault="client")
+        say(error=f"The prompt has {size:,} tokens; this model's context has {model.context:,}.", fault="context_length_exceeded")
         return
     most = min(request["most"] or room, room)
     for index in range(request["n"]):
+        if cancelled():
+            return
         if request["seed"] is not None:
-            torch.manual_seed(request["seed"] + index)
+            torch.manual_seed((request["seed"] + index) % 2**63)
         following = Following(tokenizer, size, request["stops"], lambda text, at=index: say(index=at, text=text), cancelled)  # type: ignore[misc]
         with torch.inference_mode():
             made = model.model.generate(
@@ -134,10 +142,11 @@ def _ends(model: Model) -> list[int]:
 
 def _config(model: Model, request: dict[str, Any], most: int) -> GenerationConfig:
     temperature = DEFAULT_TEMPERATURE if request["temperature"] is None else request["temperature"]
-    draws = {"do_sample": True, "temperature": temperature, "top_p": request["top_p"] or 1.0, "top_k": 0}
+    share = 1.0 if request["top_p"] is None else request["top_p"]
+    draws = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": 0}
     return GenerationConfig(
         max_new_tokens=most, eos_token_id=_ends(model), pad_token_id=model.tokenizer.pad_token_id,
-        **(draws if temperature > 0 else {"do_sample": False}),
+        **(draws if temperature >= COLD else {"do_sample": False}),
     )  # fmt: skip
 
 
@@ -177,8 +186,10 @@ def main() -> None:
         try:
             if not cancelled():
                 answer(model, request, say, cancelled)
-        except (CannotLoad, CannotEncode) as error:
-            say(error=str(error), fault="client")
+        except CannotLoad as error:
+            say(error=str(error), fault="model_not_found")
+        except (CannotEncode, TemplateError) as error:
+            say(error=str(error), fault="invalid_value")
         except Exception as error:  # the process goes on; the one who asked is told
             say(error=f"{type(error).__name__}: {error}", fault="server")
         requests.cancelled.discard(id)

@@ -56,7 +56,9 @@ def load_base(base: str) -> Any:
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
-    """The model with an adapter of this service on it."""
+    """The model with an adapter of this service on it; raises `CannotLoad` if it was deleted."""
+    if not adapter.exists():
+        raise CannotLoad("the tuned model is not there any more")
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -45,15 +46,14 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         step, total, logs = state.global_step, state.max_steps, logs or {}
-        trained = {name: float(logs[key]) for key, name in TRAIN.items() if key in logs}
-        valid = {name: float(logs[key]) for key, name in VALID.items() if key in logs}
-        if trained:
+        trained, valid = _figures(logs, TRAIN), _figures(logs, VALID)
+        if "loss" in logs:
             self._last = trained
-            message = f"Step {step}/{total}: training loss={trained['train_loss']:.2f}"
+            message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
             self._report(step, total, message, trained, "train")
-        if valid:
+        if "eval_loss" in logs:
             self._last |= valid | {f"full_{name}": value for name, value in valid.items()}
-            message = f"Step {step}/{total}: validation loss={valid['valid_loss']:.2f}"
+            message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
             self._report(step, total, message, valid, "valid")
 
     def _report(self, step: int, total: int, message: str, figures: dict[str, float], kind: str) -> None:
@@ -77,6 +77,11 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
         keep_adapter(self._folder, self._job, step)
         for old in add_checkpoint(self._store, self._job, step, self._last):
             shutil.rmtree(self._folder.adapter(self._job.id, old), ignore_errors=True)
+
+
+def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
+    """The figures under the protocol's names. A loss that has run away is no number, and JSON has none for it."""
+    return {name: float(logs[key]) for key, name in names.items() if key in logs and math.isfinite(float(logs[key]))}
 
 
 def keep_adapter(folder: Folder, job: Thing, step: int) -> None:

@@ -149,9 +149,9 @@ def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) 
     if not folder.adapter(job.id, steps).exists():
         keep_adapter(folder, job, steps)
     metrics = [event.shown["data"] for event in store.children("event", job.id) if event.shown["type"] == "metrics"]
-    stored = folder.keep_bytes(results_csv(metrics))
     file, name = new_id("file-"), tuned_name(job)
     with store.transaction():
+        stored = folder.keep_bytes(results_csv(metrics))
         shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
         ends: dict[str, Any] = {
             "fine_tuned_model": name, "result_files": [file], "trained_tokens": tokens, "finished_at": now(),
