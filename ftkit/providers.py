@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote
 
+from ftkit.aside import written_aside
 from ftkit.errors import FtkitError, UsageProblem
 from ftkit.facts import Api, Provider, known_sayings
 from ftkit.keys import NO_KEY
@@ -183,13 +184,8 @@ class Service:
 
     def download(self, id: str, path: Path) -> None:
         """Write what is in a file at the service to `path`, which is there whole or not at all."""
-        aside = path.with_name(f"{path.name}.part")
-        try:
-            with open(aside, "wb") as file:
-                file.writelines(self.pieces(id))
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with written_aside(path) as aside, open(aside, "wb") as file:
+            file.writelines(self.pieces(id))
 
     def adapter(self, model: str, name: str) -> tuple[bytes, str]:
         """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""

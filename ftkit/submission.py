@@ -45,7 +45,7 @@ class Submitted(Struct, frozen=True):
 def key_of(order: Order, account: str, training: str, validation: str | None) -> str:
     """What makes two orders the same: all that the service is told, by the content of the files."""
     told = {name: getattr(order, name) for name in Order.__struct_fields__ if name not in ("training", "validation")}
-    parts = [account, training, validation, told]
+    parts = [account, training, validation, {name: value for name, value in told.items() if value}]  # so new fields change no key
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

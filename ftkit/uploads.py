@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ Progress = Callable[[str, int], None]
 def digest(path: str) -> str:
     """The SHA-256 of a file; raises `FileProblem`."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise FileProblem(f"{path} is no regular file; write it to one first")
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -74,9 +77,10 @@ class Files:
             return ""
         if known.file:
             try:
-                return self.service.file(known.file).id
+                file = self.service.file(known.file)
             except NotThere:
                 return ""
+            return "" if file.status == "error" else file.id
         # The answer to the upload was lost: the name holds the hash of the content.
         found = (file for file in self.service.files("fine-tune") if file.name == known.name)
         return next((file.id for file in found if file.status != "error" and file.size in (0, known.size)), "")

@@ -45,7 +45,8 @@ MAY_IMPORT = {
     "quote": {"detect", "errors", "estimation", "facts", "ledger", "scan", "workers"},
     "remote": set(),
     "keys": {"errors"},
-    "providers": {"errors", "facts", "keys", "remote"},
+    "aside": set(),
+    "providers": {"aside", "errors", "facts", "keys", "remote"},
     "connecting": {"errors", "facts", "keys", "providers"},
     "journal": {"errors"},
     "order": {"errors", "facts"},
@@ -65,10 +66,10 @@ MAY_IMPORT = {
     "archive": {
         "_version", "archive", "compare", "errors", "facts", "metrics", "providers", "remote", "report", "watching",
     },
-    "report": {"_version", "archive", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
+    "report": {"_version", "archive", "aside", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
         "_version", "archive", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
-        "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
+        "keys", "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },
     "__init__": {"_version", "connecting", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},

@@ -85,7 +85,7 @@ def run(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except Terminated:
         return TERMINATED
-    except BrokenPipeError:
+    except (BrokenPipeError, Closed):
         _drop_output()
         return 0
     except OSError as error:
@@ -98,13 +98,21 @@ def run(arguments: list[str] | None = None) -> int:
 def print_text(text: str) -> None:
     """Print a report; with colour on a terminal that has it, unless `NO_COLOR` is set (see no-color.org)."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    click.echo(text, nl=False, color=False if plain else None)
-    sys.stdout.flush()
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate has no bytes
+    try:
+        click.echo(shown, nl=False, color=False if plain else None)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise Closed from None
 
 
 def _drop_output() -> None:
     """Let go of what could not be written, so that Python does not try again, and complain, when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Closed(BaseException):
+    """Nobody reads what is printed any more."""
 
 
 class Terminated(BaseException):

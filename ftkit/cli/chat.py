@@ -10,6 +10,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import named_model, open_service, print_json_line
+from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
     from ftkit.providers import Service
@@ -40,7 +41,25 @@ def chat(
         return
     for line in _lines():
         messages.append({"role": "user", "content": line})
-        messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
+        try:
+            messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
+        except FtkitError as problem:
+            if not _is_a_person():
+                raise
+            messages.pop()
+            click.echo(f"ftkit: {problem}", err=True)
+
+
+def _is_a_person() -> bool:
+    """Whether somebody sits there who can ask again."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _harmless(text: str) -> str:
+    """The text without what could play tricks on a terminal, where it is printed on one."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def _lines() -> Any:
@@ -59,7 +78,7 @@ def _answer(service: Service, model: str, messages: list[dict[str, str]], given:
     for piece in service.chat(model, messages, **given):
         pieces.append(piece)
         if output == "text":
-            print_text(piece)
+            print_text(_harmless(piece))
     said = "".join(pieces)
     if output == "json":
         print_json_line({"model": model, "prompt": messages[-1]["content"], "answer": said})

@@ -11,6 +11,8 @@ import msgspec
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
 from ftkit.cli.service import print_one, terminal_width
+from ftkit.errors import UsageProblem
+from ftkit.keys import NO_KEY, find_key
 from ftkit.report.columns import fields, wrap
 
 if TYPE_CHECKING:
@@ -31,13 +33,17 @@ def providers(facts: str | None, output: str) -> None:
     width = terminal_width()
     for name, provider in known.items():
         print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
-        print_text(fields(_fields(provider.api) if provider.api else [("address", "how to reach it is not known")], width) + "\n")
+        told = _fields(name, provider.api) if provider.api else [("address", "how to reach it is not known")]
+        print_text(fields(told, width) + "\n")
     for name, other in others.items():
         print_text(wrap(f"{other.title}: not supported, {other.why}", f"{click.style(name, bold=True)}  ", " " * 11, width))
 
 
-def _fields(api: Api) -> list[tuple[str, str]]:
-    has = "set" if any(os.environ.get(key) for key in api.keys) else "not set" if api.key_needed else "not needed"
+def _fields(name: str, api: Api) -> list[tuple[str, str]]:
+    try:
+        has = "set" if find_key(name, api.keys, os.environ, api.key_needed) != NO_KEY else "not needed"
+    except UsageProblem:
+        has = "not set"
     return [
         ("address", _address(api)),
         ("key", f"{' or '.join(api.keys)} ({has})"),

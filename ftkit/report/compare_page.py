@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from html import escape
 from pathlib import Path
 
+from ftkit.aside import written_aside
 from ftkit.compare.answers import Message
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Pair, Row
 from ftkit.compare.replies import Reply, text_of
@@ -63,26 +65,23 @@ find.addEventListener('input', () => {
 
 def write_page(found: Comparison, sides: Sides, path: str) -> None:
     """Write the page to `path`, which is there whole or not at all; raises `FileProblem` where it cannot be written."""
-    aside = f"{path}.part"
     page = render_compare_html(found, sides)
     try:
-        Path(aside).write_text(page, "utf-8", errors="replace")
-        os.replace(aside, path)
+        with written_aside(Path(path)) as aside:
+            aside.write_text(page, "utf-8", errors="replace")
     except OSError as error:
-        Path(aside).unlink(missing_ok=True)
         raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def check_place(path: str) -> None:
     """Raise `FileProblem` where no page can be written to `path`."""
-    aside = Path(f"{path}.part")
-    try:
-        aside.touch()
-        aside.unlink()
-    except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
     if os.path.isdir(path):
         raise FileProblem(f"cannot write {path}: is a directory")
+    try:
+        with tempfile.TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def render_compare_html(found: Comparison, sides: Sides) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ftkit.aside import written_aside
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.metrics import TRAIN, VALID, Metrics, Verdict
 from ftkit.report.columns import printable, table
@@ -76,14 +76,12 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()
-    aside = path.with_name(f"{path.name}.part")
     try:
-        figure.savefig(aside, format="svg" if kind == "html" else kind)
-        if kind == "html":
-            drawn = aside.read_text("utf-8")
-            head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
-            aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
-        os.replace(aside, path)
+        with written_aside(path) as aside:
+            figure.savefig(aside, format="svg" if kind == "html" else kind)
+            if kind == "html":
+                drawn = aside.read_text("utf-8")
+                head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
+                aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error

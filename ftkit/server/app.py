@@ -25,6 +25,9 @@ from ftkit.server.problems import Refusal, broken
 from ftkit.server.store import Store
 from ftkit.server.supervisor import Supervisor
 
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""The names of this machine in requests to it."""
+
 
 class Settings(Struct, frozen=True):
     """How a service is run. `keys` are those that are taken, any if there are none; `models` maps names to bases."""
@@ -33,7 +36,7 @@ class Settings(Struct, frozen=True):
     models: dict[str, str] = {}
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    hosts: tuple[str, ...] = LOCAL_HOSTS
 
 
 class Parts(Struct):

@@ -82,7 +82,8 @@ class JobBody(Struct, forbid_unknown_fields=True):
     def wanted(self) -> Hyperparameters:
         """The hyperparameters, wherever they stand."""
         inner = (self.method.dpo if self.method.type == "dpo" else self.method.supervised) if self.method else None
-        return inner.hyperparameters if inner else self.hyperparameters or Hyperparameters()
+        chosen = inner and inner.hyperparameters != Hyperparameters()
+        return inner.hyperparameters if inner and chosen else self.hyperparameters or Hyperparameters()
 
 
 class UploadBody(Struct, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.local import announce, withdraw
-from ftkit.server.app import Settings, create_app
+from ftkit.server.app import LOCAL_HOSTS, Settings, create_app
 
 LINGER = 2
 """Seconds that requests under way have when the service ends."""
@@ -39,6 +39,7 @@ def run(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise FileProblem(f"cannot make {folder}: {(error.strerror or str(error)).lower()}") from error
+    host = host.strip("[]")
     lock = FileLock(folder / "service.lock")
     try:
         lock.acquire(timeout=0)
@@ -46,8 +47,9 @@ def run(
         raise UsageProblem(f"{folder} is served already; `ftkit serve status` says where") from error
     with lock:
         bound = _bind(host, port, any_port)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}/v1"
-        app = create_app(Settings(folder, models, keys, max_jobs))
+        name = f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{bound.getsockname()[1]}/v1"
+        app = create_app(Settings(folder, models, keys, max_jobs, (*LOCAL_HOSTS, name)))
 
         def ready() -> None:
             announce(folder, url)
@@ -69,7 +71,7 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host.strip("[]"), port))
+        bound.bind((host, port))
     except OSError as error:
         bound.close()
         if any_port and port:
