@@ -46,6 +46,11 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+def uncovered() -> dict[str, str]:
+    """The environment for a process that is to run out of disk: measuring its coverage writes a file, too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def example(number: int, **more: Any) -> dict[str, Any]:
     """A clean chat example, different for each number."""
     messages = [

@@ -19,7 +19,7 @@ from typing import Any
 import openai
 import pytest
 from browser import HOSTILE, Tags, in_browser, needs_browser
-from conftest import ROOT, Run, Write, example, lines
+from conftest import ROOT, Run, Write, example, lines, uncovered
 from hypothesis import given
 from hypothesis import strategies as st
 from service import Service as Fake
@@ -529,7 +529,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(room: int, fake: Fake,
     for number in range(4):
         add_job(fake, number)
     archived(url, tmp_path / "whole")
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    environment = {**uncovered(), "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
     command = [sys.executable, "-c", LIMITED, str(room), "archive", "a"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2

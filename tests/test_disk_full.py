@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run, Write, lines
+from conftest import Run, Write, lines, uncovered
 from service import Service as Fake
 
 from ftkit.errors import FileProblem
@@ -114,9 +114,7 @@ def test_a_file_that_may_grow_no_more_is_the_same(
     limit: int, fake: Fake, url: str, ftkit: Run, write: Write, tmp_path: Path
 ) -> None:
     data, state = str(write(lines(60))), str(tmp_path / "state")
-    # Measuring the coverage of a process writes a file, too.
-    others = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment = {**others, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": state}
+    environment = {**uncovered(), "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": state}
     command = [sys.executable, "-c", LIMITED, str(limit), "submit", data, "--model", MINI, "--yes"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 2), done.stderr

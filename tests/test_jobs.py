@@ -324,6 +324,36 @@ def test_a_talk_goes_on_until_the_end_of_the_input(fake: Fake, ftkit: Run) -> No
     assert told == [{"model": "m", "prompt": "a b", "answer": "b a "}, {"model": "m", "prompt": "c", "answer": "c "}]
 
 
+def test_a_talk_on_a_terminal_goes_on_after_an_error_and_shows_no_escapes(fake: Fake, url: str) -> None:
+    said = iter([error("not now"), {"content": "\x1b]0;mine\x07 fine"}])
+    fake.on_chat = lambda body: next(said)
+    typed = {b"> ": b"one\n", b"not now": b"two\n", b"fine": b"\x04"}
+    code, shown = on_a_terminal(url, "chat", "m", answers=typed)
+    assert code == 0
+    assert b"]0;mine" in shown
+    assert b"\x1b]0;" not in shown
+
+
+def test_nobody_who_reads_is_no_failure(fake: Fake, url: str) -> None:
+    for number in range(300):
+        fake.add_job({"model": f"m{number}"})
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "ftkit", "jobs", "list", "--all"], stdout=writing, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_file_beside_a_download_is_left_alone(fake: Fake, ftkit: Run) -> None:
+    id = fake.add_file("data.jsonl", b"whole")["id"]
+    Path("d.part").write_text("mine", "utf-8")
+    assert ftkit("files", "download", id, "d").returncode == 0
+    assert (Path("d").read_bytes(), Path("d.part").read_text("utf-8")) == (b"whole", "mine")
+
+
 def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
     shown = ftkit("providers").stdout
     assert "lacks    events, checkpoints, pause, large uploads, metadata" in shown
