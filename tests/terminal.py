@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
+
+LONGEST = 60
+"""Seconds to wait for more to be shown."""
 
 
 def on_a_terminal(
@@ -27,7 +31,13 @@ def on_a_terminal(
     os.close(side)
     shown, sent, open_questions = b"", not interrupt, dict(answers or {})
     try:
-        while data := os.read(main, 65536):
+        while True:
+            if not select.select([main], [], [], LONGEST)[0]:
+                process.kill()
+                raise AssertionError(f"nothing more was shown: {shown!r}")
+            data = os.read(main, 65536)
+            if not data:
+                break
             shown += data
             if not sent and interrupt in shown:
                 process.send_signal(signal.SIGINT)

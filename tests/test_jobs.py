@@ -325,13 +325,21 @@ def test_a_talk_goes_on_until_the_end_of_the_input(fake: Fake, ftkit: Run) -> No
 
 
 def test_a_talk_on_a_terminal_goes_on_after_an_error_and_shows_no_escapes(fake: Fake, url: str) -> None:
-    said = iter([error("not now"), {"content": "\x1b]0;mine\x07 fine"}])
-    fake.on_chat = lambda body: next(said)
-    typed = {b"> ": b"one\n", b"not now": b"two\n", b"fine": b"\x04"}
+    asked: list[str] = []
+
+    def refuse_the_first(method: str, path: str) -> str:
+        asked.append(path)
+        fake.refuse["POST /chat/completions"] = (400, error("not now"))
+        if len(asked) > 1:
+            fake.refuse.clear()
+        return ""
+
+    fake.faults = refuse_the_first
+    typed = {b"> ": b"one\n", b"not now": b"fine a\x1bb\n", b"a\\x1bb": b"\x04"}
     code, shown = on_a_terminal(url, "chat", "m", answers=typed)
-    assert code == 0
-    assert b"]0;mine" in shown
-    assert b"\x1b]0;" not in shown
+    assert (code, len(asked)) == (0, 2)
+    assert b"a\\x1bb fine" in shown
+    assert b"a\x1bb" not in shown
 
 
 def test_nobody_who_reads_is_no_failure(fake: Fake, url: str) -> None:
