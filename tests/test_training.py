@@ -464,7 +464,7 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
     from ftkit.server.training.encoding import CannotEncode
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    with pytest.raises(CannotEncode, match="example 2: images"):
+    with pytest.raises(CannotEncode, match="example 2: .* no images"):
         learned(tokenizer, [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}])
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
