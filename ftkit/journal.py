@@ -10,12 +10,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from ftkit.errors import FileProblem, FtkitError
@@ -118,11 +118,18 @@ class Journal:
         return FileProblem(f"the journal was damaged ({error}) and is now {aside}; run again: jobs are looked up at the service")
 
     @contextmanager
-    def alone(self, key: str) -> Iterator[None]:
-        """Keep every other ftkit from submitting the same until the block ends; the system lets go when a process dies."""
+    def alone(self, key: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+        """Keep every other ftkit from submitting the same until the block ends; the system lets go when a process dies.
+
+        `say` is told if another one is at it, and has to be waited for.
+        """
         lock = FileLock(self.folder / f"{key[:32]}.lock")
         try:
-            lock.acquire()
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                say("another ftkit is sending the same; waiting until it is done")
+                lock.acquire()
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise FileProblem(f"cannot write the journal's lock {lock.lock_file}: {why}; {AFTER}") from error

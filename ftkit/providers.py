@@ -157,9 +157,7 @@ class Service:
         """Begin an upload in parts, and return its id."""
         self.demand("large uploads")
         with self._problems(f"upload {name}"):
-            return self._client.uploads.create(
-                bytes=size, filename=name, mime_type="application/jsonl", purpose="fine-tune"
-            ).id  # fmt: skip
+            return self._client.uploads.create(**upload_body(name, size)).id
 
     def upload_part(self, upload: str, data: bytes) -> str:
         """Upload a part, and return its id. A part that is sent twice does no harm: the end names those that count."""
@@ -316,6 +314,11 @@ class Service:
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
         more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
         return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
+
+
+def upload_body(name: str, size: int) -> dict[str, Any]:
+    """What begins an upload in parts of a file of `size` bytes."""
+    return {"bytes": size, "filename": name, "mime_type": "application/jsonl", "purpose": "fine-tune"}
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

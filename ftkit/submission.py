@@ -78,7 +78,7 @@ def submit(
     check(order, service.api, service.facts.title)
     training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
     key = key_of(order, service.account, training, validation)
-    with journal.alone(key):
+    with journal.alone(key, say):
         mark, found = _place(service, journal, key, again, say, sleep)
         journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), os.path.abspath(order.training))
         if found:

@@ -9,11 +9,12 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ftkit.errors import FileProblem
+from ftkit.facts import Provider
 from ftkit.journal import Journal, Upload
-from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem, upload_body
 
 PART = 64 << 20
 """Bytes of a part of a large upload; the most that the protocol allows."""
@@ -41,6 +42,35 @@ def digest(path: str) -> str:
         raise FileProblem(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
 
 
+def planned(path: str, sha256: str, limits: Provider) -> list[dict[str, Any]]:
+    """The requests that upload a file to a service which does not have it, in their order."""
+    name, size = _name(path, sha256), os.path.getsize(path)
+    if not _in_parts(size, limits):
+        form = {"purpose": "fine-tune", "file": f"@{path}", "filename": name}
+        return [{"method": "POST", "path": "/files", "form": form, "sha256": sha256}]
+    upload = "/uploads/<id of the upload>"
+    ends = [min(start + PART, size) for start in range(0, size, PART)]
+    parts = [
+        {"method": "POST", "path": f"{upload}/parts", "form": {"data": f"@{path}"}, "bytes": [number * PART, end]}
+        for number, end in enumerate(ends)
+    ]
+    ids = [f"<id of part {number}>" for number, _ in enumerate(parts, 1)]
+    return [
+        {"method": "POST", "path": "/uploads", "body": upload_body(name, size), "sha256": sha256},
+        *parts,
+        {"method": "POST", "path": f"{upload}/complete", "body": {"part_ids": ids}},
+    ]
+
+
+def _name(path: str, sha256: str) -> str:
+    """What the file is called at the service: by it an upload is found whose answer was lost."""
+    return f"{Path(path).stem}-{sha256[:12]}.jsonl"
+
+
+def _in_parts(size: int, limits: Provider) -> bool:
+    return limits.file_bytes is not None and size > limits.file_bytes.value
+
+
 class Files:
     """Brings files to the service, each content once."""
 
@@ -59,7 +89,7 @@ class Files:
 
     def uploaded(self, path: str, sha256: str) -> str:
         """The id of the file at the service that has this content; it is uploaded if it is not there."""
-        with self.journal.alone(f"upload{sha256}"):
+        with self.journal.alone(f"upload{sha256}", self.say):
             known = self.journal.upload(self.account, sha256)
             there = self._there(known)
             if there:
@@ -86,13 +116,12 @@ class Files:
         return next((file.id for file in found if file.status != "error" and file.size in (0, known.size)), "")
 
     def _upload(self, path: str, sha256: str, known: Upload | None) -> str:
-        name, size = f"{Path(path).stem}-{sha256[:12]}.jsonl", os.path.getsize(path)
+        name, size = _name(path, sha256), os.path.getsize(path)
         if known is None or known.file or time.time() - known.started > UPLOAD_LIFE:
             self.journal.begin_upload(self.account, sha256, name, size, path)
             known = self.journal.upload(self.account, sha256)
         self.say(f"uploading {path} ({size:,} bytes)")
-        whole = self.service.facts.file_bytes
-        if whole is not None and size > whole.value:
+        if _in_parts(size, self.service.facts):
             return self._upload_parts(path, sha256, name, size, known)
         with open(path, "rb") as stream:
             watched = Watched(stream, lambda more: self.progress(path, more))

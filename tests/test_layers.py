@@ -57,7 +57,7 @@ MAY_IMPORT = {
     },
     "export": {"errors", "providers", "server"},
     "server": {"errors", "estimation", "formats", "local", "rules", "server", "summary", "validation"},
-    "uploads": {"errors", "journal", "providers"},
+    "uploads": {"errors", "facts", "journal", "providers"},
     "submission": {"journal", "order", "providers", "remote", "uploads"},
     "watching": {"errors", "providers", "remote"},
     "metrics": {"errors", "providers", "remote"},

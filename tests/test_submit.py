@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from ftkit.journal import Journal
 from ftkit.order import MARK, Order, check, request
 from ftkit.providers import LostAnswer, Service, ServiceProblem
 from ftkit.submission import submit
-from ftkit.uploads import digest
+from ftkit.uploads import digest, planned
 
 MINI = "gpt-4o-mini-2024-07-18"
 
@@ -520,6 +521,46 @@ def in_parts(url: str) -> Service:
     small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
     service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
     return service
+
+
+def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
+    told: list[str] = []
+    waits = threading.Event()
+
+    def say(text: str) -> None:
+        told.append(text)
+        waits.set()
+
+    def second() -> None:
+        with Journal(journal.folder).alone("key", say):
+            told.append("its turn")
+
+    other = threading.Thread(target=second)
+    with journal.alone("key", told.append):
+        other.start()
+        assert waits.wait(10)
+        assert told == ["another ftkit is sending the same; waiting until it is done"]
+    other.join()
+    assert told[1:] == ["its turn"]
+
+
+@pytest.mark.parametrize("reached", [reach, in_parts])
+def test_what_a_dry_run_plans_is_what_is_sent(
+    reached: Callable[[str], Service], fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.uploads.PART", 300)
+    service = reached(url)
+    told = planned(order.training, digest(order.training), service.facts)
+    submit(order, service, journal)
+    sent = [(path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"][:-1]
+    upload = next(iter(fake.uploads), "")
+    assert [each["path"].replace("<id of the upload>", upload) for each in told] == [path for path, _ in sent]
+    assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [body for path, body in sent if path == "/uploads"]
+    (file,) = fake.files.values()
+    assert told[0].get("form", told[0].get("body"))["filename"] == file["filename"]
+    ranges = [each["bytes"] for each in told if "bytes" in each]
+    size = os.path.getsize(order.training)
+    assert not ranges or (ranges[0][0], ranges[-1][1], len(ranges)) == (0, size, len(fake.parts))
 
 
 def test_a_file_that_changes_between_its_parts_is_refused(

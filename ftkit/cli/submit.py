@@ -274,16 +274,14 @@ def _show(order: Order, provider: str, hashes: tuple[str, str | None], catalog: 
     """Print the requests that would be sent."""
     from ftkit.facts import find_provider
     from ftkit.order import check, request
+    from ftkit.uploads import planned
 
     service = find_provider(provider, catalog)
     if service.api is None:
         raise UsageProblem(f"nothing is known of how to reach {service.title}")
     check(order, service.api, service.title)
     files = [order.training, *([order.validation] if order.validation else [])]
-    requests: list[dict[str, Any]] = [
-        {"method": "POST", "path": "/files", "form": {"purpose": "fine-tune", "file": f"@{file}"}, "sha256": sha256}
-        for file, sha256 in zip(files, hashes, strict=False)
-    ]
+    requests = [each for file, sha256 in zip(files, hashes, strict=False) if sha256 for each in planned(file, sha256, service)]
     second = "<id of the validation file>" if order.validation else None
     body = request(order, service.api, "<id of the training file>", second, "<id of the submission>")
     requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
