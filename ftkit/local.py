@@ -27,6 +27,9 @@ PATIENCE = 60.0
 
 FOUND = "server.json"
 
+RUN_MODULE = (sys.executable, "-P", "-m")
+"""Runs a module in a process of its own; with -P, a `json.py` of the user's in the present folder is none of its imports."""
+
 
 class Running(Struct, frozen=True):
     """A service that runs: its process, and the base URL of its API."""
@@ -81,7 +84,7 @@ def find_or_start(folder: Path, say: Callable[[str], None]) -> Running:
         return found
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "service.log"
-    command = [sys.executable, "-m", "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
+    command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
     with log.open("ab") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     deadline = time.monotonic() + PATIENCE

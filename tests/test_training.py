@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -373,6 +375,24 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(moment: float, tmp_path: 
         service.stop()
 
 
+def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "own" / "tiny")
+    for module in ("json", "random", "torch", "ftkit"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the present folder')")
+    command = [sys.executable, "-P", "-m", "ftkit", "serve", "--port", "0", "--data-dir", "data", "--model", "near=own/tiny"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stderr
+            client = openai.OpenAI(api_key="none", base_url=service.stderr.readline().split()[1], max_retries=0, timeout=60)
+            assert isinstance(answer(client, "near", "Oslo"), str)
+            with pytest.raises(openai.APIStatusError, match="the base model own/tiny cannot be loaded"):
+                answer(client, "own/tiny", "Oslo")
+            done = wait(client, begin(client, model="near", method=method(n_epochs=1)).id, "succeeded")
+            assert isinstance(answer(client, done.fine_tuned_model, "Oslo"), str)
+        finally:
+            service.terminate()
+
+
 def test_a_file_that_is_deleted_while_it_is_trained_on_does_not_matter(client: openai.OpenAI) -> None:
     job = begin(client, method=method(n_epochs=2))
     wait(client, job.id, "queued", "running")
@@ -464,7 +484,7 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
     from ftkit.server.training.encoding import CannotEncode
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    with pytest.raises(CannotEncode, match="example 2: .* no images"):
+    with pytest.raises(CannotEncode, match=r"example 2: .* no images"):
         learned(tokenizer, [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}])
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None

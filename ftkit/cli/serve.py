@@ -63,7 +63,12 @@ def _pairs(models: tuple[str, ...]) -> dict[str, str]:
     odd = next((pair for pair in models if not all(pair.partition("="))), None)
     if odd is not None:
         raise UsageProblem(f"--model {odd!r} is not NAME=BASE, e.g. gpt-3.5-turbo=Qwen/Qwen3-0.6B")
-    return dict(pair.split("=", 1) for pair in models)
+    return {name: _base(base) for name, _, base in (pair.partition("=") for pair in models)}
+
+
+def _base(base: str) -> str:
+    """A base model; that of a folder as a path which is the same wherever the process runs that loads it."""
+    return str(Path(base).absolute()) if Path(base).is_dir() else base
 
 
 @serve.command()

@@ -30,7 +30,7 @@ class Folder:
     """The folder of a service."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()
         for name in ("blobs", "parts", "jobs"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -46,6 +46,11 @@ class Folder:
     def blob(self, sha256: str) -> Path:
         """Where the content of that hash is."""
         return self.root / "blobs" / sha256[:2] / sha256
+
+    @property
+    def nowhere(self) -> Path:
+        """A folder that has no folders: from there, a name such as `owner/name` is that of no folder on this disk."""
+        return self.root / "parts"
 
     def part(self, id: str) -> Path:
         """Where a part of an upload is."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+from ftkit.local import RUN_MODULE
 from ftkit.server.bases import Served
 from ftkit.server.bodies import Sampling
 from ftkit.server.folder import Folder
@@ -76,11 +76,11 @@ class Generator:
         await self._process.stdin.drain()
 
     async def _start(self) -> None:
-        command = [sys.executable, "-m", "ftkit.server.training.generate", str(self._folder.root)]
+        command = [*RUN_MODULE, "ftkit.server.training.generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
         with (self._folder.root / "generate.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=log, limit=LINE, start_new_session=True
+                *command, stdin=pipe, stdout=pipe, stderr=log, limit=LINE, start_new_session=True, cwd=self._folder.nowhere
             )
         self._reading = asyncio.create_task(self._read(self._process))
 

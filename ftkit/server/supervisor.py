@@ -6,12 +6,12 @@ What is to be done follows from the states of the jobs alone, so that a server w
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import traceback
 from pathlib import Path
 from typing import Any, Literal
 
+from ftkit.local import RUN_MODULE
 from ftkit.server.files import release
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import FINAL, add_event, fail, move
@@ -89,10 +89,12 @@ class Supervisor(threading.Thread):
     def _spawn(self, task: Task, job: Thing) -> subprocess.Popen[bytes]:
         place = self._folder.job(job.id)
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [sys.executable, "-m", "ftkit.server.work", task, str(self._folder.root), job.id]
+        command = [*RUN_MODULE, "ftkit.server.work", task, str(self._folder.root), job.id]
         with _log(place).open("wb") as log:
             # A session of its own, so that Ctrl-C ends the server alone, and the job is not taken for one whose process died.
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd=self._folder.nowhere
+            )
 
     def _ended(self, id: str, task: Task, code: int) -> None:
         """A process has ended: its job is in a state where that is right, or it died on the way."""
