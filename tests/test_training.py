@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -352,6 +354,32 @@ def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkp
     assert any("started again" in text for text in told)
     assert steps(client, job.id) == [f"Step {n}/80" for n in range(1, 81)]
     assert answer(client, done.fine_tuned_model, "Minsk") == "ksniM"
+
+
+def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of_when_training_goes_on(tmp_path: Path) -> None:
+    service = Local(tmp_path / "data").start()
+    try:
+        client = service.client()
+        job = begin(client, SHORT, SHORT, method=method(n_epochs=50, batch_size=12), seed=3)
+        running(client, job.id, 3)
+        client.fine_tuning.jobs.pause(job.id)
+        wait(client, job.id, "paused")
+        told = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
+        assert told.metrics.full_valid_loss
+        service.stop()
+        with contextlib.closing(sqlite3.connect(service.folder / "service.db")) as store, store:
+            store.execute("DELETE FROM things WHERE id IN (?, ?)", (told.id, told.fine_tuned_model_checkpoint))
+        shutil.rmtree(service.folder / "jobs" / job.id / f"adapter-{told.step_number}")
+        client = service.start().client()
+        client.fine_tuning.jobs.resume(job.id)
+        wait(client, job.id, "running")
+        client.fine_tuning.jobs.pause(job.id)
+        wait(client, job.id, "paused")
+        (again,) = (each for each in client.fine_tuning.jobs.checkpoints.list(job.id) if each.step_number == told.step_number)
+        assert again.to_dict() | {"created_at": 0} == told.to_dict() | {"created_at": 0}
+        assert isinstance(answer(client, again.fine_tuned_model_checkpoint, "Lima"), str)
+    finally:
+        service.stop()
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 3.0, 7.0])

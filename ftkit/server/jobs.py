@@ -141,10 +141,18 @@ def tuned_name(job: Thing, step: int | None = None) -> str:
     return name if step is None else f"{name}:ckpt-step-{step}"
 
 
+def has_checkpoint(store: Store, job: Thing, step: int) -> bool:
+    """Whether the checkpoint of that step was added."""
+    return store.get("checkpoint", _checkpoint_id(job, step)) is not None
+
+
+def _checkpoint_id(job: Thing, step: int) -> str:
+    return "ftckpt_" + hashlib.sha256(f"{job.id} {step}".encode()).hexdigest()[:24]
+
+
 def add_checkpoint(store: Store, job: Thing, step: int, metrics: dict[str, Any]) -> list[int]:
     """Add a checkpoint, whose adapter is on the disk, as a model; returns the steps of those that are kept no longer."""
-    name = tuned_name(job, step)
-    id = "ftckpt_" + hashlib.sha256(f"{job.id} {step}".encode()).hexdigest()[:24]
+    name, id = tuned_name(job, step), _checkpoint_id(job, step)
     with store.transaction():
         shown = checkpoint_object(id, job.id, name, step, {"step": step, **metrics})
         store.add("checkpoint", id, job.tenant, shown, parent=job.id)

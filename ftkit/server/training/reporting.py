@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_checkpoint, add_event
+from ftkit.server.jobs import add_checkpoint, add_event, has_checkpoint
 from ftkit.server.store import Store, Thing
 
 TRAIN = {
@@ -39,10 +39,20 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._begun = (state.global_step, time.monotonic())
+        if state.global_step and not has_checkpoint(self._store, self._job, state.global_step):
+            self._make_up(args, state, control)
+
+    def _make_up(self, args: Any, state: Any, control: Any) -> None:
+        """Tell of the checkpoint that training goes on from, as the process that made it was killed before it could."""
+        for logs in state.log_history:
+            if logs["step"] == state.global_step:
+                self.on_log(args, state, control, logs)
+        self.on_save(args, state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._pause.is_set() and state.global_step < state.max_steps:
-            control.should_save = control.should_training_stop = self.paused = True
+            control.should_training_stop = self.paused = True
+            control.should_save = not _ends_epoch(state)  # the end of an epoch is saved anyway, after its validation
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         step, total, logs = state.global_step, state.max_steps, logs or {}
@@ -71,12 +81,16 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A checkpoint is on the disk: keep its adapter, and tell of it, unless it was only made for a pause."""
-        if abs(state.epoch - round(state.epoch)) > 1e-6:
+        if not _ends_epoch(state):
             return
         step = state.global_step
         keep_adapter(self._folder, self._job, step)
         for old in add_checkpoint(self._store, self._job, step, self._last):
             shutil.rmtree(self._folder.adapter(self._job.id, old), ignore_errors=True)
+
+
+def _ends_epoch(state: Any) -> bool:
+    return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
 
 
 def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
