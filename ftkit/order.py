@@ -32,6 +32,7 @@ class Order(Struct, frozen=True):
     metadata: dict[str, str] = {}
     wandb_project: str | None = None
     grader: dict[str, Any] | None = None
+    training_type: str | None = None
 
 
 def request(order: Order, api: Api, training: str, validation: str | None, mark: str = "") -> dict[str, Any]:
@@ -58,20 +59,14 @@ def request(order: Order, api: Api, training: str, validation: str | None, mark:
         "seed": order.seed,
         "metadata": metadata or None,
         "integrations": [{"type": "wandb", "wandb": {"project": order.wandb_project}}] if order.wandb_project else None,
-        "trainingType": api.training_type or None,
+        "trainingType": order.training_type or next(iter(api.training_types), None),
     }
     return body | {name: value for name, value in more.items() if value is not None}
 
 
 def check(order: Order, api: Api, title: str) -> None:
     """Raise `UsageProblem` for what the service would refuse."""
-    suffix = order.suffix
-    if api.suffix and suffix is not None and not 1 <= len(suffix) <= api.suffix.value:
-        raise UsageProblem(f"--suffix has {len(suffix)} characters; {title} takes 1 to {api.suffix.value}")
-    if suffix and api.suffix_characters and not re.fullmatch(f"[{api.suffix_characters}]*", suffix):
-        raise UsageProblem(f"--suffix {suffix!r}: {title} takes only the characters {api.suffix_characters}")
-    if api.suffix_needed and not suffix:
-        raise UsageProblem(f"{title} needs a --suffix")
+    _check_suffix(order.suffix, api, title)
     if not api.auto and order.epochs is None:
         raise UsageProblem(f"{title} does not choose the epochs itself; give --epochs")
     _within("--epochs", order.epochs, 1, api.epochs.value if api.epochs else None, title)
@@ -88,7 +83,19 @@ def check(order: Order, api: Api, title: str) -> None:
         raise UsageProblem("--method reinforcement needs a --grader and a --validation-file")
     if order.grader is not None and order.method != "reinforcement":
         raise UsageProblem(f"--grader is for --method reinforcement; this is {order.method}")
+    if order.training_type is not None and order.training_type not in api.training_types:
+        those = f"it is one of {', '.join(api.training_types)}" if api.training_types else "leave it out"
+        raise UsageProblem(f"--training-type {order.training_type} is not known at {title}; {those}")
     _check_metadata(order.metadata, api, title)
+
+
+def _check_suffix(suffix: str | None, api: Api, title: str) -> None:
+    if api.suffix and suffix is not None and not 1 <= len(suffix) <= api.suffix.value:
+        raise UsageProblem(f"--suffix has {len(suffix)} characters; {title} takes 1 to {api.suffix.value}")
+    if suffix and api.suffix_characters and not re.fullmatch(f"[{api.suffix_characters}]*", suffix):
+        raise UsageProblem(f"--suffix {suffix!r}: {title} takes only the characters {api.suffix_characters}")
+    if api.suffix_needed and not suffix:
+        raise UsageProblem(f"{title} needs a --suffix")
 
 
 def _within(name: str, value: int | None, least: int, most: int | None, title: str) -> None:

@@ -68,7 +68,8 @@ def _name(path: str, sha256: str) -> str:
 
 
 def _in_parts(size: int, limits: Provider) -> bool:
-    return limits.file_bytes is not None and size > limits.file_bytes.value
+    whole = limits.direct_bytes or limits.file_bytes
+    return whole is not None and size > whole.value
 
 
 class Files:

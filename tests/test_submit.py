@@ -280,6 +280,8 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
     assert request(FULL, api("nebius"), "f", None)["hyperparameters"] == inner
     assert "method" not in request(FULL, api("nebius"), "f", None)
     assert request(FULL, api("azure"), "f", None)["trainingType"] == "GlobalStandard"
+    developer = msgspec.structs.replace(FULL, training_type="Developer")
+    assert request(developer, api("azure"), "f", None)["trainingType"] == "Developer"
     assert request(FULL, api("llmariner"), "f", None, "m-1")["method"] == {"type": "dpo", "hyperparameters": inner}
     assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
     assert request(Order(MINI, "a"), api("openai"), "f", None) == {"model": MINI, "training_file": "f", "method": {"type": "supervised"}}
@@ -290,6 +292,8 @@ REFUSED = [
     ("openai", {"suffix": ""}, "takes 1 to 64"),
     ("azure", {"suffix": "x" * 19}, "takes 1 to 18"),
     ("azure", {"suffix": "a.b"}, "only the characters"),
+    ("azure", {"training_type": "global"}, "one of GlobalStandard, Standard, Developer"),
+    ("openai", {"training_type": "Standard"}, "leave it out"),
     ("llmariner", {"epochs": 1}, "needs a --suffix"),
     ("llmariner", {"suffix": "a"}, "give --epochs"),
     ("openai", {"epochs": 51}, "1 to 50"),
@@ -542,6 +546,23 @@ def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
         assert told == ["another ftkit is sending the same; waiting until it is done"]
     other.join()
     assert told[1:] == ["its turn"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "size", "path"),
+    [
+        ("openai", 512_000_000, "/files"),
+        ("openai", 512_000_001, "/uploads"),
+        ("azure", 150_000_000, "/files"),
+        ("azure", 150_000_001, "/uploads"),
+        ("nebius", 600_000_000, "/files"),
+    ],
+)
+def test_files_go_in_parts_where_the_service_needs_them_to(provider: str, size: int, path: str, tmp_path: Path) -> None:
+    file = tmp_path / "large.jsonl"
+    file.touch()
+    os.truncate(file, size)
+    assert planned(str(file), "0" * 64, load_catalog().providers[provider])[0]["path"] == path
 
 
 @pytest.mark.parametrize("reached", [reach, in_parts])

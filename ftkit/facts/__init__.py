@@ -106,8 +106,9 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """How to speak to a service. `address` shows what a base URL looks like where each user has another.
 
     `keys` are the variables that may hold the key. `lacks` are the features that it has not; `closing` is what is known of its
-    end. `hyperparameters` says where they stand in the request: by the method's type, in the method, or on their own. A service
-    that is `embedded` comes with ftkit, and is started where it is needed; one with `adapters` gives them away.
+    end. `training_types` are where and at which price it trains, the first if nothing is said. `hyperparameters` says where they
+    stand in the request: by the method's type, in the method, or on their own. A service that is `embedded` comes with ftkit, and
+    is started where it is needed; one with `adapters` gives them away.
     """
 
     source: str
@@ -126,7 +127,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     rate_is_absolute: bool = False
     file_status: bool = True
     cancel_with_body: bool = False
-    training_type: str = ""
+    training_types: tuple[str, ...] = ()
     embedded: bool = False
     key_needed: bool = True
     adapters: bool = False
@@ -146,7 +147,8 @@ class Unsupported(Struct, frozen=True, forbid_unknown_fields=True):
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of a service. Sizes are in bytes; a figure that is absent is not known to be limited.
 
-    `others` is what holds for models that the catalog does not name, where the service trains any.
+    Files of more than `direct_bytes`, or else `file_bytes`, go in parts. `others` is what holds for models that the catalog does
+    not name, where the service trains any.
     """
 
     title: str
@@ -157,6 +159,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     min_examples: Figure | None = None
     advised_examples: Figure | None = None
     file_bytes: Figure | None = None
+    direct_bytes: Figure | None = None
     upload_bytes: Figure | None = None
     images_per_example: Figure | None = None
     image_bytes: Figure | None = None

@@ -295,7 +295,8 @@ def file_too_large(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 )
 def file_needs_upload(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The file is too large for the Files API and must be sent through the Uploads API, in parts."""
-    direct, most = plan.limits.figure("file_bytes"), plan.limits.figure("upload_bytes")
+    direct = plan.limits.figure("direct_bytes") or plan.limits.figure("file_bytes")
+    most = plan.limits.figure("upload_bytes")
     if direct and most and direct < dataset.summary.size <= most:
         size = dataset.summary.size / 1e6
         yield Hit(
