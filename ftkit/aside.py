@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ftkit.errors import FileProblem
+
+
+def check_place(path: str) -> None:
+    """Raise `FileProblem` where no file can be written to `path`."""
+    if os.path.isdir(path):
+        raise FileProblem(f"cannot write {path}: is a directory")
+    try:
+        with tempfile.TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 @contextmanager

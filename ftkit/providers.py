@@ -62,6 +62,10 @@ class LostAnswer(ServiceProblem):
     """No answer came, or one that does not tell whether the service has acted."""
 
 
+class Unreadable(LostAnswer):
+    """An answer came that cannot be read."""
+
+
 class NotSent(LostAnswer):
     """No connection could be made, so the service has not acted."""
 
@@ -286,7 +290,7 @@ class Service:
             why = self._told(str(error))
             raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({why})") from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-            raise LostAnswer(f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})") from error
+            raise Unreadable(f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})") from error
 
     def _told(self, text: str) -> str:
         """What was said, on one line, without the key and without what could play tricks on a terminal."""

@@ -254,6 +254,8 @@ def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
         ("skewed", lambda chance: intervals(chance.exponential(2, (100, 1)), 3)[0], 2),
         ("groups", lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[0][0], 1),
         ("three groups", lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0], 1.5),
+        ("a group against many of one", lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6)[0][0], 0),
+        ("a group against many of two", lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7)[0][0], 0),
     ],
 )
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(kind: str, draw: Callable[[Any], Interval], true: float) -> None:
@@ -389,7 +391,7 @@ def test_a_compressed_file_is_read_and_a_damaged_one_is_a_problem(tmp_path: Path
     path = tmp_path / "p.jsonl.gz"
     path.write_bytes(data)
     assert len(read_prompts(str(path))) == 1
-    for bad in (data[:-5], b"no gzip"):
+    for bad in (data[:-5], data[:14] + b"\xff\xff" + data[16:], b"no gzip"):
         path.write_bytes(bad)
         with pytest.raises(FileProblem, match="cannot read"):
             read_prompts(str(path))
@@ -401,6 +403,14 @@ def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in
     answers[3]["messages"][0]["name"] = None
     found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
     assert [one.answer["content"] if one else None for one in found] == ["1", "4", "3", None]
+
+
+def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) -> None:
+    one, two = ([{"type": "function", "function": {"name": name}}] for name in ("f1", "f2"))
+    prompts = read_prompts(jsonl(tmp_path / "p.jsonl", {**chat("a"), "tools": one}, {**chat("a"), "tools": two}))
+    answers = [recorded("a", "of f2", parameters={"temperature": 0, "tools": two}), recorded("a", "of any")]
+    found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
+    assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
 
 
 RECORDED = st.builds(
@@ -471,6 +481,22 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     assert bill(bare, TUNED, "openai", catalog, 50).output_tokens == 50
     assert bill(bare, "nobody-knows", "openai", catalog).input_tokens is None
     assert bill(bare, TUNED, "crusoe", catalog, 50).usd is None
+
+
+def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
+    catalog, user = load_catalog(), {"role": "user", "content": "Hello world"}
+    tools = [{"type": "function", "function": {"name": "f", "description": "word " * 500}}]
+    plain = bill([Prompt(1, [user], {}, said("Hi"), {})], TUNED, "openai", catalog)
+    calls = calling(("f", json.dumps({"text": "word " * 300})))
+    told = bill([Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog)
+    assert plain.input_tokens
+    assert told.input_tokens
+    assert told.output_tokens
+    assert told.input_tokens > plain.input_tokens + 500 + 300
+    assert told.output_tokens > 300
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}]}
+    seen = bill([Prompt(1, [image], {}, said("Hi"), {})], TUNED, "openai", catalog)
+    assert (seen.input_tokens, seen.usd) == (None, None)
 
 
 @pytest.fixture
@@ -579,13 +605,14 @@ def test_kept_answers_are_never_asked_for_again(fake: Fake, ftkit: Run, prompts:
     assert line == {
         "messages": [{"role": "user", "content": "one 0"}], "answer": said("0 one"), "model": "m", "parameters": {"temperature": 0},
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}, "metadata": {"odd": 0},
+        "service": line["service"],
     }  # fmt: skip
-    more = ftkit("m", kept, "--prompts", prompts, "--yes", "--save-a", kept)
+    more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept)
     assert more.returncode == 0, more.stderr
-    assert len(fake.requests) == 25
+    assert len(fake.requests) == 10 + 15 + 20
     again = ftkit("m", kept, "--prompts", prompts, "--save-a", kept)
     assert again.returncode == 0, again.stderr
-    assert len(fake.requests) == 25
+    assert len(fake.requests) == 45
     assert f"B        {kept} (m)" in again.stdout
     assert ftkit(kept, kept, "--prompts", kept).returncode == 0
 
@@ -597,6 +624,85 @@ def test_kept_answers_of_another_model_or_temperature_are_not_taken(fake: Fake, 
         assert done.returncode == 2
         assert "keep them in another file" in done.stderr
     assert not fake.requests
+
+
+def test_answers_of_another_model_or_service_are_not_mixed_in(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+    kept, others = str(tmp_path / "a.jsonl"), jsonl(tmp_path / "others.jsonl", chat("else", "x"))
+    assert ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode == 0
+    before = len(fake.requests)
+    for arguments in (["m2", "n", "--prompts", others], ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"]):
+        done = ftkit(*arguments, "--yes", "--save-a", kept)
+        assert done.returncode == 2
+        assert f"{kept} holds answers of m openai http" in done.stderr
+        assert "keep them in another file" in done.stderr
+    assert len(fake.requests) == before
+
+
+def test_a_model_is_asked_only_what_the_other_side_s_file_answers(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+    own = jsonl(tmp_path / "own.jsonl", recorded("one 3", "x"), recorded("one 5", "y"))
+    done = ftkit(own, "n", "--prompts", prompts, "--yes", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["compared"], len(told["left_out"]), len(fake.requests)) == (2, 18, 2)
+    other = jsonl(tmp_path / "other.jsonl", recorded("never asked", "x"))
+    assert "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
+    assert len(fake.requests) == 2
+
+
+def test_what_is_written_never_replaces_what_is_read_or_paid_for(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+    own, kept = jsonl(tmp_path / "own.jsonl", recorded("one 1", "x")), str(tmp_path / "a.jsonl")
+    for arguments, says in [
+        (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
+        (["m", own, "--html", own], "B and --html need a file each"),
+        (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html need a file each"),
+        (["m", "n", "--save-a", kept, "--html", f"{kept}.part"], "--save-a and --html need a file each"),
+        (["m", "n", "--save-a", prompts], "--prompts and --save-a need a file each"),
+        (["m", "n", "--save-a", f"{kept}.gz"], "name a file without .gz"),
+        (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
+    ]:
+        done = ftkit(*arguments, "--prompts", prompts, "--yes")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert says in done.stderr
+    assert not fake.requests
+
+
+def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(fake: Fake, ftkit: Run, prompts: str) -> None:
+    fake.on_chat = lambda body: error("flagged") if int(body["messages"][-1]["content"].split()[-1]) % 2 else {"content": "x"}
+    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--group-by", "metadata.odd", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert [group["value"] for group in json.loads(done.stdout)["groups"]] == ["0"]
+
+
+def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(fake: Fake, ftkit: Run, prompts: str) -> None:
+    answer = fake.answer
+
+    def filtered(method: str, path: str, query: Any, body: Any) -> Any:
+        status, told = answer(method, path, query, body)
+        return (status, {**told, "choices": []}) if body["messages"][-1]["content"].endswith(" 4") else (status, told)
+
+    fake.answer = filtered  # type: ignore[method-assign]
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read" in done.stderr
+
+
+def test_answers_under_way_when_the_service_refuses_are_kept(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+    kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
+    first = threading.Lock()
+
+    def one_is_refused(method: str, path: str) -> str:
+        begun.wait(20)
+        if first.acquire(blocking=False):
+            fake.refuse["POST /chat/completions"] = (401, error("no")[1])
+            return ""
+        time.sleep(0.7)
+        fake.refuse.clear()
+        return ""
+
+    fake.faults = one_is_refused
+    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "4", "--limit", "4")
+    assert done.returncode == 2
+    assert len(read_recorded(f"{kept}.part")) == 3
 
 
 def test_faults_on_the_way_change_no_answer(fake: Fake, ftkit: Run, prompts: str) -> None:
@@ -714,6 +820,8 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, pr
         (["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"], "--save-a and --save-b need a file each"),
         (["m", "n", "--prompts", "PROMPTS", "--temperature", "3"], "'3' is not a number from 0 to 2, or none"),
         (["m", "n", "--prompts", "PROMPTS", "--provider-b", "opena"], "did you mean 'openai'?"),
+        (["OWN", "OWN", "--prompts", "PROMPTS", "--max-tokens", "3"], "--max-tokens is for asking models; A and B are files"),
+        (["OWN", "OWN", "--prompts", "PROMPTS", "--provider-b", "openai"], "--provider-b is for asking models; A and B are files"),
         (["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"], "cannot write none/page.html"),
         (["OWN", "OWN", "--prompts", "PROMPTS", "--group-by", "metadata.x"], "all prompts have the same value there, '(none)'"),
     ],
@@ -862,6 +970,13 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     page = render_compare_html(compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P"))
     assert "<th>to others" in page
     assert "+100.0% [+100.0, +100.0]*" in page
+
+
+def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
+    started = time.perf_counter()
+    for one, two in [("!" * 1990, "!?" * 1000), ("yes no " * 990, "no yes yes " * 660), ("!" * 220, "!?" * 220)]:
+        compare_page._marked(one, two)
+    assert time.perf_counter() - started < 5
 
 
 def test_long_answers_without_a_common_word_make_a_page_soon() -> None:

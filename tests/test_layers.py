@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "quote": {"detect", "errors", "estimation", "facts", "ledger", "scan", "workers"},
     "remote": set(),
     "keys": {"errors"},
-    "aside": set(),
+    "aside": {"errors"},
     "providers": {"aside", "errors", "facts", "keys", "remote"},
     "connecting": {"errors", "facts", "keys", "providers"},
     "journal": {"errors"},
@@ -68,7 +68,7 @@ MAY_IMPORT = {
     },
     "report": {"_version", "archive", "aside", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
-        "_version", "archive", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
+        "_version", "archive", "aside", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
         "keys", "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },

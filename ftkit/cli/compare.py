@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from ftkit.aside import check_place
 from ftkit.cli import print_text
 from ftkit.cli.files import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ftkit.facts import Catalog
 
 ENDS = "Exit codes: 0 compared, 2 ftkit could not do it, 130 interrupted."
+SAVES = ("--save-a", "--save-b")
+ASKING = ("provider", "base_url", "provider_b", "base_url_b", "temperature", "max_tokens", "concurrency")
 FILES = (".jsonl", ".jsonl.gz", ".json")
 
 
@@ -60,39 +64,63 @@ def compare(
     from ftkit.compare.measures import check_sacrebleu
     from ftkit.facts import load_catalog
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
-    from ftkit.report.compare_page import check_place, write_page
+    from ftkit.report.compare_page import write_page
 
-    if save_a and save_b and os.path.realpath(save_a) == os.path.realpath(save_b):
-        raise UsageProblem("--save-a and --save-b need a file each")
+    named, source = (_recorded_in(a), _recorded_in(b)), _recorded_in(prompts)
+    _check_places(source, named, (save_a, save_b), page)
     catalog = load_catalog(facts)
     check_sacrebleu()
-    if page is not None:
-        check_place(page)
-    with one_file(_recorded_in(prompts)) as (path, name):
+    with one_file(source) as (path, name):
         asked = read_prompts(path, name, limit, system)
     if group_by:
         check_groups([look(prompt.line, group_by) for prompt in asked])
     given = {name: value for name, value in parameters.items() if value is not None}
     there = base_url_b or (None if provider_b else base_url)
     places = (provider, base_url, facts), (provider_b or provider, there, facts)
-    named = (_recorded_in(a), _recorded_in(b))
-    sides = [
-        _side(side, asked, place, given, save, option)
-        for side, place, save, option in zip(named, places, (save_a, save_b), ("--save-a", "--save-b"), strict=True)
-    ]
+    sides = _sides(named, asked, places, given, (save_a, save_b))
+    if all(isinstance(side, list) for side in sides):
+        _check_idle(click.get_current_context())
     if not _agreed(sides, catalog, parameters["max_tokens"], yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    answers = [_answers(side, concurrency) for side in sides]
+    answers = [_answers(side, asked, concurrency) for side in sides]
     found = held(
         asked, *([one.answer if one else None for one in side] for side in answers),
         group_by=group_by, encoding=_encoding(answers, catalog), seed=seed,
     )  # fmt: skip
     names = Sides(_title(a, answers[0]), _title(b, answers[1]), name)
+    print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
     if page is not None:
         write_page(found, names, page)
-    print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
     return 0
+
+
+def _check_places(prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None) -> None:
+    """Raise `UsageProblem` where what is to be written would replace what is read, or what else is written.
+
+    The answers of one side may be kept in the file that is the other: they are only added to it.
+    """
+    kept = [(option, path) for option, path in zip(SAVES, saves, strict=True) if path]
+    odd = next(((option, path) for option, path in kept if path.endswith(".gz")), None)
+    if odd:
+        raise UsageProblem(f"{odd[0]} {odd[1]}: answers are kept as plain text; name a file without .gz")
+    kept += [(option, f"{path}.part") for option, path in kept]
+    read = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
+    _check_apart([("--prompts", prompts), *kept])
+    if page is not None:
+        check_place(page)
+        for other in [("--prompts", prompts), *kept, *read]:
+            _check_apart([other, ("--html", page)])
+    for _, path in kept:
+        check_place(path)
+
+
+def _check_apart(files: Sequence[tuple[str, str]]) -> None:
+    taken: dict[str, str] = {}
+    for name, path in files:
+        other = taken.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise UsageProblem(f"{other} and {name} need a file each, and {path} is both")
 
 
 def _recorded_in(place: str) -> str:
@@ -116,22 +144,50 @@ def _recorded_in(place: str) -> str:
     return str(inside(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
-def _side(
-    side: str, prompts: list[Prompt], place: tuple[str, str | None, str | None], parameters: dict[str, Any], save: str | None,
-    option: str,
-) -> Asking | list[Recorded | None]:  # fmt: skip
-    """The recorded answers of a file, or what there is to ask a model."""
+def _sides(
+    named: Sequence[str], prompts: list[Prompt], places: Sequence[tuple[str, str | None, str | None]], parameters: dict[str, Any],
+    saves: Sequence[str | None],
+) -> list[Asking | list[Recorded | None]]:  # fmt: skip
+    """For A and B the recorded answers of a file, or what there is to ask a model: nothing that a file on the other side lacks."""
     from ftkit.compare.answers import Keeper, match, read_recorded
     from ftkit.compare.asking import Asking
+    from ftkit.compare.comparison import UNANSWERED
 
-    if os.path.isfile(side) or side.endswith(FILES):
-        if save:
-            raise UsageProblem(f"{option} keeps the answers of a model, and {side} is a file of recorded answers")
-        if not os.path.exists(side):
-            raise FileProblem(f"there is no file {side}; A and B are models, or files of recorded answers")
-        return match(prompts, read_recorded(side))
-    service = open_service(*place)
-    return Asking(service, named_model(service, side), prompts, parameters, Keeper(save) if save else None)
+    files = {
+        side: match(prompts, read_recorded(side))
+        for side, save, option in zip(named, saves, SAVES, strict=True)
+        if _is_file(side, save, option)
+    }
+    some = [prompt for prompt, *found in zip(prompts, *files.values(), strict=True) if None not in found]
+    if not some:
+        raise UsageProblem(UNANSWERED)
+
+    sides: list[Asking | list[Recorded | None]] = []
+    for side, place, save in zip(named, places, saves, strict=True):
+        if side in files:
+            sides.append(files[side])
+            continue
+        service = open_service(*place)
+        sides.append(Asking(service, named_model(service, side), some, parameters, Keeper(save) if save else None))
+    return sides
+
+
+def _check_idle(context: click.Context) -> None:
+    """Raise `UsageProblem` for options that say how to ask a model, where there is none to ask."""
+    given = [name for name in ASKING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise UsageProblem(f"--{given[0].replace('_', '-')} is for asking models; A and B are files of recorded answers")
+
+
+def _is_file(side: str, save: str | None, option: str) -> bool:
+    """Whether A or B is a file of recorded answers, rather than a model; raises for a file that is not there, or is to be kept."""
+    if not os.path.isfile(side) and not side.endswith(FILES):
+        return False
+    if save:
+        raise UsageProblem(f"{option} keeps the answers of a model, and {side} is a file of recorded answers")
+    if not os.path.exists(side):
+        raise FileProblem(f"there is no file {side}; A and B are models, or files of recorded answers")
+    return True
 
 
 def _agreed(sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool) -> bool:
@@ -161,7 +217,8 @@ def _cost(cost: Any) -> str:
     return ", ".join(parts)
 
 
-def _answers(side: Asking | list[Recorded | None], concurrency: int) -> list[Recorded | None]:
+def _answers(side: Asking | list[Recorded | None], prompts: Sequence[Prompt], concurrency: int) -> list[Recorded | None]:
+    """For each prompt the answer, where there is one."""
     if isinstance(side, list):
         return side
     missing = len(side.missing)
@@ -171,7 +228,8 @@ def _answers(side: Asking | list[Recorded | None], concurrency: int) -> list[Rec
         click.echo(f"ftkit: the prompt of line {line} is left out: {why}", err=True)
     if len(asked.refused) > 10:
         click.echo(f"ftkit: and {len(asked.refused) - 10:,} more", err=True)
-    return asked.answers
+    found = dict(zip((prompt.number for prompt in side.prompts), asked.answers, strict=True))
+    return [found.get(prompt.number) for prompt in prompts]
 
 
 @contextmanager

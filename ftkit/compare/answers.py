@@ -1,7 +1,7 @@
 """Prompts and recorded answers, and the files that hold them.
 
-A recorded answer is a line of JSON: `messages` (the prompt), `answer` (the assistant's message), `model`, `parameters`, `usage`
-and, where the prompt has it, `metadata`.
+A recorded answer is a line of JSON: `messages` (the prompt), `answer` (the assistant's message), `model`, `parameters`, `usage`,
+where the prompt has it `metadata`, and `service`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ class Prompt(Struct, frozen=True):
 
 
 class Recorded(Struct, frozen=True):
-    """An answer, and what it was the answer to."""
+    """An answer, what it was the answer to, and whose: `service` is the provider, with its address, where that is known."""
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     answer: Message
@@ -53,6 +54,7 @@ class Recorded(Struct, frozen=True):
     parameters: dict[str, Any] = {}
     usage: dict[str, Any] | None = None
     metadata: Any = None
+    service: str = ""
 
 
 def read_prompts(path: str, name: str = "", limit: int | None = None, system: str = "") -> list[Prompt]:
@@ -77,12 +79,23 @@ def read_recorded(path: str) -> list[Recorded]:
 
 
 def match(prompts: Sequence[Prompt], recorded: Iterable[Recorded]) -> list[Recorded | None]:
-    """For each prompt the answer to the same messages. A prompt that stands there twice takes two answers, in their order."""
-    waiting: defaultdict[str, deque[Recorded]] = defaultdict(deque)
-    for one in recorded:
-        waiting[_key(one.messages)].append(one)
-    queues = (waiting[_key(prompt.messages)] for prompt in prompts)
-    return [queue.popleft() if queue else None for queue in queues]
+    """For each prompt the answer to the same messages, rather one that was given the same tools and the like.
+
+    A prompt that stands there twice takes two answers, in their order.
+    """
+    found: list[Recorded | None] = [None] * len(prompts)
+    left = list(recorded)
+    for carried in (True, False):
+        waiting: defaultdict[str, deque[Recorded]] = defaultdict(deque)
+        for one in left:
+            waiting[_key(one.messages, one.parameters if carried else {})].append(one)
+        for index, prompt in enumerate(prompts):
+            queue = waiting[_key(prompt.messages, prompt.options if carried else {})]
+            if found[index] is None and queue:
+                found[index] = queue.popleft()
+        taken = set(map(id, found))
+        left = [one for one in left if id(one) not in taken]
+    return found
 
 
 def look(line: Any, path: str) -> str:
@@ -99,6 +112,8 @@ def encode(one: Recorded) -> bytes:
     line = msgspec.to_builtins(one)
     if one.metadata is None:
         del line["metadata"]
+    if not one.service:
+        del line["service"]
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
@@ -171,7 +186,7 @@ def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, raw in enumerate(file, 1):
                 if raw.strip():
                     yield number, _object(raw.rstrip(b"\r\n"), number, name)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise FileProblem(f"cannot read {name}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
 
 
@@ -215,5 +230,6 @@ def _clean(message: Message) -> Message:
     return {name: value for name, value in message.items() if value is not None and name not in UNSENT}
 
 
-def _key(messages: Sequence[Message]) -> str:
-    return json.dumps([_clean(message) for message in messages], sort_keys=True)
+def _key(messages: Sequence[Message], options: dict[str, Any]) -> str:
+    carried = {name: options[name] for name in CARRIED if options.get(name) is not None}
+    return json.dumps([[_clean(message) for message in messages], carried], sort_keys=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct
 
 from ftkit.compare.answers import Keeper, Prompt, Recorded, encode, match
 from ftkit.errors import UsageProblem
-from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
+from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem, Unreadable
 
 GIVE_UP = 8
 """Refusals after which no more prompts are tried where none was answered: the request is wrong, not the prompt."""
@@ -33,20 +33,27 @@ class Asked(Struct, frozen=True):
 class Asking:
     """The prompts for one model: which of them are answered already in `keep`, and which are still to be asked.
 
-    `parameters` are sent with each request. Raises `UsageProblem` where `keep` holds answers of another model or parameters.
+    `parameters` are sent with each request. Raises `UsageProblem` where `keep` holds answers of another model or service, or with
+    other parameters.
     """
 
     def __init__(
         self, service: Service, model: str, prompts: Sequence[Prompt], parameters: dict[str, Any], keep: Keeper | None = None
     ) -> None:
         self.service, self.model, self.prompts, self.parameters, self.keep = service, model, prompts, parameters, keep
+        self.place = service.name if service.api.embedded else service.account
         self.known = match(prompts, keep.known if keep else ())
+        for one in keep.known if keep else ():
+            if one.model != model or one.service not in ("", self.place):
+                self._refuse(one.model or "an unnamed model", one.service, f"{model} at {self.place}")
         for prompt, known in zip(prompts, self.known, strict=True):
-            if keep and known and (known.model, known.parameters) != (model, self._options(prompt)):
-                raise UsageProblem(
-                    f"{keep.path} holds answers of {known.model or 'an unnamed model'} with {known.parameters or 'no parameters'}, "
-                    f"and these are to be of {model} with {self._options(prompt)}; keep them in another file"
-                )
+            options = self._options(prompt)
+            if known and known.parameters != options:
+                self._refuse(model, f"with {known.parameters or 'no parameters'}", f"{model} with {options}")
+
+    def _refuse(self, model: str, how: str, wanted: str) -> NoReturn:
+        path = self.keep.path if self.keep else ""
+        raise UsageProblem(f"{path} holds answers of {model} {how}, and these are to be of {wanted}; keep them in another file")
 
     @property
     def missing(self) -> list[Prompt]:
@@ -56,8 +63,8 @@ class Asking:
     def ask(self, concurrency: int = 4, told: Callable[[], object] = lambda: None) -> Asked:
         """Ask what is missing, at most `concurrency` at once, and call `told` for each prompt that is done.
 
-        A prompt that the service refuses is passed over. Raises `ServiceProblem` where it refuses all, or cannot be reached; what
-        was answered until then is kept.
+        A prompt that the service refuses, or answers with what cannot be read, is passed over. Raises `ServiceProblem` where it
+        refuses all, or cannot be reached; what was answered until then is kept.
         """
         answers, refused = list(self.known), []
         pool = ThreadPoolExecutor(concurrency)
@@ -73,11 +80,21 @@ class Asking:
                     if len(refused) >= min(GIVE_UP, len(answers)) and not any(answers):
                         raise outcome
                 told()
+        except ServiceProblem:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._keep_more(future for future, index in waiting.items() if answers[index] is None)
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if self.keep:
             self.keep.finish(answer for answer in answers if answer)
         return Asked(answers, sorted(refused))
+
+    def _keep_more(self, futures: Iterable[Future[Recorded]]) -> None:
+        """Keep the answers of requests that were under way when another one stopped all: they are paid."""
+        for future in futures:
+            if self.keep and not future.cancelled() and future.exception() is None:
+                self.keep.add(future.result())
 
     def _options(self, prompt: Prompt) -> dict[str, Any]:
         return {**self.parameters, **prompt.options}
@@ -89,7 +106,7 @@ class Asking:
         answer = {"role": "assistant", "content": None}
         answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}
         usage = sent.get("usage") if isinstance(sent.get("usage"), dict) else None
-        one = Recorded(prompt.messages, answer, self.model, options, usage, prompt.line.get("metadata"))
+        one = Recorded(prompt.messages, answer, self.model, options, usage, prompt.line.get("metadata"), self.place)
         return msgspec.json.decode(encode(one), type=Recorded)
 
 
@@ -98,6 +115,8 @@ def _outcomes(waiting: dict[Future[Recorded], int]) -> Iterator[tuple[int, Recor
     for future in as_completed(waiting):
         try:
             yield waiting[future], future.result()
+        except Unreadable as problem:
+            yield waiting[future], problem
         except (LostAnswer, NotThere):
             raise
         except ServiceProblem as problem:

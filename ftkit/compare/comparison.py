@@ -86,6 +86,8 @@ class Comparison(Struct, frozen=True):
     seed: int
 
 
+UNANSWERED = "no prompt is answered by both A and B; recorded answers have to hold the same messages as the prompts"
+
 Columns = dict[str, "NDArray[np.float64]"]
 """For each figure of a row its value for each pair; NaN where it means nothing."""
 
@@ -97,11 +99,13 @@ def compare(
     """Compare the answers `a` and `b`, one for each prompt, or None where there is none.
 
     `group_by` is a dotted path into the prompts' lines; with an `encoding`, tokens are counted too. Raises `UsageProblem` where no
-    prompt has both answers, or sacrebleu is missing.
+    prompt has both answers, the prompts make one group only or too many, or sacrebleu is missing.
     """
+    if group_by:
+        check_groups([look(prompt.line, group_by) for prompt in prompts])
     rows = [_pair(*each) for each in zip(prompts, a, b, strict=True) if each[1] is not None and each[2] is not None]
     if not rows:
-        raise UsageProblem("no prompt is answered by both A and B; recorded answers have to hold the same messages as the prompts")
+        raise UsageProblem(UNANSWERED)
     traits = [*TRAITS.values(), *([token_trait(encoding)] if encoding else [])]
     columns = {measure: _held(measure, rows) for measure in MEASURES.values()} | {trait: _had(trait, rows) for trait in traits}
     pairs = [_scored(pair, columns, index) for index, pair in enumerate(rows)]
@@ -198,10 +202,9 @@ def check_groups(values: Sequence[str]) -> None:
 
 
 def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int) -> Iterator[Group]:
-    """The groups, the largest first; raises `UsageProblem` where there is one only, or too many."""
+    """The groups, the largest first."""
     import numpy as np
 
-    check_groups(values)
     sizes = Counter(values)
     largest_first = sorted(sizes, key=lambda value: (-sizes[value], value))
     inside = {value: np.array([each == value for each in values]) for value in largest_first}

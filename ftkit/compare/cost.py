@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -26,23 +27,38 @@ class Bill(Struct, frozen=True):
 
 
 def bill(prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog, most_tokens: int | None = None) -> Bill:
-    """What it costs to have the model answer the prompts."""
+    """What it costs to have the model answer the prompts; not told where they hold images or sound, which are not counted here."""
     facts = with_others(catalog, provider, [model]).models.get(base_model(model))
     if facts is None:
         return Bill(len(prompts), None, None, None, "")
     counts = counter(facts.encoding)
     given = [message for prompt in prompts for message in prompt.messages]
-    taken = len(given) * (PER_MESSAGE + PER_ROLE) + sum(counts.count([text_of(message) for message in given]))
+    asked = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
+    taken = len(given) * (PER_MESSAGE + PER_ROLE) + sum(counts.count([*map(_said, given), *asked]))
     made = _output([prompt.reference for prompt in prompts], facts.encoding, most_tokens)
     offer = facts.providers.get(provider, Offer())
     tuned = model != base_model(model)
     prices = (offer.input, offer.output) if tuned else (offer.base_input, offer.base_output)
+    if any(map(_has_more_than_text, given)):
+        return Bill(len(prompts), None, made, None, "")
     return Bill(len(prompts), taken, made, *_price(taken, made, *prices))
+
+
+def _said(message: Message) -> str:
+    """The text of a message, and the calls that it makes."""
+    calls = [message[name] for name in ("tool_calls", "function_call") if message.get(name)]
+    return "".join([text_of(message), *map(json.dumps, calls)])
+
+
+def _has_more_than_text(message: Message) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return any(isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in parts)
 
 
 def _output(references: Sequence[Message | None], encoding: str, most: int | None) -> int | None:
     """The tokens of the answers, if they are as long as the references."""
-    known = [text_of(reference) for reference in references if reference is not None]
+    known = [_said(reference) for reference in references if reference is not None]
     if len(known) < len(references):
         return None if most is None else most * len(references)
     counts = counter(encoding).count(known)

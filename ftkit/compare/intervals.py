@@ -48,19 +48,35 @@ def intervals(columns: NDArray[np.float64], seed: int = 0) -> list[Interval]:
 def apart(groups: Sequence[NDArray[np.float64]], seed: int = 0) -> list[list[Interval]]:
     """For each group of prompts, at least two, how its means differ from those of all others together, column by column.
 
-    Each group is drawn on its own.
+    All prompts are drawn together, so that the others are the one group that they are: drawn group by group, many small ones would
+    seem to have no spread. A resample without the group, or without any other, is passed over.
     """
-    drawn = [_means(group, seed + number) for number, group in enumerate(groups)]
-    means = [group.mean(axis=0) for group in groups]
-    sizes = [len(group) for group in groups]
-    rows = sum(sizes)
-    all_drawn = sum(size * each for size, each in zip(sizes, drawn, strict=True))
-    all_means = sum(size * each for size, each in zip(sizes, means, strict=True))
-    return [
-        _intervals(size, mean - (all_means - size * mean) / (rows - size), each - (all_drawn - size * each) / (rows - size),
-                   alone=min(size, rows - size) == 1)
-        for size, mean, each in zip(sizes, means, drawn, strict=True)
-    ]  # fmt: skip
+    import numpy as np
+
+    pool, (sums, counts) = np.concatenate(groups), _sums(groups, seed)
+    found = []
+    for number, group in enumerate(groups):
+        rest = len(pool) - len(group)
+        apart = group.mean(axis=0) - (pool.sum(axis=0) - group.sum(axis=0)) / rest
+        one, many = counts[:, [number]], counts.sum(axis=1, keepdims=True) - counts[:, [number]]
+        some = ((one > 0) & (many > 0))[:, 0]
+        own, others = sums[some, number], sums[some].sum(axis=1) - sums[some, number]
+        found.append(_intervals(len(group), apart, own / one[some] - others / many[some], alone=min(len(group), rest) == 1))
+    return found
+
+
+def _sums(groups: Sequence[NDArray[np.float64]], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The groups in each resample of all prompts: their sums (resamples x groups x columns) and sizes (resamples x groups)."""
+    import numpy as np
+
+    pool, starts = np.concatenate(groups), np.cumsum([0, *map(len, groups[:-1])])
+    sums, counts = [], []
+    for drawn in _draws(len(pool), seed):
+        places = drawn + len(pool) * np.arange(len(drawn))[:, None]
+        times = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        counts.append(np.add.reduceat(times, starts, axis=1))
+        sums.append(np.stack([np.add.reduceat(times * column, starts, axis=1) for column in pool.T], axis=2))
+    return np.concatenate(sums), np.concatenate(counts)
 
 
 def _intervals(rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64], alone: bool) -> list[Interval]:

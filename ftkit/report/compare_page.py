@@ -6,9 +6,8 @@ All text is escaped.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from html import escape
@@ -28,8 +27,8 @@ MOST_GROUPS = 20
 MOST_PAIRS = 100
 """Pairs on the page: those that differ most."""
 
-LONGEST = 4000
-"""Words of two answers together whose differences are marked; finding those of longer ones takes too long."""
+MOST_MATCHES = 50_000
+"""Pairs of equal words, one of each answer, up to which differences are marked; with more, finding them takes too long."""
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --a: #2b7bba; --b: #c0632c }
@@ -69,17 +68,6 @@ def write_page(found: Comparison, sides: Sides, path: str) -> None:
     try:
         with written_aside(Path(path)) as aside:
             aside.write_text(page, "utf-8", errors="replace")
-    except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
-
-
-def check_place(path: str) -> None:
-    """Raise `FileProblem` where no page can be written to `path`."""
-    if os.path.isdir(path):
-        raise FileProblem(f"cannot write {path}: is a directory")
-    try:
-        with tempfile.TemporaryFile(dir=Path(path).parent):
-            pass
     except OSError as error:
         raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -190,7 +178,8 @@ def _marked(one: str, two: str) -> tuple[str, str]:
     The space before a word belongs to it: spaces by themselves would match everywhere, which takes long and tells nothing.
     """
     first, second = (re.findall(r"\s*(?:\w+|[^\w\s])|\s+", text) for text in (one, two))
-    if len(first) + len(second) > LONGEST:
+    often = Counter(first)
+    if sum(often[word] for word in second) > MOST_MATCHES:
         return escape(one), escape(two)
     steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
     return (
