@@ -42,10 +42,11 @@ class Submitted(Struct, frozen=True):
     submission: str
 
 
-def key_of(order: Order, account: str, training: str, validation: str | None) -> str:
-    """What makes two orders the same: all that the service is told, by the content of the files."""
+def key_of(order: Order, account: str, training: str, validation: str | None, of: str = "") -> str:
+    """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
     told = {name: getattr(order, name) for name in Order.__struct_fields__ if name not in ("training", "validation")}
     parts = [account, training, validation, {name: value for name, value in told.items() if value}]  # so new fields change no key
+    parts += [of] if of else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -56,6 +57,7 @@ def submit(
     *,
     hashes: tuple[str, str | None] | None = None,
     again: bool = False,
+    of: str = "",
     say: Say = lambda text: None,
     progress: Progress = lambda name, size: None,
     sleep: Sleep = time.sleep,
@@ -66,6 +68,7 @@ def submit(
         order: What to submit.
         hashes: The SHA-256 of the files as they were checked; a file that has changed since is refused.
         again: Make a new job even if there is one of the same order.
+        of: The name of what the order is made of, where two of the same order are to be two jobs.
         say: Told what is done, a line at a time.
         progress: Told the name of a file and the bytes uploaded since the last call.
 
@@ -77,7 +80,7 @@ def submit(
     """
     check(order, service.api, service.facts.title)
     training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
-    key = key_of(order, service.account, training, validation)
+    key = key_of(order, service.account, training, validation, of)
     with journal.alone(key, say):
         mark, found = _place(service, journal, key, again, say, sleep)
         journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), os.path.abspath(order.training))

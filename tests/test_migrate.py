@@ -169,6 +169,70 @@ def test_a_job_moves_once_and_the_link_is_kept(fake: Fake, ftkit: Run, url: str,
     assert len(fake.created) == 2
 
 
+def test_a_job_that_has_moved_moves_no_second_time_whatever_has_changed(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    command = ("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+    fake.jobs[done] |= {"status": "running", "hyperparameters": {"n_epochs": "auto"}}
+    assert ftkit(*command).returncode == 0
+    new = fake.created[-1]
+    fake.jobs[done] |= {"status": "succeeded", "hyperparameters": {"n_epochs": 3}}
+    for more in ([], ["--epochs", "5"], ["--suffix", "other"]):
+        told = ftkit(*command, *more)
+        assert told.returncode == 0
+        assert f"{done} -> {new} was there already, and is " in told.stdout
+    assert fake.created[-1] == new
+    again = ftkit(*command, "--epochs", "5", "--suffix", "other", "--again")
+    assert "created" in again.stdout
+    assert "epochs: 3 -> 5 (as asked)" in again.stdout
+    assert "suffix: mine -> other (as asked)" in again.stdout
+    assert fake.created[-1] != new
+
+
+def test_a_new_job_that_failed_is_1_until_it_is_done_again(fake: Fake, ftkit: Run, url: str, done: str, tmp_path: Path) -> None:
+    command = ("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
+    assert ftkit(*command).returncode == 0
+    fake.jobs[fake.created[-1]]["status"] = "failed"
+    assert ftkit("archive", str(tmp_path / "old"), "--status", "succeeded").returncode in (0, 1)
+    every = ("migrate", "--all", str(tmp_path / "old"), *command[2:])
+    assert (ftkit(*command).returncode, ftkit(*every).returncode) == (1, 1)
+    told = ftkit(*every[:-1], "--again", "--dry-run")
+    assert "to OpenAI, for $0.00 where" in told.stdout  # nobody was asked whether it failed, so it counts as moved
+    told = ftkit(*every[:-1], "--again")
+    assert "which failed; goes again" in told.stdout
+    assert "to OpenAI, for $0.00 where" not in told.stdout
+    assert ftkit(*every, "--again").returncode == 0
+
+
+def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    twin = fake.add_job({"model": MINI, "training_file": fake.jobs[done]["training_file"]})
+    twin |= {key: fake.jobs[done][key] for key in ("status", "hyperparameters", "fine_tuned_model")}
+    command = ("--to", "llmariner", "--to-base-url", url, "--model", "m/m", "--yes")
+    for job in (done, twin["id"]):
+        told = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
+        assert "created" in told.stdout, told.stderr
+    assert len(fake.created) == 4
+
+
+def test_a_validation_file_is_judged_as_one_and_named(fake: Fake, ftkit: Run, url: str, done: str) -> None:
+    small = fake.add_file("valid.jsonl", b"\r\n".join(lines(3)))
+    fake.jobs[done]["validation_file"] = small["id"]
+    told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--dry-run")
+    assert told.returncode == 0, told.stdout
+    assert "validation file, ends of lines: CRLF -> LF" in told.stdout
+    bad = fake.add_file("bad.jsonl", b"\n\n\n" + b"\n".join(lines(12, {4: b"oops"})))
+    fake.jobs[done]["validation_file"] = bad["id"]
+    told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--dry-run")
+    assert told.returncode == 1
+    line = fake.contents[bad["id"]].split(b"\n").index(b"oops") + 1
+    assert f"cannot go: validation file, line {line}: json-syntax" in told.stdout
+
+
+def test_an_archive_is_not_taken_for_a_job(fake: Fake, ftkit: Run, done: str, tmp_path: Path) -> None:
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    told = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
+    assert told.returncode == 2
+    assert "is an archive; name a job in it" in told.stderr
+
+
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(fake: Fake, ftkit: Run, url: str, done: str) -> None:
     file = fake.jobs[done]["training_file"]
     fake.contents[file] = b"\n".join(lines(20, {4: b"oops"}))

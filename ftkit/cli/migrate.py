@@ -41,7 +41,7 @@ ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do i
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead.")
 @service_options
 @click.option("--again", is_flag=True, help="Make a new job even where there is one; with --all, where that failed.")
-@click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key of the target.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
 @output_option
@@ -68,9 +68,12 @@ def migrate(
     account = target.account if target else account_of(to, to_base_url or "", catalog)
     planner = Planner(to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target)
     title, plans = find_provider(to, catalog).title, _plans(planner, olds)
+    going = [plan for plan in plans if plan.can_go and _is_open(plan, again, alone=not everything)]
     if output == "text":
-        print_text(_table(plans, title) if everything else _one(plans[0], title))
-    code, going = 0, [plan for plan in plans if plan.can_go and (not everything or _is_open(plan, again))]
+        print_text(_table(plans, going, title) if everything else _one(plans[0], title))
+    if output == "text" and target and plans[0].moved and not (everything or going):
+        print_text(printable(f"{plans[0].old.job.id} -> {plans[0].moved}{_there(plans[0].status)}") + "\n")
+    code = 0
     if target and going and not consent(_question(going, title), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
@@ -84,12 +87,21 @@ def migrate(
         from ftkit.cli.jobs import follow_job
 
         return follow_job(target, plans[0].moved, output)
-    return max(code, int(not all(plan.can_go for plan in plans)))
+    return max(code, int(any(map(_fails, plans))))
 
 
-def _is_open(plan: Plan, again: bool) -> bool:
-    """Whether the job has become none yet, or one that brought no model and is to be done again."""
-    return not plan.moved or (again and plan.status in FATES)
+def _fails(plan: Plan) -> bool:
+    """Whether the job has become one that brought no model, or none, since it cannot go."""
+    return plan.status in FATES if plan.moved else not plan.can_go
+
+
+def _there(status: str) -> str:
+    return f" was there already, and is {status}; --again makes another"
+
+
+def _is_open(plan: Plan, again: bool, alone: bool) -> bool:
+    """Whether the job has become none yet, or is to be done again: one of many only if that brought no model."""
+    return not plan.moved or (again and (alone or plan.status in FATES))
 
 
 def _question(going: list[Plan], title: str) -> str:
@@ -107,12 +119,15 @@ def _plans(planner: Planner, olds: list[Old]) -> list[Plan]:
 
 def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> Old:
     """The job at the service, or in an archive, whose folder is then part of its name."""
+    from ftkit.archive.layout import MANIFEST
     from ftkit.archive.read import find_job
     from ftkit.migration.planning import archived, fetched
 
     found = find_job(job)
     if found:
         return archived(found)
+    if os.path.isfile(os.path.join(job, MANIFEST)):
+        raise UsageProblem(f"{job} is an archive; name a job in it, as {os.path.join(job, 'ftjob-...')}, or all with --all {job}")
     if os.sep in job:
         raise FileProblem(f"{job} is in no archive: there is no manifest.json above it")
     return fetched(open_service(provider, base_url, facts), job, _folder())
@@ -149,7 +164,7 @@ def _move(plan: Plan, target: Service, journal: Journal, output: str, again: boo
         _say(printable(f"ftkit: {plan.old.job.id} was not moved: {problem}"))
         return 1
     if output == "text":
-        there = f" was there already, and is {done.job.status}" if done.adopted else " created"
+        there = _there(done.job.status) if done.adopted else " created"
         print_text(printable(f"{plan.old.job.id} -> {done.job.id}{there}") + "\n")
     return 0
 
@@ -177,14 +192,16 @@ def _one(plan: Plan, title: str) -> str:
     return printable(f"{plan.old.name} to {title}") + "\n" + "".join(f"  {printable(line)}\n" for line in lines)
 
 
-def _table(plans: list[Plan], title: str) -> str:
-    rows = [("job", "model", "goes to", "cost", "what becomes of it")]
+def _table(plans: list[Plan], going: list[Plan], title: str) -> str:
+    rows, chosen = [("job", "model", "goes to", "cost", "what becomes of it")], set(map(id, going))
     for plan in plans:
         made, count = plan.translation, len(plan.translation.changes)
         goes = f"goes with {count} change{'s' * (count > 1)}" if count else "goes as it is"
-        fate = _is(plan) if plan.moved else f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
+        fate = f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
+        if plan.moved:
+            fate = f"{_is(plan)}{'; goes again' if id(plan) in chosen else ''}"
         rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
-    total = sum(plan.usd or 0 for plan in plans if not plan.moved)
+    total = sum(plan.usd or 0 for plan in going)
     shown = table([[printable(cell) for cell in row] for row in rows], left=len(rows[0]), width=terminal_width(), long=[4])
     return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
 

@@ -96,7 +96,7 @@ class Planner:
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
         self._catalog, self._asked, self._target = catalog, asked, target
         self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
-        self._obstacles: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._obstacles: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._prices: dict[tuple[str, str, int | None], float | None] = {}
 
     def plan(self, old: Old) -> Plan:
@@ -126,14 +126,20 @@ class Planner:
         if path not in self._prepared:
             copy, changes = prepare(path, self._to, self._folder, self._catalog)
             self._prepared[path] = copy, changes, digest(copy)
-        path, changes, sha256 = self._prepared[path]
-        order = msgspec.structs.replace(made.order, **{field: path})
-        return _more(msgspec.structs.replace(made, order=order), changes, self._check(path, order.model)), sha256
+        copy, changes, sha256 = self._prepared[path]
+        order = msgspec.structs.replace(made.order, **{field: copy})
+        obstacles = self._check(copy, path, order.model, field)
+        if field == "validation":
+            changes = tuple(msgspec.structs.replace(each, what=f"validation file, {each.what}") for each in changes)
+            obstacles = tuple(f"validation file, {each}" for each in obstacles)
+        return _more(msgspec.structs.replace(made, order=order), changes, obstacles), sha256
 
-    def _check(self, path: str, base: str) -> tuple[str, ...]:
-        if (path, base) not in self._obstacles:
-            self._obstacles[path, base] = obstacles_in(path, base, self._to, self._catalog)
-        return self._obstacles[path, base]
+    def _check(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
+        key = (copy, base, field)
+        if key not in self._obstacles:
+            validates = field == "validation"
+            self._obstacles[key] = obstacles_in(copy, base, self._to, self._catalog, validates=validates, original=original)
+        return self._obstacles[key]
 
     def _cost(self, made: Translation) -> float | None:
         order = made.order
@@ -166,7 +172,8 @@ def move(plan: Plan, target: Service, journal: Journal, *, again: bool, say: Say
     """Submit the order of a plan, and keep the link in the journal; `again` makes a new job. Raises what `submit` raises."""
     from ftkit.submission import submit
 
-    done = submit(plan.translation.order, target, journal, hashes=plan.hashes, again=again, say=say, progress=progress)
-    journal.moved(plan.old.name, target.account, done.job.id)
-    plan.moved = done.job.id
+    order, old = plan.translation.order, plan.old.name
+    done = submit(order, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress)
+    journal.moved(old, target.account, done.job.id)
+    plan.moved, plan.status = done.job.id, done.job.status
     return done

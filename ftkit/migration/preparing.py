@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -70,13 +71,28 @@ def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change
     return found, sha256.hexdigest()
 
 
-def obstacles_in(path: str, base: str, to: str, catalog: Catalog | None = None) -> tuple[str, ...]:
-    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go."""
+def obstacles_in(
+    path: str, base: str, to: str, catalog: Catalog | None = None, *, validates: bool = False, original: str | None = None
+) -> tuple[str, ...]:
+    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go.
+
+    `validates` says that it is a validation file; lines are told as they are numbered in the `original` of a copy.
+    """
     from ftkit.validation import validate
 
     known = catalog or load_catalog()
-    file = validate(path, provider=to, model=base if base in known.models else None, catalog=known).files[0]
-    errors = [finding for finding in file.findings if finding.severity == "error"]
-    told = [f"{f'line {each.line}: ' if each.line else ''}{each.rule}: {each.message}" for each in errors[:SHOWN]]
+    training, validation = ([], path) if validates else ([path], None)
+    model = base if base in known.models else None
+    file = validate(training, validation_file=validation, provider=to, model=model, catalog=known).files[0]
+    errors = [finding for finding in file.findings if finding.severity == "error"][:SHOWN]
+    lines = [_line_in(original or path, each.line) if each.line else 0 for each in errors]
+    told = [f"{f'line {line}: ' if line else ''}{each.rule}: {each.message}" for line, each in zip(lines, errors, strict=True)]
     more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
     return (*told, *more)
+
+
+def _line_in(original: str, line: int) -> int:
+    """Where the line of a copy, in which there are no blank lines, stands in the original; the copy may be the original itself."""
+    with open(original, "rb") as file:
+        written = (number for number, each in enumerate(file, 1) if each.removeprefix(BOM).strip())
+        return next(islice(written, line - 1, None), line)

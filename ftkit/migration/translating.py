@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +18,9 @@ from ftkit.remote import Job
 
 MOVED_FROM = "ftkit_migrated_from"
 """The key in the new job's metadata that names the old one, as `PROVIDER/JOB`."""
+
+
+T = TypeVar("T")
 
 
 class Change(Struct, frozen=True):
@@ -90,8 +93,9 @@ def translate(
         training=old.training,
         validation=old.validation,
         method=old.method,
-        suffix=suffix or _suffix(old, api, target.title, moving),
-        epochs=epochs or _count(old, "n_epochs", "epochs", api.epochs, target.title, moving),
+        suffix=_as_asked("suffix", _old_suffix(old), suffix, moving) or _suffix(old, api, target.title, moving),
+        epochs=_as_asked("epochs", old.hyperparameters.get("n_epochs", "auto"), epochs, moving)
+        or _count(old, "n_epochs", "epochs", api.epochs, target.title, moving),
         batch_size=_count(old, "batch_size", "batch size", api.batch_size, target.title, moving),
         lr_multiplier=_rate(old, source.api, api, same_base, moving),
         beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
@@ -129,9 +133,20 @@ def _over(offer: Offer, today: datetime.date) -> Deadline | None:
     return until if until and until.date < today else None
 
 
-def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
+def _as_asked(what: str, before: object, after: T | None, moving: _Moving) -> T | None:
+    """What was asked for, if anything was; told where it is other than before."""
+    if after is not None and after != before:
+        moving.change(what, before or "none", after, "as asked")
+    return after
+
+
+def _old_suffix(old: Old) -> str:
     parts = old.job.fine_tuned_model.split(":")
-    before = str(old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else ""))
+    return str(old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else ""))
+
+
+def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
+    before = _old_suffix(old)
     if not before and not api.suffix_needed:
         return None
     after = before or old.job.id
