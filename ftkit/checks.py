@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -38,14 +38,13 @@ class Checks:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        chosen = [rule for rule in RULES.values() if rule.name in plan.rules]
-        self._rules = [rule for rule in chosen if not rule.formats or plan.format in rule.formats]
         self._of: dict[Subject, list[Rule]] = {}
-        for rule in self._rules:
-            for subject in rule.checks:
-                self._of.setdefault(subject, []).append(rule)
         self._by_shape: dict[tuple[str, str, str], list[Rule]] = {}
-        for rule in self.on("shape"):
+        for rule in RULES.values():
+            if rule.formats and plan.format not in rule.formats:
+                continue
+            for subject in rule.checks if rule.name in plan.rules else ():
+                self._of.setdefault(subject, []).append(rule)
             for shape in rule.shapes:
                 self._by_shape.setdefault(shape, []).append(rule)
         self._needed: dict[tuple[str, frozenset[str]], list[Rule]] = {}
@@ -61,16 +60,15 @@ class Checks:
             for hit in rule.checks["reading"](reading, self.plan):
                 yield finding(rule, hit, reading.number)
 
-    def shapes(self, broken: Iterable[Broken], line: int) -> Iterator[Finding]:
-        """The findings for the places that do not fit the types."""
-        for place in broken:
-            for rule in self._candidates(place):
-                for hit in rule.checks["shape"](place, self.plan):
-                    yield finding(rule, hit, line)
-
-    def unnamed(self, place: Broken, line: int) -> Finding:
-        """The finding for a place that does not fit and that no rule speaks of, so that no refused line passes."""
-        return finding(RULES["json-syntax"], Hit(f"{place.field or 'this'} does not fit here", place.path), line)
+    def shapes(self, broken: Sequence[Broken], line: int) -> Iterator[Finding]:
+        """The findings for the places that do not fit the types, of which at least one is spoken of."""
+        # A rule that was not chosen speaks too: leaving it out is no reason to call its line broken JSON.
+        rules = [(rule, place) for place in broken for rule in self._candidates(place)]
+        said = [(rule, hit) for rule, place in rules for hit in rule.checks["shape"](place, self.plan)]
+        yield from (finding(rule, hit, line) for rule, hit in said if rule.name in self.plan.rules)
+        if broken and not said:
+            place = broken[0]
+            yield finding(RULES["json-syntax"], Hit(f"{place.field or 'this'} does not fit here", place.path), line)
 
     def _candidates(self, place: Broken) -> list[Rule]:
         found: dict[str, Rule] = {}

@@ -59,8 +59,6 @@ def _explain_object(reading: Reading, format: Format, checks: Checks, findings: 
     unreadable = tuple(mark.path for mark in reading.marks if mark.kind in ("nonfinite", "range"))
     broken = [place for place in broken_places(value, format.name) if place.path not in unreadable]
     findings.extend(checks.shapes(broken, number))
-    if broken and len(findings) == 0:
-        findings.append(checks.unnamed(broken[0], number))
     texts = [] if reading.bad_byte or reading.marks else list(_texts(value, format.name))
     whole = _decode_rest(value, broken, format)
     if whole is None:

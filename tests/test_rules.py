@@ -15,7 +15,7 @@ from ftkit import UnknownName, UsageProblem, validate
 from ftkit.checks import Checks
 from ftkit.facts import find_limits
 from ftkit.rules import RULES, SUBJECTS, Plan, Rule, choose_rules, find_rule
-from ftkit.rules.base import Dataset
+from ftkit.rules.base import Broken, Dataset
 from ftkit.rules.completions import GOOD_FILE as COMPLETIONS
 from ftkit.rules.dataset import examples
 from ftkit.summary import FileReport, Summary
@@ -56,11 +56,10 @@ def _preference(number: int) -> bytes:
     return json.dumps({"input": asked, "preferred_output": better, "non_preferred_output": worse}).encode()
 
 
-def checked(rule: Rule, data: bytes, write: Write) -> FileReport:
+def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport:
     """The report on a file of good lines with this one among them, with all that the rule needs to be given."""
     padded = padding(rule)
     path = write(data if rule.whole_file else [*padded[:30], data, *padded[30:]])
-    options: dict[str, Any] = {}
     if "asked" in rule.given:
         options["format"] = rule.given["asked"][0]
     if "grader_fields" in rule.given:
@@ -90,6 +89,20 @@ def test_the_bad_example_breaks_this_rule_and_no_other(rule: Rule, write: Write)
 def test_the_good_example_breaks_nothing(rule: Rule, write: Write) -> None:
     given_anyway = {rule.name} if rule.given.keys() & {"asked", "validation"} else set()
     assert names(checked(rule, rule.good, write), rule) <= given_anyway
+
+
+SHAPED = [rule for rule in TABLE if rule.shapes]
+
+
+@pytest.mark.parametrize("rule", SHAPED, ids=lambda rule: rule.name)
+def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_out(rule: Rule, write: Write) -> None:
+    assert not checked(rule, rule.bad, write, select=["json-syntax"]).findings
+
+
+def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
+    place = Broken("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
+    (found,) = Checks(Plan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
+    assert (found.rule, found.severity, found.line, found.path) == ("json-syntax", "error", 7, "$.odd")
 
 
 @pytest.mark.parametrize("rule", SIZED, ids=lambda rule: rule.name)
