@@ -20,8 +20,10 @@ from msgspec import Struct
 
 from ftkit.checks import finding
 from ftkit.counting import APPROXIMATIONS
+from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.facts import DEFAULT_PROVIDER, Catalog, Model, Offer, Price, find_limits, find_model, find_provider, load_catalog
+from ftkit.formats import METHODS
 from ftkit.ledger import Ledger, above, total
 from ftkit.rules import RULES, Plan
 from ftkit.rules.base import Metered
@@ -83,7 +85,8 @@ class Estimate(Struct, frozen=True):
     """What training one model on a file takes.
 
     Tokens are those of one epoch, after the cut at `tokens_per_example`, but for `billed_tokens`, which are those of all. `cost`
-    is None where no price a token is known; `cost_note` says why. Dates are None where none is published.
+    is None where no price a token is known; `cost_note` says why. `trainable_note` says why it cannot be trained. Dates are None
+    where none is published.
     """
 
     model: str
@@ -104,6 +107,7 @@ class Estimate(Struct, frozen=True):
     cost: Cost | None
     cost_note: str
     trainable: bool
+    trainable_note: str
     trainable_until: datetime.date | None
     served_until: datetime.date | None
     served_days: int | None
@@ -180,24 +184,35 @@ def measure(
 
 def _measure(path: str, plan: Plan, map_: Map) -> Measured:
     head = read_head(path)
-    plan = msgspec.structs.replace(plan, format=choose_format(head, plan.asked))
+    plan = msgspec.structs.replace(plan, format=format_of(head, next(iter(plan.asked), None)))
     for rule in RULES.values():
         for hit in rule.checks["file"](head, plan) if "file" in rule.checks else ():
             raise FileProblem(f"{path}: {finding(rule, hit, 0).message}; see `ftkit validate`")
     return Measured(path, plan.format, summarize(split(path), plan, map_))
 
 
+def format_of(head: Head, asked: str | None) -> str:
+    """The format to read a file as; raises `UsageProblem` if it has another than was asked for."""
+    found = choose_format(head, (asked,) if asked else ())
+    if asked not in (None, found):
+        raise UsageProblem(f"{head.name} is in the {found} format and cannot be read as {asked}; name its own format, or none")
+    return found
+
+
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
     """The models that can be trained on the format at the provider today."""
-    return [
-        name
-        for name, model in catalog.models.items()
-        if format in model.formats and provider in model.providers and _trainable(model.providers[provider], today)
-    ]
+    offered = {name: model.providers.get(provider) for name, model in catalog.models.items() if format in model.formats}
+    return [name for name, offer in offered.items() if offer and not _obstacle(name, offer, provider, format, today, catalog)]
 
 
-def _trainable(offer: Offer, today: datetime.date) -> bool:
-    return offer.trainable_until is None or offer.trainable_until.date >= today
+def _obstacle(model: str, offer: Offer, provider: str, format: str, today: datetime.date, catalog: Catalog) -> str:
+    """Why the model cannot be trained on files of the format at the provider today; empty if it can."""
+    ends, title = offer.trainable_until, find_provider(provider, catalog).title
+    if ends and ends.date < today:
+        return f"{model} can no longer be trained at {title}, since {ends.date}"
+    if offer.methods and METHODS[format] not in offer.methods:
+        return f"{model} is trained at {title} by {' and '.join(offer.methods)} only; {format} files need {METHODS[format]}"
+    return ""
 
 
 def estimate(
@@ -237,6 +252,7 @@ def estimate(
     tokens, lost = total(ledger.lengths, limit), ledger.trained_cut.get(limit)
     cut = above(ledger.lengths, limit)
     approximations = _approximations(ledger, cut, counting, offer, facts)
+    obstacle = _obstacle(model, offer, provider, format, day, known)
     cost, note = _cost(rounds * tokens, offer, price, day, service.title)
     served = offer.served_until.date if offer.served_until else None
     return Estimate(
@@ -257,7 +273,8 @@ def estimate(
         approximations=approximations,
         cost=cost,
         cost_note=note,
-        trainable=_trainable(offer, day),
+        trainable=not obstacle,
+        trainable_note=obstacle,
         trainable_until=offer.trainable_until.date if offer.trainable_until else None,
         served_until=served,
         served_days=max((served - day).days, 0) if served else None,

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.estimation import Counting, Estimate, Measured, Usage, candidates, estimate, ledger_of, measure, usage
+from ftkit.estimation import Counting, Estimate, Measured, Usage, candidates, estimate, format_of, ledger_of, measure, usage
 from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
 from ftkit.ledger import Distribution, distribution, total
-from ftkit.scan import choose_format, must_be_readable, read_head
+from ftkit.scan import must_be_readable, read_head
 from ftkit.workers import Progress
 
 
@@ -81,13 +81,13 @@ def quote(
 
     Raises:
         FileProblem: A file cannot be read or is none that is trained on.
-        UsageProblem: See `estimate`; `UnknownName` for names nobody knows.
+        UsageProblem: A file has another format. See also `estimate`; `UnknownName` for names nobody knows.
     """
     known, day = with_others(catalog or load_catalog(), provider, models), today or datetime.date.today()
     service = find_provider(provider, known)
     path = os.fspath(file)
     must_be_readable(path)
-    found = choose_format(_head(path), (format,) if format else ())
+    found = format_of(_head(path), format)
     named = list(dict.fromkeys(models)) or candidates(found, provider, day, known)
     if not named:
         raise UsageProblem(f"no model is known that {service.title} trains on {found} files today; name one with --model")

@@ -324,6 +324,18 @@ def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
     assert candidates("chat", "openai", datetime.date(2027, 1, 7), load_catalog()) == []
 
 
+def test_a_model_that_is_not_trained_by_the_method_of_the_format_says_so_and_is_no_candidate() -> None:
+    told = quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY).models[0]
+    said = f"{MINI} is trained at OpenAI by supervised only; preference files need dpo"
+    assert (told.trainable, told.trainable_note) == (False, said)
+    assert MINI not in candidates("preference", "openai", TODAY, load_catalog())
+    dpo = "gpt-4.1-2025-04-14"
+    assert dpo in candidates("preference", "openai", TODAY, load_catalog())
+    both = quote(SAMPLES / "preference.jsonl", [MINI, dpo], today=TODAY)
+    for shown in (render_estimate_text(quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY)), render_estimate_text(both)):
+        assert shown.count(said) == 1
+
+
 def test_a_model_trained_today_is_served_for_55_days() -> None:
     assert quote(SAMPLES / "marv.jsonl", [MINI], today=TODAY).models[0].served_days == 55
 
@@ -440,6 +452,27 @@ def test_settings_of_the_project_hold_for_the_estimate(write: Write) -> None:
     shown = ftkit("estimate", MARV).stdout
     assert "gpt-4.1-2025-04-14 at openai" in shown
     assert MINI not in shown
+
+
+def test_all_the_models_and_one_of_them_do_not_go_together_but_a_setting_gives_way(write: Write) -> None:
+    done = ftkit("estimate", MARV, "--model", OLD, "--all")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give one of the two" in done.stderr
+    write(b'[tool.ftkit]\nmodel = "gpt-3.5-turbo"\n', "pyproject.toml")
+    assert MINI in ftkit("estimate", MARV, "--all", "--on", "2026-11-20").stdout
+
+
+@pytest.mark.parametrize("options", [["--format", "chat"], ["--validation-file", MARV], ["--format", "reinforcement"]])
+def test_a_file_of_another_format_than_was_asked_for_is_not_read_as_its_own(options: list[str]) -> None:
+    done = ftkit("estimate", str(SAMPLES / "preference.jsonl"), "--provider", "local", *options)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "format and cannot be read as" in done.stderr
+
+
+def test_a_file_that_may_be_of_two_formats_is_read_as_the_one_asked_for(write: Write) -> None:
+    path = write([b'{"messages": [{"role": "user", "content": "Hi"}]}'] * 12)
+    assert quote(path, ["o4-mini-2025-04-16"], format="reinforcement", today=TODAY).format == "reinforcement"
+    assert quote(path, [MINI], format="chat", today=TODAY).format == "chat"
 
 
 def test_standard_input_is_estimated_and_named() -> None:

@@ -113,6 +113,15 @@ def test_a_model_that_is_over_is_not_tried_in_silence(fake: Fake, ftkit: Run, da
     assert ftkit("submit", data, "--model", OLD, "--yes").returncode == 0
 
 
+def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(fake: Fake, ftkit: Run) -> None:
+    data = str(ROOT / "samples" / "preference.jsonl")
+    done = ftkit("submit", data, "--model", MINI)
+    assert done.returncode == 2
+    assert f"{MINI} is trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2" in done.stderr
+    assert not fake.created
+    assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
+
+
 def add_model(fake: Fake, shutdown_date: str | None) -> None:
     fake.models[MINI] = {"id": MINI, "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": shutdown_date}
 

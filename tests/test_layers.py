@@ -41,7 +41,9 @@ MAY_IMPORT = {
     "workers": {"errors", "scan", "summary"},
     "services": {"facts", "rules"},
     "validation": {"checks", "errors", "facts", "formats", "rules", "scan", "summary", "workers"},
-    "estimation": {"checks", "counting", "errors", "facts", "ledger", "rules", "scan", "summary", "tokens", "workers"},
+    "estimation": {
+        "checks", "counting", "detect", "errors", "facts", "formats", "ledger", "rules", "scan", "summary", "tokens", "workers",
+    },
     "quote": {"detect", "errors", "estimation", "facts", "ledger", "scan", "workers"},
     "remote": set(),
     "keys": {"errors"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ftkit.cli import print_text
 from ftkit.cli.files import FORMATS, one_file, progress
@@ -47,6 +48,8 @@ def estimate(
     from ftkit.quote import quote
     from ftkit.report.estimate import render_estimate_json, render_estimate_text
 
+    if every and click.get_current_context().get_parameter_source("models") is ParameterSource.COMMANDLINE:
+        raise UsageProblem("--model names the models to estimate, and --all takes all that can be trained; give one of the two")
     if base_prompt is not None and options["requests"] is None:
         options["requests"] = 1000
     with one_file(file) as (path, name), progress([path], quiet=False) as told:

@@ -205,7 +205,7 @@ def _show_plan(order: Order, service: Service, quote: Quote | None, err: bool) -
 
 
 def _question(order: Order, service: Service, quote: Quote | None, catalog: Catalog) -> str:
-    """What to ask before anything is sent; says so if the model is known to be trained no longer."""
+    """What to ask before anything is sent; says so if the model is known not to be trained so."""
     import datetime
 
     from ftkit.estimation import candidates
@@ -221,14 +221,12 @@ def _question(order: Order, service: Service, quote: Quote | None, catalog: Cata
 
 
 def _over(model: str, service: Service, quote: Quote | None, today: datetime.date) -> str:
-    """Since when the model is trained no longer, by the service's word or else the catalog's; empty if it is."""
+    """Why the model cannot be trained so, by the service's word or else the catalog's; empty if it can."""
     told = quote.models[0] if quote else None
     ends = service.shutdown_date(model)
     if ends and ends <= today.isoformat():
         return f"{model} can no longer be trained at {service.facts.title}, which shut it down on {ends}"
-    if told is None or told.trainable:
-        return ""
-    return f"{model} can no longer be trained at {service.facts.title}, since {told.trainable_until}"
+    return told.trainable_note if told else ""
 
 
 def _sent(

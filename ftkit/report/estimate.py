@@ -109,7 +109,7 @@ def _price(each: Estimate) -> str:
 
 def _dates(each: Estimate) -> str:
     if not each.trainable:
-        return f"it can no longer be trained, since {each.trainable_until}"
+        return each.trainable_note
     until = f"until {each.trainable_until}" if each.trainable_until else "no end is announced"
     if each.served_days is None:
         return until
@@ -136,19 +136,20 @@ def _compared(each: Estimate) -> tuple[str, ...]:
         f"{each.epochs}",
         f"{'' if each.exact else '~'}{each.billed_tokens:,}",
         money(each.cost.usd) if each.cost else "unknown",
-        f"{each.trainable_until or '-'}" + ("" if each.trainable else " (over)"),
+        f"{each.trainable_until or '-'}" if each.trainable else "no",
         f"{each.served_until or '-'}",
         "-" if each.served_days is None else f"{each.served_days}",
     )
 
 
 def _reasons(models: Sequence[Estimate]) -> str:
-    """Notes below the table, each once: sources of prices, and why a number is approximate."""
+    """Notes below the table, each once: sources of prices, what cannot be trained, and why a number is approximate."""
     prices = {f"{_price(each)}": None for each in models if each.cost is None}
     sources = {f"prices: {each.cost.source}, {each.cost.as_of}": None for each in models if each.cost}
+    obstacles = {each.trainable_note: None for each in models}
     reasons = {f"~ {reason}": None for each in models for reason in each.approximations}
     days = "days: for how long a model trained today is served" if any(each.served_days is not None for each in models) else ""
-    return "".join(f"  {click.style(note, dim=True)}\n" for note in (*sources, *prices, *reasons, days) if note)
+    return "".join(f"  {click.style(note, dim=True)}\n" for note in (*sources, *prices, *obstacles, *reasons, days) if note)
 
 
 def _usage(model: str, used: Usage) -> str:
