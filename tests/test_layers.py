@@ -70,8 +70,8 @@ MAY_IMPORT = {
     },
     "report": {"_version", "archive", "aside", "compare", "errors", "estimation", "facts", "metrics", "quote", "report", "rules", "summary"},
     "cli": {
-        "_version", "archive", "aside", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats", "journal",
-        "keys", "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
+        "_version", "archive", "aside", "cli", "compare", "connecting", "doctor", "errors", "estimation", "export", "facts", "formats",
+        "journal", "keys", "local", "metrics", "migration", "order", "providers", "quote", "remote", "report", "rules", "server", "services",
         "settings", "submission", "summary", "uploads", "validation", "watching",
     },
     "__init__": {"_version", "connecting", "errors", "estimation", "journal", "order", "providers", "remote", "submission", "summary", "validation", "watching"},
