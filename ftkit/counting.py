@@ -2,8 +2,9 @@
 
     tokens(example) = 1 + the sum over its messages of (3 + tokens(role) + tokens(content))
 
-Source: see `tokens.PER_MESSAGE`. That is exact for messages of a role and a text. How services write out anything else is not
-published, so it is counted by a rule of thumb, which `APPROXIMATIONS` names: a part says which of them it needs.
+Source: see `tokens.PER_MESSAGE`; models whose tokens are bytes have overheads of their own (`tokens.OVERHEADS`). That is exact
+for messages of a role and a text. How services write out anything else is not published, so it is counted by a rule of thumb, which
+`APPROXIMATIONS` names: a part says which of them it needs.
 
 A preference example has two sequences, the input with each of its outputs; any other example has one.
 """
@@ -18,7 +19,7 @@ from ftkit.examples import Answer, Assistant, Completions, FunctionCall, ImagePa
 from ftkit.formats import Conversation, Format, message_texts
 from ftkit.rules.base import Counted
 from ftkit.spelling import is_plain
-from ftkit.tokens import PER_EXAMPLE, PER_FUNCTION, PER_MESSAGE, PER_ROLE, chunks, counter
+from ftkit.tokens import OVERHEADS, chunks, counter, size
 
 PIECE = 2_000
 """Characters that are counted before the bound is looked at again."""
@@ -27,11 +28,10 @@ CERTAIN = 5
 """Bytes for each token of the limit from which an example is counted as a whole at once: few are that far below it."""
 
 PER_NAME = 1
-PER_TOOLS = 12
 PER_PROPERTIES = PER_PROPERTY = PER_ITEM = 3
 PER_ENUM = -3
-"""Tokens beside those of the texts: of a participant's name, of a list of tools, of the properties of a tool, of each of them,
-of each value that one may have, and of the list of these.
+"""Tokens beside those of the texts: of a participant's name, of the properties of a tool, of each of them, of each value that
+one may have, and of the list of these.
 
 Source: OpenAI's cookbook, How to count tokens with tiktoken. The rule is for prompts; no bill was seen that proves it for training.
 """
@@ -53,16 +53,18 @@ APPROXIMATIONS = {
 
 
 class Part(NamedTuple):
-    """Something in a sequence: the tokens that it costs before its texts, its texts, and whether these are trained.
+    """Something in a sequence: which piece it is (a key of `tokens.OVERHEADS`), its texts, and whether these are trained.
 
-    `functions` is the number of functions that it defines, `kinds` the approximations that counting it needs.
+    `more` are tokens that it costs in every encoding, `functions` is the number of functions that it defines, `kinds` the
+    approximations that counting it needs.
     """
 
     path: str
-    overhead: int
+    piece: str
     texts: tuple[str, ...]
     trained: bool = False
     images: tuple[ImageUrl, ...] = ()
+    more: int = 0
     functions: int = 0
     kinds: tuple[str, ...] = ()
 
@@ -70,10 +72,10 @@ class Part(NamedTuple):
 def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
     """The sequences of an example, each as its parts in order."""
     if isinstance(example, Completions):
-        completion = Part("$.completion", 0, (example.completion,), True)
-        yield [Part("$.prompt", 0, (example.prompt,), kinds=("completions",)), completion]
+        completion = Part("$.completion", "completion", (example.completion,), True)
+        yield [Part("$.prompt", "prompt", (example.prompt,), kinds=("completions",)), completion]
         return
-    first = [Part("$", PER_EXAMPLE, ()), *_tools(format.conversations(example)[0])]
+    first = [Part("$", "example", ()), *_tools(format.conversations(example)[0])]
     for messages in format.sequences(example):
         yield [*first, *(_message(path, message) for path, message in messages)]
 
@@ -81,10 +83,10 @@ def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
 def _message(path: str, message: Any) -> Part:
     trained = isinstance(message, Assistant) and message.weight != 0 and not path.startswith("$.input")
     if is_plain(message):
-        return Part(path, PER_MESSAGE + PER_ROLE, (message.content,), trained)
+        return Part(path, "message", (message.content,), trained)
     texts = [text for _, text in message_texts(path, message)]
     images = tuple(part.image_url for part in message.content if isinstance(part, ImagePart)) if _parts(message) else ()
-    kinds, overhead = [], PER_MESSAGE + PER_ROLE
+    kinds, more = [], 0
     if _parts(message):
         kinds.append("parts")
     if images:
@@ -92,7 +94,7 @@ def _message(path: str, message: Any) -> Part:
     if getattr(message, "name", None):
         kinds.append("names")
         texts.append(message.name)
-        overhead += PER_NAME
+        more = PER_NAME
     if isinstance(message, Answer):
         calls = [call.function for call in message.tool_calls or ()]
         calls += [message.function_call] if isinstance(message.function_call, FunctionCall) else []
@@ -101,7 +103,7 @@ def _message(path: str, message: Any) -> Part:
         kinds += ["refusals"] if message.refusal else []
     if getattr(message, "weight", None) == 0:
         kinds.append("weights")
-    return Part(path, overhead, tuple(texts), trained, images, kinds=tuple(kinds))
+    return Part(path, "message", tuple(texts), trained, images, more, kinds=tuple(kinds))
 
 
 def _parts(message: Any) -> bool:
@@ -113,13 +115,13 @@ def _tools(conversation: Conversation) -> Iterator[Part]:
     definitions = [*(tool.function for tool in conversation.tools or ()), *(conversation.functions or ())]
     if not definitions:
         return
-    overhead, texts = PER_TOOLS, []
+    more, texts = 0, []
     for definition in definitions:
         texts.append(f"{definition.name}:{(definition.description or '').removesuffix('.')}")
-        for more, text in _properties(definition.parameters):
-            overhead += more
+        for tokens, text in _properties(definition.parameters):
+            more += tokens
             texts += [text] if text else []
-    yield Part("$.tools", overhead, tuple(texts), functions=len(definitions), kinds=("tools",))
+    yield Part("$.tools", "tools", tuple(texts), more=more, functions=len(definitions), kinds=("tools",))
 
 
 def _properties(schema: Any) -> Iterator[tuple[int, str]]:
@@ -141,7 +143,8 @@ def _properties(schema: Any) -> Iterator[tuple[int, str]]:
 
 def overhead(part: Part, encoding: str) -> int:
     """The tokens that a part costs beside its texts and images."""
-    return part.overhead + part.functions * PER_FUNCTION[encoding]
+    per = OVERHEADS[encoding]
+    return per[part.piece] + part.more + part.functions * per["function"]
 
 
 def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
@@ -186,13 +189,12 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
 
 
 def _exceeds(texts: Sequence[str], overhead: int, limit: int, encoding: str) -> bool:
-    bound = overhead + sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    bound = overhead + sum(map(size, texts))
     if bound > CERTAIN * limit:
         return True
     for text in sorted(texts, key=len, reverse=True):
         for piece in chunks(text, PIECE):
             if bound <= limit:
                 return False
-            size = len(piece) if piece.isascii() else len(piece.encode())
-            bound -= size - counter(encoding).count((piece,))[0]
+            bound -= size(piece) - counter(encoding).count((piece,))[0]
     return bound > limit

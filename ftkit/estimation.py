@@ -29,7 +29,7 @@ from ftkit.rules import RULES, Plan
 from ftkit.rules.base import Metered
 from ftkit.scan import Map, choose_format, must_be_readable, read_head, split, summarize
 from ftkit.summary import Summary
-from ftkit.tokens import PER_EXAMPLE, counter
+from ftkit.tokens import OVERHEADS, PER_EXAMPLE, counter
 from ftkit.workers import Progress, scanning
 
 EpochsSource = Literal["given", "service", "rule"]
@@ -49,9 +49,6 @@ NOTEBOOK = Metered("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
 
 These give the figures that it is published with: 4,306 tokens, 20 epochs and 86,120 for its toy file.
 """
-
-PRIMING = 3
-"""Tokens that a request costs for its answer to begin. Source: OpenAI's cookbook, How to count tokens with tiktoken."""
 
 CANNOT_TAKE = frozenset(
     rule.name for rule in RULES.values() if rule.severity == "error" and {"reading", "shape"} & rule.checks.keys()
@@ -354,7 +351,8 @@ def usage(
         return None
     number = sum(ledger.lengths.values())
     answer = ledger.answers / number
-    prompt = total(ledger.lengths) / number - answer - PER_EXAMPLE - 4 + PRIMING
+    per = OVERHEADS[facts.encoding]
+    prompt = total(ledger.lengths) / number - answer - per["example"] - per["message"] + per["priming"]
     longer = counter(facts.encoding).count([base_prompt])[0]
     tuned = (prompt * offer.input.usd + answer * offer.output.usd) / 1e6
     base = ((prompt + longer) * offer.base_input.usd + answer * offer.base_output.usd) / 1e6

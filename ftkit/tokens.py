@@ -32,8 +32,17 @@ Source: the `trained_tokens` of two real jobs on gpt-4o-mini-2024-07-18 (25 exam
 examples, 30 messages, 10 epochs: 4,480). They give two equations in the two overheads, with this one solution.
 """
 
-PER_FUNCTION = {"cl100k_base": 10, "o200k_base": 7}
-"""Tokens that the definition of a function costs beside its texts. Source: OpenAI's cookbook, How to count tokens with tiktoken."""
+BILLED = {"example": PER_EXAMPLE, "message": PER_MESSAGE + PER_ROLE, "prompt": 0, "completion": 0, "tools": 12, "priming": 3}
+OVERHEADS = {
+    "cl100k_base": {**BILLED, "function": 10},
+    "o200k_base": {**BILLED, "function": 7},
+    "bytes": {"example": 0, "message": 2, "prompt": 0, "completion": 1, "tools": 2, "priming": 1, "function": 0},
+}
+"""By encoding, what each piece of an example costs beside its texts, and what a request costs for its answer to begin (`priming`).
+
+Sources: for tools, their functions and the priming, OpenAI's cookbook, How to count tokens with tiktoken; for bytes, the chat
+template in `ftkit/server/training/smoke.py`, which writes a mark before each message and one at its end.
+"""
 
 FAST_FROM = 3_000_000
 """Characters in one call for which the fast tokenizer is worth loading (0.4 s for cl100k_base, 1 s for o200k_base)."""
@@ -84,7 +93,7 @@ class Counter:
 
     @property
     def is_fast(self) -> bool:
-        """Whether the fast tokenizer is loaded."""
+        """Whether the fast tokenizer is loaded, so that counting much takes no longer than finding out what need not be counted."""
         return self._fast is not None
 
     def count(self, texts: Sequence[str]) -> list[int]:
@@ -111,6 +120,21 @@ class Counter:
         return sum(len(reference(self.encoding).encode_ordinary(chunk)) for chunk in chunks(text))
 
 
+class ByteCounter(Counter):
+    """Counts the bytes of UTF-8, for models whose tokens these are."""
+
+    is_fast = True
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """The number of bytes of each text."""
+        return [size(text) for text in texts]
+
+
+def size(text: str) -> int:
+    """The bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def _batches(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     """The pieces in runs of about `BATCH` characters: what the fast tokenizer needs grows with what it is given."""
     batch: list[tuple[int, str]] = []
@@ -127,7 +151,7 @@ def _batches(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]
 @cache
 def counter(encoding: str) -> Counter:
     """The counter of this process for the encoding of that name."""
-    return Counter(encoding)
+    return ByteCounter(encoding) if encoding == "bytes" else Counter(encoding)
 
 
 def chunks(text: str, size: int = CHUNK) -> Iterator[str]:

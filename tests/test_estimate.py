@@ -469,6 +469,16 @@ def test_a_file_of_another_format_than_was_asked_for_is_not_read_as_its_own(opti
     assert "format and cannot be read as" in done.stderr
 
 
+REAL = {"marv": 13_271, "preference": 3_792, "completions": 2_002}
+"""Samples, and the `trained_tokens` of real jobs of one epoch that trained ftkit/smoke on them."""
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_tiny_model_is_estimated_to_train_as_many_tokens_as_its_jobs_tell(name: str) -> None:
+    told = quote(SAMPLES / f"{name}.jsonl", ["ftkit/smoke"], provider="local", epochs=1, today=TODAY).models[0]
+    assert (told.encoding, told.billed_tokens) == ("bytes", REAL[name])
+
+
 def test_a_file_that_may_be_of_two_formats_is_read_as_the_one_asked_for(write: Write) -> None:
     path = write([b'{"messages": [{"role": "user", "content": "Hi"}]}'] * 12)
     assert quote(path, ["o4-mini-2025-04-16"], format="reinforcement", today=TODAY).format == "reinforcement"

@@ -12,7 +12,7 @@ from conftest import Write
 from ftkit import UnknownName, UsageProblem
 from ftkit.facts import Deadline, Figure, ImageCost, Model, Price, Provider, find_limits, load_catalog, sayings
 from ftkit.formats import FORMATS, METHODS
-from ftkit.tokens import ENCODINGS
+from ftkit.tokens import OVERHEADS
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_facts_name_only_formats_encodings_and_providers_that_exist() -> None:
     catalog = load_catalog()
     for model in catalog.models.values():
         assert set(model.formats) <= set(FORMATS)
-        assert model.encoding in ENCODINGS
+        assert model.encoding in OVERHEADS
         assert set(model.providers) <= set(catalog.providers)
         assert not model.images or model.images in catalog.images
         for offer in model.providers.values():

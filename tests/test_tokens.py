@@ -65,6 +65,22 @@ def test_an_example_costs_1_and_each_message_3_its_role_and_its_content() -> Non
     assert counted.trained == (("$.messages[3]", 22, 24),)
 
 
+def test_where_tokens_are_bytes_a_message_costs_2_and_its_bytes() -> None:
+    messages = [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "日本"}]
+    counted = count([FORMATS["chat"].build({"messages": messages})], FORMATS["chat"], "bytes")[0]
+    assert counted.tokens == (2 + 4) + (2 + 6)
+    assert counted.trained == (("$.messages[1]", 8, 14),)
+
+
+def test_a_file_that_a_model_of_bytes_would_cut_is_warned_of_though_it_has_few_tokens(write: Write) -> None:
+    words = "international understanding " * 500
+    path = write(lines(12, {n: {"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": "x"}]} for n in (3, 5)}))
+    report = validate(path, model="ftkit/smoke", provider="local").files[0]
+    assert (report.counts["example-too-long"], report.counts["example-trained-tokens-cut"]) == (2, 2)
+    assert any("14,005 tokens, 11,957 over the limit of 2,048 for ftkit/smoke" in found.message for found in report.findings)
+    assert "example-too-long" not in validate(path, model="gpt-4o-mini-2024-07-18").files[0].counts
+
+
 def test_a_preference_example_is_as_long_as_the_longer_of_its_conversations() -> None:
     def say(text: str) -> list[dict[str, str]]:
         return [{"role": "assistant", "content": text}]

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ftkit.compare.answers import Message, Prompt
 from ftkit.compare.replies import text_of
 from ftkit.facts import Catalog, Offer, Price, base_model, with_others
-from ftkit.tokens import PER_MESSAGE, PER_ROLE, counter
+from ftkit.tokens import OVERHEADS, counter
 
 
 class Bill(Struct, frozen=True):
@@ -34,7 +34,7 @@ def bill(prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog,
     counts = counter(facts.encoding)
     given = [message for prompt in prompts for message in prompt.messages]
     asked = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
-    taken = len(given) * (PER_MESSAGE + PER_ROLE) + sum(counts.count([*map(_said, given), *asked]))
+    taken = len(given) * OVERHEADS[facts.encoding]["message"] + sum(counts.count([*map(_said, given), *asked]))
     made = _output([prompt.reference for prompt in prompts], facts.encoding, most_tokens)
     offer = facts.providers.get(provider, Offer())
     tuned = model != base_model(model)

@@ -76,7 +76,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     `borrowed` says why the encoding is not the model's own, where it is not.
     """
 
-    encoding: Literal["cl100k_base", "o200k_base"]
+    encoding: Literal["cl100k_base", "o200k_base", "bytes"]
     formats: tuple[str, ...]
     images: str = ""
     tokens_per_example: Figure | None = None

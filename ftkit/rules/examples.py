@@ -74,7 +74,8 @@ def long_example(weights: tuple[int, int]) -> str:
 def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
     """The example has more tokens than the model trains on. What is beyond is cut off, without a word.
 
-    Tokens are counted as the service bills them: 1 for the example, and for each message 3, its role and its content.
+    Tokens are counted as the service bills them: 1 for the example, and for each message 3, its role and its content. Where the
+    tokens of a model are bytes, each message costs 2 and its bytes.
     """
     limit = plan.limits.tokens
     if counted.tokens > limit:
