@@ -46,7 +46,7 @@ def diagnose(job: Job, service: Service, journal: Journal, now: float | None = N
     path, changed = _local(job, service, journal)
     found = _findings(path, rules, job.model, service.name) if path and not changed else ()
     says = job.error or job.error_code or "it does not say why"
-    return Diagnosis(job, says, rules, path, found, _advice(meant, path, changed, found))
+    return Diagnosis(job, says, rules, path, found, _advice(job, meant, path, changed, found))
 
 
 def _local(job: Job, service: Service, journal: Journal) -> tuple[str, bool]:
@@ -67,13 +67,14 @@ def _findings(path: str, rules: tuple[str, ...], model: str, provider: str) -> t
     return tuple(finding for finding in errors if rules or finding.severity == "error")[:20]
 
 
-def _advice(meant: Meaning, path: str, changed: bool, found: tuple[Finding, ...]) -> str:
+def _advice(job: Job, meant: Meaning, path: str, changed: bool, found: tuple[Finding, ...]) -> str:
     if found:
-        return f"mend these lines of {path}, run `ftkit validate {path}`, and submit it again"
+        return f"mend these lines of {path} and submit it again, which checks it first"
     if changed:
         return f"{path} has changed since; `ftkit validate` says whether the fault is still in it"
     if meant.rules:
         return f"`ftkit rule {meant.rules[0].name}` explains the rule; run `ftkit validate` on the training file"
     if meant.sayings:
         return f"{meant.sayings[0].means} {meant.sayings[0].do}"
-    return "ftkit does not know this message; an internal error of the service is worth a second try with --again"
+    before = f"`ftkit jobs events {job.id}` tells what went before it"
+    return f"ftkit does not know this message; {before}, and the same job is likely to fail again"

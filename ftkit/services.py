@@ -9,6 +9,9 @@ from msgspec import Struct
 from ftkit.facts import Saying, known_sayings
 from ftkit.rules import RULES, Rule
 
+EXPLAINS = "`ftkit rule NAME` explains: "
+"""The words before the names of rules, separated by commas, in a message of the service that comes with ftkit."""
+
 _NAMED = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
 
 
@@ -25,11 +28,18 @@ class Meaning(Struct, frozen=True):
 
 
 def meaning(message: str) -> Meaning:
-    """The rules whose words the message has, what else is known of it, and the lines that it names."""
-    rules = tuple(rule for rule in RULES.values() if any(re.search(said, message, re.IGNORECASE) for said in rule.says))
+    """The rules that the message names, or else those whose words it has, what else is known of it, and the lines that it names."""
+    rules = _named(message) or tuple(
+        rule for rule in RULES.values() if any(re.search(said, message, re.IGNORECASE) for said in rule.says)
+    )
     known = known_sayings(message)
     lines = [int(number) for number in _NAMED.findall(message)]
     for saying in known:
         found = re.search(saying.lines, message) if saying.lines else None
         lines += [int(number) for number in re.findall(r"\d+", found[1])] if found else []
     return Meaning(rules, known, tuple(dict.fromkeys(lines)))
+
+
+def _named(message: str) -> tuple[Rule, ...]:
+    names = re.findall(r"[\w-]+", message.rpartition(EXPLAINS)[2]) if EXPLAINS in message else ()
+    return tuple(RULES[name] for name in names if name in RULES)

@@ -20,6 +20,7 @@ from ftkit.facts import load_catalog
 from ftkit.journal import Journal
 from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
 from ftkit.remote import Job
+from ftkit.services import meaning
 
 JOB = {"id": "ftjob-1", "object": "fine_tuning.job", "status": "running", "model": "m", "created_at": 1, "training_file": "file-1"}
 FILE = {"id": "file-1", "object": "file", "filename": "a.jsonl", "bytes": 3, "purpose": "fine-tune", "created_at": 1}
@@ -206,6 +207,15 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "a fault of the service": ("server_error", "The job failed due to an internal error", "create the job again"),
     "a system message": ("", "The role 'system' is not supported in 'reinforcement' examples", "rft-system-role"),
     "only a code": ("server_error", "", "create the job again"),
+    "a rule by its name": ("invalid_training_file", "Invalid file a.jsonl: line 4: 'human' is not one of user, assistant. `ftkit rule NAME` explains: role-unknown", "role-unknown"),
+    "another method here": ("invalid_training_file", "a.jsonl has chat examples, and the job's method is 'dpo', not 'supervised'", "format-method-mismatch"),
+    "answers beyond the limit": ("invalid_training_file", "no example has anything to learn within 2,048 tokens", "example-trained-tokens-cut"),
+    "no such base": ("model_not_available", "the base model a/b cannot be loaded: a/b is not a local folder", "Name a model of the Hugging Face hub"),
+    "a tuned model that was deleted": ("model_not_available", "the tuned model is not there any more", "models list --provider local"),
+    "no template": ("invalid_training_file", "example 1: the base model has no chat template; train it on prompts", "prompts and completions"),
+    "a template that refuses": ("invalid_training_file", "example 1 does not fit the chat template of the base model: no", "user and assistant in turn"),
+    "images": ("invalid_training_file", "example 3: this service takes no images", "Take the examples with images out"),
+    "a process that died": ("server_error", "The training process ended 3 times (signal 9)", "--batch-size"),
 }  # fmt: skip
 """For each failure that a job can end with its code and message, and the rule or the advice that ftkit knows for it."""
 
@@ -225,6 +235,20 @@ def test_the_doctor_knows_why_a_job_failed(name: str, router: respx.MockRouter, 
     explained = CliRunner().invoke(cli, ["explain", f"{message} ({code})"])
     assert explained.exit_code == 0
     assert known in explained.output
+
+
+def test_a_message_that_nobody_knows_is_no_reason_to_try_again(router: respx.MockRouter, tmp_path: Path) -> None:
+    error = {"code": "odd_failure", "message": "It went wrong", "param": None}
+    router.get("/fine_tuning/jobs/ftjob-1").respond(200, json={**JOB, "status": "failed", "error": error})
+    it = service(router)
+    found = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
+    assert "--again" not in found.advice
+    assert "`ftkit jobs events ftjob-1`" in found.advice
+
+
+def test_the_rules_that_a_message_names_go_before_those_whose_words_it_quotes() -> None:
+    message = """Invalid file a.jsonl: line 2: Unexpected file format. `ftkit rule NAME` explains: json-syntax, role-unknown (x)"""
+    assert [rule.name for rule in meaning(message).rules] == ["json-syntax", "role-unknown"]
 
 
 def test_an_image_that_was_skipped_is_an_event_and_no_failure(router: respx.MockRouter) -> None:

@@ -58,7 +58,7 @@ MAY_IMPORT = {
         "uploads", "validation",
     },
     "export": {"errors", "providers", "server"},
-    "server": {"errors", "estimation", "formats", "local", "rules", "server", "summary", "validation"},
+    "server": {"errors", "estimation", "formats", "local", "rules", "server", "services", "summary", "validation"},
     "uploads": {"errors", "facts", "journal", "providers"},
     "submission": {"journal", "order", "providers", "remote", "uploads"},
     "watching": {"errors", "providers", "remote"},

@@ -133,7 +133,10 @@ def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE,
     given={"asked": ("preference",)},
     evidence="service message",
-    says=[r"is in the [\w-]+ format,? but (the specified fine-tuning )?job is not using", r"requires the reinforcement method"],
+    says=[
+        r"is in the [\w-]+ format,? but (the specified fine-tuning )?job is not using", r"requires the reinforcement method",
+        r"examples, and the job's method is '\w+', not",
+    ],
 )
 def format_method_mismatch(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """The format of the file does not fit the training method that was asked for, or that the model can do."""

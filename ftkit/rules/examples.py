@@ -92,6 +92,7 @@ def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     bad=lambda: long_example((0, 1)),
     evidence="TRL#6025: trains on nothing in silence",
+    says=[r"anything to learn within [\d,]+ tokens"],
 )
 def example_trained_tokens_cut(counted: Counted, plan: Plan) -> Iterator[Hit]:
     """The part of the example that is cut off holds answers that were to be trained on.

@@ -7,6 +7,7 @@ from ftkit.rules import RULES
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import fail, move
 from ftkit.server.store import Store, Thing
+from ftkit.services import EXPLAINS
 from ftkit.summary import FileReport
 
 PROVIDER = "local"
@@ -55,4 +56,4 @@ def _message(file: FileReport, name: str) -> str:
     told = [f"line {each.line}: {each.message}" if each.line else each.message for each in errors[:SHOWN]]
     rules = ", ".join(dict.fromkeys(finding.rule for finding in errors if finding.rule in RULES))
     more = f"; and {file.errors - SHOWN:,} more" if file.errors > SHOWN else ""
-    return f"Invalid file {name}: {'; '.join(told)}{more}. `ftkit rule NAME` explains: {rules}"
+    return f"Invalid file {name}: {'; '.join(told)}{more}. {EXPLAINS}{rules}"
