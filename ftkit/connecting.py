@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ftkit.errors import UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
@@ -28,14 +29,15 @@ def connect(
     """
     variables = os.environ if environment is None else environment
     facts, api = _speaking(provider, catalog)
-    address = base_url or api.base_url
+    address = base_url or api.base_url or (_here(variables) if api.embedded else "")
     if not address:
-        raise UsageProblem(f"{facts.title} has an address of your own: give it with --base-url, e.g. {api.address}")
-    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address):
+        told = f"{facts.title} has an address for each user"
+        raise UsageProblem(f"{told}: give it with --base-url (in Python base_url=), e.g. {api.address}")
+    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address) or not _host(address):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
     if "@" in address.split("/")[2]:
         raise UsageProblem("--base-url holds a name or a password, which would be shown and kept; leave out all before the @")
-    return Service(provider, facts, api, client or _client(find_key(provider, api.keys, variables, api.key_needed), address))
+    return Service(provider, facts, api, client or _client(_key(provider, api, address, variables), address))
 
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
@@ -52,6 +54,33 @@ def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
     if facts.api is None:
         raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
     return facts, facts.api
+
+
+def _here(environment: Mapping[str, str]) -> str:
+    """The address of the service that runs on this machine; raises `UsageProblem` where none does."""
+    from ftkit.local import data_folder, find_running
+
+    found = find_running(data_folder(environment))
+    if found is None:
+        raise UsageProblem("no service runs on this machine: start one with `ftkit serve`, or give the address of one as base_url=")
+    return found.url
+
+
+def _host(address: str) -> str:
+    """The host of an address; empty where it has none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) -> str:
+    """What is sent as the key; a service on this machine that is not the provider's own is taken to need none."""
+    from ftkit.local import is_loopback
+
+    foreign = bool(api.base_url) and address.rstrip("/") != api.base_url.rstrip("/")
+    needed = api.key_needed and not (foreign and is_loopback(_host(address)))
+    return find_key(provider, api.keys, environment, needed, address if foreign else "")
 
 
 def _client(key: str, address: str) -> openai.OpenAI:

@@ -21,10 +21,13 @@ NO_KEY = "none"
 """What is sent to a service that needs no key."""
 
 
-def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str, str], needed: bool = True) -> str:
+def find_key(
+    provider: str, variables: tuple[str, ...], environment: Mapping[str, str], needed: bool = True, foreign: str = ""
+) -> str:
     """The key for the provider: of the first variable that is set, else `[keys]` in the user's settings file.
 
-    A variable may hold several keys, separated by commas, for a service that takes them; the first is sent.
+    A variable may hold several keys, separated by commas, for a service that takes them; the first is sent. `foreign` is the
+    address of a service that is not the provider's own.
 
     Raises `UsageProblem` where there is none, or where others can read the file.
     """
@@ -33,22 +36,29 @@ def find_key(provider: str, variables: tuple[str, ...], environment: Mapping[str
         if found:
             return _usable(found, name)
     path = config_file(environment)
-    named = " or ".join(variables)
-    if not path.exists() and not needed:
-        return NO_KEY
     if not path.exists():
-        raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
+        return _without(provider, variables, path, needed, foreign)
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageProblem(f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it")
     try:
         key = tomllib.loads(path.read_text("utf-8")).get("keys", {}).get(provider)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, AttributeError) as error:
         raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
-    if key is None and not needed:
-        return NO_KEY
+    if key is None:
+        return _without(provider, variables, path, needed, foreign)
     if not isinstance(key, str) or not key.strip():
-        raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
+        raise UsageProblem(f"{path}: the key of {provider} is empty, or no text")
     return _usable(key.strip(), str(path))
+
+
+def _without(provider: str, variables: tuple[str, ...], path: Path, needed: bool, foreign: str) -> str:
+    """What is sent where there is no key; raises `UsageProblem` where one is needed. Another's key is not asked for."""
+    named = " or ".join(variables)
+    if not needed:
+        return NO_KEY
+    if foreign:
+        raise UsageProblem(f"no key for {foreign}: set {named} to the key of that service, or to {NO_KEY} if it needs none")
+    raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
 
 
 def _usable(key: str, where: str) -> str:

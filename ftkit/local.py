@@ -5,6 +5,7 @@ Knows nothing of what the service does; `ftkit.server` is only run, as a process
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import signal
@@ -45,6 +46,14 @@ def data_folder(environment: Mapping[str, str]) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("ftkit", appauthor=False))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or number of a host means this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def announce(folder: Path, url: str) -> None:

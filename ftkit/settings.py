@@ -18,14 +18,13 @@ Count = Annotated[int, Meta(ge=1)] | UnsetType
 class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """What may stand in `[tool.ftkit]`: the options of `ftkit validate`, some of which other commands share.
 
-    Keys are written as the options are.
+    Keys are written as the options are. There is no address: who wrote the file would be sent the keys of who works in its folder.
     """
 
     format: Literal["chat", "completions", "preference", "reinforcement"] | UnsetType = UNSET
     model: str | UnsetType = UNSET
     provider: str | UnsetType = UNSET
     facts: str | UnsetType = UNSET
-    base_url: str | UnsetType = UNSET
     validation_file: str | UnsetType = UNSET
     grader: str | UnsetType = UNSET
     select: Names = UNSET
@@ -58,6 +57,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     table = tool.get("ftkit", {}) if isinstance(tool, dict) else {}
     known = Settings.__struct_encode_fields__
     for key in table if isinstance(table, dict) else ():
+        if key == "base-url":
+            told = "base-url cannot stand there, since keys are sent to it"
+            raise UsageProblem(f"{path}: {told}; set FTKIT_BASE_URL, or give --base-url")
         if key not in known:
             raise UsageProblem(f"{path}: [tool.ftkit] has no setting {key!r}{did_you_mean(key, known)}")
     try:

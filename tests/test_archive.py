@@ -473,7 +473,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(fake: Fake, 
     assert "is no archive and not empty" in ftkit("archive", "other").stderr
     assert os.listdir(tmp_path / "other") == ["thesis.txt"]
     ftkit("archive", "a")
-    done = ftkit("archive", "a", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test"})
+    done = ftkit("archive", "a", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test", "FTKIT_PROVIDER": "nebius"})
     assert done.returncode == 2
     assert "is the archive of openai" in done.stderr
     assert "has no manifest.json" in ftkit("archive", "verify", "other").stderr

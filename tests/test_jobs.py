@@ -176,7 +176,11 @@ def test_on_a_terminal_the_upload_of_a_closed_account_is_offered_for_deletion(an
 
 
 PROBLEMS = {
-    "no key": (["jobs", "list"], {"OPENAI_API_KEY": ""}, "no key for openai: set OPENAI_API_KEY"),
+    "no key": (["jobs", "list"], {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""}, "no key for openai: set OPENAI_API_KEY, or write"),
+    "no key for another's service": (
+        ["jobs", "list", "--base-url", "https://models.example/v1"], {"OPENAI_API_KEY": ""},
+        "no key for https://models.example/v1: set OPENAI_API_KEY to the key of that service, or to none if it needs none",
+    ),
     "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "does not take the key"),
     "an unknown job": (["jobs", "show", "ftjob-x"], {}, "does not have it"),
     "an unknown file": (["files", "show", "file-x"], {}, "does not have it"),
@@ -206,6 +210,56 @@ def test_no_connection_is_one_line_and_2(ftkit: Run) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no connection" in done.stderr
+
+
+HOUSE = '[providers.openai.api]\nbase_url = "http://models.example/v1"\nkeys = ["NEBIUS_API_KEY"]\n'
+OURS = '[providers.openai]\ntitle = "ours"\n'
+
+
+@pytest.mark.parametrize("command", [
+    ["jobs", "list"], ["jobs", "list", "--provider", "nebius"], ["archive", "a"], ["chat", "m", "hello"], ["models", "list"],
+])  # fmt: skip
+def test_facts_that_a_project_names_do_not_say_where_keys_are_sent(command: list[str], fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nfacts = "house.toml"\n')
+    (tmp_path / "house.toml").write_text(HOUSE)
+    done = ftkit(*command, env={"NEBIUS_API_KEY": "sk-test", "FTKIT_PROVIDER": "openai"})
+    assert done.returncode == 2
+    assert "names house.toml, which says where the key of openai is sent" in done.stderr.splitlines()[-1]
+    assert not fake.requests
+
+
+def test_facts_that_a_project_names_hold_where_they_send_no_key(fake: Fake, ftkit: Run, data: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nfacts = "house.toml"\n')
+    (tmp_path / "house.toml").write_text(OURS)
+    assert ftkit("jobs", "list").returncode == 0
+    (tmp_path / "house.toml").write_text(HOUSE)
+    assert ftkit("validate", data).returncode == 0
+    (tmp_path / "house.toml").write_text(HOUSE.replace("NEBIUS", "OPENAI"))
+    assert ftkit("jobs", "list", "--facts", "house.toml").returncode == 0
+    assert ftkit("jobs", "list", env={"FTKIT_FACTS": "house.toml"}).returncode == 0
+
+
+def test_an_address_that_is_set_for_one_provider_gets_no_key_of_another(fake: Fake, ftkit: Run) -> None:
+    done = ftkit("jobs", "list", "--provider", "azure", env={"AZURE_OPENAI_API_KEY": "sk-test"})
+    assert done.returncode == 2
+    assert "FTKIT_BASE_URL is for openai, and not used for azure" in done.stderr
+    assert not fake.requests
+    meant = {"AZURE_OPENAI_API_KEY": "sk-test", "FTKIT_PROVIDER": "azure"}
+    for command in (["jobs", "list"], ["jobs", "list", "--provider", "azure"]):
+        assert ftkit(*command, env=meant).returncode == 0
+
+
+def test_a_service_on_this_machine_needs_no_key(fake: Fake, ftkit: Run) -> None:
+    fake.key = "none"
+    assert ftkit("jobs", "list", env={"OPENAI_API_KEY": ""}).returncode == 0
+    assert "does not take the key" in ftkit("jobs", "list").stderr
+
+
+def test_a_model_of_the_settings_is_for_training_and_chooses_no_jobs(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+    add_jobs(fake, 2)
+    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nmodel = "gpt-4.1-2025-04-14"\n')
+    told = ftkit("jobs", "list", "--output", "json", env={"FTKIT_MODEL": "gpt-4.1-mini-2025-04-14"}).stdout
+    assert len(json.loads(told)) == 2
 
 
 def add_jobs(fake: Fake, number: int) -> None:
@@ -246,7 +300,7 @@ def test_a_job_is_shown_steered_and_its_events_are_in_order(fake: Fake, ftkit: R
 
 
 def test_what_a_provider_lacks_is_said_and_not_tried(fake: Fake, ftkit: Run) -> None:
-    done = ftkit("jobs", "pause", "ftjob-1", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test"})
+    done = ftkit("jobs", "pause", "ftjob-1", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test", "FTKIT_PROVIDER": "nebius"})
     assert done.returncode == 2
     assert "Nebius Token Factory has no pause" in done.stderr
     assert not fake.requests

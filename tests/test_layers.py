@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "keys": {"errors"},
     "aside": {"errors"},
     "providers": {"aside", "errors", "facts", "keys", "remote"},
-    "connecting": {"errors", "facts", "keys", "providers"},
+    "connecting": {"errors", "facts", "keys", "local", "providers"},
     "journal": {"errors"},
     "order": {"errors", "facts"},
     "local": {"errors"},

@@ -32,6 +32,7 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
 from ftkit.cli import cli, run
+from ftkit.connecting import connect
 from ftkit.local import find_running, stop
 from ftkit.server import files, jobs, supervisor
 from ftkit.server.access import Access
@@ -828,7 +829,9 @@ def test_the_commands_find_the_service_that_runs(local: Local, write: Write, tmp
     id = done.stdout.split()[-2]
     assert id in ftkit("jobs", "list").stdout
     assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout)["id"] == id
-    assert SMOKE in ftkit("models", "list").stdout
+    shown = next(line for line in ftkit("models", "list").stdout.splitlines() if SMOKE in line)
+    assert shown.split() == [SMOKE, "-", "ftkit", "-"]
+    assert connect("local", environment=environment).job(id).id == id
     assert ftkit("estimate", str(write(lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
     cancelled = ftkit("jobs", "cancel", id, "--output", "json")  # where there is no PyTorch, it has failed by now
     assert f'"{id}"' in cancelled.stdout if cancelled.returncode == 0 else "failed" in cancelled.stderr

@@ -369,13 +369,33 @@ def test_the_key_comes_from_the_environment_or_from_a_file_of_ones_own(tmp_path:
 
 @pytest.mark.parametrize(("provider", "base_url", "said"), [
     ("mistral", "", "is not supported: it has a protocol of its own"),
-    ("azure", "", "give it with --base-url"),
+    ("azure", "", r"give it with --base-url \(in Python base_url=\), e\.g\. https://RESOURCE"),
     ("openai", "api.openai.com", "is no address"),
+    ("openai", "http://[::1/v1", "is no address"),
     ("opnai", "", "did you mean 'openai'"),
 ])  # fmt: skip
 def test_a_service_that_cannot_be_reached_so_says_why(provider: str, base_url: str, said: str) -> None:
     with pytest.raises(UsageProblem, match=said):
         connect(provider, base_url, environment=KEYS)
+
+
+@pytest.mark.parametrize(("address", "key"), [
+    ("http://localhost:8000/v1", "none"), ("http://127.0.0.2:8000/v1", "none"), ("http://[::1]:8000/v1", "none"),
+    ("https://api.openai.com/v1/", None), ("http://localhost.example/v1", None), ("http://127.0.0.1.example/v1", None),
+])  # fmt: skip
+def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(address: str, key: str | None, tmp_path: Path) -> None:
+    if key:
+        assert connect("openai", address, environment={"HOME": str(tmp_path)})._client.api_key == key
+    else:
+        with pytest.raises(UsageProblem, match="no key for"):
+            connect("openai", address, environment={"HOME": str(tmp_path)})
+    assert connect("openai", address, environment=KEYS)._client.api_key == "sk-env"
+
+
+def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match=r"start one with `ftkit serve`, or give the address of one as base_url="):
+        connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("answer", "said"), [

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
+from click.core import ParameterSource as Source
+
+from ftkit.errors import UsageProblem
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
@@ -63,18 +67,49 @@ class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 
 
 
 class Configured(click.Command):
-    """A command whose options have some settings of the project as defaults."""
+    """A command whose options have some settings of the project as defaults: those that also come from variables."""
 
-    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "provider", "base_url", "facts", "workers")
+    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "models", "provider", "facts", "workers")
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
         if not {"-h", "--help"} & set(args):
             from ftkit.settings import read_settings
 
             found = read_settings(Path.cwd())
-            kept = {name: value for name, value in found.items() if self.settings is None or name in self.settings}
-            extra["default_map"] = {**kept, "models": (kept["model"],) if "model" in kept else ()}
-        return super().make_context(info_name, args, *more, **extra)
+            found |= {"models": (found["model"],)} if "model" in found else {}
+            taken = {each.name for each in self.params if each.envvar and (self.settings is None or each.name in self.settings)}
+            extra["default_map"] = {name: value for name, value in found.items() if name in taken}
+        context = super().make_context(info_name, args, *more, **extra)
+        if "base_url" in context.params:
+            _hold_address(context)
+            _hold_facts(context)
+        return context
+
+
+def _hold_address(context: click.Context) -> None:
+    """Leave out the address of the variable where the command line names another provider than the one that it is for."""
+    from ftkit.facts import DEFAULT_PROVIDER
+
+    source, provider = context.get_parameter_source, context.params["provider"]
+    if source("base_url") is not Source.ENVIRONMENT or source("provider") is not Source.COMMANDLINE:
+        return
+    usual = os.environ.get("FTKIT_PROVIDER") or (context.default_map or {}).get("provider") or DEFAULT_PROVIDER
+    if provider != usual:
+        click.echo(f"ftkit: FTKIT_BASE_URL is for {usual}, and not used for {provider}", err=True)
+        context.params["base_url"] = None
+
+
+def _hold_facts(context: click.Context) -> None:
+    """Raise `UsageProblem` where facts that the project names say how to reach a service: a key would be sent there."""
+    from ftkit.facts import load_catalog
+
+    if context.get_parameter_source("facts") is not Source.DEFAULT_MAP:
+        return
+    path, known = context.params["facts"], load_catalog().providers
+    for name, provider in load_catalog(path).providers.items():
+        if provider.api and (name not in known or provider.api != known[name].api):
+            told = f"pyproject.toml names {path}, which says where the key of {name} is sent"
+            raise UsageProblem(f"{told}; if that is right, give it with --facts or set FTKIT_FACTS")
 
 
 class Group(click.Group):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +12,7 @@ from ftkit.cli import print_text
 from ftkit.cli.options import option, output_option
 from ftkit.cli.service import print_one
 from ftkit.errors import UsageProblem
-from ftkit.local import PORT, data_folder, find_running
+from ftkit.local import PORT, data_folder, find_running, is_loopback
 from ftkit.local import stop as stop_service
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -41,7 +40,7 @@ def serve(
     if context.invoked_subcommand:
         return
     keys = tuple(filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(","))))
-    if not keys and not _is_loopback(host):
+    if not keys and not is_loopback(host):
         raise UsageProblem(f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken")
     missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
@@ -50,13 +49,6 @@ def serve(
 
     more = tuple(filter(None, os.environ.get("FTKIT_MODELS", "").split(",")))
     run(folder, host, port, _pairs((*more, *models)), keys, max_jobs, any_port, lambda text: click.echo(text, err=True))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _pairs(models: tuple[str, ...]) -> dict[str, str]:
