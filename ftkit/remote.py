@@ -13,6 +13,9 @@ from msgspec import Struct
 FINAL = ("succeeded", "failed", "cancelled", "canceled")
 """The statuses that a job stays in. Services have others beyond those documented; a job in any other goes on."""
 
+STATUSES = ("validating_files", "queued", "pending", "running", "pausing", "paused", *FINAL)
+"""The statuses of jobs at the services that ftkit knows."""
+
 
 class Job(Struct, frozen=True):
     """A fine-tuning job. Times are seconds since 1970; fields that the service did not send are empty."""

@@ -442,14 +442,16 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftk
     for number in range(4):
         add_job(fake, number, status="failed" if number == 3 else "succeeded")
     fake.add_file("unused.jsonl", b"unused")
-    assert ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded").returncode == 0
+    told = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
+    assert told.returncode == 0
+    assert "  left out  3 of 4 jobs at the service (--since, --status)\n" in told.stdout
     archive = open_archive("a")
     assert [each.job.created_at for each in archive.jobs()] == [BEGUN + 2 * 86400]
     assert len(archive.manifest.contents) == 2
-    assert ftkit("archive", "a").returncode == 0
+    assert "left out" not in ftkit("archive", "a").stdout
     assert len(open_archive("a").jobs()) == 4
     before = open_archive("a").manifest.files
-    assert ftkit("archive", "a", "--status", "none").returncode == 0
+    assert json.loads(ftkit("archive", "a", "--status", "paused", "--output", "json").stdout)["left_out_jobs"] == 4
     assert open_archive("a").manifest.files == before
 
 

@@ -26,8 +26,9 @@ from ftkit.errors import FtkitError
 from ftkit.facts import load_catalog
 from ftkit.metrics import Metrics, judge, read_results
 from ftkit.providers import Service, ServiceProblem
-from ftkit.remote import Event, Job
+from ftkit.remote import STATUSES, Event, Job
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
+from ftkit.server.jobs import FINAL, WAITING
 from ftkit.watching import Seen, watch
 
 MINI = "gpt-4o-mini-2024-07-18"
@@ -278,7 +279,19 @@ def test_jobs_are_listed_through_all_pages(fake: Fake, ftkit: Run) -> None:
     assert len(told) == 10
     after = json.loads(ftkit("jobs", "list", "--after", fake.created[2], "--all", "--output", "json").stdout)
     assert [job["id"] for job in after] == fake.created[:2][::-1]
-    assert ftkit("jobs", "list", "--status", "odd", "--output", "json").stdout == "[]\n"
+    assert ftkit("jobs", "list", "--status", "paused", "--output", "json").stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", [["jobs", "list"], ["archive", "a"]])
+def test_a_status_that_no_job_can_have_is_refused(command: list[str], fake: Fake, ftkit: Run) -> None:
+    done = ftkit(*command, "--status", "succeded")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "unknown status 'succeded'; did you mean 'succeeded'? It is one of validating_files, queued, pending" in done.stderr
+    assert not fake.requests
+
+
+def test_every_status_of_the_local_service_can_be_asked_for() -> None:
+    assert {*FINAL, *WAITING} <= set(STATUSES)
 
 
 def test_a_page_that_is_not_wanted_is_not_fetched(fake: Fake, ftkit: Run) -> None:

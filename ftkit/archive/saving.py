@@ -55,12 +55,16 @@ class Wanted(Struct, frozen=True):
 class Saved(Struct, frozen=True):
     """What a run has done, and the manifest as it is now.
 
-    `new_jobs` were not in the archive before, `fetched_jobs` are those and all that were looked at again. `replaced` are the files
-    that were not as the manifest says and are now; `damaged` those that could not be had again.
+    The service has `listed_jobs`, of which `left_out_jobs` were not `wanted`. `new_jobs` were not in the archive before,
+    `fetched_jobs` are those and all that were looked at again. `replaced` are the files that were not as the manifest says and are
+    now; `damaged` those that could not be had again.
     """
 
     folder: Path
     manifest: Manifest
+    wanted: Wanted
+    listed_jobs: int
+    left_out_jobs: int
     new_jobs: int
     fetched_jobs: int
     fetched_files: int
@@ -106,7 +110,10 @@ def save(
             store.stopping.set()
         conclude(store, book, catalog or load_catalog(), lambda done, total: told("writing pages", done, total))
         replaced = tuple(sorted(set(run.dropped) - set(run.damaged)))
-        return Saved(folder, book.manifest, run.new, run.jobs, run.files, replaced, tuple(sorted(run.damaged)))
+        return Saved(
+            folder, book.manifest, run.wanted, run.listed, run.left_out, run.new, run.jobs, run.files, replaced,
+            tuple(sorted(run.damaged)),
+        )  # fmt: skip
 
 
 def _sleeper(store: Store) -> Callable[[float], object]:
@@ -155,7 +162,7 @@ class _Run:
         self.service = self.collector.service
         self.dropped: dict[str, tuple[Entry, list[str]]] = {}
         self.damaged: list[str] = []
-        self.new = self.jobs = self.files = 0
+        self.listed = self.left_out = self.new = self.jobs = self.files = 0
 
     def collect(self) -> None:
         """Fetch what is new."""
@@ -217,10 +224,12 @@ class _Run:
     def _list_jobs(self) -> list[Job]:
         found: dict[str, Job] = {}
         for job in self.service.jobs():
-            if job.id and self.wanted.takes(job):
+            if job.id:
                 found.setdefault(job.id, job)
             self.told("listing jobs", len(found), 0)
-        return list(found.values())
+        wanted = [job for job in found.values() if self.wanted.takes(job)]
+        self.listed, self.left_out = len(found), len(found) - len(wanted)
+        return wanted
 
     def _list_files(self) -> dict[str, RemoteFile]:
         """The files that the service lists; none where it refuses to: each is asked for by its id then."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.options import Configured, Day, output_option, service_options
+from ftkit.cli.options import Configured, Day, Status, output_option, service_options
 from ftkit.cli.service import consent, open_service, progress_bar
 from ftkit.errors import UsageProblem
 
@@ -51,7 +51,7 @@ def verify(folder: str, output: str) -> int:
 @click.argument("folder", metavar="DIR")
 @service_options
 @click.option("--since", type=Day(), metavar="DATE", help="Only jobs created on that day (UTC) or later.")
-@click.option("--status", metavar="STATUS", help="Only jobs of this status.")
+@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
 @click.option("--no-files", is_flag=True, help="Leave training and validation files out.")
 @click.option("--prompts", metavar="FILE", help="Record each tuned model's answers to these prompts.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Record answers to N prompts of each job's own data.")

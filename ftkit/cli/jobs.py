@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.options import Group, Status, output_option, service_options
 from ftkit.cli.service import (
     at_most,
     minute,
@@ -48,7 +48,7 @@ def _row(job: Job) -> tuple[str, ...]:
 
 @jobs.command("list")
 @service_options
-@click.option("--status", metavar="STATUS", help="Only jobs of this status.")
+@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
 @click.option("--model", metavar="NAME", help="Only jobs on this model.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
 @click.option("--after", metavar="ID", default="", help="Begin after this job.")

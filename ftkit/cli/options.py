@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import click
 from click.core import ParameterSource as Source
 
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageProblem, did_you_mean
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
@@ -64,6 +64,20 @@ class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 
             return datetime.date.fromisoformat(str(value))
         except ValueError:
             self.fail(f"{value!r} is no date; write it as YYYY-MM-DD", parameter, context)
+
+
+class Status(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """A status of a job."""
+
+    name = "status"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        from ftkit.remote import STATUSES
+
+        if value not in STATUSES:
+            near = did_you_mean(value, STATUSES, otherwise=".")
+            self.fail(f"unknown status {value!r}{near} It is one of {', '.join(STATUSES)}", parameter, context)
+        return str(value)
 
 
 class Configured(click.Command):

@@ -24,6 +24,7 @@ def render_saved_text(saved: Saved) -> str:
     rows = [
         ("account", ", ".join([manifest.account, *manifest.organizations])),
         ("jobs", f"{len(manifest.jobs):,}, {saved.new_jobs:,} of them new{f', {again:,} looked at again' if again else ''}"),
+        ("left out", _left_out(saved)),
         ("files", f"{len(manifest.contents):,} with content, {saved.fetched_files:,} asked for now"),
         ("size", f"{sum(each.size for each in manifest.files.values()):,} bytes in {len(manifest.files):,} files"),
         ("replaced", f"{len(saved.replaced):,} files were not as the manifest says, and are now" if saved.replaced else ""),
@@ -33,12 +34,19 @@ def render_saved_text(saved: Saved) -> str:
     return f"{printable(str(saved.folder))}\n{fields(rows)}{damaged}"
 
 
+def _left_out(saved: Saved) -> str:
+    """The jobs at the service that were not asked for, and why; empty where there are none."""
+    why = ", ".join(f"--{name}" for name in ("since", "status") if getattr(saved.wanted, name) is not None)
+    return f"{saved.left_out_jobs:,} of {saved.listed_jobs:,} jobs at the service ({why})" if saved.left_out_jobs else ""
+
+
 def render_saved_json(saved: Saved) -> str:
     """A run, for programs."""
     manifest = saved.manifest
     return _json({
         "folder": str(saved.folder), "account": manifest.account, "organizations": manifest.organizations, "date": manifest.date,
-        "jobs": len(manifest.jobs), "new_jobs": saved.new_jobs, "fetched_jobs": saved.fetched_jobs,
+        "jobs": len(manifest.jobs), "left_out_jobs": saved.left_out_jobs, "new_jobs": saved.new_jobs,
+        "fetched_jobs": saved.fetched_jobs,
         "contents": len(manifest.contents), "fetched_files": saved.fetched_files, "files": len(manifest.files),
         "bytes": sum(each.size for each in manifest.files.values()), "replaced": list(saved.replaced),
         "damaged": list(saved.damaged), "missing": msgspec.to_builtins(manifest.missing),

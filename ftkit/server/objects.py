@@ -73,7 +73,7 @@ def checkpoint_object(id: str, job: str, model: str, step: int, metrics: dict[st
 
 
 def model_object(id: str, owner: str, created: int | None = None) -> dict[str, Any]:
-    return {"id": id, "object": "model", "created": created or now(), "owned_by": owner, "shutdown_date": None}
+    return {"id": id, "object": "model", "created": now() if created is None else created, "owned_by": owner, "shutdown_date": None}
 
 
 def deleted_object(id: str, kind: str) -> dict[str, Any]:

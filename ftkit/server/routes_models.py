@@ -26,7 +26,7 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 async def list_(request: Request) -> Response:
     parts, tenant = parts_of(request)
     tuned, _ = parts.store.page("model", tenant, limit=MOST)
-    known = [json.dumps(model_object(name, "ftkit", 1)).encode() for name in parts.bases.names()]
+    known = [json.dumps(model_object(name, "ftkit", 0)).encode() for name in parts.bases.names()]
     return shown(b'{"object": "list", "data": [' + b", ".join([*known, *tuned]) + b"]}")
 
 
@@ -38,7 +38,7 @@ async def retrieve(request: Request, id: str) -> Response:
         return shown(tuned)
     with contextlib.suppress(Refusal):
         if not id.startswith("ft:") and parts.bases.find(id, tenant):
-            return as_json(model_object(id, "ftkit", 1))
+            return as_json(model_object(id, "ftkit", 0))
     raise not_there("model", id, "model", "model_not_found")
 
 
