@@ -62,7 +62,7 @@ def read_results(content: bytes) -> Metrics:
         rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
         raise FtkitError(f"the result file is no CSV: {error}") from error
-    return Metrics(columns, tuple(row for row in rows if is_finite(row["step"])))
+    return Metrics(columns, tuple({**row, "step": _whole(step)} for row in rows if is_finite(step := row["step"])))
 
 
 def decoded(content: bytes) -> bytes:
@@ -72,6 +72,11 @@ def decoded(content: bytes) -> bytes:
             found = base64.b64decode(b"".join(content.split()), validate=True)
             return found if b"," in found.partition(b"\n")[0] else content
     return content
+
+
+def _whole(number: float) -> float:
+    """The number as an integer, where it is one."""
+    return int(number) if float(number).is_integer() else number
 
 
 def _number(text: str | None) -> float | None:
@@ -86,7 +91,7 @@ def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
     ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
     names = dict.fromkeys(name for checkpoint in ordered for name in checkpoint.metrics if name != "step")
     columns = ("step", *names)
-    return Metrics(columns, tuple({**dict.fromkeys(names), **each.metrics, "step": float(each.step)} for each in ordered))
+    return Metrics(columns, tuple({**dict.fromkeys(names), **each.metrics, "step": each.step} for each in ordered))
 
 
 def job_metrics(service: Service, job: Job) -> Metrics:

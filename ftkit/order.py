@@ -86,6 +86,8 @@ def check(order: Order, api: Api, title: str) -> None:
     if order.training_type is not None and order.training_type not in api.training_types:
         those = f"it is one of {', '.join(api.training_types)}" if api.training_types else "leave it out"
         raise UsageProblem(f"--training-type {order.training_type} is not known at {title}; {those}")
+    if order.wandb_project and "integrations" in api.lacks:
+        raise UsageProblem(f"{title} has no integrations; leave --wandb-project out")
     _check_metadata(order.metadata, api, title)
 
 

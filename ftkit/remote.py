@@ -24,6 +24,7 @@ class Job(Struct, frozen=True):
     status: str
     model: str
     created_at: int
+    finished_at: int | None
     fine_tuned_model: str
     training_file: str
     validation_file: str
@@ -50,6 +51,7 @@ class Job(Struct, frozen=True):
             status=str(raw.get("status") or "unknown"),
             model=str(raw.get("model") or ""),
             created_at=_whole(raw.get("created_at")) or 0,
+            finished_at=_whole(raw.get("finished_at")),
             fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
             training_file=str(raw.get("training_file") or ""),
             validation_file=str(raw.get("validation_file") or ""),

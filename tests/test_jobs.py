@@ -688,6 +688,44 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(fake: Fa
     assert not fake.created
 
 
+def test_the_table_of_losses_says_how_many_steps_it_leaves_out(fake: Fake, ftkit: Run) -> None:
+    results = b"step,train_loss\n" + b"".join(f"{step},{3 / step}\n".encode() for step in range(1, 321))
+    file = fake.add_file("results.csv", results)["id"]
+    job = fake.add_job({"model": "m", "training_file": "f"})
+    job.update(status="succeeded", result_files=[file])
+    shown = ftkit("jobs", "metrics", job["id"]).stdout.splitlines()
+    assert "  20 of 320 steps; `--output csv` has all" in shown
+    assert shown[1:4] == ["     1      3.0000", "    17      0.1765", "    34      0.0882"]
+    assert ftkit("jobs", "metrics", job["id"], "--output", "csv").stdout.splitlines()[1] == "1,3.0"
+    rows = ftkit("jobs", "metrics", job["id"], "--output", "json").stdout
+    assert '"step": 320,' in rows
+    assert len(json.loads(rows)["rows"]) == 320
+
+
+@pytest.mark.parametrize(("values", "shown"), [
+    ("1,2,10", ["1", "2", "10"]), ("0.5,2,1e-5", ["0.5000", "2.0000", "0.0000"]), ("2e-5,1e-5,0", ["2.000e-05", "1.000e-05", "0.000e+00"]),
+    ("nan,,0.25", ["nan", "-", "0.2500"]), ("1e300,1,0.5", ["1.000e+300", "1.000e+00", "5.000e-01"]), (",,", ["-", "-", "-"]),
+])  # fmt: skip
+def test_the_numbers_of_a_column_have_as_many_decimals(values: str, shown: list[str]) -> None:
+    content = "step,odd\n" + "".join(f"{step},{value}\n" for step, value in enumerate(values.split(","), 1))
+    found = read_results(content.encode())
+    lines = render_metrics_text(found, judge(found)).splitlines()[1:4]
+    assert [line.split()[1] for line in lines] == shown
+
+
+def test_a_job_shows_what_was_chosen_for_it(fake: Fake, ftkit: Run) -> None:
+    job = fake.add_job({"model": "m", "training_file": "f"})
+    chosen = {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.5}
+    job |= {"method": {"type": "dpo", "dpo": {"hyperparameters": {**chosen, "beta": 0.1}}}, "metadata": {"team": "x", "run": "2"}}
+    fake.jobs[job["id"]] = job | {"seed": 0, "user_provided_suffix": "mine", "finished_at": 1_760_000_000}
+    rows = dict(line.strip().split("  ", 1) for line in ftkit("jobs", "show", job["id"]).stdout.splitlines())
+    told = {name: value.strip() for name, value in rows.items()}
+    assert told.items() >= {
+        "method": "dpo", "epochs": "3", "batch size": "4", "lr multiplier": "1.5", "beta": "0.1", "suffix": "mine", "seed": "0",
+        "finished": "2025-10-09 08:53:20", "metadata": "team=x, run=2",
+    }.items()  # fmt: skip
+
+
 def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
     found = read_results(b"step,train_loss,valid_loss\n1,2.0,nan\n2,nan,1.5\n3,1.0,inf\nnan,1,1\n")
     assert [row["step"] for row in found.rows] == [1, 2, 3]

@@ -24,7 +24,7 @@ from service import error, running, seeded
 
 from ftkit.connecting import connect
 from ftkit.errors import FileProblem, FtkitError, UsageProblem
-from ftkit.facts import load_catalog
+from ftkit.facts import find_provider, load_catalog
 from ftkit.journal import Journal
 from ftkit.order import MARK, Order, check, request
 from ftkit.providers import LostAnswer, Service, ServiceProblem
@@ -390,6 +390,13 @@ def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(address
         with pytest.raises(UsageProblem, match="no key for"):
             connect("openai", address, environment={"HOME": str(tmp_path)})
     assert connect("openai", address, environment=KEYS)._client.api_key == "sk-env"
+
+
+def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
+    local = find_provider("local")
+    assert local.api
+    with pytest.raises(UsageProblem, match="this machine has no integrations; leave --wandb-project out"):
+        check(Order("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
 
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:

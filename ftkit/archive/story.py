@@ -80,7 +80,7 @@ def readme(story: Story) -> str:
         rows = [(_plain(name), _value(value)) for name, value in sorted(each.hyperparameters.items())]
         parts.append(f"## Hyperparameters\n\nAs the service resolved them.\n\n{_table(rows)}")
     if story.metrics.rows:
-        shown = printable_lines(render_metrics_text(story.metrics, judge(story.metrics)))
+        shown = printable_lines(render_metrics_text(story.metrics, judge(story.metrics), "the result file"))
         parts.append(f"## Losses\n\n```text\n{shown}```\n")
     parts.append(f"## Files\n\n{_files(story)}")
     if each.missing:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ftkit.watching import Look
 
 HEAD = ("id", "status", "created (UTC)", "model")
+PLAIN = {"n_epochs": "epochs", "batch_size": "batch size", "learning_rate_multiplier": "lr multiplier"}
+"""Hyperparameters as the options of `ftkit submit` call them."""
 
 
 @click.group(cls=Group)
@@ -77,10 +79,21 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     told = f"{job.error} ({job.error_code})" if job.error and job.error_code else job.error or job.error_code
     print_fields([
         ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
-        ("created", when(job.created_at)), ("finish", when(job.estimated_finish)), ("training", job.training_file),
-        ("validation", job.validation_file), ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
-        ("results", ", ".join(job.result_files)), ("error", told),
+        *_chosen(job), ("created", when(job.created_at)), ("finish", when(job.estimated_finish)),
+        ("finished", when(job.finished_at)), ("training", job.training_file), ("validation", job.validation_file),
+        ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
+        ("results", ", ".join(job.result_files)), ("metadata", ", ".join(map("=".join, job.metadata.items()))), ("error", told),
     ])  # fmt: skip
+
+
+def _chosen(job: Job) -> list[tuple[str, str]]:
+    """How the job trains, as the service has resolved it."""
+    from ftkit.archive.read import hyperparameters, method_of
+
+    raw = job.raw
+    given = {PLAIN.get(name, name): value for name, value in hyperparameters(raw).items()}
+    given |= {"suffix": raw.get("user_provided_suffix"), "seed": raw.get("seed")}
+    return [("method", method_of(raw)), *((name, str(value)) for name, value in given.items() if value is not None)]
 
 
 @jobs.command()

@@ -131,7 +131,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     embedded: bool = False
     key_needed: bool = True
     adapters: bool = False
-    lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata", "permissions"], ...] = ()
+    lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata", "permissions", "integrations"], ...] = ()
     closing: str = ""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftkit.aside import written_aside
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.metrics import TRAIN, VALID, Metrics, Verdict
+from ftkit.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
 from ftkit.report.columns import printable, table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -26,13 +26,14 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     return "".join(BARS[round((value - low) * scale)] for value in values)
 
 
-def render_metrics_text(metrics: Metrics, verdict: Verdict) -> str:
-    """The metrics as a table with a chart of each loss, and what they say."""
-    rows = list(metrics.rows)
+def render_metrics_text(metrics: Metrics, verdict: Verdict, whole: str = "`--output csv`") -> str:
+    """The metrics as a table with a chart of each loss, and what they say. `whole` is what has the steps that are left out."""
+    rows, note = list(metrics.rows), ""
     if len(rows) > ROWS:
+        note = f"  {ROWS} of {len(rows):,} steps; {whole} has all\n"
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
-    shown = [tuple(_number(row.get(name)) for name in metrics.columns) for row in rows]
-    parts = [table([[printable(name) for name in metrics.columns], *shown], left=0)]
+    shown = [[printable(name), *_cells([row.get(name) for row in rows])] for name in metrics.columns]
+    parts = [table(list(zip(*shown, strict=True)), left=0) + note]
     for name, columns in (("train", TRAIN), ("validation", VALID)):
         series = metrics.series(columns)
         if series:
@@ -41,8 +42,13 @@ def render_metrics_text(metrics: Metrics, verdict: Verdict) -> str:
     return "\n".join([parts[0], "".join(parts[1:]) + _verdict(verdict)])
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+def _cells(values: Sequence[float | None]) -> list[str]:
+    """The numbers of a column, all with as many decimals, so that they can be compared at a look."""
+    sizes = [abs(value) for value in values if is_finite(value)]
+    most = max(sizes, default=0)
+    fixed = ".0f" if all(float(size).is_integer() for size in sizes) else ".4f"
+    form = fixed if most == 0 or 1e-3 <= most < 1e9 else ".3e"
+    return ["-" if value is None else f"{value:{form}}" for value in values]
 
 
 def _verdict(verdict: Verdict) -> str:
