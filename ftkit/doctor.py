@@ -40,7 +40,9 @@ def diagnose(job: Job, service: Service, journal: Journal, now: float | None = N
             f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
         ))  # fmt: skip
     if not job.error and not job.error_code and job.status != "failed":
-        return Diagnosis(job, f"the job is {job.status}", (), "", (), "nothing is wrong that the service tells", False)
+        if job.status == "succeeded":
+            return Diagnosis(job, "it has succeeded", (), "", (), "there is nothing to mend", False)
+        return Diagnosis(job, f"it is {job.status}", (), "", (), "nothing is wrong that the service tells", False)
     meant = meaning(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meant.rules)
     path, changed = _local(job, service, journal)

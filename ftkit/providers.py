@@ -316,8 +316,7 @@ class Service:
             wait = _wait(error.response.headers)
             return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait)
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
-        more = "; `ftkit explain` may know this message" if status == 400 and not known else advice
-        return kind(f"{told}{title} said {status}: {quoted}{more}", status, code, said)
+        return kind(f"{told}{title} said {status}: {quoted}{advice}", status, code, said)
 
 
 def upload_body(name: str, size: int) -> dict[str, Any]:

@@ -169,8 +169,8 @@ class Files:
         for pause in AWAIT if self.service.api.file_status else ():
             file = self.service.file(id)
             if file.status == "error":
-                why = file.raw.get("status_details") or "it does not say why"
-                raise ServiceProblem(f"{self.service.facts.title} refused the file {id}: {why}; see `ftkit explain`")
+                why = str(file.raw.get("status_details") or "it does not say why")
+                raise ServiceProblem(f"{self.service.facts.title} refused the file {id}: {why}", said=why)
             if file.status not in ("uploaded", "pending", "running"):
                 return
             self.sleep(pause)

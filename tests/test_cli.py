@@ -101,6 +101,21 @@ def test_odd_settings_are_one_line_that_names_their_file(settings: str, said: st
     assert said in done.stderr
 
 
+def test_an_odd_value_of_a_variable_names_the_variable() -> None:
+    done = ftkit("validate", MARV, env={"FTKIT_MAX_FINDINGS": "abc"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "(from FTKIT_MAX_FINDINGS; see `ftkit validate --help`)" in done.stderr
+    assert "from " not in ftkit("validate", MARV, "--max-findings", "abc").stderr
+
+
+def test_a_grader_for_files_without_items_is_refused_and_one_of_the_settings_waits_for_others(tmp_path: Path) -> None:
+    (tmp_path / "grader.json").write_text('{"type": "string_check", "input": "{{item.x}}", "name": "a"}')
+    done = ftkit("validate", MARV, "--grader", "grader.json")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ftkit: --grader is for reinforcement files; {MARV} is chat\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\ngrader = "grader.json"\n')
+    assert ftkit("validate", MARV).returncode == 0
+
+
 def test_options_go_before_variables_and_these_before_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.ftkit]\noutput = "json"\nmodel = "gpt-4.1-2025-04-14"\nignore = ["examples-few"]\n'

@@ -187,7 +187,11 @@ PROBLEMS = {
     "an unknown file": (["files", "show", "file-x"], {}, "does not have it"),
     "another protocol": (["jobs", "list", "--provider", "mistral"], {}, "not supported"),
     "a base model": (["models", "delete", "gpt-4o"], {}, "is no fine-tuned model"),
-    "compressed": (["submit", "x.jsonl.gz", "--model", MINI], {}, "gunzip"),
+    "compressed": (["submit", "x.jsonl.gz", "--model", MINI], {}, "unpack x.jsonl.gz first, e.g. with gunzip"),
+    "compressed, to validate": (["submit", "DATA", "--validation-file", "v.jsonl.gz", "--model", MINI], {}, "unpack v.jsonl.gz first"),
+    "compressed, alone": (["files", "upload", "x.jsonl.gz"], {}, "unpack x.jsonl.gz first"),
+    "a stream": (["submit", "-", "--model", MINI], {}, "- is standard input, and what is sent must be a file"),
+    "a stream, alone": (["files", "upload", "-"], {}, "- is standard input, and what is sent must be a file"),
     "no such file": (["submit", "x.jsonl", "--model", MINI], {}, "cannot open x.jsonl"),
     "what is no pair": (["submit", "DATA", "--model", MINI, "--metadata", "a", "--yes"], {}, "is not KEY=VALUE"),
     "dearer than allowed": (["submit", "DATA", "--model", MINI, "--max-cost", "0.001", "--yes"], {}, "nothing was sent"),
@@ -724,6 +728,24 @@ def test_a_job_shows_what_was_chosen_for_it(fake: Fake, ftkit: Run) -> None:
         "method": "dpo", "epochs": "3", "batch size": "4", "lr multiplier": "1.5", "beta": "0.1", "suffix": "mine", "seed": "0",
         "finished": "2025-10-09 08:53:20", "metadata": "team=x, run=2",
     }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "hint"), [
+    ("Training file has 3 examples, but must have at least 10 examples", "; `ftkit rule examples-too-few` explains it"),
+    ("Something nobody has seen", ""),
+])  # fmt: skip
+def test_a_refusal_names_the_rule_behind_it_only_where_there_is_one(message: str, hint: str, fake: Fake, ftkit: Run, data: str) -> None:
+    fake.refuse["POST /fine_tuning/jobs"] = (400, error(message))
+    done = ftkit("submit", data, "--model", MINI, "--yes")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(f"said 400: {message}{hint}")
+
+
+def test_the_doctor_says_of_a_job_that_succeeded_that_there_is_nothing_to_mend(fake: Fake, ftkit: Run) -> None:
+    job = fake.add_job({"model": "m", "training_file": "f"})
+    job["status"] = "succeeded"
+    done = ftkit("jobs", "doctor", job["id"])
+    assert (done.returncode, done.stdout) == (0, f"{job['id']}: it has succeeded; there is nothing to mend\n")
 
 
 def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:

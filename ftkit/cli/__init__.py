@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource as Source
 
 from ftkit._version import __version__
 from ftkit.errors import FtkitError
@@ -73,12 +74,10 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
     except click.ClickException as error:
-        hint = getattr(error, "ctx", None)
-        usage = f" (see `{hint.command_path} --help`)" if hint else ""
-        click.echo(f"ftkit: {error.format_message().rstrip('.')}{usage}", err=True)
+        click.echo(f"ftkit: {error.format_message().rstrip('.')}{_usage(error)}", err=True)
         return 2
     except FtkitError as error:
-        click.echo(f"ftkit: {error}", err=True)
+        click.echo(f"ftkit: {error}{_rule(error)}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("ftkit: interrupted", err=True)
@@ -93,6 +92,26 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo(f"ftkit: {error}", err=True)
         return 2
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """Which variable an odd value comes from, if it was not typed, and where help is."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None:
+        return ""
+    given = parameter is not None and context.get_parameter_source(parameter.name) is Source.ENVIRONMENT
+    return f" ({f'from {parameter.envvar}; ' if given else ''}see `{context.command_path} --help`)"
+
+
+def _rule(error: FtkitError) -> str:
+    """The rule behind what a service said, where there is one."""
+    said = getattr(error, "said", "")
+    if not said:
+        return ""
+    from ftkit.services import meaning
+
+    rules = meaning(said).rules
+    return f"; `ftkit rule {rules[0].name}` explains it" if rules else ""
 
 
 def print_text(text: str) -> None:

@@ -71,6 +71,15 @@ def _keep(path: str, copy: str) -> None:
                 shutil.copyfileobj(source, target, 1 << 20)
 
 
+def must_be_plain(*files: str | None) -> None:
+    """Raise `UsageProblem` for a file that cannot be sent as it is: services take plain .jsonl files."""
+    for name in filter(None, files):
+        if name == "-":
+            raise UsageProblem("- is standard input, and what is sent must be a file; write it to one first")
+        if name.endswith(".gz"):
+            raise UsageProblem(f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip")
+
+
 @contextmanager
 def one_file(name: str) -> Iterator[tuple[str, str]]:
     """The path of one file, and the name to show for it; raises `UsageProblem` for a pattern of several."""

@@ -273,8 +273,11 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
         told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
         print_one({**told, "findings": findings, "advice": found.advice})
         return int(found.wrong)
+    if not found.wrong:
+        print_text(f"{job.id}: {printable(found.says)}; {found.advice}\n")
+        return 0
     print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
     for finding in found.findings:
         print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
     print_text(f"{found.advice}\n")
-    return int(found.wrong)
+    return 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.files import uploading
+from ftkit.cli.files import must_be_plain, uploading
 from ftkit.cli.options import Group, output_option, service_options
 from ftkit.cli.service import (
     at_most,
@@ -58,6 +58,7 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
     """Upload the file at PATH for fine-tuning, unless the service has its content already."""
     from ftkit.uploads import Files, digest
 
+    must_be_plain(path)
     service = open_service(provider, base_url, facts)
     sha256 = digest(path)
     with uploading([path]) as told:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.files import uploading
+from ftkit.cli.files import must_be_plain, uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
 from ftkit.cli.service import consent, is_terminal, open_journal, open_service, print_fields, print_json_line, print_one
 from ftkit.errors import FileProblem, UsageProblem
@@ -64,8 +64,7 @@ def submit(
     from ftkit.order import Order, check
     from ftkit.uploads import digest
 
-    if file.endswith(".gz") or file == "-":
-        raise UsageProblem("services take plain .jsonl files: write it to one first, e.g. with gunzip")
+    must_be_plain(file, validation_file)
     catalog = load_catalog(facts)
     hashes = digest(file), digest(validation_file) if validation_file else None
     format, clean = _validated(file, model, validation_file, provider, grader, catalog, output)

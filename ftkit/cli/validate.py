@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource as Source
 
 from ftkit.cli import EXIT_CODES, print_text
 from ftkit.cli.files import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option
+from ftkit.errors import UsageProblem
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
@@ -64,11 +66,20 @@ def validate(
     with local_files(files) as (paths, names), progress(paths, quiet) as told:
         report = check(paths, max_findings=max_findings or KEEP, catalog=load_catalog(facts), progress=told, **options)
     report = _renamed(report, names)
+    if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
+        _check_grader(report)
     if output == "text":
         print_text(render_text(report, max_findings or SHOWN, quiet))
     else:
         print_text(RENDERERS[output](report))
     return 0 if report.ok else 1
+
+
+def _check_grader(report: Report) -> None:
+    """Raise `UsageProblem` for a file that has no items for a grader to look at."""
+    odd = next((file for file in report.files if file.format not in (None, "reinforcement")), None)
+    if odd:
+        raise UsageProblem(f"--grader is for reinforcement files; {odd.file} is {odd.format}")
 
 
 def _renamed(report: Report, names: dict[str, str]) -> Report:
