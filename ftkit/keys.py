@@ -47,7 +47,7 @@ def find_key(
     if key is None:
         return _without(provider, variables, path, needed, foreign)
     if not isinstance(key, str) or not key.strip():
-        raise UsageProblem(f"{path}: the key of {provider} is empty, or no text")
+        return _without(provider, variables, path, True, foreign)
     return _usable(key.strip(), str(path))
 
 

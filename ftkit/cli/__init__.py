@@ -99,8 +99,10 @@ def _usage(error: click.ClickException) -> str:
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None:
         return ""
-    given = parameter is not None and context.get_parameter_source(parameter.name) is Source.ENVIRONMENT
-    return f" ({f'from {parameter.envvar}; ' if given else ''}see `{context.command_path} --help`)"
+    place = ""
+    if parameter and context.get_parameter_source(parameter.name) is Source.ENVIRONMENT:
+        place = f"from {parameter.envvar}; "
+    return f" ({place}see `{context.command_path} --help`)"
 
 
 def _rule(error: FtkitError) -> str:
