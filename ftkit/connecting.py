@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ftkit.errors import UsageProblem
 from ftkit.facts import Api, Catalog, Provider, find_provider, unsupported
-from ftkit.keys import find_key
+from ftkit.keys import config_file, find_address, find_key
 from ftkit.providers import Service
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def connect(
     """
     variables = os.environ if environment is None else environment
     facts, api = _speaking(provider, catalog)
-    address = base_url or api.base_url or (_here(variables) if api.embedded else "")
+    address = base_url or find_address(provider, variables) or api.base_url or (_here(variables) if api.embedded else "")
     if not address:
-        told = f"{facts.title} has an address for each user"
-        raise UsageProblem(f"{told}: give it with --base-url (in Python base_url=), e.g. {api.address}")
+        places = f"with --base-url (in Python base_url=), or under [base-url] in {config_file(variables)}"
+        raise UsageProblem(f"{facts.title} has an address for each user: give it {places}, e.g. {api.address}")
     if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address) or not _host(address):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
     if "@" in address.split("/")[2]:
@@ -42,7 +42,8 @@ def connect(
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
     """What the journal knows a service by; needs no key. Raises what `connect` raises for a provider of no use."""
-    return f"{provider} {(base_url or _speaking(provider, catalog)[1].address).rstrip('/')}"
+    api = _speaking(provider, catalog)[1]
+    return f"{provider} {(base_url or find_address(provider, os.environ) or api.base_url or api.address).rstrip('/')}"
 
 
 def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:

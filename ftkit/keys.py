@@ -1,4 +1,7 @@
-"""Where the key of a service comes from: the environment, or a file that only its owner can read. It is never shown or kept."""
+"""Where the key of a service, and an address of one's own, come from: the environment, or a file that only its owner can read.
+
+A key is never shown or kept.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ftkit.errors import UsageProblem
 
@@ -36,19 +40,33 @@ def find_key(
         if found:
             return _usable(found, name)
     path = config_file(environment)
-    if not path.exists():
-        return _without(provider, variables, path, needed, foreign)
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageProblem(f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it")
-    try:
-        key = tomllib.loads(path.read_text("utf-8")).get("keys", {}).get(provider)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, AttributeError) as error:
-        raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
+    key = _table("keys", path).get(provider)
     if key is None:
         return _without(provider, variables, path, needed, foreign)
     if not isinstance(key, str) or not key.strip():
         return _without(provider, variables, path, True, foreign)
     return _usable(key.strip(), str(path))
+
+
+def find_address(provider: str, environment: Mapping[str, str]) -> str:
+    """The address of the provider under `[base-url]` in the user's settings file; empty where it has none."""
+    path = config_file(environment)
+    address = _table("base-url", path).get(provider, "")
+    if not isinstance(address, str):
+        raise UsageProblem(f"{path}: the address of {provider} under [base-url] is no text")
+    return address
+
+
+def _table(name: str, path: Path) -> dict[str, Any]:
+    """A table of the user's settings file; raises `UsageProblem` where others can read the file, or nobody can."""
+    if not path.exists():
+        return {}
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageProblem(f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it")
+    try:
+        return dict(tomllib.loads(path.read_text("utf-8")).get(name, {}))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, TypeError, ValueError) as error:
+        raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
 
 
 def _without(provider: str, variables: tuple[str, ...], path: Path, needed: bool, foreign: str) -> str:

@@ -22,7 +22,7 @@ from conftest import Write, lines
 from service import Service as Fake
 from service import error, running, seeded
 
-from ftkit.connecting import connect
+from ftkit.connecting import account_of, connect
 from ftkit.errors import FileProblem, FtkitError, UsageProblem
 from ftkit.facts import find_provider, load_catalog
 from ftkit.journal import Journal
@@ -367,9 +367,28 @@ def test_the_key_comes_from_the_environment_or_from_a_file_of_ones_own(tmp_path:
     assert connect("openai", environment=home | KEYS)._client.api_key == "sk-env"
 
 
+def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    path = tmp_path / "ftkit" / "config.toml"
+    path.parent.mkdir()
+    path.touch(0o600)
+    path.write_text('[keys]\nazure = "k"\nopenai = "o"\n[base-url]\nazure = "https://mine.test/v1"\nnebius = 5\n')
+    assert connect("azure", environment=home).account == "azure https://mine.test/v1"
+    assert connect("azure", "https://other.test/v1", environment=home).account == "azure https://other.test/v1"
+    assert connect("openai", environment=home).account == "openai https://api.openai.com/v1"
+    with pytest.raises(UsageProblem, match=r"the address of nebius under \[base-url\] is no text"):
+        connect("nebius", environment=home | {"NEBIUS_API_KEY": "n"})
+
+
+@pytest.mark.parametrize("provider", ["openai", "nebius"])
+def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
+    keys = {"OPENAI_API_KEY": "k", "NEBIUS_API_KEY": "k"}
+    assert account_of(provider) == connect(provider, environment=keys).account
+
+
 @pytest.mark.parametrize(("provider", "base_url", "said"), [
     ("mistral", "", "is not supported: it has a protocol of its own"),
-    ("azure", "", r"give it with --base-url \(in Python base_url=\), e\.g\. https://RESOURCE"),
+    ("azure", "", r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE"),
     ("openai", "api.openai.com", "is no address"),
     ("openai", "http://[::1/v1", "is no address"),
     ("opnai", "", "did you mean 'openai'"),

@@ -34,10 +34,11 @@ def open_service(provider: str, base_url: str | None, facts: str | None) -> Serv
     """The service that the options name."""
     from ftkit.connecting import connect
     from ftkit.facts import find_provider, load_catalog
+    from ftkit.keys import find_address
 
     catalog = load_catalog(facts)
     api = find_provider(provider, catalog).api if provider in catalog.providers else None
-    if api and api.embedded and not base_url:
+    if api and api.embedded and not (base_url or find_address(provider, os.environ)):
         from ftkit.local import data_folder, find_or_start
 
         base_url = find_or_start(data_folder(os.environ), lambda text: click.echo(text, err=True)).url
