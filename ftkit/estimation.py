@@ -208,7 +208,8 @@ def _obstacle(model: str, offer: Offer, provider: str, format: str, today: datet
     if ends and ends.date < today:
         return f"{model} can no longer be trained at {title}, since {ends.date}"
     if offer.methods and METHODS[format] not in offer.methods:
-        return f"{model} is trained at {title} by {' and '.join(offer.methods)} only; {format} files need {METHODS[format]}"
+        known = f"{model} is known to be trained at {title} by {' and '.join(offer.methods)} only"
+        return f"{known}; {format} files need {METHODS[format]}"
     return ""
 
 

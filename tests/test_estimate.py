@@ -326,7 +326,7 @@ def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
 
 def test_a_model_that_is_not_trained_by_the_method_of_the_format_says_so_and_is_no_candidate() -> None:
     told = quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY).models[0]
-    said = f"{MINI} is trained at OpenAI by supervised only; preference files need dpo"
+    said = f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo"
     assert (told.trainable, told.trainable_note) == (False, said)
     assert MINI not in candidates("preference", "openai", TODAY, load_catalog())
     dpo = "gpt-4.1-2025-04-14"

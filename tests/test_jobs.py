@@ -118,7 +118,7 @@ def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(fake:
     data = str(ROOT / "samples" / "preference.jsonl")
     done = ftkit("submit", data, "--model", MINI)
     assert done.returncode == 2
-    assert f"{MINI} is trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2" in done.stderr
+    assert f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2" in done.stderr
     assert not fake.created
     assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
 
