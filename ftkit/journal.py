@@ -91,7 +91,8 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise FileProblem(f"cannot make {folder} for the journal: {(error.strerror or str(error)).lower()}") from error
-        with self._database() as database:
+        # SQLite does not wait, but fails, where two make the same database at once.
+        with self.alone("journal"), self._database() as database:
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the check failed")
             database.executescript(SCHEMA)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,9 @@ def test_the_same_command_again_pays_nothing(fake: Fake, ftkit: Run, data: str) 
 
 def test_two_processes_at_once_make_one_job(fake: Fake, ftkit: Run, data: str) -> None:
     fake.faults = lambda method, path: "delay"
-    done: list[int] = []
-    run = [
-        threading.Thread(target=lambda: done.append(ftkit("submit", data, "--model", MINI, "--yes").returncode)) for _ in range(2)
-    ]
-    for each in run:
-        each.start()
-    for each in run:
-        each.join()
-    assert done == [0, 0]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: ftkit("submit", data, "--model", MINI, "--yes"), range(2)))
+    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
     assert len(fake.created) == len(fake.files) == 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import sqlite3
@@ -571,6 +573,20 @@ def in_parts(url: str) -> Service:
     small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
     service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
     return service
+
+
+def open_at(folder: Path, begin: threading.Barrier) -> None:
+    begin.wait(20)
+    Journal(folder)
+
+
+def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Manager() as manager:
+        for number in range(10):
+            begin, folder = manager.Barrier(4), tmp_path / str(number)
+            with concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
+                for each in [pool.submit(open_at, folder, begin) for _ in range(4)]:
+                    each.result(30)
 
 
 def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
