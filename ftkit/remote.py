@@ -41,6 +41,26 @@ class Job(Struct, frozen=True):
         """Whether the job will not change any more."""
         return self.status in FINAL
 
+    @property
+    def method(self) -> str:
+        """How it is trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
+        method = self.raw.get("method")
+        return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters, wherever the service puts them; a value goes before `auto`."""
+        method = self.raw.get("method")
+        method = method if isinstance(method, dict) else {}
+        own = method.get(str(method.get("type")))
+        found: dict[str, Any] = {}
+        for place in (self.raw, method, own if isinstance(own, dict) else {}):
+            given = place.get("hyperparameters")
+            for name, value in given.items() if isinstance(given, dict) else ():
+                if value is not None and (value != "auto" or name not in found):
+                    found[name] = value
+        return found
+
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Job:
         """The job that the service sent; its error counts only where it has a code or a message."""

@@ -30,7 +30,7 @@ from ftkit.archive import layout, pages
 from ftkit.archive.collect import to_json
 from ftkit.archive.manifest import Manifest, encode, read_manifest, read_progress
 from ftkit.archive.patience import OutOfReach, Patience
-from ftkit.archive.read import find_job, hyperparameters, open_archive
+from ftkit.archive.read import find_job, open_archive
 from ftkit.archive.saving import Saved, Wanted, save
 from ftkit.archive.store import Store
 from ftkit.archive.verify import verify
@@ -38,6 +38,7 @@ from ftkit.errors import FileProblem
 from ftkit.facts import load_catalog
 from ftkit.metrics import decoded
 from ftkit.providers import LostAnswer, Service, ServiceProblem
+from ftkit.remote import Job
 
 MINI = "gpt-4o-mini-2024-07-18"
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -696,7 +697,7 @@ DIALECTS = [
 
 @pytest.mark.parametrize(("raw", "wanted"), DIALECTS)
 def test_hyperparameters_are_found_wherever_they_stand(raw: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert hyperparameters(raw) == wanted
+    assert Job.read({"id": "j", **raw}).hyperparameters == wanted
 
 
 @given(st.binary(max_size=200))

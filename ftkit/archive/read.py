@@ -130,12 +130,12 @@ class ArchivedJob:
     @cached_property
     def hyperparameters(self) -> dict[str, Any]:
         """The hyperparameters as the service has resolved them; `auto` where it never said."""
-        return hyperparameters(self.job.raw)
+        return self.job.hyperparameters
 
     @property
     def method(self) -> str:
         """How it was trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
-        return method_of(self.job.raw)
+        return self.job.method
 
     @property
     def training(self) -> Path | None:
@@ -208,26 +208,6 @@ def find_job(place: str) -> ArchivedJob | None:
         if path.name and (folder / layout.MANIFEST).is_file():
             return open_archive(folder).job(path.name)
     return None
-
-
-def method_of(raw: dict[str, Any]) -> str:
-    """How a job was trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
-    method = raw.get("method")
-    return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
-
-
-def hyperparameters(raw: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters of a job, wherever the service puts them; a value goes before `auto`."""
-    method = raw.get("method") if isinstance(raw.get("method"), dict) else {}
-    assert isinstance(method, dict)
-    own = method.get(str(method.get("type")))
-    found: dict[str, Any] = {}
-    for place in (raw, method, own if isinstance(own, dict) else {}):
-        given = place.get("hyperparameters")
-        for name, value in given.items() if isinstance(given, dict) else ():
-            if value is not None and (value != "auto" or name not in found):
-                found[name] = value
-    return found
 
 
 def parse(data: bytes, path: str, kind: type) -> Any:

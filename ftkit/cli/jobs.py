@@ -88,12 +88,9 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 
 def _chosen(job: Job) -> list[tuple[str, str]]:
     """How the job trains, as the service has resolved it."""
-    from ftkit.archive.read import hyperparameters, method_of
-
-    raw = job.raw
-    given = {PLAIN.get(name, name): value for name, value in hyperparameters(raw).items()}
-    given |= {"suffix": raw.get("user_provided_suffix"), "seed": raw.get("seed")}
-    return [("method", method_of(raw)), *((name, str(value)) for name, value in given.items() if value is not None)]
+    given = {PLAIN.get(name, name): value for name, value in job.hyperparameters.items()}
+    given |= {"suffix": job.raw.get("user_provided_suffix"), "seed": job.raw.get("seed")}
+    return [("method", job.method), *((name, str(value)) for name, value in given.items() if value is not None)]
 
 
 @jobs.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from ftkit.archive.read import ArchivedJob, hyperparameters, method_of
+from ftkit.archive.read import ArchivedJob
 from ftkit.errors import FtkitError
 from ftkit.facts import Catalog
 from ftkit.journal import Journal
@@ -69,7 +69,7 @@ def fetched(service: Service, id: str, folder: Path) -> Old:
         except NotThere as problem:
             lost[field] = str(problem)
     training, validation = paths.get("training", ""), paths.get("validation") or None
-    return Old(service.name, job, method_of(job.raw), hyperparameters(job.raw), training, validation, lost)
+    return Old(service.name, job, job.method, job.hyperparameters, training, validation, lost)
 
 
 def _fetch(service: Service, file: str, folder: Path) -> str:
