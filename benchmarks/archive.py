@@ -37,24 +37,49 @@ def account(jobs: int, files: int, size: int) -> Any:
     sys.path.insert(0, str(ROOT / "tests"))
     service: Any = importlib.import_module("service")
     chance, state = random.Random(1), service.Service()
-    line = json.dumps({"messages": [{"role": "user", "content": "x" * 400}, {"role": "assistant", "content": "y" * 500}]}).encode()
+    line = json.dumps(
+        {
+            "messages": [
+                {"role": "user", "content": "x" * 400},
+                {"role": "assistant", "content": "y" * 500},
+            ]
+        }
+    ).encode()
     ids = []
     for number in range(files):
         one = b"%d" % number + b" " * 8
-        ids.append(state.add_file(f"{number}.jsonl", (one + line + b"\n") * (size // (len(line) + len(one) + 1)))["id"])
+        ids.append(
+            state.add_file(
+                f"{number}.jsonl", (one + line + b"\n") * (size // (len(line) + len(one) + 1))
+            )["id"]
+        )
     for number in range(jobs):
-        job = state.add_job({"model": "gpt-4o-mini-2024-07-18", "training_file": ids[number % files]})
+        job = state.add_job(
+            {"model": "gpt-4o-mini-2024-07-18", "training_file": ids[number % files]}
+        )
         job |= {
-            "status": "succeeded", "fine_tuned_model": f"ft:gpt-4o-mini-2024-07-18:me::{number}", "trained_tokens": 1000 * number,
+            "status": "succeeded",
+            "fine_tuned_model": f"ft:gpt-4o-mini-2024-07-18:me::{number}",
+            "trained_tokens": 1000 * number,
             "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8},
-        }  # fmt: skip
+        }
         for step in range(5000 if number == 7 else 12):
-            state.add_event(job["id"], f"Step {step}: training loss={chance.random():.4f}", type="metrics", data={"step": step})
+            state.add_event(
+                job["id"],
+                f"Step {step}: training loss={chance.random():.4f}",
+                type="metrics",
+                data={"step": step},
+            )
         state.checkpoints[job["id"]] = [
-            {"id": f"ftckpt-{number}-{step}", "created_at": step, "step_number": step, "metrics": {"step": step, "train_loss": 1.0},
-             "fine_tuned_model_checkpoint": f"ft:x:ckpt-step-{step}"}
+            {
+                "id": f"ftckpt-{number}-{step}",
+                "created_at": step,
+                "step_number": step,
+                "metrics": {"step": step, "train_loss": 1.0},
+                "fine_tuned_model_checkpoint": f"ft:x:ckpt-step-{step}",
+            }
             for step in (30, 20, 10)
-        ]  # fmt: skip
+        ]
         rows = "".join(f"{step},{3 / step:.4f},{3.2 / step:.4f}\n" for step in range(1, 61))
         results = f"step,train_loss,valid_loss\n{rows}".encode()
         content = service.encoded(results) if number % 2 else results
@@ -73,13 +98,26 @@ def serve(jobs: int, files: int, size: int) -> None:
 
 def measure(service: "subprocess.Popen[str]", url: str, *arguments: str) -> dict[str, Any]:
     """Run ftkit, and say what it took."""
-    before, children, begun = asked(service), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    before, children, begun = (
+        asked(service),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+        time.monotonic(),
+    )
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
     command = [sys.executable, "-c", PEAK, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tempfile.gettempdir())
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tempfile.gettempdir(),
+    )
     took = time.monotonic() - begun
     if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise SystemExit(
+            f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}"
+        )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime - children.ru_utime - children.ru_stime
     peak = int(re.findall(r"\d+", done.stderr)[-1]) / 1024
@@ -96,7 +134,9 @@ def asked(service: "subprocess.Popen[str]") -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=3000)
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--size", type=int, default=MIB, help="bytes of a file")
@@ -109,14 +149,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = str(given.dir or Path(scratch) / "archive")
         command = [sys.executable, __file__, "--serve", *sizes]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as service:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as service:
             assert service.stdout
             url = service.stdout.readline().strip()
             print("| run | seconds | CPU seconds | peak, MiB | requests |\n|---|--:|--:|--:|--:|")
-            runs = {"first": ("archive", folder), "nothing new": ("archive", folder), "verify": ("archive", "verify", folder)}
+            runs = {
+                "first": ("archive", folder),
+                "nothing new": ("archive", folder),
+                "verify": ("archive", "verify", folder),
+            }
             for name, arguments in runs.items():
                 took = measure(service, url, *arguments)
-                print(f"| {name} | {took['seconds']:.1f} | {took['cpu']:.1f} | {took['peak']:.0f} | {took['requests']:,} |")
+                print(
+                    f"| {name} | {took['seconds']:.1f} | {took['cpu']:.1f} | {took['peak']:.0f} | {took['requests']:,} |"
+                )
             assert service.stdin
             service.stdin.close()
     return None

@@ -59,7 +59,9 @@ MESSAGE_KEYS = {
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")
 SPECIAL_TOKEN = re.compile(r"<\|(?:endoftext|fim_prefix|fim_middle|fim_suffix|endofprompt)\|>")
-INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
 MOJIBAKE = re.compile("\ufffd|Ã[\x80-\xbf]|â€|Â[\xa0-\xbf]")
 SECRET = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{36}|AKIA[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9-]{10,}"
@@ -109,7 +111,9 @@ def load_examples(path: Path) -> tuple[list[tuple[int, Example]], list[tuple[int
                 findings.append((number, "line-blank"))
                 continue
             try:
-                example = json.loads(line, object_pairs_hook=refuse_duplicate_keys, parse_constant=refuse_constant)
+                example = json.loads(
+                    line, object_pairs_hook=refuse_duplicate_keys, parse_constant=refuse_constant
+                )
             except DuplicateKey:
                 findings.append((number, "json-duplicate-key"))
             except NonFinite:
@@ -270,7 +274,9 @@ def check_roles(messages: list[Message]) -> Findings:
 
 
 def check_all_weights(messages: list[Message]) -> Findings:
-    weights = [message.get("weight", 1) for message in messages if message.get("role") == "assistant"]
+    weights = [
+        message.get("weight", 1) for message in messages if message.get("role") == "assistant"
+    ]
     if weights and not any(weights):
         yield "weight-all-zero"
 
@@ -362,7 +368,9 @@ def content_text(message: Message) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in content_parts(message) if isinstance(part.get("text"), str))
+    return "".join(
+        part["text"] for part in content_parts(message) if isinstance(part.get("text"), str)
+    )
 
 
 def check_text(message: Message) -> Findings:
@@ -430,7 +438,9 @@ def check_file(path: Path, encoding: tiktoken.Encoding, limit: int) -> dict[str,
     for number, example in examples:
         problems = list(check_example(example))
         findings += [(number, problem) for problem in problems]
-        if any(problem.startswith(("message", "role-missing", "role-unknown")) for problem in problems):
+        if any(
+            problem.startswith(("message", "role-missing", "role-unknown")) for problem in problems
+        ):
             continue
         sound.append((number, example))
         tokens = count_tokens(example, encoding)
@@ -447,7 +457,9 @@ def check_file(path: Path, encoding: tiktoken.Encoding, limit: int) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--limit", type=int, default=4096, help="tokens in an example (default: 4096)")
+    parser.add_argument(
+        "--limit", type=int, default=4096, help="tokens in an example (default: 4096)"
+    )
     parser.add_argument("--encoding", choices=sorted(PATTERNS), default="cl100k_base")
     parser.add_argument("--vocab", type=Path, help="file of ranks (default: the one in ftkit)")
     arguments = parser.parse_args()
@@ -455,7 +467,9 @@ def main() -> None:
     if not vocabulary.is_file():
         sys.exit(f"{vocabulary} is missing: name another with --vocab")
     try:
-        report = check_file(arguments.file, load_encoding(arguments.encoding, vocabulary), arguments.limit)
+        report = check_file(
+            arguments.file, load_encoding(arguments.encoding, vocabulary), arguments.limit
+        )
     except UnicodeDecodeError as error:
         sys.exit(f"{arguments.file} is not UTF-8: {error}")
     print(json.dumps(report, indent=2))

@@ -131,7 +131,9 @@ def run(command: list[str], good_codes: tuple[int, ...] = (0,)) -> Run:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOGETHER_NO_BANNER": "1"}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as problems:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=problems, cwd=ROOT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=problems, cwd=ROOT, env=environment
+        )
         sampler = TreeSampler(process.pid)
         sampler.start()
         try:
@@ -149,7 +151,9 @@ def run(command: list[str], good_codes: tuple[int, ...] = (0,)) -> Run:
         output.seek(0)
         problems.seek(0)
         if process.returncode not in good_codes:
-            raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}:\n{problems.read()[-2000:]}")
+            raise RuntimeError(
+                f"{shlex.join(command)} ended with {process.returncode}:\n{problems.read()[-2000:]}"
+            )
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         cpu = usage.ru_utime + usage.ru_stime
         return Run(wall, cpu, peak, max(peak, sampler.peak), output.read())
@@ -208,7 +212,10 @@ def demand_all_lines(runs: list[Run], lines: int) -> None:
 
 def measure_starts(ftkit: list[str]) -> dict[str, float]:
     """Median seconds of short commands."""
-    commands = {"python -c pass": [sys.executable, "-c", "pass"], "ftkit --help": [*ftkit, "--help"]}
+    commands = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "ftkit --help": [*ftkit, "--help"],
+    }
     if (ROOT / SAMPLE).is_file():
         commands[f"ftkit validate {SAMPLE}"] = [*ftkit, "validate", str(SAMPLE)]
     starts = {}
@@ -303,7 +310,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", type=size_text, nargs="+", default=["100MB", "500MB"])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each program (default: 3)")
-    parser.add_argument("--memory-size", type=size_text, default="1GB", help="one more file, for ftkit only; 0 for none")
+    parser.add_argument(
+        "--memory-size",
+        type=size_text,
+        default="1GB",
+        help="one more file, for ftkit only; 0 for none",
+    )
     parser.add_argument("--ftkit", help="another command for ftkit (default: python -m ftkit)")
     parser.add_argument("--together-python", help="an interpreter that has the package together")
     parser.add_argument("--dir", type=Path, help="keep the generated files in this folder")

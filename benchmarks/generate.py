@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 Message = dict[str, Any]
 Example = dict[str, Any]
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
 
 # Characters of all user and assistant text in one example: log-normal, cut off at LENGTH_MAX.
 LENGTH_MU = 6.05
@@ -194,13 +203,26 @@ class Tool(NamedTuple):
     choices: dict[str, list[Any]]
 
 
-def _tool(name: str, description: str, properties: dict[str, Any], choices: dict[str, list[Any]]) -> Tool:
+def _tool(
+    name: str, description: str, properties: dict[str, Any], choices: dict[str, list[Any]]
+) -> Tool:
     parameters = {"type": "object", "properties": properties, "required": list(choices)}
     function = {"name": name, "description": description, "parameters": parameters}
     return Tool({"type": "function", "function": function}, choices)
 
 
-CITIES = ["Lyon", "München", "Αθήνα", "東京", "Boston", "Казань", "दिल्ली", "القاهرة", "São Paulo", "成都"]
+CITIES = [
+    "Lyon",
+    "München",
+    "Αθήνα",
+    "東京",
+    "Boston",
+    "Казань",
+    "दिल्ली",
+    "القاهرة",
+    "São Paulo",
+    "成都",
+]
 TOOLS = [
     _tool(
         "get_weather",
@@ -227,7 +249,13 @@ TOOLS = [
         "Full-text search in the documentation; returns sections with their headings.",
         {"query": {"type": "string"}, "sections": {"type": "array", "items": {"type": "string"}}},
         {
-            "query": ["open a file", "raise from", "sort by two keys", "time zones", "subprocess pipes"],
+            "query": [
+                "open a file",
+                "raise from",
+                "sort by two keys",
+                "time zones",
+                "subprocess pipes",
+            ],
             "sections": [["library"], ["library", "tutorial"], ["reference"], []],
         },
     ),
@@ -275,7 +303,9 @@ class Pool:
 def read_standard_library() -> list[str]:
     """The top-level modules of the standard library, in the order of their names."""
     folder = Path(os.path.dirname(os.__file__))
-    paths = [path for path in sorted(folder.glob("*.py")) if not path.name.startswith("_sysconfigdata")]
+    paths = [
+        path for path in sorted(folder.glob("*.py")) if not path.name.startswith("_sysconfigdata")
+    ]
     return [path.read_text(encoding="utf-8", errors="ignore") for path in paths]
 
 
@@ -378,10 +408,14 @@ class Generator:
         pool, length = self.pick_pool(), self.pick_length()
         calls = [self.tool_call(tool) for tool in called]
         messages = self.opening()
-        messages.append({"role": "user", "content": self.question(pool, length // 4, f" (ticket {number})")})
+        messages.append(
+            {"role": "user", "content": self.question(pool, length // 4, f" (ticket {number})")}
+        )
         messages.append({"role": "assistant", "content": None, "tool_calls": calls})
         for call in calls:
-            result = json.dumps({"status": "ok", "text": pool.cut(rng, 20 + length // 8)}, ensure_ascii=False)
+            result = json.dumps(
+                {"status": "ok", "text": pool.cut(rng, 20 + length // 8)}, ensure_ascii=False
+            )
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
         messages.append({"role": "assistant", "content": self.answer(pool, length // 2)})
         example: Example = {"messages": messages, "tools": [tool.declaration for tool in tools]}
@@ -395,7 +429,11 @@ class Generator:
             "name": tool.declaration["function"]["name"],
             "arguments": json.dumps(arguments, ensure_ascii=False),
         }
-        return {"id": f"call_{self.rng.getrandbits(64):016x}", "type": "function", "function": function}
+        return {
+            "id": f"call_{self.rng.getrandbits(64):016x}",
+            "type": "function",
+            "function": function,
+        }
 
     def opening(self) -> list[Message]:
         if self.rng.random() >= SYSTEM_SHARE:
@@ -483,9 +521,13 @@ def parse_size(text: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path, help="the file to write")
-    parser.add_argument("--size", type=parse_size, default=parse_size("100MB"), help="default: 100MB")
+    parser.add_argument(
+        "--size", type=parse_size, default=parse_size("100MB"), help="default: 100MB"
+    )
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
-    parser.add_argument("--ascii", action="store_true", help="escape everything beyond ASCII as \\uXXXX")
+    parser.add_argument(
+        "--ascii", action="store_true", help="escape everything beyond ASCII as \\uXXXX"
+    )
     parser.add_argument("--no-tools", action="store_true", help="no example with tools")
     parser.add_argument("--no-defects", action="store_true", help="no defective line")
     arguments = parser.parse_args()

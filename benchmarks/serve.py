@@ -105,11 +105,13 @@ def upload(local: Local, size: int = GIB) -> tuple[float, float]:
         os.fsync(file.fileno())
     disk = time.monotonic() - begun
     command = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         "import openai, sys; c = openai.OpenAI(base_url=sys.argv[1], api_key='x', timeout=600);"
         "c.files.create(file=open(sys.argv[2], 'rb'), purpose='fine-tune')",
-        local.url, str(sparse),
-    ]  # fmt: skip
+        local.url,
+        str(sparse),
+    ]
     begun = time.monotonic()
     subprocess.run(command, check=True)
     taken = time.monotonic() - begun
@@ -124,18 +126,29 @@ def training(local: Local, epochs: int = 40) -> dict[str, Any]:
     begun = time.monotonic()
     file = client.files.create(file=sample.open("rb"), purpose="fine-tune")
     method: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": epochs}}}
-    job = client.fine_tuning.jobs.create(model="ftkit/smoke", training_file=file.id, method=method, seed=1)
+    job = client.fine_tuning.jobs.create(
+        model="ftkit/smoke", training_file=file.id, method=method, seed=1
+    )
     wait(client, job.id, "succeeded", seconds=600)
     whole = time.monotonic() - begun
     log = (local.folder / "jobs" / job.id / "process.log").read_text("utf-8", "replace")
     inside = float(log.rpartition("'train_runtime': '")[2].partition("'")[0])
-    command = [sys.executable, "-c", BARE, str(sample), str(local.folder.with_name("bare")), str(epochs)]
+    command = [
+        sys.executable,
+        "-c",
+        BARE,
+        str(sample),
+        str(local.folder.with_name("bare")),
+        str(epochs),
+    ]
     bare = subprocess.run(command, capture_output=True, text=True, check=True)
     return {"whole": whole, "inside": inside, **json.loads(bare.stdout.splitlines()[-1])}
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     asked.add_argument("--training", action="store_true")
     given = asked.parse_args()
     starts = []
@@ -147,12 +160,16 @@ def main() -> None:
         print(f"reads           {reads(local):,.0f} a second")
         before = peak(local.pid)
         taken, disk = upload(local)
-        print(f"upload 1 GiB    {taken:.1f} s, writing alone {disk:.1f} s; {peak(local.pid)} MiB at most, {before} MiB before")
+        print(
+            f"upload 1 GiB    {taken:.1f} s, writing alone {disk:.1f} s; {peak(local.pid)} MiB at most, {before} MiB before"
+        )
     if given.training:
         with service() as (local, _):
             found = training(local)
         ratio = found["inside"] / found["seconds"]
-        print(f"training        {found['inside']:.1f} s, TRL alone {found['seconds']:.1f} s ({ratio:.2f}x), {found['steps']} steps")
+        print(
+            f"training        {found['inside']:.1f} s, TRL alone {found['seconds']:.1f} s ({ratio:.2f}x), {found['steps']} steps"
+        )
         print(f"the whole job   {found['whole']:.1f} s")
 
 

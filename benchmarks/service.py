@@ -56,14 +56,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             begin = int(query.get("after", ["ftjob-0"])[0].removeprefix("ftjob-")) + 1
             end = int(url.path.split("/")[1])
             last = min(begin + int(query["limit"][0]) - 1, end)
-            self.send({"object": "list", "data": [job(number) for number in range(begin, last + 1)], "has_more": last < end})
+            self.send(
+                {
+                    "object": "list",
+                    "data": [job(number) for number in range(begin, last + 1)],
+                    "has_more": last < end,
+                }
+            )
         else:
             self.send(file())
 
     def do_POST(self) -> None:
         size = self.discard()
         if self.path.endswith("/parts"):
-            self.send({"id": f"part_{size}", "object": "upload.part", "created_at": 1, "upload_id": "upload_1"})
+            self.send(
+                {
+                    "id": f"part_{size}",
+                    "object": "upload.part",
+                    "created_at": 1,
+                    "upload_id": "upload_1",
+                }
+            )
         elif self.path.endswith("/files"):
             self.send(file())
         else:
@@ -90,21 +103,38 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def job(number: int) -> dict[str, Any]:
     """A job as a service sends it."""
     return {
-        "id": f"ftjob-{number}", "object": "fine_tuning.job", "created_at": 1_790_000_000 - number, "error": None,
-        "fine_tuned_model": f"ft:gpt-4o-mini-2024-07-18:me::{number}", "finished_at": 1_790_000_000,
-        "hyperparameters": {"n_epochs": 3}, "metadata": {"ftkit_submission": f"{number:024}-1"},
-        "model": "gpt-4o-mini-2024-07-18", "organization_id": "org-1", "result_files": [f"file-r{number}"], "status": "succeeded",
-        "trained_tokens": 12_345, "training_file": f"file-{number}", "validation_file": None, "seed": 1, "integrations": [],
+        "id": f"ftjob-{number}",
+        "object": "fine_tuning.job",
+        "created_at": 1_790_000_000 - number,
+        "error": None,
+        "fine_tuned_model": f"ft:gpt-4o-mini-2024-07-18:me::{number}",
+        "finished_at": 1_790_000_000,
+        "hyperparameters": {"n_epochs": 3},
+        "metadata": {"ftkit_submission": f"{number:024}-1"},
+        "model": "gpt-4o-mini-2024-07-18",
+        "organization_id": "org-1",
+        "result_files": [f"file-r{number}"],
+        "status": "succeeded",
+        "trained_tokens": 12_345,
+        "training_file": f"file-{number}",
+        "validation_file": None,
+        "seed": 1,
+        "integrations": [],
         "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}},
-    }  # fmt: skip
+    }
 
 
 def file() -> dict[str, Any]:
     """A file as a service sends it."""
     return {
-        "id": "file-1", "object": "file", "bytes": 1, "created_at": 1, "filename": "a.jsonl", "purpose": "fine-tune",
+        "id": "file-1",
+        "object": "file",
+        "bytes": 1,
+        "created_at": 1,
+        "filename": "a.jsonl",
+        "purpose": "fine-tune",
         "status": "processed",
-    }  # fmt: skip
+    }
 
 
 def _serve(port: Any) -> None:
@@ -129,7 +159,13 @@ def serving() -> Iterator[int]:
 def environment(port: int, jobs: int, folder: str) -> dict[str, str]:
     """The variables that lead ftkit and the SDK to the service."""
     url = f"http://127.0.0.1:{port}/{jobs}"
-    return {**os.environ, "OPENAI_API_KEY": "sk-none", "FTKIT_BASE_URL": url, "OPENAI_BASE_URL": url, "FTKIT_STATE_DIR": folder}
+    return {
+        **os.environ,
+        "OPENAI_API_KEY": "sk-none",
+        "FTKIT_BASE_URL": url,
+        "OPENAI_BASE_URL": url,
+        "FTKIT_STATE_DIR": folder,
+    }
 
 
 def seconds(command: list[str], variables: dict[str, str]) -> float:
@@ -143,7 +179,14 @@ def peak(arguments: list[str], variables: dict[str, str]) -> tuple[float, float]
     """The peak memory of ftkit with these arguments, in MiB, and its wall time."""
     began = time.perf_counter()
     command = [sys.executable, "-c", PEAK, *arguments]
-    done = subprocess.run(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command,
+        env=variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return int(done.stderr.split()[-1]) / 1024, time.perf_counter() - began
 
 
@@ -186,8 +229,12 @@ def holes(path: Path, size: int) -> str:
 
 def main() -> None:
     """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=15, help="runs of each program for the times [15]")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=15, help="runs of each program for the times [15]"
+    )
     parser.add_argument("--dir", help="where the files with holes are made [a temporary folder]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder, serving() as port:
@@ -197,10 +244,20 @@ def main() -> None:
         print("\n| what | peak memory, MiB | seconds |\n|---|--:|--:|")
         for number in (1_000, 10_000):
             for output in ("text", "json"):
-                most, took = peak(["jobs", "list", "--all", "--output", output], environment(port, number, folder))
-                print(f"| {number:,} jobs listed as {output} | {most:.0f} | {took:.2f} |", flush=True)
-        for name, size in (("500 MB uploaded in one request", 500_000_000), ("2 GB uploaded in parts", 2_000_000_000)):
-            most, took = peak(["files", "upload", holes(Path(folder) / f"{size}.jsonl", size)], environment(port, 1, folder))
+                most, took = peak(
+                    ["jobs", "list", "--all", "--output", output], environment(port, number, folder)
+                )
+                print(
+                    f"| {number:,} jobs listed as {output} | {most:.0f} | {took:.2f} |", flush=True
+                )
+        for name, size in (
+            ("500 MB uploaded in one request", 500_000_000),
+            ("2 GB uploaded in parts", 2_000_000_000),
+        ):
+            most, took = peak(
+                ["files", "upload", holes(Path(folder) / f"{size}.jsonl", size)],
+                environment(port, 1, folder),
+            )
             print(f"| {name} | {most:.0f} | {took:.2f} |", flush=True)
 
 

@@ -30,7 +30,11 @@ def rules_page() -> str:
         parts.append(f"## {title.rstrip('.')}\n")
         parts += [f"{more}\n"] if more else []
         own = [value for value in vars(module).values() if isinstance(value, Rule)]
-        parts += [rule_section(rule) for rule in own if rule.checks[next(iter(rule.checks))].__module__ == module.__name__]
+        parts += [
+            rule_section(rule)
+            for rule in own
+            if rule.checks[next(iter(rule.checks))].__module__ == module.__name__
+        ]
     return "\n".join(parts)
 
 
@@ -60,17 +64,33 @@ def limits_page() -> str:
     ]
     for name, provider in load_catalog().providers.items():
         parts.append(f"### {name}: {provider.title}\n\nFormats: {', '.join(provider.formats)}.\n")
-        figures = {key: value for key, value in msgspec.structs.asdict(provider).items() if isinstance(value, Figure)}
+        figures = {
+            key: value
+            for key, value in msgspec.structs.asdict(provider).items()
+            if isinstance(value, Figure)
+        }
         if figures:
             parts.append(
-                table(("figure", "value", "source", "checked"), ((key, *row(value)) for key, value in figures.items()))
+                table(
+                    ("figure", "value", "source", "checked"),
+                    ((key, *row(value)) for key, value in figures.items()),
+                )
             )
         else:
             parts.append("No figures are published.\n")
     parts.append("## Models\n\n`tokens` is what an example may have; the rest is cut off.\n")
-    parts.append(table(("model", "formats", "encoding", "tokens", "source", "checked"), model_rows()))
-    parts.append("## Prices and dates\n\nIn US dollars per million tokens, or per hour. `ftkit catalog` gives them, too.\n")
-    parts.append(table(("model", "provider", "what", "price or date", "source", "as of", "checked"), offer_rows()))
+    parts.append(
+        table(("model", "formats", "encoding", "tokens", "source", "checked"), model_rows())
+    )
+    parts.append(
+        "## Prices and dates\n\nIn US dollars per million tokens, or per hour. `ftkit catalog` gives them, too.\n"
+    )
+    parts.append(
+        table(
+            ("model", "provider", "what", "price or date", "source", "as of", "checked"),
+            offer_rows(),
+        )
+    )
     parts.append("## Images\n\nHow many tokens an image costs; see [estimating](estimate.md).\n")
     parts.append(table(("family", "rule", "source", "checked"), image_rows()))
     return "\n".join(parts)
@@ -79,7 +99,15 @@ def limits_page() -> str:
 def model_rows() -> Iterator[tuple[str, ...]]:
     for name, model in load_catalog().models.items():
         facts = ", ".join(model.formats), model.encoding
-        yield (name, *facts, *(row(model.tokens_per_example) if model.tokens_per_example else ("not published", "", "")))
+        yield (
+            name,
+            *facts,
+            *(
+                row(model.tokens_per_example)
+                if model.tokens_per_example
+                else ("not published", "", "")
+            ),
+        )
         for provider, offer in model.providers.items():
             if offer.tokens_per_example:
                 yield (f"{name} at {provider}", *facts, *row(offer.tokens_per_example))
@@ -92,10 +120,29 @@ def offer_rows() -> Iterator[tuple[str, ...]]:
             prices += [(field.replace("_", " "), getattr(offer, field)) for field in PRICES]
             for what, price in prices:
                 if price:
-                    yield (name, provider, what, dollars(price), price.source, price.as_of, price.checked.isoformat())
-            for what, deadline in (("trained until", offer.trainable_until), ("served until", offer.served_until)):
+                    yield (
+                        name,
+                        provider,
+                        what,
+                        dollars(price),
+                        price.source,
+                        price.as_of,
+                        price.checked.isoformat(),
+                    )
+            for what, deadline in (
+                ("trained until", offer.trainable_until),
+                ("served until", offer.served_until),
+            ):
                 if deadline:
-                    yield (name, provider, what, deadline.date.isoformat(), deadline.source, "", deadline.checked.isoformat())
+                    yield (
+                        name,
+                        provider,
+                        what,
+                        deadline.date.isoformat(),
+                        deadline.source,
+                        "",
+                        deadline.checked.isoformat(),
+                    )
 
 
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
@@ -107,9 +154,16 @@ def dollars(price: Price) -> str:
 
 def image_rows() -> Iterator[tuple[str, ...]]:
     for name, cost in load_catalog().images.items():
-        tiles = f"{cost.base:,} and {cost.each:,} for each tile of 512 x 512; low detail {cost.base:,}"
+        tiles = (
+            f"{cost.base:,} and {cost.each:,} for each tile of 512 x 512; low detail {cost.base:,}"
+        )
         patches = f"{cost.factor:g} for each patch of 32 x 32, at most {cost.most:,} patches"
-        yield (name, tiles if cost.kind == "tiles" else patches, cost.source, cost.checked.isoformat())
+        yield (
+            name,
+            tiles if cost.kind == "tiles" else patches,
+            cost.source,
+            cost.checked.isoformat(),
+        )
 
 
 def row(figure: Figure) -> tuple[str, str, str]:

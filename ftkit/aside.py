@@ -20,7 +20,9 @@ def check_place(path: str) -> None:
         with tempfile.TemporaryFile(dir=Path(path).parent):
             pass
     except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 @contextmanager

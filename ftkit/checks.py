@@ -64,25 +64,36 @@ class Checks:
         """The findings for the places that do not fit the types, of which at least one is spoken of."""
         # A rule that was not chosen speaks too: leaving it out is no reason to call its line broken JSON.
         rules = [(rule, place) for place in broken for rule in self._candidates(place)]
-        said = [(rule, hit) for rule, place in rules for hit in rule.checks["shape"](place, self.plan)]
+        said = [
+            (rule, hit) for rule, place in rules for hit in rule.checks["shape"](place, self.plan)
+        ]
         yield from (finding(rule, hit, line) for rule, hit in said if rule.name in self.plan.rules)
         if broken and not said:
             place = broken[0]
-            yield finding(RULES["json-syntax"], Hit(f"{place.field or 'this'} does not fit here", place.path), line)
+            yield finding(
+                RULES["json-syntax"],
+                Hit(f"{place.field or 'this'} does not fit here", place.path),
+                line,
+            )
 
     def _candidates(self, place: Broken) -> list[Rule]:
         found: dict[str, Rule] = {}
         for owner in lineage(place.owner):
             for field in (place.field, "*"):
                 for keyword in (place.keyword, "*"):
-                    found.update((rule.name, rule) for rule in self._by_shape.get((owner, field, keyword), ()))
+                    found.update(
+                        (rule.name, rule)
+                        for rule in self._by_shape.get((owner, field, keyword), ())
+                    )
         return list(found.values())
 
     def example(self, format: Format, example: Any, line: int) -> tuple[list[Finding], bool]:
         """What is wrong with a decoded example, its texts and its length apart; and whether all its messages are plain."""
         plain = format.name == "chat" and example.parallel_tool_calls is UNSET
         found = [
-            finding(rule, hit, line) for rule in self.on("example") for hit in rule.checks["example"](example, self.plan)
+            finding(rule, hit, line)
+            for rule in self.on("example")
+            for hit in rule.checks["example"](example, self.plan)
         ]
         for conversation in format.conversations(example):
             kinds = tuple(map(type, conversation.messages))
@@ -94,20 +105,25 @@ class Checks:
                 found.extend(self._conversation(conversation, present, line))
         return found, plain
 
-    def _conversation(self, conversation: Conversation, present: set[str], line: int) -> Iterator[Finding]:
+    def _conversation(
+        self, conversation: Conversation, present: set[str], line: int
+    ) -> Iterator[Finding]:
         """What is wrong with what the messages hold."""
         key = (conversation.part, frozenset(present))
         if key not in self._needed:
             self._needed[key] = [
                 rule
                 for rule in self.on("conversation")
-                if not present.isdisjoint(rule.needs) and (not rule.parts or conversation.part in rule.parts)
+                if not present.isdisjoint(rule.needs)
+                and (not rule.parts or conversation.part in rule.parts)
             ]
         for rule in self._needed[key]:
             for hit in rule.checks["conversation"](conversation, self.plan):
                 yield finding(rule, hit, line)
 
-    def _order_of(self, part: str, path: str, kinds: tuple[type, ...]) -> tuple[tuple[Rule, Hit], ...]:
+    def _order_of(
+        self, part: str, path: str, kinds: tuple[type, ...]
+    ) -> tuple[tuple[Rule, Hit], ...]:
         """What is wrong with the order of such messages. Remembered: a file has few different ones."""
         key = (part, path, kinds)
         if key not in self._order:
@@ -122,7 +138,9 @@ class Checks:
                 for hit in rule.checks["roles"](roles, self.plan):
                     yield rule, hit
 
-    def texts(self, texts: Iterable[tuple[str, str]], line: int, rules: Iterable[Rule]) -> Iterator[Finding]:
+    def texts(
+        self, texts: Iterable[tuple[str, str]], line: int, rules: Iterable[Rule]
+    ) -> Iterator[Finding]:
         """What is wrong with the texts of an example, by these of the rules."""
         for path, text in texts:
             for rule in rules:

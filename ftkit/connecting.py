@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 
 def connect(
-    provider: str, base_url: str = "", *, catalog: Catalog | None = None, environment: Mapping[str, str] | None = None,
+    provider: str,
+    base_url: str = "",
+    *,
+    catalog: Catalog | None = None,
+    environment: Mapping[str, str] | None = None,
     client: openai.OpenAI | None = None,
-) -> Service:  # fmt: skip
+) -> Service:
     """The service of that name, at `base_url` if it has an address for each user or another is wanted.
 
     Raises `UnknownName` for a provider that nobody knows, `UsageProblem` for one that does not speak the protocol, or where the
@@ -29,15 +33,26 @@ def connect(
     """
     variables = os.environ if environment is None else environment
     facts, api = _speaking(provider, catalog)
-    address = base_url or find_address(provider, variables) or api.base_url or (_here(variables) if api.embedded else "")
+    address = (
+        base_url
+        or find_address(provider, variables)
+        or api.base_url
+        or (_here(variables) if api.embedded else "")
+    )
     if not address:
         places = f"with --base-url (in Python base_url=), or under [base-url] in {config_file(variables)}"
-        raise UsageProblem(f"{facts.title} has an address for each user: give it {places}, e.g. {api.address}")
+        raise UsageProblem(
+            f"{facts.title} has an address for each user: give it {places}, e.g. {api.address}"
+        )
     if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address) or not _host(address):
         raise UsageProblem(f"--base-url {address!r} is no address; it begins with https://")
     if "@" in address.split("/")[2]:
-        raise UsageProblem("--base-url holds a name or a password, which would be shown and kept; leave out all before the @")
-    return Service(provider, facts, api, client or _client(_key(provider, api, address, variables), address))
+        raise UsageProblem(
+            "--base-url holds a name or a password, which would be shown and kept; leave out all before the @"
+        )
+    return Service(
+        provider, facts, api, client or _client(_key(provider, api, address, variables), address)
+    )
 
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
@@ -53,7 +68,9 @@ def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
         raise UsageProblem(f"{other.title} is not supported: {other.why}")
     facts = find_provider(provider, catalog)
     if facts.api is None:
-        raise UsageProblem(f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts")
+        raise UsageProblem(
+            f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts"
+        )
     return facts, facts.api
 
 
@@ -63,7 +80,9 @@ def _here(environment: Mapping[str, str]) -> str:
 
     found = find_running(data_folder(environment))
     if found is None:
-        raise UsageProblem("no service runs on this machine: start one with `ftkit serve`, or give the address of one as base_url=")
+        raise UsageProblem(
+            "no service runs on this machine: start one with `ftkit serve`, or give the address of one as base_url="
+        )
     return found.url
 
 

@@ -81,16 +81,26 @@ def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
 
 
 def _message(path: str, message: Any) -> Part:
-    trained = isinstance(message, Assistant) and message.weight != 0 and not path.startswith("$.input")
+    trained = (
+        isinstance(message, Assistant) and message.weight != 0 and not path.startswith("$.input")
+    )
     if is_plain(message):
         return Part(path, "message", (message.content,), trained)
     texts = [text for _, text in message_texts(path, message)]
-    images = tuple(part.image_url for part in message.content if isinstance(part, ImagePart)) if _parts(message) else ()
+    images = (
+        tuple(part.image_url for part in message.content if isinstance(part, ImagePart))
+        if _parts(message)
+        else ()
+    )
     kinds, more = [], 0
     if _parts(message):
         kinds.append("parts")
     if images:
-        kinds += ["images", "remote images"] if any(not image.url.startswith("data:") for image in images) else ["images"]
+        kinds += (
+            ["images", "remote images"]
+            if any(not image.url.startswith("data:") for image in images)
+            else ["images"]
+        )
     if getattr(message, "name", None):
         kinds.append("names")
         texts.append(message.name)
@@ -112,7 +122,10 @@ def _parts(message: Any) -> bool:
 
 def _tools(conversation: Conversation) -> Iterator[Part]:
     """The definitions of a conversation's tools, if it has any."""
-    definitions = [*(tool.function for tool in conversation.tools or ()), *(conversation.functions or ())]
+    definitions = [
+        *(tool.function for tool in conversation.tools or ()),
+        *(conversation.functions or ()),
+    ]
     if not definitions:
         return
     more, texts = 0, []
@@ -121,7 +134,9 @@ def _tools(conversation: Conversation) -> Iterator[Part]:
         for tokens, text in _properties(definition.parameters):
             more += tokens
             texts += [text] if text else []
-    yield Part("$.tools", "tools", tuple(texts), more=more, functions=len(definitions), kinds=("tools",))
+    yield Part(
+        "$.tools", "tools", tuple(texts), more=more, functions=len(definitions), kinds=("tools",)
+    )
 
 
 def _properties(schema: Any) -> Iterator[tuple[int, str]]:
@@ -132,7 +147,10 @@ def _properties(schema: Any) -> Iterator[tuple[int, str]]:
     yield PER_PROPERTIES, ""
     for name, inner in properties.items():
         inner = inner if isinstance(inner, dict) else {}
-        yield PER_PROPERTY, f"{name}:{inner.get('type', '')}:{str(inner.get('description', '')).removesuffix('.')}"
+        yield (
+            PER_PROPERTY,
+            f"{name}:{inner.get('type', '')}:{str(inner.get('description', '')).removesuffix('.')}",
+        )
         values = inner.get("enum")
         if isinstance(values, list):
             yield PER_ENUM, ""
@@ -155,7 +173,9 @@ def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counte
     laid_out = [list(sequences(example, format)) for example in examples]
     texts = [text for each in laid_out for parts in each for part in parts for text in part.texts]
     counts = iter(counter(encoding).count(texts))
-    return [max((_add_up(parts, counts, encoding) for parts in each), key=_tokens) for each in laid_out]
+    return [
+        max((_add_up(parts, counts, encoding) for parts in each), key=_tokens) for each in laid_out
+    ]
 
 
 def _tokens(counted: Counted) -> int:

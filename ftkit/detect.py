@@ -36,13 +36,34 @@ MAGIC = {
 Shape = tuple[str, str]
 
 FOREIGN: dict[str, Shape] = {
-    "sharegpt": ("ShareGPT", "turn each `conversations` entry {from, value} into a message {role, content}"),
-    "alpaca": ("Alpaca", "make `instruction` and `input` the user's message and `output` the assistant's"),
-    "gemini": ("Gemini (Vertex AI)", "turn `contents` into `messages`, role `model` into `assistant`, `parts` into content"),
-    "bedrock": ("Amazon Bedrock", "turn the content blocks of each message into strings and `system` into a message"),
-    "batch": ("Batch API request", "take `messages` out of `body` and add the assistant's answer to each"),
-    "responses": ("Responses API", "turn `input` into `messages` and add the assistant's answer to each"),
-    "text": ("plain text (`text` only)", "split it into `prompt` and `completion`, or into `messages`"),
+    "sharegpt": (
+        "ShareGPT",
+        "turn each `conversations` entry {from, value} into a message {role, content}",
+    ),
+    "alpaca": (
+        "Alpaca",
+        "make `instruction` and `input` the user's message and `output` the assistant's",
+    ),
+    "gemini": (
+        "Gemini (Vertex AI)",
+        "turn `contents` into `messages`, role `model` into `assistant`, `parts` into content",
+    ),
+    "bedrock": (
+        "Amazon Bedrock",
+        "turn the content blocks of each message into strings and `system` into a message",
+    ),
+    "batch": (
+        "Batch API request",
+        "take `messages` out of `body` and add the assistant's answer to each",
+    ),
+    "responses": (
+        "Responses API",
+        "turn `input` into `messages` and add the assistant's answer to each",
+    ),
+    "text": (
+        "plain text (`text` only)",
+        "split it into `prompt` and `completion`, or into `messages`",
+    ),
     "messages": ("bare array of messages", 'wrap each line as {"messages": [...]}'),
 }
 """Known shapes that are not fine-tuning formats: what to call them and how to convert them."""
@@ -111,7 +132,9 @@ def _read_quickly(line: bytes, number: int) -> Reading:
         value = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return read(line, number, first=number == 1)
-    return Reading(line, number, text=line[:100].decode(errors="replace").strip(), parsed=True, value=value)
+    return Reading(
+        line, number, text=line[:100].decode(errors="replace").strip(), parsed=True, value=value
+    )
 
 
 def classify(value: Any) -> str | None:
@@ -122,7 +145,12 @@ def classify(value: Any) -> str | None:
     if not isinstance(value, dict):
         return None
     keys = {key.lower() for key in value if isinstance(key, str)}
-    if keys & {"preferred_output", "non_preferred_output", "preferred_completion", "non_preferred_completion"}:
+    if keys & {
+        "preferred_output",
+        "non_preferred_output",
+        "preferred_completion",
+        "non_preferred_completion",
+    }:
         return "preference"
     if keys & {"chosen", "rejected"} or ("input" in keys and isinstance(value.get("input"), dict)):
         return "preference"

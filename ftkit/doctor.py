@@ -34,15 +34,28 @@ class Diagnosis(Struct, frozen=True):
 
 def diagnose(job: Job, service: Service, journal: Journal, now: float | None = None) -> Diagnosis:
     """Find out what is wrong with a job."""
-    if job.status == "validating_files" and job.created_at and (now or time.time()) - job.created_at > STUCK:
+    if (
+        job.status == "validating_files"
+        and job.created_at
+        and (now or time.time()) - job.created_at > STUCK
+    ):
         minutes = int(((now or time.time()) - job.created_at) / 60)
-        return Diagnosis(job, f"validating files for {minutes} minutes", (), "", (), (
-            f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
-        ))  # fmt: skip
+        return Diagnosis(
+            job,
+            f"validating files for {minutes} minutes",
+            (),
+            "",
+            (),
+            (
+                f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
+            ),
+        )
     if not job.error and not job.error_code and job.status != "failed":
         if job.status == "succeeded":
             return Diagnosis(job, "it has succeeded", (), "", (), "there is nothing to mend", False)
-        return Diagnosis(job, f"it is {job.status}", (), "", (), "nothing is wrong that the service tells", False)
+        return Diagnosis(
+            job, f"it is {job.status}", (), "", (), "nothing is wrong that the service tells", False
+        )
     meant = meaning(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meant.rules)
     path, changed = _local(job, service, journal)

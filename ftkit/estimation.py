@@ -22,7 +22,17 @@ from ftkit.checks import finding
 from ftkit.counting import APPROXIMATIONS
 from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.facts import DEFAULT_PROVIDER, Catalog, Model, Offer, Price, find_limits, find_model, find_provider, load_catalog
+from ftkit.facts import (
+    DEFAULT_PROVIDER,
+    Catalog,
+    Model,
+    Offer,
+    Price,
+    find_limits,
+    find_model,
+    find_provider,
+    load_catalog,
+)
 from ftkit.formats import METHODS
 from ftkit.ledger import Ledger, above, total
 from ftkit.rules import RULES, Plan
@@ -51,7 +61,9 @@ These give the figures that it is published with: 4,306 tokens, 20 epochs and 86
 """
 
 CANNOT_TAKE = frozenset(
-    rule.name for rule in RULES.values() if rule.severity == "error" and {"reading", "shape"} & rule.checks.keys()
+    rule.name
+    for rule in RULES.values()
+    if rule.severity == "error" and {"reading", "shape"} & rule.checks.keys()
 )
 
 
@@ -142,7 +154,10 @@ def meters(models: Sequence[str], provider: str, catalog: Catalog) -> tuple[Mete
     found: dict[str, Metered] = {}
     for name in models:
         model = find_model(name, catalog)
-        known = found.get(meter_name(model), Metered(meter_name(model), model.encoding, (), catalog.images.get(model.images)))
+        known = found.get(
+            meter_name(model),
+            Metered(meter_name(model), model.encoding, (), catalog.images.get(model.images)),
+        )
         limits = {*known.limits, find_limits(provider, name, catalog).tokens}
         found[known.name] = msgspec.structs.replace(known, limits=tuple(sorted(limits)))
     return tuple(found.values())
@@ -173,7 +188,11 @@ def measure(
     path = os.fspath(file)
     must_be_readable(path)
     plan = Plan(
-        find_limits(provider, None, known), asked=(format,) if format else (), rules=CANNOT_TAKE, meters=asked, judges=False
+        find_limits(provider, None, known),
+        asked=(format,) if format else (),
+        rules=CANNOT_TAKE,
+        meters=asked,
+        judges=False,
     )
     with scanning(workers, [Path(path)], progress) as map_:
         return _measure(path, plan, map_)
@@ -192,17 +211,29 @@ def format_of(head: Head, asked: str | None) -> str:
     """The format to read a file as; raises `UsageProblem` if it has another than was asked for."""
     found = choose_format(head, (asked,) if asked else ())
     if asked not in (None, found):
-        raise UsageProblem(f"{head.name} is in the {found} format and cannot be read as {asked}; name its own format, or none")
+        raise UsageProblem(
+            f"{head.name} is in the {found} format and cannot be read as {asked}; name its own format, or none"
+        )
     return found
 
 
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
     """The models that can be trained on the format at the provider today."""
-    offered = {name: model.providers.get(provider) for name, model in catalog.models.items() if format in model.formats}
-    return [name for name, offer in offered.items() if offer and not _obstacle(name, offer, provider, format, today, catalog)]
+    offered = {
+        name: model.providers.get(provider)
+        for name, model in catalog.models.items()
+        if format in model.formats
+    }
+    return [
+        name
+        for name, offer in offered.items()
+        if offer and not _obstacle(name, offer, provider, format, today, catalog)
+    ]
 
 
-def _obstacle(model: str, offer: Offer, provider: str, format: str, today: datetime.date, catalog: Catalog) -> str:
+def _obstacle(
+    model: str, offer: Offer, provider: str, format: str, today: datetime.date, catalog: Catalog
+) -> str:
     """Why the model cannot be trained on files of the format at the provider today; empty if it can."""
     ends, title = offer.trainable_until, find_provider(provider, catalog).title
     if ends and ends.date < today:
@@ -241,7 +272,9 @@ def estimate(
     facts, service = find_model(model, known), find_provider(provider, known)
     offer = _offer(model, facts, provider, service.title)
     if format not in facts.formats:
-        raise UsageProblem(f"{model} trains on {' and '.join(facts.formats)} files, and this is a {format} file")
+        raise UsageProblem(
+            f"{model} trains on {' and '.join(facts.formats)} files, and this is a {format} file"
+        )
     ledger = ledger_of(summary, model, counting, known)
     limit = find_limits(provider, model, known).tokens if counting == "billing" else NOTEBOOK_LIMIT
     if not ledger.examples:
@@ -289,7 +322,9 @@ def _epochs(given: int | None, offer: Offer, examples: int) -> tuple[int, Epochs
 def _offer(model: str, facts: Model, provider: str, title: str) -> Offer:
     if provider not in facts.providers:
         others = f"; it is offered by {', '.join(facts.providers)}" if facts.providers else ""
-        raise UsageProblem(f"{title} does not offer {model} for training{others}; see `ftkit catalog`")
+        raise UsageProblem(
+            f"{title} does not offer {model} for training{others}; see `ftkit catalog`"
+        )
     return facts.providers[provider]
 
 
@@ -309,12 +344,21 @@ def _as_in_notebook(ledger: Ledger) -> Ledger:
     return msgspec.structs.replace(ledger, lengths=lengths, trained_cut=cut)
 
 
-def _approximations(ledger: Ledger, cut: int, counting: Counting, offer: Offer, facts: Model) -> tuple[str, ...]:
+def _approximations(
+    ledger: Ledger, cut: int, counting: Counting, offer: Offer, facts: Model
+) -> tuple[str, ...]:
     """Why the tokens may not be those of the bill: how many examples, and the rule used."""
     kinds = {**ledger.kinds, "cut": cut}
-    found = [f"{kinds[kind]:,} examples: {text}" for kind, text in APPROXIMATIONS.items() if kinds.get(kind)]
+    found = [
+        f"{kinds[kind]:,} examples: {text}"
+        for kind, text in APPROXIMATIONS.items()
+        if kinds.get(kind)
+    ]
     if counting == "notebook":
-        found.insert(0, "counted as the notebook counts, in cl100k_base with 3 tokens an example; the service bills 1")
+        found.insert(
+            0,
+            "counted as the notebook counts, in cl100k_base with 3 tokens an example; the service bills 1",
+        )
     if facts.borrowed:
         found.insert(0, facts.borrowed)
     if offer.training and offer.training[0].per == "hour":
@@ -322,14 +366,22 @@ def _approximations(ledger: Ledger, cut: int, counting: Counting, offer: Offer, 
     return tuple(found)
 
 
-def _cost(billed: int, offer: Offer, price: float | None, today: datetime.date, title: str) -> tuple[Cost | None, str]:
+def _cost(
+    billed: int, offer: Offer, price: float | None, today: datetime.date, title: str
+) -> tuple[Cost | None, str]:
     if price is not None:
         return _at(billed, Price(price, f"{today:%Y-%m}", "given with --price", today)), ""
     if not offer.training:
-        return None, f"{title} publishes no price for this; give yours with --price, in US dollars per million tokens"
+        return (
+            None,
+            f"{title} publishes no price for this; give yours with --price, in US dollars per million tokens",
+        )
     current = offer.training[0]
     if current.per == "hour":
-        return None, f"billed by the hour of training: ${current.usd:,.2f} ({current.source}); tokens do not tell the cost"
+        return (
+            None,
+            f"billed by the hour of training: ${current.usd:,.2f} ({current.source}); tokens do not tell the cost",
+        )
     return _at(billed, current), ""
 
 
@@ -338,9 +390,15 @@ def _at(billed: int, price: Price) -> Cost:
 
 
 def usage(
-    summary: Summary, model: str, requests: int, training: Cost | None, base_prompt: str = "", *,
-    provider: str = DEFAULT_PROVIDER, catalog: Catalog | None = None,
-) -> Usage | None:  # fmt: skip
+    summary: Summary,
+    model: str,
+    requests: int,
+    training: Cost | None,
+    base_prompt: str = "",
+    *,
+    provider: str = DEFAULT_PROVIDER,
+    catalog: Catalog | None = None,
+) -> Usage | None:
     """What `requests` a month on prompts like those of the file cost; None where the prices are not published.
 
     `base_prompt` is what the model that is not fine-tuned needs to be told in each request besides.
@@ -353,7 +411,9 @@ def usage(
     number = sum(ledger.lengths.values())
     answer = ledger.answers / number
     per = OVERHEADS[facts.encoding]
-    prompt = total(ledger.lengths) / number - answer - per["example"] - per["message"] + per["priming"]
+    prompt = (
+        total(ledger.lengths) / number - answer - per["example"] - per["message"] + per["priming"]
+    )
     longer = counter(facts.encoding).count([base_prompt])[0]
     tuned = (prompt * offer.input.usd + answer * offer.output.usd) / 1e6
     base = ((prompt + longer) * offer.base_input.usd + answer * offer.base_output.usd) / 1e6
@@ -365,9 +425,9 @@ def usage(
         base_prompt_tokens=longer,
         tuned_usd=round(requests * tuned, 6),
         base_usd=round(requests * base, 6),
-        break_even_requests=math.ceil(training.usd / (base - tuned)) if saves and training else None,
+        break_even_requests=math.ceil(training.usd / (base - tuned))
+        if saves and training
+        else None,
         source=offer.input.source,
         as_of=offer.input.as_of,
     )
-
-

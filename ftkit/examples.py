@@ -150,5 +150,9 @@ class Graded(Reinforcement, gc=False):
 def lineage(owner: str) -> tuple[str, ...]:
     """The names of the type called `owner` and of those that it derives from, and `*`."""
     found = globals().get(owner)
-    names = tuple(base.__name__ for base in found.__mro__ if base.__module__ == __name__) if found else ()
+    names = (
+        tuple(base.__name__ for base in found.__mro__ if base.__module__ == __name__)
+        if found
+        else ()
+    )
     return (*names, "*")

@@ -36,7 +36,12 @@ class Explained(Struct):
 
 
 def explain(
-    raw: bytes, format: Format, checks: Checks, number: int = 1, last: bool = False, first: bool = False
+    raw: bytes,
+    format: Format,
+    checks: Checks,
+    number: int = 1,
+    last: bool = False,
+    first: bool = False,
 ) -> Explained:
     """Everything that is wrong with one line, given without its line feed. `number` counts from 1 in the file."""
     reading = read(raw, number, last, first)
@@ -52,7 +57,9 @@ def explain(
     return _explain_object(reading, format, checks, findings)
 
 
-def _explain_object(reading: Reading, format: Format, checks: Checks, findings: list[Finding]) -> Explained:
+def _explain_object(
+    reading: Reading, format: Format, checks: Checks, findings: list[Finding]
+) -> Explained:
     from ftkit.shape import broken_places  # brings in jsonschema, which most files never need
 
     value, number = reading.value, reading.number
@@ -97,9 +104,15 @@ def _texts(value: Any, format: str) -> Iterator[tuple[str, str]]:
         if isinstance(each, str) and key in TEXT_KEYS:
             yield path, each
         elif isinstance(each, dict):
-            stack.extend((join(path, name), name, inner) for name, inner in reversed(each.items()) if name != "tools")
+            stack.extend(
+                (join(path, name), name, inner)
+                for name, inner in reversed(each.items())
+                if name != "tools"
+            )
         elif isinstance(each, list):
-            stack.extend((f"{path}[{index}]", key, each[index]) for index in reversed(range(len(each))))
+            stack.extend(
+                (f"{path}[{index}]", key, each[index]) for index in reversed(range(len(each)))
+            )
 
 
 def _pieces(reading: Reading, format: Format, checks: Checks, findings: list[Finding]) -> Explained:
@@ -134,7 +147,9 @@ STAND_INS: dict[str, dict[str, str]] = {
 }
 
 
-def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, number: int) -> Iterator[Finding]:
+def _with_stand_ins(
+    value: dict[str, Any], format: Format, checks: Checks, number: int
+) -> Iterator[Finding]:
     """Findings on the rest of an example that has messages which cannot be decoded.
 
     These are replaced by plain messages of the same role, and nothing is said of them, nor of whether calls and answers
@@ -147,7 +162,9 @@ def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, numbe
                 role = message.get("role") if isinstance(message, dict) else None
                 stand_in = STAND_INS.get(role) if isinstance(role, str) else None
                 guessed = guessed or stand_in is None
-                messages[index] = PLAIN if stand_in is None else {"role": role, "content": "?", **stand_in}
+                messages[index] = (
+                    PLAIN if stand_in is None else {"role": role, "content": "?", **stand_in}
+                )
                 replaced.append(f"{path}[{index}]")
     try:
         example = format.build(value)
@@ -155,7 +172,11 @@ def _with_stand_ins(value: dict[str, Any], format: Format, checks: Checks, numbe
         return
     order = {rule.name for rule in checks.on("roles")} if guessed else set()
     for finding in checks.example(format, example, number)[0]:
-        said = finding.path.startswith(tuple(replaced)) or finding.rule in MATCHING or finding.rule in order
+        said = (
+            finding.path.startswith(tuple(replaced))
+            or finding.rule in MATCHING
+            or finding.rule in order
+        )
         if not said:
             yield finding
 

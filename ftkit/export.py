@@ -33,7 +33,9 @@ def export(service: Service, model: str, folder: Path, merge: bool = False) -> s
             _merge(base, aside)
         os.replace(aside, folder)
     except OSError as error:
-        raise FileProblem(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot write {folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return base
@@ -44,7 +46,9 @@ def _merge(base: str, folder: Path) -> None:
     try:
         from ftkit.server.training.merging import merge
     except ModuleNotFoundError as error:
-        raise UsageProblem(f"--merge needs more packages ({error.name} is missing): pip install 'ftkit[local]'") from error
+        raise UsageProblem(
+            f"--merge needs more packages ({error.name} is missing): pip install 'ftkit[local]'"
+        ) from error
     merge(base, folder)
     for name in ADAPTER:
         (folder / name).unlink()

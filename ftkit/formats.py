@@ -66,7 +66,11 @@ def _given(value: Any) -> Any:
 
 
 def _chat_conversations(example: Chat) -> tuple[Conversation, ...]:
-    return (Conversation("$.messages", "chat", example.messages, _given(example.tools), _given(example.functions)),)
+    return (
+        Conversation(
+            "$.messages", "chat", example.messages, _given(example.tools), _given(example.functions)
+        ),
+    )
 
 
 def _preference_conversations(example: Preference) -> tuple[Conversation, ...]:
@@ -74,12 +78,16 @@ def _preference_conversations(example: Preference) -> tuple[Conversation, ...]:
     return (
         Conversation("$.input.messages", "input", before, tools, None),
         Conversation("$.preferred_output", "output", example.preferred_output, tools, None, before),
-        Conversation("$.non_preferred_output", "output", example.non_preferred_output, tools, None, before),
+        Conversation(
+            "$.non_preferred_output", "output", example.non_preferred_output, tools, None, before
+        ),
     )
 
 
 def _prompt_conversations(example: Graded) -> tuple[Conversation, ...]:
-    return (Conversation("$.messages", "reinforcement", example.messages, _given(example.tools), None),)
+    return (
+        Conversation("$.messages", "reinforcement", example.messages, _given(example.tools), None),
+    )
 
 
 def message_texts(path: str, message: Any) -> Iterator[tuple[str, str]]:
@@ -101,7 +109,9 @@ def message_texts(path: str, message: Any) -> Iterator[tuple[str, str]]:
             yield f"{path}.function_call.arguments", message.function_call.arguments
 
 
-def _texts_of(conversations: Callable[[Any], tuple[Conversation, ...]]) -> Callable[[Any], Iterator[tuple[str, str]]]:
+def _texts_of(
+    conversations: Callable[[Any], tuple[Conversation, ...]],
+) -> Callable[[Any], Iterator[tuple[str, str]]]:
     def texts(example: Any) -> Iterator[tuple[str, str]]:
         for conversation in conversations(example):
             for index, message in enumerate(conversation.messages):
@@ -116,13 +126,18 @@ def _sequences_of(
     def sequences(example: Any) -> Iterator[list[tuple[str, Any]]]:
         found = conversations(example)
         prompt = _with_paths(found[0])
-        yield from ([*prompt, *_with_paths(output)] for output in found[1:]) if found[1:] else (prompt,)
+        yield from (
+            ([*prompt, *_with_paths(output)] for output in found[1:]) if found[1:] else (prompt,)
+        )
 
     return sequences
 
 
 def _with_paths(conversation: Conversation) -> list[tuple[str, Any]]:
-    return [(f"{conversation.path}[{index}]", message) for index, message in enumerate(conversation.messages)]
+    return [
+        (f"{conversation.path}[{index}]", message)
+        for index, message in enumerate(conversation.messages)
+    ]
 
 
 def _completions_texts(example: Completions) -> Iterator[tuple[str, str]]:
@@ -191,7 +206,12 @@ _FORMATS = (
 FORMATS: dict[str, Format] = {format.name: format for format in _FORMATS}
 """The formats by name."""
 
-METHODS = {"chat": "supervised", "completions": "supervised", "preference": "dpo", "reinforcement": "reinforcement"}
+METHODS = {
+    "chat": "supervised",
+    "completions": "supervised",
+    "preference": "dpo",
+    "reinforcement": "reinforcement",
+}
 """The training method that each format is for."""
 
 

@@ -21,7 +21,9 @@ PATCH = 32
 def image_tokens(image: ImageUrl, cost: ImageCost) -> int:
     """The tokens that the image costs at models which count that way."""
     if cost.kind == "tiles":
-        return cost.base if image.detail == "low" else cost.base + cost.each * _tiles(*size(image.url))
+        return (
+            cost.base if image.detail == "low" else cost.base + cost.each * _tiles(*size(image.url))
+        )
     return math.ceil(cost.factor * _patches(*size(image.url), cost.most))
 
 
@@ -50,5 +52,10 @@ def _patches(width: int, height: int, most: int) -> int:
         return math.ceil(width / PATCH) * math.ceil(height / PATCH)
     scale = math.sqrt(PATCH**2 * most / (width * height))
     across, down = width * scale / PATCH, height * scale / PATCH
-    scale *= min(math.floor(across) / across, math.floor(down) / down) if min(across, down) >= 1 else 1
-    return min(most, math.ceil(round(width * scale / PATCH, 6)) * math.ceil(round(height * scale / PATCH, 6)))
+    scale *= (
+        min(math.floor(across) / across, math.floor(down) / down) if min(across, down) >= 1 else 1
+    )
+    return min(
+        most,
+        math.ceil(round(width * scale / PATCH, 6)) * math.ceil(round(height * scale / PATCH, 6)),
+    )

@@ -76,9 +76,11 @@ def state_folder(environment: Mapping[str, str]) -> Path:
         return Path(given)
     import platformdirs
 
-    return Path(environment["XDG_STATE_HOME"]) / "ftkit" if environment.get("XDG_STATE_HOME") else Path(
-        platformdirs.user_state_dir("ftkit", appauthor=False)
-    )  # fmt: skip
+    return (
+        Path(environment["XDG_STATE_HOME"]) / "ftkit"
+        if environment.get("XDG_STATE_HOME")
+        else Path(platformdirs.user_state_dir("ftkit", appauthor=False))
+    )
 
 
 class Journal:
@@ -90,7 +92,9 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise FileProblem(f"cannot make {folder} for the journal: {(error.strerror or str(error)).lower()}") from error
+            raise FileProblem(
+                f"cannot make {folder} for the journal: {(error.strerror or str(error)).lower()}"
+            ) from error
         # SQLite does not wait, but fails, where two make the same database at once.
         with self.alone("journal"), self._database() as database:
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
@@ -100,7 +104,9 @@ class Journal:
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)) as database:
+            with closing(
+                sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            ) as database:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
                 database.row_factory = sqlite3.Row
@@ -116,7 +122,9 @@ class Journal:
             part = Path(f"{self.path}{ending}")
             if part.exists():
                 os.replace(part, f"{aside}{ending}")
-        return FileProblem(f"the journal was damaged ({error}) and is now {aside}; run again: jobs are looked up at the service")
+        return FileProblem(
+            f"the journal was damaged ({error}) and is now {aside}; run again: jobs are looked up at the service"
+        )
 
     @contextmanager
     def alone(self, key: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
@@ -133,7 +141,9 @@ class Journal:
                 lock.acquire()
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            raise FileProblem(f"cannot write the journal's lock {lock.lock_file}: {why}; {AFTER}") from error
+            raise FileProblem(
+                f"cannot write the journal's lock {lock.lock_file}: {why}; {AFTER}"
+            ) from error
         try:
             yield
         finally:
@@ -142,13 +152,21 @@ class Journal:
     def upload(self, account: str, sha256: str) -> Upload | None:
         """What is known of the upload of that content."""
         with self._database() as database:
-            row = database.execute("SELECT * FROM uploads WHERE account = ? AND sha256 = ?", (account, sha256)).fetchone()
+            row = database.execute(
+                "SELECT * FROM uploads WHERE account = ? AND sha256 = ?", (account, sha256)
+            ).fetchone()
         if row is None:
             return None
         return Upload(
-            row["sha256"], row["name"], row["size"], row["path"], row["started"], row["upload"], tuple(json.loads(row["parts"])),
+            row["sha256"],
+            row["name"],
+            row["size"],
+            row["path"],
+            row["started"],
+            row["upload"],
+            tuple(json.loads(row["parts"])),
             row["file"],
-        )  # fmt: skip
+        )
 
     def begin_upload(self, account: str, sha256: str, name: str, size: int, path: str) -> None:
         """Write down that the content is about to be uploaded."""
@@ -170,12 +188,16 @@ class Journal:
         """Write down which file the content is at the service; an empty id says that it is there no more."""
         with self._database() as database:
             database.execute(
-                "UPDATE uploads SET file = ?, upload = '', parts = '[]' WHERE account = ? AND sha256 = ?", (file, account, sha256)
+                "UPDATE uploads SET file = ?, upload = '', parts = '[]' WHERE account = ? AND sha256 = ?",
+                (file, account, sha256),
             )
 
     def submissions(self, account: str, key: str) -> list[Submission]:
         """The submissions of the same thing, the last first."""
-        return self._submissions("SELECT * FROM submissions WHERE account = ? AND key = ? ORDER BY planned DESC", (account, key))
+        return self._submissions(
+            "SELECT * FROM submissions WHERE account = ? AND key = ? ORDER BY planned DESC",
+            (account, key),
+        )
 
     def submission_of(self, account: str, job: str) -> Submission | None:
         """The submission that the job came from, if it was made here."""
@@ -204,19 +226,25 @@ class Journal:
         """Write down that the job's creation is about to be asked for."""
         with self._database() as database:
             database.execute(
-                "UPDATE submissions SET sent = ?, request = ? WHERE id = ?", (time.time(), json.dumps(request), id)
+                "UPDATE submissions SET sent = ?, request = ? WHERE id = ?",
+                (time.time(), json.dumps(request), id),
             )
 
     def moved(self, old: str, account: str, job: str) -> None:
         """Write down which job of the account an old one, named `PROVIDER/JOB`, has become."""
         with self._database() as database:
             values = (old, account, job, time.time())
-            database.execute("INSERT OR REPLACE INTO moves (old, account, job, moved) VALUES (?, ?, ?, ?)", values)
+            database.execute(
+                "INSERT OR REPLACE INTO moves (old, account, job, moved) VALUES (?, ?, ?, ?)",
+                values,
+            )
 
     def moved_to(self, old: str, account: str) -> str:
         """The job of the account that an old one has become, or an empty text."""
         with self._database() as database:
-            row = database.execute("SELECT job FROM moves WHERE old = ? AND account = ?", (old, account)).fetchone()
+            row = database.execute(
+                "SELECT job FROM moves WHERE old = ? AND account = ?", (old, account)
+            ).fetchone()
         return row["job"] if row else ""
 
     def refused(self, id: str) -> None:

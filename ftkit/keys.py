@@ -17,7 +17,9 @@ from ftkit.errors import UsageProblem
 
 def config_file(environment: Mapping[str, str]) -> Path:
     """The user's own settings file: `~/.config/ftkit/config.toml`, or under `XDG_CONFIG_HOME`."""
-    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME") or os.path.expanduser("~"), ".config")
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(
+        environment.get("HOME") or os.path.expanduser("~"), ".config"
+    )
     return Path(home) / "ftkit" / "config.toml"
 
 
@@ -26,7 +28,11 @@ NO_KEY = "none"
 
 
 def find_key(
-    provider: str, variables: tuple[str, ...], environment: Mapping[str, str], needed: bool = True, foreign: str = ""
+    provider: str,
+    variables: tuple[str, ...],
+    environment: Mapping[str, str],
+    needed: bool = True,
+    foreign: str = "",
 ) -> str:
     """The key for the provider: of the first variable that is set, else `[keys]` in the user's settings file.
 
@@ -36,7 +42,9 @@ def find_key(
     Raises `UsageProblem` where there is none, or where others can read the file.
     """
     for name in variables:
-        found = next((key.strip() for key in environment.get(name, "").split(",") if key.strip()), "")
+        found = next(
+            (key.strip() for key in environment.get(name, "").split(",") if key.strip()), ""
+        )
         if found:
             return _usable(found, name)
     path = config_file(environment)
@@ -62,25 +70,33 @@ def _table(name: str, path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageProblem(f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it")
+        raise UsageProblem(
+            f"{path} can be read by others; run `chmod 600 {path}`, and replace the keys in it"
+        )
     try:
         return dict(tomllib.loads(path.read_text("utf-8")).get(name, {}))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, TypeError, ValueError) as error:
         raise UsageProblem(f"cannot read {path}: {type(error).__name__}") from None
 
 
-def _without(provider: str, variables: tuple[str, ...], path: Path, needed: bool, foreign: str) -> str:
+def _without(
+    provider: str, variables: tuple[str, ...], path: Path, needed: bool, foreign: str
+) -> str:
     """What is sent where there is no key; raises `UsageProblem` where one is needed. Another's key is not asked for."""
     named = " or ".join(variables)
     if not needed:
         return NO_KEY
     if foreign:
-        raise UsageProblem(f"no key for {foreign}: set {named} to the key of that service, or to {NO_KEY} if it needs none")
+        raise UsageProblem(
+            f"no key for {foreign}: set {named} to the key of that service, or to {NO_KEY} if it needs none"
+        )
     raise UsageProblem(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
 
 
 def _usable(key: str, where: str) -> str:
     """The key, if it can be sent; what cannot would be shown by the transport when it refuses it."""
     if not all("!" <= char <= "~" for char in key):
-        raise UsageProblem(f"the key in {where} has a space, a line break or another character that no key has; set it again")
+        raise UsageProblem(
+            f"the key in {where} has a space, a line break or another character that no key has; set it again"
+        )
     return key

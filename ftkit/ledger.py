@@ -51,7 +51,10 @@ class Ledger(Struct, frozen=True):
             lengths=added(self.lengths, other.lengths),
             trained=added(self.trained, other.trained),
             messages=added(self.messages, other.messages),
-            trained_cut={at: self.trained_cut.get(at, Cut()) + other.trained_cut.get(at, Cut()) for at in sorted(limits)},
+            trained_cut={
+                at: self.trained_cut.get(at, Cut()) + other.trained_cut.get(at, Cut())
+                for at in sorted(limits)
+            },
             answers=self.answers + other.answers,
             kinds=added(self.kinds, other.kinds),
             without_system=self.without_system + other.without_system,
@@ -66,7 +69,9 @@ def added(one: Mapping[Key, int], two: Mapping[Key, int]) -> dict[Key, int]:
 
 def total(numbers: Histogram, most: int | None = None) -> int:
     """The sum of the numbers, each at most `most`."""
-    return sum((number if most is None else min(number, most)) * times for number, times in numbers.items())
+    return sum(
+        (number if most is None else min(number, most)) * times for number, times in numbers.items()
+    )
 
 
 def above(numbers: Histogram, most: int) -> int:
@@ -101,4 +106,6 @@ def distribution(numbers: Histogram) -> Distribution:
         return low + (high - low) * (place - int(place))
 
     quantiles = {f"p{percent}": quantile(percent / 100) for percent in (5, 10, 90, 95)}
-    return Distribution(ordered[0], total(numbers) / ends[-1], quantile(0.5), **quantiles, max=ordered[-1])
+    return Distribution(
+        ordered[0], total(numbers) / ends[-1], quantile(0.5), **quantiles, max=ordered[-1]
+    )

@@ -80,7 +80,9 @@ def find_running(folder: Path) -> Running | None:
 def _answers(service: Running) -> bool:
     """Whether that process answers there. After a kill, another service may have its port, and another process its number."""
     try:
-        with urllib.request.urlopen(f"{service.url.removesuffix('/v1')}/health", timeout=5) as answer:  # noqa: S310 - announced by ftkit
+        with urllib.request.urlopen(
+            f"{service.url.removesuffix('/v1')}/health", timeout=5
+        ) as answer:  # noqa: S310 - announced by ftkit
             return bool(json.load(answer).get("pid") == service.pid)
     except (OSError, ValueError, AttributeError):
         return False
@@ -95,7 +97,9 @@ def find_or_start(folder: Path, say: Callable[[str], None]) -> Running:
     log = folder / "service.log"
     command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = find_running(folder)
@@ -110,7 +114,9 @@ def find_or_start(folder: Path, say: Callable[[str], None]) -> Running:
 
 def _last_line(log: Path) -> str:
     with suppress(OSError):
-        lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()
+        ]
         return f" ({lines[-1][:300].removeprefix('ftkit: ')})" if lines else ""
     return ""
 

@@ -83,12 +83,22 @@ class _Batch:
             without_user += User not in types and bool(held)
             for kind in self._kinds(number):
                 kinds[kind] = kinds.get(kind, 0) + 1
-        return Ledger(len(self.examples), messages=messages, kinds=kinds, without_system=without_system, without_user=without_user)
+        return Ledger(
+            len(self.examples),
+            messages=messages,
+            kinds=kinds,
+            without_system=without_system,
+            without_user=without_user,
+        )
 
     def _messages(self, example: Any) -> list[Any]:
         if isinstance(example, Completions):
             return []
-        return [message for conversation in self.format.conversations(example)[:2] for message in conversation.messages]
+        return [
+            message
+            for conversation in self.format.conversations(example)[:2]
+            for message in conversation.messages
+        ]
 
     def _kinds(self, number: int) -> set[str]:
         first, last = self.example_ends[number], self.example_ends[number + 1]
@@ -124,8 +134,14 @@ class _Counts:
         import numpy as np
 
         batch, parts = self.batch, self.overhead + self.texts
-        for index, part in enumerate(batch.parts if asked.images and "images" in plain.kinds else ()):
-            parts[index] += sum(image_tokens(image, asked.images) for image in part.images) if asked.images else 0
+        for index, part in enumerate(
+            batch.parts if asked.images and "images" in plain.kinds else ()
+        ):
+            parts[index] += (
+                sum(image_tokens(image, asked.images) for image in part.images)
+                if asked.images
+                else 0
+            )
         lengths = np.diff(_sums(parts)[batch.sequence_ends])
         learned = np.diff(_sums(self.texts * self.trained)[batch.sequence_ends])
         return msgspec.structs.replace(
@@ -142,7 +158,11 @@ class _Counts:
 
         examples, tokens = set(), 0
         for sequence in np.flatnonzero(lengths > limit).tolist():
-            lost = sum(span.end - max(span.start, limit) for span in self._trained(parts, sequence) if span.end > limit)
+            lost = sum(
+                span.end - max(span.start, limit)
+                for span in self._trained(parts, sequence)
+                if span.end > limit
+            )
             tokens += lost
             if lost:
                 examples.add(int(np.searchsorted(self.batch.example_ends, sequence, "right")))
@@ -159,7 +179,9 @@ class _Counts:
         import numpy as np
 
         ends = np.asarray(self.batch.sequence_ends)
-        last = np.maximum.accumulate(np.where(self.trained, np.arange(len(self.trained)), -1))[ends[1:] - 1]
+        last = np.maximum.accumulate(np.where(self.trained, np.arange(len(self.trained)), -1))[
+            ends[1:] - 1
+        ]
         return int(self.texts[last[last >= ends[:-1]]].sum())
 
 

@@ -32,7 +32,11 @@ class Metrics(Struct, frozen=True):
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
         """Steps and values of the first of the columns that has any; what is no finite number is left out."""
         for name in names:
-            found = [(int(row["step"] or 0), value) for row in self.rows if is_finite(value := row.get(name))]
+            found = [
+                (int(row["step"] or 0), value)
+                for row in self.rows
+                if is_finite(value := row.get(name))
+            ]
             if found:
                 return found
         return []
@@ -53,16 +57,23 @@ class Verdict(Struct, frozen=True):
 
 def read_results(content: bytes) -> Metrics:
     """The metrics in a result file: CSV, or CSV in base64 as some services send it. Raises `FtkitError`."""
-    reader = csv.DictReader(decoded(content).decode("utf-8-sig", "replace").replace("\0", "").splitlines())
+    reader = csv.DictReader(
+        decoded(content).decode("utf-8-sig", "replace").replace("\0", "").splitlines()
+    )
     columns = tuple(name.strip() for name in reader.fieldnames or ())
     if "step" not in columns:
-        raise FtkitError(f"the result file has no column 'step' but {', '.join(columns)[:100] or 'nothing'}")
+        raise FtkitError(
+            f"the result file has no column 'step' but {', '.join(columns)[:100] or 'nothing'}"
+        )
     reader.fieldnames = list(columns)
     try:
         rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
         raise FtkitError(f"the result file is no CSV: {error}") from error
-    return Metrics(columns, tuple({**row, "step": _whole(step)} for row in rows if is_finite(step := row["step"])))
+    return Metrics(
+        columns,
+        tuple({**row, "step": _whole(step)} for row in rows if is_finite(step := row["step"])),
+    )
 
 
 def decoded(content: bytes) -> bytes:
@@ -89,9 +100,14 @@ def _number(text: str | None) -> float | None:
 def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
     """The metrics of checkpoints, for a job that has no result file yet."""
     ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
-    names = dict.fromkeys(name for checkpoint in ordered for name in checkpoint.metrics if name != "step")
+    names = dict.fromkeys(
+        name for checkpoint in ordered for name in checkpoint.metrics if name != "step"
+    )
     columns = ("step", *names)
-    return Metrics(columns, tuple({**dict.fromkeys(names), **each.metrics, "step": each.step} for each in ordered))
+    return Metrics(
+        columns,
+        tuple({**dict.fromkeys(names), **each.metrics, "step": each.step} for each in ordered),
+    )
 
 
 def job_metrics(service: Service, job: Job) -> Metrics:
@@ -113,5 +129,7 @@ def judge(metrics: Metrics) -> Verdict:
     later = [point for point in valid if point[0] > step]
     train = dict(metrics.series(TRAIN))
     falls = bool(train) and train[max(train)] < train.get(step, max(train.values()))
-    parts = next((at for at, value in later if value > WORSE * loss), None) if falls and later else None
+    parts = (
+        next((at for at, value in later if value > WORSE * loss), None) if falls and later else None
+    )
     return Verdict(step, loss, parts)

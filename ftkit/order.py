@@ -35,7 +35,9 @@ class Order(Struct, frozen=True):
     training_type: str | None = None
 
 
-def request(order: Order, api: Api, training: str, validation: str | None, mark: str = "") -> dict[str, Any]:
+def request(
+    order: Order, api: Api, training: str, validation: str | None, mark: str = ""
+) -> dict[str, Any]:
     """The body of the request that creates the job, for files of these ids, in the dialect of the service."""
     body: dict[str, Any] = {"model": order.model, "training_file": training}
     hyperparameters = {
@@ -44,13 +46,19 @@ def request(order: Order, api: Api, training: str, validation: str | None, mark:
         "learning_rate_multiplier": order.lr_multiplier,
         "beta": order.beta,
     }
-    given: dict[str, Any] = {name: value for name, value in hyperparameters.items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in hyperparameters.items() if value is not None
+    }
     if api.hyperparameters == "flat":
         body |= {"hyperparameters": given} if given else {}
     else:
         inner: dict[str, Any] = {"hyperparameters": given} if given else {}
         inner |= {"grader": order.grader} if order.grader else {}
-        typed = inner if api.hyperparameters == "flat method" else ({order.method: inner} if inner else {})
+        typed = (
+            inner
+            if api.hyperparameters == "flat method"
+            else ({order.method: inner} if inner else {})
+        )
         body["method"] = {"type": order.method, **typed}
     metadata = {**order.metadata, **({MARK: mark} if mark and "metadata" not in api.lacks else {})}
     more = {
@@ -58,7 +66,9 @@ def request(order: Order, api: Api, training: str, validation: str | None, mark:
         "suffix": order.suffix,
         "seed": order.seed,
         "metadata": metadata or None,
-        "integrations": [{"type": "wandb", "wandb": {"project": order.wandb_project}}] if order.wandb_project else None,
+        "integrations": [{"type": "wandb", "wandb": {"project": order.wandb_project}}]
+        if order.wandb_project
+        else None,
         "trainingType": order.training_type or next(iter(api.training_types), None),
     }
     return body | {name: value for name, value in more.items() if value is not None}
@@ -70,7 +80,9 @@ def check(order: Order, api: Api, title: str) -> None:
     if not api.auto and order.epochs is None:
         raise UsageProblem(f"{title} does not choose the epochs itself; give --epochs")
     _within("--epochs", order.epochs, 1, api.epochs.value if api.epochs else None, title)
-    _within("--batch-size", order.batch_size, 1, api.batch_size.value if api.batch_size else None, title)
+    _within(
+        "--batch-size", order.batch_size, 1, api.batch_size.value if api.batch_size else None, title
+    )
     _within("--seed", order.seed, 0, 2_147_483_647, title)
     if order.lr_multiplier is not None and not 0 < order.lr_multiplier < math.inf:
         raise UsageProblem("--lr-multiplier must be a number more than 0")
@@ -84,8 +96,14 @@ def check(order: Order, api: Api, title: str) -> None:
     if order.grader is not None and order.method != "reinforcement":
         raise UsageProblem(f"--grader is for --method reinforcement; this is {order.method}")
     if order.training_type is not None and order.training_type not in api.training_types:
-        those = f"it is one of {', '.join(api.training_types)}" if api.training_types else "leave it out"
-        raise UsageProblem(f"--training-type {order.training_type} is not known at {title}; {those}")
+        those = (
+            f"it is one of {', '.join(api.training_types)}"
+            if api.training_types
+            else "leave it out"
+        )
+        raise UsageProblem(
+            f"--training-type {order.training_type} is not known at {title}; {those}"
+        )
     if order.wandb_project and "integrations" in api.lacks:
         raise UsageProblem(f"{title} has no integrations; leave --wandb-project out")
     _check_metadata(order.metadata, api, title)
@@ -93,16 +111,22 @@ def check(order: Order, api: Api, title: str) -> None:
 
 def _check_suffix(suffix: str | None, api: Api, title: str) -> None:
     if api.suffix and suffix is not None and not 1 <= len(suffix) <= api.suffix.value:
-        raise UsageProblem(f"--suffix has {len(suffix)} characters; {title} takes 1 to {api.suffix.value}")
+        raise UsageProblem(
+            f"--suffix has {len(suffix)} characters; {title} takes 1 to {api.suffix.value}"
+        )
     if suffix and api.suffix_characters and not re.fullmatch(f"[{api.suffix_characters}]*", suffix):
-        raise UsageProblem(f"--suffix {suffix!r}: {title} takes only the characters {api.suffix_characters}")
+        raise UsageProblem(
+            f"--suffix {suffix!r}: {title} takes only the characters {api.suffix_characters}"
+        )
     if api.suffix_needed and not suffix:
         raise UsageProblem(f"{title} needs a --suffix")
 
 
 def _within(name: str, value: int | None, least: int, most: int | None, title: str) -> None:
     if value is not None and (value < least or (most is not None and value > most)):
-        raise UsageProblem(f"{name} {value} is not taken by {title}; it is {least}{f' to {most:,}' if most else ' or more'}")
+        raise UsageProblem(
+            f"{name} {value} is not taken by {title}; it is {least}{f' to {most:,}' if most else ' or more'}"
+        )
 
 
 def _check_metadata(metadata: Mapping[str, str], api: Api, title: str) -> None:
@@ -110,7 +134,11 @@ def _check_metadata(metadata: Mapping[str, str], api: Api, title: str) -> None:
         raise UsageProblem(f"{title} has no metadata; leave --metadata out")
     most = api.metadata_pairs.value - 1 if api.metadata_pairs else None
     if most is not None and len(metadata) > most:
-        raise UsageProblem(f"{len(metadata)} pairs of --metadata; {title} takes {most + 1}, and ftkit needs one")
+        raise UsageProblem(
+            f"{len(metadata)} pairs of --metadata; {title} takes {most + 1}, and ftkit needs one"
+        )
     for key, value in metadata.items():
         if not key or len(key) > 64 or len(value) > 512:
-            raise UsageProblem(f"--metadata {key[:64]!r}: a key has 1 to 64 characters, a value at most 512")
+            raise UsageProblem(
+                f"--metadata {key[:64]!r}: a key has 1 to 64 characters, a value at most 512"
+            )

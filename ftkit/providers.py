@@ -49,10 +49,22 @@ class ServiceProblem(FtkitError):
     """
 
     def __init__(
-        self, message: str, status: int = 0, code: str = "", said: str = "", uploaded: tuple[str, ...] = (), wait: float = 0
+        self,
+        message: str,
+        status: int = 0,
+        code: str = "",
+        said: str = "",
+        uploaded: tuple[str, ...] = (),
+        wait: float = 0,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.said, self.uploaded, self.wait = status, code, said, uploaded, wait
+        self.status, self.code, self.said, self.uploaded, self.wait = (
+            status,
+            code,
+            said,
+            uploaded,
+            wait,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.status, self.code, self.said, self.uploaded, self.wait)
@@ -77,7 +89,14 @@ class NotThere(ServiceProblem):
 class Service:
     """A service that speaks the protocol, for one account. Make it with `connect`."""
 
-    def __init__(self, name: str, facts: Provider, api: Api, client: openai.OpenAI, attempt: Attempt | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        facts: Provider,
+        api: Api,
+        client: openai.OpenAI,
+        attempt: Attempt | None = None,
+    ) -> None:
         self.name, self.facts, self.api = name, facts, api
         self._client = client
         self._attempt: Attempt = attempt or (lambda do: do())
@@ -89,12 +108,16 @@ class Service:
 
     def patient(self, attempt: Attempt) -> Service:
         """The same service, where `attempt` decides whether a request is sent again. It is called for each page of a list."""
-        return Service(self.name, self.facts, self.api, self._client.with_options(max_retries=0), attempt)
+        return Service(
+            self.name, self.facts, self.api, self._client.with_options(max_retries=0), attempt
+        )
 
     def demand(self, feature: str) -> None:
         """Raise `UsageProblem` if the provider lacks the feature."""
         if feature in self.api.lacks:
-            raise UsageProblem(f"{self.facts.title} has no {feature}; `ftkit providers` says what each provider lacks")
+            raise UsageProblem(
+                f"{self.facts.title} has no {feature}; `ftkit providers` says what each provider lacks"
+            )
 
     def jobs(self, after: str = "", metadata: Mapping[str, str] | None = None) -> Iterator[Job]:
         """All jobs, newest first, fetched page by page as they are taken."""
@@ -134,7 +157,9 @@ class Service:
         """The checkpoints of a job, newest first."""
         self.demand("checkpoints")
         path = f"/fine_tuning/jobs/{_quoted(id)}/checkpoints"
-        yield from map(Checkpoint.read, self._pages(f"list the checkpoints of {id}", path, {"limit": PAGE}))
+        yield from map(
+            Checkpoint.read, self._pages(f"list the checkpoints of {id}", path, {"limit": PAGE})
+        )
 
     def permissions(self, checkpoint: str) -> Iterator[dict[str, Any]]:
         """The projects that may use a checkpoint, as the service sends them. Services want an administrator's key for it."""
@@ -144,7 +169,10 @@ class Service:
 
     def files(self, purpose: str = "") -> Iterator[RemoteFile]:
         """The files of the account, newest first."""
-        yield from map(RemoteFile.read, self._pages("list files", "/files", {"purpose": purpose} if purpose else {}))
+        yield from map(
+            RemoteFile.read,
+            self._pages("list files", "/files", {"purpose": purpose} if purpose else {}),
+        )
 
     def file(self, id: str) -> RemoteFile:
         """The file of that id."""
@@ -155,7 +183,9 @@ class Service:
         """Upload a file for fine-tuning under that name. Sent once: the stream can be read once only."""
         with self._problems(f"upload {name}"):
             once = self._client.with_options(max_retries=0).files
-            return RemoteFile.read(_sent(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")))
+            return RemoteFile.read(
+                _sent(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune"))
+            )
 
     def begin_upload(self, name: str, size: int) -> str:
         """Begin an upload in parts, and return its id."""
@@ -181,7 +211,10 @@ class Service:
 
     def pieces(self, id: str) -> Iterator[bytes]:
         """What is in a file at the service, piece by piece."""
-        with self._problems(f"read the file {id}"), self._client.files.with_streaming_response.content(id) as answer:
+        with (
+            self._problems(f"read the file {id}"),
+            self._client.files.with_streaming_response.content(id) as answer,
+        ):
             yield from answer.iter_bytes(PIECE)
 
     def download(self, id: str, path: Path) -> None:
@@ -196,7 +229,9 @@ class Service:
         from openai import HttpxBinaryResponseContent
 
         with self._problems(f"export {model}"):
-            answer = self._client.get(f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent)
+            answer = self._client.get(
+                f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent
+            )
             return answer.read(), answer.response.headers.get("x-ftkit-base", "")
 
     def delete_file(self, id: str) -> None:
@@ -238,14 +273,24 @@ class Service:
     def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
         """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
         with self._problems(f"ask {model}"):
-            create: Any = self._client.with_options(max_retries=ANSWER_RETRIES).chat.completions.create
-            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(mode="json", warnings=False)
+            create: Any = self._client.with_options(
+                max_retries=ANSWER_RETRIES
+            ).chat.completions.create
+            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(
+                mode="json", warnings=False
+            )
             choices = sent.get("choices")
-            if not isinstance(choices, list) or not choices or not isinstance(choices[0].get("message"), dict):
+            if (
+                not isinstance(choices, list)
+                or not choices
+                or not isinstance(choices[0].get("message"), dict)
+            ):
                 raise ValueError("it holds no message")
             return sent
 
-    def _pages(self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True
+    ) -> Iterator[dict[str, Any]]:
         """The items of a list, as the service sends them; fetched page by page as they are taken."""
         asked, last = dict(given), ""
         while True:
@@ -258,7 +303,9 @@ class Service:
                 return
             asked["after"] = last = end
 
-    def _page(self, doing: str, path: str, given: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any]:
+    def _page(
+        self, doing: str, path: str, given: Mapping[str, Any]
+    ) -> tuple[list[dict[str, Any]], Any]:
         """The items of a page, and whether there are more, if the service says."""
         with self._problems(doing):
             answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
@@ -283,14 +330,20 @@ class Service:
         except openai.APIConnectionError as error:
             why = self._told(str(error.__cause__ or error)).rstrip(".")
             kind = NotSent if type(error.__cause__).__name__ == "ConnectError" else LostAnswer
-            raise kind(f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})") from error
+            raise kind(
+                f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})"
+            ) from error
         except openai.APIStatusError as error:
             raise self._refused(doing, error) from error
         except _transport_errors() as error:
             why = self._told(str(error))
-            raise LostAnswer(f"cannot {doing}: the connection to {self._client.base_url} broke ({why})") from error
+            raise LostAnswer(
+                f"cannot {doing}: the connection to {self._client.base_url} broke ({why})"
+            ) from error
         except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-            raise Unreadable(f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})") from error
+            raise Unreadable(
+                f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})"
+            ) from error
 
     def _told(self, text: str) -> str:
         """What was said, on one line, without the key and without what could play tricks on a terminal."""
@@ -301,32 +354,48 @@ class Service:
     def _refused(self, doing: str, error: openai.APIStatusError) -> ServiceProblem:
         status, title = error.status_code, self.facts.title
         body = error.body if isinstance(error.body, dict) else {}
-        said, code = self._told(str(body.get("message") or error.message)), self._told(str(body.get("code") or ""))
+        said, code = (
+            self._told(str(body.get("message") or error.message)),
+            self._told(str(body.get("code") or "")),
+        )
         told = f"cannot {doing}: "
         if status == 401:
             named = " or ".join(self.api.keys)
-            return ServiceProblem(f"{told}{title} does not take the key; see what {named} holds", status, code)
+            return ServiceProblem(
+                f"{told}{title} does not take the key; see what {named} holds", status, code
+            )
         quoted = f"{said} ({code})" if code and code not in said else said
         known = known_sayings(f"{said} {code} {error.message}")
         advice = f"; {known[0].do.rstrip('.')}" if known else ""
         if status == 404:
-            return NotThere(f"{told}{title} does not have it ({quoted}){advice}", status, code, said)
+            return NotThere(
+                f"{told}{title} does not have it ({quoted}){advice}", status, code, said
+            )
         if status == 429:
             why = "is asked too often, or the account's quota is used up"
             wait = _wait(error.response.headers)
-            return ServiceProblem(f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait)
+            return ServiceProblem(
+                f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait
+            )
         kind = LostAnswer if status >= 500 or status in (408, 409) else ServiceProblem
         return kind(f"{told}{title} said {status}: {quoted}{advice}", status, code, said)
 
 
 def upload_body(name: str, size: int) -> dict[str, Any]:
     """What begins an upload in parts of a file of `size` bytes."""
-    return {"bytes": size, "filename": name, "mime_type": "application/jsonl", "purpose": "fine-tune"}
+    return {
+        "bytes": size,
+        "filename": name,
+        "mime_type": "application/jsonl",
+        "purpose": "fine-tune",
+    }
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
-    return tuple(sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules)
+    return tuple(
+        sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules
+    )
 
 
 def _sent(made: Any) -> dict[str, Any]:

@@ -11,7 +11,18 @@ from msgspec import Struct
 
 from ftkit.detect import Head
 from ftkit.errors import FileProblem, UsageProblem
-from ftkit.estimation import Counting, Estimate, Measured, Usage, candidates, estimate, format_of, ledger_of, measure, usage
+from ftkit.estimation import (
+    Counting,
+    Estimate,
+    Measured,
+    Usage,
+    candidates,
+    estimate,
+    format_of,
+    ledger_of,
+    measure,
+    usage,
+)
 from ftkit.facts import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
 from ftkit.ledger import Distribution, distribution, total
 from ftkit.scan import must_be_readable, read_head
@@ -83,28 +94,55 @@ def quote(
         FileProblem: A file cannot be read or is none that is trained on.
         UsageProblem: A file has another format. See also `estimate`; `UnknownName` for names nobody knows.
     """
-    known, day = with_others(catalog or load_catalog(), provider, models), today or datetime.date.today()
+    known, day = (
+        with_others(catalog or load_catalog(), provider, models),
+        today or datetime.date.today(),
+    )
     service = find_provider(provider, known)
     path = os.fspath(file)
     must_be_readable(path)
     found = format_of(_head(path), format)
     named = list(dict.fromkeys(models)) or candidates(found, provider, day, known)
     if not named:
-        raise UsageProblem(f"no model is known that {service.title} trains on {found} files today; name one with --model")
+        raise UsageProblem(
+            f"no model is known that {service.title} trains on {found} files today; name one with --model"
+        )
     measured = measure(
-        path, named, provider=provider, format=found, counting=counting, catalog=known, workers=workers, progress=progress
+        path,
+        named,
+        provider=provider,
+        format=found,
+        counting=counting,
+        catalog=known,
+        workers=workers,
+        progress=progress,
     )
     estimates = [
         estimate(
-            measured.summary, name, provider=provider, format=measured.format, epochs=epochs, price=price, counting=counting,
-            today=day, catalog=known,
+            measured.summary,
+            name,
+            provider=provider,
+            format=measured.format,
+            epochs=epochs,
+            price=price,
+            counting=counting,
+            today=day,
+            catalog=known,
         )
         for name in named
-    ]  # fmt: skip
+    ]
     estimates.sort(key=lambda each: (each.cost is None, each.cost.usd if each.cost else 0))
     usages = {}
     for each in estimates if requests is not None and counting == "billing" else ():
-        used = usage(measured.summary, each.model, requests or 0, each.cost, base_prompt, provider=provider, catalog=known)
+        used = usage(
+            measured.summary,
+            each.model,
+            requests or 0,
+            each.cost,
+            base_prompt,
+            provider=provider,
+            catalog=known,
+        )
         if used:
             usages[each.model] = used
     first = estimates[0]
@@ -127,7 +165,9 @@ def quote(
         },
         models=tuple(estimates),
         usage=usages,
-        validation=_validation(validation_file, first, measured, counting, service.bills_validation, known),
+        validation=_validation(
+            validation_file, first, measured, counting, service.bills_validation, known
+        ),
     )
 
 
@@ -139,12 +179,24 @@ def _head(path: str) -> Head:
 
 
 def _validation(
-    file: str | os.PathLike[str] | None, first: Estimate, measured: Measured, counting: Counting, billed: bool, catalog: Catalog
+    file: str | os.PathLike[str] | None,
+    first: Estimate,
+    measured: Measured,
+    counting: Counting,
+    billed: bool,
+    catalog: Catalog,
 ) -> Validation | None:
     if file is None:
         return None
     other = measure(
-        Path(file), [first.model], provider=first.provider, format=measured.format, counting=counting, catalog=catalog
+        Path(file),
+        [first.model],
+        provider=first.provider,
+        format=measured.format,
+        counting=counting,
+        catalog=catalog,
     )
     ledger = ledger_of(other.summary, first.model, counting, catalog)
-    return Validation(os.fspath(file), ledger.examples, total(ledger.lengths, first.tokens_per_example), billed)
+    return Validation(
+        os.fspath(file), ledger.examples, total(ledger.lengths, first.tokens_per_example), billed
+    )

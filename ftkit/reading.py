@@ -148,7 +148,9 @@ def _parse_json(found: Reading, text: str) -> None:
     found.value = _clean(value, repeated, found.marks)
 
 
-def _decoder(repeated: dict[int, tuple[dict[str, Any], list[str]]], strict: bool) -> json.JSONDecoder:
+def _decoder(
+    repeated: dict[int, tuple[dict[str, Any], list[str]]], strict: bool
+) -> json.JSONDecoder:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) < len(items):
@@ -158,7 +160,11 @@ def _decoder(repeated: dict[int, tuple[dict[str, Any], list[str]]], strict: bool
         return made
 
     return json.JSONDecoder(
-        object_pairs_hook=pairs, parse_int=_integer, parse_float=_float, parse_constant=NonFinite, strict=strict
+        object_pairs_hook=pairs,
+        parse_int=_integer,
+        parse_float=_float,
+        parse_constant=NonFinite,
+        strict=strict,
     )
 
 
@@ -175,7 +181,9 @@ def _float(text: str) -> float:
     return OutOfRange(value) if math.isinf(value) else value
 
 
-def _clean(root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], marks: list[Mark]) -> Any:
+def _clean(
+    root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], marks: list[Mark]
+) -> Any:
     """Collect what is odd in the value, and replace it by what can be encoded. Iterative: the value may be deep."""
     holder = [root]
     stack: list[tuple[Any, Any, str]] = [(holder, 0, "$")]
@@ -184,24 +192,36 @@ def _clean(root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], mar
         value = parent[key]
         if isinstance(value, dict):
             if id(value) in repeated:
-                marks.extend(Mark("duplicate", join(path, name), name) for name in repeated[id(value)][1])
+                marks.extend(
+                    Mark("duplicate", join(path, name), name) for name in repeated[id(value)][1]
+                )
             for name in [name for name in value if not encodable(name)]:
                 marks.append(Mark("surrogate", path, ascii(name)))
                 value[without_surrogates(name)] = value.pop(name)
             stack.extend((value, name, join(path, name)) for name in reversed(value))
         elif isinstance(value, list):
-            stack.extend((value, index, f"{path}[{index}]") for index in reversed(range(len(value))))
+            stack.extend(
+                (value, index, f"{path}[{index}]") for index in reversed(range(len(value)))
+            )
         elif isinstance(value, str):
             if not encodable(value):
                 marks.append(Mark("surrogate", path, ascii(value[:40])))
                 parent[key] = without_surrogates(value)
         elif isinstance(value, NonFinite):
             marks.append(
-                Mark("nonfinite", path, "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity"))
+                Mark(
+                    "nonfinite",
+                    path,
+                    "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity"),
+                )
             )
             parent[key] = None
         elif isinstance(value, OutOfRange):
-            shown = f"an integer of {value.digits:,} digits" if value.digits else "a number beyond 1.8e308"
+            shown = (
+                f"an integer of {value.digits:,} digits"
+                if value.digits
+                else "a number beyond 1.8e308"
+            )
             marks.append(Mark("range", path, shown))
             parent[key] = 0
     return holder[0]

@@ -122,7 +122,11 @@ class Checkpoint(Struct, frozen=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Checkpoint:
         """The checkpoint that the service sent."""
-        metrics = {name: value for name, value in _object(raw.get("metrics")).items() if isinstance(value, (int, float))}
+        metrics = {
+            name: value
+            for name, value in _object(raw.get("metrics")).items()
+            if isinstance(value, (int, float))
+        }
         return cls(
             id=str(raw.get("id") or ""),
             model=str(raw.get("fine_tuned_model_checkpoint") or ""),
@@ -191,7 +195,11 @@ def _whole(value: Any) -> int | None:
 def _ids(value: Any) -> tuple[str, ...]:
     """The ids in a list of them, or of objects that have one."""
     items = value if isinstance(value, list) else ()
-    return tuple(id for item in items if isinstance(id := item.get("id") if isinstance(item, dict) else item, str) and id)
+    return tuple(
+        id
+        for item in items
+        if isinstance(id := item.get("id") if isinstance(item, dict) else item, str) and id
+    )
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def open_file(file: str) -> BinaryIO:
     try:
         return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
     except OSError as error:
-        raise FileProblem(f"cannot open {file}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot open {file}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def read_head(file: str) -> Head:
@@ -85,7 +87,9 @@ def read_head(file: str) -> Head:
 def must_be_readable(path: str) -> None:
     """Raise `FileProblem` for a path that is no file, with the names nearest to it."""
     if os.path.isdir(path):
-        raise FileProblem(f"{path} is a folder; name its files, e.g. {os.path.join(path, '*.jsonl')!r}")
+        raise FileProblem(
+            f"{path} is a folder; name its files, e.g. {os.path.join(path, '*.jsonl')!r}"
+        )
     if not os.path.exists(path):
         folder = os.path.dirname(path) or "."
         beside = os.listdir(folder) if os.path.isdir(folder) else []
@@ -98,7 +102,9 @@ def choose_format(head: Head, asked: tuple[str, ...]) -> str:
     A chat example without an answer and a reinforcement example without fields for the grader look the same.
     """
     found = head.kind if head.kind in FORMATS else None
-    if len(asked) == 1 and (found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)):
+    if len(asked) == 1 and (
+        found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)
+    ):
         return asked[0]
     return found or "chat"
 
@@ -108,7 +114,9 @@ def split(file: str, size: int = SHARD) -> list[Shard]:
     try:
         total = os.stat(file).st_size
     except OSError as error:
-        raise FileProblem(f"cannot open {file}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot open {file}: {(error.strerror or str(error)).lower()}"
+        ) from error
     if is_compressed(file):
         return [Shard(file, 0, -1)]
     starts = range(0, max(total, 1), size)
@@ -225,8 +233,16 @@ class Scanner:
 
     def is_deep(self, line: bytes, example: Any) -> bool:
         """Whether the line may be nested deeper than is read; only values of any type can be."""
-        loose = self.plan.format == "reinforcement" or getattr(example, "tools", None) or self.plan.format == "preference"
-        return bool(loose) and line.count(b"[") + line.count(b"{") > MAX_DEPTH and depth(line) > MAX_DEPTH
+        loose = (
+            self.plan.format == "reinforcement"
+            or getattr(example, "tools", None)
+            or self.plan.format == "preference"
+        )
+        return (
+            bool(loose)
+            and line.count(b"[") + line.count(b"{") > MAX_DEPTH
+            and depth(line) > MAX_DEPTH
+        )
 
     def edges(self, line: bytes, number: int) -> None:
         """Look at the white space around the JSON of a line."""
@@ -249,7 +265,9 @@ class Scanner:
         if isinstance(example, Graded):
             if example.fields:
                 names = tuple(sorted(example.fields))
-                self.fields[names] = self.fields.get(names, Lines()).plus(Lines(1, (number,)), 0, self.plan.keep)
+                self.fields[names] = self.fields.get(names, Lines()).plus(
+                    Lines(1, (number,)), 0, self.plan.keep
+                )
         elif isinstance(example, Completions):
             self.style = self.style.plus(style_of(example, number), 0, self.plan.keep)
         return plain
@@ -275,8 +293,14 @@ class Scanner:
 
     def explain(self, line: bytes, number: int, last: bool) -> Explained:
         """Explain the line, and take down its example if it has one."""
-        found = explain(line, self.format, self.checks, number, last, first=self.at_start and number == 1)
-        if found.whole is not None and self.meter and not any(each.severity == "error" for each in found.findings):
+        found = explain(
+            line, self.format, self.checks, number, last, first=self.at_start and number == 1
+        )
+        if (
+            found.whole is not None
+            and self.meter
+            and not any(each.severity == "error" for each in found.findings)
+        ):
             self.meter.add(found.whole, len(line))
         if found.whole is not None and self.plan.judges:
             self.take(number, found)
@@ -289,7 +313,9 @@ class Scanner:
         self.example(number, found.whole)
         self.counts, self.findings = reported
         if found.clean:
-            self.note(self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text")))
+            self.note(
+                self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text"))
+            )
         self.may_be_long(number, found.whole, len(spell(found.whole)))
 
     def texts(self, good: Sequence[Good]) -> None:

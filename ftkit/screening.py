@@ -66,7 +66,9 @@ _ESCAPE = re.compile(r"\\(?:x(..)|(.))")
 def _finder(rule: Rule, pattern: str) -> Finder:
     confirm = re.compile(rule.confirm.get(pattern, "").encode()).search
     if _LITERAL.fullmatch(pattern):
-        encoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], pattern).encode("latin-1")
+        encoded = _ESCAPE.sub(
+            lambda found: chr(int(found[1], 16)) if found[1] else found[2], pattern
+        ).encode("latin-1")
         return Finder(rule, lambda data, start: data.find(encoded, start), confirm)
     search = re.compile(pattern.encode("latin-1")).search
 
@@ -77,7 +79,9 @@ def _finder(rule: Rule, pattern: str) -> Finder:
     return Finder(rule, find, confirm)
 
 
-def _collect(finders: Iterable[Finder], remains: bytes, lines: Sequence[bytes], found: dict[int, list[Rule]]) -> None:
+def _collect(
+    finders: Iterable[Finder], remains: bytes, lines: Sequence[bytes], found: dict[int, list[Rule]]
+) -> None:
     ends: list[int] = []
     for rule, find, confirm in finders:
         at = find(remains, 0)

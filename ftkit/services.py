@@ -30,7 +30,9 @@ class Meaning(Struct, frozen=True):
 def meaning(message: str) -> Meaning:
     """The rules that the message names, or else those whose words it has, what else is known of it, and the lines that it names."""
     rules = _named(message) or tuple(
-        rule for rule in RULES.values() if any(re.search(said, message, re.IGNORECASE) for said in rule.says)
+        rule
+        for rule in RULES.values()
+        if any(re.search(said, message, re.IGNORECASE) for said in rule.says)
     )
     known = known_sayings(message)
     lines = [int(number) for number in _NAMED.findall(message)]

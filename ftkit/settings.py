@@ -61,7 +61,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
             told = "base-url cannot stand there, since keys are sent to it"
             raise UsageProblem(f"{path}: {told}; set FTKIT_BASE_URL, or give --base-url")
         if key not in known:
-            raise UsageProblem(f"{path}: [tool.ftkit] has no setting {key!r}{did_you_mean(key, known)}")
+            raise UsageProblem(
+                f"{path}: [tool.ftkit] has no setting {key!r}{did_you_mean(key, known)}"
+            )
     try:
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:

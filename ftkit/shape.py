@@ -47,7 +47,9 @@ def _validator(format: str) -> Validator:
     return checked
 
 
-def _fail(keyword: str, value: Any, path: tuple[str | int, ...] = (), known: tuple[str, ...] = ()) -> ValidationError:
+def _fail(
+    keyword: str, value: Any, path: tuple[str | int, ...] = (), known: tuple[str, ...] = ()
+) -> ValidationError:
     error = ValidationError(keyword, validator=keyword, instance=value, path=path)
     _notes(error)["known"] = known
     return error
@@ -69,8 +71,12 @@ def _reference(definitions: dict[str, Any]) -> Any:
     def reference(validator: Any, ref: str, value: Any, schema: Any) -> Iterator[ValidationError]:
         name = ref.rpartition("/")[2]
         config = getattr(examples, name).__struct_config__
-        if config.tag_field and (not isinstance(value, dict) or value.get(config.tag_field) != config.tag):
-            yield from _tagged(validator, {"propertyName": config.tag_field, "mapping": {config.tag: ref}}, value)
+        if config.tag_field and (
+            not isinstance(value, dict) or value.get(config.tag_field) != config.tag
+        ):
+            yield from _tagged(
+                validator, {"propertyName": config.tag_field, "mapping": {config.tag: ref}}, value
+            )
         else:
             yield from validator.descend(value, definitions[name])
 
@@ -111,7 +117,9 @@ def _tagged(validator: Any, tag: Any, value: Any) -> Iterator[ValidationError]:
         yield from validator.descend(value, {"$ref": tag["mapping"][value[name]]})
 
 
-def _properties(validator: Any, properties: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+def _properties(
+    validator: Any, properties: Any, value: Any, schema: Any
+) -> Iterator[ValidationError]:
     if isinstance(value, dict):
         for name, inner in properties.items():
             if name in value:
@@ -122,7 +130,9 @@ def _properties(validator: Any, properties: Any, value: Any, schema: Any) -> Ite
 def _required(validator: Any, names: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(value, dict):
         # A type that refuses other keys refuses this one in another case, too, and says so better.
-        lowered = {key.lower() for key in value} if schema.get("additionalProperties") is False else ()
+        lowered = (
+            {key.lower() for key in value} if schema.get("additionalProperties") is False else ()
+        )
         for name in names:
             if name not in value and name not in lowered:
                 yield _own(_fail("required", value, (name,)), schema["title"], name)
@@ -133,7 +143,11 @@ def _additional(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterat
         known = tuple(schema["properties"])
         for name in value:
             if name not in known:
-                yield _own(_fail("additionalProperties", value[name], (name,), known), schema["title"], name)
+                yield _own(
+                    _fail("additionalProperties", value[name], (name,), known),
+                    schema["title"],
+                    name,
+                )
 
 
 def _enum(validator: Any, values: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
@@ -163,4 +177,6 @@ def _broken(error: ValidationError, root: Any) -> Broken:
         path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
     notes, keyword = _notes(error), str(error.validator)
     owner, field, known = notes.get("owner", ""), notes.get("field", ""), notes.get("known", ())
-    return Broken(owner, field, keyword, path, error.instance, parent, known, tuple(error.absolute_path))
+    return Broken(
+        owner, field, keyword, path, error.instance, parent, known, tuple(error.absolute_path)
+    )

@@ -40,7 +40,9 @@ _plain: dict[type[Struct], Any] = {
 def is_plain(message: Any) -> bool:
     """Whether a message has a role and a text and nothing else, as most have."""
     kind = type(message)
-    return kind in _plain and type(message.content) is str and _others[kind](message) == _plain[kind]
+    return (
+        kind in _plain and type(message.content) is str and _others[kind](message) == _plain[kind]
+    )
 
 
 def strings(line: bytes) -> int:
@@ -62,7 +64,10 @@ def may_repeat_keys(lines: bytes, others: Sequence[bytes], messages: int) -> boo
     Quotes inside strings are escaped, so `"role"` can only be a key or a whole text, and must occur once for each message.
     A second `"messages"` brings messages of its own, since none may be empty.
     """
-    return any(lines.count(key) - sum(line.count(key) for line in others) != messages for key in (b'"role"', b'"content"'))
+    return any(
+        lines.count(key) - sum(line.count(key) for line in others) != messages
+        for key in (b'"role"', b'"content"')
+    )
 
 
 def digest(data: bytes) -> int:
@@ -83,14 +88,28 @@ def _spell_message(message: Any) -> bytes:
 
 def chat_fingerprint(example: Chat) -> tuple[int, int]:
     *before, last = map(_spell_message, example.messages)
-    if example.tools is not UNSET or example.functions is not UNSET or example.parallel_tool_calls is not UNSET:
-        before.append(spell((example.tools or None, example.functions or None, example.parallel_tool_calls or None)))
+    if (
+        example.tools is not UNSET
+        or example.functions is not UNSET
+        or example.parallel_tool_calls is not UNSET
+    ):
+        before.append(
+            spell(
+                (
+                    example.tools or None,
+                    example.functions or None,
+                    example.parallel_tool_calls or None,
+                )
+            )
+        )
     return digest(b"".join(before)), digest(last)
 
 
 def plain_fingerprint(example: Chat) -> tuple[int, int]:
     """What `chat_fingerprint` gives, for an example that has plain messages and nothing else."""
-    *before, last = [_MARKS[type(message)] + message.content.encode() for message in example.messages]  # type: ignore[union-attr]
+    *before, last = [
+        _MARKS[type(message)] + message.content.encode() for message in example.messages
+    ]  # type: ignore[union-attr]
     return digest(b"".join(before)), digest(last)
 
 

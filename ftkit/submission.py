@@ -44,8 +44,17 @@ class Submitted(Struct, frozen=True):
 
 def key_of(order: Order, account: str, training: str, validation: str | None, of: str = "") -> str:
     """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
-    told = {name: getattr(order, name) for name in Order.__struct_fields__ if name not in ("training", "validation")}
-    parts = [account, training, validation, {name: value for name, value in told.items() if value}]  # so new fields change no key
+    told = {
+        name: getattr(order, name)
+        for name in Order.__struct_fields__
+        if name not in ("training", "validation")
+    }
+    parts = [
+        account,
+        training,
+        validation,
+        {name: value for name, value in told.items() if value},
+    ]  # so new fields change no key
     parts += [of] if of else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -79,17 +88,30 @@ def submit(
         ServiceProblem: The service refused; `uploaded` names the files that were uploaded for it.
     """
     check(order, service.api, service.facts.title)
-    training, validation = hashes or (digest(order.training), digest(order.validation) if order.validation else None)
+    training, validation = hashes or (
+        digest(order.training),
+        digest(order.validation) if order.validation else None,
+    )
     key = key_of(order, service.account, training, validation, of)
     with journal.alone(key, say):
         mark, found = _place(service, journal, key, again, say, sleep)
-        journal.plan(mark, service.account, key, request(order, service.api, "", None, mark), os.path.abspath(order.training))
+        journal.plan(
+            mark,
+            service.account,
+            key,
+            request(order, service.api, "", None, mark),
+            os.path.abspath(order.training),
+        )
         if found:
             journal.created(mark, found.id)
             return Submitted(found, True, mark)
         files = Files(service, journal, say, progress, sleep)
         training_file = files.uploaded(order.training, training)
-        validation_file = files.uploaded(order.validation, validation) if order.validation and validation else None
+        validation_file = (
+            files.uploaded(order.validation, validation)
+            if order.validation and validation
+            else None
+        )
         body = request(order, service.api, training_file, validation_file, mark)
         try:
             return Submitted(_create(body, mark, key, service, journal, sleep), False, mark)
@@ -100,7 +122,7 @@ def submit(
 
 def _place(
     service: Service, journal: Journal, key: str, again: bool, say: Say, sleep: Sleep
-) -> tuple[str, Job | None]:  # fmt: skip
+) -> tuple[str, Job | None]:
     """The id of this submission, and its job if there is one already.
 
     Submissions of the same order are numbered. Another is begun only if it is wanted, and the last has become a job.
@@ -116,10 +138,18 @@ def _place(
 
 
 def _find(
-    service: Service, journal: Journal, key: str, mark: str, sleep: Sleep, settled: float = 0, say: Say = lambda text: None
+    service: Service,
+    journal: Journal,
+    key: str,
+    mark: str,
+    sleep: Sleep,
+    settled: float = 0,
+    say: Say = lambda text: None,
 ) -> Job | None:
     """The job of a submission, if there is one. Looked for until `settled` seconds after a creation that was not answered."""
-    known = next((each for each in journal.submissions(service.account, key) if each.id == mark), None)
+    known = next(
+        (each for each in journal.submissions(service.account, key) if each.id == mark), None
+    )
     if known and known.job:
         # Not there: it was deleted, or belongs to another account at the same address. Then this one may have its own.
         with suppress(NotThere):
@@ -128,7 +158,9 @@ def _find(
     pauses = _pauses(known.sent, settled) if known and known.sent and unanswered else SETTLE[:1]
     for number, pause in enumerate(pauses, 1):
         if number == 2:
-            say(f"the job may have been created without an answer; looking for it for {sum(pauses):.0f} seconds at most")
+            say(
+                f"the job may have been created without an answer; looking for it for {sum(pauses):.0f} seconds at most"
+            )
         sleep(pause)
         try:
             found = _look_up(service, journal, known, mark)
@@ -152,7 +184,9 @@ def _pauses(sent: float, settled: float) -> tuple[float, ...]:
 def _look_up(service: Service, journal: Journal, known: Submission | None, mark: str) -> Job | None:
     if "metadata" in service.api.lacks:
         return _look_up_by_file(service, journal, known)
-    return next((job for job in service.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None)
+    return next(
+        (job for job in service.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None
+    )
 
 
 def _look_up_by_file(service: Service, journal: Journal, known: Submission | None) -> Job | None:
@@ -168,12 +202,17 @@ def _look_up_by_file(service: Service, journal: Journal, known: Submission | Non
         other = journal.submission_of(service.account, job.id)
         if other is not None and other.id != known.id:
             continue
-        if (job.training_file, job.model) == (known.request.get("training_file"), known.request.get("model")):
+        if (job.training_file, job.model) == (
+            known.request.get("training_file"),
+            known.request.get("model"),
+        ):
             return job
     return None
 
 
-def _create(body: dict[str, Any], mark: str, key: str, service: Service, journal: Journal, sleep: Sleep) -> Job:
+def _create(
+    body: dict[str, Any], mark: str, key: str, service: Service, journal: Journal, sleep: Sleep
+) -> Job:
     journal.sending(mark, body)
     try:
         job = service.create(body)
@@ -181,7 +220,9 @@ def _create(body: dict[str, Any], mark: str, key: str, service: Service, journal
         journal.refused(mark)
         raise
     except LostAnswer as lost:
-        told = LostAnswer(f"{lost}; there may be a job all the same: run the same command again, which looks for it first")
+        told = LostAnswer(
+            f"{lost}; there may be a job all the same: run the same command again, which looks for it first"
+        )
         try:
             found = _find(service, journal, key, mark, sleep)
         except LostAnswer:

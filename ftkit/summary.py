@@ -80,7 +80,10 @@ class Lines(Struct, frozen=True):
     def plus(self, other: Lines, offset: int, keep: int) -> Lines:
         """Both, `other` standing `offset` lines further down; at most `keep` numbers are kept."""
         room = max(keep - len(self.first), 0)
-        return Lines(self.count + other.count, self.first + tuple(line + offset for line in other.first[:room]))
+        return Lines(
+            self.count + other.count,
+            self.first + tuple(line + offset for line in other.first[:room]),
+        )
 
 
 class Affixes(Struct, frozen=True):
@@ -176,11 +179,14 @@ class Summary(Struct, frozen=True):
             counts=added(self.counts, other.counts),
             findings=tuple(first_of_each((*self.findings, *moved), keep)),
             blank=self.blank.plus(other.blank, offset, keep),
-            blank_tail=other.blank_tail + (self.blank_tail if other.blank_tail == other.lines else 0),
+            blank_tail=other.blank_tail
+            + (self.blank_tail if other.blank_tail == other.lines else 0),
             crlf=self.crlf.plus(other.crlf, offset, keep),
             fingerprints=self.fingerprints + _moved_fingerprints(other.fingerprints, offset),
             fields={
-                names: self.fields.get(names, Lines()).plus(other.fields.get(names, Lines()), offset, keep)
+                names: self.fields.get(names, Lines()).plus(
+                    other.fields.get(names, Lines()), offset, keep
+                )
                 for names in (*self.fields, *other.fields)
             },
             style=self.style.plus(other.style, offset, keep),
@@ -235,4 +241,7 @@ class Report(Struct, frozen=True):
 
     def total(self, severity: Severity) -> int:
         """The number of findings of that severity in all files."""
-        return sum({"error": file.errors, "warning": file.warnings, "info": file.infos}[severity] for file in self.files)
+        return sum(
+            {"error": file.errors, "warning": file.warnings, "info": file.infos}[severity]
+            for file in self.files
+        )

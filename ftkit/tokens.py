@@ -32,11 +32,26 @@ Source: the `trained_tokens` of two real jobs on gpt-4o-mini-2024-07-18 (25 exam
 examples, 30 messages, 10 epochs: 4,480). They give two equations in the two overheads, with this one solution.
 """
 
-BILLED = {"example": PER_EXAMPLE, "message": PER_MESSAGE + PER_ROLE, "prompt": 0, "completion": 0, "tools": 12, "priming": 3}
+BILLED = {
+    "example": PER_EXAMPLE,
+    "message": PER_MESSAGE + PER_ROLE,
+    "prompt": 0,
+    "completion": 0,
+    "tools": 12,
+    "priming": 3,
+}
 OVERHEADS = {
     "cl100k_base": {**BILLED, "function": 10},
     "o200k_base": {**BILLED, "function": 7},
-    "bytes": {"example": 0, "message": 2, "prompt": 0, "completion": 1, "tools": 2, "priming": 1, "function": 0},
+    "bytes": {
+        "example": 0,
+        "message": 2,
+        "prompt": 0,
+        "completion": 1,
+        "tools": 2,
+        "priming": 1,
+        "function": 0,
+    },
 }
 """By encoding, what each piece of an example costs beside its texts, and what a request costs for its answer to begin (`priming`).
 
@@ -176,7 +191,9 @@ def _vocabulary_path(encoding: str) -> Path:
 def _vocabulary(encoding: str) -> bytes:
     data = _vocabulary_path(encoding).read_bytes()
     if hashlib.sha256(data).hexdigest() != ENCODINGS[encoding].sha256:
-        raise FtkitError(f"the vocabulary {encoding} that came with ftkit is damaged; install ftkit again")
+        raise FtkitError(
+            f"the vocabulary {encoding} that came with ftkit is damaged; install ftkit again"
+        )
     return data
 
 
@@ -186,7 +203,9 @@ def reference(encoding: str) -> tiktoken.Encoding:
     import tiktoken
 
     ranks = dict(_ranks(_vocabulary(encoding)))
-    return tiktoken.Encoding(encoding, pat_str=ENCODINGS[encoding].pattern, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding(
+        encoding, pat_str=ENCODINGS[encoding].pattern, mergeable_ranks=ranks, special_tokens={}
+    )
 
 
 def _ranks(data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -39,7 +39,9 @@ def digest(path: str) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FileProblem(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot open {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def planned(path: str, sha256: str, limits: Provider) -> list[dict[str, Any]]:
@@ -51,7 +53,12 @@ def planned(path: str, sha256: str, limits: Provider) -> list[dict[str, Any]]:
     upload = "/uploads/<id of the upload>"
     ends = [min(start + PART, size) for start in range(0, size, PART)]
     parts = [
-        {"method": "POST", "path": f"{upload}/parts", "form": {"data": f"@{path}"}, "bytes": [number * PART, end]}
+        {
+            "method": "POST",
+            "path": f"{upload}/parts",
+            "form": {"data": f"@{path}"},
+            "bytes": [number * PART, end],
+        }
         for number, end in enumerate(ends)
     ]
     ids = [f"<id of part {number}>" for number, _ in enumerate(parts, 1)]
@@ -114,7 +121,10 @@ class Files:
             return "" if file.status == "error" else file.id
         # The answer to the upload was lost: the name holds the hash of the content.
         found = (file for file in self.service.files("fine-tune") if file.name == known.name)
-        return next((file.id for file in found if file.status != "error" and file.size in (0, known.size)), "")
+        return next(
+            (file.id for file in found if file.status != "error" and file.size in (0, known.size)),
+            "",
+        )
 
     def _upload(self, path: str, sha256: str, known: Upload | None) -> str:
         name, size = _name(path, sha256), os.path.getsize(path)
@@ -138,9 +148,13 @@ class Files:
     def _must_be(self, checked: str, sent: str, path: str, file: str) -> None:
         if sent != checked:
             self.service.delete_file(file)
-            raise FileProblem(f"{path} has changed since it was checked; the upload was deleted, run the command again")
+            raise FileProblem(
+                f"{path} has changed since it was checked; the upload was deleted, run the command again"
+            )
 
-    def _upload_parts(self, path: str, sha256: str, name: str, size: int, known: Upload | None) -> str:
+    def _upload_parts(
+        self, path: str, sha256: str, name: str, size: int, known: Upload | None
+    ) -> str:
         """Upload a large file in parts, going on with those that are there."""
         if digest(path) != sha256:
             raise FileProblem(f"{path} has changed since it was checked; run the command again")
@@ -159,7 +173,9 @@ class Files:
                     self.progress(path, len(data))
             there = self.service.end_upload(upload, list(parts)).id
         except NotThere:
-            self.journal.note_parts(self.account, sha256, "", ())  # the service has forgotten it: the next run begins anew
+            self.journal.note_parts(
+                self.account, sha256, "", ()
+            )  # the service has forgotten it: the next run begins anew
             raise
         self._must_be(sha256, sent.hexdigest(), path, there)
         return there
@@ -170,7 +186,9 @@ class Files:
             file = self.service.file(id)
             if file.status == "error":
                 why = str(file.raw.get("status_details") or "it does not say why")
-                raise ServiceProblem(f"{self.service.facts.title} refused the file {id}: {why}", said=why)
+                raise ServiceProblem(
+                    f"{self.service.facts.title} refused the file {id}: {why}", said=why
+                )
             if file.status not in ("uploaded", "pending", "running"):
                 return
             self.sleep(pause)

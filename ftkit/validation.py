@@ -18,7 +18,16 @@ from ftkit.rules import RULES, Plan, choose_rules
 from ftkit.rules.base import Dataset
 from ftkit.rules.reinforcement import fields_asked
 from ftkit.scan import Map, choose_format, must_be_readable, read_head, split, summarize
-from ftkit.summary import KEEP, SEVERITIES, FileReport, Finding, Report, Severity, Summary, first_of_each
+from ftkit.summary import (
+    KEEP,
+    SEVERITIES,
+    FileReport,
+    Finding,
+    Report,
+    Severity,
+    Summary,
+    first_of_each,
+)
 from ftkit.workers import Progress, scanning
 
 
@@ -59,7 +68,9 @@ def validate(
         FileProblem: A file cannot be read.
         UsageProblem: An argument makes no sense; `UnknownName` for names nobody knows.
     """
-    paths = [os.fspath(path) for path in ([files] if isinstance(files, (str, os.PathLike)) else files)]
+    paths = [
+        os.fspath(path) for path in ([files] if isinstance(files, (str, os.PathLike)) else files)
+    ]
     if format is not None:
         find_format(format)
     plan = Plan(
@@ -73,7 +84,11 @@ def validate(
     for path in checked:
         must_be_readable(str(path))
     with scanning(workers, checked, progress) as map_:
-        validating = _Scanned(os.fspath(validation_file), plan, "validation", map_) if validation_file else None
+        validating = (
+            _Scanned(os.fspath(validation_file), plan, "validation", map_)
+            if validation_file
+            else None
+        )
         reports = [_Scanned(path, plan, "training", map_).report(validating) for path in paths]
         if validating:
             reports.append(validating.report(None))
@@ -86,21 +101,38 @@ def read_grader(path: str | os.PathLike[str]) -> tuple[str, ...]:
     try:
         return fields_asked(msgspec.json.decode(Path(path).read_bytes()))
     except OSError as error:
-        raise FileProblem(f"cannot open {os.fspath(path)}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot open {os.fspath(path)}: {(error.strerror or str(error)).lower()}"
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileProblem(f"{os.fspath(path)} is not JSON: {error}; --grader takes the grader's JSON") from error
+        raise FileProblem(
+            f"{os.fspath(path)} is not JSON: {error}; --grader takes the grader's JSON"
+        ) from error
 
 
 class _Scanned:
     """One file: what it is, and what its lines add up to."""
 
-    def __init__(self, path: str, plan: Plan, purpose: Literal["training", "validation"], map_: Map) -> None:
+    def __init__(
+        self, path: str, plan: Plan, purpose: Literal["training", "validation"], map_: Map
+    ) -> None:
         self.path = path
         head = read_head(path)
         asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
-        self.plan = msgspec.structs.replace(plan, format=choose_format(head, asked), asked=asked, purpose=purpose)
-        rules = [rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules]
-        self.fatal = next((finding(rule, hit, 0) for rule in rules for hit in rule.checks["file"](head, self.plan)), None)
+        self.plan = msgspec.structs.replace(
+            plan, format=choose_format(head, asked), asked=asked, purpose=purpose
+        )
+        rules = [
+            rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules
+        ]
+        self.fatal = next(
+            (
+                finding(rule, hit, 0)
+                for rule in rules
+                for hit in rule.checks["file"](head, self.plan)
+            ),
+            None,
+        )
         del head
         shards = [] if self.fatal else split(path)
         self.summary = summarize(shards, self.plan, map_)
@@ -109,7 +141,9 @@ class _Scanned:
         """Judge the file as a whole, beside the one that validates it."""
         if self.fatal:
             size = os.path.getsize(self.path)
-            return _file_report(self.path, None, Summary(size=size, counts={self.fatal.rule: 1}), [self.fatal])
+            return _file_report(
+                self.path, None, Summary(size=size, counts={self.fatal.rule: 1}), [self.fatal]
+            )
         counts, found = Counter(self.summary.counts), list(self.summary.findings)
         others = validating.summary.fingerprints if validating else b""
         dataset = Dataset(self.summary, validating.path if validating else None, others)
@@ -117,10 +151,17 @@ class _Scanned:
             counts[each.rule] += times
             if counts[each.rule] <= self.plan.keep:
                 found.append(each)
-        return _file_report(self.path, self.plan.format, msgspec.structs.replace(self.summary, counts=dict(counts)), found)
+        return _file_report(
+            self.path,
+            self.plan.format,
+            msgspec.structs.replace(self.summary, counts=dict(counts)),
+            found,
+        )
 
 
-def _file_report(path: str, format: str | None, summary: Summary, found: list[Finding]) -> FileReport:
+def _file_report(
+    path: str, format: str | None, summary: Summary, found: list[Finding]
+) -> FileReport:
     by_severity: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
     for name, number in summary.counts.items():
         by_severity[RULES[name].severity] += number

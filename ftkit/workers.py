@@ -24,7 +24,9 @@ Progress = Callable[[str, int], None]
 
 
 @contextmanager
-def scanning(workers: int | None, files: Sequence[Path], progress: Progress | None = None) -> Iterator[Map]:
+def scanning(
+    workers: int | None, files: Sequence[Path], progress: Progress | None = None
+) -> Iterator[Map]:
     """A `map` to scan the shards of these files with, telling `progress` of each that is done."""
     with _pool(workers, files) as map_:
         yield _reporting(map_, progress)
@@ -74,7 +76,9 @@ def _reporting(map_: Map, progress: Progress | None) -> Map:
     if progress is None:
         return map_
 
-    def reporting(function: Callable[[Shard], Summary], shards: Iterable[Shard]) -> Iterator[Summary]:
+    def reporting(
+        function: Callable[[Shard], Summary], shards: Iterable[Shard]
+    ) -> Iterator[Summary]:
         listed = list(shards)
         for shard, summary in zip(listed, map_(function, listed), strict=True):
             progress(shard.file, summary.size)

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 HOSTILE = [
-    "</script><script>document.title='pwned'</script>", "<img src=x onerror=\"document.title='pwned'\">", "</pre></article><h1>fake</h1>",
-    "'\"><svg/onload=document.title='pwned'>", "&lt;b&gt;", "<!--", "]]>", "\x00\x1b[31m\u202e", "javascript:alert(1)",
-]  # fmt: skip
+    "</script><script>document.title='pwned'</script>",
+    "<img src=x onerror=\"document.title='pwned'\">",
+    "</pre></article><h1>fake</h1>",
+    "'\"><svg/onload=document.title='pwned'>",
+    "&lt;b&gt;",
+    "<!--",
+    "]]>",
+    "\x00\x1b[31m\u202e",
+    "javascript:alert(1)",
+]
 
 
 class Tags(HTMLParser):
@@ -36,7 +45,21 @@ def in_browser(page: str, folder: Path) -> str:
     path = folder / "page.html"
     path.write_text(page, "utf-8", errors="replace")
     flags = (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--dump-dom",
-    )  # fmt: skip
-    return subprocess.run([str(CHROMIUM), *flags, path.as_uri()], capture_output=True, text=True, check=True, timeout=60).stdout
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+    )
+    return subprocess.run(
+        [str(CHROMIUM), *flags, path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout

@@ -17,7 +17,10 @@ from hypothesis import HealthCheck, settings
 from service import Service, running
 
 settings.register_profile(
-    "ftkit", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
+    "ftkit",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ftkit")
 
@@ -32,7 +35,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A home and a working folder of its own, no settings or keys in the environment, and no way to the network."""
     for name in list(os.environ):
-        if name.startswith("FTKIT_") or name.endswith("_API_KEY") or name in ("NO_COLOR", "FORCE_COLOR"):
+        if (
+            name.startswith("FTKIT_")
+            or name.endswith("_API_KEY")
+            or name in ("NO_COLOR", "FORCE_COLOR")
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -65,7 +72,10 @@ def lines(count: int, at: dict[int, Any] | None = None) -> list[bytes]:
     made: list[Any] = [example(number) for number in range(count)]
     for place, other in (at or {}).items():
         made[place - 1] = other
-    return [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in made]
+    return [
+        line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
+        for line in made
+    ]
 
 
 Write = Callable[..., Path]
@@ -77,7 +87,9 @@ def write(tmp_path: Path) -> Write:
 
     def make(content: bytes | Iterable[bytes], name: str = "data.jsonl") -> Path:
         path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else b"".join(line + b"\n" for line in content))
+        path.write_bytes(
+            content if isinstance(content, bytes) else b"".join(line + b"\n" for line in content)
+        )
         return path
 
     return make
@@ -102,12 +114,24 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def ftkit(url: str, tmp_path: Path) -> Run:
     """Run ftkit against that service, with a key and a journal of its own."""
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": str(tmp_path / "state")}
+    environment = {
+        **os.environ,
+        "OPENAI_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": url,
+        "FTKIT_STATE_DIR": str(tmp_path / "state"),
+    }
 
-    def run(*arguments: str, input: str | None = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, input: str | None = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ftkit", *arguments]
         return subprocess.run(
-            command, input=input, capture_output=True, text=True, check=False, env={**environment, **(env or {})}
+            command,
+            input=input,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**environment, **(env or {})},
         )
 
     return run

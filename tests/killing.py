@@ -79,7 +79,11 @@ class Points:
                 self.kill()
             note(store, step)
 
-        for owner, name, counted in ((Service, "_page", counted_page), (Store, "receive", counted_receive), (Store, "note", torn_note)):
+        for owner, name, counted in (
+            (Service, "_page", counted_page),
+            (Store, "receive", counted_receive),
+            (Store, "note", torn_note),
+        ):
             setattr(owner, name, counted)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -126,7 +130,10 @@ def main(url: str, place: str, first: str, end: str) -> int:
     stopped = 0
     for seed in range(int(first), int(end)):
         folder, last = Path(place) / str(seed), random.Random(seed).randint(1, total)
-        stopped += in_a_process(lambda folder=folder, last=last: killed(url, folder, last)) == -signal.SIGKILL  # type: ignore[misc]
+        stopped += (
+            in_a_process(lambda folder=folder, last=last: killed(url, folder, last))
+            == -signal.SIGKILL
+        )  # type: ignore[misc]
         if in_a_process(lambda folder=folder: archive(url, folder)):  # type: ignore[misc]
             print(f"seed {seed}, killed at {last} of {total}: the second run failed")
             return 1

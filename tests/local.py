@@ -23,9 +23,20 @@ RUN = (
 class Local:
     """A service on a folder, from `start` to `stop` or `kill`."""
 
-    def __init__(self, folder: Path, models: dict[str, str] | None = None, keys: tuple[str, ...] = (), max_jobs: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        models: dict[str, str] | None = None,
+        keys: tuple[str, ...] = (),
+        max_jobs: int = 1,
+    ) -> None:
         self.folder = folder
-        self._settings = {"folder": str(folder), "models": models or {}, "keys": keys, "max_jobs": max_jobs}
+        self._settings = {
+            "folder": str(folder),
+            "models": models or {},
+            "keys": keys,
+            "max_jobs": max_jobs,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -34,7 +45,9 @@ class Local:
         command = [sys.executable, "-c", RUN, json.dumps(self._settings)]
         (self.folder / "server.json").unlink(missing_ok=True)
         with log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
         deadline = time.monotonic() + 60
         while not (found := find_running(self.folder)):
             assert self._process.poll() is None, self.log()

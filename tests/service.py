@@ -62,20 +62,37 @@ class Service:
 
     def add_file(self, name: str, content: bytes, purpose: str = "fine-tune") -> dict[str, Any]:
         file = {
-            "id": f"file-{self.number()}", "object": "file", "bytes": len(content), "created_at": int(time.time()),
-            "filename": name, "purpose": purpose, "status": "processed",
-        }  # fmt: skip
+            "id": f"file-{self.number()}",
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(time.time()),
+            "filename": name,
+            "purpose": purpose,
+            "status": "processed",
+        }
         self.files[file["id"]] = file
         self.contents[file["id"]] = content
         return file
 
     def add_job(self, body: dict[str, Any]) -> dict[str, Any]:
         job = {
-            "id": f"ftjob-{self.number()}", "object": "fine_tuning.job", "created_at": int(time.time()), "error": None,
-            "fine_tuned_model": None, "finished_at": None, "hyperparameters": {"n_epochs": "auto"}, "organization_id": "org-1",
-            "result_files": [], "status": "validating_files", "trained_tokens": None, "validation_file": None, "seed": 1,
-            "estimated_finish": None, "integrations": [], **body,
-        }  # fmt: skip
+            "id": f"ftjob-{self.number()}",
+            "object": "fine_tuning.job",
+            "created_at": int(time.time()),
+            "error": None,
+            "fine_tuned_model": None,
+            "finished_at": None,
+            "hyperparameters": {"n_epochs": "auto"},
+            "organization_id": "org-1",
+            "result_files": [],
+            "status": "validating_files",
+            "trained_tokens": None,
+            "validation_file": None,
+            "seed": 1,
+            "estimated_finish": None,
+            "integrations": [],
+            **body,
+        }
         self.jobs[job["id"]] = job
         self.created.append(job["id"])
         self.add_event(job["id"], "Created fine-tuning job: " + job["id"])
@@ -83,12 +100,23 @@ class Service:
 
     def add_event(self, job: str, message: str, **more: Any) -> None:
         events = self.events.setdefault(job, [])
-        events.insert(0, {
-            "id": f"ftevent-{self.number()}", "object": "fine_tuning.job.event", "created_at": int(time.time()), "level": "info",
-            "message": message, "type": "message", "data": {}, **more,
-        })  # fmt: skip
+        events.insert(
+            0,
+            {
+                "id": f"ftevent-{self.number()}",
+                "object": "fine_tuning.job.event",
+                "created_at": int(time.time()),
+                "level": "info",
+                "message": message,
+                "type": "message",
+                "data": {},
+                **more,
+            },
+        )
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:  # noqa: C901
+    def answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: Any
+    ) -> tuple[int, Any]:  # noqa: C901
         """What the service does and says."""
         parts = [unquote(part) for part in path.strip("/").split("/")[1:]]
         refused = self.refuse.get(f"{method} /{'/'.join(parts)}")
@@ -100,7 +128,10 @@ class Service:
                     return 200, self.add_file(body["name"], body["content"], body["purpose"])
                 case "GET", ["files"]:
                     wanted = query.get("purpose", [""])[0]
-                    return 200, self.page([f for f in self.files.values() if wanted in ("", f["purpose"])][::-1], query)
+                    return 200, self.page(
+                        [f for f in self.files.values() if wanted in ("", f["purpose"])][::-1],
+                        query,
+                    )
                 case "GET", ["files", id, "content"] if id in self.contents:
                     return 200, self.contents[id]
                 case "GET", ["files", id] if id in self.files:
@@ -109,34 +140,64 @@ class Service:
                     del self.files[id]
                     return 200, {"id": id, "object": "file", "deleted": True}
                 case "POST", ["uploads"]:
-                    upload = {"id": f"upload_{self.number()}", "object": "upload", "status": "pending", "created_at": 1,
-                              "expires_at": 2, **body}  # fmt: skip
+                    upload = {
+                        "id": f"upload_{self.number()}",
+                        "object": "upload",
+                        "status": "pending",
+                        "created_at": 1,
+                        "expires_at": 2,
+                        **body,
+                    }
                     self.uploads[upload["id"]] = upload
                     return 200, upload
                 case "POST", ["uploads", id, "parts"] if id in self.uploads:
                     part = f"part_{self.number()}"
                     self.parts[part] = body["content"]
-                    return 200, {"id": part, "object": "upload.part", "upload_id": id, "created_at": 1}
+                    return 200, {
+                        "id": part,
+                        "object": "upload.part",
+                        "upload_id": id,
+                        "created_at": 1,
+                    }
                 case "POST", ["uploads", id, "complete"] if id in self.uploads:
                     upload = self.uploads[id]
                     content = b"".join(self.parts[part] for part in body["part_ids"])
                     if len(content) != upload["bytes"]:
                         return 400, error("the bytes are not those that were announced")
-                    upload["file"] = upload.get("file") or self.add_file(upload["filename"], content, upload["purpose"])
+                    upload["file"] = upload.get("file") or self.add_file(
+                        upload["filename"], content, upload["purpose"]
+                    )
                     return 200, {**upload, "status": "completed"}
                 case "POST", ["fine_tuning", "jobs"]:
                     if body["training_file"] not in self.files:
                         return 400, error(f"file {body['training_file']} does not exist")
                     return 200, self.add_job(body)
                 case "GET", ["fine_tuning", "jobs"]:
-                    wanted = {key[9:-1]: values[0] for key, values in query.items() if key.startswith("metadata[")}
-                    found = [job for job in self.jobs.values() if wanted.items() <= (job.get("metadata") or {}).items()]
+                    wanted = {
+                        key[9:-1]: values[0]
+                        for key, values in query.items()
+                        if key.startswith("metadata[")
+                    }
+                    found = [
+                        job
+                        for job in self.jobs.values()
+                        if wanted.items() <= (job.get("metadata") or {}).items()
+                    ]
                     return 200, self.page(found[::-1], query)
                 case "GET", ["fine_tuning", "jobs", id] if id in self.jobs:
                     self.on_job(self.jobs[id])
                     return 200, self.jobs[id]
-                case "POST", ["fine_tuning", "jobs", id, ("cancel" | "pause" | "resume") as action] if id in self.jobs:
-                    self.jobs[id]["status"] = {"cancel": "cancelled", "pause": "paused", "resume": "running"}[action]
+                case "POST", [
+                    "fine_tuning",
+                    "jobs",
+                    id,
+                    ("cancel" | "pause" | "resume") as action,
+                ] if id in self.jobs:
+                    self.jobs[id]["status"] = {
+                        "cancel": "cancelled",
+                        "pause": "paused",
+                        "resume": "running",
+                    }[action]
                     return 200, self.jobs[id]
                 case "GET", ["fine_tuning", "jobs", id, "events"] if id in self.jobs:
                     return 200, self.page(self.events.get(id, []), query)
@@ -144,7 +205,9 @@ class Service:
                     return 200, self.page(self.checkpoints.get(id, []), query)
                 case "GET", ["fine_tuning", "checkpoints", id, "permissions"]:
                     if not self.is_admin:
-                        return 403, error("You have insufficient permissions for this operation. Missing scopes: api.admin")
+                        return 403, error(
+                            "You have insufficient permissions for this operation. Missing scopes: api.admin"
+                        )
                     return 200, self.page(self.permissions.get(id, []), query)
                 case "GET", ["models"]:
                     return 200, {"object": "list", "data": list(self.models.values())}
@@ -161,25 +224,42 @@ class Service:
             return 404, error(f"no such thing: {method} {path}", "invalid_request_error")
 
     def page(self, items: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
-        after, limit = query.get("after", [""])[0], min(int(query.get("limit", ["20"])[0]), self.pages)
+        after, limit = (
+            query.get("after", [""])[0],
+            min(int(query.get("limit", ["20"])[0]), self.pages),
+        )
         ids = [item["id"] for item in items]
         start = ids.index(after) + 1 if after in ids else 0
-        return {"object": "list", "data": items[start : start + limit], "has_more": start + limit < len(items)}
+        return {
+            "object": "list",
+            "data": items[start : start + limit],
+            "has_more": start + limit < len(items),
+        }
 
 
 def error(message: str, code: str | None = None) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+    return {
+        "error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    }
 
 
 def chunks(body: dict[str, Any]) -> bytes:
     """A streamed answer that says what was asked backwards, word by word."""
     words = body["messages"][-1]["content"].split()[::-1]
     events = [
-        {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": body["model"],
-         "choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}]}
+        {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}],
+        }
         for word in words
-    ]  # fmt: skip
-    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+    ]
+    return (
+        b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+        + b"data: [DONE]\n\n"
+    )
 
 
 def backwards(body: dict[str, Any]) -> dict[str, Any]:
@@ -191,10 +271,13 @@ def completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
     """A whole answer, with its usage."""
     said = {"role": "assistant", "refusal": None, **message}
     return {
-        "id": f"chatcmpl-{body['model']}", "object": "chat.completion", "created": 1, "model": body["model"],
+        "id": f"chatcmpl-{body['model']}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
         "choices": [{"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
-    }  # fmt: skip
+    }
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -265,10 +348,15 @@ class Handler(BaseHTTPRequestHandler):
 
 def form(kind: str, data: bytes) -> dict[str, Any]:
     """The fields of a multipart form; a file gives `name` and `content`."""
-    parsed = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + data)
+    parsed = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(
+        b"Content-Type: " + kind.encode() + b"\r\n\r\n" + data
+    )
     found: dict[str, Any] = {}
     for part in parsed.iter_parts():  # type: ignore[attr-defined]
-        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        name, content = (
+            part.get_param("name", header="content-disposition"),
+            part.get_payload(decode=True),
+        )
         if part.get_filename() or name in ("file", "data"):
             found |= {"name": part.get_filename(), "content": content}
         else:
@@ -288,7 +376,9 @@ class Server(ThreadingHTTPServer):
 def running(state: Service) -> Iterator[str]:
     """The base URL of a server for that state."""
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1"

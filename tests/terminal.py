@@ -17,7 +17,11 @@ LONGEST = 60
 
 
 def on_a_terminal(
-    url: str, *arguments: str, interrupt: bytes = b"", answers: dict[bytes, bytes] | None = None, columns: int = 100
+    url: str,
+    *arguments: str,
+    interrupt: bytes = b"",
+    answers: dict[bytes, bytes] | None = None,
+    columns: int = 100,
 ) -> tuple[int, bytes]:
     """Run ftkit against a service on a terminal, and return its exit code and what it showed.
 
@@ -25,9 +29,16 @@ def on_a_terminal(
     """
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "OPENAI_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": url,
+    }
     command = [sys.executable, "-m", "ftkit", *arguments]
-    process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
+    )
     os.close(side)
     shown, sent, open_questions = b"", not interrupt, dict(answers or {})
     try:

@@ -45,13 +45,20 @@ NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 BEGUN = 1_760_000_000
 """When the first job was created: 2025-10-09."""
 
-RESULTS = b"step,train_loss,valid_loss\n" + b"".join(b"%d,%.3f,%.3f\n" % (step, 3 / step, 3.3 / step) for step in range(1, 31))
+RESULTS = b"step,train_loss,valid_loss\n" + b"".join(
+    b"%d,%.3f,%.3f\n" % (step, 3 / step, 3.3 / step) for step in range(1, 31)
+)
 
 
 def reach(url: str, provider: str = "openai") -> Service:
     facts = load_catalog().providers[provider]
     assert facts.api
-    return Service(provider, facts, facts.api, openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0, timeout=5))
+    return Service(
+        provider,
+        facts,
+        facts.api,
+        openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0, timeout=5),
+    )
 
 
 def archived(url: str, folder: Path, wanted: Wanted | None = None, **more: Any) -> Saved:
@@ -62,24 +69,42 @@ def add_job(fake: Fake, number: int = 0, **more: Any) -> dict[str, Any]:
     """A job that succeeded, with all that belongs to one."""
     training = fake.add_file("train.jsonl", b"\n".join(lines(12)) + b"\n%d" % number)
     job = fake.add_job({"model": MINI, "training_file": training["id"]})
-    results = fake.add_file("results.csv", encoded(RESULTS) if number % 2 else RESULTS, "fine-tune-results")
+    results = fake.add_file(
+        "results.csv", encoded(RESULTS) if number % 2 else RESULTS, "fine-tune-results"
+    )
     job |= {
-        "status": "succeeded", "fine_tuned_model": f"ft:{MINI}:me::{number}", "trained_tokens": 1_000_000, "created_at": BEGUN + 86400 * number,
-        "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8}, "result_files": [results["id"]],
-        "finished_at": BEGUN + 86400 * number + 600, "metadata": {"team": "é|<b>"}, **more,
-    }  # fmt: skip
+        "status": "succeeded",
+        "fine_tuned_model": f"ft:{MINI}:me::{number}",
+        "trained_tokens": 1_000_000,
+        "created_at": BEGUN + 86400 * number,
+        "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8},
+        "result_files": [results["id"]],
+        "finished_at": BEGUN + 86400 * number + 600,
+        "metadata": {"team": "é|<b>"},
+        **more,
+    }
     fake.events[job["id"]][0]["created_at"] = BEGUN
     for step in range(1, 4):
         fake.add_event(job["id"], f"Step {step}", created_at=BEGUN + step, data={"step": step})
     fake.checkpoints[job["id"]] = [
-        {"id": f"ftckpt-{number}-{step}", "object": "fine_tuning.job.checkpoint", "created_at": BEGUN + step, "step_number": step,
-         "fine_tuned_model_checkpoint": f"ft:x:ckpt-step-{step}", "metrics": {"step": step, "train_loss": 1 / step}}
+        {
+            "id": f"ftckpt-{number}-{step}",
+            "object": "fine_tuning.job.checkpoint",
+            "created_at": BEGUN + step,
+            "step_number": step,
+            "fine_tuned_model_checkpoint": f"ft:x:ckpt-step-{step}",
+            "metrics": {"step": step, "train_loss": 1 / step},
+        }
         for step in (3, 2, 1)
-    ]  # fmt: skip
+    ]
     if job["fine_tuned_model"]:
         fake.models[job["fine_tuned_model"]] = {
-            "id": job["fine_tuned_model"], "object": "model", "created": 1, "owned_by": "me", "shutdown_date": "2027-01-14",
-        }  # fmt: skip
+            "id": job["fine_tuned_model"],
+            "object": "model",
+            "created": 1,
+            "owned_by": "me",
+            "shutdown_date": "2027-01-14",
+        }
     return job
 
 
@@ -113,12 +138,18 @@ def test_everything_is_there_as_the_service_sent_it(fake: Fake, url: str, tmp_pa
         assert each.job.raw == job
         assert json.loads((each.folder / "job.json").read_text("utf-8")) == job
         assert [event.raw for event in each.events] == fake.events[job["id"]][::-1]
-        assert [checkpoint.raw for checkpoint in each.checkpoints] == fake.checkpoints[job["id"]][::-1]
+        assert [checkpoint.raw for checkpoint in each.checkpoints] == fake.checkpoints[job["id"]][
+            ::-1
+        ]
         assert [path.read_bytes() for path in each.results] == [RESULTS]
         assert each.training
         assert each.training.read_bytes() == content(fake, job["training_file"])
         assert each.metrics().rows[0]["train_loss"] == 3
-        assert each.hyperparameters == {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8}
+        assert each.hyperparameters == {
+            "n_epochs": 3,
+            "batch_size": 1,
+            "learning_rate_multiplier": 1.8,
+        }
         assert set(each.permissions) == {f"ftckpt-{number}-{step}" for step in (1, 2, 3)}
     assert archive.job(jobs[0]["id"]).permissions["ftckpt-0-3"] == fake.permissions["ftckpt-0-3"]
     assert archive.job(jobs[0]["id"]).validation == archive.file(validation["id"])
@@ -136,7 +167,9 @@ def test_everything_is_there_as_the_service_sent_it(fake: Fake, url: str, tmp_pa
 def assert_hashes(folder: Path) -> None:
     """Every file of the folder is in the manifest, with its hash and size."""
     named = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"manifest.json", ".lock"}
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    } - {"manifest.json", ".lock"}
     assert set(named) == there
     for path, entry in named.items():
         data = (folder / path).read_bytes()
@@ -151,18 +184,33 @@ def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) 
     assert "jobs     1, 1 of them new" in done.stdout
     assert "3 permissions (forbidden)" in done.stdout
     told = json.loads(ftkit("archive", "--output", "json", "a").stdout)
-    assert (told["jobs"], told["new_jobs"], told["fetched_jobs"], told["fetched_files"]) == (1, 0, 0, 0)
+    assert (told["jobs"], told["new_jobs"], told["fetched_jobs"], told["fetched_files"]) == (
+        1,
+        0,
+        0,
+        0,
+    )
     assert told["organizations"] == ["org-1"]
-    assert {(one["what"], one["reason"]) for one in told["missing"]} == {("permissions", "forbidden")}
+    assert {(one["what"], one["reason"]) for one in told["missing"]} == {
+        ("permissions", "forbidden")
+    }
     checked = ftkit("archive", "verify", "a", env={"OPENAI_API_KEY": ""})
     assert checked.returncode == 0
     assert "intact    10 of 10 files" in checked.stdout
     story = (tmp_path / "a" / "jobs" / job["id"] / "README.md").read_text("utf-8")
     for part in (
-        job["id"], "by supervised fine-tuning. It succeeded.", "| tokens billed | 1,000,000 |", "about $3.00, at $3.00 per million tokens",
-        "2027-01-14 (says the service)", "| n_epochs | 3 |", "best by validation loss: step 30", "█", "| metadata team | é\\|\\<b\\> |",
-        "[events.jsonl](events.jsonl)", "permissions `ftckpt-1-1`: forbidden",
-    ):  # fmt: skip
+        job["id"],
+        "by supervised fine-tuning. It succeeded.",
+        "| tokens billed | 1,000,000 |",
+        "about $3.00, at $3.00 per million tokens",
+        "2027-01-14 (says the service)",
+        "| n_epochs | 3 |",
+        "best by validation loss: step 30",
+        "█",
+        "| metadata team | é\\|\\<b\\> |",
+        "[events.jsonl](events.jsonl)",
+        "permissions `ftckpt-1-1`: forbidden",
+    ):
         assert part in story
     link = re.search(r"\]\((\.\./\.\./files/[0-9a-f]{64}\.jsonl)\)", story)
     assert link
@@ -175,31 +223,48 @@ def test_a_folder_named_verify_can_be_archived_into(fake: Fake, ftkit: Run, tmp_
     assert ftkit("archive", "verify", "verify").returncode == 0
 
 
-def test_what_could_not_be_had_is_said_with_the_reason(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_what_could_not_be_had_is_said_with_the_reason(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     gone, forbidden, lost, expired = (add_job(fake, number) for number in range(4))
     del fake.files[gone["training_file"]], fake.contents[gone["training_file"]]
-    fake.refuse[f"GET /files/{forbidden['training_file']}/content"] = (403, error("Not allowed to download files of purpose: fine-tune"))
+    fake.refuse[f"GET /files/{forbidden['training_file']}/content"] = (
+        403,
+        error("Not allowed to download files of purpose: fine-tune"),
+    )
     fake.refuse[f"GET /fine_tuning/jobs/{lost['id']}/events"] = (500, error("oops"))
     fake.refuse[f"GET /files/{expired['result_files'][0]}/content"] = (410, error("gone"))
     saved = archived(url, tmp_path / "a")
-    found = {(one.what, one.id): one.reason for one in saved.manifest.missing if one.what != "permissions"}
+    found = {
+        (one.what, one.id): one.reason
+        for one in saved.manifest.missing
+        if one.what != "permissions"
+    }
     assert found == {
         ("file", gone["training_file"]): "deleted",
         ("file", forbidden["training_file"]): "forbidden",
         ("events", lost["id"]): "failed",
         ("result file", expired["result_files"][0]): "expired",
     }
-    said = next(one.said for one in saved.manifest.missing if one.reason == "forbidden" and one.what == "file")
+    said = next(
+        one.said
+        for one in saved.manifest.missing
+        if one.reason == "forbidden" and one.what == "file"
+    )
     assert "Not allowed to download" in said
     assert not verify(tmp_path / "a").ok
     fake.refuse.clear()
     fake.requests.clear()
     saved = archived(url, tmp_path / "a")
     assert {(one.what, one.reason) for one in saved.manifest.missing} == {
-        ("permissions", "forbidden"), ("file", "deleted"), ("result file", "expired")
-    }  # fmt: skip
+        ("permissions", "forbidden"),
+        ("file", "deleted"),
+        ("result file", "expired"),
+    }
     asked = [path for _, path, _ in fake.requests]
-    assert not any(gone["training_file"] in path or expired["result_files"][0] in path for path in asked)
+    assert not any(
+        gone["training_file"] in path or expired["result_files"][0] in path for path in asked
+    )
     assert sum("permissions" in path for path in asked) <= 5
     assert_hashes(tmp_path / "a")
 
@@ -207,17 +272,26 @@ def test_what_could_not_be_had_is_said_with_the_reason(fake: Fake, url: str, tmp
 def test_what_a_provider_lacks_is_noted_and_not_tried(fake: Fake, url: str, tmp_path: Path) -> None:
     add_job(fake)
     saved = save(reach(url, "llmariner"), tmp_path / "a", now=NOW)
-    assert {(one.what, one.reason) for one in saved.manifest.missing} == {("events", "not offered"), ("checkpoints", "not offered")}
+    assert {(one.what, one.reason) for one in saved.manifest.missing} == {
+        ("events", "not offered"),
+        ("checkpoints", "not offered"),
+    }
     assert not any("/events" in path for _, path, _ in fake.requests)
 
 
-def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     job = add_job(fake)
     missing = save(reach(url, "local"), tmp_path / "a", now=NOW).manifest.missing
-    assert [(one.what, one.id, one.reason) for one in missing] == [("permissions", job["id"], "not offered")]
+    assert [(one.what, one.id, one.reason) for one in missing] == [
+        ("permissions", job["id"], "not offered")
+    ]
 
 
-def test_a_key_that_may_see_permissions_later_gets_them(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_a_key_that_may_see_permissions_later_gets_them(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     for number in range(5):
         add_job(fake, number)
     assert len(archived(url, tmp_path / "a").manifest.missing) == 15
@@ -286,7 +360,13 @@ def test_what_was_damaged_is_fetched_again(fake: Fake, url: str, tmp_path: Path)
     before = but_date(tmp_path / "a")
     each = open_archive(tmp_path / "a").job(job["id"])
     assert each.training
-    harmed = [each.folder / "events.jsonl", each.folder / "README.md", each.training, each.results[0], tmp_path / "a" / "models.json"]
+    harmed = [
+        each.folder / "events.jsonl",
+        each.folder / "README.md",
+        each.training,
+        each.results[0],
+        tmp_path / "a" / "models.json",
+    ]
     for path in harmed[:-1]:
         data = path.read_bytes()
         path.write_bytes(data[:-1] + b"X")
@@ -300,7 +380,9 @@ def test_what_was_damaged_is_fetched_again(fake: Fake, url: str, tmp_path: Path)
     assert_hashes(tmp_path / "a")
 
 
-def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_back(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_back(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     fake.is_admin = True
     job = add_job(fake)
     ftkit("archive", "a")
@@ -363,11 +445,15 @@ def test_a_service_that_stays_away_ends_the_run() -> None:
     assert len(calls) == 28
 
 
-def test_a_download_that_is_short_is_kept_and_tried_again(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_a_download_that_is_short_is_kept_and_tried_again(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     fake.is_admin = True
     job = add_job(fake)
     whole = content(fake, job["training_file"])
-    fake.faults = lambda method, path: "short" if path == f"/v1/files/{job['training_file']}/content" else ""
+    fake.faults = lambda method, path: (
+        "short" if path == f"/v1/files/{job['training_file']}/content" else ""
+    )
     saved = archived(url, tmp_path / "a")
     assert [(one.what, one.reason) for one in saved.unfinished] == [("file", "incomplete")]
     kept = open_archive(tmp_path / "a").job(job["id"]).training
@@ -389,22 +475,46 @@ def test_no_event_of_5000_is_lost(fake: Fake, url: str, tmp_path: Path) -> None:
     assert messages[-5000:] == [f"event {number}" for number in range(5000)]
 
 
-NAMES = ["../../x", "a\0b", "x" * 300, "ftjob-Ab", "ftjob-aB", "con", "..", "/etc/passwd", "a b", "é", "C:\\x", "-rf", "<script>alert(1)</script>"]
+NAMES = [
+    "../../x",
+    "a\0b",
+    "x" * 300,
+    "ftjob-Ab",
+    "ftjob-aB",
+    "con",
+    "..",
+    "/etc/passwd",
+    "a b",
+    "é",
+    "C:\\x",
+    "-rf",
+    "<script>alert(1)</script>",
+]
 
 
 def test_hostile_names_stay_inside_and_apart(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
     file = fake.add_file("../../../etc/x\0" + "y" * 300, b"data")
     for number, id in enumerate(NAMES):
         job = add_job(fake, number, training_file=file["id"])
-        fake.events[id], fake.checkpoints[id] = fake.events.pop(job["id"]), fake.checkpoints.pop(job["id"])
-        fake.jobs[id] = {**fake.jobs.pop(job["id"]), "id": id, "model": "<img src=x onerror=alert(1)>", "organization_id": "../o"}
+        fake.events[id], fake.checkpoints[id] = (
+            fake.events.pop(job["id"]),
+            fake.checkpoints.pop(job["id"]),
+        )
+        fake.jobs[id] = {
+            **fake.jobs.pop(job["id"]),
+            "id": id,
+            "model": "<img src=x onerror=alert(1)>",
+            "organization_id": "../o",
+        }
     before = set(tmp_path.iterdir())
     done = ftkit("archive", "a")
     assert done.returncode == 0, done.stderr
     assert set(tmp_path.iterdir()) - before == {tmp_path / "a"}
     archive = open_archive("a")
     assert {each.id for each in archive.jobs() if len(each.events) == 4} == set(NAMES)
-    assert {(one.what, one.reason) for one in archive.manifest.missing} == {("permissions", "forbidden")}
+    assert {(one.what, one.reason) for one in archive.manifest.missing} == {
+        ("permissions", "forbidden")
+    }
     paths = [path.relative_to("a").as_posix() for path in Path("a").rglob("*")]
     assert len({path.lower() for path in paths}) == len(paths)
     assert all(re.fullmatch(r"\.lock|[A-Za-z0-9_./-]{1,130}", path) for path in paths)
@@ -418,7 +528,10 @@ def test_names_are_safe_and_differ_not_only_in_case(ids: list[str]) -> None:
     names = [layout.name_of(id) for id in ids]
     assert len({name.lower() for name in names}) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,64}", name) for name in names)
-    assert all(layout.inside(Path("/a"), f"{layout.folder_of(id)}/job.json").is_relative_to("/a/jobs") for id in ids)
+    assert all(
+        layout.inside(Path("/a"), f"{layout.folder_of(id)}/job.json").is_relative_to("/a/jobs")
+        for id in ids
+    )
 
 
 def test_a_name_made_to_look_like_that_of_another_is_another() -> None:
@@ -427,8 +540,13 @@ def test_a_name_made_to_look_like_that_of_another_is_another() -> None:
     assert layout.name_of(name.lower()).lower() != name.lower()
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a//b", "C:/x", "a\\b", "", ".", "a/b/c/d", "jobs/..x/y"])
-def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["../x", "/etc/passwd", "a/../../x", "a//b", "C:/x", "a\\b", "", ".", "a/b/c/d", "jobs/..x/y"],
+)
+def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
+    path: str, tmp_path: Path
+) -> None:
     (tmp_path / "a").mkdir()
     found = Manifest(account="x", contents={"file-1": path})
     (tmp_path / "a" / "manifest.json").write_bytes(encode(found))
@@ -452,7 +570,12 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftk
     assert "left out" not in ftkit("archive", "a").stdout
     assert len(open_archive("a").jobs()) == 4
     before = open_archive("a").manifest.files
-    assert json.loads(ftkit("archive", "a", "--status", "paused", "--output", "json").stdout)["left_out_jobs"] == 4
+    assert (
+        json.loads(ftkit("archive", "a", "--status", "paused", "--output", "json").stdout)[
+            "left_out_jobs"
+        ]
+        == 4
+    )
     assert open_archive("a").manifest.files == before
 
 
@@ -467,16 +590,26 @@ def test_files_left_out_are_said_to_be_and_can_be_had_later(fake: Fake, ftkit: R
     assert ftkit("archive", "a").returncode == 0
     assert open_archive("a").job(job["id"]).training
     assert ftkit("archive", "a", "--no-files").returncode == 0
-    assert ("file", "left out") not in {(one.what, one.reason) for one in open_archive("a").manifest.missing}
+    assert ("file", "left out") not in {
+        (one.what, one.reason) for one in open_archive("a").manifest.missing
+    }
 
 
-def test_a_folder_with_something_else_or_another_account_is_refused(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_a_folder_with_something_else_or_another_account_is_refused(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     assert "is no archive and not empty" in ftkit("archive", "other").stderr
     assert os.listdir(tmp_path / "other") == ["thesis.txt"]
     ftkit("archive", "a")
-    done = ftkit("archive", "a", "--provider", "nebius", env={"NEBIUS_API_KEY": "sk-test", "FTKIT_PROVIDER": "nebius"})
+    done = ftkit(
+        "archive",
+        "a",
+        "--provider",
+        "nebius",
+        env={"NEBIUS_API_KEY": "sk-test", "FTKIT_PROVIDER": "nebius"},
+    )
     assert done.returncode == 2
     assert "is the archive of openai" in done.stderr
     assert "has no manifest.json" in ftkit("archive", "verify", "other").stderr
@@ -497,7 +630,9 @@ def test_a_wrong_key_and_no_connection_are_one_line(fake: Fake, ftkit: Run, tmp_
     assert "sk-" not in done.stderr
 
 
-def test_a_key_that_is_taken_away_on_the_way_ends_the_run(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_a_key_that_is_taken_away_on_the_way_ends_the_run(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     job = add_job(fake)
     fake.refuse[f"GET /fine_tuning/jobs/{job['id']}/events"] = (401, error("revoked"))
     with pytest.raises(ServiceProblem, match="does not take the key"):
@@ -528,7 +663,9 @@ runpy.run_module("ftkit", run_name="__main__")
 
 
 @pytest.mark.parametrize("room", [0, 300, 700, 1200, 3000, 6000])
-def test_a_full_disk_is_one_line_and_the_next_run_goes_on(room: int, fake: Fake, url: str, ftkit: Run, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
+    room: int, fake: Fake, url: str, ftkit: Run, tmp_path: Path
+) -> None:
     for number in range(4):
         add_job(fake, number)
     archived(url, tmp_path / "whole")
@@ -544,11 +681,17 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(room: int, fake: Fake,
     assert_hashes(tmp_path / "a")
 
 
-def test_a_small_disk_that_is_made_larger_is_gone_on_with(fake: Fake, url: str, ftkit: Run, tmp_path: Path) -> None:
+def test_a_small_disk_that_is_made_larger_is_gone_on_with(
+    fake: Fake, url: str, ftkit: Run, tmp_path: Path
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(small)]
-    if os.name != "posix" or os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+    if (
+        os.name != "posix"
+        or os.geteuid()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
         pytest.skip("only root may mount a file system")
     try:
         for number in range(12):
@@ -564,7 +707,9 @@ def test_a_small_disk_that_is_made_larger_is_gone_on_with(fake: Fake, url: str, 
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_answers_are_recorded_once_with_their_usage_and_as_training_data(fake: Fake, ftkit: Run, write: Write) -> None:
+def test_answers_are_recorded_once_with_their_usage_and_as_training_data(
+    fake: Fake, ftkit: Run, write: Write
+) -> None:
     job = add_job(fake)
     add_job(fake, 1, status="failed", fine_tuned_model=None)
     prompts = str(write([*lines(12)], "prompts.jsonl"))
@@ -574,7 +719,11 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(fake: F
     each = open_archive("a").job(job["id"])
     first = each.answers[0]
     assert first.messages == [{"role": "user", "content": "What follows 0?"}]
-    assert (first.answer["content"], first.model, first.parameters) == ("0? follows What", f"ft:{MINI}:me::0", {"temperature": 0})
+    assert (first.answer["content"], first.model, first.parameters) == (
+        "0? follows What",
+        f"ft:{MINI}:me::0",
+        {"temperature": 0},
+    )
     assert first.usage == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
     assert len(each.answers) == 12
     assert ftkit("validate", str(each.folder / "answers-chat.jsonl")).returncode == 0
@@ -588,11 +737,17 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(fake: F
     assert_hashes(Path("a"))
 
 
-def test_prompts_are_drawn_from_the_data_of_each_job_the_same_each_time(fake: Fake, ftkit: Run) -> None:
+def test_prompts_are_drawn_from_the_data_of_each_job_the_same_each_time(
+    fake: Fake, ftkit: Run
+) -> None:
     job, other = add_job(fake), add_job(fake, 1)
-    validation = fake.add_file("valid.jsonl", b"\n".join([*lines(20), b"{bad", b'{"prompt": "x", "completion": "y"}']))
+    validation = fake.add_file(
+        "valid.jsonl", b"\n".join([*lines(20), b"{bad", b'{"prompt": "x", "completion": "y"}'])
+    )
     job["validation_file"] = validation["id"]
-    other["training_file"] = fake.add_file("pairs.jsonl", b'{"prompt": "x", "completion": "y"}\n')["id"]
+    other["training_file"] = fake.add_file("pairs.jsonl", b'{"prompt": "x", "completion": "y"}\n')[
+        "id"
+    ]
     done = ftkit("archive", "a", "--sample", "5", "--yes")
     assert done.returncode == 0, done.stderr
     assert f"no prompts for the job {other['id']}" in done.stderr
@@ -610,14 +765,18 @@ def test_without_a_yes_nothing_is_asked(fake: Fake, ftkit: Run, url: str, write:
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert not fake.requests
-    code, shown = on_a_terminal(url, "archive", "a", "--prompts", prompts, answers={b"Send 12 requests?": b"n\n"})
+    code, shown = on_a_terminal(
+        url, "archive", "a", "--prompts", prompts, answers={b"Send 12 requests?": b"n\n"}
+    )
     assert code == 0
     assert b"no answers were recorded" in shown
     assert b"cost" in shown or b"$" in shown
     assert {method for method, _, _ in fake.requests} == {"GET"}
 
 
-def test_a_model_that_takes_no_temperature_is_asked_without(fake: Fake, ftkit: Run, write: Write) -> None:
+def test_a_model_that_takes_no_temperature_is_asked_without(
+    fake: Fake, ftkit: Run, write: Write
+) -> None:
     job = add_job(fake)
     told = error("Unsupported value: 'temperature' does not support 0 with this model.")
     fake.on_chat = lambda body: told if "temperature" in body else {"content": "yes"}
@@ -631,19 +790,28 @@ def test_a_model_that_takes_no_temperature_is_asked_without(fake: Fake, ftkit: R
 
 def test_models_that_answer_no_more_are_named(fake: Fake, ftkit: Run, write: Write) -> None:
     gone, here = add_job(fake), add_job(fake, 1)
-    fake.on_chat = lambda body: error("flagged") if body["model"] == gone["fine_tuned_model"] else {"content": "yes"}
+    fake.on_chat = lambda body: (
+        error("flagged") if body["model"] == gone["fine_tuned_model"] else {"content": "yes"}
+    )
     assert ftkit("archive", "a", "--prompts", str(write(lines(10))), "--yes").returncode == 0
     archive = open_archive("a")
     assert archive.job(gone["id"]).answers == []
-    assert {(one.what, one.reason) for one in archive.job(gone["id"]).missing} >= {("answers", "refused")}
+    assert {(one.what, one.reason) for one in archive.job(gone["id"]).missing} >= {
+        ("answers", "refused")
+    }
     assert len(archive.job(here["id"]).answers) == 10
 
 
-def test_answers_that_were_kept_by_a_run_that_was_killed_are_taken_in(fake: Fake, ftkit: Run, write: Write, tmp_path: Path) -> None:
+def test_answers_that_were_kept_by_a_run_that_was_killed_are_taken_in(
+    fake: Fake, ftkit: Run, write: Write, tmp_path: Path
+) -> None:
     job = add_job(fake)
     ftkit("archive", "a", "--prompts", str(write(lines(10))), "--yes")
     whole = but_date(tmp_path / "a")
-    kept = {name: (tmp_path / "a" / "jobs" / job["id"] / name).read_bytes() for name in ("answers.jsonl", "answers-chat.jsonl")}
+    kept = {
+        name: (tmp_path / "a" / "jobs" / job["id"] / name).read_bytes()
+        for name in ("answers.jsonl", "answers-chat.jsonl")
+    }
     shutil.rmtree("a")
     ftkit("archive", "a")
     for name, data in kept.items():
@@ -652,11 +820,16 @@ def test_answers_that_were_kept_by_a_run_that_was_killed_are_taken_in(fake: Fake
     assert but_date(tmp_path / "a") == whole
 
 
-def test_answers_that_were_written_again_by_a_run_that_was_killed_are_no_damage(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_answers_that_were_written_again_by_a_run_that_was_killed_are_no_damage(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     job = add_job(fake)
     archive, folder = tmp_path / "a", tmp_path / "a" / "jobs" / job["id"]
     ftkit("archive", "a", "--sample", "3", "--yes")
-    manifest, three = (archive / layout.MANIFEST).read_bytes(), (folder / layout.ANSWERS).read_bytes()
+    manifest, three = (
+        (archive / layout.MANIFEST).read_bytes(),
+        (folder / layout.ANSWERS).read_bytes(),
+    )
     ftkit("archive", "a", "--sample", "5", "--yes")
     whole, five = but_date(archive), (folder / layout.ANSWERS).read_bytes()
     (archive / layout.MANIFEST).write_bytes(manifest)
@@ -688,7 +861,16 @@ def test_a_job_is_found_by_its_place(fake: Fake, url: str, tmp_path: Path) -> No
 
 DIALECTS = [
     ({"hyperparameters": {"n_epochs": 3}}, {"n_epochs": 3}),
-    ({"hyperparameters": {"n_epochs": 3}, "method": {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": "auto", "beta": 0.1}}}}, {"n_epochs": 3, "beta": 0.1}),
+    (
+        {
+            "hyperparameters": {"n_epochs": 3},
+            "method": {
+                "type": "dpo",
+                "dpo": {"hyperparameters": {"n_epochs": "auto", "beta": 0.1}},
+            },
+        },
+        {"n_epochs": 3, "beta": 0.1},
+    ),
     ({"method": {"type": "supervised", "hyperparameters": {"batch_size": 2}}}, {"batch_size": 2}),
     ({"hyperparameters": {"n_epochs": "auto"}}, {"n_epochs": "auto"}),
     ({"hyperparameters": None, "method": None}, {}),
@@ -696,7 +878,9 @@ DIALECTS = [
 
 
 @pytest.mark.parametrize(("raw", "wanted"), DIALECTS)
-def test_hyperparameters_are_found_wherever_they_stand(raw: dict[str, Any], wanted: dict[str, Any]) -> None:
+def test_hyperparameters_are_found_wherever_they_stand(
+    raw: dict[str, Any], wanted: dict[str, Any]
+) -> None:
     assert Job.read({"id": "j", **raw}).hyperparameters == wanted
 
 
@@ -711,12 +895,20 @@ def test_a_column_that_could_be_base64_is_left_alone() -> None:
     assert decoded(b"step\n12\n34") == b"step\n12\n34"
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()), lambda inner: st.dictionaries(st.text(), inner, max_size=4), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+        lambda inner: st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=8,
+    )
+)
 def test_what_the_service_sent_is_written_without_a_loss(value: Any) -> None:
     assert repr(json.loads(to_json(value))) == repr(value)
 
 
-def in_page(monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script: str) -> list[list[str]]:
+def in_page(
+    monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script: str
+) -> list[list[str]]:
     """The rows of the index that are shown after the script has run in it: job, status, training loss."""
     monkeypatch.setattr(pages, "SCRIPT", pages.SCRIPT + script)
     found = open_archive(archive)
@@ -725,7 +917,9 @@ def in_page(monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script
         pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
     shown = in_browser((archive / layout.INDEX).read_text("utf-8"), folder)
     rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for hidden, row in rows if not hidden]
+    cells = [
+        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for hidden, row in rows if not hidden
+    ]
     return [[re.sub(r"<[^>]+>", "", row[index]) for index in (0, 1, 9)] for row in cells]
 
 
@@ -739,28 +933,49 @@ def in_page(monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script
         ("find.value = 'nothing of the kind'; find.dispatchEvent(new Event('input'))", []),
         ("heads[2].querySelector('button').click()", [0, 1, 2]),
         ("heads[9].querySelector('button').click()", [2, 0, 1]),
-        ("heads[9].querySelector('button').click(); heads[9].querySelector('button').click()", [0, 2, 1]),
+        (
+            "heads[9].querySelector('button').click(); heads[9].querySelector('button').click()",
+            [0, 2, 1],
+        ),
     ],
 )
 def test_the_index_is_searched_and_sorted_in_a_browser(
-    script: str, shown: list[int], fake: Fake, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str,
+    shown: list[int],
+    fake: Fake,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three jobs; the second failed and has no losses, which come last however they are sorted."""
     ids = [add_job(fake, 0)["id"]]
-    ids.append(add_job(fake, 1, status="failed", fine_tuned_model="", result_files=[], hyperparameters={})["id"])
+    ids.append(
+        add_job(fake, 1, status="failed", fine_tuned_model="", result_files=[], hyperparameters={})[
+            "id"
+        ]
+    )
     fake.checkpoints[ids[1]] = []
     last = add_job(fake, 2)
     fake.contents[last["result_files"][0]] = RESULTS.replace(b"30,0.100", b"30,0.900")
     ids.append(last["id"])
     archived(url, tmp_path / "archive")
-    assert [row[0] for row in in_page(monkeypatch, tmp_path / "archive", tmp_path, script)] == [ids[number] for number in shown]
+    assert [row[0] for row in in_page(monkeypatch, tmp_path / "archive", tmp_path, script)] == [
+        ids[number] for number in shown
+    ]
 
 
 @needs_browser
-def test_nothing_that_a_service_says_runs_in_the_index(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_nothing_that_a_service_says_runs_in_the_index(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     for number, text in enumerate(HOSTILE):
         job = add_job(fake, number)
-        fake.jobs[job["id"]] |= {"model": text, "fine_tuned_model": text, "status": text, "organization_id": text}
+        fake.jobs[job["id"]] |= {
+            "model": text,
+            "fine_tuned_model": text,
+            "status": text,
+            "organization_id": text,
+        }
     archived(url, tmp_path / "archive")
     shown = in_browser((tmp_path / "archive" / layout.INDEX).read_text("utf-8"), tmp_path)
     assert "<title>ftkit archive</title>" in shown
@@ -772,14 +987,23 @@ def test_nothing_that_a_service_says_runs_in_the_index(fake: Fake, url: str, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
-def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(block: int, fake: Fake, url: str, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(
+    block: int, fake: Fake, url: str, tmp_path: Path
+) -> None:
     fake.pages = 3
     for number in range(5):
         add_job(fake, number)
     gone = add_job(fake, 5)
     del fake.files[gone["training_file"]], fake.contents[gone["training_file"]]
     add_job(fake, 6, id=fake.created[-1])
-    command = [sys.executable, str(ROOT / "tests" / "killing.py"), url, str(tmp_path), str(block * 50), str(block * 50 + 50)]
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "killing.py"),
+        url,
+        str(tmp_path),
+        str(block * 50),
+        str(block * 50 + 50),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout) >= 45
@@ -788,12 +1012,21 @@ def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(bloc
 @pytest.mark.parametrize(
     "odd",
     [
-        {"created_at": 1_760_000_000_000}, {"created_at": "2025-10-09T00:00:00Z"}, {"created_at": -(10**17)}, {"error": "lost"},
-        {"metadata": {"a": 5}}, {"result_files": "file-1"}, {"result_files": None}, {"trained_tokens": "many"},
-        {"hyperparameters": [1], "method": "x"}, {"estimated_finish": {}},
+        {"created_at": 1_760_000_000_000},
+        {"created_at": "2025-10-09T00:00:00Z"},
+        {"created_at": -(10**17)},
+        {"error": "lost"},
+        {"metadata": {"a": 5}},
+        {"result_files": "file-1"},
+        {"result_files": None},
+        {"trained_tokens": "many"},
+        {"hyperparameters": [1], "method": "x"},
+        {"estimated_finish": {}},
     ],
-)  # fmt: skip
-def test_fields_of_other_types_than_documented_stop_nothing(odd: dict[str, Any], fake: Fake, url: str, tmp_path: Path) -> None:
+)
+def test_fields_of_other_types_than_documented_stop_nothing(
+    odd: dict[str, Any], fake: Fake, url: str, tmp_path: Path
+) -> None:
     add_job(fake)
     job = add_job(fake, 1, **odd)
     fake.events[job["id"]][0]["created_at"] = "yesterday"
@@ -814,8 +1047,12 @@ def test_result_files_may_be_named_by_objects(fake: Fake, url: str, tmp_path: Pa
     assert len(open_archive(tmp_path / "a").job(job["id"]).results) == 1
 
 
-@pytest.mark.parametrize("rows", [b"1,0.9\n2,nan\n3,nan", b"1,inf\n2,-inf", b"nan,1\n2,0.5\n3,0.4", b"inf,1"])
-def test_losses_that_are_no_numbers_stop_nothing(rows: bytes, fake: Fake, url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rows", [b"1,0.9\n2,nan\n3,nan", b"1,inf\n2,-inf", b"nan,1\n2,0.5\n3,0.4", b"inf,1"]
+)
+def test_losses_that_are_no_numbers_stop_nothing(
+    rows: bytes, fake: Fake, url: str, tmp_path: Path
+) -> None:
     job = add_job(fake)
     fake.contents[job["result_files"][0]] = b"step,train_loss\n" + rows
     archived(url, tmp_path / "a")
@@ -847,7 +1084,9 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
     assert verify(tmp_path / "a").ok
 
 
-def test_a_file_that_is_nowhere_any_more_gives_no_prompts(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_nowhere_any_more_gives_no_prompts(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     job = add_job(fake)
     ftkit("archive", str(tmp_path / "a"))
     path = open_archive(tmp_path / "a").file(job["training_file"])
@@ -859,7 +1098,9 @@ def test_a_file_that_is_nowhere_any_more_gives_no_prompts(fake: Fake, ftkit: Run
     assert f"no prompts for the job {job['id']}" in told.stderr
 
 
-def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     job = add_job(fake)
     id, whole = job["training_file"], fake.contents[job["training_file"]]
     for size in (600, 100, None):
@@ -873,11 +1114,17 @@ def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(fake:
         assert path
         assert path.read_bytes() == whole[:600]
         assert "sent 600" in archive.lack(id)
-        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text("utf-8")
-    assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [("file", "deleted")]
+        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text(
+            "utf-8"
+        )
+    assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [
+        ("file", "deleted")
+    ]
 
 
-def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     old = tmp_path / "old"
     for number in range(2):
         file = fake.add_file("data.jsonl", b"".join(line + b"\n" for line in lines(12)))
@@ -895,7 +1142,9 @@ def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(fake: Fake, 
     assert (many.returncode, "answers of 2 jobs" in many.stderr) == (2, True)
 
 
-def test_a_manifest_that_names_what_it_does_not_list_is_changed(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_a_manifest_that_names_what_it_does_not_list_is_changed(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     job = add_job(fake)
     archived(url, tmp_path / "a")
     manifest = read_manifest(tmp_path / "a")
@@ -918,7 +1167,9 @@ def test_no_password_of_an_address_is_written_down(fake: Fake, url: str, tmp_pat
     assert service.account == f"openai {url}"
 
 
-def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(
+    fake: Fake, ftkit: Run, tmp_path: Path
+) -> None:
     add_job(fake)
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
@@ -926,7 +1177,9 @@ def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(fake: Fake, f
     assert "tokens in, nobody knows how many out" in told.stderr
 
 
-def test_an_interrupted_run_waits_for_no_service_that_hangs(fake: Fake, url: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_waits_for_no_service_that_hangs(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
     add_job(fake)
     hangs = threading.Event()
 
@@ -939,7 +1192,9 @@ def test_an_interrupted_run_waits_for_no_service_that_hangs(fake: Fake, url: str
     fake.faults = hang
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
     command = [sys.executable, "-m", "ftkit", "archive", str(tmp_path / "a")]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
         assert hangs.wait(30)
         started = time.monotonic()
         run.send_signal(signal.SIGINT)

@@ -26,5 +26,9 @@ def test_the_case_has_the_verdict_the_rules_and_the_lines_expected(case: dict[st
         lines = sorted({finding.line for finding in found})
         # A file of another known shape gets one finding for all of its lines.
         assert lines == (rule["lines"] or [0]) or (name == "format-unknown" and lines == [0])
-    further = [finding for finding in report.findings if finding.severity == "error" and finding.rule not in expected]
+    further = [
+        finding
+        for finding in report.findings
+        if finding.severity == "error" and finding.rule not in expected
+    ]
     assert further == []

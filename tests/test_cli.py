@@ -32,7 +32,9 @@ def ftkit(
         env={**os.environ, **(env or {})},
         check=False,
     )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 def test_a_clean_file_ends_with_0_and_says_so() -> None:
@@ -58,18 +60,33 @@ PROBLEMS = {
     "a folder": (["validate", "."], "is a folder"),
     "no file": (["validate"], "Missing argument"),
     "a pattern without files": (["validate", "*.nothing"], "no file matches '*.nothing'"),
-    "an unknown model": (["validate", MARV, "--model", "gpt-4o-mini"], "did you mean 'gpt-4o-mini-2024-07-18'?"),
+    "an unknown model": (
+        ["validate", MARV, "--model", "gpt-4o-mini"],
+        "did you mean 'gpt-4o-mini-2024-07-18'?",
+    ),
     "an unknown provider": (["validate", MARV, "--provider", "opnai"], "did you mean 'openai'?"),
-    "an unknown rule": (["validate", MARV, "--select", "json-sintax"], "did you mean 'json-syntax'?"),
-    "an unknown rule to explain": (["rule", "nothing-like-it"], "unknown rule 'nothing-like-it'. `ftkit rules` lists all."),
+    "an unknown rule": (
+        ["validate", MARV, "--select", "json-sintax"],
+        "did you mean 'json-syntax'?",
+    ),
+    "an unknown rule to explain": (
+        ["rule", "nothing-like-it"],
+        "unknown rule 'nothing-like-it'. `ftkit rules` lists all.",
+    ),
     "an unknown format": (["validate", MARV, "--format", "chta"], "'chta' is not one of"),
     "an unknown schema": (["schema", "chta"], "did you mean 'chat'?"),
     "an unknown option": (["validate", MARV, "--modle", "x"], "No such option"),
     "an unknown command": (["valdate", MARV], "No such command"),
     "no workers": (["validate", MARV, "--workers", "0"], "0 is not in the range"),
-    "a missing grader": (["validate", MARV, "--grader", "nowhere.json"], "cannot open nowhere.json"),
+    "a missing grader": (
+        ["validate", MARV, "--grader", "nowhere.json"],
+        "cannot open nowhere.json",
+    ),
     "a grader that is not JSON": (["validate", MARV, "--grader", MARV], "is not JSON"),
-    "no rule left": (["validate", MARV, "--select", "secret", "--ignore", "secret"], "no rule is left"),
+    "no rule left": (
+        ["validate", MARV, "--select", "secret", "--ignore", "secret"],
+        "no rule is left",
+    ),
 }
 
 
@@ -86,14 +103,19 @@ def test_a_problem_is_one_line_on_standard_error_and_2(problem: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ('base-url = "http://models.example/v1"', "base-url cannot stand there, since keys are sent to it; set FTKIT_BASE_URL"),
+        (
+            'base-url = "http://models.example/v1"',
+            "base-url cannot stand there, since keys are sent to it; set FTKIT_BASE_URL",
+        ),
         ('modle = "x"', "has no setting 'modle'; did you mean 'model'?"),
         ("ignore = 5", "[tool.ftkit]"),
         ("max-findings = true", "[tool.ftkit]"),
         ("model = [", "cannot read"),
     ],
 )
-def test_odd_settings_are_one_line_that_names_their_file(settings: str, said: str, tmp_path: Path) -> None:
+def test_odd_settings_are_one_line_that_names_their_file(
+    settings: str, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.ftkit]\n{settings}\n")
     done = ftkit("validate", MARV)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -108,10 +130,18 @@ def test_an_odd_value_of_a_variable_names_the_variable() -> None:
     assert "from " not in ftkit("validate", MARV, "--max-findings", "abc").stderr
 
 
-def test_a_grader_for_files_without_items_is_refused_and_one_of_the_settings_waits_for_others(tmp_path: Path) -> None:
-    (tmp_path / "grader.json").write_text('{"type": "string_check", "input": "{{item.x}}", "name": "a"}')
+def test_a_grader_for_files_without_items_is_refused_and_one_of_the_settings_waits_for_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "grader.json").write_text(
+        '{"type": "string_check", "input": "{{item.x}}", "name": "a"}'
+    )
     done = ftkit("validate", MARV, "--grader", "grader.json")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ftkit: --grader is for reinforcement files; {MARV} is chat\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        f"ftkit: --grader is for reinforcement files; {MARV} is chat\n",
+    )
     (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\ngrader = "grader.json"\n')
     assert ftkit("validate", MARV).returncode == 0
 
@@ -124,7 +154,10 @@ def test_options_go_before_variables_and_these_before_the_settings_file(tmp_path
     assert (shown["model"], shown["files"][0]["warnings"]) == ("gpt-4.1-2025-04-14", 0)
     variable = {"FTKIT_MODEL": "gpt-3.5-turbo"}
     assert json.loads(ftkit("validate", MARV, env=variable).stdout)["model"] == "gpt-3.5-turbo"
-    assert json.loads(ftkit("validate", MARV, "--model", "gpt-4-0613", env=variable).stdout)["model"] == "gpt-4-0613"
+    assert (
+        json.loads(ftkit("validate", MARV, "--model", "gpt-4-0613", env=variable).stdout)["model"]
+        == "gpt-4-0613"
+    )
 
 
 def test_standard_input_is_read_and_named(write: Write) -> None:
@@ -139,8 +172,13 @@ def test_standard_input_that_is_a_terminal_is_one_line() -> None:
 
 
 def test_several_files_and_patterns_are_checked_each_once() -> None:
-    shown = json.loads(ftkit("validate", MARV, str(SAMPLES / "m*.jsonl"), BAD, "--output", "json").stdout)
-    assert [Path(file["file"]).name for file in shown["files"]] == ["marv.jsonl", "role-unknown.jsonl"]
+    shown = json.loads(
+        ftkit("validate", MARV, str(SAMPLES / "m*.jsonl"), BAD, "--output", "json").stdout
+    )
+    assert [Path(file["file"]).name for file in shown["files"]] == [
+        "marv.jsonl",
+        "role-unknown.jsonl",
+    ]
 
 
 def test_the_json_has_the_keys_that_are_documented() -> None:
@@ -148,15 +186,43 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
     assert list(shown) == ["ftkit", "ok", "provider", "model", "files"]
     file = shown["files"][0]
     assert list(file) == [
-        "file", "format", "lines", "examples", "bytes", "errors", "warnings", "infos", "counts", "findings"
-    ]  # fmt: skip
-    assert list(file["findings"][0]) == ["code", "rule", "severity", "line", "column", "path", "message"]
+        "file",
+        "format",
+        "lines",
+        "examples",
+        "bytes",
+        "errors",
+        "warnings",
+        "infos",
+        "counts",
+        "findings",
+    ]
+    assert list(file["findings"][0]) == [
+        "code",
+        "rule",
+        "severity",
+        "line",
+        "column",
+        "path",
+        "message",
+    ]
     assert file["findings"][0]["line"] is None
 
 
 def test_select_and_ignore_may_be_given_several_times() -> None:
     shown = json.loads(
-        ftkit("validate", BAD, "--select", "FT3,FT2", "--ignore", "FT211", "--ignore", "FT1", "--output", "json").stdout
+        ftkit(
+            "validate",
+            BAD,
+            "--select",
+            "FT3,FT2",
+            "--ignore",
+            "FT211",
+            "--ignore",
+            "FT1",
+            "--output",
+            "json",
+        ).stdout
     )
     assert set(shown["files"][0]["counts"]) == {"role-unknown"}
 
@@ -182,13 +248,26 @@ def test_a_validation_file_is_checked_and_compared(write: Write) -> None:
 
 def test_a_grader_asks_for_its_fields(write: Write) -> None:
     grader = write(
-        b'{"input": "{{ item.a.b }} {{item[\'c\']}} {{ item.messages }}", "reference": "{{sample.output_text}}"}', "g.json"
+        b'{"input": "{{ item.a.b }} {{item[\'c\']}} {{ item.messages }}", "reference": "{{sample.output_text}}"}',
+        "g.json",
     )
     rows = [
-        json.dumps({"messages": [{"role": "user", "content": str(n)}], "a": {"b": n}, "c": 1}).encode() for n in range(12)
+        json.dumps(
+            {"messages": [{"role": "user", "content": str(n)}], "a": {"b": n}, "c": 1}
+        ).encode()
+        for n in range(12)
     ]
     rows[3] = rows[3].replace(b'"b"', b'"x"')
-    done = ftkit("validate", str(write(rows)), "--grader", str(grader), "--select", "rft-grader-field", "--output", "json")
+    done = ftkit(
+        "validate",
+        str(write(rows)),
+        "--grader",
+        str(grader),
+        "--select",
+        "rft-grader-field",
+        "--output",
+        "json",
+    )
     found = json.loads(done.stdout)["files"][0]["findings"]
     assert [(each["line"], "item.a.b" in each["message"]) for each in found] == [(4, True)]
 
@@ -198,7 +277,9 @@ def on_a_terminal(*arguments: str, env: Mapping[str, str] | None = None) -> byte
     main, side = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
     command = [sys.executable, "-m", "ftkit", *arguments]
-    with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=side, stdout=side, stderr=side, env=environment
+    ) as process:
         os.close(side)
         shown = b""
         try:
@@ -231,7 +312,9 @@ def large_file(path: Path, megabytes: int) -> Path:
 
 def test_workers_change_nothing_in_the_output(tmp_path: Path) -> None:
     path = str(large_file(tmp_path / "large.jsonl", 48))
-    one, two = (ftkit("validate", path, "--output", "json", "--workers", number).stdout for number in "12")
+    one, two = (
+        ftkit("validate", path, "--output", "json", "--workers", number).stdout for number in "12"
+    )
     assert one == two
     assert json.loads(one)["files"][0]["counts"]["json-syntax"] > 10
 
@@ -244,10 +327,14 @@ def test_a_progress_bar_is_shown_on_a_terminal_for_a_large_file(tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_command_and_its_workers_without_a_traceback(sent: int, code: int, tmp_path: Path) -> None:
+def test_a_signal_ends_the_command_and_its_workers_without_a_traceback(
+    sent: int, code: int, tmp_path: Path
+) -> None:
     path = str(large_file(tmp_path / "large.jsonl", 200))
     command = [sys.executable, "-m", "ftkit", "validate", path, "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     time.sleep(0.4)
     os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
     _, errors = process.communicate(timeout=10)
@@ -267,16 +354,23 @@ def _group_lives(group: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("arguments", "absent"), [
-    (["--help"], ["openai", "numpy", "jsonschema", "tiktoken", "rich"]),
-    (["validate", MARV], ["openai", "jsonschema", "tiktoken", "rich"]),
-])  # fmt: skip
-def test_a_command_does_not_pay_for_what_it_does_not_use(arguments: list[str], absent: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], ["openai", "numpy", "jsonschema", "tiktoken", "rich"]),
+        (["validate", MARV], ["openai", "jsonschema", "tiktoken", "rich"]),
+    ],
+)
+def test_a_command_does_not_pay_for_what_it_does_not_use(
+    arguments: list[str], absent: list[str]
+) -> None:
     code = (
         "import sys, ftkit.cli; ftkit.cli.run(sys.argv[1:]);"
         f"print([name for name in {absent!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"
 
 
@@ -287,7 +381,9 @@ def test_no_command_opens_a_socket(tmp_path: Path) -> None:
         " ['rules'], ['schema', 'chat'], ['explain', 'contains invalid json', sys.argv[1]]): assert ftkit.cli.run(words) in (0, 1)"
     )
     path = str(SAMPLES / "bad" / "example-too-long.jsonl")
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "example-too-long" in done.stdout
 
@@ -317,7 +413,11 @@ def test_a_message_is_explained_with_the_lines_of_the_file() -> None:
 
 
 def test_a_message_about_moderation_names_its_lines() -> None:
-    shown = json.loads(ftkit("explain", "failed moderation safety checks. Flagged lines: 4, 13", "--output", "json").stdout)
+    shown = json.loads(
+        ftkit(
+            "explain", "failed moderation safety checks. Flagged lines: 4, 13", "--output", "json"
+        ).stdout
+    )
     assert (shown["rules"], shown["lines"], shown["known"]) == ([], [4, 13], True)
     assert "safety screening" in shown["other"][0]["means"]
 
@@ -344,7 +444,11 @@ def test_the_version_is_shown() -> None:
 def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "ftkit", "validate", BAD], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "ftkit", "validate", BAD],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -26,7 +26,16 @@ from hypothesis import strategies as st
 from service import Service as Fake
 from service import error, running, seeded
 
-from ftkit.compare.answers import Keeper, Prompt, Recorded, encode, look, match, read_prompts, read_recorded
+from ftkit.compare.answers import (
+    Keeper,
+    Prompt,
+    Recorded,
+    encode,
+    look,
+    match,
+    read_prompts,
+    read_recorded,
+)
 from ftkit.compare.comparison import Comparison, compare
 from ftkit.compare.cost import bill
 from ftkit.compare.intervals import RESAMPLES, Interval, apart, intervals
@@ -49,7 +58,10 @@ def said(content: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def calling(*calls: tuple[str, Any]) -> dict[str, Any]:
-    made = [{"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}} for name, arguments in calls]
+    made = [
+        {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for name, arguments in calls
+    ]
     return said(tool_calls=made)
 
 
@@ -87,19 +99,29 @@ HELD = [
     ("tool_arguments", calling(("f", '{"a":[2,1]}')), calling(("f", '{"a":[1,2]}')), 0),
     ("tool_arguments", calling(("f", "{oops")), calling(("f", "{oops")), 1),
     ("tool_arguments", calling(("f", "{oops")), calling(("f", "{}")), 0),
-    ("tool_arguments", said(function_call={"name": "f", "arguments": "{}"}), calling(("f", "{}")), 1),
+    (
+        "tool_arguments",
+        said(function_call={"name": "f", "arguments": "{}"}),
+        calling(("f", "{}")),
+        1,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "answer", "reference", "score"), HELD)
-def test_a_measure_of_two_replies(name: str, answer: dict[str, Any], reference: dict[str, Any], score: float) -> None:
+def test_a_measure_of_two_replies(
+    name: str, answer: dict[str, Any], reference: dict[str, Any], score: float
+) -> None:
     assert MEASURES[name].score(read_reply(answer), read_reply(reference)) == pytest.approx(score)
 
 
 @pytest.mark.parametrize("name", ["chrf", "bleu"])
 def test_a_closer_answer_scores_higher(name: str) -> None:
     reference = read_reply(said("the cat sat on the mat today"))
-    scores = [MEASURES[name].score(read_reply(said(text)), reference) for text in ("a dog", "the cat ran", "the cat sat on the mat")]
+    scores = [
+        MEASURES[name].score(read_reply(said(text)), reference)
+        for text in ("a dog", "the cat ran", "the cat sat on the mat")
+    ]
     assert 0 <= scores[0] < scores[1] < scores[2] < 100
 
 
@@ -136,7 +158,10 @@ def test_tokens_are_counted_in_the_encoding_of_the_model() -> None:
 
 def test_a_key_of_a_json_object_is_a_measure() -> None:
     measure = field_measure("team")
-    one, two = read_reply(said('{"team": {"a": 1, "b": 2}}')), read_reply(said('{"team": {"b": 2, "a": 1.0}, "x": 1}'))
+    one, two = (
+        read_reply(said('{"team": {"a": 1, "b": 2}}')),
+        read_reply(said('{"team": {"b": 2, "a": 1.0}, "x": 1}')),
+    )
     assert measure.score(one, two) == 1
     assert measure.applies(two, one, one)
     assert not measure.applies(read_reply(said('{"x": 1}')), one, one)
@@ -144,16 +169,30 @@ def test_a_key_of_a_json_object_is_a_measure() -> None:
 
 
 JSONS = st.recursive(
-    st.none() | st.booleans() | st.integers(-10, 10) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-10, 10)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 TEXTS = st.text(max_size=40) | JSONS.map(json.dumps)
 MESSAGES = st.builds(
     lambda content, refusal, calls: {**said(content, refusal=refusal), "tool_calls": calls},
-    TEXTS | st.none() | JSONS, st.none() | TEXTS | JSONS,
-    st.none() | JSONS | st.lists(st.builds(lambda name, text: {"function": {"name": name, "arguments": text}}, TEXTS, TEXTS | JSONS), max_size=2),
-)  # fmt: skip
+    TEXTS | st.none() | JSONS,
+    st.none() | TEXTS | JSONS,
+    st.none()
+    | JSONS
+    | st.lists(
+        st.builds(
+            lambda name, text: {"function": {"name": name, "arguments": text}}, TEXTS, TEXTS | JSONS
+        ),
+        max_size=2,
+    ),
+)
 
 
 @given(MESSAGES, MESSAGES)
@@ -189,7 +228,9 @@ def test_equal_json_has_one_canonical_form(value: Any) -> None:
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40), st.integers(0, 1000))
-def test_the_interval_holds_the_mean_and_lies_among_the_values(values: list[float], seed: int) -> None:
+def test_the_interval_holds_the_mean_and_lies_among_the_values(
+    values: list[float], seed: int
+) -> None:
     (found,) = intervals(np.array(values)[:, None], seed)
     slack = 1e-6
     assert found.n == len(values)
@@ -202,7 +243,9 @@ def test_the_interval_holds_the_mean_and_lies_among_the_values(values: list[floa
 
 def _resampled(values: list[float], seed: int) -> Any:
     chance = np.random.Generator(np.random.PCG64(seed))
-    return np.array(values)[chance.integers(0, len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    return np.array(values)[chance.integers(0, len(values), size=(RESAMPLES, len(values)))].mean(
+        axis=1
+    )
 
 
 def test_the_interval_is_that_of_the_textbook() -> None:
@@ -218,7 +261,9 @@ def test_the_same_seed_gives_the_same_interval_whatever_stands_beside_it() -> No
     together = intervals(values, 7)
     for column, found in enumerate(together):
         (alone,) = intervals(values[:, [column]], 7)
-        assert (alone.mean, alone.low, alone.high) == pytest.approx((found.mean, found.low, found.high))
+        assert (alone.mean, alone.low, alone.high) == pytest.approx(
+            (found.mean, found.low, found.high)
+        )
     assert intervals(values, 8) != together
 
 
@@ -243,39 +288,84 @@ def test_one_value_alone_has_no_interval() -> None:
 
 def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
     found = [draw(np.random.default_rng(seed)) for seed in range(runs)]
-    return sum(each.low <= true <= each.high for each in found if each.low is not None and each.high is not None) / runs
+    return (
+        sum(
+            each.low <= true <= each.high
+            for each in found
+            if each.low is not None and each.high is not None
+        )
+        / runs
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "draw", "true"),
     [
         ("normal", lambda chance: intervals(chance.normal(5, 3, (60, 1)), 1)[0], 5),
-        ("share", lambda chance: intervals((chance.random((80, 1)) < 0.3).astype(float), 2)[0], 0.3),
+        (
+            "share",
+            lambda chance: intervals((chance.random((80, 1)) < 0.3).astype(float), 2)[0],
+            0.3,
+        ),
         ("skewed", lambda chance: intervals(chance.exponential(2, (100, 1)), 3)[0], 2),
-        ("groups", lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[0][0], 1),
-        ("three groups", lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0], 1.5),
-        ("a group against many of one", lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6)[0][0], 0),
-        ("a group against many of two", lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7)[0][0], 0),
+        (
+            "groups",
+            lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[
+                0
+            ][0],
+            1,
+        ),
+        (
+            "three groups",
+            lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0],
+            1.5,
+        ),
+        (
+            "a group against many of one",
+            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6)[0][0],
+            0,
+        ),
+        (
+            "a group against many of two",
+            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7)[0][0],
+            0,
+        ),
     ],
 )
-def test_the_interval_covers_the_truth_about_as_often_as_it_says(kind: str, draw: Callable[[Any], Interval], true: float) -> None:
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(
+    kind: str, draw: Callable[[Any], Interval], true: float
+) -> None:
     assert 0.90 <= _covered(draw, true, 500) <= 0.99
 
 
 def test_a_comparison_holds_both_against_the_reference_and_each_other() -> None:
-    prompts = [prompt(1, said("x")), prompt(2, said("y")), prompt(3, said("z")), prompt(4, said("w"))]
-    found = compare(prompts, [said("x"), said("y"), said("z"), None], [said("x"), said("q"), said("r"), said("w")])
+    prompts = [
+        prompt(1, said("x")),
+        prompt(2, said("y")),
+        prompt(3, said("z")),
+        prompt(4, said("w")),
+    ]
+    found = compare(
+        prompts,
+        [said("x"), said("y"), said("z"), None],
+        [said("x"), said("q"), said("r"), said("w")],
+    )
     exact = next(row for row in found.rows if row.name == "exact")
     assert {name: figure.mean for name, figure in exact.figures.items()} == {
-        "a": 1, "b": pytest.approx(1 / 3), "difference": pytest.approx(2 / 3), "between": pytest.approx(1 / 3),
-    }  # fmt: skip
+        "a": 1,
+        "b": pytest.approx(1 / 3),
+        "difference": pytest.approx(2 / 3),
+        "between": pytest.approx(1 / 3),
+    }
     assert found.left_out == (4,)
     assert [pair.prompt.number for pair in found.pairs] == [2, 3, 1]
     assert found.pairs[0].scores["exact"] == (1, 0)
 
 
 def test_without_references_a_is_held_against_b_alone() -> None:
-    found = compare([prompt(1), prompt(2)], [said('{"a": 1}'), said("x")], [said('{"a": 2}'), said("x")])
+    found = compare(
+        [prompt(1), prompt(2)], [said('{"a": 1}'), said("x")], [said('{"a": 2}'), said("x")]
+    )
     rows = {row.name: row.figures for row in found.rows}
     assert found.references == 0
     assert set(rows["exact"]) == {"between"}
@@ -286,14 +376,21 @@ def test_without_references_a_is_held_against_b_alone() -> None:
 
 
 def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
-    found = compare([prompt(1, said("no tool")), prompt(2, said("x"))], [calling(("f", "{}")), said("x")], [said("no tool"), said("x")])
+    found = compare(
+        [prompt(1, said("no tool")), prompt(2, said("x"))],
+        [calling(("f", "{}")), said("x")],
+        [said("no tool"), said("x")],
+    )
     names = next(row for row in found.rows if row.name == "tool_names")
     assert [names.figures[side].mean for side in ("a", "b")] == [0, 1]
     assert names.figures["a"].n == 1
 
 
 def test_a_group_is_compared_with_all_others() -> None:
-    prompts = [prompt(number, said("x"), metadata={"kind": "hard" if number % 3 == 0 else "easy"}) for number in range(1, 61)]
+    prompts = [
+        prompt(number, said("x"), metadata={"kind": "hard" if number % 3 == 0 else "easy"})
+        for number in range(1, 61)
+    ]
     answers = [said("x" if number % 3 else "bad") for number in range(1, 61)]
     found = compare(prompts, answers, [said("x")] * 60, group_by="metadata.kind")
     easy, hard = found.groups
@@ -305,14 +402,25 @@ def test_a_group_is_compared_with_all_others() -> None:
     assert next(row for row in easy.rows if row.name == "exact").rest["a"].mean == 1
 
 
-@pytest.mark.parametrize(("path", "says"), [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")])
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")],
+)
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
     with pytest.raises(UsageProblem, match=says):
-        compare([prompt(number, id=number) for number in range(101)], [said("x")] * 101, [said("x")] * 101, group_by=path)
+        compare(
+            [prompt(number, id=number) for number in range(101)],
+            [said("x")] * 101,
+            [said("x")] * 101,
+            group_by=path,
+        )
 
 
 def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
-    prompts = [prompt(number, said("x"), topic=f"{number % 30:02}\x1b[31m" + "long" * 20) for number in range(1, 91)]
+    prompts = [
+        prompt(number, said("x"), topic=f"{number % 30:02}\x1b[31m" + "long" * 20)
+        for number in range(1, 91)
+    ]
     found = compare(prompts, [said("x")] * 90, [said("y")] * 90, group_by="topic")
     text = render_compare_text(found, Sides("a", "b", "p"))
     assert "the 20 largest of 30 groups" in text
@@ -335,7 +443,12 @@ def test_a_path_leads_into_a_line(line: dict[str, Any], path: str, value: str) -
 
 
 def jsonl(path: Path, *lines: Any) -> str:
-    path.write_bytes(b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines))
+    path.write_bytes(
+        b"".join(
+            (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n"
+            for line in lines
+        )
+    )
     return str(path)
 
 
@@ -345,15 +458,30 @@ def chat(question: str, answer: str | None = None, **more: Any) -> dict[str, Any
 
 
 def recorded(question: str, answer: str, model: str = "m", **more: Any) -> dict[str, Any]:
-    return {**chat(question), "answer": said(answer), "model": model, "parameters": {}, "usage": {}, **more}
+    return {
+        **chat(question),
+        "answer": said(answer),
+        "model": model,
+        "parameters": {},
+        "usage": {},
+        **more,
+    }
 
 
 def test_prompts_are_chat_examples_or_recorded_answers(tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
-    path = jsonl(tmp_path / "p.jsonl", chat("a", "b", tools=tools), b"", chat("c"), recorded("d", "e", parameters={"tools": tools}))
+    path = jsonl(
+        tmp_path / "p.jsonl",
+        chat("a", "b", tools=tools),
+        b"",
+        chat("c"),
+        recorded("d", "e", parameters={"tools": tools}),
+    )
     found = read_prompts(path)
     assert [one.number for one in found] == [1, 3, 4]
-    assert [one.messages[-1] for one in found] == [{"role": "user", "content": text} for text in "acd"]
+    assert [one.messages[-1] for one in found] == [
+        {"role": "user", "content": text} for text in "acd"
+    ]
     assert [one.reference and one.reference["content"] for one in found] == ["b", None, "e"]
     assert found[0].reference == said("b")
     assert [one.options for one in found] == [{"tools": tools}, {}, {"tools": tools}]
@@ -397,7 +525,9 @@ def test_a_compressed_file_is_read_and_a_damaged_one_is_a_problem(tmp_path: Path
             read_prompts(str(path))
 
 
-def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in_order(tmp_path: Path) -> None:
+def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in_order(
+    tmp_path: Path,
+) -> None:
     prompts = read_prompts(jsonl(tmp_path / "p.jsonl", chat("a"), chat("b"), chat("a"), chat("a")))
     answers = [recorded("a", "1"), recorded("z", "2"), recorded("a", "3"), recorded("b", "4")]
     answers[3]["messages"][0]["name"] = None
@@ -407,25 +537,41 @@ def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in
 
 def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) -> None:
     one, two = ([{"type": "function", "function": {"name": name}}] for name in ("f1", "f2"))
-    prompts = read_prompts(jsonl(tmp_path / "p.jsonl", {**chat("a"), "tools": one}, {**chat("a"), "tools": two}))
-    answers = [recorded("a", "of f2", parameters={"temperature": 0, "tools": two}), recorded("a", "of any")]
+    prompts = read_prompts(
+        jsonl(tmp_path / "p.jsonl", {**chat("a"), "tools": one}, {**chat("a"), "tools": two})
+    )
+    answers = [
+        recorded("a", "of f2", parameters={"temperature": 0, "tools": two}),
+        recorded("a", "of any"),
+    ]
     found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
     assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
 
 
 RECORDED = st.builds(
-    Recorded, st.lists(st.dictionaries(st.text(max_size=5), JSONS, max_size=3), min_size=1, max_size=2),
-    st.dictionaries(st.text(max_size=5), JSONS, max_size=3), st.text(), st.dictionaries(st.text(max_size=5), JSONS, max_size=2),
-    st.none() | st.just({"total_tokens": 3}), st.none() | JSONS,
-)  # fmt: skip
+    Recorded,
+    st.lists(st.dictionaries(st.text(max_size=5), JSONS, max_size=3), min_size=1, max_size=2),
+    st.dictionaries(st.text(max_size=5), JSONS, max_size=3),
+    st.text(),
+    st.dictionaries(st.text(max_size=5), JSONS, max_size=2),
+    st.none() | st.just({"total_tokens": 3}),
+    st.none() | JSONS,
+)
 
 
 @given(RECORDED)
-def test_a_recorded_answer_survives_its_file(tmp_path_factory: pytest.TempPathFactory, one: Recorded) -> None:
+def test_a_recorded_answer_survives_its_file(
+    tmp_path_factory: pytest.TempPathFactory, one: Recorded
+) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl"
     path.write_bytes(encode(one))
     (found,) = read_recorded(str(path))
-    assert (found.messages, found.answer, found.usage, found.metadata) == (one.messages, one.answer, one.usage, one.metadata)
+    assert (found.messages, found.answer, found.usage, found.metadata) == (
+        one.messages,
+        one.answer,
+        one.usage,
+        one.metadata,
+    )
 
 
 def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
@@ -444,7 +590,9 @@ def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.jsonl"]
 
 
-def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_a_crash(tmp_path: Path) -> None:
+def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_a_crash(
+    tmp_path: Path,
+) -> None:
     path = str(tmp_path / "a.jsonl")
     one, two = (Recorded([{"role": "user", "content": "q"}], said("same")) for _ in range(2))
     keeper = Keeper(path)
@@ -471,7 +619,11 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     catalog = load_catalog()
     prompts = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, said("Hi"), {})] * 1000
     told = bill(prompts, TUNED, "openai", catalog)
-    assert (told.requests, told.input_tokens, told.output_tokens) == (1000, 1000 * (3 + 1 + 2), 1000)
+    assert (told.requests, told.input_tokens, told.output_tokens) == (
+        1000,
+        1000 * (3 + 1 + 2),
+        1000,
+    )
     offer = catalog.models[MINI].providers["openai"]
     assert offer.input
     assert offer.output
@@ -488,13 +640,18 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
     tools = [{"type": "function", "function": {"name": "f", "description": "word " * 500}}]
     plain = bill([Prompt(1, [user], {}, said("Hi"), {})], TUNED, "openai", catalog)
     calls = calling(("f", json.dumps({"text": "word " * 300})))
-    told = bill([Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog)
+    told = bill(
+        [Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog
+    )
     assert plain.input_tokens
     assert told.input_tokens
     assert told.output_tokens
     assert told.input_tokens > plain.input_tokens + 500 + 300
     assert told.output_tokens > 300
-    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}]}
+    image = {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],
+    }
     seen = bill([Prompt(1, [image], {}, said("Hi"), {})], TUNED, "openai", catalog)
     assert (seen.input_tokens, seen.usd) == (None, None)
 
@@ -516,23 +673,52 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def ftkit(url: str) -> Run:
     """Run `ftkit compare` against the service."""
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "NEBIUS_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    environment = {
+        **os.environ,
+        "OPENAI_API_KEY": "sk-test",
+        "NEBIUS_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": url,
+    }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ftkit", "compare", *arguments]
-        return subprocess.run(command, input="", capture_output=True, text=True, check=False, env=environment)
+        return subprocess.run(
+            command, input="", capture_output=True, text=True, check=False, env=environment
+        )
 
     return run
 
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> str:
-    return jsonl(tmp_path / "prompts.jsonl", *(chat(f"one {number}", f"{number} one", metadata={"odd": number % 2}) for number in range(20)))
+    return jsonl(
+        tmp_path / "prompts.jsonl",
+        *(
+            chat(f"one {number}", f"{number} one", metadata={"odd": number % 2})
+            for number in range(20)
+        ),
+    )
 
 
 def test_two_models_are_asked_and_compared(fake: Fake, ftkit: Run, prompts: str) -> None:
-    fake.on_chat = lambda body: {"content": " ".join(body["messages"][-1]["content"].split()[:: -1 if body["model"] == TUNED else 1])}
-    done = ftkit(TUNED, MINI, "--prompts", prompts, "--yes", "--output", "json", "--max-tokens", "9", "--group-by", "metadata.odd")
+    fake.on_chat = lambda body: {
+        "content": " ".join(
+            body["messages"][-1]["content"].split()[:: -1 if body["model"] == TUNED else 1]
+        )
+    }
+    done = ftkit(
+        TUNED,
+        MINI,
+        "--prompts",
+        prompts,
+        "--yes",
+        "--output",
+        "json",
+        "--max-tokens",
+        "9",
+        "--group-by",
+        "metadata.odd",
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     exact = told["measures"]["exact"]
@@ -540,7 +726,10 @@ def test_two_models_are_asked_and_compared(fake: Fake, ftkit: Run, prompts: str)
     assert told["measures"]["tokens"]["a"]["n"] == 20
     assert [group["value"] for group in told["groups"]] == ["0", "1"]
     assert len(fake.requests) == 40
-    assert all(body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0] for *_, body in fake.requests)
+    assert all(
+        body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0]
+        for *_, body in fake.requests
+    )
     assert f"ask A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
     assert "out, about $" in done.stderr
 
@@ -558,9 +747,17 @@ def test_on_a_terminal_it_asks_and_shows_how_far_it_is(
     fake: Fake, url: str, prompts: str, said_to_it: bytes, code: int, requests: int
 ) -> None:
     main, side = pty.openpty()
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "TERM": "xterm-256color", "COLUMNS": "100"}
+    environment = {
+        **os.environ,
+        "OPENAI_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": url,
+        "TERM": "xterm-256color",
+        "COLUMNS": "100",
+    }
     command = [sys.executable, "-m", "ftkit", "compare", "m", "n", "--prompts", prompts]
-    with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=side, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=side, stdout=subprocess.PIPE, stderr=side, env=environment
+    ) as process:
         os.close(side)
         os.write(main, said_to_it)
         out, _ = process.communicate()
@@ -576,11 +773,31 @@ def test_on_a_terminal_it_asks_and_shows_how_far_it_is(
 
 def test_tools_and_temperature_are_sent_as_asked(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-    path = jsonl(tmp_path / "p.jsonl", {"messages": [*chat("a")["messages"], calling(("f", '{"x": 1}'))], "tools": tools})
+    path = jsonl(
+        tmp_path / "p.jsonl",
+        {"messages": [*chat("a")["messages"], calling(("f", '{"x": 1}'))], "tools": tools},
+    )
     fake.on_chat = lambda body: calling(("f", '{"x":1.0}'))
-    done = ftkit("m", "n", "--prompts", path, "--yes", "--temperature", "none", "--output", "json", "--system", "be brief")
+    done = ftkit(
+        "m",
+        "n",
+        "--prompts",
+        path,
+        "--yes",
+        "--temperature",
+        "none",
+        "--output",
+        "json",
+        "--system",
+        "be brief",
+    )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["measures"]["tool_arguments"]["a"] == {"n": 1, "mean": 1, "low": None, "high": None}
+    assert json.loads(done.stdout)["measures"]["tool_arguments"]["a"] == {
+        "n": 1,
+        "mean": 1,
+        "low": None,
+        "high": None,
+    }
     for *_, body in fake.requests:
         assert body["tools"] == tools
         assert "temperature" not in body
@@ -590,23 +807,41 @@ def test_tools_and_temperature_are_sent_as_asked(fake: Fake, ftkit: Run, tmp_pat
 def test_b_may_live_at_another_service(fake: Fake, ftkit: Run, prompts: str) -> None:
     other = Fake()
     with running(other) as address:
-        done = ftkit("m", "m", "--prompts", prompts, "--yes", "--provider-b", "nebius", "--base-url-b", address, "--limit", "3")
+        done = ftkit(
+            "m",
+            "m",
+            "--prompts",
+            prompts,
+            "--yes",
+            "--provider-b",
+            "nebius",
+            "--base-url-b",
+            address,
+            "--limit",
+            "3",
+        )
     assert done.returncode == 0, done.stderr
     assert "m at Nebius Token Factory: 3 requests" in done.stderr
     assert (len(fake.requests), len(other.requests)) == (3, 3)
 
 
-def test_kept_answers_are_never_asked_for_again(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_kept_answers_are_never_asked_for_again(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     kept = str(tmp_path / "a.jsonl")
     first = ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "5", "--save-a", kept)
     assert first.returncode == 0, first.stderr
     assert len(fake.requests) == 10
     line = json.loads(Path(kept).read_text("utf-8").splitlines()[0])
     assert line == {
-        "messages": [{"role": "user", "content": "one 0"}], "answer": said("0 one"), "model": "m", "parameters": {"temperature": 0},
-        "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}, "metadata": {"odd": 0},
+        "messages": [{"role": "user", "content": "one 0"}],
+        "answer": said("0 one"),
+        "model": "m",
+        "parameters": {"temperature": 0},
+        "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
+        "metadata": {"odd": 0},
         "service": line["service"],
-    }  # fmt: skip
+    }
     more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept)
     assert more.returncode == 0, more.stderr
     assert len(fake.requests) == 10 + 15 + 20
@@ -617,20 +852,32 @@ def test_kept_answers_are_never_asked_for_again(fake: Fake, ftkit: Run, prompts:
     assert ftkit(kept, kept, "--prompts", kept).returncode == 0
 
 
-def test_kept_answers_of_another_model_or_temperature_are_not_taken(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_kept_answers_of_another_model_or_temperature_are_not_taken(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     kept = jsonl(tmp_path / "a.jsonl", recorded("one 0", "x", "m", parameters={"temperature": 0}))
     for arguments in (["other"], ["m", "--temperature", "1"]):
-        done = ftkit(arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept)
+        done = ftkit(
+            arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
+        )
         assert done.returncode == 2
         assert "keep them in another file" in done.stderr
     assert not fake.requests
 
 
-def test_answers_of_another_model_or_service_are_not_mixed_in(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_answers_of_another_model_or_service_are_not_mixed_in(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     kept, others = str(tmp_path / "a.jsonl"), jsonl(tmp_path / "others.jsonl", chat("else", "x"))
-    assert ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode == 0
+    assert (
+        ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode
+        == 0
+    )
     before = len(fake.requests)
-    for arguments in (["m2", "n", "--prompts", others], ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"]):
+    for arguments in (
+        ["m2", "n", "--prompts", others],
+        ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"],
+    ):
         done = ftkit(*arguments, "--yes", "--save-a", kept)
         assert done.returncode == 2
         assert f"{kept} holds answers of m openai http" in done.stderr
@@ -638,24 +885,33 @@ def test_answers_of_another_model_or_service_are_not_mixed_in(fake: Fake, ftkit:
     assert len(fake.requests) == before
 
 
-def test_a_model_is_asked_only_what_the_other_side_s_file_answers(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_a_model_is_asked_only_what_the_other_side_s_file_answers(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     own = jsonl(tmp_path / "own.jsonl", recorded("one 3", "x"), recorded("one 5", "y"))
     done = ftkit(own, "n", "--prompts", prompts, "--yes", "--output", "json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["compared"], len(told["left_out"]), len(fake.requests)) == (2, 18, 2)
     other = jsonl(tmp_path / "other.jsonl", recorded("never asked", "x"))
-    assert "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
+    assert (
+        "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
+    )
     assert len(fake.requests) == 2
 
 
-def test_what_is_written_never_replaces_what_is_read_or_paid_for(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_what_is_written_never_replaces_what_is_read_or_paid_for(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     own, kept = jsonl(tmp_path / "own.jsonl", recorded("one 1", "x")), str(tmp_path / "a.jsonl")
     for arguments, says in [
         (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
         (["m", own, "--html", own], "B and --html need a file each"),
         (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html need a file each"),
-        (["m", "n", "--save-a", kept, "--html", f"{kept}.part"], "--save-a and --html need a file each"),
+        (
+            ["m", "n", "--save-a", kept, "--html", f"{kept}.part"],
+            "--save-a and --html need a file each",
+        ),
         (["m", "n", "--save-a", prompts], "--prompts and --save-a need a file each"),
         (["m", "n", "--save-a", f"{kept}.gz"], "name a file without .gz"),
         (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
@@ -666,27 +922,46 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(fake: Fake, ftk
     assert not fake.requests
 
 
-def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(fake: Fake, ftkit: Run, prompts: str) -> None:
-    fake.on_chat = lambda body: error("flagged") if int(body["messages"][-1]["content"].split()[-1]) % 2 else {"content": "x"}
-    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--group-by", "metadata.odd", "--output", "json")
+def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(
+    fake: Fake, ftkit: Run, prompts: str
+) -> None:
+    fake.on_chat = lambda body: (
+        error("flagged")
+        if int(body["messages"][-1]["content"].split()[-1]) % 2
+        else {"content": "x"}
+    )
+    done = ftkit(
+        "m", "n", "--prompts", prompts, "--yes", "--group-by", "metadata.odd", "--output", "json"
+    )
     assert done.returncode == 0, done.stderr
     assert [group["value"] for group in json.loads(done.stdout)["groups"]] == ["0"]
 
 
-def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(fake: Fake, ftkit: Run, prompts: str) -> None:
+def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
+    fake: Fake, ftkit: Run, prompts: str
+) -> None:
     answer = fake.answer
 
     def filtered(method: str, path: str, query: Any, body: Any) -> Any:
         status, told = answer(method, path, query, body)
-        return (status, {**told, "choices": []}) if body["messages"][-1]["content"].endswith(" 4") else (status, told)
+        return (
+            (status, {**told, "choices": []})
+            if body["messages"][-1]["content"].endswith(" 4")
+            else (status, told)
+        )
 
     fake.answer = filtered  # type: ignore[method-assign]
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
-    assert "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read" in done.stderr
+    assert (
+        "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read"
+        in done.stderr
+    )
 
 
-def test_answers_under_way_when_the_service_refuses_are_kept(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_answers_under_way_when_the_service_refuses_are_kept(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
     first = threading.Lock()
 
@@ -700,14 +975,38 @@ def test_answers_under_way_when_the_service_refuses_are_kept(fake: Fake, ftkit: 
         return ""
 
     fake.faults = one_is_refused
-    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "4", "--limit", "4")
+    done = ftkit(
+        "m",
+        "n",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--concurrency",
+        "4",
+        "--limit",
+        "4",
+    )
     assert done.returncode == 2
     assert len(read_recorded(f"{kept}.part")) == 3
 
 
 def test_faults_on_the_way_change_no_answer(fake: Fake, ftkit: Run, prompts: str) -> None:
     fake.faults = seeded(3, 0.25)
-    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--output", "json", "--limit", "12", "--concurrency", "12")
+    done = ftkit(
+        "m",
+        "n",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--output",
+        "json",
+        "--limit",
+        "12",
+        "--concurrency",
+        "12",
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["compared"] == 12
@@ -732,24 +1031,39 @@ def test_at_most_so_many_are_asked_at_once(fake: Fake, ftkit: Run, prompts: str)
     assert most == 3
 
 
-def test_a_prompt_that_the_service_refuses_is_left_out_and_named(fake: Fake, ftkit: Run, prompts: str) -> None:
-    fake.on_chat = lambda body: error("flagged by the filter") if body["messages"][-1]["content"].endswith("7") else {"content": "x"}
+def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
+    fake: Fake, ftkit: Run, prompts: str
+) -> None:
+    fake.on_chat = lambda body: (
+        error("flagged by the filter")
+        if body["messages"][-1]["content"].endswith("7")
+        else {"content": "x"}
+    )
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert "18 of" in done.stdout
     assert "2 left out, not answered by both: lines 8, 18" in done.stdout
-    assert "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter" in done.stderr
+    assert (
+        "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter"
+        in done.stderr
+    )
 
 
-def test_a_service_that_refuses_all_is_asked_a_few_times_only(fake: Fake, ftkit: Run, prompts: str) -> None:
+def test_a_service_that_refuses_all_is_asked_a_few_times_only(
+    fake: Fake, ftkit: Run, prompts: str
+) -> None:
     fake.on_chat = lambda body: error("temperature does not go with this model")
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("ftkit: cannot ask m: OpenAI said 400: temperature")
+    assert done.stderr.splitlines()[-1].startswith(
+        "ftkit: cannot ask m: OpenAI said 400: temperature"
+    )
     assert len(fake.requests) < 20
 
 
-def test_a_run_that_broke_off_goes_on_where_it_was(fake: Fake, ftkit: Run, prompts: str, tmp_path: Path) -> None:
+def test_a_run_that_broke_off_goes_on_where_it_was(
+    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
     kept = str(tmp_path / "a.jsonl")
     asked: list[str] = []
 
@@ -765,27 +1079,59 @@ def test_a_run_that_broke_off_goes_on_where_it_was(fake: Fake, ftkit: Run, promp
     assert not os.path.exists(kept)
     there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
     assert len(there) >= 8
-    fake.key, fake.on_chat = "sk-test", lambda body: asked.append(body["messages"][-1]["content"]) or {"content": "x"}  # type: ignore[func-returns-value]
+    fake.key, fake.on_chat = (
+        "sk-test",
+        lambda body: asked.append(body["messages"][-1]["content"]) or {"content": "x"},
+    )  # type: ignore[func-returns-value]
     asked.clear()
-    done = ftkit("m", prompts.replace("prompts", "none"), "--prompts", prompts, "--yes", "--save-a", kept)
+    done = ftkit(
+        "m", prompts.replace("prompts", "none"), "--prompts", prompts, "--yes", "--save-a", kept
+    )
     assert done.returncode == 2
     assert not asked
-    done = ftkit("m", "m", "--prompts", prompts, "--yes", "--save-a", kept, "--save-b", str(tmp_path / "b.jsonl"))
+    done = ftkit(
+        "m",
+        "m",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--save-b",
+        str(tmp_path / "b.jsonl"),
+    )
     assert done.returncode == 0, done.stderr
     assert len(asked) == 20 - len(there) + 20
     assert len(read_recorded(kept)) == 20
 
 
-@pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": {"a": 1}}, {"choices": [{}]}, {"choices": [3]}, [1], b"no JSON"])
-def test_an_answer_that_is_none_is_one_clear_line(fake: Fake, ftkit: Run, prompts: str, body: Any) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"choices": []},
+        {"choices": {"a": 1}},
+        {"choices": [{}]},
+        {"choices": [3]},
+        [1],
+        b"no JSON",
+    ],
+)
+def test_an_answer_that_is_none_is_one_clear_line(
+    fake: Fake, ftkit: Run, prompts: str, body: Any
+) -> None:
     fake.refuse["POST /chat/completions"] = (200, body)
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("ftkit: cannot ask m: OpenAI gave an answer that cannot be read")
+    assert done.stderr.splitlines()[-1].startswith(
+        "ftkit: cannot ask m: OpenAI gave an answer that cannot be read"
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, prompts: str, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_run_that_is_ended_has_kept_what_was_answered(
+    fake: Fake, url: str, prompts: str, tmp_path: Path, how: signal.Signals
+) -> None:
     kept, many = str(tmp_path / "a.jsonl"), threading.Event()
 
     def slowly(method: str, path: str) -> str:
@@ -795,7 +1141,21 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, pr
 
     fake.faults = slowly
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
-    command = [sys.executable, "-m", "ftkit", "compare", "m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "ftkit",
+        "compare",
+        "m",
+        "n",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--concurrency",
+        "2",
+    ]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running_command:
         assert many.wait(30)
         running_command.send_signal(how)
@@ -803,7 +1163,12 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, pr
     before = len(fake.requests)
     assert not os.path.exists(kept)
     assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
-    done = subprocess.run([*command, "--output", "json", "--save-b", f"{kept}.b"], env=environment, capture_output=True, check=False)
+    done = subprocess.run(
+        [*command, "--output", "json", "--save-b", f"{kept}.b"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert len(read_recorded(kept)) == 20
     assert len(fake.requests) <= 40 + 4
@@ -812,21 +1177,47 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(fake: Fake, url: str, pr
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["m", "n", "--prompts", "none.jsonl"], "cannot read none.jsonl: no such file or directory"),
+        (
+            ["m", "n", "--prompts", "none.jsonl"],
+            "cannot read none.jsonl: no such file or directory",
+        ),
         (["none.jsonl", "n", "--prompts", "PROMPTS"], "there is no file none.jsonl"),
         (["PROMPTS", "PROMPTS", "--prompts", "PROMPTS"], "missing required field `answer`"),
-        (["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"], "--save-a keeps the answers of a model"),
+        (
+            ["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"],
+            "--save-a keeps the answers of a model",
+        ),
         (["ANSWERS", "ANSWERS", "--prompts", "PROMPTS"], "no prompt is answered by both A and B"),
-        (["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"], "--save-a and --save-b need a file each"),
-        (["m", "n", "--prompts", "PROMPTS", "--temperature", "3"], "'3' is not a number from 0 to 2, or none"),
+        (
+            ["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"],
+            "--save-a and --save-b need a file each",
+        ),
+        (
+            ["m", "n", "--prompts", "PROMPTS", "--temperature", "3"],
+            "'3' is not a number from 0 to 2, or none",
+        ),
         (["m", "n", "--prompts", "PROMPTS", "--provider-b", "opena"], "did you mean 'openai'?"),
-        (["OWN", "OWN", "--prompts", "PROMPTS", "--max-tokens", "3"], "--max-tokens is for asking models; A and B are files"),
-        (["OWN", "OWN", "--prompts", "PROMPTS", "--provider-b", "openai"], "--provider-b is for asking models; A and B are files"),
-        (["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"], "cannot write none/page.html"),
-        (["OWN", "OWN", "--prompts", "PROMPTS", "--group-by", "metadata.x"], "all prompts have the same value there, '(none)'"),
+        (
+            ["OWN", "OWN", "--prompts", "PROMPTS", "--max-tokens", "3"],
+            "--max-tokens is for asking models; A and B are files",
+        ),
+        (
+            ["OWN", "OWN", "--prompts", "PROMPTS", "--provider-b", "openai"],
+            "--provider-b is for asking models; A and B are files",
+        ),
+        (
+            ["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"],
+            "cannot write none/page.html",
+        ),
+        (
+            ["OWN", "OWN", "--prompts", "PROMPTS", "--group-by", "metadata.x"],
+            "all prompts have the same value there, '(none)'",
+        ),
     ],
 )
-def test_a_mistake_is_one_clear_line(ftkit: Run, prompts: str, tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_one_clear_line(
+    ftkit: Run, prompts: str, tmp_path: Path, arguments: list[str], says: str
+) -> None:
     files = {
         "PROMPTS": prompts,
         "ANSWERS": jsonl(tmp_path / "answers.jsonl", recorded("other", "x")),
@@ -849,12 +1240,19 @@ def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path:
 
 def sample() -> tuple[Comparison, Sides]:
     asked = read_prompts(str(SAMPLES / "prompts.jsonl"))
-    answers = [match(asked, read_recorded(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")]
+    answers = [
+        match(asked, read_recorded(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
+    ]
     a, b = ([one.answer for one in side if one] for side in answers)
-    return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides("tuned", "base", "prompts.jsonl")
+    return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
+        "tuned", "base", "prompts.jsonl"
+    )
 
 
-@pytest.mark.parametrize(("name", "render"), [("compare.txt", render_compare_text), ("compare.json", render_compare_json)])
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [("compare.txt", render_compare_text), ("compare.json", render_compare_json)],
+)
 def test_the_sample_is_reported_as_before(name: str, render: Callable[..., str]) -> None:
     assert click.unstyle(render(*sample())) == (GOLDEN / name).read_text("utf-8")
 
@@ -862,15 +1260,28 @@ def test_the_sample_is_reported_as_before(name: str, render: Callable[..., str])
 def hostile() -> str:
     """A page about answers that would like to be more than text, everywhere that text comes from outside."""
     asked = [
-        Prompt(number, [{"role": text, "content": text}, {"role": "user", "content": text}], {}, said(text + "!"), {"topic": text})
+        Prompt(
+            number,
+            [{"role": text, "content": text}, {"role": "user", "content": text}],
+            {},
+            said(text + "!"),
+            {"topic": text},
+        )
         for number, text in enumerate(HOSTILE, 1)
     ]
-    a = [{**said(text), "tool_calls": [{"function": {"name": text, "arguments": text}}]} for text in HOSTILE]
+    a = [
+        {**said(text), "tool_calls": [{"function": {"name": text, "arguments": text}}]}
+        for text in HOSTILE
+    ]
     b = [said(json.dumps({text: text}), refusal=text) for text in HOSTILE]
-    return render_compare_html(compare(asked, a, b, group_by="topic"), Sides(HOSTILE[0], HOSTILE[1], HOSTILE[2]))
+    return render_compare_html(
+        compare(asked, a, b, group_by="topic"), Sides(HOSTILE[0], HOSTILE[1], HOSTILE[2])
+    )
 
 
-@pytest.mark.parametrize("page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"])
+@pytest.mark.parametrize(
+    "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
+)
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], str]) -> None:
     found = Tags(page()).tags
     names = [name for name, _ in found]
@@ -878,7 +1289,11 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], s
     assert not {"img", "link", "iframe", "b"} & set(names)
     for _, attributes in found:
         assert not {"src", "href", "onload", "onerror"} & set(attributes)
-    policy = next(attributes["content"] for name, attributes in found if name == "meta" and "http-equiv" in attributes)
+    policy = next(
+        attributes["content"]
+        for name, attributes in found
+        if name == "meta" and "http-equiv" in attributes
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
 
@@ -910,7 +1325,9 @@ def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"])
+@pytest.mark.parametrize(
+    "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
+)
 def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_path: Path) -> None:
     shown = in_browser(page(), tmp_path)
     assert "<title>ftkit compare</title>" in shown
@@ -918,7 +1335,9 @@ def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_pa
 
 
 @needs_browser
-def test_pairs_are_found_by_their_text_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_found_by_their_text_in_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
     monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
     found = Tags(in_browser(render_compare_html(*sample()), tmp_path)).tags
@@ -944,7 +1363,11 @@ def test_the_distance_of_two_answers(a: dict[str, Any], b: dict[str, Any], far: 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["--html", "nowhere/page.html"], "cannot write"), (["--html", "."], "cannot write"), (["--group-by", "no.such"], "the same value")],
+    [
+        (["--html", "nowhere/page.html"], "cannot write"),
+        (["--html", "."], "cannot write"),
+        (["--group-by", "no.such"], "the same value"),
+    ],
 )
 def test_what_cannot_be_shown_is_told_before_anything_is_asked(
     fake: Fake, ftkit: Run, prompts: str, arguments: list[str], says: str
@@ -967,14 +1390,20 @@ def test_a_figure_over_other_prompts_than_its_row_says_so() -> None:
 def test_the_page_holds_each_group_against_the_others() -> None:
     asked = [prompt(number, said("0"), metadata={"part": number % 2}) for number in range(8)]
     answers = [said(str(number % 2)) for number in range(8)]
-    page = render_compare_html(compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P"))
+    page = render_compare_html(
+        compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
+    )
     assert "<th>to others" in page
     assert "+100.0% [+100.0, +100.0]*" in page
 
 
 def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
     started = time.perf_counter()
-    for one, two in [("!" * 1990, "!?" * 1000), ("yes no " * 990, "no yes yes " * 660), ("!" * 220, "!?" * 220)]:
+    for one, two in [
+        ("!" * 1990, "!?" * 1000),
+        ("yes no " * 990, "no yes yes " * 660),
+        ("!" * 220, "!?" * 220),
+    ]:
         compare_page._marked(one, two)
     assert time.perf_counter() - started < 5
 

@@ -33,7 +33,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
-    if os.name != "posix" or os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+    if (
+        os.name != "posix"
+        or os.geteuid()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
         pytest.skip("only root may mount a file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
@@ -52,7 +56,9 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
     room: int, small: Path, fake: Fake, ftkit: Run, data: str
 ) -> None:
     filler = leave(small, room)
-    done = ftkit("submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")})
+    done = ftkit(
+        "submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")}
+    )
     if done.returncode:
         assert done.returncode == 2
         problem = done.stderr.splitlines()[-1]
@@ -60,7 +66,9 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
         assert str(small) in problem
         assert "Traceback" not in done.stderr
     filler.unlink()
-    again = ftkit("submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")})
+    again = ftkit(
+        "submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")}
+    )
     assert again.returncode == 0, again.stderr
     assert len(fake.created) == len(fake.files) == 1
 
@@ -114,7 +122,12 @@ def test_a_file_that_may_grow_no_more_is_the_same(
     limit: int, fake: Fake, url: str, ftkit: Run, write: Write, tmp_path: Path
 ) -> None:
     data, state = str(write(lines(60))), str(tmp_path / "state")
-    environment = {**uncovered(), "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url, "FTKIT_STATE_DIR": state}
+    environment = {
+        **uncovered(),
+        "OPENAI_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": url,
+        "FTKIT_STATE_DIR": state,
+    }
     command = [sys.executable, "-c", LIMITED, str(limit), "submit", data, "--model", MINI, "--yes"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 2), done.stderr

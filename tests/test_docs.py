@@ -35,12 +35,22 @@ def generator() -> ModuleType:
 
 @pytest.mark.parametrize("name", ["rules.md", "limits.md"])
 def test_a_page_made_from_the_code_is_current(name: str) -> None:
-    assert (DOCS / name).read_text("utf-8") == generator().PAGES[name](), "run python docs/generate.py"
+    assert (DOCS / name).read_text("utf-8") == generator().PAGES[name](), (
+        "run python docs/generate.py"
+    )
 
 
 def test_the_readme_shows_the_help_of_validate() -> None:
     shown = (
-        CliRunner().invoke(cli, ["validate", "--help"], prog_name="ftkit", terminal_width=100, max_content_width=100).output
+        CliRunner()
+        .invoke(
+            cli,
+            ["validate", "--help"],
+            prog_name="ftkit",
+            terminal_width=100,
+            max_content_width=100,
+        )
+        .output
     )
     assert shown in (ROOT / "README.md").read_text("utf-8")
 
@@ -52,11 +62,19 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert section
     command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
     for parameter in command.params:
-        assert not isinstance(parameter, click.Option) or parameter.hidden or f"`{parameter.opts[0]}" in section
+        assert (
+            not isinstance(parameter, click.Option)
+            or parameter.hidden
+            or f"`{parameter.opts[0]}" in section
+        )
 
 
 def test_the_map_in_the_readme_names_every_module() -> None:
-    named = set(re.findall(r"^\| `(ftkit/[\w/]+\.py)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    named = set(
+        re.findall(
+            r"^\| `(ftkit/[\w/]+\.py)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+        )
+    )
     assert named == {path.relative_to(ROOT).as_posix() for path in (ROOT / "ftkit").rglob("*.py")}
 
 
@@ -67,7 +85,9 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
-    yield from re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    yield from re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 CONSOLE = [(page.name, block) for page in PAGES for block in blocks(page, "console")]
@@ -81,19 +101,26 @@ def beside_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("beside_the_samples")
-@pytest.mark.parametrize(("page", "block"), CONSOLE, ids=[f"{page}-{n}" for n, (page, _) in enumerate(CONSOLE)])
+@pytest.mark.parametrize(
+    ("page", "block"), CONSOLE, ids=[f"{page}-{n}" for n, (page, _) in enumerate(CONSOLE)]
+)
 def test_a_command_in_the_documentation_prints_what_stands_below_it(page: str, block: str) -> None:
     for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
         program, *arguments = shlex.split(command)
         assert program == "ftkit"
         done = subprocess.run(
-            [sys.executable, "-m", "ftkit", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            [sys.executable, "-m", "ftkit", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         assert done.stdout.decode() == shown
 
 
 @pytest.mark.usefixtures("beside_the_samples")
-@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[f"{page}-{n}" for n, (page, _) in enumerate(PYTHON)])
+@pytest.mark.parametrize(
+    ("page", "block"), PYTHON, ids=[f"{page}-{n}" for n, (page, _) in enumerate(PYTHON)]
+)
 def test_python_in_the_documentation_runs(page: str, block: str) -> None:
     exec(compile(block, page, "exec"), {})
 

@@ -10,7 +10,17 @@ import pytest
 from conftest import Write
 
 from ftkit import UnknownName, UsageProblem
-from ftkit.facts import Deadline, Figure, ImageCost, Model, Price, Provider, find_limits, load_catalog, sayings
+from ftkit.facts import (
+    Deadline,
+    Figure,
+    ImageCost,
+    Model,
+    Price,
+    Provider,
+    find_limits,
+    load_catalog,
+    sayings,
+)
 from ftkit.formats import FORMATS, METHODS
 from ftkit.tokens import OVERHEADS
 
@@ -70,13 +80,18 @@ def test_an_unknown_provider_is_refused() -> None:
         find_limits("azur")
 
 
-@pytest.mark.parametrize(("kind", "entry"), [
-    (Model, {"encoding": "o200k_base", "formats": ["chat"], "tokens": 5}),
-    (Model, {"encoding": "r50k_base", "formats": ["chat"]}),
-    (Provider, {"title": "X", "formats": ["chat"], "file_byte": 5}),
-    (Figure, {"value": 5, "source": "x"}),
-])  # fmt: skip
-def test_unknown_or_missing_keys_in_a_fact_are_refused(kind: type, entry: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        (Model, {"encoding": "o200k_base", "formats": ["chat"], "tokens": 5}),
+        (Model, {"encoding": "r50k_base", "formats": ["chat"]}),
+        (Provider, {"title": "X", "formats": ["chat"], "file_byte": 5}),
+        (Figure, {"value": 5, "source": "x"}),
+    ],
+)
+def test_unknown_or_missing_keys_in_a_fact_are_refused(
+    kind: type, entry: dict[str, object]
+) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(entry, kind)
 
@@ -97,7 +112,11 @@ def test_every_fact_has_a_source_and_a_date() -> None:
     assert len(found) > 100
     assert all(fact.source and fact.checked >= datetime.date(2026, 1, 1) for fact in found)
     assert all(fact.value > 0 for fact in found if isinstance(fact, Figure))
-    assert all(fact.usd > 0 or fact.source == "your own machine" for fact in found if isinstance(fact, Price))
+    assert all(
+        fact.usd > 0 or fact.source == "your own machine"
+        for fact in found
+        if isinstance(fact, Price)
+    )
     assert all(saying.source and saying.do and saying.says for saying in sayings().values())
 
 
@@ -130,17 +149,25 @@ def test_facts_of_the_user_go_over_those_of_ftkit(write: Write) -> None:
     catalog = load_catalog(str(path))
     offer = catalog.models["gpt-4o-mini-2024-07-18"].providers["openai"]
     assert offer.training[0].usd == 2.5
-    assert offer.served_until == load_catalog().models["gpt-4o-mini-2024-07-18"].providers["openai"].served_until
+    assert (
+        offer.served_until
+        == load_catalog().models["gpt-4o-mini-2024-07-18"].providers["openai"].served_until
+    )
     assert find_limits("house", "house", catalog).tokens == 4096
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("[models.x]\nencoding = 'o200k_base'\nformats = []\nprice = 3", "unknown field `price`"),
-    ("[model.x]", "unknown field `model`"),
-    ("[models", "is not TOML"),
-    ("[models.x]\nencoding = 'p50k_base'\nformats = []", "p50k_base"),
-])  # fmt: skip
-def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(text: str, said: str, write: Write) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[models.x]\nencoding = 'o200k_base'\nformats = []\nprice = 3", "unknown field `price`"),
+        ("[model.x]", "unknown field `model`"),
+        ("[models", "is not TOML"),
+        ("[models.x]\nencoding = 'p50k_base'\nformats = []", "p50k_base"),
+    ],
+)
+def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(
+    text: str, said: str, write: Write
+) -> None:
     path = write(text.encode(), "facts.toml")
     with pytest.raises(UsageProblem, match=said) as raised:
         load_catalog(str(path))

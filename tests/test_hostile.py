@@ -44,15 +44,25 @@ def test_the_fault_is_found_at_its_line_and_the_rest_is_checked(rule: str, write
     assert {each.line for each in findings} == {4, 9}
 
 
-@pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"a":' * 100_000, b'{"messages": ' + b"[" * 2000])
+@pytest.mark.parametrize(
+    "deep", [b"[" * 100_000, b'{"a":' * 100_000, b'{"messages": ' + b"[" * 2000]
+)
 def test_unclosed_nesting_is_an_error_and_no_recursion(deep: bytes, write: Write) -> None:
     findings = found(write(lines(12, {4: deep})))
     assert {(each.severity, each.line) for each in findings} == {("error", 4)}
 
 
 def test_deep_but_readable_json_is_read(write: Write) -> None:
-    deep = b'{"messages": [{"role": "user", "content": "Hi"}], "answer": ' + b"[" * 900 + b"]" * 900 + b"}"
-    rows = [json.dumps({"messages": [{"role": "user", "content": f"Q{n}"}], "answer": n}).encode() for n in range(12)]
+    deep = (
+        b'{"messages": [{"role": "user", "content": "Hi"}], "answer": '
+        + b"[" * 900
+        + b"]" * 900
+        + b"}"
+    )
+    rows = [
+        json.dumps({"messages": [{"role": "user", "content": f"Q{n}"}], "answer": n}).encode()
+        for n in range(12)
+    ]
     assert found(write([*rows, deep])) == ()
 
 
@@ -76,7 +86,10 @@ def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write
         (b"Just some text.\nAnd more.\n", "format-unknown"),
         (b'{"instruction": "Add", "input": "1 2", "output": "3"}\n' * 12, "format-unknown"),
         (b'{"contents": [{"role": "user", "parts": []}]}\n' * 12, "format-unknown"),
-        (b'{"schemaVersion": "bedrock-conversation-2024", "messages": []}\n' * 12, "format-unknown"),
+        (
+            b'{"schemaVersion": "bedrock-conversation-2024", "messages": []}\n' * 12,
+            "format-unknown",
+        ),
         (b'{"custom_id": "1", "body": {"messages": []}}\n' * 12, "format-unknown"),
         (b'{"model": "x", "input": "Hi"}\n' * 12, "format-unknown"),
         (b'{"text": "Hi"}\n' * 12, "format-unknown"),
@@ -84,7 +97,9 @@ def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write
         (b'{"a": 1}\n' * 12, "format-unknown"),
     ],
 )
-def test_a_file_of_another_kind_gets_one_finding_that_names_it(content: bytes, rule: str, write: Write) -> None:
+def test_a_file_of_another_kind_gets_one_finding_that_names_it(
+    content: bytes, rule: str, write: Write
+) -> None:
     assert [(each.rule, each.line) for each in found(write(content))] == [(rule, 0)]
 
 
@@ -95,12 +110,17 @@ def test_a_large_array_in_a_first_line_beyond_the_head_is_named(write: Write) ->
 
 def test_large_first_lines_do_not_hide_the_format(write: Write) -> None:
     text = "some words " * 110_000
-    rows = [json.dumps({"prompt": f"{n} {text} ->", "completion": f" {n} {n} END"}).encode() for n in range(3)]
+    rows = [
+        json.dumps({"prompt": f"{n} {text} ->", "completion": f" {n} {n} END"}).encode()
+        for n in range(3)
+    ]
     assert validate(write(rows), select=["format-mixed"]).files[0].format == "completions"
 
 
 def test_gzip_is_read_where_the_name_says_so(write: Write) -> None:
-    path = write(gzip.compress(b"".join(line + b"\n" for line in lines(12, {4: b"oops"}))), "data.jsonl.gz")
+    path = write(
+        gzip.compress(b"".join(line + b"\n" for line in lines(12, {4: b"oops"}))), "data.jsonl.gz"
+    )
     assert [(each.rule, each.line) for each in found(path)] == [("json-syntax", 4)]
 
 
@@ -123,7 +143,9 @@ def test_blank_lines_are_errors_between_examples_and_warnings_at_the_end(write: 
 def test_a_file_that_was_cut_off_says_so_at_its_last_line(write: Write) -> None:
     data = b"\n".join(lines(12))
     for cut in (10, 30, 60):
-        assert [(each.rule, each.line) for each in found(write(data[:-cut]))] == [("json-truncated", 12)]
+        assert [(each.rule, each.line) for each in found(write(data[:-cut]))] == [
+            ("json-truncated", 12)
+        ]
 
 
 def test_several_faults_of_a_line_are_all_found(write: Write) -> None:
@@ -137,8 +159,13 @@ def test_several_faults_of_a_line_are_all_found(write: Write) -> None:
     }
     rules = {each.rule for each in found(write(lines(12, {4: line})))}
     assert rules >= {
-        "role-unknown", "special-token-text", "content-null", "weight-value", "message-unknown-key", "example-unknown-key"
-    }  # fmt: skip
+        "role-unknown",
+        "special-token-text",
+        "content-null",
+        "weight-value",
+        "message-unknown-key",
+        "example-unknown-key",
+    }
 
 
 @pytest.mark.slow
@@ -147,7 +174,12 @@ def test_a_line_of_50_mb_is_checked_within_300_mb(tmp_path: Path) -> None:
     rows = lines(12)
     huge = json.dumps({**example(50), "id": "x " * 25_000_000}).encode()
     long = json.dumps(
-        {"messages": [{"role": "user", "content": "word " * 10_000_000}, *example(1)["messages"][1:]]}
+        {
+            "messages": [
+                {"role": "user", "content": "word " * 10_000_000},
+                *example(1)["messages"][1:],
+            ]
+        }
     ).encode()
     for odd, rule in ((long, "example-too-long"), (huge, "example-unknown-key")):
         path.write_bytes(b"\n".join([*rows, odd, *lines(3, {1: b"oops"})]))
@@ -157,7 +189,9 @@ def test_a_line_of_50_mb_is_checked_within_300_mb(tmp_path: Path) -> None:
             # not ru_maxrss, which begins with what the process that started this one held
             "print(re.search('VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read())[1])"
         )
-        out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+        ).stdout
         findings, peak = out.splitlines()
         assert [rule, 13] in json.loads(findings)
         assert ["json-syntax", 14] in json.loads(findings)

@@ -31,10 +31,25 @@ from ftkit.tokens import CHUNK, Counter, chunks, fast, has_fast, reference
 PLAN = Plan(find_limits(), rules=frozenset(RULES))
 
 GOOD = [rule.good for rule in RULES.values() if not rule.whole_file]
-BAD = [rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.make_bad()) < 100_000]
+BAD = [
+    rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.make_bad()) < 100_000
+]
 
 odd_lines = st.sampled_from(
-    [*GOOD, *BAD, b"", b" ", b"\r", b"{", b"null", b"\xef\xbb\xbf{}", b"\x00", b'"a\\', b"[" * 2000, b"1" * 5000]
+    [
+        *GOOD,
+        *BAD,
+        b"",
+        b" ",
+        b"\r",
+        b"{",
+        b"null",
+        b"\xef\xbb\xbf{}",
+        b"\x00",
+        b'"a\\',
+        b"[" * 2000,
+        b"1" * 5000,
+    ]
 )
 
 
@@ -61,12 +76,16 @@ def summary_of(data: bytes, format: str = "chat", *cuts: int) -> Summary:
         path.write_bytes(data)
         places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
         shards = [Shard(str(path), start, end) for start, end in itertools.pairwise(places)]
-        return functools.reduce(lambda total, shard: total + scan(shard, plan), shards, Summary(keep=plan.keep))
+        return functools.reduce(
+            lambda total, shard: total + scan(shard, plan), shards, Summary(keep=plan.keep)
+        )
 
 
 @given(files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
 @settings(max_examples=150)
-def test_any_split_into_shards_gives_the_same_summary(data: bytes, cuts: list[int], format: str) -> None:
+def test_any_split_into_shards_gives_the_same_summary(
+    data: bytes, cuts: list[int], format: str
+) -> None:
     assert summary_of(data, format, *cuts) == summary_of(data, format)
 
 
@@ -77,10 +96,15 @@ def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -
     assert (a + b) + c == a + (b + c)
 
 
-@given(mutated() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")), st.sampled_from(sorted(FORMATS)))
+@given(
+    mutated() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")),
+    st.sampled_from(sorted(FORMATS)),
+)
 @hypothesis.example(b'{"Messages": []}', "reinforcement")
 @settings(max_examples=400)
-def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(line: bytes, format: str) -> None:
+def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(
+    line: bytes, format: str
+) -> None:
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
     scanner.scan([line], len(line))
     found = scanner.summary()
@@ -113,14 +137,26 @@ def near_examples(draw: st.DrawFn) -> dict[str, Any]:
     if action == "remove" and isinstance(holder, dict):
         del holder[key]
     elif action == "add" and isinstance(holder, dict):
-        holder[draw(st.sampled_from(["weight", "name", "tools", "extra", "role", "tool_calls", "Content"]))] = new
+        holder[
+            draw(
+                st.sampled_from(
+                    ["weight", "name", "tools", "extra", "role", "tool_calls", "Content"]
+                )
+            )
+        ] = new
     else:
         holder[key] = new
     return value
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, each in list(inner):
         yield value, key
         yield from _places(each)
@@ -128,7 +164,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
 @settings(max_examples=500)
-def test_the_decoder_and_the_schema_take_the_same_examples(value: dict[str, Any], format: str) -> None:
+def test_the_decoder_and_the_schema_take_the_same_examples(
+    value: dict[str, Any], format: str
+) -> None:
     line = json.dumps(value).encode()
     try:
         FORMATS[format].decode(line)
@@ -140,7 +178,9 @@ def test_the_decoder_and_the_schema_take_the_same_examples(value: dict[str, Any]
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
 @settings(max_examples=300)
-def test_what_the_decoder_refuses_has_a_finding_of_severity_error(value: dict[str, Any], format: str) -> None:
+def test_what_the_decoder_refuses_has_a_finding_of_severity_error(
+    value: dict[str, Any], format: str
+) -> None:
     line = json.dumps(value).encode()
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
     scanner.scan([line], len(line), True)
@@ -149,15 +189,55 @@ def test_what_the_decoder_refuses_has_a_finding_of_severity_error(value: dict[st
 
 
 fragments = st.sampled_from(
-    ["sk-proj-Ab3" * 4, "AKIA2J4K6L8M0N2P4Q6R", "ghp_" + "aB3" * 12, "xoxb-12345678-aBcDeFgH9", "hf_" + "aB3d" * 9, "me@corp.io",
-     "a@b", "-----BEGIN RSA PRIVATE KEY", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x", "<|endoftext|>", "<|im_start|>", "[INST]",
-     "<<SYS>>", "<start_of_turn>", "{{name}}", "{{ a.b }}", "<INSERT NAME>", "[YOUR NAME]", "TODO", "\u200b", "\ufeff", "\u00ad", "\x00",
-     "\x7f", "\u202e", "\U000e0041", "a\u200db", "cafÃ©", "â€™", "\ufffd", "Â°", "ðŸ˜€", "ÐŸÑ€", "\\", '"', "\n", "{", "é", "漢", "x" * 30]
-) | st.text(max_size=5)  # fmt: skip
+    [
+        "sk-proj-Ab3" * 4,
+        "AKIA2J4K6L8M0N2P4Q6R",
+        "ghp_" + "aB3" * 12,
+        "xoxb-12345678-aBcDeFgH9",
+        "hf_" + "aB3d" * 9,
+        "me@corp.io",
+        "a@b",
+        "-----BEGIN RSA PRIVATE KEY",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x",
+        "<|endoftext|>",
+        "<|im_start|>",
+        "[INST]",
+        "<<SYS>>",
+        "<start_of_turn>",
+        "{{name}}",
+        "{{ a.b }}",
+        "<INSERT NAME>",
+        "[YOUR NAME]",
+        "TODO",
+        "\u200b",
+        "\ufeff",
+        "\u00ad",
+        "\x00",
+        "\x7f",
+        "\u202e",
+        "\U000e0041",
+        "a\u200db",
+        "cafÃ©",
+        "â€™",
+        "\ufffd",
+        "Â°",
+        "ðŸ˜€",
+        "ÐŸÑ€",
+        "\\",
+        '"',
+        "\n",
+        "{",
+        "é",
+        "漢",
+        "x" * 30,
+    ]
+) | st.text(max_size=5)
 
 
 @given(
-    st.lists(fragments, max_size=6).map("".join).filter(lambda text: text.isprintable() or max(text) < "\ud800"),
+    st.lists(fragments, max_size=6)
+    .map("".join)
+    .filter(lambda text: text.isprintable() or max(text) < "\ud800"),
     st.booleans(),
 )
 @settings(max_examples=300)
@@ -174,10 +254,14 @@ def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, esca
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """One example spelled in two ways."""
-    value = draw(st.sampled_from([json.loads(line) for line in GOOD if line.startswith(b'{"messages"')]))
+    value = draw(
+        st.sampled_from([json.loads(line) for line in GOOD if line.startswith(b'{"messages"')])
+    )
     return (
         json.dumps(value, ensure_ascii=False).encode(),
-        json.dumps(_reordered(value), separators=draw(st.sampled_from([(",", ":"), (" , ", " : ")]))).encode(),
+        json.dumps(
+            _reordered(value), separators=draw(st.sampled_from([(",", ":"), (" , ", " : ")]))
+        ).encode(),
     )
 
 
@@ -197,7 +281,9 @@ def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes
 
 @given(st.sampled_from([line for line in GOOD if line.startswith(b"{")]), st.data(), st.booleans())
 @settings(max_examples=200)
-def test_a_repeated_key_is_found_wherever_it_stands(line: bytes, data: st.DataObject, escaped: bool) -> None:
+def test_a_repeated_key_is_found_wherever_it_stands(
+    line: bytes, data: st.DataObject, escaped: bool
+) -> None:
     value = json.loads(line)
     holders = [holder for holder, _ in _places(value) if isinstance(holder, dict)]
     holder = data.draw(st.sampled_from(holders))
@@ -207,15 +293,21 @@ def test_a_repeated_key_is_found_wherever_it_stands(line: bytes, data: st.DataOb
     whole = json.dumps(value)
     body = json.dumps(holder)
     repeated = whole.replace(body, f"{body[:-1]}, {name}: {inner}}}", 1)
-    format = "reinforcement" if "answer" in value or "score" in value else next(
-        name for name, format in FORMATS.items() if broken_places(json.loads(line), name) == []
-    )  # fmt: skip
+    format = (
+        "reinforcement"
+        if "answer" in value or "score" in value
+        else next(
+            name for name, format in FORMATS.items() if broken_places(json.loads(line), name) == []
+        )
+    )
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
     scanner.scan([repeated.encode()], 0)
     assert "json-duplicate-key" in scanner.summary().counts
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text("aſKK<|>' \n9é漢", max_size=60)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text(
+    "aſKK<|>' \n9é漢", max_size=60
+)
 
 
 @pytest.mark.skipif(not has_fast(), reason="the fast tokenizer has no wheels for this platform")
@@ -227,16 +319,25 @@ def test_both_tokenizers_count_alike(encoding: str) -> None:
     @given(st.lists(texts, min_size=1, max_size=5))
     @settings(max_examples=200)
     def alike(some: list[str]) -> None:
-        assert counter.count(some) == [len(reference(encoding).encode_ordinary(text)) for text in some]
+        assert counter.count(some) == [
+            len(reference(encoding).encode_ordinary(text)) for text in some
+        ]
 
     alike()
 
 
-@given(st.lists(st.sampled_from(["word ", "x", "\n", "漢", "a b ", "    "]), max_size=80).map("".join), st.integers(5, 60))
+@given(
+    st.lists(st.sampled_from(["word ", "x", "\n", "漢", "a b ", "    "]), max_size=80).map("".join),
+    st.integers(5, 60),
+)
 def test_the_chunks_of_a_text_join_to_the_text_and_count_alike(text: str, size: int) -> None:
     cut = list(chunks(text, size))
     assert "".join(cut) == text
-    if all(chunk.isascii() and " " in chunk for chunk in cut[:-1]) and len(cut) > 1 and len(max(cut, key=len)) < 2 * size:
+    if (
+        all(chunk.isascii() and " " in chunk for chunk in cut[:-1])
+        and len(cut) > 1
+        and len(max(cut, key=len)) < 2 * size
+    ):
         whole = len(reference("cl100k_base").encode_ordinary(text))
         assert sum(len(reference("cl100k_base").encode_ordinary(chunk)) for chunk in cut) == whole
 
@@ -258,5 +359,8 @@ def test_findings_of_joined_files_are_those_of_the_parts_moved(tmp_path: Path) -
     one, two = lines(20, {4: b"oops", 7: {"messages": []}}), lines(20, {3: b"null"})
     for name, content in (("one", one), ("two", two), ("both", one + two)):
         (tmp_path / f"{name}.jsonl").write_bytes(b"".join(line + b"\n" for line in content))
-    found = {name: validate(tmp_path / f"{name}.jsonl", ignore=["FT2"]).files[0].findings for name in ("one", "two", "both")}
+    found = {
+        name: validate(tmp_path / f"{name}.jsonl", ignore=["FT2"]).files[0].findings
+        for name in ("one", "two", "both")
+    }
     assert found["both"] == (*found["one"], *(finding.moved(20) for finding in found["two"]))

@@ -29,12 +29,19 @@ def odd_report() -> Report:
     )
     counts = {"json-syntax": 1, "examples-few": 1, "image-remote": 1}
     odd = FileReport("a:b,c.jsonl", "chat", 12, 11, 3400, 1, 1, 1, counts, findings)
-    return Report(False, "openai", "gpt-3.5-turbo", (odd, FileReport("clean.jsonl", None, 0, 0, 0, 0, 0, 0, {}, ())))
+    return Report(
+        False,
+        "openai",
+        "gpt-3.5-turbo",
+        (odd, FileReport("clean.jsonl", None, 0, 0, 0, 0, 0, 0, {}, ())),
+    )
 
 
 def sample_report() -> Report:
     os.chdir(ROOT)
-    return validate(["samples/marv.jsonl", "samples/bad/role-unknown.jsonl", "samples/bad/json-syntax.jsonl"])
+    return validate(
+        ["samples/marv.jsonl", "samples/bad/role-unknown.jsonl", "samples/bad/json-syntax.jsonl"]
+    )
 
 
 @pytest.mark.parametrize("name", RENDERERS)
@@ -68,7 +75,9 @@ def test_sarif_has_a_line_for_everything_and_rules_that_exist() -> None:
         assert result["level"] in ("error", "warning", "note")
 
 
-@pytest.mark.parametrize(("numbers", "shown"), [([3], "3"), ([1, 2, 3, 7], "1-3, 7"), ([5, 5, 4], "4-5"), ([], "")])
+@pytest.mark.parametrize(
+    ("numbers", "shown"), [([3], "3"), ([1, 2, 3, 7], "1-3, 7"), ([5, 5, 4], "4-5"), ([], "")]
+)
 def test_line_numbers_are_joined_to_runs(numbers: list[int], shown: str) -> None:
     assert ranges(numbers) == shown
 

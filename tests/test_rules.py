@@ -29,7 +29,9 @@ BRING_ALONG = {
 
 PUBLIC = {
     name: severity
-    for severity, names in json.loads((Path(__file__).parent / "rule_names.json").read_text()).items()
+    for severity, names in json.loads(
+        (Path(__file__).parent / "rule_names.json").read_text()
+    ).items()
     for name in names
 }
 
@@ -45,7 +47,9 @@ def padding(rule: Rule) -> list[bytes]:
         return [_preference(number) for number in range(60)]
     field = "score" if b"score" in rule.bad else "answer"
     return [
-        json.dumps({"messages": [{"role": "user", "content": f"Q{number}"}], field: str(number)}).encode()
+        json.dumps(
+            {"messages": [{"role": "user", "content": f"Q{number}"}], field: str(number)}
+        ).encode()
         for number in range(60)
     ]
 
@@ -53,7 +57,9 @@ def padding(rule: Rule) -> list[bytes]:
 def _preference(number: int) -> bytes:
     better, worse = ([{"role": "assistant", "content": f"{letter}{number}"}] for letter in "AB")
     asked = {"messages": [{"role": "user", "content": f"Q{number}"}]}
-    return json.dumps({"input": asked, "preferred_output": better, "non_preferred_output": worse}).encode()
+    return json.dumps(
+        {"input": asked, "preferred_output": better, "non_preferred_output": worse}
+    ).encode()
 
 
 def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport:
@@ -64,7 +70,8 @@ def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport
         options["format"] = rule.given["asked"][0]
     if "grader_fields" in rule.given:
         options["grader"] = write(
-            json.dumps({"reference": "{{item.%s}}" % rule.given["grader_fields"]}).encode(), "grader.json"
+            json.dumps({"reference": "{{item.%s}}" % rule.given["grader_fields"]}).encode(),
+            "grader.json",
         )
     if "validation" in rule.given:
         options["validation_file"] = write([rule.given["validation"].encode()], "validation.jsonl")
@@ -73,7 +80,9 @@ def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport
 
 def names(report: FileReport, rule: Rule) -> set[str]:
     found = {finding.rule for finding in report.findings}
-    return found - ({"examples-few", "examples-too-few"} - {rule.name} if rule.whole_file else set())
+    return found - (
+        {"examples-few", "examples-too-few"} - {rule.name} if rule.whole_file else set()
+    )
 
 
 SIZED = [rule for rule in RULES.values() if "bytes" in rule.given]
@@ -82,7 +91,9 @@ TABLE = [rule for rule in RULES.values() if rule not in SIZED]
 
 @pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
 def test_the_bad_example_breaks_this_rule_and_no_other(rule: Rule, write: Write) -> None:
-    assert names(checked(rule, rule.bad, write), rule) == {rule.name} | BRING_ALONG.get(rule.name, set())
+    assert names(checked(rule, rule.bad, write), rule) == {rule.name} | BRING_ALONG.get(
+        rule.name, set()
+    )
 
 
 @pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
@@ -95,14 +106,21 @@ SHAPED = [rule for rule in TABLE if rule.shapes]
 
 
 @pytest.mark.parametrize("rule", SHAPED, ids=lambda rule: rule.name)
-def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_out(rule: Rule, write: Write) -> None:
+def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_out(
+    rule: Rule, write: Write
+) -> None:
     assert not checked(rule, rule.bad, write, select=["json-syntax"]).findings
 
 
 def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
     place = Broken("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
     (found,) = Checks(Plan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
-    assert (found.rule, found.severity, found.line, found.path) == ("json-syntax", "error", 7, "$.odd")
+    assert (found.rule, found.severity, found.line, found.path) == (
+        "json-syntax",
+        "error",
+        7,
+        "$.odd",
+    )
 
 
 @pytest.mark.parametrize("rule", SIZED, ids=lambda rule: rule.name)
@@ -143,7 +161,12 @@ def test_every_rule_belongs_to_a_subject() -> None:
 def test_rules_are_chosen_by_name_code_and_beginning_of_codes() -> None:
     assert choose_rules(["json-syntax"]) == {"json-syntax"}
     assert choose_rules(["ft120"]) == {"json-syntax"}
-    assert choose_rules(["FT34"]) == {"weight-value", "weight-type", "weight-role", "weight-all-zero"}
+    assert choose_rules(["FT34"]) == {
+        "weight-value",
+        "weight-type",
+        "weight-role",
+        "weight-all-zero",
+    }
     assert choose_rules() == choose_rules(["all"]) == choose_rules(["FT"]) == set(RULES)
     assert "secret" not in choose_rules([], ["secret"])
 

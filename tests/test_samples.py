@@ -18,7 +18,9 @@ def test_a_sample_is_clean(path: Path) -> None:
     assert set(report.counts) <= {"examples-few"}
 
 
-@pytest.mark.parametrize("path", sorted((SAMPLES / "bad").glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((SAMPLES / "bad").glob("*.jsonl")), ids=lambda path: path.stem
+)
 def test_a_bad_sample_breaks_the_rule_that_it_is_named_after(path: Path) -> None:
     counts = set(validate(path).files[0].counts)
     assert path.stem in counts

@@ -70,13 +70,20 @@ def raw(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tupl
 
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     with httpx.Client() as http:
-        answer = http.request(method, f"{client.base_url}{path}", content=None if body is None else data)
+        answer = http.request(
+            method, f"{client.base_url}{path}", content=None if body is None else data
+        )
     return answer.status_code, answer.json()
 
 
 def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
     file = upload(client)
-    assert (file.bytes, file.filename, file.status, file.purpose) == (len(GOOD), "data.jsonl", "processed", "fine-tune")
+    assert (file.bytes, file.filename, file.status, file.purpose) == (
+        len(GOOD),
+        "data.jsonl",
+        "processed",
+        "fine-tune",
+    )
     assert client.files.content(file.id).read() == GOOD
     assert client.files.retrieve(file.id).id == file.id
     assert file.id in [each.id for each in client.files.list(purpose="fine-tune")]
@@ -93,12 +100,27 @@ def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.Ope
     assert client.files.content(two.id).read() == GOOD
 
 
-@pytest.mark.parametrize("name", ["../../x.jsonl", "/etc/passwd.jsonl", "a" * 400 + ".jsonl", "ünïcode \N{PILE OF POO}.jsonl", "CON.jsonl"])
-def test_a_file_s_name_is_kept_and_never_a_path(name: str, client: openai.OpenAI, local: Local) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x.jsonl",
+        "/etc/passwd.jsonl",
+        "a" * 400 + ".jsonl",
+        "ünïcode \N{PILE OF POO}.jsonl",
+        "CON.jsonl",
+    ],
+)
+def test_a_file_s_name_is_kept_and_never_a_path(
+    name: str, client: openai.OpenAI, local: Local
+) -> None:
     file = upload(client, name=name)
     assert file.filename.endswith(".jsonl")
     assert client.files.content(file.id).read() == GOOD
-    assert not [path for path in local.folder.rglob("*") if path.name.endswith(".jsonl") and path.parent.parent.name != "jobs"]
+    assert not [
+        path
+        for path in local.folder.rglob("*")
+        if path.name.endswith(".jsonl") and path.parent.parent.name != "jobs"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,18 +128,33 @@ def test_a_file_s_name_is_kept_and_never_a_path(name: str, client: openai.OpenAI
     [
         ({"file": ("data.txt", GOOD), "purpose": "fine-tune"}, "file", "Must be .jsonl"),
         ({"file": ("data.jsonl", b""), "purpose": "fine-tune"}, "file", "empty"),
-        ({"file": ("data.jsonl", GOOD), "purpose": "nonsense"}, "purpose", "'nonsense' is not one of"),
+        (
+            {"file": ("data.jsonl", GOOD), "purpose": "nonsense"},
+            "purpose",
+            "'nonsense' is not one of",
+        ),
     ],
 )
-def test_a_bad_upload_is_refused_in_the_service_s_words(given: Any, param: str, said: str, client: openai.OpenAI) -> None:
+def test_a_bad_upload_is_refused_in_the_service_s_words(
+    given: Any, param: str, said: str, client: openai.OpenAI
+) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         client.files.create(**given)
     assert error.value.param == param
     assert said in error.value.message
 
 
-@pytest.mark.parametrize("body", [b"", b"--x", b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}'])
-def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(body: bytes, client: openai.OpenAI, local: Local) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--x",
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{}',
+    ],
+)
+def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(
+    body: bytes, client: openai.OpenAI, local: Local
+) -> None:
     before = sorted(local.folder.rglob("*"))
     import httpx
 
@@ -129,7 +166,9 @@ def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(body: bytes, clien
 
 
 def test_an_upload_in_parts_becomes_one_file(client: openai.OpenAI) -> None:
-    made = client.uploads.create(bytes=len(GOOD), filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    made = client.uploads.create(
+        bytes=len(GOOD), filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
     first = client.uploads.parts.create(made.id, data=GOOD[:500])
     wrong = client.uploads.parts.create(made.id, data=b"never mind")
     second = client.uploads.parts.create(made.id, data=GOOD[500:])
@@ -147,7 +186,9 @@ def test_an_upload_in_parts_becomes_one_file(client: openai.OpenAI) -> None:
 
 
 def test_a_cancelled_upload_takes_no_more_parts(client: openai.OpenAI, local: Local) -> None:
-    made = client.uploads.create(bytes=10, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    made = client.uploads.create(
+        bytes=10, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
     client.uploads.parts.create(made.id, data=b"0123456789")
     assert client.uploads.cancel(made.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
@@ -156,7 +197,9 @@ def test_a_cancelled_upload_takes_no_more_parts(client: openai.OpenAI, local: Lo
 
 
 def test_a_part_over_64_mb_is_refused(client: openai.OpenAI) -> None:
-    made = client.uploads.create(bytes=100 << 20, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    made = client.uploads.create(
+        bytes=100 << 20, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
     with pytest.raises(openai.APIStatusError) as error:
         client.uploads.parts.create(made.id, data=bytes(65 << 20))
     assert error.value.status_code == 413
@@ -165,10 +208,18 @@ def test_a_part_over_64_mb_is_refused(client: openai.OpenAI) -> None:
 def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) -> None:
     file = upload(client)
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"team": "a"})
-    made = client.uploads.create(bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    made = client.uploads.create(
+        bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
     part = client.uploads.parts.create(made.id, data=b"x")
     events = client.fine_tuning.jobs.list_events(job.id).data
-    for kind, value in ((FileObject, file), (FineTuningJob, job), (Upload, made), (UploadPart, part), (Model, client.models.retrieve(SMOKE))):
+    for kind, value in (
+        (FileObject, file),
+        (FineTuningJob, job),
+        (Upload, made),
+        (UploadPart, part),
+        (Model, client.models.retrieve(SMOKE)),
+    ):
         kind.model_validate(value.to_dict(), strict=True)
     assert events
     for event in events:
@@ -177,15 +228,25 @@ def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) ->
 
 
 BAD = {
-    "role": (lines(12, {3: {"messages": [{"role": "human", "content": "x"}]}}), "invalid_training_file", "line 3"),
+    "role": (
+        lines(12, {3: {"messages": [{"role": "human", "content": "x"}]}}),
+        "invalid_training_file",
+        "line 3",
+    ),
     "json": (lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
     "few": (lines(4), "invalid_n_examples", "no fewer than 10"),
-    "extra": (lines(12, {2: {"messages": json.loads(lines(1)[0])["messages"], "extra": 1}}), "invalid_file_format", "line 2"),
+    "extra": (
+        lines(12, {2: {"messages": json.loads(lines(1)[0])["messages"], "extra": 1}}),
+        "invalid_file_format",
+        "line 2",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(name: str, client: openai.OpenAI) -> None:
+def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(
+    name: str, client: openai.OpenAI
+) -> None:
     bad, code, said = BAD[name]
     file = upload(client, b"\n".join(bad), "mine.jsonl")
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
@@ -198,7 +259,9 @@ def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(
 
 
 def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
-    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload(client).id, method={"type": "dpo"})
+    job = client.fine_tuning.jobs.create(
+        model=SMOKE, training_file=upload(client).id, method={"type": "dpo"}
+    )
     assert "job's method is 'dpo', not 'supervised'" in wait(client, job.id, "failed").error.message
 
 
@@ -214,15 +277,38 @@ def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
         ({"model": SMOKE, "training_file": "FILE", "suffix": "x" * 65}, "suffix", "invalid_value"),
         ({"model": SMOKE, "training_file": "FILE", "seed": -1}, "seed", "invalid_value"),
         ({"model": SMOKE, "training_file": "FILE", "nonsense": 1}, "nonsense", "unknown_parameter"),
-        ({"model": SMOKE, "training_file": "FILE", "hyperparameters": {"n_epochs": 51}}, "hyperparameters.n_epochs", "invalid_value"),
-        ({"model": SMOKE, "training_file": "FILE", "method": {"type": "reinforcement"}}, "method", "unsupported_method"),
-        ({"model": SMOKE, "training_file": "FILE", "integrations": [{"type": "wandb"}]}, "integrations", "unsupported_parameter"),
-        ({"model": SMOKE, "training_file": "FILE", "metadata": {str(n): "x" for n in range(17)}}, "metadata", "invalid_value"),
+        (
+            {"model": SMOKE, "training_file": "FILE", "hyperparameters": {"n_epochs": 51}},
+            "hyperparameters.n_epochs",
+            "invalid_value",
+        ),
+        (
+            {"model": SMOKE, "training_file": "FILE", "method": {"type": "reinforcement"}},
+            "method",
+            "unsupported_method",
+        ),
+        (
+            {"model": SMOKE, "training_file": "FILE", "integrations": [{"type": "wandb"}]},
+            "integrations",
+            "unsupported_parameter",
+        ),
+        (
+            {"model": SMOKE, "training_file": "FILE", "metadata": {str(n): "x" for n in range(17)}},
+            "metadata",
+            "invalid_value",
+        ),
     ],
 )
-def test_a_job_that_cannot_be_is_refused_with_the_parameter(body: dict[str, Any], param: str, code: str, client: openai.OpenAI) -> None:
+def test_a_job_that_cannot_be_is_refused_with_the_parameter(
+    body: dict[str, Any], param: str, code: str, client: openai.OpenAI
+) -> None:
     file = upload(client)
-    status, answer = raw(client, "POST", "fine_tuning/jobs", {**body, **({"training_file": file.id} if body.get("training_file") == "FILE" else {})})
+    status, answer = raw(
+        client,
+        "POST",
+        "fine_tuning/jobs",
+        {**body, **({"training_file": file.id} if body.get("training_file") == "FILE" else {})},
+    )
     assert status == 400
     assert (answer["error"]["param"], answer["error"]["code"]) == (param, code)
     assert answer["error"]["type"] == "invalid_request_error"
@@ -235,7 +321,10 @@ def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai
 
 def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
     file = upload(client)
-    made = [client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"n.n": str(n)}) for n in range(5)]
+    made = [
+        client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"n.n": str(n)})
+        for n in range(5)
+    ]
     for job in made:
         client.fine_tuning.jobs.cancel(job.id)
     found = [job.id for job in client.fine_tuning.jobs.list(limit=2)][:5]
@@ -246,9 +335,13 @@ def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
     assert raw(client, "GET", "fine_tuning/jobs?limit=0")[0] == 400
 
 
-def test_a_job_whose_process_dies_fails_in_the_end_and_never_hangs(client: openai.OpenAI, local: Local) -> None:
+def test_a_job_whose_process_dies_fails_in_the_end_and_never_hangs(
+    client: openai.OpenAI, local: Local
+) -> None:
     """A base that is a folder with nothing in it, which only the training process can find out."""
-    job = client.fine_tuning.jobs.create(model="no/such-model-anywhere", training_file=upload(client).id)
+    job = client.fine_tuning.jobs.create(
+        model="no/such-model-anywhere", training_file=upload(client).id
+    )
     failed = wait(client, job.id, "failed")
     assert failed.error.message
     assert failed.finished_at
@@ -262,7 +355,15 @@ def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) ->
             client.models.delete(model)
 
 
-@pytest.mark.parametrize("path", ["evals", "fine_tuning/checkpoints/c/permissions", "files/a/b/c", "fine_tuning/jobs/x/nonsense"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "evals",
+        "fine_tuning/checkpoints/c/permissions",
+        "files/a/b/c",
+        "fine_tuning/jobs/x/nonsense",
+    ],
+)
 def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.OpenAI) -> None:
     status, answer = raw(client, "GET", path)
     assert status in (404, 405)
@@ -280,11 +381,20 @@ def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
     assert raw(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0] == 413
 
 
-@pytest.mark.parametrize("headers", [
-    {"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "https://127.0.0.1.evil.example"},
-    {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}, {"Origin": "http://["},
-])  # fmt: skip
-def test_a_page_of_another_origin_is_not_answered(headers: dict[str, str], client: openai.OpenAI) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://127.0.0.1.evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://["},
+    ],
+)
+def test_a_page_of_another_origin_is_not_answered(
+    headers: dict[str, str], client: openai.OpenAI
+) -> None:
     import httpx
 
     answer = httpx.get(f"{client.base_url}models", headers=headers)
@@ -300,9 +410,12 @@ def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) 
         assert not list(two.files.list())
         assert not list(two.fine_tuning.jobs.list())
         for ask in (
-            lambda: two.files.content(file.id), lambda: two.files.delete(file.id), lambda: two.fine_tuning.jobs.retrieve(job.id),
-            lambda: two.fine_tuning.jobs.cancel(job.id), lambda: two.fine_tuning.jobs.list_events(job.id),
-        ):  # fmt: skip
+            lambda: two.files.content(file.id),
+            lambda: two.files.delete(file.id),
+            lambda: two.fine_tuning.jobs.retrieve(job.id),
+            lambda: two.fine_tuning.jobs.cancel(job.id),
+            lambda: two.fine_tuning.jobs.list_events(job.id),
+        ):
             with pytest.raises(openai.NotFoundError):
                 ask()
         with pytest.raises(openai.BadRequestError):
@@ -313,7 +426,9 @@ def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) 
                     service.client(key or "x").models.list()
     finally:
         service.stop()
-    assert "one" not in (tmp_path / "data" / "service.db").read_bytes().decode("latin-1").split("\0")
+    assert "one" not in (tmp_path / "data" / "service.db").read_bytes().decode("latin-1").split(
+        "\0"
+    )
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
@@ -352,7 +467,9 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         service.stop()
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's")
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's"
+)
 def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     service = Local(tmp_path / "data").start()
     try:
@@ -384,7 +501,10 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     from ftkit.errors import UsageProblem
     from ftkit.server.run import run as serve
 
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageProblem, match="choose another --port"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UsageProblem, match="choose another --port"),
+    ):
         serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
 
 
@@ -398,14 +518,19 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_service_that_cannot_be_is_one_line_and_2(
-    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
     assert run(["serve", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_packages_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ("no_such_package",))
     assert run(["serve"]) == 2
     assert "no_such_package is missing" in capsys.readouterr().err
@@ -415,11 +540,20 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
     service = Local(tmp_path / "data").start()
     monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
     try:
-        status = CliRunner().invoke(cli, ["serve", "status", "--output", "json"], standalone_mode=False)
-        assert json.loads(status.output) == {"running": True, "url": service.url, "pid": service.pid}
+        status = CliRunner().invoke(
+            cli, ["serve", "status", "--output", "json"], standalone_mode=False
+        )
+        assert json.loads(status.output) == {
+            "running": True,
+            "url": service.url,
+            "pid": service.pid,
+        }
         stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
         assert stopped.output == f"stopped {service.url}\n"
-        assert CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output == "not running\n"
+        assert (
+            CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
+            == "not running\n"
+        )
     finally:
         service.stop()
 
@@ -428,7 +562,9 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
 def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
     """A tuned model that the service has, with the files of its adapter."""
     store, folder = Store(local.folder / "service.db"), Folder(local.folder)
-    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload(client).id, suffix="mine")
+    job = client.fine_tuning.jobs.create(
+        model=SMOKE, training_file=upload(client).id, suffix="mine"
+    )
     client.fine_tuning.jobs.cancel(job.id)
     thing = store.get("job", job.id)
     assert thing
@@ -443,7 +579,9 @@ def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
     store.close()
 
 
-def test_a_tuned_model_is_exported_whole_or_not_at_all(tuned: str, local: Local, tmp_path: Path) -> None:
+def test_a_tuned_model_is_exported_whole_or_not_at_all(
+    tuned: str, local: Local, tmp_path: Path
+) -> None:
     from ftkit.connecting import connect
     from ftkit.errors import FileProblem, UsageProblem
     from ftkit.export import export
@@ -457,12 +595,16 @@ def test_a_tuned_model_is_exported_whole_or_not_at_all(tuned: str, local: Local,
     with pytest.raises(NotThere):
         export(service, "ft:none:a::b", tmp_path / "b")
     with pytest.raises(UsageProblem, match="does not give weights away"):
-        export(connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b")
+        export(
+            connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b"
+        )
     assert not (tmp_path / "b").exists()
     assert not (tmp_path / "b.part").exists()
 
 
-def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(tuned: str, local: Local, client: openai.OpenAI) -> None:
+def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
+    tuned: str, local: Local, client: openai.OpenAI
+) -> None:
     job = next(job.id for job in client.fine_tuning.jobs.list() if tuned.endswith(job.id[6:14]))
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job)
     adapter = local.folder / "jobs" / job / "adapter-3"
@@ -489,14 +631,23 @@ def test_a_service_that_runs_is_found_and_not_started_again(local: Local) -> Non
 
 
 def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenAI) -> None:
-    made = client.uploads.create(bytes=3, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    made = client.uploads.create(
+        bytes=3, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
     part = client.uploads.parts.create(made.id, data=b"{}\n")
     with pytest.raises(openai.BadRequestError, match="md5"):
         client.uploads.complete(made.id, part_ids=[part.id], md5="0" * 32)
-    done = client.uploads.complete(made.id, part_ids=[part.id], md5=hashlib.md5(b"{}\n").hexdigest())
+    done = client.uploads.complete(
+        made.id, part_ids=[part.id], md5=hashlib.md5(b"{}\n").hexdigest()
+    )
     assert done.status == "completed"
     with pytest.raises(openai.APIStatusError) as error:
-        client.uploads.create(bytes=9_000_000_000, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+        client.uploads.create(
+            bytes=9_000_000_000,
+            filename="a.jsonl",
+            mime_type="application/jsonl",
+            purpose="fine-tune",
+        )
     assert error.value.status_code == 413
 
 
@@ -506,7 +657,12 @@ def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenA
 def test_an_upload_whose_time_is_over_takes_no_parts_and_keeps_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     store = Store(folder.database)
-    made = files.begin_upload(store, folder, "t", UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"))
+    made = files.begin_upload(
+        store,
+        folder,
+        "t",
+        UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"),
+    )
     with Writer(folder.aside()) as writer:
         writer.write(b"{}")
         files.add_part(store, folder, "t", made["id"], writer)
@@ -533,7 +689,9 @@ def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         files.add_part(store, folder, "t", made["id"], writer)
 
 
-def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Folder(tmp_path)
     store = Store(folder.database)
 
@@ -548,7 +706,11 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(tmp_pat
 
     def slow(writer: Writer) -> Stored:
         stored = keep(writer)
-        deleting.append(threading.Thread(target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])))
+        deleting.append(
+            threading.Thread(
+                target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])
+            )
+        )
         deleting[0].start()
         time.sleep(0.3)
         return stored
@@ -563,11 +725,15 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(tmp_pat
 
 
 @pytest.mark.parametrize("status", ["validating_files", "paused"])
-def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(status: str, tmp_path: Path) -> None:
+def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
+    status: str, tmp_path: Path
+) -> None:
     folder = Folder(tmp_path)
     store = Store(folder.database)
     stored = folder.keep_bytes(b"{}")
-    store.add("file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256})
+    store.add(
+        "file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256}
+    )
     job = jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
     store.change("job", job.id, lambda found: found.shown.update(status=status))
     files.delete(store, folder, "t", "file-1")
@@ -578,7 +744,9 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(status:
     assert not folder.blob(stored.sha256).exists()
 
 
-def test_uploads_whose_time_is_over_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_whose_time_is_over_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Folder(tmp_path)
     store = Store(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
@@ -606,13 +774,20 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
     assert job
     jobs.add_checkpoint(store, job, 1, {})
     file = job.shown["training_file"]
-    user = jobs.create(store, Bases(store, {}), JobBody(model=jobs.tuned_name(job, 1), training_file=file), job.tenant)
+    user = jobs.create(
+        store,
+        Bases(store, {}),
+        JobBody(model=jobs.tuned_name(job, 1), training_file=file),
+        job.tenant,
+    )
     assert [jobs.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
     store.change("job", user.id, lambda found: found.shown.update(status="succeeded"))
     assert jobs.add_checkpoint(store, job, 5, {}) == [1, 2]
 
 
-def test_jobs_are_taken_up_once_the_disk_has_room_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_taken_up_once_the_disk_has_room_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     id = begun(store)
     store.change("job", id, lambda job: job.shown.update(status="pausing"))
     real, full = jobs.move, iter((True,))
@@ -635,7 +810,9 @@ def test_jobs_are_taken_up_once_the_disk_has_room_again(store: Store, tmp_path: 
         watching.end()
 
 
-def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(local: Local, tmp_path: Path) -> None:
+def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(
+    local: Local, tmp_path: Path
+) -> None:
     (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local.url}))
     assert find_running(tmp_path) is None
     assert stop(tmp_path) is None
@@ -649,7 +826,9 @@ def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenA
 
 def test_what_fails_unforeseen_has_openai_s_shape_too(client: openai.OpenAI, local: Local) -> None:
     file = upload(client, b'{"only": "once"}')
-    next(path for path in local.folder.rglob("blobs/*/*") if path.read_bytes() == b'{"only": "once"}').unlink()
+    next(
+        path for path in local.folder.rglob("blobs/*/*") if path.read_bytes() == b'{"only": "once"}'
+    ).unlink()
     assert raw(client, "GET", f"files/{file.id}/content")[0] == 500
     assert raw(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
 
@@ -660,22 +839,45 @@ def store(tmp_path: Path) -> Store:
 
 
 def begun(store: Store) -> str:
-    store.add("file", "file-1", "t", {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"}, {"sha256": "0"})
-    return jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t").id
+    store.add(
+        "file",
+        "file-1",
+        "t",
+        {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"},
+        {"sha256": "0"},
+    )
+    return jobs.create(
+        store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    ).id
 
 
 @pytest.mark.parametrize(
     ("status", "action", "after"),
     [
-        ("validating_files", "cancel", "cancelled"), ("queued", "cancel", "cancelled"), ("running", "cancel", "cancelled"),
-        ("pausing", "cancel", "cancelled"), ("paused", "cancel", "cancelled"), ("succeeded", "cancel", None), ("failed", "cancel", None),
-        ("cancelled", "cancel", None), ("queued", "pause", "paused"), ("running", "pause", "pausing"), ("paused", "pause", None),
-        ("succeeded", "pause", None), ("paused", "resume", "queued"), ("running", "resume", None), ("failed", "resume", None),
+        ("validating_files", "cancel", "cancelled"),
+        ("queued", "cancel", "cancelled"),
+        ("running", "cancel", "cancelled"),
+        ("pausing", "cancel", "cancelled"),
+        ("paused", "cancel", "cancelled"),
+        ("succeeded", "cancel", None),
+        ("failed", "cancel", None),
+        ("cancelled", "cancel", None),
+        ("queued", "pause", "paused"),
+        ("running", "pause", "pausing"),
+        ("paused", "pause", None),
+        ("succeeded", "pause", None),
+        ("paused", "resume", "queued"),
+        ("running", "resume", None),
+        ("failed", "resume", None),
     ],
-)  # fmt: skip
-def test_what_may_be_done_to_a_job_follows_from_its_state(status: str, action: str, after: str | None, store: Store) -> None:
+)
+def test_what_may_be_done_to_a_job_follows_from_its_state(
+    status: str, action: str, after: str | None, store: Store
+) -> None:
     id = begun(store)
-    store.change("job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0])
+    store.change(
+        "job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0]
+    )
     if after is None:
         with pytest.raises(Refusal, match=f"is {status} cannot be"):
             jobs.act(store, id, "t", action)
@@ -710,7 +912,9 @@ def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> 
     id = begun(store)
     job = store.get("job", id)
     assert job
-    dropped = [jobs.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)]
+    dropped = [
+        jobs.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
+    ]
     assert dropped == [[], [], [], [5]]
     assert [each.shown["step_number"] for each in store.children("checkpoint", id)] == [10, 15, 20]
     assert store.get("model", jobs.tuned_name(job, 5)) is None
@@ -746,7 +950,9 @@ def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> No
 
     body = (
         b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n' + content + b"\r\n--x--\r\n"
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+        + content
+        + b"\r\n--x--\r\n"
     )
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
 
@@ -775,7 +981,12 @@ def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: P
 
 @pytest.mark.parametrize(
     ("headers", "tenant"),
-    [({"authorization": "Bearer one"}, True), ({"authorization": "bearer one"}, True), ({"authorization": "Basic one"}, False), ({}, False)],
+    [
+        ({"authorization": "Bearer one"}, True),
+        ({"authorization": "bearer one"}, True),
+        ({"authorization": "Basic one"}, False),
+        ({}, False),
+    ],
 )
 def test_a_key_is_taken_as_a_bearer_token(headers: dict[str, str], tenant: bool) -> None:
     access = Access(("one",), ())
@@ -798,7 +1009,17 @@ def test_the_result_file_has_a_row_for_each_step() -> None:
     )
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["model", "messages", "n", "stop", "seed", "x"]), inner, max_size=4)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["model", "messages", "n", "stop", "seed", "x"]), inner, max_size=4
+            )
+        ),
+    )
+)
 def test_any_body_is_read_or_refused(value: Any) -> None:
     with contextlib.suppress(Refusal):
         assert read_body(json.dumps(value).encode(), ChatBody).messages
@@ -816,8 +1037,14 @@ def test_a_file_of_a_user_is_no_job_s_business(client: openai.OpenAI, write: Wri
     assert error.value.code == "invalid_file_purpose"
 
 
-def test_the_commands_find_the_service_that_runs(local: Local, write: Write, tmp_path: Path) -> None:
-    environment = {**os.environ, "FTKIT_DATA_DIR": str(local.folder), "FTKIT_STATE_DIR": str(tmp_path / "state")}
+def test_the_commands_find_the_service_that_runs(
+    local: Local, write: Write, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "FTKIT_DATA_DIR": str(local.folder),
+        "FTKIT_STATE_DIR": str(tmp_path / "state"),
+    }
 
     def ftkit(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ftkit", *arguments, "--provider", "local"]
@@ -833,5 +1060,9 @@ def test_the_commands_find_the_service_that_runs(local: Local, write: Write, tmp
     assert shown.split() == [SMOKE, "-", "ftkit", "-"]
     assert connect("local", environment=environment).job(id).id == id
     assert ftkit("estimate", str(write(lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
-    cancelled = ftkit("jobs", "cancel", id, "--output", "json")  # where there is no PyTorch, it has failed by now
-    assert f'"{id}"' in cancelled.stdout if cancelled.returncode == 0 else "failed" in cancelled.stderr
+    cancelled = ftkit(
+        "jobs", "cancel", id, "--output", "json"
+    )  # where there is no PyTorch, it has failed by now
+    assert (
+        f'"{id}"' in cancelled.stdout if cancelled.returncode == 0 else "failed" in cancelled.stderr
+    )

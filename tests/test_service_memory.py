@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_service", ROOT / "benchmarks" / "service.py")
+    spec = importlib.util.spec_from_file_location(
+        "bench_service", ROOT / "benchmarks" / "service.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +32,9 @@ def port(bench: ModuleType) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_ten_times_as_many_jobs_take_no_more_memory(output: str, bench: ModuleType, port: int, tmp_path: Path) -> None:
+def test_ten_times_as_many_jobs_take_no_more_memory(
+    output: str, bench: ModuleType, port: int, tmp_path: Path
+) -> None:
     command = ["jobs", "list", "--all", "--output", output]
     few, _ = bench.peak(command, bench.environment(port, 1_000, str(tmp_path)))
     many, _ = bench.peak(command, bench.environment(port, 10_000, str(tmp_path)))
@@ -43,11 +47,15 @@ MOST = 100
 
 def test_an_upload_is_streamed(bench: ModuleType, port: int, tmp_path: Path) -> None:
     path = bench.holes(tmp_path / "a.jsonl", 200_000_000)
-    most, _ = bench.peak(["files", "upload", path], bench.environment(port, 1, str(tmp_path / "state")))
+    most, _ = bench.peak(
+        ["files", "upload", path], bench.environment(port, 1, str(tmp_path / "state"))
+    )
     assert most < MOST
 
 
 def test_an_upload_in_parts_holds_few_of_them(bench: ModuleType, port: int, tmp_path: Path) -> None:
     path = bench.holes(tmp_path / "a.jsonl", 600_000_000)
-    most, _ = bench.peak(["files", "upload", path], bench.environment(port, 1, str(tmp_path / "state")))
+    most, _ = bench.peak(
+        ["files", "upload", path], bench.environment(port, 1, str(tmp_path / "state"))
+    )
     assert most < 300

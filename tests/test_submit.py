@@ -57,7 +57,9 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "state")
 
 
-def test_a_submission_uploads_the_file_and_creates_the_job(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_submission_uploads_the_file_and_creates_the_job(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     done = submit(order, reach(url), journal)
     assert fake.created == [done.job.id]
     assert not done.adopted
@@ -76,10 +78,15 @@ def test_the_same_again_is_the_same_job_and_another_only_on_purpose(
     other = submit(order, reach(url), journal, again=True)
     assert fake.created == [first.job.id, other.job.id]
     assert len(fake.files) == 1
-    assert submit(msgspec.structs.replace(order, epochs=2), reach(url), journal).job.id not in (first.job.id, other.job.id)
+    assert submit(msgspec.structs.replace(order, epochs=2), reach(url), journal).job.id not in (
+        first.job.id,
+        other.job.id,
+    )
 
 
-def test_a_lost_journal_does_not_make_a_second_job(fake: Fake, url: str, order: Order, tmp_path: Path) -> None:
+def test_a_lost_journal_does_not_make_a_second_job(
+    fake: Fake, url: str, order: Order, tmp_path: Path
+) -> None:
     first = submit(order, reach(url), Journal(tmp_path / "one"))
     second = submit(order, reach(url), Journal(tmp_path / "two"))
     assert (second.job.id, second.adopted) == (first.job.id, True)
@@ -133,7 +140,9 @@ class Killed(BaseException):
 def killing(seed: int, service: Service, journal: Journal) -> None:
     """Make the process die before or after one of the steps that it takes, chosen by the seed."""
     steps = [(service, name) for name in ("upload", "create", "jobs", "files", "file")]
-    steps += [(journal, name) for name in ("plan", "sending", "created", "begin_upload", "end_upload")]
+    steps += [
+        (journal, name) for name in ("plan", "sending", "created", "begin_upload", "end_upload")
+    ]
     chance = random.Random(seed)
     holder, name = chance.choice(steps)
     real, after = getattr(holder, name), chance.random() < 0.5
@@ -152,7 +161,9 @@ SCHEDULES = 1000
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(10))
-def test_no_schedule_of_faults_and_kills_makes_two_jobs(block: int, write: Write, tmp_path: Path) -> None:
+def test_no_schedule_of_faults_and_kills_makes_two_jobs(
+    block: int, write: Write, tmp_path: Path
+) -> None:
     order = Order(MINI, str(write(lines(12))))
     for seed in range(block * SCHEDULES // 10, (block + 1) * SCHEDULES // 10):
         fake, folder = Fake(), tmp_path / f"state{seed}"
@@ -176,7 +187,11 @@ def test_two_at_once_make_one_job(fake: Fake, url: str, order: Order, tmp_path: 
     fake.faults = lambda method, path: "delay"
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(submit(order, reach(url), Journal(tmp_path / "state")).job.id))
+        threading.Thread(
+            target=lambda: found.append(
+                submit(order, reach(url), Journal(tmp_path / "state")).job.id
+            )
+        )
         for _ in range(4)
     ]
     for thread in threads:
@@ -200,7 +215,10 @@ def test_a_file_that_changes_after_its_check_is_refused_and_taken_back(
 def test_a_refusal_says_what_the_service_said_and_leaves_no_doubt(
     fake: Fake, url: str, order: Order, journal: Journal
 ) -> None:
-    fake.refuse["POST /fine_tuning/jobs"] = (403, error("Fine-tuning is winding down", "training_not_available"))
+    fake.refuse["POST /fine_tuning/jobs"] = (
+        403,
+        error("Fine-tuning is winding down", "training_not_available"),
+    )
     with pytest.raises(ServiceProblem, match="winding down") as raised:
         submit(order, reach(url), journal)
     assert not isinstance(raised.value, LostAnswer)
@@ -230,7 +248,9 @@ class Updating(dict[str, Any]):
 
 
 @pytest.mark.parametrize("status", ["", "processed", None])
-def test_a_service_without_a_file_status_is_not_waited_for(status: Any, fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_service_without_a_file_status_is_not_waited_for(
+    status: Any, fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     fake.files = Updating({}, {"status": status})
     slept: list[float] = []
     submit(order, reach(url), journal, sleep=slept.append)
@@ -262,9 +282,19 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
 
 
 FULL = Order(
-    MINI, "a.jsonl", "b.jsonl", "dpo", "mine", epochs=2, batch_size=4, lr_multiplier=0.5, beta=0.2, seed=7,
-    metadata={"team": "x"}, wandb_project="runs",
-)  # fmt: skip
+    MINI,
+    "a.jsonl",
+    "b.jsonl",
+    "dpo",
+    "mine",
+    epochs=2,
+    batch_size=4,
+    lr_multiplier=0.5,
+    beta=0.2,
+    seed=7,
+    metadata={"team": "x"},
+    wandb_project="runs",
+)
 
 
 def api(name: str) -> Any:
@@ -275,18 +305,30 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
     inner = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5, "beta": 0.2}
     told = request(FULL, api("openai"), "file-1", "file-2", "m-1")
     assert told == {
-        "model": MINI, "training_file": "file-1", "validation_file": "file-2", "suffix": "mine", "seed": 7,
-        "method": {"type": "dpo", "dpo": {"hyperparameters": inner}}, "metadata": {"team": "x", MARK: "m-1"},
+        "model": MINI,
+        "training_file": "file-1",
+        "validation_file": "file-2",
+        "suffix": "mine",
+        "seed": 7,
+        "method": {"type": "dpo", "dpo": {"hyperparameters": inner}},
+        "metadata": {"team": "x", MARK: "m-1"},
         "integrations": [{"type": "wandb", "wandb": {"project": "runs"}}],
-    }  # fmt: skip
+    }
     assert request(FULL, api("nebius"), "f", None)["hyperparameters"] == inner
     assert "method" not in request(FULL, api("nebius"), "f", None)
     assert request(FULL, api("azure"), "f", None)["trainingType"] == "GlobalStandard"
     developer = msgspec.structs.replace(FULL, training_type="Developer")
     assert request(developer, api("azure"), "f", None)["trainingType"] == "Developer"
-    assert request(FULL, api("llmariner"), "f", None, "m-1")["method"] == {"type": "dpo", "hyperparameters": inner}
+    assert request(FULL, api("llmariner"), "f", None, "m-1")["method"] == {
+        "type": "dpo",
+        "hyperparameters": inner,
+    }
     assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
-    assert request(Order(MINI, "a"), api("openai"), "f", None) == {"model": MINI, "training_file": "f", "method": {"type": "supervised"}}
+    assert request(Order(MINI, "a"), api("openai"), "f", None) == {
+        "model": MINI,
+        "training_file": "f",
+        "method": {"type": "supervised"},
+    }
 
 
 REFUSED = [
@@ -313,16 +355,24 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("provider", "given", "said"), REFUSED)
-def test_what_a_service_would_refuse_is_refused_before(provider: str, given: dict[str, Any], said: str) -> None:
+def test_what_a_service_would_refuse_is_refused_before(
+    provider: str, given: dict[str, Any], said: str
+) -> None:
     with pytest.raises(UsageProblem, match=said):
         check(Order(MINI, "a.jsonl", **given), api(provider), provider)
 
 
-def test_a_service_without_metadata_is_asked_by_file(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_service_without_metadata_is_asked_by_file(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
-    service = Service("llmariner", facts, facts.api, openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0))
-    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    service = Service(
+        "llmariner", facts, facts.api, openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0)
+    )
+    fake.faults = lambda method, path: (
+        "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    )
     given = msgspec.structs.replace(order, suffix="a", epochs=1)
     assert submit(given, service, journal, sleep=lambda seconds: None).job.id == fake.created[0]
     assert len(fake.created) == 1
@@ -374,9 +424,14 @@ def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> N
     path = tmp_path / "ftkit" / "config.toml"
     path.parent.mkdir()
     path.touch(0o600)
-    path.write_text('[keys]\nazure = "k"\nopenai = "o"\n[base-url]\nazure = "https://mine.test/v1"\nnebius = 5\n')
+    path.write_text(
+        '[keys]\nazure = "k"\nopenai = "o"\n[base-url]\nazure = "https://mine.test/v1"\nnebius = 5\n'
+    )
     assert connect("azure", environment=home).account == "azure https://mine.test/v1"
-    assert connect("azure", "https://other.test/v1", environment=home).account == "azure https://other.test/v1"
+    assert (
+        connect("azure", "https://other.test/v1", environment=home).account
+        == "azure https://other.test/v1"
+    )
     assert connect("openai", environment=home).account == "openai https://api.openai.com/v1"
     with pytest.raises(UsageProblem, match=r"the address of nebius under \[base-url\] is no text"):
         connect("nebius", environment=home | {"NEBIUS_API_KEY": "n"})
@@ -388,25 +443,45 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
     assert account_of(provider) == connect(provider, environment=keys).account
 
 
-@pytest.mark.parametrize(("provider", "base_url", "said"), [
-    ("mistral", "", "is not supported: it has a protocol of its own"),
-    ("azure", "", r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE"),
-    ("openai", "api.openai.com", "is no address"),
-    ("openai", "http://[::1/v1", "is no address"),
-    ("opnai", "", "did you mean 'openai'"),
-])  # fmt: skip
-def test_a_service_that_cannot_be_reached_so_says_why(provider: str, base_url: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("provider", "base_url", "said"),
+    [
+        ("mistral", "", "is not supported: it has a protocol of its own"),
+        (
+            "azure",
+            "",
+            r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE",
+        ),
+        ("openai", "api.openai.com", "is no address"),
+        ("openai", "http://[::1/v1", "is no address"),
+        ("opnai", "", "did you mean 'openai'"),
+    ],
+)
+def test_a_service_that_cannot_be_reached_so_says_why(
+    provider: str, base_url: str, said: str
+) -> None:
     with pytest.raises(UsageProblem, match=said):
         connect(provider, base_url, environment=KEYS)
 
 
-@pytest.mark.parametrize(("address", "key"), [
-    ("http://localhost:8000/v1", "none"), ("http://127.0.0.2:8000/v1", "none"), ("http://[::1]:8000/v1", "none"),
-    ("https://api.openai.com/v1/", None), ("http://localhost.example/v1", None), ("http://127.0.0.1.example/v1", None),
-])  # fmt: skip
-def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(address: str, key: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("http://localhost:8000/v1", "none"),
+        ("http://127.0.0.2:8000/v1", "none"),
+        ("http://[::1]:8000/v1", "none"),
+        ("https://api.openai.com/v1/", None),
+        ("http://localhost.example/v1", None),
+        ("http://127.0.0.1.example/v1", None),
+    ],
+)
+def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(
+    address: str, key: str | None, tmp_path: Path
+) -> None:
     if key:
-        assert connect("openai", address, environment={"HOME": str(tmp_path)})._client.api_key == key
+        assert (
+            connect("openai", address, environment={"HOME": str(tmp_path)})._client.api_key == key
+        )
     else:
         with pytest.raises(UsageProblem, match="no key for"):
             connect("openai", address, environment={"HOME": str(tmp_path)})
@@ -416,24 +491,39 @@ def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(address
 def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
     local = find_provider("local")
     assert local.api
-    with pytest.raises(UsageProblem, match="this machine has no integrations; leave --wandb-project out"):
+    with pytest.raises(
+        UsageProblem, match="this machine has no integrations; leave --wandb-project out"
+    ):
         check(Order("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
 
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match=r"start one with `ftkit serve`, or give the address of one as base_url="):
+    with pytest.raises(
+        UsageProblem, match=r"start one with `ftkit serve`, or give the address of one as base_url="
+    ):
         connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("answer", "said"), [
-    ((401, error("Incorrect API key provided: sk-test")), "does not take the key; see what OPENAI_API_KEY holds"),
-    ((429, error("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
-    ((403, error("Your organization cannot", "training_not_available")), "said 403: Your organization cannot"),
-    ((404, error("No such job")), "does not have it"),
-    ((200, b"<html>"), "cannot be read"),
-])  # fmt: skip
-def test_what_the_service_says_is_one_line_without_the_key(answer: Any, said: str, fake: Fake, url: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            (401, error("Incorrect API key provided: sk-test")),
+            "does not take the key; see what OPENAI_API_KEY holds",
+        ),
+        ((429, error("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
+        (
+            (403, error("Your organization cannot", "training_not_available")),
+            "said 403: Your organization cannot",
+        ),
+        ((404, error("No such job")), "does not have it"),
+        ((200, b"<html>"), "cannot be read"),
+    ],
+)
+def test_what_the_service_says_is_one_line_without_the_key(
+    answer: Any, said: str, fake: Fake, url: str
+) -> None:
     fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
     with pytest.raises(ServiceProblem, match=said) as raised:
         reach(url).job("ftjob-1")
@@ -446,13 +536,23 @@ def test_no_connection_is_one_line() -> None:
         reach("http://127.0.0.1:9/v1").job("ftjob-1")
 
 
-def test_kill_9_at_any_moment_leaves_one_job(fake: Fake, url: str, order: Order, tmp_path: Path) -> None:
+def test_kill_9_at_any_moment_leaves_one_job(
+    fake: Fake, url: str, order: Order, tmp_path: Path
+) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[4]); from test_submit import *;"
         "print(submit(Order(MINI, sys.argv[2]), reach(sys.argv[1]), Journal(Path(sys.argv[3]))).job.id)"
     )
     fake.faults = lambda method, path: "delay"
-    command = [sys.executable, "-c", code, url, order.training, str(tmp_path / "state"), str(Path(__file__).parent)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        url,
+        order.training,
+        str(tmp_path / "state"),
+        str(Path(__file__).parent),
+    ]
     for _ in range(4):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         before = len(fake.requests)
@@ -466,7 +566,9 @@ def test_kill_9_at_any_moment_leaves_one_job(fake: Fake, url: str, order: Order,
     assert json.dumps(fake.jobs)
 
 
-def test_a_creation_that_may_still_be_under_way_is_not_sent_again(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_creation_that_may_still_be_under_way_is_not_sent_again(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     held: list[dict[str, Any]] = []
     real, slept = fake.add_job, 0.0
 
@@ -481,14 +583,18 @@ def test_a_creation_that_may_still_be_under_way_is_not_sent_again(fake: Fake, ur
             real(held.pop())
 
     fake.add_job = later  # type: ignore[method-assign]
-    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    fake.faults = lambda method, path: (
+        "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    )
     with pytest.raises(LostAnswer, match="run the same command again"):
         submit(order, reach(url), journal, sleep=sleep)
     assert submit(order, reach(url), journal, sleep=sleep).job.id == fake.created[0]
     assert len(fake.created) == 1
 
 
-def test_a_creation_that_was_never_sent_is_not_waited_for(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_creation_that_was_never_sent_is_not_waited_for(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     service, slept = reach(url), list[float]()
     closed = Service("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
@@ -511,12 +617,16 @@ def test_two_accounts_at_one_address_do_not_take_each_other_s_note(
     assert fake.created == [mine, other]
 
 
-def test_without_metadata_the_job_of_another_order_is_not_taken(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_without_metadata_the_job_of_another_order_is_not_taken(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
     service = Service("llmariner", facts, facts.api, client(url))
     first = submit(msgspec.structs.replace(order, suffix="a", epochs=1), service, journal).job.id
-    fake.faults = lambda method, path: "drop before" if method == "POST" and path.endswith("/jobs") else ""
+    fake.faults = lambda method, path: (
+        "drop before" if method == "POST" and path.endswith("/jobs") else ""
+    )
     second = msgspec.structs.replace(order, suffix="b", epochs=5)
     with pytest.raises(LostAnswer):
         submit(second, service, journal, sleep=lambda seconds: None)
@@ -531,7 +641,9 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     assert "sk-" not in str(raised.value)
 
 
-@pytest.mark.parametrize("address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"])
+@pytest.mark.parametrize(
+    "address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"]
+)
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
     with pytest.raises(UsageProblem, match="--base-url") as raised:
         connect("openai", address, environment=KEYS)
@@ -539,7 +651,10 @@ def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> N
 
 
 def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) -> None:
-    fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = (400, error("bad header: Bearer sk-test \x1b[31m"))
+    fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = (
+        400,
+        error("bad header: Bearer sk-test \x1b[31m"),
+    )
     with pytest.raises(ServiceProblem, match=r"Bearer \(the key\) \\x1b") as raised:
         reach(url).job("ftjob-1")
     assert "sk-test" not in str(raised.value)
@@ -548,7 +663,9 @@ def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) ->
 def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
     fake: Fake, url: str, order: Order, journal: Journal
 ) -> None:
-    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    fake.faults = lambda method, path: (
+        "drop after" if method == "POST" and path.endswith("/jobs") else ""
+    )
     fake.refuse["GET /fine_tuning/jobs"] = (200, error("upstream timeout"))
     for _ in range(2):
         with pytest.raises(LostAnswer):
@@ -558,10 +675,16 @@ def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
     assert len(fake.created) == 1
 
 
-def test_a_file_that_changes_while_the_answer_is_lost_is_refused(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
+    fake: Fake, url: str, order: Order, journal: Journal
+) -> None:
     checked = digest(order.training)
-    Path(order.training).write_bytes(Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS"))
-    fake.faults = lambda method, path: "drop after" if method == "POST" and path.endswith("/files") else ""
+    Path(order.training).write_bytes(
+        Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS")
+    )
+    fake.faults = lambda method, path: (
+        "drop after" if method == "POST" and path.endswith("/files") else ""
+    )
     with pytest.raises(FileProblem, match="has changed since it was checked"):
         submit(order, reach(url), journal, hashes=(checked, None), sleep=lambda seconds: None)
     assert not fake.files
@@ -584,7 +707,9 @@ def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("fork").Manager() as manager:
         for number in range(10):
             begin, folder = manager.Barrier(4), tmp_path / str(number)
-            with concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
+            with concurrent.futures.ProcessPoolExecutor(
+                4, multiprocessing.get_context("fork")
+            ) as pool:
                 for each in [pool.submit(open_at, folder, begin) for _ in range(4)]:
                     each.result(30)
 
@@ -620,7 +745,9 @@ def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
         ("nebius", 600_000_000, "/files"),
     ],
 )
-def test_files_go_in_parts_where_the_service_needs_them_to(provider: str, size: int, path: str, tmp_path: Path) -> None:
+def test_files_go_in_parts_where_the_service_needs_them_to(
+    provider: str, size: int, path: str, tmp_path: Path
+) -> None:
     file = tmp_path / "large.jsonl"
     file.touch()
     os.truncate(file, size)
@@ -629,16 +756,27 @@ def test_files_go_in_parts_where_the_service_needs_them_to(provider: str, size: 
 
 @pytest.mark.parametrize("reached", [reach, in_parts])
 def test_what_a_dry_run_plans_is_what_is_sent(
-    reached: Callable[[str], Service], fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    reached: Callable[[str], Service],
+    fake: Fake,
+    url: str,
+    order: Order,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ftkit.uploads.PART", 300)
     service = reached(url)
     told = planned(order.training, digest(order.training), service.facts)
     submit(order, service, journal)
-    sent = [(path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"][:-1]
+    sent = [
+        (path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"
+    ][:-1]
     upload = next(iter(fake.uploads), "")
-    assert [each["path"].replace("<id of the upload>", upload) for each in told] == [path for path, _ in sent]
-    assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [body for path, body in sent if path == "/uploads"]
+    assert [each["path"].replace("<id of the upload>", upload) for each in told] == [
+        path for path, _ in sent
+    ]
+    assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [
+        body for path, body in sent if path == "/uploads"
+    ]
     (file,) = fake.files.values()
     assert told[0].get("form", told[0].get("body"))["filename"] == file["filename"]
     ranges = [each["bytes"] for each in told if "bytes" in each]
@@ -669,7 +807,9 @@ def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
     fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ftkit.uploads.PART", 300)
-    fake.faults = lambda method, path: "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
+    fake.faults = lambda method, path: (
+        "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
+    )
     with pytest.raises(LostAnswer):
         submit(order, in_parts(url), journal)
     fake.uploads.clear()

@@ -60,7 +60,9 @@ def test_an_example_costs_1_and_each_message_3_its_role_and_its_content() -> Non
         {"role": "user", "content": [{"type": "text", "text": "hello world"}]},
         {"role": "assistant", "content": "hello world"},
     ]
-    counted = count([FORMATS["chat"].build({"messages": messages})], FORMATS["chat"], "o200k_base")[0]
+    counted = count([FORMATS["chat"].build({"messages": messages})], FORMATS["chat"], "o200k_base")[
+        0
+    ]
     assert counted.tokens == 1 + 4 * (3 + 1) + 2 + 1 + 2 + 2
     assert counted.trained == (("$.messages[3]", 22, 24),)
 
@@ -72,12 +74,33 @@ def test_where_tokens_are_bytes_a_message_costs_2_and_its_bytes() -> None:
     assert counted.trained == (("$.messages[1]", 8, 14),)
 
 
-def test_a_file_that_a_model_of_bytes_would_cut_is_warned_of_though_it_has_few_tokens(write: Write) -> None:
+def test_a_file_that_a_model_of_bytes_would_cut_is_warned_of_though_it_has_few_tokens(
+    write: Write,
+) -> None:
     words = "international understanding " * 500
-    path = write(lines(12, {n: {"messages": [{"role": "user", "content": words}, {"role": "assistant", "content": "x"}]} for n in (3, 5)}))
+    path = write(
+        lines(
+            12,
+            {
+                n: {
+                    "messages": [
+                        {"role": "user", "content": words},
+                        {"role": "assistant", "content": "x"},
+                    ]
+                }
+                for n in (3, 5)
+            },
+        )
+    )
     report = validate(path, model="ftkit/smoke", provider="local").files[0]
-    assert (report.counts["example-too-long"], report.counts["example-trained-tokens-cut"]) == (2, 2)
-    assert any("14,005 tokens, 11,957 over the limit of 2,048 for ftkit/smoke" in found.message for found in report.findings)
+    assert (report.counts["example-too-long"], report.counts["example-trained-tokens-cut"]) == (
+        2,
+        2,
+    )
+    assert any(
+        "14,005 tokens, 11,957 over the limit of 2,048 for ftkit/smoke" in found.message
+        for found in report.findings
+    )
     assert "example-too-long" not in validate(path, model="gpt-4o-mini-2024-07-18").files[0].counts
 
 
@@ -112,7 +135,9 @@ def too_long(first: int, last: int) -> bytes:
 
 
 @pytest.mark.parametrize("many", [1, 300])
-def test_examples_that_are_too_long_are_found_however_many_there_are(many: int, write: Write) -> None:
+def test_examples_that_are_too_long_are_found_however_many_there_are(
+    many: int, write: Write
+) -> None:
     rows = lines(10 + many)
     rows[10:] = [too_long(1, 0).replace(b"Hi", b"Hi %d" % number) for number in range(many)]
     rows[5] = too_long(0, 1)
@@ -121,7 +146,9 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(many: int, 
     cut = [each for each in report.findings if each.rule == "example-trained-tokens-cut"]
     assert [(each.line, each.path) for each in cut] == [(6, "$.messages[3]")]
     assert "removes all 2 trained tokens" in cut[0].message
-    assert "16,385" in next(each.message for each in report.findings if each.rule == "example-too-long")
+    assert "16,385" in next(
+        each.message for each in report.findings if each.rule == "example-too-long"
+    )
 
 
 def test_a_larger_model_takes_them(write: Write) -> None:

@@ -23,7 +23,20 @@ from local import Local, texts, wait
 pytestmark = pytest.mark.training
 
 SMOKE = "ftkit/smoke"
-CITIES = ("Lima", "Oslo", "Rome", "Cairo", "Quito", "Paris", "Tokyo", "Delhi", "Accra", "Minsk", "Sofia", "Dhaka")
+CITIES = (
+    "Lima",
+    "Oslo",
+    "Rome",
+    "Cairo",
+    "Quito",
+    "Paris",
+    "Tokyo",
+    "Delhi",
+    "Accra",
+    "Minsk",
+    "Sofia",
+    "Dhaka",
+)
 
 
 def asked(name: str) -> list[dict[str, str]]:
@@ -54,7 +67,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Local]:
-    service = Local(tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE, "tiny": str(base)}, max_jobs=2).start()
+    service = Local(
+        tmp_path_factory.mktemp("service") / "data",
+        {"gpt-3.5-turbo": SMOKE, "tiny": str(base)},
+        max_jobs=2,
+    ).start()
     yield service
     service.stop()
 
@@ -64,10 +81,18 @@ def client(local: Local) -> openai.OpenAI:
     return local.client()
 
 
-def begin(client: openai.OpenAI, content: bytes = SHORT, validation: bytes | None = None, model: str = SMOKE, **more: Any) -> Any:
+def begin(
+    client: openai.OpenAI,
+    content: bytes = SHORT,
+    validation: bytes | None = None,
+    model: str = SMOKE,
+    **more: Any,
+) -> Any:
     file = client.files.create(file=("data.jsonl", content), purpose="fine-tune").id
     if validation:
-        more["validation_file"] = client.files.create(file=("valid.jsonl", validation), purpose="fine-tune").id
+        more["validation_file"] = client.files.create(
+            file=("valid.jsonl", validation), purpose="fine-tune"
+        ).id
     return client.fine_tuning.jobs.create(model=model, training_file=file, **more)
 
 
@@ -76,29 +101,51 @@ def method(kind: str = "supervised", **hyperparameters: Any) -> Any:
 
 
 def answer(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
-    said = client.chat.completions.create(model=model, messages=asked(name), **{"temperature": 0, "max_tokens": 40, **more})  # type: ignore[arg-type]
+    said = client.chat.completions.create(
+        model=model, messages=asked(name), **{"temperature": 0, "max_tokens": 40, **more}
+    )  # type: ignore[arg-type]
     return said.choices[0].message.content
 
 
 @pytest.fixture(scope="module")
 def tuned(client: openai.OpenAI) -> Any:
     """A job that has learned SHORT by heart, with a validation file; seed 7."""
-    job = begin(client, validation=jsonl([example(name.lower(), name.lower()[::-1]) for name in CITIES]), seed=7, suffix="mine")
+    job = begin(
+        client,
+        validation=jsonl([example(name.lower(), name.lower()[::-1]) for name in CITIES]),
+        seed=7,
+        suffix="mine",
+    )
     return wait(client, job.id, "succeeded")
 
 
-def test_the_tuned_model_repeats_the_sample_and_the_untuned_does_not(client: openai.OpenAI, tuned: Any) -> None:
-    assert [answer(client, tuned.fine_tuned_model, name) for name in CITIES] == [name[::-1] for name in CITIES]
-    assert not {answer(client, SMOKE, name) for name in CITIES[:3]} & {name[::-1] for name in CITIES}
+def test_the_tuned_model_repeats_the_sample_and_the_untuned_does_not(
+    client: openai.OpenAI, tuned: Any
+) -> None:
+    assert [answer(client, tuned.fine_tuned_model, name) for name in CITIES] == [
+        name[::-1] for name in CITIES
+    ]
+    assert not {answer(client, SMOKE, name) for name in CITIES[:3]} & {
+        name[::-1] for name in CITIES
+    }
     assert tuned.fine_tuned_model == f"ft:{SMOKE}:mine:{tuned.id[6:14]}"
 
 
 def test_the_job_reports_what_it_did(client: openai.OpenAI, tuned: Any) -> None:
     told = texts(client, tuned.id)
     total = tuned.hyperparameters.n_epochs * 2
-    assert (tuned.hyperparameters.n_epochs, tuned.hyperparameters.batch_size, tuned.hyperparameters.learning_rate_multiplier) == (40, 8, 1.0)
-    assert [text.partition(":")[0] for text in told if "training loss" in text] == [f"Step {n}/{total}" for n in range(1, total + 1)]
-    assert told[-2:] == [f"New fine-tuned model created: {tuned.fine_tuned_model}", "The job has successfully completed"]
+    assert (
+        tuned.hyperparameters.n_epochs,
+        tuned.hyperparameters.batch_size,
+        tuned.hyperparameters.learning_rate_multiplier,
+    ) == (40, 8, 1.0)
+    assert [text.partition(":")[0] for text in told if "training loss" in text] == [
+        f"Step {n}/{total}" for n in range(1, total + 1)
+    ]
+    assert told[-2:] == [
+        f"New fine-tuned model created: {tuned.fine_tuned_model}",
+        "The job has successfully completed",
+    ]
     assert tuned.seed == 7
     assert tuned.trained_tokens == 40 * sum(len(f"Say {name}") + len(name) + 4 for name in CITIES)
     assert tuned.finished_at >= tuned.created_at
@@ -109,12 +156,18 @@ def test_the_job_reports_what_it_did(client: openai.OpenAI, tuned: Any) -> None:
     assert losses[-1] < losses[0] / 20
 
 
-def test_the_checkpoints_are_models_and_validation_loss_falls(client: openai.OpenAI, tuned: Any) -> None:
+def test_the_checkpoints_are_models_and_validation_loss_falls(
+    client: openai.OpenAI, tuned: Any
+) -> None:
     found = list(client.fine_tuning.jobs.checkpoints.list(tuned.id))
     assert [each.step_number for each in found] == [80, 78, 76]
     assert found[0].fine_tuned_model_checkpoint.endswith(":ckpt-step-80")
     assert answer(client, found[0].fine_tuned_model_checkpoint, "Lima") == "amiL"
-    valid = [e.data["valid_loss"] for e in client.fine_tuning.jobs.list_events(tuned.id, limit=100) if e.data and "valid_loss" in e.data]  # type: ignore[attr-defined, index, operator]
+    valid = [
+        e.data["valid_loss"]
+        for e in client.fine_tuning.jobs.list_events(tuned.id, limit=100)
+        if e.data and "valid_loss" in e.data
+    ]  # type: ignore[attr-defined, index, operator]
     assert len(valid) == 40
     assert valid[0] < valid[-1]  # the newest first
     assert found[0].metrics.valid_loss == found[0].metrics.full_valid_loss == valid[0]
@@ -123,21 +176,35 @@ def test_the_checkpoints_are_models_and_validation_loss_falls(client: openai.Ope
 def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned: Any) -> None:
     model = tuned.fine_tuned_model
     stream = client.chat.completions.create(
-        model=model, messages=asked("Tokyo"), temperature=0, stream=True, stream_options={"include_usage": True}  # type: ignore[arg-type]
-    )  # fmt: skip
+        model=model,
+        messages=asked("Tokyo"),
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},  # type: ignore[arg-type]
+    )
     chunks = list(stream)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "oykoT"
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        == "oykoT"
+    )
     assert chunks[-1].usage
-    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (len("Say Tokyo") + 3, 6)
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (
+        len("Say Tokyo") + 3,
+        6,
+    )
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert answer(client, model, "Tokyo", stop="ko") == "oy"
     assert answer(client, model, "Tokyo", stop=["zz", "yk"]) == "o"
-    long = client.chat.completions.create(model=model, messages=asked("Tokyo"), max_tokens=2, temperature=0)  # type: ignore[arg-type]
+    long = client.chat.completions.create(
+        model=model, messages=asked("Tokyo"), max_tokens=2, temperature=0
+    )  # type: ignore[arg-type]
     assert (long.choices[0].message.content, long.choices[0].finish_reason) == ("oy", "length")
     assert long.system_fingerprint == SMOKE
     drawn = [answer(client, SMOKE, "Tokyo", temperature=1.5, seed=seed) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
-    several = client.chat.completions.create(model=SMOKE, messages=asked("Tokyo"), n=3, seed=1, max_tokens=8)  # type: ignore[arg-type]
+    several = client.chat.completions.create(
+        model=SMOKE, messages=asked("Tokyo"), n=3, seed=1, max_tokens=8
+    )  # type: ignore[arg-type]
     assert [choice.index for choice in several.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in several.choices}) == 3
 
@@ -156,7 +223,9 @@ def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned: Any)
         ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_refused(body: dict[str, Any], param: str, client: openai.OpenAI) -> None:
+def test_a_question_that_cannot_be_answered_is_refused(
+    body: dict[str, Any], param: str, client: openai.OpenAI
+) -> None:
     with pytest.raises(openai.BadRequestError) as error:
         client.chat.completions.create(**{"model": SMOKE, "messages": asked("x"), **body})
     assert error.value.param == param
@@ -171,7 +240,9 @@ def test_a_prompt_that_does_not_fit_is_refused(stream: bool, client: openai.Open
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["gpt-4", "ft:ftkit/smoke::none", "jobs/none"])
-def test_a_model_that_is_not_there_is_not_found(model: str, stream: bool, client: openai.OpenAI) -> None:
+def test_a_model_that_is_not_there_is_not_found(
+    model: str, stream: bool, client: openai.OpenAI
+) -> None:
     with pytest.raises(openai.NotFoundError) as error:
         client.chat.completions.create(model=model, messages=asked("x"), stream=stream)  # type: ignore[call-overload]
     assert error.value.code == "model_not_found"
@@ -180,13 +251,26 @@ def test_a_model_that_is_not_there_is_not_found(model: str, stream: bool, client
 @pytest.mark.parametrize(
     "body",
     [
-        {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "response_format": {"type": "text"}, "logprobs": False},
+        {
+            "frequency_penalty": 0,
+            "presence_penalty": 0.0,
+            "logit_bias": {},
+            "response_format": {"type": "text"},
+            "logprobs": False,
+        },
         {"tools": [], "service_tier": "auto"},
-        {"top_p": 0}, {"temperature": 1e-40}, {"seed": 2**70}, {"seed": -1},
+        {"top_p": 0},
+        {"temperature": 1e-40},
+        {"seed": 2**70},
+        {"seed": -1},
     ],
-)  # fmt: skip
-def test_parameters_at_the_values_that_change_nothing_and_at_their_limits_are_taken(body: dict[str, Any], client: openai.OpenAI) -> None:
-    assert client.chat.completions.create(model=SMOKE, messages=asked("x"), max_tokens=2, **body).usage  # type: ignore[call-overload]
+)
+def test_parameters_at_the_values_that_change_nothing_and_at_their_limits_are_taken(
+    body: dict[str, Any], client: openai.OpenAI
+) -> None:
+    assert client.chat.completions.create(
+        model=SMOKE, messages=asked("x"), max_tokens=2, **body
+    ).usage  # type: ignore[call-overload]
 
 
 def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
@@ -204,15 +288,23 @@ def test_a_question_whose_asker_has_gone_keeps_nobody_waiting(client: openai.Ope
     assert time.monotonic() - begun < 10
 
 
-def test_a_loss_that_runs_away_is_told_and_ends_nothing(client: openai.OpenAI, local: Local) -> None:
-    job = begin(client, validation=SHORT, method=method(n_epochs=2, batch_size=1, learning_rate_multiplier=1e30))
+def test_a_loss_that_runs_away_is_told_and_ends_nothing(
+    client: openai.OpenAI, local: Local
+) -> None:
+    job = begin(
+        client,
+        validation=SHORT,
+        method=method(n_epochs=2, batch_size=1, learning_rate_multiplier=1e30),
+    )
     wait(client, job.id, "succeeded")
     events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
     assert any("nan" in event.message for event in events)
     assert "nan" not in str([event.data for event in events])
 
 
-def test_a_job_that_is_over_leaves_its_models_and_no_more(client: openai.OpenAI, tuned: Any, local: Local) -> None:
+def test_a_job_that_is_over_leaves_its_models_and_no_more(
+    client: openai.OpenAI, tuned: Any, local: Local
+) -> None:
     place = local.folder / "jobs" / tuned.id
     for _ in range(200):  # its process ends a little later than the job
         left = {path.name.partition("-")[0] for path in place.iterdir()}
@@ -234,12 +326,21 @@ def test_two_runs_with_one_seed_agree_and_another_seed_differs(client: openai.Op
 
 def test_turns_of_weight_0_are_not_learned(client: openai.OpenAI) -> None:
     rows = [
-        {"messages": [*asked(name), {"role": "assistant", "content": "never", "weight": 0}, *asked("on"), {"role": "assistant", "content": name}]}
+        {
+            "messages": [
+                *asked(name),
+                {"role": "assistant", "content": "never", "weight": 0},
+                *asked("on"),
+                {"role": "assistant", "content": name},
+            ]
+        }
         for name in CITIES
     ]
     model = wait(client, begin(client, jsonl(rows)).id, "succeeded").fine_tuned_model
     assert "never" not in {answer(client, model, name) for name in CITIES}
-    said = client.chat.completions.create(model=model, messages=rows[3]["messages"][:3], temperature=0, max_tokens=20)
+    said = client.chat.completions.create(
+        model=model, messages=rows[3]["messages"][:3], temperature=0, max_tokens=20
+    )
     assert said.choices[0].message.content == "Cairo"
 
 
@@ -251,33 +352,51 @@ def test_completions_are_trained_and_answered(client: openai.OpenAI) -> None:
 
 
 def test_dpo_learns_which_answer_is_preferred(client: openai.OpenAI) -> None:
-    rows = jsonl([
-        {
-            "input": {"messages": asked(name)},
-            "preferred_output": [{"role": "assistant", "content": f"yes {name}"}],
-            "non_preferred_output": [{"role": "assistant", "content": f"no {name}"}],
-        }
-        for name in CITIES
-    ])  # fmt: skip
-    job = wait(client, begin(client, rows, method=method("dpo", n_epochs=8, beta=0.2)).id, "succeeded")
+    rows = jsonl(
+        [
+            {
+                "input": {"messages": asked(name)},
+                "preferred_output": [{"role": "assistant", "content": f"yes {name}"}],
+                "non_preferred_output": [{"role": "assistant", "content": f"no {name}"}],
+            }
+            for name in CITIES
+        ]
+    )
+    job = wait(
+        client, begin(client, rows, method=method("dpo", n_epochs=8, beta=0.2)).id, "succeeded"
+    )
     assert job.method.dpo.hyperparameters.beta == 0.2
-    events = [e.data for e in client.fine_tuning.jobs.list_events(job.id, limit=100) if e.type == "metrics"]
+    events = [
+        e.data
+        for e in client.fine_tuning.jobs.list_events(job.id, limit=100)
+        if e.type == "metrics"
+    ]
     assert events[0]["train_mean_token_accuracy"] == 1.0
     assert events[0]["train_loss"] < events[-1]["train_loss"] / 2
 
 
 def test_training_goes_on_from_a_tuned_model(client: openai.OpenAI, tuned: Any) -> None:
-    job = wait(client, begin(client, model=tuned.fine_tuned_model, method=method(n_epochs=1)).id, "succeeded")
+    job = wait(
+        client,
+        begin(client, model=tuned.fine_tuned_model, method=method(n_epochs=1)).id,
+        "succeeded",
+    )
     first = next(text for text in texts(client, job.id) if text.startswith("Step 1/"))
     assert float(first.rpartition("=")[2]) < 0.5
     assert job.fine_tuned_model.startswith(f"ft:{SMOKE}::")
     assert answer(client, job.fine_tuned_model, "Sofia") == "aifoS"
 
 
-def test_a_folder_is_a_base_and_a_hosted_name_stands_for_another(client: openai.OpenAI, base: Path) -> None:
-    mapped = wait(client, begin(client, model="gpt-3.5-turbo", method=method(n_epochs=1)).id, "succeeded")
+def test_a_folder_is_a_base_and_a_hosted_name_stands_for_another(
+    client: openai.OpenAI, base: Path
+) -> None:
+    mapped = wait(
+        client, begin(client, model="gpt-3.5-turbo", method=method(n_epochs=1)).id, "succeeded"
+    )
     assert "gpt-3.5-turbo stands for ftkit/smoke here" in texts(client, mapped.id)
-    said = client.chat.completions.create(model=mapped.fine_tuned_model, messages=asked("x"), max_tokens=1)  # type: ignore[arg-type]
+    said = client.chat.completions.create(
+        model=mapped.fine_tuned_model, messages=asked("x"), max_tokens=1
+    )  # type: ignore[arg-type]
     assert (said.model, said.system_fingerprint) == (mapped.fine_tuned_model, SMOKE)
     folder = wait(client, begin(client, model="tiny", method=method(n_epochs=1)).id, "succeeded")
     assert answer(client, folder.fine_tuned_model, "x") is not None
@@ -309,11 +428,18 @@ def running(client: openai.OpenAI, job: str, step: int) -> None:
 
 def processes(local: Local, job: str) -> list[int]:
     """The processes of a job."""
-    found = subprocess.run(["pgrep", "-f", f"ftkit.server.work train {local.folder} {job}"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-f", f"ftkit.server.work train {local.folder} {job}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 
-def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(client: openai.OpenAI, local: Local) -> None:
+def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(
+    client: openai.OpenAI, local: Local
+) -> None:
     job = begin(client, method=method(n_epochs=50))
     running(client, job.id, 3)
     (pid,) = processes(local, job.id)
@@ -330,7 +456,9 @@ def steps(client: openai.OpenAI, job: str) -> list[str]:
     return [text.partition(":")[0] for text in texts(client, job) if text.startswith("Step")]
 
 
-def test_a_paused_job_goes_on_where_it_was_and_learns_as_much(client: openai.OpenAI, local: Local) -> None:
+def test_a_paused_job_goes_on_where_it_was_and_learns_as_much(
+    client: openai.OpenAI, local: Local
+) -> None:
     job = begin(client, seed=3)
     running(client, job.id, 9)
     assert client.fine_tuning.jobs.pause(job.id).status == "pausing"  # type: ignore[comparison-overlap]
@@ -345,7 +473,9 @@ def test_a_paused_job_goes_on_where_it_was_and_learns_as_much(client: openai.Ope
     assert answer(client, done.fine_tuned_model, "Minsk") == "ksniM"
 
 
-def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkpoint(client: openai.OpenAI, local: Local) -> None:
+def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkpoint(
+    client: openai.OpenAI, local: Local
+) -> None:
     job = begin(client, seed=3)
     running(client, job.id, 21)
     os.kill(processes(local, job.id)[0], signal.SIGKILL)
@@ -356,7 +486,9 @@ def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkp
     assert answer(client, done.fine_tuned_model, "Minsk") == "ksniM"
 
 
-def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of_when_training_goes_on(tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of_when_training_goes_on(
+    tmp_path: Path,
+) -> None:
     service = Local(tmp_path / "data").start()
     try:
         client = service.client()
@@ -368,14 +500,20 @@ def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of_when_training_go
         assert told.metrics.full_valid_loss
         service.stop()
         with contextlib.closing(sqlite3.connect(service.folder / "service.db")) as store, store:
-            store.execute("DELETE FROM things WHERE id IN (?, ?)", (told.id, told.fine_tuned_model_checkpoint))
+            store.execute(
+                "DELETE FROM things WHERE id IN (?, ?)", (told.id, told.fine_tuned_model_checkpoint)
+            )
         shutil.rmtree(service.folder / "jobs" / job.id / f"adapter-{told.step_number}")
         client = service.start().client()
         client.fine_tuning.jobs.resume(job.id)
         wait(client, job.id, "running")
         client.fine_tuning.jobs.pause(job.id)
         wait(client, job.id, "paused")
-        (again,) = (each for each in client.fine_tuning.jobs.checkpoints.list(job.id) if each.step_number == told.step_number)
+        (again,) = (
+            each
+            for each in client.fine_tuning.jobs.checkpoints.list(job.id)
+            if each.step_number == told.step_number
+        )
         assert again.to_dict() | {"created_at": 0} == told.to_dict() | {"created_at": 0}
         assert isinstance(answer(client, again.fine_tuned_model_checkpoint, "Lima"), str)
     finally:
@@ -397,31 +535,62 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(moment: float, tmp_path: 
         client = service.client()
         done = wait(client, job.id, "succeeded")
         assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
-        assert [each.step_number for each in client.fine_tuning.jobs.checkpoints.list(job.id)] == [40, 38, 36]
+        assert [each.step_number for each in client.fine_tuning.jobs.checkpoints.list(job.id)] == [
+            40,
+            38,
+            36,
+        ]
         assert answer(client, done.fine_tuned_model, "Lima") is not None
     finally:
         service.stop()
 
 
-def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(base: Path, tmp_path: Path) -> None:
+def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(
+    base: Path, tmp_path: Path
+) -> None:
     shutil.copytree(base, tmp_path / "own" / "tiny")
     for module in ("json", "random", "torch", "ftkit"):
-        (tmp_path / f"{module}.py").write_text("raise SystemExit('imported from the present folder')")
-    command = [sys.executable, "-P", "-m", "ftkit", "serve", "--port", "0", "--data-dir", "data", "--model", "near=own/tiny"]
+        (tmp_path / f"{module}.py").write_text(
+            "raise SystemExit('imported from the present folder')"
+        )
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ftkit",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        "data",
+        "--model",
+        "near=own/tiny",
+    ]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
         try:
             assert service.stderr
-            client = openai.OpenAI(api_key="none", base_url=service.stderr.readline().split()[1], max_retries=0, timeout=60)
+            client = openai.OpenAI(
+                api_key="none",
+                base_url=service.stderr.readline().split()[1],
+                max_retries=0,
+                timeout=60,
+            )
             assert isinstance(answer(client, "near", "Oslo"), str)
-            with pytest.raises(openai.APIStatusError, match="the base model own/tiny cannot be loaded"):
+            with pytest.raises(
+                openai.APIStatusError, match="the base model own/tiny cannot be loaded"
+            ):
                 answer(client, "own/tiny", "Oslo")
-            done = wait(client, begin(client, model="near", method=method(n_epochs=1)).id, "succeeded")
+            done = wait(
+                client, begin(client, model="near", method=method(n_epochs=1)).id, "succeeded"
+            )
             assert isinstance(answer(client, done.fine_tuned_model, "Oslo"), str)
         finally:
             service.terminate()
 
 
-def test_a_file_that_is_deleted_while_it_is_trained_on_does_not_matter(client: openai.OpenAI) -> None:
+def test_a_file_that_is_deleted_while_it_is_trained_on_does_not_matter(
+    client: openai.OpenAI,
+) -> None:
     job = begin(client, method=method(n_epochs=2))
     wait(client, job.id, "queued", "running")
     client.files.delete(job.training_file)
@@ -462,31 +631,50 @@ def tokenizer() -> Any:
     return build_tokenizer()
 
 
-def learned(tokenizer: Any, rows: list[dict[str, Any]], limit: int = 2048, format: str = "chat") -> list[str]:
+def learned(
+    tokenizer: Any, rows: list[dict[str, Any]], limit: int = 2048, format: str = "chat"
+) -> list[str]:
     from ftkit.server.training.encoding import UNLEARNED, encode
 
     found, _ = encode(tokenizer, rows, format, limit)
-    return [tokenizer.decode([label for label in each.labels if label != UNLEARNED]) for each in found]
+    return [
+        tokenizer.decode([label for label in each.labels if label != UNLEARNED]) for each in found
+    ]
 
 
 def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:
     messages = [
-        {"role": "system", "content": "Be short."}, *asked("ä\N{PILE OF POO}"), {"role": "assistant", "content": "öß\N{PILE OF POO}"},
-        *asked("b"), {"role": "assistant", "content": "no", "weight": 0}, *asked("c"), {"role": "assistant", "content": "yes", "weight": 1},
-    ]  # fmt: skip
+        {"role": "system", "content": "Be short."},
+        *asked("ä\N{PILE OF POO}"),
+        {"role": "assistant", "content": "öß\N{PILE OF POO}"},
+        *asked("b"),
+        {"role": "assistant", "content": "no", "weight": 0},
+        *asked("c"),
+        {"role": "assistant", "content": "yes", "weight": 1},
+    ]
     assert learned(tokenizer, [{"messages": messages}]) == ["öß\N{PILE OF POO}<|end|>yes<|end|>"]
 
 
 def test_calls_of_tools_are_learned_and_their_results_are_not(tokenizer: Any) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
-    messages = [*asked("a"), {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "1", "content": "result"}, {"role": "assistant", "content": "done"}]
-    (text,) = learned(tokenizer, [{"messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]}])
+    messages = [
+        *asked("a"),
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "result"},
+        {"role": "assistant", "content": "done"},
+    ]
+    (text,) = learned(
+        tokenizer,
+        [{"messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]}],
+    )
     assert "done<|end|>" in text
     assert '"name": "f"' in text
     assert "result" not in text
 
 
-def test_what_lies_beyond_the_limit_is_cut_and_what_has_nothing_left_is_counted(tokenizer: Any) -> None:
+def test_what_lies_beyond_the_limit_is_cut_and_what_has_nothing_left_is_counted(
+    tokenizer: Any,
+) -> None:
     from ftkit.server.training.encoding import encode
 
     rows = [example("a", "b" * 50), example("c" * 50, "d")]
@@ -494,7 +682,9 @@ def test_what_lies_beyond_the_limit_is_cut_and_what_has_nothing_left_is_counted(
     assert ([len(each.input_ids) for each in found], lost) == ([20], 1)
 
 
-def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequence(tokenizer: Any) -> None:
+def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequence(
+    tokenizer: Any,
+) -> None:
     import copy
 
     other = copy.deepcopy(tokenizer)
@@ -502,7 +692,12 @@ def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequen
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('=')[-1] if not loop.last else m.content }}<|end|>{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
-    messages = [*asked("a"), {"role": "assistant", "content": "think=x"}, *asked("b"), {"role": "assistant", "content": "think=y"}]
+    messages = [
+        *asked("a"),
+        {"role": "assistant", "content": "think=x"},
+        *asked("b"),
+        {"role": "assistant", "content": "think=y"},
+    ]
     assert learned(other, [{"messages": messages}]) == ["think=x<|end|>", "think=y<|end|>"]
 
 
@@ -513,7 +708,10 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
     with pytest.raises(CannotEncode, match=r"example 2: .* no images"):
-        learned(tokenizer, [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}])
+        learned(
+            tokenizer,
+            [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
+        )
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
     with pytest.raises(CannotEncode, match="no chat template"):
@@ -523,4 +721,6 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
 def test_lines_as_the_service_takes_them_are_read(client: openai.OpenAI) -> None:
     """A mark at the beginning, ends as on Windows, and none after the last line."""
     content = b"\xef\xbb\xbf" + b"\r\n".join(lines(12))
-    assert wait(client, begin(client, content, method=method(n_epochs=1)).id, "succeeded").fine_tuned_model
+    assert wait(
+        client, begin(client, content, method=method(n_epochs=1)).id, "succeeded"
+    ).fine_tuned_model

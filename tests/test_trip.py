@@ -19,7 +19,11 @@ SMOKE = "ftkit/smoke"
 
 
 def ftkit(local: Local, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FTKIT_DATA_DIR": str(local.folder), "FTKIT_STATE_DIR": str(tmp_path / "state")}
+    environment = {
+        **os.environ,
+        "FTKIT_DATA_DIR": str(local.folder),
+        "FTKIT_STATE_DIR": str(tmp_path / "state"),
+    }
     command = [sys.executable, "-m", "ftkit", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
@@ -30,17 +34,69 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
     sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
     row = json.loads(Path(sample).read_text("utf-8").splitlines()[3])["messages"]
     try:
-        done = ftkit(local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--watch", "--yes")
+        done = ftkit(
+            local,
+            tmp_path,
+            "submit",
+            sample,
+            "--provider",
+            "local",
+            "--model",
+            SMOKE,
+            "--watch",
+            "--yes",
+        )
         assert done.returncode == 0, done.stderr
         assert "started a service on this machine" in done.stderr
         model = done.stdout.splitlines()[-1].removeprefix("model ")
-        said = ftkit(local, tmp_path, "chat", "@last", row[1]["content"], "--provider", "local", "--system", row[0]["content"], "--temperature", "0")
+        said = ftkit(
+            local,
+            tmp_path,
+            "chat",
+            "@last",
+            row[1]["content"],
+            "--provider",
+            "local",
+            "--system",
+            row[0]["content"],
+            "--temperature",
+            "0",
+        )
         assert said.stdout == f"{row[2]['content']}\n", said.stderr
-        assert ftkit(local, tmp_path, "chat", SMOKE, "Hello", "--provider", "local", "--max-tokens", "30").stdout != said.stdout
-        again = ftkit(local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes")
+        assert (
+            ftkit(
+                local, tmp_path, "chat", SMOKE, "Hello", "--provider", "local", "--max-tokens", "30"
+            ).stdout
+            != said.stdout
+        )
+        again = ftkit(
+            local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes"
+        )
         assert "was there already" in again.stdout
-        assert ftkit(local, tmp_path, "models", "export", model, str(tmp_path / "adapter"), "--provider", "local").returncode == 0
-        merged = ftkit(local, tmp_path, "models", "export", model, str(tmp_path / "merged"), "--merge", "--provider", "local")
+        assert (
+            ftkit(
+                local,
+                tmp_path,
+                "models",
+                "export",
+                model,
+                str(tmp_path / "adapter"),
+                "--provider",
+                "local",
+            ).returncode
+            == 0
+        )
+        merged = ftkit(
+            local,
+            tmp_path,
+            "models",
+            "export",
+            model,
+            str(tmp_path / "merged"),
+            "--merge",
+            "--provider",
+            "local",
+        )
         assert merged.returncode == 0, merged.stderr
         assert repeats(tmp_path / "merged", row)
     finally:
@@ -51,10 +107,18 @@ def repeats(folder: Path, row: list[dict[str, str]]) -> bool:
     """Whether the exported model gives the answer of the row, loaded as any program would."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    prompt = tokenizer.apply_chat_template(row[:2], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModelForCausalLM.from_pretrained(folder),
+    )
+    prompt = tokenizer.apply_chat_template(
+        row[:2], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     made = model.generate(**prompt, max_new_tokens=200, do_sample=False)
-    return bool(tokenizer.decode(made[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True) == row[2]["content"])
+    return bool(
+        tokenizer.decode(made[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+        == row[2]["content"]
+    )
 
 
 def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: Path) -> None:
@@ -63,7 +127,19 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
     sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
     here = ("--provider", "local")
     try:
-        submit = ("submit", sample, *here, "--model", SMOKE, "--seed", "7", "--suffix", "marv", "--watch", "--yes")
+        submit = (
+            "submit",
+            sample,
+            *here,
+            "--model",
+            SMOKE,
+            "--seed",
+            "7",
+            "--suffix",
+            "marv",
+            "--watch",
+            "--yes",
+        )
         assert ftkit(old, tmp_path, *submit).returncode == 0
         saved = ftkit(old, tmp_path, "archive", str(archive), *here, "--sample", "8", "--yes")
         assert saved.returncode == 0, saved.stderr
@@ -71,14 +147,30 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
         assert ftkit(old, tmp_path, "serve", "stop").returncode == 0
     shutil.rmtree(old.folder)
     shutil.rmtree(tmp_path / "state")
-    assert json.loads(ftkit(new, tmp_path, "archive", "verify", str(archive), "--output", "json").stdout)["ok"]
+    assert json.loads(
+        ftkit(new, tmp_path, "archive", "verify", str(archive), "--output", "json").stdout
+    )["ok"]
     job = str(next((archive / "jobs").iterdir()))
     try:
         moved = ftkit(new, tmp_path, "migrate", job, "--to", "local", "--watch", "--yes")
         assert moved.returncode == 0, moved.stderr
         compared = {}
         for model in ("@last", SMOKE):
-            told = ftkit(new, tmp_path, "compare", job, model, "--prompts", job, *here, "--max-tokens", "300", "--yes", "--output", "json")
+            told = ftkit(
+                new,
+                tmp_path,
+                "compare",
+                job,
+                model,
+                "--prompts",
+                job,
+                *here,
+                "--max-tokens",
+                "300",
+                "--yes",
+                "--output",
+                "json",
+            )
             assert told.returncode == 0, told.stderr
             compared[model] = json.loads(told.stdout)["measures"]["exact"]["between"]["mean"]
         assert compared == {"@last": 1, SMOKE: 0}

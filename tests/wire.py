@@ -23,9 +23,16 @@ def client(router: respx.MockRouter) -> openai.OpenAI:
     """A client whose requests the router answers."""
 
     def answer(request: Any) -> Any:
-        asked = httpx.Request(request.method, str(request.url), headers=request.headers.raw, content=request.read())
+        asked = httpx.Request(
+            request.method, str(request.url), headers=request.headers.raw, content=request.read()
+        )
         given = router.handler(asked)
         return engine.Response(given.status_code, headers=given.headers.raw, content=given.read())
 
     transport = engine.MockTransport(answer)
-    return openai.OpenAI(api_key="sk-test", base_url=URL, max_retries=0, http_client=engine.Client(transport=transport))
+    return openai.OpenAI(
+        api_key="sk-test",
+        base_url=URL,
+        max_retries=0,
+        http_client=engine.Client(transport=transport),
+    )

@@ -44,7 +44,13 @@ class Planned(Struct, frozen=True):
 
 
 def plan(
-    service: Service, folder: Path, catalog: Catalog, *, wanted: Wanted, prompts: str | None = None, sample: int | None = None
+    service: Service,
+    folder: Path,
+    catalog: Catalog,
+    *,
+    wanted: Wanted,
+    prompts: str | None = None,
+    sample: int | None = None,
 ) -> Planned:
     """What to ask: each tuned model the prompts of a file, or so many of its own validation file, else its training file.
 
@@ -61,7 +67,13 @@ def plan(
             skipped.append(each.id)
             continue
         path = inside(archive.folder, f"{each.path}/{ANSWERS}")
-        one = Asking(service, each.job.fine_tuned_model, asked, _parameters(path), Keeper(str(path), keeps_part=True))
+        one = Asking(
+            service,
+            each.job.fine_tuned_model,
+            asked,
+            _parameters(path),
+            Keeper(str(path), keeps_part=True),
+        )
         if one.missing:
             asking.append((each, one))
             bills.append(bill(one.missing, one.model, service.name, catalog))
@@ -81,7 +93,11 @@ def _drawn(each: ArchivedJob, count: int) -> list[Prompt]:
     if path is None or not count or not path.is_file():
         return []
     with open(path, "rb") as file:
-        lines = ((hashlib.sha256(line).digest(), number, line) for number, line in enumerate(file, 1) if line.strip())
+        lines = (
+            (hashlib.sha256(line).digest(), number, line)
+            for number, line in enumerate(file, 1)
+            if line.strip()
+        )
         chosen = heapq.nsmallest(count, lines)
     found = []
     for _, number, line in sorted(chosen, key=lambda one: one[1]):
@@ -95,7 +111,9 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
     """The prompt of a line of data; None where it holds none."""
     try:
         raw = msgspec.json.decode(line, type=dict[str, Any])
-        if isinstance(raw.get("input"), dict):  # a preference example: the reference is the answer to prefer
+        if isinstance(
+            raw.get("input"), dict
+        ):  # a preference example: the reference is the answer to prefer
             preferred = raw.get("preferred_output") or []
             raw = {**raw["input"], "messages": [*raw["input"].get("messages", ()), *preferred[:1]]}
         return prompt_of(raw, number, f"line {number}")
@@ -104,7 +122,11 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
 
 
 def record(
-    service: Service, folder: Path, planned: Planned, catalog: Catalog, told: Callable[[], object] = lambda: None
+    service: Service,
+    folder: Path,
+    planned: Planned,
+    catalog: Catalog,
+    told: Callable[[], object] = lambda: None,
 ) -> list[Missing]:
     """Ask what was planned, keep each answer as soon as it is there, and return what could not be had.
 
@@ -126,7 +148,9 @@ def record(
                 forget_part(store, each.path)
                 lost += missing
                 if len(lost) >= GIVE_UP and all(one.reason == "failed" for one in lost[-GIVE_UP:]):
-                    raise OutOfReach(f"{lost[-1].said}; run the same again later: what was answered is kept")
+                    raise OutOfReach(
+                        f"{lost[-1].said}; run the same again later: what was answered is kept"
+                    )
         finally:
             book.changed = True
             conclude(store, book, catalog)
@@ -140,11 +164,23 @@ def _ask(each: ArchivedJob, asking: Asking, told: Callable[[], object]) -> tuple
     except ServiceProblem as problem:
         if problem.status in (401, 402, 429):
             raise
-        return (Missing("answers", asking.model, reason_of(problem), problem.said or str(problem), each.id),)
+        return (
+            Missing(
+                "answers", asking.model, reason_of(problem), problem.said or str(problem), each.id
+            ),
+        )
     if not asked:
         return ()
     lines = ", ".join(str(number) for number, _ in asked[:10])
-    return (Missing("answers", asking.model, "refused", f"{len(asked)} prompts (lines {lines}): {asked[0][1]}", each.id),)
+    return (
+        Missing(
+            "answers",
+            asking.model,
+            "refused",
+            f"{len(asked)} prompts (lines {lines}): {asked[0][1]}",
+            each.id,
+        ),
+    )
 
 
 def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tuple[int, str]]:
@@ -154,7 +190,11 @@ def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tup
     except (LostAnswer, NotThere):
         raise
     except ServiceProblem as problem:
-        if problem.status != 400 or "temperature" not in problem.said.lower() or not asking.parameters:
+        if (
+            problem.status != 400
+            or "temperature" not in problem.said.lower()
+            or not asking.parameters
+        ):
             raise
         plain = Asking(asking.service, asking.model, asking.prompts, {}, asking.keep)
         return plain.ask(AT_ONCE, told).refused

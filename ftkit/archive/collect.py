@@ -45,9 +45,13 @@ class Collector:
             made.keep(layout.JOB)
         else:
             made.put(layout.JOB, to_json(raw))
-        made.list(layout.EVENTS, "events", lambda: (event.raw for event in self.service.events(job.id)))
+        made.list(
+            layout.EVENTS, "events", lambda: (event.raw for event in self.service.events(job.id))
+        )
         checkpoints = made.list(
-            layout.CHECKPOINTS, "checkpoints", lambda: (checkpoint.raw for checkpoint in self.service.checkpoints(job.id))
+            layout.CHECKPOINTS,
+            "checkpoints",
+            lambda: (checkpoint.raw for checkpoint in self.service.checkpoints(job.id)),
         )
         made.permissions(checkpoints)
         for file in job.result_files:
@@ -55,8 +59,13 @@ class Collector:
         for name in (layout.ANSWERS, layout.ANSWERS_CHAT):
             made.keep(name)
         return Step(
-            f"job {job.id}", job.id, layout.folder_of(job.id), made.contents, made.files, tuple(made.missing)
-        )  # fmt: skip
+            f"job {job.id}",
+            job.id,
+            layout.folder_of(job.id),
+            made.contents,
+            made.files,
+            tuple(made.missing),
+        )
 
     def file(self, id: str, known: RemoteFile | None) -> Step:
         """The content of a file; `known` is what the service has listed of it."""
@@ -74,7 +83,9 @@ class Collector:
         path = layout.content_path(received.entry.sha256, is_result)
         before = self.book.manifest.contents.get(id, path)
         there = self.book.manifest.files.get(before)
-        if short and there is not None and there.size > received.entry.size:  # an earlier run had more of it
+        if (
+            short and there is not None and there.size > received.entry.size
+        ):  # an earlier run had more of it
             received.path.unlink()
             path, entry = before, there
         else:
@@ -91,7 +102,9 @@ class Collector:
             return missing
         if missing.reason not in STAYS:
             return before[0]
-        return msgspec.structs.replace(missing, said=f"{missing.said}; before that {before[0].said}")
+        return msgspec.structs.replace(
+            missing, said=f"{missing.said}; before that {before[0].said}"
+        )
 
     def results(self, id: str) -> Received:
         """A result file, decoded."""
@@ -103,7 +116,9 @@ class Collector:
         if first.entry.size >= file.size or file.purpose == RESULTS:
             return first, False
         second = self._receive(file.id)
-        better, other = (second, first) if second.entry.size >= first.entry.size else (first, second)
+        better, other = (
+            (second, first) if second.entry.size >= first.entry.size else (first, second)
+        )
         other.path.unlink()
         return better, better.entry.size < file.size
 
@@ -124,7 +139,9 @@ class Collector:
     def _missing(self, what: str, id: str, problem: FtkitError, job: str = "") -> Missing:
         if isinstance(problem, ServiceProblem) and problem.status == 401 and what != "permissions":
             raise problem  # the key is wrong by now, and nothing else could be had
-        return Missing(what, id, reason_of(problem, what), getattr(problem, "said", "") or str(problem), job)
+        return Missing(
+            what, id, reason_of(problem, what), getattr(problem, "said", "") or str(problem), job
+        )
 
 
 class Permissions:
@@ -159,7 +176,9 @@ class _Making:
     def old(self, name: str) -> bytes | None:
         """What is in a file of the job's folder since an earlier run; None where there is none."""
         path = f"{self.folder}/{name}"
-        return self.collector.store.read(path) if path in self.collector.book.manifest.files else None
+        return (
+            self.collector.store.read(path) if path in self.collector.book.manifest.files else None
+        )
 
     def keep(self, name: str) -> None:
         """Leave a file as it is."""
@@ -171,9 +190,13 @@ class _Making:
     def put(self, name: str, data: bytes) -> None:
         """Write a file."""
         path = f"{self.folder}/{name}"
-        self.files[path] = self.collector.store.write(path, data, self.collector.book.manifest.files.get(path))
+        self.files[path] = self.collector.store.write(
+            path, data, self.collector.book.manifest.files.get(path)
+        )
 
-    def list(self, name: str, what: str, fetch: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    def list(
+        self, name: str, what: str, fetch: Callable[[], Iterable[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
         """Write a list, oldest first. What an earlier run has seen and the service shows no more stays in it."""
         old = self.old(name)
         known = _items(old, name) if old else []
@@ -230,13 +253,19 @@ def reason_of(problem: FtkitError, what: str = "file") -> Reason:
     """Why something could not be had; of lists that the service does not have, that it does not offer them."""
     if not isinstance(problem, ServiceProblem):
         return "not offered"
-    if problem.status == 410 or (problem.status in (400, 404) and "expired" in problem.said.lower()):
+    if problem.status == 410 or (
+        problem.status in (400, 404) and "expired" in problem.said.lower()
+    ):
         return "expired"
     if problem.status in (404, 405, 501):
         return "deleted" if problem.status == 404 and what not in LISTS else "not offered"
     if problem.status in (401, 403):
         return "forbidden"
-    return "failed" if problem.status == 0 or problem.status in (408, 409, 429) or problem.status >= 500 else "refused"
+    return (
+        "failed"
+        if problem.status == 0 or problem.status in (408, 409, 429) or problem.status >= 500
+        else "refused"
+    )
 
 
 def to_json(value: Any) -> bytes:
@@ -257,11 +286,17 @@ def _utf8(value: Any, **how: Any) -> bytes:
 
 
 def _items(data: bytes, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [json.loads(line) for line in data.splitlines()] if name.endswith(".jsonl") else json.loads(data)
+    found: list[dict[str, Any]] = (
+        [json.loads(line) for line in data.splitlines()]
+        if name.endswith(".jsonl")
+        else json.loads(data)
+    )
     return found
 
 
-def _merged(known: list[dict[str, Any]], newest_first: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merged(
+    known: list[dict[str, Any]], newest_first: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """What was known and what was found, each once, oldest first."""
     found = {_identity(item): item for item in reversed(newest_first)}
     gone = [item for item in known if _identity(item) not in found]
@@ -274,11 +309,13 @@ def _identity(item: dict[str, Any]) -> str:
 
 def _is_worse(new: dict[str, Any], old: dict[str, Any]) -> bool:
     """Whether the service tells less of a job than it did: a field has lost its value."""
-    return any(value not in EMPTY and new.get(name) in EMPTY for name, value in old.items() if name not in PASSING)
+    return any(
+        value not in EMPTY and new.get(name) in EMPTY
+        for name, value in old.items()
+        if name not in PASSING
+    )
 
 
 EMPTY: tuple[Any, ...] = (None, "", [], {})
 PASSING = ("estimated_finish", "error")
 """Fields of a job that may lose their value while it goes on."""
-
-

@@ -38,7 +38,9 @@ def forget_part(store: Store, folder: str) -> None:
 def settle(store: Store, folder: str) -> None:
     """Remove what is kept of answers while they come in, if all of it is among the answers."""
     part = _part(store, folder)
-    if part.exists() and set(part.read_bytes().splitlines()) <= set(store.read(f"{folder}/{ANSWERS}").splitlines()):
+    if part.exists() and set(part.read_bytes().splitlines()) <= set(
+        store.read(f"{folder}/{ANSWERS}").splitlines()
+    ):
         part.unlink()
 
 

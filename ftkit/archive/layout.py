@@ -14,7 +14,12 @@ from ftkit.errors import FileProblem
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
 
-JOB, EVENTS, CHECKPOINTS, PERMISSIONS = "job.json", "events.jsonl", "checkpoints.json", "permissions.json"
+JOB, EVENTS, CHECKPOINTS, PERMISSIONS = (
+    "job.json",
+    "events.jsonl",
+    "checkpoints.json",
+    "permissions.json",
+)
 ANSWERS, ANSWERS_CHAT = "answers.jsonl", "answers-chat.jsonl"
 
 PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
@@ -23,10 +28,18 @@ PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 HASHED = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
 """What the name of any other id looks like, so that no plain one may."""
 
-RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)),
+}
 """Names that Windows keeps for itself."""
 
-SAFE_PATH = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SAFE_PATH = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+)
 
 
 def name_of(id: str) -> str:
@@ -55,5 +68,7 @@ def content_path(sha256: str, is_result: bool = False) -> str:
 def inside(folder: Path, path: str) -> Path:
     """Where a path of the manifest is; raises `FileProblem` for one that no archive has, such as one that leads out of it."""
     if not SAFE_PATH.fullmatch(path) or ".." in path:
-        raise FileProblem(f"{folder / MANIFEST} names the path {path[:100]!r}, which no archive has; do not trust this archive")
+        raise FileProblem(
+            f"{folder / MANIFEST} names the path {path[:100]!r}, which no archive has; do not trust this archive"
+        )
     return folder / path

@@ -21,7 +21,9 @@ from ftkit.errors import FileProblem
 FORMAT = 1
 """The version of what the manifest's keys mean."""
 
-Reason = Literal["deleted", "expired", "forbidden", "refused", "not offered", "failed", "incomplete", "left out"]
+Reason = Literal[
+    "deleted", "expired", "forbidden", "refused", "not offered", "failed", "incomplete", "left out"
+]
 """Why something could not be had.
 
 `deleted`, `expired` and `not offered` (the service has no such thing) stay so.
@@ -62,7 +64,9 @@ class Missing(Struct, frozen=True, omit_defaults=True):
 def counted(missing: Iterable[Missing]) -> str:
     """How much could not be had, and why: `3 file (deleted), 12 permissions (forbidden)`; empty where there is nothing."""
     counts = Counter((one.what, one.reason) for one in missing)
-    return ", ".join(f"{number:,} {what} ({reason})" for (what, reason), number in sorted(counts.items()))
+    return ", ".join(
+        f"{number:,} {what} ({reason})" for (what, reason), number in sorted(counts.items())
+    )
 
 
 class Manifest(Struct, kw_only=True):
@@ -141,12 +145,18 @@ class Book:
 
     def all_missing(self) -> list[Missing]:
         """All that could not be had."""
-        return sorted((one for each in self._missing.values() for one in each), key=lambda one: (one.what, one.job, one.id))
+        return sorted(
+            (one for each in self._missing.values() for one in each),
+            key=lambda one: (one.what, one.job, one.id),
+        )
 
     def whole(self) -> Manifest:
         """The manifest as it stands, in an order that does not depend on that of the steps."""
         known = self.manifest
-        ordered = {name: dict(sorted(getattr(known, name).items())) for name in ("jobs", "contents", "files")}
+        ordered = {
+            name: dict(sorted(getattr(known, name).items()))
+            for name in ("jobs", "contents", "files")
+        }
         return msgspec.structs.replace(known, missing=self.all_missing(), **ordered)
 
 
@@ -158,11 +168,17 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError as error:
         raise FileProblem(f"{folder} is no archive: it has no {MANIFEST}") from error
     except OSError as error:
-        raise FileProblem(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FileProblem(f"{path} is damaged ({error}); take it from a copy, or archive into a new folder") from error
+        raise FileProblem(
+            f"{path} is damaged ({error}); take it from a copy, or archive into a new folder"
+        ) from error
     if found.format > FORMAT:
-        raise FileProblem(f"{path} was written by a newer ftkit ({found.tool}); this one reads format {FORMAT}")
+        raise FileProblem(
+            f"{path} was written by a newer ftkit ({found.tool}); this one reads format {FORMAT}"
+        )
     return found
 
 
@@ -189,7 +205,9 @@ def _steps(lines: Iterable[bytes]) -> Iterable[Step]:
     for line in lines:
         try:
             yield decoder.decode(line)
-        except msgspec.DecodeError:  # after a crash of the machine, what was written last may be anything
+        except (
+            msgspec.DecodeError
+        ):  # after a crash of the machine, what was written last may be anything
             return
 
 

@@ -21,10 +21,20 @@ WIDE, HIGH = 160, 36
 """The size of a drawn loss."""
 
 COLUMNS = {
-    "job": "text", "status": "text", "created": "text", "base": "text", "model": "text", "answers until": "text",
-    "epochs": "number", "tokens billed": "number", "cost": "number", "train loss": "number", "validation loss": "number",
-    "losses": "", "missing": "number",
-}  # fmt: skip
+    "job": "text",
+    "status": "text",
+    "created": "text",
+    "base": "text",
+    "model": "text",
+    "answers until": "text",
+    "epochs": "number",
+    "tokens billed": "number",
+    "cost": "number",
+    "train loss": "number",
+    "validation loss": "number",
+    "losses": "",
+    "missing": "number",
+}
 """The columns of the index, and what they are sorted as."""
 
 STYLE = """
@@ -82,7 +92,11 @@ search();
 
 
 def write_pages(
-    archive: Archive, jobs: Sequence[ArchivedJob], store: Store, catalog: Catalog, told: Callable[[int, int], object]
+    archive: Archive,
+    jobs: Sequence[ArchivedJob],
+    store: Store,
+    catalog: Catalog,
+    told: Callable[[int, int], object],
 ) -> dict[str, Entry]:
     """Write the pages of the archive, and return their entries. A page that is as it was is not written."""
     known, made, rows = archive.manifest.files, {}, []
@@ -92,7 +106,9 @@ def write_pages(
         if path in known and not each.is_known:
             made[path] = known[path]  # it tells more than could be told now
         else:
-            made[path] = store.write(path, readme(story).encode("utf-8", "replace"), known.get(path))
+            made[path] = store.write(
+                path, readme(story).encode("utf-8", "replace"), known.get(path)
+            )
         rows.append(_row(story))
         told(number, len(jobs))
     page = render_index(archive, rows).encode("utf-8", "replace")
@@ -106,10 +122,15 @@ def render_index(archive: Archive, rows: Sequence[str]) -> str:
     manifest = archive.manifest
     account = escape(", ".join([manifest.account, *manifest.organizations]))
     head = "".join(
-        f'<th class="{kind}">' + (f"<button>{name}</button>" if kind else name) for name, kind in COLUMNS.items()
+        f'<th class="{kind}">' + (f"<button>{name}</button>" if kind else name)
+        for name, kind in COLUMNS.items()
     )
     missing = counted(one for one in manifest.missing if one.reason != "left out")
-    lacks = f' <span class="bad">Could not be had: {escape(missing)}; see manifest.json.</span>' if missing else ""
+    lacks = (
+        f' <span class="bad">Could not be had: {escape(missing)}; see manifest.json.</span>'
+        if missing
+        else ""
+    )
     return render_page(
         "ftkit archive",
         STYLE,
@@ -126,7 +147,11 @@ def _row(story: Story) -> str:
     each, job = story.each, story.each.job
     epochs, tokens = each.hyperparameters.get("n_epochs"), job.trained_tokens
     losses = [series[-1][1] if series else None for series in (story.train, story.valid)]
-    status = f'<td class="bad">{escape(job.status)}' if job.status == "failed" else f"<td>{escape(job.status)}"
+    status = (
+        f'<td class="bad">{escape(job.status)}'
+        if job.status == "failed"
+        else f"<td>{escape(job.status)}"
+    )
     return (
         f'<tr><td class="name"><a href="{escape(each.path)}/{README}">{_text(job.id)}</a>{status}<td>{day_of(job.created_at)}'
         f'<td class="name">{_text(job.model)}<td class="name">{_text(job.fine_tuned_model)}'
@@ -144,7 +169,9 @@ def _text(text: str) -> str:
 def _number(value: object, form: str, shown: Callable[[float], str] | None = None) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return '<td class="number" data-value="">'
-    return f'<td class="number" data-value="{value!r}">{form.format(shown(value) if shown else value)}'
+    return (
+        f'<td class="number" data-value="{value!r}">{form.format(shown(value) if shown else value)}'
+    )
 
 
 def draw(train: Sequence[tuple[int, float]], valid: Sequence[tuple[int, float]]) -> str:

@@ -75,5 +75,7 @@ class Patience:
             with self._lock:
                 self._failed += passes(problem)
                 if self._failed >= GIVE_UP:
-                    raise OutOfReach(f"{problem}; run the same again later, and it goes on from here") from problem
+                    raise OutOfReach(
+                        f"{problem}; run the same again later, and it goes on from here"
+                    ) from problem
             raise

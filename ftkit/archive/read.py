@@ -1,8 +1,8 @@
 """Reading an archive: jobs as the service sent them, with all that belongs to them.
 
-    archive = open_archive("old")
-    for each in archive.jobs():
-        print(each.job.id, each.hyperparameters, each.training, each.metrics().rows)
+archive = open_archive("old")
+for each in archive.jobs():
+    print(each.job.id, each.hyperparameters, each.training, each.metrics().rows)
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Archive:
         names = {Path(folder).name: known for known, folder in self.manifest.jobs.items()}
         found = id if id in self.manifest.jobs else names.get(id)
         if found is None:
-            raise FileProblem(f"{self.folder} holds no job {id}{did_you_mean(id, self.manifest.jobs, otherwise='')}")
+            raise FileProblem(
+                f"{self.folder} holds no job {id}{did_you_mean(id, self.manifest.jobs, otherwise='')}"
+            )
         return ArchivedJob(self, found, self.manifest.jobs[found])
 
     def jobs(self) -> list[ArchivedJob]:
@@ -59,11 +61,17 @@ class Archive:
         """Why the content of a file at the service is not here as it was there; empty where it is. Checks it by its hash."""
         path, missing = self.manifest.contents.get(id), self.missing.get(id, ())
         if path is None or path not in self.manifest.files:
-            return next((f"{one.reason} ({one.said})" for one in missing), "the archive does not have it")
+            return next(
+                (f"{one.reason} ({one.said})" for one in missing), "the archive does not have it"
+            )
         if missing:
             return f"the archive has a part of it: {missing[0].said}"
         found = state(self.folder, path, self.manifest.files[path])
-        return "" if found == "intact" else f"{path} is {found} since it was archived; `ftkit archive` fetches it again"
+        return (
+            ""
+            if found == "intact"
+            else f"{path} is {found} since it was archived; `ftkit archive` fetches it again"
+        )
 
     @cached_property
     def files(self) -> dict[str, RemoteFile]:
@@ -92,7 +100,9 @@ class Archive:
         try:
             return layout.inside(self.folder, path).read_bytes()
         except OSError as error:
-            raise FileProblem(f"cannot read {self.folder / path}: {(error.strerror or str(error)).lower()}") from error
+            raise FileProblem(
+                f"cannot read {self.folder / path}: {(error.strerror or str(error)).lower()}"
+            ) from error
 
     def json(self, path: str, otherwise: Any) -> Any:
         """The JSON in a file of the archive, of the type of `otherwise`, or that where there is none; raises `FileProblem`."""
@@ -160,19 +170,28 @@ class ArchivedJob:
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """The checkpoints, oldest first."""
-        return [Checkpoint.read(raw) for raw in self.archive.json(f"{self.path}/{layout.CHECKPOINTS}", [])]
+        return [
+            Checkpoint.read(raw)
+            for raw in self.archive.json(f"{self.path}/{layout.CHECKPOINTS}", [])
+        ]
 
     @property
     def permissions(self) -> dict[str, list[dict[str, Any]]]:
         """The permissions by the id of the checkpoint, as the service sent them."""
-        found: dict[str, list[dict[str, Any]]] = self.archive.json(f"{self.path}/{layout.PERMISSIONS}", {})
+        found: dict[str, list[dict[str, Any]]] = self.archive.json(
+            f"{self.path}/{layout.PERMISSIONS}", {}
+        )
         return found
 
     @property
     def answers(self) -> list[Recorded]:
         """What the tuned model answered, with the prompts, parameters and usage."""
         path = f"{self.path}/{layout.ANSWERS}"
-        return read_recorded(str(layout.inside(self.archive.folder, path))) if self.archive.has(path) else []
+        return (
+            read_recorded(str(layout.inside(self.archive.folder, path)))
+            if self.archive.has(path)
+            else []
+        )
 
     @property
     def missing(self) -> list[Missing]:
@@ -217,5 +236,7 @@ def parse(data: bytes, path: str, kind: type) -> Any:
     except ValueError as error:
         raise FileProblem(f"{path} is damaged: {error}; see `ftkit archive verify`") from error
     if not isinstance(found, kind):
-        raise FileProblem(f"{path} is damaged: it holds another kind of value; see `ftkit archive verify`")
+        raise FileProblem(
+            f"{path} is damaged: it holds another kind of value; see `ftkit archive verify`"
+        )
     return found

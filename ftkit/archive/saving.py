@@ -20,7 +20,17 @@ from ftkit._version import __version__
 from ftkit.archive import layout
 from ftkit.archive.collect import Collector, reason_of, to_json
 from ftkit.archive.kept import entries, settle, was_interrupted
-from ftkit.archive.manifest import STAYS, Book, Entry, Manifest, Missing, Step, encode, read_manifest, read_progress
+from ftkit.archive.manifest import (
+    STAYS,
+    Book,
+    Entry,
+    Manifest,
+    Missing,
+    Step,
+    encode,
+    read_manifest,
+    read_progress,
+)
 from ftkit.archive.pages import write_pages
 from ftkit.archive.patience import Patience
 from ftkit.archive.read import Archive, parse
@@ -48,7 +58,11 @@ class Wanted(Struct, frozen=True):
 
     def takes(self, job: Job) -> bool:
         """Whether the job is one of them."""
-        begin = datetime.datetime.combine(self.since, datetime.time(), datetime.UTC).timestamp() if self.since else None
+        begin = (
+            datetime.datetime.combine(self.since, datetime.time(), datetime.UTC).timestamp()
+            if self.since
+            else None
+        )
         return (begin is None or job.created_at >= begin) and self.status in (None, job.status)
 
 
@@ -108,12 +122,25 @@ def save(
             run.collect()
         finally:
             store.stopping.set()
-        conclude(store, book, catalog or load_catalog(), lambda done, total: told("writing pages", done, total))
+        conclude(
+            store,
+            book,
+            catalog or load_catalog(),
+            lambda done, total: told("writing pages", done, total),
+        )
         replaced = tuple(sorted(set(run.dropped) - set(run.damaged)))
         return Saved(
-            folder, book.manifest, run.wanted, run.listed, run.left_out, run.new, run.jobs, run.files, replaced,
+            folder,
+            book.manifest,
+            run.wanted,
+            run.listed,
+            run.left_out,
+            run.new,
+            run.jobs,
+            run.files,
+            replaced,
             tuple(sorted(run.damaged)),
-        )  # fmt: skip
+        )
 
 
 def _sleeper(store: Store) -> Callable[[float], object]:
@@ -128,7 +155,9 @@ def _begin(store: Store, account: str, day: str) -> Book:
         store.write(layout.MANIFEST, encode(fresh), safe=True)
     manifest = read_manifest(store.folder)
     if manifest.account != account:
-        raise UsageProblem(f"{store.folder} is the archive of {manifest.account}, and this is {account}; name another folder")
+        raise UsageProblem(
+            f"{store.folder} is the archive of {manifest.account}, and this is {account}; name another folder"
+        )
     book = Book(manifest)
     book.changed = manifest.tool != f"ftkit {__version__}" or not manifest.finished
     for step in read_progress(store.folder):
@@ -138,7 +167,12 @@ def _begin(store: Store, account: str, day: str) -> Book:
     return book
 
 
-def conclude(store: Store, book: Book, catalog: Catalog, told: Callable[[int, int], object] = lambda done, total: None) -> None:
+def conclude(
+    store: Store,
+    book: Book,
+    catalog: Catalog,
+    told: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
     """Write the pages, where anything has changed, and the manifest."""
     if book.changed or layout.INDEX not in book.manifest.files:
         archive = Archive(store.folder, book.whole(), lenient=True)
@@ -155,7 +189,13 @@ class _Run:
     """One run."""
 
     def __init__(
-        self, service: Service, store: Store, book: Book, wanted: Wanted, told: Told, sleep: Callable[[float], object]
+        self,
+        service: Service,
+        store: Store,
+        book: Book,
+        wanted: Wanted,
+        told: Told,
+        sleep: Callable[[float], object],
     ) -> None:
         self.store, self.book, self.wanted, self.told = store, book, wanted, told
         self.collector = Collector(service, store, book, Patience(sleep))
@@ -171,15 +211,22 @@ class _Run:
         jobs = self._list_jobs()
         listed = self._list_files() if self.wanted.files else {}
         planned = [job for job in jobs if self._wants(job, harmed)]
-        self.jobs, self.new = len(planned), sum(job.id not in self.book.manifest.jobs for job in planned)
+        self.jobs, self.new = (
+            len(planned),
+            sum(job.id not in self.book.manifest.jobs for job in planned),
+        )
         self._do("fetching jobs", [partial(self.collector.job, job) for job in planned])
         ids = [id for id in self._files(jobs, listed) if self._wants_file(id, listed)]
         if self.wanted.files:
             self.files = len(ids)
-            self._do("fetching files", [partial(self.collector.file, id, listed.get(id)) for id in ids])
+            self._do(
+                "fetching files", [partial(self.collector.file, id, listed.get(id)) for id in ids]
+            )
         else:
             for id in ids:
-                self._take(Step(f"file {id}", missing=(Missing("file", id, "left out", "--no-files"),)))
+                self._take(
+                    Step(f"file {id}", missing=(Missing("file", id, "left out", "--no-files"),))
+                )
         self._models()
         self._records(listed)
         self._restore()
@@ -190,19 +237,26 @@ class _Run:
         folders = {folder: id for id, folder in known.jobs.items()}
         harmed: set[str] = set()
         paths = list(known.files)
-        for number, (path, found) in enumerate(zip(paths, states(self.store.folder, known.files), strict=True), 1):
+        for number, (path, found) in enumerate(
+            zip(paths, states(self.store.folder, known.files), strict=True), 1
+        ):
             if number % 100 == 0 or number == len(paths):
                 self.told("checking", number, len(paths))
             if found != "intact":
                 folder, _, name = path.rpartition("/")
                 self.dropped[path] = self.book.drop(path)
-                harmed |= {folders[folder]} if folder in folders and name != layout.README else set()
+                harmed |= (
+                    {folders[folder]} if folder in folders and name != layout.README else set()
+                )
         return harmed
 
     def _restore(self) -> None:
         """Keep what differs and could not be had again in the manifest: `verify` names it, and a copy may bring it back."""
         for path, (entry, ids) in self.dropped.items():
-            if path not in self.book.manifest.files and path.rpartition("/")[2] not in (layout.README, layout.INDEX):
+            if path not in self.book.manifest.files and path.rpartition("/")[2] not in (
+                layout.README,
+                layout.INDEX,
+            ):
                 self.damaged.append(path)
                 contents = {id: path for id in ids if id not in self.book.manifest.contents}
                 self.book.manifest.files[path] = entry
@@ -214,7 +268,9 @@ class _Run:
         """Take in answers that a run has kept which did not come to its end; what is damaged otherwise is not taken in."""
         for id, folder in self.book.manifest.jobs.items():
             path = f"{folder}/{layout.ANSWERS}"
-            if path in self.book.manifest.files or (path in self.dropped and not was_interrupted(self.store, folder)):
+            if path in self.book.manifest.files or (
+                path in self.dropped and not was_interrupted(self.store, folder)
+            ):
                 continue
             found = entries(self.store, folder)
             if found:
@@ -244,7 +300,12 @@ class _Run:
         """Whether there may be anything new of the job."""
         path = f"{layout.folder_of(job.id)}/{layout.JOB}"
         known = self.book.manifest.files.get(path)
-        if not job.is_over or job.id in harmed or known is None or known != entry_of(to_json(job.raw)):
+        if (
+            not job.is_over
+            or job.id in harmed
+            or known is None
+            or known != entry_of(to_json(job.raw))
+        ):
             return True
         again = [one for one in self.book.missing(f"job {job.id}") if one.reason not in STAYS]
         hidden = [one for one in again if one.what == "permissions" and one.reason == "forbidden"]
@@ -265,7 +326,11 @@ class _Run:
         """The ids of the files that belong to fine-tuning: those of the jobs, and where everything is wanted, all others."""
         results = {id for job in jobs for id in job.result_files}
         used = (id for job in jobs for id in (job.training_file, job.validation_file) if id)
-        others = (id for id, file in listed.items() if file.purpose.startswith("fine-tune") and id not in results)
+        others = (
+            id
+            for id, file in listed.items()
+            if file.purpose.startswith("fine-tune") and id not in results
+        )
         return list(dict.fromkeys([*used, *(others if self.wanted.everything else ())]))
 
     def _wants_file(self, id: str, listed: dict[str, RemoteFile]) -> bool:
@@ -281,7 +346,11 @@ class _Run:
             known |= {model.id: model.raw for model in self.service.models()}
         except ServiceProblem as problem:
             said = problem.said or str(problem)
-            self._take(Step("models ", missing=(Missing("models", "", reason_of(problem, "models"), said),)))
+            self._take(
+                Step(
+                    "models ", missing=(Missing("models", "", reason_of(problem, "models"), said),)
+                )
+            )
             return
         self._put("models ", layout.MODELS, known)
 
@@ -289,7 +358,11 @@ class _Run:
         """What the service knows of the files that are archived."""
         known = self._known(layout.FILES)
         fresh = {id: file.raw for id, file in listed.items()} | self.book.raws
-        known |= {id: raw for id, raw in fresh.items() if id in self.book.manifest.contents or self.book.missing(f"file {id}")}
+        known |= {
+            id: raw
+            for id, raw in fresh.items()
+            if id in self.book.manifest.contents or self.book.missing(f"file {id}")
+        }
         self._put("records ", layout.FILES, known)
 
     def _known(self, path: str) -> dict[str, dict[str, object]]:
@@ -299,7 +372,12 @@ class _Run:
 
     def _put(self, owner: str, path: str, items: dict[str, dict[str, object]]) -> None:
         data = to_json([items[id] for id in sorted(items)])
-        self._take(Step(owner, files={path: self.store.write(path, data, self.book.manifest.files.get(path))}))
+        self._take(
+            Step(
+                owner,
+                files={path: self.store.write(path, data, self.book.manifest.files.get(path))},
+            )
+        )
 
     def _do(self, what: str, tasks: list[Callable[[], Step]]) -> None:
         """Do the tasks, so many at a time, and take in what they bring."""

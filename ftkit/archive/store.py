@@ -66,7 +66,9 @@ class Store:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise UsageProblem(f"another ftkit is archiving into {self.folder}; wait until it has ended") from None
+                raise UsageProblem(
+                    f"another ftkit is archiving into {self.folder}; wait until it has ended"
+                ) from None
         try:
             with self._problems(self.folder):
                 shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
@@ -80,7 +82,9 @@ class Store:
             shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
             lock.release()
 
-    def write(self, path: str, data: bytes, known: Entry | None = None, safe: bool = False) -> Entry:
+    def write(
+        self, path: str, data: bytes, known: Entry | None = None, safe: bool = False
+    ) -> Entry:
         """Put the data under that name, unless it is what is `known` to be there. `safe`: it survives a power cut from here on."""
         entry = entry_of(data)
         if entry != known:
@@ -156,7 +160,9 @@ class Store:
             yield
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            raise FileProblem(f"cannot {doing} {path}: {why}; run the same again, and it goes on from here") from error
+            raise FileProblem(
+                f"cannot {doing} {path}: {why}; run the same again, and it goes on from here"
+            ) from error
 
 
 def _settle(file: IO[bytes], safe: bool) -> None:
@@ -171,13 +177,19 @@ def state(folder: Path, path: str, entry: Entry) -> str:
         with open(inside(folder, path), "rb") as file:
             if os.fstat(file.fileno()).st_size != entry.size:
                 return "changed"
-            return "intact" if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256 else "changed"
+            return (
+                "intact"
+                if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+                else "changed"
+            )
     except (FileNotFoundError, NotADirectoryError):
         return "gone"
     except IsADirectoryError:
         return "changed"
     except OSError as error:
-        raise FileProblem(f"cannot read {folder / path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot read {folder / path}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def states(folder: Path, files: dict[str, Entry]) -> Iterator[str]:
@@ -185,7 +197,9 @@ def states(folder: Path, files: dict[str, Entry]) -> Iterator[str]:
     items = list(files.items())
     some = (items[start : start + TOGETHER] for start in range(0, len(items), TOGETHER))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda each: [state(folder, path, entry) for path, entry in each], some):
+        for found in pool.map(
+            lambda each: [state(folder, path, entry) for path, entry in each], some
+        ):
             yield from found
 
 

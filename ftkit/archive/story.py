@@ -37,7 +37,9 @@ def tell(each: ArchivedJob, catalog: Catalog) -> Story:
     offer = facts.providers.get(each.archive.provider, Offer()) if facts else Offer()
     cost, note = _cost(each, offer)
     until, source = _until(each, offer)
-    return Story(each, metrics, metrics.series(TRAIN), metrics.series(VALID), cost, note, until, source)
+    return Story(
+        each, metrics, metrics.series(TRAIN), metrics.series(VALID), cost, note, until, source
+    )
 
 
 def _cost(each: ArchivedJob, offer: Offer) -> tuple[float | None, str]:
@@ -49,7 +51,10 @@ def _cost(each: ArchivedJob, offer: Offer) -> tuple[float | None, str]:
     if price.per != "million tokens":
         return None, f"{money(price.usd)} an hour ({price.source}, {price.as_of})"
     later = "" if before else ", later than the job"
-    return tokens * price.usd / 1e6, f"{money(price.usd)} per million tokens ({price.source}, {price.as_of}{later})"
+    return (
+        tokens * price.usd / 1e6,
+        f"{money(price.usd)} per million tokens ({price.source}, {price.as_of}{later})",
+    )
 
 
 def _until(each: ArchivedJob, offer: Offer) -> tuple[str, str]:
@@ -65,7 +70,11 @@ def _until(each: ArchivedJob, offer: Offer) -> tuple[str, str]:
 
 def day_of(seconds: int) -> str:
     """A time as a day in UTC; empty where there is none."""
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}" if 0 < seconds < LAST else ""
+    return (
+        f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
+        if 0 < seconds < LAST
+        else ""
+    )
 
 
 LAST = 253402300800
@@ -77,14 +86,21 @@ def readme(story: Story) -> str:
     each, job = story.each, story.each.job
     parts = [f"# {_plain(job.id)}\n\n{_summary(story)}\n", _table(_facts(story))]
     if each.hyperparameters:
-        rows = [(_plain(name), _value(value)) for name, value in sorted(each.hyperparameters.items())]
+        rows = [
+            (_plain(name), _value(value)) for name, value in sorted(each.hyperparameters.items())
+        ]
         parts.append(f"## Hyperparameters\n\nAs the service resolved them.\n\n{_table(rows)}")
     if story.metrics.rows:
-        shown = printable_lines(render_metrics_text(story.metrics, judge(story.metrics), "the result file"))
+        shown = printable_lines(
+            render_metrics_text(story.metrics, judge(story.metrics), "the result file")
+        )
         parts.append(f"## Losses\n\n```text\n{shown}```\n")
     parts.append(f"## Files\n\n{_files(story)}")
     if each.missing:
-        lines = "".join(f"- {one.what} `{_plain(one.id)}`: {one.reason} ({_plain(one.said)})\n" for one in each.missing)
+        lines = "".join(
+            f"- {one.what} `{_plain(one.id)}`: {one.reason} ({_plain(one.said)})\n"
+            for one in each.missing
+        )
         parts.append(f"## What could not be had\n\n{lines}")
     return "\n".join(parts)
 
@@ -95,7 +111,11 @@ def _summary(story: Story) -> str:
     begun = f"Created{f' on {day}' if day else ''} on {_plain(job.model) or 'a model'}, by {_plain(story.each.method)} fine-tuning"
     if job.status == "succeeded":
         return f"{begun}. It succeeded."
-    why = f": {_plain(job.error)}{f' ({_plain(job.error_code)})' if job.error_code else ''}" if job.error else ""
+    why = (
+        f": {_plain(job.error)}{f' ({_plain(job.error_code)})' if job.error_code else ''}"
+        if job.error
+        else ""
+    )
     return f"{begun}. Its status was {_plain(job.status)} when it was archived{why}."
 
 
@@ -103,17 +123,27 @@ def _facts(story: Story) -> list[tuple[str, str]]:
     each, job = story.each, story.each.job
     finished = job.raw.get("finished_at")
     tokens = f"{job.trained_tokens:,}" if isinstance(job.trained_tokens, int) else ""
-    cost = f"about {money(story.cost)}, at {story.cost_note}" if story.cost is not None else story.cost_note
+    cost = (
+        f"about {money(story.cost)}, at {story.cost_note}"
+        if story.cost is not None
+        else story.cost_note
+    )
     until = f"{story.served_until} ({story.served_note})" if story.served_until else ""
     rows = [
-        ("model", _plain(job.fine_tuned_model)), ("base", _plain(job.model)), ("status", _plain(job.status)),
+        ("model", _plain(job.fine_tuned_model)),
+        ("base", _plain(job.model)),
+        ("status", _plain(job.status)),
         ("created", day_of(job.created_at)),
-        ("finished", day_of(finished) if isinstance(finished, int) else ""), ("tokens billed", tokens), ("cost", cost),
-        ("answers until", until), ("training data", _data(each, job.training_file)),
-        ("validation data", _data(each, job.validation_file)), ("seed", _value(job.raw.get("seed"))),
+        ("finished", day_of(finished) if isinstance(finished, int) else ""),
+        ("tokens billed", tokens),
+        ("cost", cost),
+        ("answers until", until),
+        ("training data", _data(each, job.training_file)),
+        ("validation data", _data(each, job.validation_file)),
+        ("seed", _value(job.raw.get("seed"))),
         ("organization", _value(job.raw.get("organization_id"))),
         *((_plain(f"metadata {key}"), _value(value)) for key, value in job.metadata.items()),
-    ]  # fmt: skip
+    ]
     return [(name, value) for name, value in rows if value]
 
 
@@ -122,7 +152,11 @@ def _data(each: ArchivedJob, id: str) -> str:
     if not id:
         return ""
     known, path = each.archive.files.get(id), each.archive.manifest.contents.get(id)
-    size = f", {each.archive.manifest.files[path].size:,} bytes" if path in each.archive.manifest.files else ""
+    size = (
+        f", {each.archive.manifest.files[path].size:,} bytes"
+        if path in each.archive.manifest.files
+        else ""
+    )
     told = f"{_plain(known.name)}{size}, " if known else ""
     link = f"[{_plain(id)}]({posixpath.relpath(path, each.path)})" if path else f"{_plain(id)}"
     here = "a part of it is here" if id in each.archive.missing else "here"
@@ -132,17 +166,22 @@ def _data(each: ArchivedJob, id: str) -> str:
 def _files(story: Story) -> str:
     each = story.each
     known = {
-        JOB: "the job as the service sent it", EVENTS: "what happened, oldest first",
-        CHECKPOINTS: "states of the model, with their losses", PERMISSIONS: "who may use the checkpoints",
-        ANSWERS: "what the model answered, with prompts, parameters and usage", ANSWERS_CHAT: "the same as training data",
-    }  # fmt: skip
+        JOB: "the job as the service sent it",
+        EVENTS: "what happened, oldest first",
+        CHECKPOINTS: "states of the model, with their losses",
+        PERMISSIONS: "who may use the checkpoints",
+        ANSWERS: "what the model answered, with prompts, parameters and usage",
+        ANSWERS_CHAT: "the same as training data",
+    }
     there = {name: text for name, text in known.items() if each.archive.has(f"{each.path}/{name}")}
     there |= {path.name: "the losses by step" for path in each.results}
     return _table([(f"[{name}]({name})", text) for name, text in there.items()])
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    lines = "".join(f"| {name} | {value} |\n" for name, value in ((_cell(one), _cell(two)) for one, two in rows))
+    lines = "".join(
+        f"| {name} | {value} |\n" for name, value in ((_cell(one), _cell(two)) for one, two in rows)
+    )
     return f"| | |\n|---|---|\n{lines}"
 
 

@@ -34,17 +34,23 @@ class Verified(Struct, frozen=True):
         return not (self.changed or self.gone or self.interrupted or again)
 
 
-def verify(folder: str | os.PathLike[str], told: Callable[[int, int], object] = lambda done, total: None) -> Verified:
+def verify(
+    folder: str | os.PathLike[str], told: Callable[[int, int], object] = lambda done, total: None
+) -> Verified:
     """Check every file of the archive by its hash; raises `FileProblem` where there is none, or it cannot be read."""
     place = Path(folder)
     manifest = read_manifest(place)
     found: dict[str, list[str]] = {"changed": [], "gone": [], "intact": []}
-    for number, (path, what) in enumerate(zip(manifest.files, states(place, manifest.files), strict=True), 1):
+    for number, (path, what) in enumerate(
+        zip(manifest.files, states(place, manifest.files), strict=True), 1
+    ):
         found[what].append(path)
         told(number, len(manifest.files))
     named = {*manifest.contents.values(), *(f"{folder}/{JOB}" for folder in manifest.jobs.values())}
     if not named <= manifest.files.keys():
-        found["changed"].append(MANIFEST)  # nobody but ftkit writes it, and ftkit names no file that it does not list
+        found["changed"].append(
+            MANIFEST
+        )  # nobody but ftkit writes it, and ftkit names no file that it does not list
     return Verified(
         manifest=manifest,
         bytes=sum(manifest.files[path].size for path in found["intact"]),
@@ -59,7 +65,9 @@ def _unknown(folder: Path, manifest: Manifest) -> list[str]:
     """The files that the manifest does not name, but for those that ftkit works with."""
 
     def cannot(error: OSError) -> None:
-        raise FileProblem(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
     found = []
     for place, folders, names in os.walk(folder, onerror=cannot):

@@ -23,15 +23,24 @@ COMMANDS = {
     "models": ("ftkit.cli.models", "List, show and delete models at the service."),
     "chat": ("ftkit.cli.chat", "Ask a model, or talk with it."),
     "archive": ("ftkit.cli.archive", "Save all that an account holds about fine-tuning; check it."),
-    "compare": ("ftkit.cli.compare", "Hold two models, or their recorded answers, against each other."),
+    "compare": (
+        "ftkit.cli.compare",
+        "Hold two models, or their recorded answers, against each other.",
+    ),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
-    "migrate": ("ftkit.cli.migrate", "Do a job again at another service, from the service or from an archive."),
+    "migrate": (
+        "ftkit.cli.migrate",
+        "Do a job again at another service, from the service or from an archive.",
+    ),
     "providers": ("ftkit.cli.providers", "List the services that ftkit can talk to."),
     "catalog": ("ftkit.cli.catalog", "List models and providers: limits, prices, dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),
     "rule": ("ftkit.cli.rules", "Explain one rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
-    "explain": ("ftkit.cli.explain", "Find the rule behind a service's message, and the lines it is about."),
+    "explain": (
+        "ftkit.cli.explain",
+        "Find the rule behind a service's message, and the lines it is about.",
+    ),
 }
 """The commands, each with its module and what it does; the module is imported when the command runs."""
 
@@ -62,8 +71,17 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
         context.exit()
 
 
-@click.command(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.command(
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version.",
+)
 def cli() -> None:
     """Check fine-tuning data, know what training on it costs, run the job, use the model."""
 
@@ -119,7 +137,9 @@ def _rule(error: FtkitError) -> str:
 def print_text(text: str) -> None:
     """Print a report; with colour on a terminal that has it, unless `NO_COLOR` is set (see no-color.org)."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate has no bytes
+    shown = text.encode("utf-8", "backslashreplace").decode(
+        "utf-8"
+    )  # a lone surrogate has no bytes
     try:
         click.echo(shown, nl=False, color=False if plain else None)
         sys.stdout.flush()
@@ -149,5 +169,7 @@ def main() -> None:
     code = run()
     if code in (INTERRUPTED, TERMINATED):
         sys.stderr.flush()
-        os._exit(code)  # all is put away by now, but Python would still wait for the workers that were stopped
+        os._exit(
+            code
+        )  # all is put away by now, but Python would still wait for the workers that were stopped
     sys.exit(code)

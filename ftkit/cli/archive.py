@@ -27,7 +27,9 @@ VERIFY_ENDS = "Exit codes: 0 all is as it was written, 1 it is not, or not all i
 class WithVerify(Configured):
     """`ftkit archive DIR`, and `ftkit archive verify DIR`."""
 
-    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *more: Any, **extra: Any
+    ) -> click.Context:
         if args[:1] == ["verify"]:
             return verify.make_context(f"{info_name} verify", args[1:], *more, **extra)
         return super().make_context(info_name, args, *more, **extra)
@@ -50,17 +52,35 @@ def verify(folder: str, output: str) -> int:
 @click.command(cls=WithVerify, epilog=ENDS)
 @click.argument("folder", metavar="DIR")
 @service_options
-@click.option("--since", type=Day(), metavar="DATE", help="Only jobs created on that day (UTC) or later.")
+@click.option(
+    "--since", type=Day(), metavar="DATE", help="Only jobs created on that day (UTC) or later."
+)
 @click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
 @click.option("--no-files", is_flag=True, help="Leave training and validation files out.")
-@click.option("--prompts", metavar="FILE", help="Record each tuned model's answers to these prompts.")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="Record answers to N prompts of each job's own data.")
+@click.option(
+    "--prompts", metavar="FILE", help="Record each tuned model's answers to these prompts."
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Record answers to N prompts of each job's own data.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 def archive(
-    folder: str, provider: str, base_url: str | None, facts: str | None, since: datetime.date | None, status: str | None,
-    no_files: bool, prompts: str | None, sample: int | None, yes: bool, output: str,
-) -> int:  # fmt: skip
+    folder: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    since: datetime.date | None,
+    status: str | None,
+    no_files: bool,
+    prompts: str | None,
+    sample: int | None,
+    yes: bool,
+    output: str,
+) -> int:
     """Save everything that the account holds about fine-tuning into DIR; run again, fetch what is new.
 
     Nothing is changed at the service. `ftkit archive verify DIR` checks an archive.
@@ -88,14 +108,22 @@ def archive(
 
 
 def _record(
-    service: Service, folder: str, wanted: Wanted, catalog: Catalog, prompts: str | None, sample: int | None, yes: bool
+    service: Service,
+    folder: str,
+    wanted: Wanted,
+    catalog: Catalog,
+    prompts: str | None,
+    sample: int | None,
+    yes: bool,
 ) -> bool:
     """Say what answers cost, ask, and record them; False where the user does not want it."""
     from ftkit.archive.answers import plan, record
 
     planned = plan(service, Path(folder), catalog, wanted=wanted, prompts=prompts, sample=sample)
     for id in planned.skipped[:10]:
-        click.echo(f"ftkit: no prompts for the job {id}: its data is not here, or holds none", err=True)
+        click.echo(
+            f"ftkit: no prompts for the job {id}: its data is not here, or holds none", err=True
+        )
     if len(planned.skipped) > 10:
         click.echo(f"ftkit: and none for {len(planned.skipped) - 10:,} more jobs", err=True)
     if not planned.requests:
@@ -121,11 +149,19 @@ def _cost(planned: Planned) -> str:
 
     bills = planned.bills
     parts = [f"{len(bills):,} models {planned.requests:,} prompts"]
-    taken, made = ([getattr(each, name) for each in bills] for name in ("input_tokens", "output_tokens"))
+    taken, made = (
+        [getattr(each, name) for each in bills] for name in ("input_tokens", "output_tokens")
+    )
     if None not in taken:
-        parts += [f"about {sum(taken):,} tokens in, {'nobody knows how many' if None in made else f'{sum(made):,}'} out"]
+        parts += [
+            f"about {sum(taken):,} tokens in, {'nobody knows how many' if None in made else f'{sum(made):,}'} out"
+        ]
     known = [each for each in bills if each.usd is not None]
     sources = ", ".join(sorted({each.source for each in known}))
     parts += [f"about {money(sum(each.usd or 0 for each in known))} ({sources})"] if known else []
-    parts += [f"cost not known for {len(bills) - len(known):,} models"] if len(known) < len(bills) else []
+    parts += (
+        [f"cost not known for {len(bills) - len(known):,} models"]
+        if len(known) < len(bills)
+        else []
+    )
     return ", ".join(parts)

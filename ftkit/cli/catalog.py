@@ -14,8 +14,16 @@ from ftkit.cli.options import Configured, on_day, option
 @option("--provider", metavar="NAME", help="Only what this service offers.")
 @on_day()
 @option("--facts", metavar="FILE", help="TOML with models, providers and prices of your own.")
-@option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to report.")
-def catalog(provider: str | None, today: datetime.date | None, facts: str | None, output: str) -> None:
+@option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to report.",
+)
+def catalog(
+    provider: str | None, today: datetime.date | None, facts: str | None, output: str
+) -> None:
     """List models and providers: methods, limits, prices, and until when they train and serve.
 
     Prices are in US dollars per million tokens. JSON gives the source of each figure and the day it was checked.

@@ -22,12 +22,20 @@ if TYPE_CHECKING:
 @service_options
 @click.option("--system", metavar="TEXT", help="What the system message says.")
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
-@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="End the answer after so many.")
+@click.option(
+    "--max-tokens", type=click.IntRange(1), metavar="N", help="End the answer after so many."
+)
 @output_option
 def chat(
-    model: str, prompt: str | None, provider: str, base_url: str | None, facts: str | None, system: str | None, output: str,
+    model: str,
+    prompt: str | None,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    system: str | None,
+    output: str,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D).
 
     MODEL may be @last: the model that the job made which was submitted last from here.
@@ -42,7 +50,9 @@ def chat(
     for line in _lines():
         messages.append({"role": "user", "content": line})
         try:
-            messages.append({"role": "assistant", "content": _answer(service, model, messages, given, output)})
+            messages.append(
+                {"role": "assistant", "content": _answer(service, model, messages, given, output)}
+            )
         except FtkitError as problem:
             if not _is_a_person():
                 raise
@@ -59,7 +69,9 @@ def _harmless(text: str) -> str:
     """The text without what could play tricks on a terminal, where it is printed on one."""
     if not sys.stdout.isatty():
         return text
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
+    )
 
 
 def _lines() -> Any:
@@ -73,7 +85,9 @@ def _lines() -> Any:
             yield line.strip()
 
 
-def _answer(service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str) -> str:
+def _answer(
+    service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
+) -> str:
     pieces = []
     for piece in service.chat(model, messages, **given):
         pieces.append(piece)

@@ -25,34 +25,98 @@ if TYPE_CHECKING:
 
 ENDS = "Exit codes: 0 compared, 2 ftkit could not do it, 130 interrupted."
 SAVES = ("--save-a", "--save-b")
-ASKING = ("provider", "base_url", "provider_b", "base_url_b", "temperature", "max_tokens", "concurrency")
+ASKING = (
+    "provider",
+    "base_url",
+    "provider_b",
+    "base_url_b",
+    "temperature",
+    "max_tokens",
+    "concurrency",
+)
 FILES = (".jsonl", ".jsonl.gz", ".json")
 
 
 @click.command(cls=Configured, epilog=ENDS)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--prompts", required=True, metavar="FILE|ARCHIVE", help="Chat examples, recorded answers, or an archive.")
+@click.option(
+    "--prompts",
+    required=True,
+    metavar="FILE|ARCHIVE",
+    help="Chat examples, recorded answers, or an archive.",
+)
 @service_options
 @option("--provider-b", metavar="NAME", help="The service of B, if it is another.")
 @option("--base-url-b", metavar="URL", help="The address of B's service.")
-@click.option("--system", default="", metavar="TEXT", help="A system message for prompts that have none.")
-@click.option("--temperature", type=Temperature(), default="0", show_default=True, help="0 to 2, or none: the service's own.")
-@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="End each answer after so many.")
+@click.option(
+    "--system", default="", metavar="TEXT", help="A system message for prompts that have none."
+)
+@click.option(
+    "--temperature",
+    type=Temperature(),
+    default="0",
+    show_default=True,
+    help="0 to 2, or none: the service's own.",
+)
+@click.option(
+    "--max-tokens", type=click.IntRange(1), metavar="N", help="End each answer after so many."
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
-@click.option("--group-by", default="", metavar="PATH", help="Compare groups of prompts, e.g. by metadata.topic.")
-@click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Requests at a time.")
-@click.option("--save-a", metavar="FILE", help="Keep A's answers there, and ask for none that is there already.")
+@click.option(
+    "--group-by",
+    default="",
+    metavar="PATH",
+    help="Compare groups of prompts, e.g. by metadata.topic.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Requests at a time.",
+)
+@click.option(
+    "--save-a",
+    metavar="FILE",
+    help="Keep A's answers there, and ask for none that is there already.",
+)
 @click.option("--save-b", metavar="FILE", help="The same for B.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the bootstrap.")
-@click.option("--html", "page", metavar="FILE", help="Also write a page with the pairs that differ most.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the bootstrap.",
+)
+@click.option(
+    "--html", "page", metavar="FILE", help="Also write a page with the pairs that differ most."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
 def compare(
-    a: str, b: str, prompts: str, provider: str, base_url: str | None, facts: str | None, provider_b: str | None,
-    base_url_b: str | None, system: str, limit: int | None, group_by: str, concurrency: int, save_a: str | None,
-    save_b: str | None, seed: int, page: str | None, yes: bool, output: str, **parameters: Any,
-) -> int:  # fmt: skip
+    a: str,
+    b: str,
+    prompts: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    provider_b: str | None,
+    base_url_b: str | None,
+    system: str,
+    limit: int | None,
+    group_by: str,
+    concurrency: int,
+    save_a: str | None,
+    save_b: str | None,
+    seed: int,
+    page: str | None,
+    yes: bool,
+    output: str,
+    **parameters: Any,
+) -> int:
     """Hold A and B against each other, and against the reference where the prompts have one.
 
     Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job of an
@@ -85,9 +149,12 @@ def compare(
         return 2
     answers = [_answers(side, asked, concurrency) for side in sides]
     found = held(
-        asked, *([one.answer if one else None for one in side] for side in answers),
-        group_by=group_by, encoding=_encoding(answers, catalog), seed=seed,
-    )  # fmt: skip
+        asked,
+        *([one.answer if one else None for one in side] for side in answers),
+        group_by=group_by,
+        encoding=_encoding(answers, catalog),
+        seed=seed,
+    )
     names = Sides(_title(a, answers[0]), _title(b, answers[1]), name)
     print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
     if page is not None:
@@ -95,7 +162,9 @@ def compare(
     return 0
 
 
-def _check_places(prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None) -> None:
+def _check_places(
+    prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None
+) -> None:
     """Raise `UsageProblem` where what is to be written would replace what is read, or what else is written.
 
     The answers of one side may be kept in the file that is the other: they are only added to it.
@@ -103,7 +172,9 @@ def _check_places(prompts: str, sides: Sequence[str], saves: Sequence[str | None
     kept = [(option, path) for option, path in zip(SAVES, saves, strict=True) if path]
     odd = next(((option, path) for option, path in kept if path.endswith(".gz")), None)
     if odd:
-        raise UsageProblem(f"{odd[0]} {odd[1]}: answers are kept as plain text; name a file without .gz")
+        raise UsageProblem(
+            f"{odd[0]} {odd[1]}: answers are kept as plain text; name a file without .gz"
+        )
     kept += [(option, f"{path}.part") for option, path in kept]
     read = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
     _check_apart([("--prompts", prompts), *kept])
@@ -131,23 +202,34 @@ def _recorded_in(place: str) -> str:
     from ftkit.archive.read import find_job, open_archive
 
     if os.path.isfile(os.path.join(place, MANIFEST)):
-        jobs = [each for each in open_archive(place, lenient=True).jobs() if each.archive.has(f"{each.path}/{ANSWERS}")]
+        jobs = [
+            each
+            for each in open_archive(place, lenient=True).jobs()
+            if each.archive.has(f"{each.path}/{ANSWERS}")
+        ]
         if len(jobs) > 1:
-            raise UsageProblem(f"{place} has answers of {len(jobs):,} jobs; name one, as {os.path.join(place, jobs[0].id)}")
+            raise UsageProblem(
+                f"{place} has answers of {len(jobs):,} jobs; name one, as {os.path.join(place, jobs[0].id)}"
+            )
         job = jobs[0] if jobs else None
     else:
         job = find_job(place)
         if job is None:
             return place
     if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
-        raise FileProblem(f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample")
+        raise FileProblem(
+            f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample"
+        )
     return str(inside(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
 def _sides(
-    named: Sequence[str], prompts: list[Prompt], places: Sequence[tuple[str, str | None, str | None]], parameters: dict[str, Any],
+    named: Sequence[str],
+    prompts: list[Prompt],
+    places: Sequence[tuple[str, str | None, str | None]],
+    parameters: dict[str, Any],
     saves: Sequence[str | None],
-) -> list[Asking | list[Recorded | None]]:  # fmt: skip
+) -> list[Asking | list[Recorded | None]]:
     """For A and B the recorded answers of a file, or what there is to ask a model: nothing that a file on the other side lacks."""
     from ftkit.compare.answers import Keeper, match, read_recorded
     from ftkit.compare.asking import Asking
@@ -158,7 +240,9 @@ def _sides(
         for side, save, option in zip(named, saves, SAVES, strict=True)
         if _is_file(side, save, option)
     }
-    some = [prompt for prompt, *found in zip(prompts, *files.values(), strict=True) if None not in found]
+    some = [
+        prompt for prompt, *found in zip(prompts, *files.values(), strict=True) if None not in found
+    ]
     if not some:
         raise UsageProblem(UNANSWERED)
 
@@ -168,15 +252,27 @@ def _sides(
             sides.append(files[side])
             continue
         service = open_service(*place)
-        sides.append(Asking(service, named_model(service, side), some, parameters, Keeper(save) if save else None))
+        sides.append(
+            Asking(
+                service,
+                named_model(service, side),
+                some,
+                parameters,
+                Keeper(save) if save else None,
+            )
+        )
     return sides
 
 
 def _check_idle(context: click.Context) -> None:
     """Raise `UsageProblem` for options that say how to ask a model, where there is none to ask."""
-    given = [name for name in ASKING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    given = [
+        name for name in ASKING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
     if given:
-        raise UsageProblem(f"--{given[0].replace('_', '-')} is for asking models; A and B are files of recorded answers")
+        raise UsageProblem(
+            f"--{given[0].replace('_', '-')} is for asking models; A and B are files of recorded answers"
+        )
 
 
 def _is_file(side: str, save: str | None, option: str) -> bool:
@@ -184,13 +280,19 @@ def _is_file(side: str, save: str | None, option: str) -> bool:
     if not os.path.isfile(side) and not side.endswith(FILES):
         return False
     if save:
-        raise UsageProblem(f"{option} keeps the answers of a model, and {side} is a file of recorded answers")
+        raise UsageProblem(
+            f"{option} keeps the answers of a model, and {side} is a file of recorded answers"
+        )
     if not os.path.exists(side):
-        raise FileProblem(f"there is no file {side}; A and B are models, or files of recorded answers")
+        raise FileProblem(
+            f"there is no file {side}; A and B are models, or files of recorded answers"
+        )
     return True
 
 
-def _agreed(sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool) -> bool:
+def _agreed(
+    sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool
+) -> bool:
     """Say what there is to ask and what that costs, and whether to go on."""
     from ftkit.compare.cost import bill
 
@@ -200,7 +302,9 @@ def _agreed(sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, m
         if isinstance(side, list) or not missing:
             continue
         cost = bill(missing, side.model, side.service.name, catalog, most)
-        click.echo(f"  ask {name}  {side.model} at {side.service.facts.title}: {_cost(cost)}", err=True)
+        click.echo(
+            f"  ask {name}  {side.model} at {side.service.facts.title}: {_cost(cost)}", err=True
+        )
         requests += len(missing)
     return not requests or consent(f"Send {requests:,} requests?", yes)
 
@@ -213,11 +317,15 @@ def _cost(cost: Any) -> str:
         parts.append(f"about {cost.input_tokens:,} tokens in")
     if cost.output_tokens is not None:
         parts.append(f"about {cost.output_tokens:,} out")
-    parts.append("cost not known" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})")
+    parts.append(
+        "cost not known" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})"
+    )
     return ", ".join(parts)
 
 
-def _answers(side: Asking | list[Recorded | None], prompts: Sequence[Prompt], concurrency: int) -> list[Recorded | None]:
+def _answers(
+    side: Asking | list[Recorded | None], prompts: Sequence[Prompt], concurrency: int
+) -> list[Recorded | None]:
     """For each prompt the answer, where there is one."""
     if isinstance(side, list):
         return side
@@ -239,9 +347,20 @@ def _progress(model: str, total: int) -> Iterator[Callable[[], object]]:
         yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"asking {model}".replace("[", r"\["), total=total)
         yield lambda: bar.advance(task)

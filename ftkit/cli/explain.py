@@ -40,19 +40,29 @@ def _check(file: str) -> FileReport:
 def _about(found: Meaning, report: FileReport) -> list[Finding]:
     """The findings of the file that the message is about: those of its rules, and all on the lines it names."""
     names = {rule.name for rule in found.rules}
-    return [finding for finding in report.findings if finding.rule in names or finding.line in found.lines]
+    return [
+        finding
+        for finding in report.findings
+        if finding.rule in names or finding.line in found.lines
+    ]
 
 
-def _print(found: Meaning, file: str | None, report: FileReport | None, findings: list[Finding]) -> None:
+def _print(
+    found: Meaning, file: str | None, report: FileReport | None, findings: list[Finding]
+) -> None:
     if not found.known:
-        click.echo("This message is not known to ftkit. `ftkit validate FILE` checks the file for everything it does know.")
+        click.echo(
+            "This message is not known to ftkit. `ftkit validate FILE` checks the file for everything it does know."
+        )
     for saying in found.sayings:
         click.echo(f"{saying.means}\n{saying.do}\n")
     for rule in found.rules:
         click.echo(click.style(f"{rule.name} ({rule.code}, {rule.severity})", bold=True))
         click.echo(f"{rule.doc}\n")
     if found.lines:
-        click.echo(f"The message names line{'s' * (len(found.lines) > 1)} {', '.join(map(str, found.lines))}.")
+        click.echo(
+            f"The message names line{'s' * (len(found.lines) > 1)} {', '.join(map(str, found.lines))}."
+        )
     for finding in findings:
         where = f"{file}:{finding.line}" if finding.line else f"{file}"
         click.echo(f"{where}: {finding.code} {finding.rule}: {printable(finding.message)}")
@@ -67,7 +77,10 @@ def _as_dict(found: Meaning, findings: list[Finding]) -> dict[str, Any]:
     return {
         "known": found.known,
         "rules": [as_dict(rule) for rule in found.rules],
-        "other": [{"means": saying.means, "do": saying.do, "source": saying.source} for saying in found.sayings],
+        "other": [
+            {"means": saying.means, "do": saying.do, "source": saying.source}
+            for saying in found.sayings
+        ],
         "lines": list(found.lines),
         "findings": [finding_as_dict(finding) for finding in findings],
     }

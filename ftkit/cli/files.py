@@ -50,7 +50,9 @@ def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str
         yield paths, {}
         return
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        kept = {path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)}
+        kept = {
+            path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
+        }
         for path, copy in kept.items():
             _keep(path, copy)
         yield [kept.get(path, path) for path in paths], {copy: path for path, copy in kept.items()}
@@ -75,9 +77,13 @@ def must_be_plain(*files: str | None) -> None:
     """Raise `UsageProblem` for a file that cannot be sent as it is: services take plain .jsonl files."""
     for name in filter(None, files):
         if name == "-":
-            raise UsageProblem("- is standard input, and what is sent must be a file; write it to one first")
+            raise UsageProblem(
+                "- is standard input, and what is sent must be a file; write it to one first"
+            )
         if name.endswith(".gz"):
-            raise UsageProblem(f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip")
+            raise UsageProblem(
+                f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip"
+            )
 
 
 @contextmanager
@@ -90,7 +96,9 @@ def one_file(name: str) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def progress(paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM) -> Iterator[Any]:
+def progress(
+    paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM
+) -> Iterator[Any]:
     """A progress bar on standard error, where that is a terminal and the files have `least` bytes.
 
     Gives a function that is told the name of a file and the bytes done since the last call, or None. The bar is shown from its
@@ -103,8 +111,15 @@ def progress(paths: Sequence[str], quiet: bool, doing: str = "checking", least: 
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, auto_refresh=False
+    ) as bar:
         task, shown = bar.add_task(doing, total=total, visible=False), 0.0
 
         def advance(file: str, done: int) -> None:

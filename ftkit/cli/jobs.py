@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from ftkit.watching import Look
 
 HEAD = ("id", "status", "created (UTC)", "model")
-PLAIN = {"n_epochs": "epochs", "batch_size": "batch size", "learning_rate_multiplier": "lr multiplier"}
+PLAIN = {
+    "n_epochs": "epochs",
+    "batch_size": "batch size",
+    "learning_rate_multiplier": "lr multiplier",
+}
 """Hyperparameters as the options of `ftkit submit` call them."""
 
 
@@ -52,18 +56,38 @@ def _row(job: Job) -> tuple[str, ...]:
 @service_options
 @click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
 @click.option("--model", metavar="NAME", help="Only jobs on this model.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="At most so many.",
+)
 @click.option("--after", metavar="ID", default="", help="Begin after this job.")
 @click.option("--all", "every", is_flag=True, help="All of them, however many.")
 @output_option
 def list_(
-    provider: str, base_url: str | None, facts: str | None, status: str | None, model: str | None, limit: int, after: str,
-    every: bool, output: str,
-) -> None:  # fmt: skip
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    status: str | None,
+    model: str | None,
+    limit: int,
+    after: str,
+    every: bool,
+    output: str,
+) -> None:
     """List jobs, newest first."""
     service = open_service(provider, base_url, facts)
-    found = (job for job in service.jobs(after) if status in (None, job.status) and model in (None, job.model))
-    print_list(at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output, long=[3])
+    found = (
+        job
+        for job in service.jobs(after)
+        if status in (None, job.status) and model in (None, job.model)
+    )
+    print_list(
+        at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output, long=[3]
+    )
 
 
 @jobs.command()
@@ -76,21 +100,39 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     if output == "json":
         print_one(job.raw)
         return
-    told = f"{job.error} ({job.error_code})" if job.error and job.error_code else job.error or job.error_code
-    print_fields([
-        ("job", job.id), ("status", job.status), ("model", job.model), ("fine-tuned", job.fine_tuned_model),
-        *_chosen(job), ("created", when(job.created_at)), ("finish", when(job.estimated_finish)),
-        ("finished", when(job.finished_at)), ("training", job.training_file), ("validation", job.validation_file),
-        ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
-        ("results", ", ".join(job.result_files)), ("metadata", ", ".join(map("=".join, job.metadata.items()))), ("error", told),
-    ])  # fmt: skip
+    told = (
+        f"{job.error} ({job.error_code})"
+        if job.error and job.error_code
+        else job.error or job.error_code
+    )
+    print_fields(
+        [
+            ("job", job.id),
+            ("status", job.status),
+            ("model", job.model),
+            ("fine-tuned", job.fine_tuned_model),
+            *_chosen(job),
+            ("created", when(job.created_at)),
+            ("finish", when(job.estimated_finish)),
+            ("finished", when(job.finished_at)),
+            ("training", job.training_file),
+            ("validation", job.validation_file),
+            ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
+            ("results", ", ".join(job.result_files)),
+            ("metadata", ", ".join(map("=".join, job.metadata.items()))),
+            ("error", told),
+        ]
+    )
 
 
 def _chosen(job: Job) -> list[tuple[str, str]]:
     """How the job trains, as the service has resolved it."""
     given = {PLAIN.get(name, name): value for name, value in job.hyperparameters.items()}
     given |= {"suffix": job.raw.get("user_provided_suffix"), "seed": job.raw.get("seed")}
-    return [("method", job.method), *((name, str(value)) for name, value in given.items() if value is not None)]
+    return [
+        ("method", job.method),
+        *((name, str(value)) for name, value in given.items() if value is not None),
+    ]
 
 
 @jobs.command()
@@ -122,7 +164,9 @@ def follow_job(service: Service, id: str, output: str) -> int:
         click.echo(f"ftkit: the job goes on; `ftkit jobs watch {id}` follows it again", err=True)
         raise
     if last.status != "succeeded":
-        click.echo(f"ftkit: the job {printable(last.status)}; `ftkit jobs doctor {id}` says why", err=True)
+        click.echo(
+            f"ftkit: the job {printable(last.status)}; `ftkit jobs doctor {id}` says why", err=True
+        )
         return 1
     if output == "text":
         print_text(f"model {printable(last.fine_tuned_model)}\n")
@@ -199,15 +243,24 @@ for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
     from ftkit.metrics import TRAIN, VALID
 
-    losses = [next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None) for names in (TRAIN, VALID)]
-    return f"{checkpoint.step}", *("-" if loss is None else f"{loss:.4g}" for loss in losses), checkpoint.model
+    losses = [
+        next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None)
+        for names in (TRAIN, VALID)
+    ]
+    return (
+        f"{checkpoint.step}",
+        *("-" if loss is None else f"{loss:.4g}" for loss in losses),
+        checkpoint.model,
+    )
 
 
 @jobs.command()
 @click.argument("id")
 @service_options
 @output_option
-def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+def checkpoints(
+    id: str, provider: str, base_url: str | None, facts: str | None, output: str
+) -> None:
     """List the checkpoints of the job ID, newest first."""
     found = open_service(provider, base_url, facts).checkpoints(id)
     head = ("step", "train loss", "valid loss", "model")
@@ -218,8 +271,16 @@ def checkpoints(id: str, provider: str, base_url: str | None, facts: str | None,
 @click.argument("id")
 @service_options
 @click.option("--plot", metavar="FILE", help="Draw the losses into a .png, .svg or .html file.")
-@click.option("--output", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True, help="How to report.")
-def metrics(id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str) -> None:
+@click.option(
+    "--output",
+    type=click.Choice(["text", "csv", "json"]),
+    default="text",
+    show_default=True,
+    help="How to report.",
+)
+def metrics(
+    id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
+) -> None:
     """Show the losses of the job ID, and the best checkpoint by validation loss."""
     from ftkit.metrics import is_finite, job_metrics, judge
     from ftkit.report.metrics import draw, render_metrics_text
@@ -238,7 +299,10 @@ def metrics(id: str, provider: str, base_url: str | None, facts: str | None, plo
     else:
         verdict = judge(found)
         told = {name: getattr(verdict, name) for name in ("best_step", "best_loss", "parts_at")}
-        rows = [{name: value if is_finite(value) else None for name, value in row.items()} for row in found.rows]
+        rows = [
+            {name: value if is_finite(value) else None for name, value in row.items()}
+            for row in found.rows
+        ]
         print_one({"columns": found.columns, "rows": rows, "verdict": told})
 
 
@@ -267,7 +331,13 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     found = diagnose(job, service, open_journal())
     if output == "json":
         findings = [finding_as_dict(finding) for finding in found.findings]
-        told = {"job": job.id, "status": job.status, "says": found.says, "rules": found.rules, "file": found.path}
+        told = {
+            "job": job.id,
+            "status": job.status,
+            "says": found.says,
+            "rules": found.rules,
+            "file": found.path,
+        }
         print_one({**told, "findings": findings, "advice": found.advice})
         return int(found.wrong)
     if not found.wrong:
@@ -275,6 +345,8 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
         return 0
     print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
     for finding in found.findings:
-        print_text(f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n")
+        print_text(
+            f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n"
+        )
     print_text(f"{found.advice}\n")
     return 1

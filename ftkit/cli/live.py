@@ -61,15 +61,34 @@ class View:
         if self.job is None:
             return Group(Text(self.trouble or "looking at the job ..."))
         job = self.job
-        step = f"  step {self.step:,}{f' of {self.steps:,}' if self.steps else ''}" if self.step else ""
-        left = f"  done about {when(job.estimated_finish)} UTC" if job.estimated_finish and not job.is_over else ""
+        step = (
+            f"  step {self.step:,}{f' of {self.steps:,}' if self.steps else ''}"
+            if self.step
+            else ""
+        )
+        left = (
+            f"  done about {when(job.estimated_finish)} UTC"
+            if job.estimated_finish and not job.is_over
+            else ""
+        )
         status = (printable(job.status), COLOURS.get(job.status, "cyan"))
-        lines = [Text.assemble((printable(job.id), "bold"), f"  {printable(job.model)}  ", status, step, left)]
+        lines = [
+            Text.assemble(
+                (printable(job.id), "bold"), f"  {printable(job.model)}  ", status, step, left
+            )
+        ]
         for name, values in self.losses.items():
-            lines.append(Text(f"{name:<10}  {sparkline(values, max(width - 30, 10))}  {values[-1]:.4g}"))
-        lines += [Text(f"{when(event.created_at)}  {printable(event.message)}", style="dim", no_wrap=True) for event in self.events]
+            lines.append(
+                Text(f"{name:<10}  {sparkline(values, max(width - 30, 10))}  {values[-1]:.4g}")
+            )
+        lines += [
+            Text(f"{when(event.created_at)}  {printable(event.message)}", style="dim", no_wrap=True)
+            for event in self.events
+        ]
         if self.trouble:
-            lines.append(Text(f"{self.trouble}; trying again ({time.strftime('%H:%M:%S')})", style="yellow"))
+            lines.append(
+                Text(f"{self.trouble}; trying again ({time.strftime('%H:%M:%S')})", style="yellow")
+            )
         return Group(*lines)
 
 

@@ -12,7 +12,15 @@ import msgspec
 from ftkit.cli import print_text
 from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import consent, open_journal, open_service, print_json_line, print_one, progress_bar, terminal_width
+from ftkit.cli.service import (
+    consent,
+    open_journal,
+    open_service,
+    print_json_line,
+    print_one,
+    progress_bar,
+    terminal_width,
+)
 from ftkit.errors import FileProblem, UsageProblem
 from ftkit.report.columns import printable, table
 
@@ -38,18 +46,38 @@ ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do i
 @click.option("--all", "everything", metavar="DIR", help="All jobs of this archive that succeeded.")
 @click.option("--model", metavar="BASE", help="Train on this base instead.")
 @click.option("--suffix", metavar="TEXT", help="Name the new model so.")
-@click.option("--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead.")
+@click.option(
+    "--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead."
+)
 @service_options
-@click.option("--again", is_flag=True, help="Make a new job even where there is one; with --all, where that failed.")
-@click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key of the target.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Make a new job even where there is one; with --all, where that failed.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key of the target."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
 @output_option
 def migrate(
-    job: str | None, to: str, to_base_url: str | None, everything: str | None, model: str | None, suffix: str | None,
-    epochs: int | None, provider: str, base_url: str | None, facts: str | None, again: bool, dry_run: bool,
-    yes: bool, follow: bool, output: str,
-) -> int:  # fmt: skip
+    job: str | None,
+    to: str,
+    to_base_url: str | None,
+    everything: str | None,
+    model: str | None,
+    suffix: str | None,
+    epochs: int | None,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    again: bool,
+    dry_run: bool,
+    yes: bool,
+    follow: bool,
+    output: str,
+) -> int:
     """Do the same job elsewhere: from the service (JOB), or from an archive (DIR/JOB).
 
     The same command again finds the new job that is there.
@@ -66,20 +94,30 @@ def migrate(
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_service(to, to_base_url, facts)
     account = target.account if target else account_of(to, to_base_url or "", catalog)
-    planner = Planner(to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target)
+    planner = Planner(
+        to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target
+    )
     title, plans = find_provider(to, catalog).title, _plans(planner, olds)
     going = [plan for plan in plans if plan.can_go and _is_open(plan, again, alone=not everything)]
     if output == "text":
         print_text(_table(plans, going, title) if everything else _one(plans[0], title))
     if output == "text" and target and plans[0].moved and not (everything or going):
-        print_text(printable(f"{plans[0].old.job.id} -> {plans[0].moved}{_there(plans[0].status)}") + "\n")
+        print_text(
+            printable(f"{plans[0].old.job.id} -> {plans[0].moved}{_there(plans[0].status)}") + "\n"
+        )
     code = 0
     if target and going and not consent(_question(going, title), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
     try:
         if target:
-            code = max([_move(plan, target, journal, output, again, alone=not everything) for plan in going], default=0)
+            code = max(
+                [
+                    _move(plan, target, journal, output, again, alone=not everything)
+                    for plan in going
+                ],
+                default=0,
+            )
     finally:
         if output == "json":
             (print_json_line if follow else print_one)([_told(plan) for plan in plans])
@@ -127,7 +165,9 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> O
     if found:
         return archived(found)
     if os.path.isfile(os.path.join(job, MANIFEST)):
-        raise UsageProblem(f"{job} is an archive; name a job in it, as {os.path.join(job, 'ftjob-...')}, or all with --all {job}")
+        raise UsageProblem(
+            f"{job} is an archive; name a job in it, as {os.path.join(job, 'ftjob-...')}, or all with --all {job}"
+        )
     if os.sep in job:
         raise FileProblem(f"{job} is in no archive: there is no manifest.json above it")
     return fetched(open_service(provider, base_url, facts), job, _folder())
@@ -137,7 +177,9 @@ def _archived(folder: str) -> list[Old]:
     from ftkit.archive.read import open_archive
     from ftkit.migration.planning import archived
 
-    found = [archived(each) for each in open_archive(folder).jobs() if each.job.status == "succeeded"]
+    found = [
+        archived(each) for each in open_archive(folder).jobs() if each.job.status == "succeeded"
+    ]
     if not found:
         raise UsageProblem(f"no job in {folder} has succeeded; there is nothing to move")
     return found
@@ -149,14 +191,18 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _move(plan: Plan, target: Service, journal: Journal, output: str, again: bool, alone: bool) -> int:
+def _move(
+    plan: Plan, target: Service, journal: Journal, output: str, again: bool, alone: bool
+) -> int:
     """Make the move. Where it is not `alone` and the service refuses just this one, that is told, and the others go on."""
     from ftkit.migration.planning import move
     from ftkit.providers import ServiceProblem
 
     order = plan.translation.order
     try:
-        with uploading([order.training, *([order.validation] if order.validation else [])]) as progress:
+        with uploading(
+            [order.training, *([order.validation] if order.validation else [])]
+        ) as progress:
             done = move(plan, target, journal, again=again, say=_say, progress=progress)
     except (FileProblem, ServiceProblem) as problem:
         if alone or getattr(problem, "status", 400) not in OF_THE_JOB:
@@ -182,14 +228,28 @@ def _usd(usd: float | None) -> str:
 def _one(plan: Plan, title: str) -> str:
     order, made = plan.translation.order, plan.translation
     rows: list[tuple[str, object]] = [
-        ("model", order.model), ("method", order.method), ("epochs", order.epochs), ("batch size", order.batch_size),
-        ("learning rate", order.lr_multiplier), ("beta", order.beta), ("seed", order.seed), ("suffix", order.suffix),
-        ("cost", _usd(plan.usd)), ("moved before", _is(plan) if plan.moved else None),
-    ]  # fmt: skip
+        ("model", order.model),
+        ("method", order.method),
+        ("epochs", order.epochs),
+        ("batch size", order.batch_size),
+        ("learning rate", order.lr_multiplier),
+        ("beta", order.beta),
+        ("seed", order.seed),
+        ("suffix", order.suffix),
+        ("cost", _usd(plan.usd)),
+        ("moved before", _is(plan) if plan.moved else None),
+    ]
     lines = [f"{name:<13}  {value}" for name, value in rows if value is not None]
-    lines += [f"{each.what}: {each.before} -> {each.after or 'left behind'} ({each.why})" for each in made.changes]
+    lines += [
+        f"{each.what}: {each.before} -> {each.after or 'left behind'} ({each.why})"
+        for each in made.changes
+    ]
     lines += [f"cannot go: {obstacle}" for obstacle in made.obstacles]
-    return printable(f"{plan.old.name} to {title}") + "\n" + "".join(f"  {printable(line)}\n" for line in lines)
+    return (
+        printable(f"{plan.old.name} to {title}")
+        + "\n"
+        + "".join(f"  {printable(line)}\n" for line in lines)
+    )
 
 
 def _table(plans: list[Plan], going: list[Plan], title: str) -> str:
@@ -200,9 +260,22 @@ def _table(plans: list[Plan], going: list[Plan], title: str) -> str:
         fate = f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
         if plan.moved:
             fate = f"{_is(plan)}{'; goes again' if id(plan) in chosen else ''}"
-        rows.append((plan.old.job.id, plan.old.job.model, "-" if made.obstacles else made.order.model, _usd(plan.usd), fate))
+        rows.append(
+            (
+                plan.old.job.id,
+                plan.old.job.model,
+                "-" if made.obstacles else made.order.model,
+                _usd(plan.usd),
+                fate,
+            )
+        )
     total = sum(plan.usd or 0 for plan in going)
-    shown = table([[printable(cell) for cell in row] for row in rows], left=len(rows[0]), width=terminal_width(), long=[4])
+    shown = table(
+        [[printable(cell) for cell in row] for row in rows],
+        left=len(rows[0]),
+        width=terminal_width(),
+        long=[4],
+    )
     return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
 
 

@@ -8,7 +8,16 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Group, output_option, service_options
-from ftkit.cli.service import consent, minute, open_service, print_deleted, print_fields, print_list, print_one, when
+from ftkit.cli.service import (
+    consent,
+    minute,
+    open_service,
+    print_deleted,
+    print_fields,
+    print_list,
+    print_one,
+    when,
+)
 from ftkit.errors import UsageProblem
 
 
@@ -23,7 +32,11 @@ def models() -> None:
 @output_option
 def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, output: str) -> None:
     """List the models that the account may use."""
-    found = (model for model in open_service(provider, base_url, facts).models() if not tuned or _is_tuned(model.id))
+    found = (
+        model
+        for model in open_service(provider, base_url, facts).models()
+        if not tuned or _is_tuned(model.id)
+    )
     head = ("id", "created (UTC)", "owner", "shut down on")
     print_list(
         found,
@@ -45,10 +58,15 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     if output == "json":
         print_one(model.raw)
         return
-    print_fields([
-        ("model", model.id), ("created", when(model.created_at)), ("owner", model.owner),
-        ("shut down on", model.shutdown_date), ("fine-tuned", "yes" if _is_tuned(model.id) else "no"),
-    ])  # fmt: skip
+    print_fields(
+        [
+            ("model", model.id),
+            ("created", when(model.created_at)),
+            ("owner", model.owner),
+            ("shut down on", model.shutdown_date),
+            ("fine-tuned", "yes" if _is_tuned(model.id) else "no"),
+        ]
+    )
 
 
 @models.command()
@@ -56,7 +74,9 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @service_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
-def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str) -> int:
+def delete(
+    id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
+) -> int:
     """Delete the fine-tuned model ID for good."""
     if not _is_tuned(id):
         raise UsageProblem(f"{id} is no fine-tuned model, and those alone can be deleted")
@@ -73,9 +93,19 @@ def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes:
 @click.argument("id")
 @click.argument("folder", metavar="DIR")
 @service_options
-@click.option("--merge", is_flag=True, help="Write the whole model, the adapter merged into its base.")
+@click.option(
+    "--merge", is_flag=True, help="Write the whole model, the adapter merged into its base."
+)
 @output_option
-def export(id: str, folder: str, provider: str, base_url: str | None, facts: str | None, merge: bool, output: str) -> None:
+def export(
+    id: str,
+    folder: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    merge: bool,
+    output: str,
+) -> None:
     """Write the tuned model ID into the new folder DIR, as a PEFT adapter."""
     from ftkit.export import export as write
 
@@ -83,7 +113,9 @@ def export(id: str, folder: str, provider: str, base_url: str | None, facts: str
     if output == "json":
         print_one({"model": id, "base": base, "folder": folder, "merged": merge})
     else:
-        print_text(f"written to {folder}: {'the whole model' if merge else f'an adapter for {base}'}\n")
+        print_text(
+            f"written to {folder}: {'the whole model' if merge else f'an adapter for {base}'}\n"
+        )
 
 
 def _is_tuned(id: str) -> bool:

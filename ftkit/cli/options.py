@@ -19,7 +19,9 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic only from clic
 
     name = "names"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[str, ...]:
         names = value.split(",") if isinstance(value, str) else value
         return tuple(name.strip() for name in names if name.strip())
 
@@ -29,7 +31,9 @@ class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only from cli
 
     name = "N|auto"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int | None:
         if value is None or value == "auto":
             return None
         if not str(value).isdecimal() or not 1 <= int(value) <= 50:
@@ -42,7 +46,9 @@ class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only fro
 
     name = "X|none"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float | None:
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float | None:
         if value is None or value == "none":
             return None
         try:
@@ -59,7 +65,9 @@ class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 
 
     name = "DATE"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> datetime.date:
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> datetime.date:
         try:
             return datetime.date.fromisoformat(str(value))
         except ValueError:
@@ -71,27 +79,46 @@ class Status(click.ParamType):  # type: ignore[type-arg] # generic only from cli
 
     name = "status"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> str:
         from ftkit.remote import STATUSES
 
         if value not in STATUSES:
             near = did_you_mean(value, STATUSES, otherwise=".")
-            self.fail(f"unknown status {value!r}{near} It is one of {', '.join(STATUSES)}", parameter, context)
+            self.fail(
+                f"unknown status {value!r}{near} It is one of {', '.join(STATUSES)}",
+                parameter,
+                context,
+            )
         return str(value)
 
 
 class Configured(click.Command):
     """A command whose options have some settings of the project as defaults: those that also come from variables."""
 
-    settings: ClassVar[tuple[str, ...] | None] = ("format", "model", "models", "provider", "facts", "workers")
+    settings: ClassVar[tuple[str, ...] | None] = (
+        "format",
+        "model",
+        "models",
+        "provider",
+        "facts",
+        "workers",
+    )
 
-    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *more: Any, **extra: Any
+    ) -> click.Context:
         if not {"-h", "--help"} & set(args):
             from ftkit.settings import read_settings
 
             found = read_settings(Path.cwd())
             found |= {"models": (found["model"],)} if "model" in found else {}
-            taken = {each.name for each in self.params if each.envvar and (self.settings is None or each.name in self.settings)}
+            taken = {
+                each.name
+                for each in self.params
+                if each.envvar and (self.settings is None or each.name in self.settings)
+            }
             extra["default_map"] = {name: value for name, value in found.items() if name in taken}
         context = super().make_context(info_name, args, *more, **extra)
         if "base_url" in context.params:
@@ -107,7 +134,11 @@ def _hold_address(context: click.Context) -> None:
     source, provider = context.get_parameter_source, context.params["provider"]
     if source("base_url") is not Source.ENVIRONMENT or source("provider") is not Source.COMMANDLINE:
         return
-    usual = os.environ.get("FTKIT_PROVIDER") or (context.default_map or {}).get("provider") or DEFAULT_PROVIDER
+    usual = (
+        os.environ.get("FTKIT_PROVIDER")
+        or (context.default_map or {}).get("provider")
+        or DEFAULT_PROVIDER
+    )
     if provider != usual:
         click.echo(f"ftkit: FTKIT_BASE_URL is for {usual}, and not used for {provider}", err=True)
         context.params["base_url"] = None
@@ -140,7 +171,13 @@ class AllConfigured(Configured):
 
 def on_day() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option for the day that is taken for today."""
-    return click.option("--on", "today", type=Day(), metavar="DATE", help="As it will be on that day [default: today].")
+    return click.option(
+        "--on",
+        "today",
+        type=Day(),
+        metavar="DATE",
+        help="As it will be on that day [default: today].",
+    )
 
 
 def option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -153,8 +190,14 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options by which a command finds a service."""
     for add in (
         option("--facts", metavar="FILE", help="TOML with models and providers of your own."),
-        option("--base-url", metavar="URL", help="The address of the service, if it is not the provider's own."),
-        option("--provider", metavar="NAME", default="openai", show_default=True, help="The service."),
+        option(
+            "--base-url",
+            metavar="URL",
+            help="The address of the service, if it is not the provider's own.",
+        ),
+        option(
+            "--provider", metavar="NAME", default="openai", show_default=True, help="The service."
+        ),
     ):
         command = add(command)
     return command
@@ -163,4 +206,6 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--output`, text or JSON."""
     kind = click.Choice(["text", "json"])
-    return option("--output", type=kind, default="text", show_default=True, help="How to report.")(command)
+    return option("--output", type=kind, default="text", show_default=True, help="How to report.")(
+        command
+    )

@@ -28,20 +28,37 @@ def providers(facts: str | None, output: str) -> None:
 
     known, others = load_catalog(facts).providers, unsupported()
     if output == "json":
-        print_one({"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)})
+        print_one(
+            {"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)}
+        )
         return
     width = terminal_width()
     for name, provider in known.items():
         print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
-        told = _fields(name, provider.api) if provider.api else [("address", "how to reach it is not known")]
+        told = (
+            _fields(name, provider.api)
+            if provider.api
+            else [("address", "how to reach it is not known")]
+        )
         print_text(fields(told, width) + "\n")
     for name, other in others.items():
-        print_text(wrap(f"{other.title}: not supported, {other.why}", f"{click.style(name, bold=True)}  ", " " * 11, width))
+        print_text(
+            wrap(
+                f"{other.title}: not supported, {other.why}",
+                f"{click.style(name, bold=True)}  ",
+                " " * 11,
+                width,
+            )
+        )
 
 
 def _fields(name: str, api: Api) -> list[tuple[str, str]]:
     try:
-        has = "set" if find_key(name, api.keys, os.environ, api.key_needed) != NO_KEY else "not needed"
+        has = (
+            "set"
+            if find_key(name, api.keys, os.environ, api.key_needed) != NO_KEY
+            else "not needed"
+        )
     except UsageProblem:
         has = "not set"
     return [

@@ -36,14 +36,28 @@ def files() -> None:
 @click.option("--purpose", metavar="NAME", default="", help="Only files for this, e.g. fine-tune.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many.")
 @output_option
-def list_(provider: str, base_url: str | None, facts: str | None, purpose: str, limit: int | None, output: str) -> None:
+def list_(
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    purpose: str,
+    limit: int | None,
+    output: str,
+) -> None:
     """List files, newest first."""
     found = open_service(provider, base_url, facts).files(purpose)
     head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
     print_list(
         at_most(found, limit),
         head,
-        lambda file: (file.id, f"{file.size:,}", minute(file.created_at), file.purpose, file.status or "-", file.name),
+        lambda file: (
+            file.id,
+            f"{file.size:,}",
+            minute(file.created_at),
+            file.purpose,
+            file.status or "-",
+            file.name,
+        ),
         lambda file: file.raw,
         output,
         long=[5],
@@ -62,7 +76,9 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
     service = open_service(provider, base_url, facts)
     sha256 = digest(path)
     with uploading([path]) as told:
-        id = Files(service, open_journal(), say=lambda text: click.echo(text, err=True), progress=told).uploaded(path, sha256)
+        id = Files(
+            service, open_journal(), say=lambda text: click.echo(text, err=True), progress=told
+        ).uploaded(path, sha256)
     if output == "json":
         print_one(service.file(id).raw)
     else:
@@ -79,10 +95,17 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
     if output == "json":
         print_one(file.raw)
         return
-    print_fields([
-        ("file", file.id), ("name", file.name), ("size", f"{file.size:,} bytes"), ("created", when(file.created_at)),
-        ("purpose", file.purpose), ("status", file.status), ("details", str(file.raw.get("status_details") or "")),
-    ])  # fmt: skip
+    print_fields(
+        [
+            ("file", file.id),
+            ("name", file.name),
+            ("size", f"{file.size:,} bytes"),
+            ("created", when(file.created_at)),
+            ("purpose", file.purpose),
+            ("status", file.status),
+            ("details", str(file.raw.get("status_details") or "")),
+        ]
+    )
 
 
 @files.command()
@@ -90,10 +113,14 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @click.argument("path", required=False)
 @service_options
 @output_option
-def download(id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+def download(
+    id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str
+) -> None:
     """Write what is in the file ID to PATH, or to standard output."""
     if path is None and output == "json":
-        raise UsageProblem("--output json needs a PATH: without one, standard output gets what is in the file")
+        raise UsageProblem(
+            "--output json needs a PATH: without one, standard output gets what is in the file"
+        )
     service = open_service(provider, base_url, facts)
     if path is None:
         sys.stdout.buffer.write(service.content(id))
@@ -103,7 +130,9 @@ def download(id: str, path: str | None, provider: str, base_url: str | None, fac
     try:
         service.download(id, Path(path))
     except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
     if output == "json":
         print_one({"id": id, "path": path, "bytes": os.path.getsize(path)})
     else:
@@ -115,7 +144,9 @@ def download(id: str, path: str | None, provider: str, base_url: str | None, fac
 @service_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_option
-def delete(id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str) -> int:
+def delete(
+    id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
+) -> int:
     """Delete the file ID at the service."""
     service = open_service(provider, base_url, facts)
     file = service.file(id)

@@ -10,7 +10,9 @@ import click
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+OUTPUT = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 EXAMPLE_LIMIT = 400
 
 
@@ -33,7 +35,9 @@ def as_dict(rule: Rule) -> dict[str, Any]:
 def rules(output: str) -> None:
     """List the rules."""
     if output == "json":
-        click.echo(json.dumps([as_dict(rule) for rule in RULES.values()], indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps([as_dict(rule) for rule in RULES.values()], indent=2, ensure_ascii=False)
+        )
         return
     width = max(map(len, RULES))
     for rule in RULES.values():
@@ -59,5 +63,8 @@ def rule(name: str, output: str) -> None:
 def example(data: bytes) -> str:
     """A bad example as it can be shown: escaped where it is not text, and cut."""
     text = data.decode("utf-8", "backslashreplace").rstrip("\n")
-    shown = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text[:EXAMPLE_LIMIT])
+    shown = "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1]
+        for char in text[:EXAMPLE_LIMIT]
+    )
     return (shown + ("…" if len(text) > EXAMPLE_LIMIT else "")).replace("\n", "\n    ")

@@ -15,20 +15,64 @@ from ftkit.errors import UsageProblem
 from ftkit.local import PORT, data_folder, find_running, is_loopback
 from ftkit.local import stop as stop_service
 
-PACKAGES = ("fastapi", "uvicorn", "python_multipart", "torch", "transformers", "trl", "peft", "datasets", "accelerate")
+PACKAGES = (
+    "fastapi",
+    "uvicorn",
+    "python_multipart",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+)
 """What the extra `local` installs; looked for here, since the training process would only miss them later."""
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-@option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others than loopback need FTKIT_API_KEY.")
-@option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="The port; 0 takes a free one.")
-@option("--data-dir", metavar="DIR", help="Where files, jobs and models are kept [default: the user's data directory].")
-@click.option("--model", "models", multiple=True, metavar="NAME=BASE", help="Let NAME stand for a model or folder; repeatable.")
-@option("--max-jobs", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Jobs that train at once.")
+@option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; others than loopback need FTKIT_API_KEY.",
+)
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
+@option(
+    "--data-dir",
+    metavar="DIR",
+    help="Where files, jobs and models are kept [default: the user's data directory].",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=BASE",
+    help="Let NAME stand for a model or folder; repeatable.",
+)
+@option(
+    "--max-jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Jobs that train at once.",
+)
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
-    context: click.Context, host: str, port: int, data_dir: str | None, models: tuple[str, ...], max_jobs: int, any_port: bool
+    context: click.Context,
+    host: str,
+    port: int,
+    data_dir: str | None,
+    models: tuple[str, ...],
+    max_jobs: int,
+    any_port: bool,
 ) -> None:
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
@@ -39,16 +83,31 @@ def serve(
     context.obj = folder
     if context.invoked_subcommand:
         return
-    keys = tuple(filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(","))))
+    keys = tuple(
+        filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(",")))
+    )
     if not keys and not is_loopback(host):
-        raise UsageProblem(f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken")
+        raise UsageProblem(
+            f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken"
+        )
     missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
-        raise UsageProblem(f"ftkit serve needs more packages ({missing} is missing): pip install 'ftkit[local]'")
+        raise UsageProblem(
+            f"ftkit serve needs more packages ({missing} is missing): pip install 'ftkit[local]'"
+        )
     from ftkit.server.run import run
 
     more = tuple(filter(None, os.environ.get("FTKIT_MODELS", "").split(",")))
-    run(folder, host, port, _pairs((*more, *models)), keys, max_jobs, any_port, lambda text: click.echo(text, err=True))
+    run(
+        folder,
+        host,
+        port,
+        _pairs((*more, *models)),
+        keys,
+        max_jobs,
+        any_port,
+        lambda text: click.echo(text, err=True),
+    )
 
 
 def _pairs(models: tuple[str, ...]) -> dict[str, str]:
@@ -70,7 +129,13 @@ def status(folder: Path, output: str) -> int:
     """Say whether a service runs on this machine, and where. Exit codes: 0 it runs, 1 it does not."""
     found = find_running(folder)
     if output == "json":
-        print_one({"running": found is not None, "url": found.url if found else None, "pid": found.pid if found else None})
+        print_one(
+            {
+                "running": found is not None,
+                "url": found.url if found else None,
+                "pid": found.pid if found else None,
+            }
+        )
     else:
         print_text(f"running at {found.url} (process {found.pid})\n" if found else "not running\n")
     return 0 if found else 1

@@ -41,7 +41,9 @@ def open_service(provider: str, base_url: str | None, facts: str | None) -> Serv
     if api and api.embedded and not (base_url or find_address(provider, os.environ)):
         from ftkit.local import data_folder, find_or_start
 
-        base_url = find_or_start(data_folder(os.environ), lambda text: click.echo(text, err=True)).url
+        base_url = find_or_start(
+            data_folder(os.environ), lambda text: click.echo(text, err=True)
+        ).url
     return connect(provider, base_url or "", catalog=catalog)
 
 
@@ -66,9 +68,13 @@ def named_model(service: Service, model: str) -> str:
 
 
 def print_list(
-    items: Iterable[T], head: Sequence[str], row: Callable[[T], Sequence[str]], raw: Callable[[T], Any], output: str,
+    items: Iterable[T],
+    head: Sequence[str],
+    row: Callable[[T], Sequence[str]],
+    raw: Callable[[T], Any],
+    output: str,
     long: Sequence[int] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Print what a service lists, as it comes: rows in columns, or a JSON array of what the service sent.
 
     `long` are the columns that may be cut to fit a terminal.
@@ -130,7 +136,9 @@ def consent(question: str, yes: bool) -> bool:
     if yes:
         return True
     if not is_terminal(sys.stdin):
-        raise UsageProblem("this asks first, and there is no terminal to ask on; --yes goes on without")
+        raise UsageProblem(
+            "this asks first, and there is no terminal to ask on; --yes goes on without"
+        )
     return click.confirm(question, err=True)
 
 
@@ -163,9 +171,22 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
         yield lambda what, done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)
+        yield lambda what, done, total: bar.update(
+            task, description=what, completed=done, total=total or None
+        )

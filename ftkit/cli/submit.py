@@ -12,7 +12,15 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.files import must_be_plain, uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
-from ftkit.cli.service import consent, is_terminal, open_journal, open_service, print_fields, print_json_line, print_one
+from ftkit.cli.service import (
+    consent,
+    is_terminal,
+    open_journal,
+    open_service,
+    print_fields,
+    print_json_line,
+    print_one,
+)
 from ftkit.errors import FileProblem, UsageProblem
 
 if TYPE_CHECKING:
@@ -34,17 +42,43 @@ METHODS = ("supervised", "dpo", "reinforcement")
 @option("--validation-file", metavar="FILE", help="A file to measure the training by.")
 @service_options
 @option("--suffix", metavar="TEXT", help="Becomes part of the model's name.")
-@option("--method", type=click.Choice(METHODS), help="How to train; as the file's format needs if not given.")
-@option("--epochs", type=Epochs(), default="auto", show_default=True, help="How often to train on each example.")
+@option(
+    "--method",
+    type=click.Choice(METHODS),
+    help="How to train; as the file's format needs if not given.",
+)
+@option(
+    "--epochs",
+    type=Epochs(),
+    default="auto",
+    show_default=True,
+    help="How often to train on each example.",
+)
 @option("--batch-size", type=click.IntRange(1), metavar="N", help="Examples of a step.")
 @option("--lr-multiplier", type=float, metavar="X", help="Factor of the learning rate.")
 @option("--beta", type=float, metavar="X", help="How closely dpo keeps to the model as it was.")
 @option("--grader", metavar="FILE", help="The grader's JSON, for reinforcement.")
 @option("--seed", type=click.IntRange(0), metavar="N", help="Makes training repeatable.")
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept with the job; may be given several times.")
-@option("--wandb-project", metavar="NAME", help="Send the metrics to this project of Weights & Biases.")
-@option("--training-type", metavar="NAME", help="Where and at which price to train, e.g. Developer; at Azure.")
-@option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop if training is estimated to cost more.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Kept with the job; may be given several times.",
+)
+@option(
+    "--wandb-project", metavar="NAME", help="Send the metrics to this project of Weights & Biases."
+)
+@option(
+    "--training-type",
+    metavar="NAME",
+    help="Where and at which price to train, e.g. Developer; at Azure.",
+)
+@option(
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Stop if training is estimated to cost more.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show the requests, and send none.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the job until it is over.")
@@ -52,10 +86,24 @@ METHODS = ("supervised", "dpo", "reinforcement")
 @click.option("--again", is_flag=True, help="Make a new job even if the same was submitted before.")
 @output_option
 def submit(
-    file: str, model: str, validation_file: str | None, provider: str, base_url: str | None, facts: str | None,
-    method: str | None, grader: str | None, metadata: tuple[str, ...], max_cost: float | None, yes: bool, dry_run: bool,
-    follow: bool, force: bool, again: bool, output: str, **given: Any,
-) -> int:  # fmt: skip
+    file: str,
+    model: str,
+    validation_file: str | None,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    method: str | None,
+    grader: str | None,
+    metadata: tuple[str, ...],
+    max_cost: float | None,
+    yes: bool,
+    dry_run: bool,
+    follow: bool,
+    force: bool,
+    again: bool,
+    output: str,
+    **given: Any,
+) -> int:
     """Check FILE, say what training on it costs, ask, upload it, and create the job.
 
     The same command again finds the job that is there: nothing is uploaded or paid twice.
@@ -69,7 +117,9 @@ def submit(
     hashes = digest(file), digest(validation_file) if validation_file else None
     format, clean = _validated(file, model, validation_file, provider, grader, catalog, output)
     if not clean and not force:
-        click.echo("ftkit: the file has errors; mend them, or submit it anyway with --force", err=True)
+        click.echo(
+            "ftkit: the file has errors; mend them, or submit it anyway with --force", err=True
+        )
         return 1
     if not clean:
         click.echo("ftkit: the file has errors, and is submitted anyway", err=True)
@@ -90,7 +140,9 @@ def submit(
     check(order, service.api, service.facts.title)
     asks = not yes and is_terminal(sys.stdin)
     if output == "text" or asks:
-        _show_plan(order, service, quote, err=output == "json" or (asks and not is_terminal(sys.stdout)))
+        _show_plan(
+            order, service, quote, err=output == "json" or (asks and not is_terminal(sys.stdout))
+        )
     if not consent(_question(order, service, quote, catalog), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
@@ -99,7 +151,11 @@ def submit(
         told = {"job": done.job.raw, "adopted": done.adopted, "submission": done.submission}
         (print_json_line if follow else print_one)(told)
     else:
-        there = f" was there already, and is {done.job.status}; --again makes another" if done.adopted else " created"
+        there = (
+            f" was there already, and is {done.job.status}; --again makes another"
+            if done.adopted
+            else " created"
+        )
         print_text(f"job {done.job.id}{there}\n")
     if not follow:
         return 0
@@ -113,7 +169,13 @@ def _say(text: str) -> None:
 
 
 def _validated(
-    file: str, model: str, validation_file: str | None, provider: str, grader: str | None, catalog: Catalog, output: str
+    file: str,
+    model: str,
+    validation_file: str | None,
+    provider: str,
+    grader: str | None,
+    catalog: Catalog,
+    output: str,
 ) -> tuple[str, bool]:
     """The format of the file, and whether it has no errors; the findings go where they can be read."""
     from ftkit.facts import base_model
@@ -121,7 +183,12 @@ def _validated(
 
     known = model if base_model(model) in catalog.models else None
     report = validate(
-        file, model=known, provider=provider, validation_file=validation_file, grader=grader, catalog=catalog
+        file,
+        model=known,
+        provider=provider,
+        validation_file=validation_file,
+        grader=grader,
+        catalog=catalog,
     )
     from ftkit.report import render_text
 
@@ -136,7 +203,9 @@ def _method(format: str, method: str | None, force: bool) -> str:
 
     fits = METHODS[format]
     if method not in (None, fits) and not force:
-        raise UsageProblem(f"the file has {format} examples, which are for --method {fits}, not {method}; --force sends it anyway")
+        raise UsageProblem(
+            f"the file has {format} examples, which are for --method {fits}, not {method}; --force sends it anyway"
+        )
     return method or fits
 
 
@@ -165,9 +234,14 @@ def _quoted(order: Order, provider: str, format: str, catalog: Catalog) -> Quote
 
     try:
         return quote(
-            order.training, [order.model], provider=provider, format=format, epochs=order.epochs,
-            validation_file=order.validation, catalog=catalog,
-        )  # fmt: skip
+            order.training,
+            [order.model],
+            provider=provider,
+            format=format,
+            epochs=order.epochs,
+            validation_file=order.validation,
+            catalog=catalog,
+        )
     except UsageProblem as problem:
         click.echo(f"ftkit: no estimate: {problem}", err=True)
         return None
@@ -185,20 +259,35 @@ def _hold(quote: Quote | None, model: str, most: float | None) -> None:
     if cost.usd > most:
         from ftkit.report.estimate import money
 
-        raise UsageProblem(f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent")
+        raise UsageProblem(
+            f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent"
+        )
 
 
 def _show_plan(order: Order, service: Service, quote: Quote | None, err: bool) -> None:
     from ftkit.report.estimate import money
 
     told = quote.models[0] if quote else None
-    rows = [("train", f"{order.model} at {service.facts.title}"), ("method", order.method), ("file", order.training)]
+    rows = [
+        ("train", f"{order.model} at {service.facts.title}"),
+        ("method", order.method),
+        ("file", order.training),
+    ]
     rows.append(("validation", order.validation or ""))
     if told:
         about = "" if told.exact else "about "
-        rows.append(("epochs", f"{told.epochs}{'' if order.epochs else ', if the service chooses as it is known to'}"))
+        rows.append(
+            (
+                "epochs",
+                f"{told.epochs}{'' if order.epochs else ', if the service chooses as it is known to'}",
+            )
+        )
         rows.append(("tokens", f"{about}{told.billed_tokens:,}"))
-        price = f"{about}{money(told.cost.usd)} ({told.cost.source}, {told.cost.as_of})" if told.cost else told.cost_note
+        price = (
+            f"{about}{money(told.cost.usd)} ({told.cost.source}, {told.cost.as_of})"
+            if told.cost
+            else told.cost_note
+        )
         rows.append(("cost", price))
     print_fields(rows, err)
 
@@ -212,9 +301,15 @@ def _question(order: Order, service: Service, quote: Quote | None, catalog: Cata
     over = _over(order.model, service, quote, datetime.date.today())
     if not over:
         return f"Submit {order.model}?"
-    others = candidates(quote.format if quote else "chat", service.name, datetime.date.today(), catalog)
+    others = candidates(
+        quote.format if quote else "chat", service.name, datetime.date.today(), catalog
+    )
     named = ", ".join(name for name in others if name != order.model)
-    can = f"what can still be trained: {named}" if named else "nothing that ftkit knows can still be trained there"
+    can = (
+        f"what can still be trained: {named}"
+        if named
+        else "nothing that ftkit knows can still be trained there"
+    )
     click.echo(f"ftkit: {over}; {can}", err=True)
     return "Try it all the same?"
 
@@ -229,8 +324,14 @@ def _over(model: str, service: Service, quote: Quote | None, today: datetime.dat
 
 
 def _sent(
-    order: Order, service: Service, hashes: tuple[str, str | None], again: bool, catalog: Catalog, yes: bool, base_url: str | None
-) -> Submitted:  # fmt: skip
+    order: Order,
+    service: Service,
+    hashes: tuple[str, str | None],
+    again: bool,
+    catalog: Catalog,
+    yes: bool,
+    base_url: str | None,
+) -> Submitted:
     """Submit, and explain the refusal that ends it for many."""
     from ftkit.providers import ServiceProblem
     from ftkit.submission import submit
@@ -238,20 +339,32 @@ def _sent(
     files = [order.training, *([order.validation] if order.validation else [])]
     try:
         with uploading(files) as told:
-            return submit(order, service, open_journal(), hashes=hashes, again=again, say=_say, progress=told)
+            return submit(
+                order, service, open_journal(), hashes=hashes, again=again, say=_say, progress=told
+            )
     except KeyboardInterrupt:
         _say("ftkit: the same command goes on from here, and takes the job if there is one by now")
         raise
     except ServiceProblem as problem:
         if problem.code != "training_not_available":
             raise
-        raise _closed(problem, service, catalog, base_url, ask=not yes and is_terminal(sys.stdin)) from problem
+        raise _closed(
+            problem, service, catalog, base_url, ask=not yes and is_terminal(sys.stdin)
+        ) from problem
 
 
-def _closed(problem: ServiceProblem, service: Service, catalog: Catalog, base_url: str | None, ask: bool) -> UsageProblem:
+def _closed(
+    problem: ServiceProblem, service: Service, catalog: Catalog, base_url: str | None, ask: bool
+) -> UsageProblem:
     """What to say where the account may not train; the files that were uploaded for nothing are offered for deletion."""
     files = " ".join(problem.uploaded)
-    if problem.uploaded and ask and click.confirm(f"ftkit: {problem}\nDelete {files}, uploaded just now?", default=False, err=True):
+    if (
+        problem.uploaded
+        and ask
+        and click.confirm(
+            f"ftkit: {problem}\nDelete {files}, uploaded just now?", default=False, err=True
+        )
+    ):
         for id in problem.uploaded:
             service.delete_file(id)
         kept = f"{files} was deleted"
@@ -279,9 +392,16 @@ def _show(order: Order, provider: str, hashes: tuple[str, str | None], catalog: 
         raise UsageProblem(f"nothing is known of how to reach {service.title}")
     check(order, service.api, service.title)
     files = [order.training, *([order.validation] if order.validation else [])]
-    requests = [each for file, sha256 in zip(files, hashes, strict=False) if sha256 for each in planned(file, sha256, service)]
+    requests = [
+        each
+        for file, sha256 in zip(files, hashes, strict=False)
+        if sha256
+        for each in planned(file, sha256, service)
+    ]
     second = "<id of the validation file>" if order.validation else None
-    body = request(order, service.api, "<id of the training file>", second, "<id of the submission>")
+    body = request(
+        order, service.api, "<id of the training file>", second, "<id of the submission>"
+    )
     requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
     print_one(requests)
     sys.stdout.flush()

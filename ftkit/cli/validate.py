@@ -18,15 +18,38 @@ from ftkit.summary import KEEP, FileReport, Report
 
 
 @click.command(
-    cls=AllConfigured, epilog=f"Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. {EXIT_CODES}"
+    cls=AllConfigured,
+    epilog=f"Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. {EXIT_CODES}",
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
-@option("--format", type=click.Choice(FORMATS), help="Check as this format; recognised from each file if not given.")
-@option("--model", metavar="NAME", help="The model to train; it sets the tokens an example may have (4,096 without).")
-@option("--provider", metavar="NAME", default="openai", show_default=True, help="The service the files are for.")
+@option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="Check as this format; recognised from each file if not given.",
+)
+@option(
+    "--model",
+    metavar="NAME",
+    help="The model to train; it sets the tokens an example may have (4,096 without).",
+)
+@option(
+    "--provider",
+    metavar="NAME",
+    default="openai",
+    show_default=True,
+    help="The service the files are for.",
+)
 @option("--facts", metavar="FILE", help="TOML with models and providers of your own.")
-@option("--validation-file", metavar="FILE", help="Check this file too, and that it shares no example with FILES.")
-@option("--grader", metavar="FILE", help="A grader's JSON: every {{item.x}} in it must be on every line.")
+@option(
+    "--validation-file",
+    metavar="FILE",
+    help="Check this file too, and that it shares no example with FILES.",
+)
+@option(
+    "--grader",
+    metavar="FILE",
+    help="A grader's JSON: every {{item.x}} in it must be on every line.",
+)
 @option(
     "--select",
     multiple=True,
@@ -48,11 +71,27 @@ from ftkit.summary import KEEP, FileReport, Report
     metavar="N",
     help=f"Findings to give for each rule and file [default: {KEEP:,}; as text {SHOWN}]. Counts stay exact.",
 )
-@option("--output", type=click.Choice(list(RENDERERS)), default="text", show_default=True, help="How to report.")
+@option(
+    "--output",
+    type=click.Choice(list(RENDERERS)),
+    default="text",
+    show_default=True,
+    help="How to report.",
+)
 @option("--quiet", is_flag=True, help="Only the findings: no headings, no totals, no progress.")
-@option("--workers", type=click.IntRange(1), metavar="N", help="Processes for large files [default: one a processor].")
+@option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes for large files [default: one a processor].",
+)
 def validate(
-    files: Sequence[str], output: str, quiet: bool, max_findings: int | None, facts: str | None, **options: Any
+    files: Sequence[str],
+    output: str,
+    quiet: bool,
+    max_findings: int | None,
+    facts: str | None,
+    **options: Any,
 ) -> int:
     """Say what is wrong with fine-tuning FILES, and where.
 
@@ -64,7 +103,13 @@ def validate(
     for name in ("select", "ignore"):
         options[name] = [each for names in options[name] for each in names]
     with local_files(files) as (paths, names), progress(paths, quiet) as told:
-        report = check(paths, max_findings=max_findings or KEEP, catalog=load_catalog(facts), progress=told, **options)
+        report = check(
+            paths,
+            max_findings=max_findings or KEEP,
+            catalog=load_catalog(facts),
+            progress=told,
+            **options,
+        )
     report = _renamed(report, names)
     if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
         _check_grader(report)

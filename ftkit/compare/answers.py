@@ -57,7 +57,9 @@ class Recorded(Struct, frozen=True):
     service: str = ""
 
 
-def read_prompts(path: str, name: str = "", limit: int | None = None, system: str = "") -> list[Prompt]:
+def read_prompts(
+    path: str, name: str = "", limit: int | None = None, system: str = ""
+) -> list[Prompt]:
     """The first `limit` prompts of a file, or all; `system` is put before those that begin with no system message.
 
     A line is a chat example, whose final assistant message is the reference, or a recorded answer, which is the reference.
@@ -150,7 +152,9 @@ class Keeper:
         """Write the answers, and those known that are not among them, to `FILE`, which is there whole or as it was."""
         found = list(answers)
         there = set(map(id, found))
-        lines = [encode(one) for one in (*found, *(one for one in self.known if id(one) not in there))]
+        lines = [
+            encode(one) for one in (*found, *(one for one in self.known if id(one) not in there))
+        ]
         aside = f"{self.path}.new"
         try:
             Path(aside).write_bytes(b"".join(lines))
@@ -160,7 +164,6 @@ class Keeper:
         except OSError as error:
             Path(aside).unlink(missing_ok=True)
             raise _unwritable(self.path, error) from error
-
 
     def forget_part(self) -> None:
         """Remove `FILE.part`, since all that is in it is in `FILE`."""
@@ -187,7 +190,9 @@ def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 if raw.strip():
                     yield number, _object(raw.rstrip(b"\r\n"), number, name)
     except (OSError, EOFError, zlib.error) as error:
-        raise FileProblem(f"cannot read {name}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot read {name}: {(getattr(error, 'strerror', None) or str(error)).lower()}"
+        ) from error
 
 
 def _open(path: str) -> IO[bytes]:
@@ -198,7 +203,9 @@ def _object(raw: bytes, number: int, name: str) -> dict[str, Any]:
     found = read(raw, number, first=number == 1)
     if not found.parsed or not isinstance(found.value, dict):
         why = found.error.msg.lower() if found.error else "that is another kind of file or value"
-        raise FileProblem(f"{name}:{number}: a line has to be a JSON object ({why}); `ftkit validate` says what is wrong with it")
+        raise FileProblem(
+            f"{name}:{number}: a line has to be a JSON object ({why}); `ftkit validate` says what is wrong with it"
+        )
     return found.value
 
 
@@ -215,7 +222,11 @@ def prompt_of(line: dict[str, Any], number: int, place: str, system: str = "") -
         raise FileProblem(f"{place}: there is an answer and no prompt before it")
     if system and messages[0].get("role") not in ("system", "developer"):
         messages.insert(0, {"role": "system", "content": system})
-    options = {name: value for name, value in {**one.parameters, **line}.items() if name in CARRIED and value is not None}
+    options = {
+        name: value
+        for name, value in {**one.parameters, **line}.items()
+        if name in CARRIED and value is not None
+    }
     return Prompt(number, messages, options, reference, line)
 
 
@@ -227,7 +238,9 @@ def _recorded(line: dict[str, Any], place: str) -> Recorded:
 
 
 def _clean(message: Message) -> Message:
-    return {name: value for name, value in message.items() if value is not None and name not in UNSENT}
+    return {
+        name: value for name, value in message.items() if value is not None and name not in UNSENT
+    }
 
 
 def _key(messages: Sequence[Message], options: dict[str, Any]) -> str:

@@ -38,27 +38,46 @@ class Asking:
     """
 
     def __init__(
-        self, service: Service, model: str, prompts: Sequence[Prompt], parameters: dict[str, Any], keep: Keeper | None = None
+        self,
+        service: Service,
+        model: str,
+        prompts: Sequence[Prompt],
+        parameters: dict[str, Any],
+        keep: Keeper | None = None,
     ) -> None:
-        self.service, self.model, self.prompts, self.parameters, self.keep = service, model, prompts, parameters, keep
+        self.service, self.model, self.prompts, self.parameters, self.keep = (
+            service,
+            model,
+            prompts,
+            parameters,
+            keep,
+        )
         self.place = service.name if service.api.embedded else service.account
         self.known = match(prompts, keep.known if keep else ())
         for one in keep.known if keep else ():
             if one.model != model or one.service not in ("", self.place):
-                self._refuse(one.model or "an unnamed model", one.service, f"{model} at {self.place}")
+                self._refuse(
+                    one.model or "an unnamed model", one.service, f"{model} at {self.place}"
+                )
         for prompt, known in zip(prompts, self.known, strict=True):
             options = self._options(prompt)
             if known and known.parameters != options:
-                self._refuse(model, f"with {known.parameters or 'no parameters'}", f"{model} with {options}")
+                self._refuse(
+                    model, f"with {known.parameters or 'no parameters'}", f"{model} with {options}"
+                )
 
     def _refuse(self, model: str, how: str, wanted: str) -> NoReturn:
         path = self.keep.path if self.keep else ""
-        raise UsageProblem(f"{path} holds answers of {model} {how}, and these are to be of {wanted}; keep them in another file")
+        raise UsageProblem(
+            f"{path} holds answers of {model} {how}, and these are to be of {wanted}; keep them in another file"
+        )
 
     @property
     def missing(self) -> list[Prompt]:
         """The prompts that are still to be asked."""
-        return [prompt for prompt, known in zip(self.prompts, self.known, strict=True) if known is None]
+        return [
+            prompt for prompt, known in zip(self.prompts, self.known, strict=True) if known is None
+        ]
 
     def ask(self, concurrency: int = 4, told: Callable[[], object] = lambda: None) -> Asked:
         """Ask what is missing, at most `concurrency` at once, and call `told` for each prompt that is done.
@@ -69,7 +88,11 @@ class Asking:
         answers, refused = list(self.known), []
         pool = ThreadPoolExecutor(concurrency)
         try:
-            waiting = {pool.submit(self._ask, self.prompts[index]): index for index, known in enumerate(answers) if known is None}
+            waiting = {
+                pool.submit(self._ask, self.prompts[index]): index
+                for index, known in enumerate(answers)
+                if known is None
+            }
             for index, outcome in _outcomes(waiting):
                 if isinstance(outcome, Recorded):
                     answers[index] = outcome
@@ -106,11 +129,21 @@ class Asking:
         answer = {"role": "assistant", "content": None}
         answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}
         usage = sent.get("usage") if isinstance(sent.get("usage"), dict) else None
-        one = Recorded(prompt.messages, answer, self.model, options, usage, prompt.line.get("metadata"), self.place)
+        one = Recorded(
+            prompt.messages,
+            answer,
+            self.model,
+            options,
+            usage,
+            prompt.line.get("metadata"),
+            self.place,
+        )
         return msgspec.json.decode(encode(one), type=Recorded)
 
 
-def _outcomes(waiting: dict[Future[Recorded], int]) -> Iterator[tuple[int, Recorded | ServiceProblem]]:
+def _outcomes(
+    waiting: dict[Future[Recorded], int],
+) -> Iterator[tuple[int, Recorded | ServiceProblem]]:
     """What came of each prompt, as it comes; raises what would come of all others, too."""
     for future in as_completed(waiting):
         try:

@@ -10,7 +10,16 @@ from msgspec import Struct
 
 from ftkit.compare.answers import Message, Prompt, look
 from ftkit.compare.intervals import Interval, apart, intervals
-from ftkit.compare.measures import MEASURES, TRAITS, Measure, Trait, Unit, distance, field_measure, token_trait
+from ftkit.compare.measures import (
+    MEASURES,
+    TRAITS,
+    Measure,
+    Trait,
+    Unit,
+    distance,
+    field_measure,
+    token_trait,
+)
 from ftkit.compare.replies import Reply, read_reply
 from ftkit.errors import UsageProblem
 
@@ -93,9 +102,14 @@ Columns = dict[str, "NDArray[np.float64]"]
 
 
 def compare(
-    prompts: Sequence[Prompt], a: Sequence[Message | None], b: Sequence[Message | None], *, group_by: str = "", encoding: str = "",
+    prompts: Sequence[Prompt],
+    a: Sequence[Message | None],
+    b: Sequence[Message | None],
+    *,
+    group_by: str = "",
+    encoding: str = "",
     seed: int = 0,
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Compare the answers `a` and `b`, one for each prompt, or None where there is none.
 
     `group_by` is a dotted path into the prompts' lines; with an `encoding`, tokens are counted too. Raises `UsageProblem` where no
@@ -103,21 +117,35 @@ def compare(
     """
     if group_by:
         check_groups([look(prompt.line, group_by) for prompt in prompts])
-    rows = [_pair(*each) for each in zip(prompts, a, b, strict=True) if each[1] is not None and each[2] is not None]
+    rows = [
+        _pair(*each)
+        for each in zip(prompts, a, b, strict=True)
+        if each[1] is not None and each[2] is not None
+    ]
     if not rows:
         raise UsageProblem(UNANSWERED)
     traits = [*TRAITS.values(), *([token_trait(encoding)] if encoding else [])]
-    columns = {measure: _held(measure, rows) for measure in MEASURES.values()} | {trait: _had(trait, rows) for trait in traits}
+    columns = {measure: _held(measure, rows) for measure in MEASURES.values()} | {
+        trait: _had(trait, rows) for trait in traits
+    }
     pairs = [_scored(pair, columns, index) for index, pair in enumerate(rows)]
     return Comparison(
         prompts=len(prompts),
         references=sum(pair.reference is not None for pair in pairs),
         rows=tuple(_rows(columns, seed)),
-        fields=tuple(_rows({measure: _held(measure, rows) for measure in _field_measures(rows)}, seed)),
+        fields=tuple(
+            _rows({measure: _held(measure, rows) for measure in _field_measures(rows)}, seed)
+        ),
         group_by=group_by,
-        groups=tuple(_groups([look(pair.prompt.line, group_by) for pair in pairs], columns, seed)) if group_by else (),
-        pairs=tuple(sorted(pairs, key=lambda pair: (-pair.distance, pair.is_same, pair.prompt.number))),
-        left_out=tuple(prompt.number for prompt, *both in zip(prompts, a, b, strict=True) if None in both),
+        groups=tuple(_groups([look(pair.prompt.line, group_by) for pair in pairs], columns, seed))
+        if group_by
+        else (),
+        pairs=tuple(
+            sorted(pairs, key=lambda pair: (-pair.distance, pair.is_same, pair.prompt.number))
+        ),
+        left_out=tuple(
+            prompt.number for prompt, *both in zip(prompts, a, b, strict=True) if None in both
+        ),
         seed=seed,
     )
 
@@ -129,7 +157,10 @@ def _pair(prompt: Prompt, a: Message | None, b: Message | None) -> Pair:
 
 
 def _scored(pair: Pair, columns: Mapping[Measure | Trait, Columns], index: int) -> Pair:
-    found = {what.name: (float(each["a"][index]), float(each["b"][index])) for what, each in columns.items()}
+    found = {
+        what.name: (float(each["a"][index]), float(each["b"][index]))
+        for what, each in columns.items()
+    }
     scores = {name: both for name, both in found.items() if both == both and both[0] == both[0]}
     far = distance(pair.a, pair.b, float(columns[MEASURES["chrf"]]["between"][index]))
     return Pair(pair.prompt, pair.a, pair.b, pair.reference, far, scores)
@@ -145,7 +176,12 @@ def _held(measure: Measure, pairs: Sequence[Pair]) -> Columns:
             row[:2] = measure.score(pair.a, pair.reference), measure.score(pair.b, pair.reference)
         if measure.applies(None, pair.a, pair.b):
             row[2] = measure.score(pair.a, pair.b)
-    return {"a": found[:, 0], "b": found[:, 1], "difference": found[:, 0] - found[:, 1], "between": found[:, 2]}
+    return {
+        "a": found[:, 0],
+        "b": found[:, 1],
+        "difference": found[:, 0] - found[:, 1],
+        "between": found[:, 2],
+    }
 
 
 def _had(trait: Trait, pairs: Sequence[Pair]) -> Columns:
@@ -157,15 +193,24 @@ def _had(trait: Trait, pairs: Sequence[Pair]) -> Columns:
         if trait.applies(pair.reference, pair.a, pair.b):
             row[:2] = trait.of(pair.a), trait.of(pair.b)
             row[2] = trait.of(pair.reference) if pair.reference is not None else row[2]
-    return {"a": found[:, 0], "b": found[:, 1], "difference": found[:, 0] - found[:, 1], "reference": found[:, 2]}
+    return {
+        "a": found[:, 0],
+        "b": found[:, 1],
+        "difference": found[:, 0] - found[:, 1],
+        "reference": found[:, 2],
+    }
 
 
 def _field_measures(pairs: Iterable[Pair]) -> Iterator[Measure]:
-    keys = Counter(key for pair in pairs if pair.reference is not None for key in pair.reference.top)
+    keys = Counter(
+        key for pair in pairs if pair.reference is not None for key in pair.reference.top
+    )
     yield from (field_measure(key) for key, _ in keys.most_common(MOST_FIELDS))
 
 
-def _rows(columns: Mapping[Measure | Trait, Columns] | Mapping[Measure, Columns], seed: int) -> Iterator[Row]:
+def _rows(
+    columns: Mapping[Measure | Trait, Columns] | Mapping[Measure, Columns], seed: int
+) -> Iterator[Row]:
     for what, each in columns.items():
         figures = _figures(each, seed)
         if figures:
@@ -196,12 +241,18 @@ def check_groups(values: Sequence[str]) -> None:
     """Raise `UsageProblem` where prompts of these values make one group only, or too many."""
     sizes = Counter(values)
     if len(sizes) == 1:
-        raise UsageProblem(f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none")
+        raise UsageProblem(
+            f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none"
+        )
     if len(sizes) > MOST_GROUPS:
-        raise UsageProblem(f"--group-by: there are {len(sizes):,} different values there; {MOST_GROUPS} groups is the most")
+        raise UsageProblem(
+            f"--group-by: there are {len(sizes):,} different values there; {MOST_GROUPS} groups is the most"
+        )
 
 
-def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int) -> Iterator[Group]:
+def _groups(
+    values: Sequence[str], columns: Mapping[Measure | Trait, Columns], seed: int
+) -> Iterator[Group]:
     """The groups, the largest first."""
     import numpy as np
 
@@ -210,10 +261,15 @@ def _groups(values: Sequence[str], columns: Mapping[Measure | Trait, Columns], s
     inside = {value: np.array([each == value for each in values]) for value in largest_first}
     rows: dict[str, list[GroupRow]] = {value: [] for value in inside}
     for what, each in columns.items():
-        parts = {value: {name: column[here] for name, column in each.items()} for value, here in inside.items()}
+        parts = {
+            value: {name: column[here] for name, column in each.items()}
+            for value, here in inside.items()
+        }
         rests = _rests(parts, seed)
         for value, part in parts.items():
-            rows[value].append(GroupRow(what.name, what.title, what.unit, _figures(part, seed), rests[value]))
+            rows[value].append(
+                GroupRow(what.name, what.title, what.unit, _figures(part, seed), rests[value])
+            )
     for value, found in rows.items():
         yield Group(value, sizes[value], tuple(row for row in found if row.figures))
 

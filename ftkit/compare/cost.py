@@ -26,7 +26,13 @@ class Bill(Struct, frozen=True):
     source: str
 
 
-def bill(prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog, most_tokens: int | None = None) -> Bill:
+def bill(
+    prompts: Sequence[Prompt],
+    model: str,
+    provider: str,
+    catalog: Catalog,
+    most_tokens: int | None = None,
+) -> Bill:
     """What it costs to have the model answer the prompts; not told where they hold images or sound, which are not counted here."""
     facts = with_others(catalog, provider, [model]).models.get(base_model(model))
     if facts is None:
@@ -34,7 +40,9 @@ def bill(prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog,
     counts = counter(facts.encoding)
     given = [message for prompt in prompts for message in prompt.messages]
     asked = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
-    taken = len(given) * OVERHEADS[facts.encoding]["message"] + sum(counts.count([*map(_said, given), *asked]))
+    taken = len(given) * OVERHEADS[facts.encoding]["message"] + sum(
+        counts.count([*map(_said, given), *asked])
+    )
     made = _output([prompt.reference for prompt in prompts], facts.encoding, most_tokens)
     offer = facts.providers.get(provider, Offer())
     tuned = model != base_model(model)
@@ -53,7 +61,9 @@ def _said(message: Message) -> str:
 def _has_more_than_text(message: Message) -> bool:
     content = message.get("content")
     parts = content if isinstance(content, list) else []
-    return any(isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in parts)
+    return any(
+        isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in parts
+    )
 
 
 def _output(references: Sequence[Message | None], encoding: str, most: int | None) -> int | None:
@@ -65,7 +75,14 @@ def _output(references: Sequence[Message | None], encoding: str, most: int | Non
     return sum(count if most is None else min(count, most) for count in counts)
 
 
-def _price(taken: int, made: int | None, input: Price | None, output: Price | None) -> tuple[float | None, str]:
-    if input is None or output is None or made is None or {input.per, output.per} != {"million tokens"}:
+def _price(
+    taken: int, made: int | None, input: Price | None, output: Price | None
+) -> tuple[float | None, str]:
+    if (
+        input is None
+        or output is None
+        or made is None
+        or {input.per, output.per} != {"million tokens"}
+    ):
         return None, ""
     return (taken * input.usd + made * output.usd) / 1e6, f"{output.source}, {output.as_of}"

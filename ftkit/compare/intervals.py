@@ -61,11 +61,20 @@ def apart(groups: Sequence[NDArray[np.float64]], seed: int = 0) -> list[list[Int
         one, many = counts[:, [number]], counts.sum(axis=1, keepdims=True) - counts[:, [number]]
         some = ((one > 0) & (many > 0))[:, 0]
         own, others = sums[some, number], sums[some].sum(axis=1) - sums[some, number]
-        found.append(_intervals(len(group), apart, own / one[some] - others / many[some], alone=min(len(group), rest) == 1))
+        found.append(
+            _intervals(
+                len(group),
+                apart,
+                own / one[some] - others / many[some],
+                alone=min(len(group), rest) == 1,
+            )
+        )
     return found
 
 
-def _sums(groups: Sequence[NDArray[np.float64]], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sums(
+    groups: Sequence[NDArray[np.float64]], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The groups in each resample of all prompts: their sums (resamples x groups x columns) and sizes (resamples x groups)."""
     import numpy as np
 
@@ -75,11 +84,15 @@ def _sums(groups: Sequence[NDArray[np.float64]], seed: int) -> tuple[NDArray[np.
         places = drawn + len(pool) * np.arange(len(drawn))[:, None]
         times = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
         counts.append(np.add.reduceat(times, starts, axis=1))
-        sums.append(np.stack([np.add.reduceat(times * column, starts, axis=1) for column in pool.T], axis=2))
+        sums.append(
+            np.stack([np.add.reduceat(times * column, starts, axis=1) for column in pool.T], axis=2)
+        )
     return np.concatenate(sums), np.concatenate(counts)
 
 
-def _intervals(rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64], alone: bool) -> list[Interval]:
+def _intervals(
+    rows: int, means: NDArray[np.float64], drawn: NDArray[np.float64], alone: bool
+) -> list[Interval]:
     import numpy as np
 
     lows, highs = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).round(DIGITS)

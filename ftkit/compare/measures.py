@@ -46,7 +46,10 @@ class Trait(Struct, frozen=True):
 
 def exact(reply: Reply, reference: Reply) -> float:
     """Whether text, refusal and tool calls are the same."""
-    return float((reply.text, reply.refusal, reply.calls) == (reference.text, reference.refusal, reference.calls))
+    return float(
+        (reply.text, reply.refusal, reply.calls)
+        == (reference.text, reference.refusal, reference.calls)
+    )
 
 
 def chrf(reply: Reply, reference: Reply) -> float:
@@ -106,7 +109,13 @@ MEASURES = {
 TRAITS = {
     trait.name: trait
     for trait in (
-        Trait("json_valid", "JSON is valid", "share", lambda reply: float(reply.fields is not None), _is_json),
+        Trait(
+            "json_valid",
+            "JSON is valid",
+            "share",
+            lambda reply: float(reply.fields is not None),
+            _is_json,
+        ),
         Trait("refusal", "refused", "share", lambda reply: float(bool(reply.refusal))),
         Trait("characters", "characters", "count", lambda reply: float(len(reply.text))),
     )
@@ -117,17 +126,26 @@ TRAITS = {
 def field_measure(key: str) -> Measure:
     """Whether the value of that key of a JSON object is the same."""
     return Measure(
-        key, key, "share",
+        key,
+        key,
+        "share",
         lambda reply, reference: float(reply.top.get(key) == reference.top.get(key)),
-        lambda reference, a, b: any(key in reply.top for reply in ([reference] if reference else [a, b])),
-    )  # fmt: skip
+        lambda reference, a, b: any(
+            key in reply.top for reply in ([reference] if reference else [a, b])
+        ),
+    )
 
 
 def token_trait(encoding: str) -> Trait:
     """The number of tokens of the text in that encoding."""
     from ftkit.tokens import counter
 
-    return Trait("tokens", f"tokens ({encoding})", "count", lambda reply: float(counter(encoding).count([reply.text])[0]))
+    return Trait(
+        "tokens",
+        f"tokens ({encoding})",
+        "count",
+        lambda reply: float(counter(encoding).count([reply.text])[0]),
+    )
 
 
 def distance(one: Reply, two: Reply, similarity: float) -> float:
@@ -136,7 +154,9 @@ def distance(one: Reply, two: Reply, similarity: float) -> float:
         return 0.0
     if one.calls != two.calls or bool(one.refusal) != bool(two.refusal):
         return 100.0
-    return 0.0 if similarity != similarity else 100.0 - similarity  # not a number where neither has text
+    return (
+        0.0 if similarity != similarity else 100.0 - similarity
+    )  # not a number where neither has text
 
 
 def _score(metric: Any, text: str, reference: str) -> float:

@@ -42,7 +42,9 @@ def read_reply(message: dict[str, Any]) -> Reply:
         refusal=refusal_of(message),
         calls=tuple(sorted(_calls(message))),
         fields=dict(_leaves(value, "$")) if is_json else None,
-        top={key: canonical(inner) for key, inner in value.items()} if isinstance(value, dict) else {},
+        top={key: canonical(inner) for key, inner in value.items()}
+        if isinstance(value, dict)
+        else {},
     )
 
 
@@ -53,7 +55,9 @@ def text_of(message: dict[str, Any]) -> str:
 
 def refusal_of(message: dict[str, Any]) -> str:
     """Why the model refused, in its `refusal` field or in parts of that type; empty where it did not. Nothing is guessed."""
-    return _said(message.get("refusal"), "") or _said(message.get("content"), "refusal", string=False)
+    return _said(message.get("refusal"), "") or _said(
+        message.get("content"), "refusal", string=False
+    )
 
 
 def _said(content: Any, kind: str, string: bool = True) -> str:
@@ -66,12 +70,19 @@ def _said(content: Any, kind: str, string: bool = True) -> str:
 
 def _calls(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
     calls = message.get("tool_calls")
-    made = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    made = (
+        [call.get("function") for call in calls if isinstance(call, dict)]
+        if isinstance(calls, list)
+        else []
+    )
     for function in (*made, message.get("function_call")):
         if isinstance(function, dict):
             given = function.get("arguments")
             value = parse(given) if isinstance(given, str) else given
-            yield str(function.get("name")), f"not JSON: {given}" if value is NOTHING else canonical(value)
+            yield (
+                str(function.get("name")),
+                f"not JSON: {given}" if value is NOTHING else canonical(value),
+            )
 
 
 def parse(text: str) -> Any:

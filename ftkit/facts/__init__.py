@@ -131,7 +131,18 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     embedded: bool = False
     key_needed: bool = True
     adapters: bool = False
-    lacks: tuple[Literal["events", "checkpoints", "pause", "large uploads", "metadata", "permissions", "integrations"], ...] = ()
+    lacks: tuple[
+        Literal[
+            "events",
+            "checkpoints",
+            "pause",
+            "large uploads",
+            "metadata",
+            "permissions",
+            "integrations",
+        ],
+        ...,
+    ] = ()
     closing: str = ""
 
 
@@ -213,13 +224,17 @@ def load_catalog(path: str | None = None) -> Catalog:
     The file has tables `[models."NAME"]`, `[providers.NAME]` and `[images.NAME]` with the keys of the files here; of an entry
     that exists, only the keys given change. Raises `FileProblem` where it cannot be read, `UsageProblem` for unknown keys.
     """
-    known = {name: _read(Path(__file__).with_name(f"{name}.toml")) for name in Catalog.__struct_fields__}
+    known = {
+        name: _read(Path(__file__).with_name(f"{name}.toml")) for name in Catalog.__struct_fields__
+    }
     if path is None:
         return msgspec.convert(known, Catalog)
     try:
         return msgspec.convert(_merged(known, _read(Path(path))), Catalog)
     except OSError as error:
-        raise FileProblem(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot open {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageProblem(f"{path} is not TOML: {error}") from error
     except msgspec.ValidationError as error:
@@ -239,7 +254,11 @@ def _merged(one: Any, two: Any) -> Any:
 def with_others(catalog: Catalog, provider: str, models: Iterable[str]) -> Catalog:
     """The catalog with those of the models that it does not name, where the provider trains any."""
     others = find_provider(provider, catalog).others
-    more = {base_model(name): others for name in models if others and base_model(name) not in catalog.models}
+    more = {
+        base_model(name): others
+        for name in models
+        if others and base_model(name) not in catalog.models
+    }
     return msgspec.structs.replace(catalog, models={**catalog.models, **more}) if more else catalog
 
 
@@ -251,13 +270,19 @@ def sayings() -> Mapping[str, Saying]:
 
 def known_sayings(message: str) -> tuple[Saying, ...]:
     """The sayings whose words the message has."""
-    return tuple(saying for saying in sayings().values() if any(said.lower() in message.lower() for said in saying.says))
+    return tuple(
+        saying
+        for saying in sayings().values()
+        if any(said.lower() in message.lower() for said in saying.says)
+    )
 
 
 @cache
 def unsupported() -> Mapping[str, Unsupported]:
     """Services that do not speak the protocol."""
-    return msgspec.convert(_read(Path(__file__).with_name("unsupported.toml")), dict[str, Unsupported])
+    return msgspec.convert(
+        _read(Path(__file__).with_name("unsupported.toml")), dict[str, Unsupported]
+    )
 
 
 def base_model(name: str) -> str:
@@ -271,7 +296,11 @@ def find_model(name: str, catalog: Catalog | None = None) -> Model:
     known = (catalog or load_catalog()).models
     if base not in known:
         alike = [model for model in known if base and model.startswith(f"{base}-")]
-        hint = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else did_you_mean(base, known, n=3, otherwise=".")
+        hint = (
+            f"; did you mean {' or '.join(map(repr, alike))}?"
+            if alike
+            else did_you_mean(base, known, n=3, otherwise=".")
+        )
         raise UnknownName(f"unknown model {name!r}{hint} Known models: {', '.join(known)}.")
     return known[base]
 
@@ -286,7 +315,9 @@ def find_provider(name: str, catalog: Catalog | None = None) -> Provider:
     return known[name]
 
 
-def find_limits(provider: str = DEFAULT_PROVIDER, model: str | None = None, catalog: Catalog | None = None) -> Limits:
+def find_limits(
+    provider: str = DEFAULT_PROVIDER, model: str | None = None, catalog: Catalog | None = None
+) -> Limits:
     """The limits that hold for training `model` at `provider`; raises `UnknownName`.
 
     With no model, an example may have `DEFAULT_TOKENS` tokens and every format of the provider is allowed. A model whose
@@ -295,8 +326,21 @@ def find_limits(provider: str = DEFAULT_PROVIDER, model: str | None = None, cata
     service = find_provider(provider, catalog)
     if model is None:
         note = "no model named: --model sets its own limit"
-        return Limits(provider, service.title, None, DEFAULT_ENCODING, DEFAULT_TOKENS, note, service.formats, service)
+        return Limits(
+            provider,
+            service.title,
+            None,
+            DEFAULT_ENCODING,
+            DEFAULT_TOKENS,
+            note,
+            service.formats,
+            service,
+        )
     found = find_model(model, catalog)
     figure = found.limit(provider)
-    tokens, note = (figure.value, found.note) if figure else (DEFAULT_TOKENS, "its own limit is not published")
-    return Limits(provider, service.title, model, found.encoding, tokens, note, found.formats, service)
+    tokens, note = (
+        (figure.value, found.note) if figure else (DEFAULT_TOKENS, "its own limit is not published")
+    )
+    return Limits(
+        provider, service.title, model, found.encoding, tokens, note, found.formats, service
+    )

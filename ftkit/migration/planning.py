@@ -53,9 +53,19 @@ def archived(each: ArchivedJob) -> Old:
     """A job of an archive, with its files there."""
     ids = {"training": each.job.training_file, "validation": each.job.validation_file}
     lost = {field: why for field, id in ids.items() if id and (why := each.archive.lack(id))}
-    paths = {field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost}
+    paths = {
+        field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost
+    }
     training, validation = paths.get("training", ""), paths.get("validation")
-    return Old(each.archive.provider, each.job, each.method, each.hyperparameters, training, validation, lost)
+    return Old(
+        each.archive.provider,
+        each.job,
+        each.method,
+        each.hyperparameters,
+        training,
+        validation,
+        lost,
+    )
 
 
 def fetched(service: Service, id: str, folder: Path) -> Old:
@@ -80,7 +90,9 @@ def _fetch(service: Service, file: str, folder: Path) -> str:
         announced, size = service.file(file).size, path.stat().st_size
         if size < announced:
             path.unlink()
-            raise LostAnswer(f"cannot read the file {file}: {service.facts.title} says {announced:,} bytes, and sent {size:,}")
+            raise LostAnswer(
+                f"cannot read the file {file}: {service.facts.title} says {announced:,} bytes, and sent {size:,}"
+            )
     return str(path)
 
 
@@ -91,7 +103,14 @@ class Planner:
     """
 
     def __init__(
-        self, to: str, account: str, journal: Journal, folder: Path, catalog: Catalog, asked: Asked, target: Service | None = None
+        self,
+        to: str,
+        account: str,
+        journal: Journal,
+        folder: Path,
+        catalog: Catalog,
+        asked: Asked,
+        target: Service | None = None,
     ) -> None:
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
         self._catalog, self._asked, self._target = catalog, asked, target
@@ -103,12 +122,26 @@ class Planner:
         """What becomes of the job. Raises `FileProblem` where a file cannot be copied, `ServiceProblem` where nothing answers."""
         moved, status = self._moved(old)
         asked = self._asked
-        made = translate(old, self._to, asked.model, suffix=asked.suffix, epochs=asked.epochs, catalog=self._catalog)
+        made = translate(
+            old,
+            self._to,
+            asked.model,
+            suffix=asked.suffix,
+            epochs=asked.epochs,
+            catalog=self._catalog,
+        )
         if not old.training:
             return Plan(old, _more(made, obstacles=(_lost(old),)), None, moved, status=status)
         made, training = self._with_file(made, "training")
         made, validation = self._with_file(made, "validation")
-        return Plan(old, made, None if made.obstacles else self._cost(made), moved, (training, validation or None), status)
+        return Plan(
+            old,
+            made,
+            None if made.obstacles else self._cost(made),
+            moved,
+            (training, validation or None),
+            status,
+        )
 
     def _moved(self, old: Old) -> tuple[str, str]:
         """The job that it has become, if that is still there, and its status; without a service to ask, as the journal says."""
@@ -130,7 +163,10 @@ class Planner:
         order = msgspec.structs.replace(made.order, **{field: copy})
         obstacles = self._check(copy, path, order.model, field)
         if field == "validation":
-            changes = tuple(msgspec.structs.replace(each, what=f"validation file, {each.what}") for each in changes)
+            changes = tuple(
+                msgspec.structs.replace(each, what=f"validation file, {each.what}")
+                for each in changes
+            )
             obstacles = tuple(f"validation file, {each}" for each in obstacles)
         return _more(msgspec.structs.replace(made, order=order), changes, obstacles), sha256
 
@@ -138,7 +174,9 @@ class Planner:
         key = (copy, base, field)
         if key not in self._obstacles:
             validates = field == "validation"
-            self._obstacles[key] = obstacles_in(copy, base, self._to, self._catalog, validates=validates, original=original)
+            self._obstacles[key] = obstacles_in(
+                copy, base, self._to, self._catalog, validates=validates, original=original
+            )
         return self._obstacles[key]
 
     def _cost(self, made: Translation) -> float | None:
@@ -154,11 +192,17 @@ def _lost(old: Old) -> str:
     return f"its training file could not be had{f': {why}' if why else ''}"
 
 
-def _more(made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()) -> Translation:
-    return msgspec.structs.replace(made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles))
+def _more(
+    made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()
+) -> Translation:
+    return msgspec.structs.replace(
+        made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles)
+    )
 
 
-def _price(training: str, model: str, epochs: int | None, provider: str, catalog: Catalog) -> float | None:
+def _price(
+    training: str, model: str, epochs: int | None, provider: str, catalog: Catalog
+) -> float | None:
     from ftkit.quote import quote
 
     try:
@@ -168,12 +212,16 @@ def _price(training: str, model: str, epochs: int | None, provider: str, catalog
     return told.models[0].cost.usd if told.models[0].cost else None
 
 
-def move(plan: Plan, target: Service, journal: Journal, *, again: bool, say: Say, progress: Progress) -> Submitted:
+def move(
+    plan: Plan, target: Service, journal: Journal, *, again: bool, say: Say, progress: Progress
+) -> Submitted:
     """Submit the order of a plan, and keep the link in the journal; `again` makes a new job. Raises what `submit` raises."""
     from ftkit.submission import submit
 
     order, old = plan.translation.order, plan.old.name
-    done = submit(order, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress)
+    done = submit(
+        order, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
+    )
     journal.moved(old, target.account, done.job.id)
     plan.moved, plan.status = done.job.id, done.job.status
     return done

@@ -18,7 +18,9 @@ SHOWN = 3
 """Findings that an obstacle names."""
 
 
-def prepare(path: str, to: str, folder: Path, catalog: Catalog | None = None) -> tuple[str, tuple[Change, ...]]:
+def prepare(
+    path: str, to: str, folder: Path, catalog: Catalog | None = None
+) -> tuple[str, tuple[Change, ...]]:
     """The file as the provider wants its lines written: the mark at the beginning, the ends of lines, no blank lines.
 
     Returns `path` itself where nothing is to change, else the path of a copy in `folder`; the same content gives the same copy.
@@ -35,7 +37,9 @@ def prepare(path: str, to: str, folder: Path, catalog: Catalog | None = None) ->
         copy = folder / f"{sha256[:24]}.jsonl"
         os.replace(aside, copy)
     except OSError as error:
-        raise FileProblem(f"cannot copy {path} to {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot copy {path} to {folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
     return str(copy), tuple(changes)
@@ -72,7 +76,13 @@ def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change
 
 
 def obstacles_in(
-    path: str, base: str, to: str, catalog: Catalog | None = None, *, validates: bool = False, original: str | None = None
+    path: str,
+    base: str,
+    to: str,
+    catalog: Catalog | None = None,
+    *,
+    validates: bool = False,
+    original: str | None = None,
 ) -> tuple[str, ...]:
     """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go.
 
@@ -83,10 +93,15 @@ def obstacles_in(
     known = catalog or load_catalog()
     training, validation = ([], path) if validates else ([path], None)
     model = base if base in known.models else None
-    file = validate(training, validation_file=validation, provider=to, model=model, catalog=known).files[0]
+    file = validate(
+        training, validation_file=validation, provider=to, model=model, catalog=known
+    ).files[0]
     errors = [finding for finding in file.findings if finding.severity == "error"][:SHOWN]
     lines = [_line_in(original or path, each.line) if each.line else 0 for each in errors]
-    told = [f"{f'line {line}: ' if line else ''}{each.rule}: {each.message}" for line, each in zip(lines, errors, strict=True)]
+    told = [
+        f"{f'line {line}: ' if line else ''}{each.rule}: {each.message}"
+        for line, each in zip(lines, errors, strict=True)
+    ]
     more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
     return (*told, *more)
 

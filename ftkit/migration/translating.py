@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ftkit.errors import UsageProblem
-from ftkit.facts import Api, Catalog, Deadline, Figure, Offer, base_model, find_provider, load_catalog
+from ftkit.facts import (
+    Api,
+    Catalog,
+    Deadline,
+    Figure,
+    Offer,
+    base_model,
+    find_provider,
+    load_catalog,
+)
 from ftkit.order import MARK, Order, check
 from ftkit.remote import Job
 
@@ -72,9 +81,15 @@ class _Moving:
 
 
 def translate(
-    old: Old, to: str, model: str | None = None, *, suffix: str | None = None, epochs: int | None = None,
-    catalog: Catalog | None = None, today: datetime.date | None = None,
-) -> Translation:  # fmt: skip
+    old: Old,
+    to: str,
+    model: str | None = None,
+    *,
+    suffix: str | None = None,
+    epochs: int | None = None,
+    catalog: Catalog | None = None,
+    today: datetime.date | None = None,
+) -> Translation:
     """The job as an order for the provider `to`; on another base, with another suffix or other epochs where these are given.
 
     Raises `UnknownName` for a provider that nobody knows.
@@ -93,7 +108,8 @@ def translate(
         training=old.training,
         validation=old.validation,
         method=old.method,
-        suffix=_as_asked("suffix", _old_suffix(old), suffix, moving) or _suffix(old, api, target.title, moving),
+        suffix=_as_asked("suffix", _old_suffix(old), suffix, moving)
+        or _suffix(old, api, target.title, moving),
         epochs=_as_asked("epochs", old.hyperparameters.get("n_epochs", "auto"), epochs, moving)
         or _count(old, "n_epochs", "epochs", api.epochs, target.title, moving),
         batch_size=_count(old, "batch_size", "batch size", api.batch_size, target.title, moving),
@@ -106,19 +122,35 @@ def translate(
     return Translation(order, tuple(moving.changes), tuple(moving.obstacles))
 
 
-def _base(old: Old, model: str | None, to: str, catalog: Catalog, today: datetime.date, moving: _Moving) -> str:
+def _base(
+    old: Old, model: str | None, to: str, catalog: Catalog, today: datetime.date, moving: _Moving
+) -> str:
     before, target = old.job.model, find_provider(to, catalog)
     base = model or base_model(before)
     if base != before:
-        why = "as asked" if model else "the job went on from a fine-tuned model, which stays where it is"
+        why = (
+            "as asked"
+            if model
+            else "the job went on from a fine-tuned model, which stays where it is"
+        )
         moving.change("model", before, base, why)
-    offers = {name: each.providers[to] for name, each in catalog.models.items() if to in each.providers}
-    own = base not in catalog.models or (target.api and target.api.embedded)  # where names can be made to stand for other bases
+    offers = {
+        name: each.providers[to] for name, each in catalog.models.items() if to in each.providers
+    }
+    own = base not in catalog.models or (
+        target.api and target.api.embedded
+    )  # where names can be made to stand for other bases
     offer = offers.get(base, target.others.providers.get(to) if target.others and own else None)
     if offer and old.method not in offer.methods:
-        moving.obstacles.append(f"{target.title} does not train {base} with the method '{old.method}'")
+        moving.obstacles.append(
+            f"{target.title} does not train {base} with the method '{old.method}'"
+        )
     elif offer is None and (not own or (offers and not target.others)):
-        able = [name for name, each in offers.items() if old.method in each.methods and not _over(each, today)]
+        able = [
+            name
+            for name, each in offers.items()
+            if old.method in each.methods and not _over(each, today)
+        ]
         named = " or ".join(able) or "a base that it has"
         moving.obstacles.append(f"{target.title} does not train {base}; name {named} with --model")
     elif offer and (over := _over(offer, today)):
@@ -153,25 +185,40 @@ def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
     after = re.sub(f"[^{api.suffix_characters}]", "-", after) if api.suffix_characters else after
     after = after[: api.suffix.value] if api.suffix else after
     if after != before:
-        moving.change("suffix", before or "none", after, f"{title} takes {_taken(api)}" if before else f"{title} needs one")
+        moving.change(
+            "suffix",
+            before or "none",
+            after,
+            f"{title} takes {_taken(api)}" if before else f"{title} needs one",
+        )
     return after
 
 
 def _taken(api: Api) -> str:
     most = f"{api.suffix.value} characters at most" if api.suffix else ""
-    return " and ".join(filter(None, (most, f"only {api.suffix_characters}" if api.suffix_characters else "")))
+    return " and ".join(
+        filter(None, (most, f"only {api.suffix_characters}" if api.suffix_characters else ""))
+    )
 
 
 def _number(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+    is_number = (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < float("inf")
+    )
     return float(value) if is_number else None
 
 
-def _count(old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving) -> int | None:
+def _count(
+    old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving
+) -> int | None:
     given = old.hyperparameters.get(name, "auto")
     before = _number(given)
     if before is None or before < 1:
-        moving.change(called, given, None, "the service never said what it chose; the new one chooses")
+        moving.change(
+            called, given, None, "the service never said what it chose; the new one chooses"
+        )
         return None
     after = min(round(before), limit.value) if limit else round(before)
     if after != before:
@@ -180,7 +227,9 @@ def _count(old: Old, name: str, called: str, limit: Figure | None, title: str, m
     return after
 
 
-def _rate(old: Old, source: Api | None, target: Api, same_base: bool, moving: _Moving) -> float | None:
+def _rate(
+    old: Old, source: Api | None, target: Api, same_base: bool, moving: _Moving
+) -> float | None:
     """The learning rate, where the number means the same at both."""
     before = _number(old.hyperparameters.get("learning_rate_multiplier"))
     if before is None:
@@ -189,10 +238,20 @@ def _rate(old: Old, source: Api | None, target: Api, same_base: bool, moving: _M
     if absolute != target.rate_is_absolute:
         kinds = ("a learning rate", "a factor of the model's own rate")
         was, is_ = kinds if absolute else kinds[::-1]
-        moving.change("learning rate", f"{before:g}", None, f"there it was {was}, here it would be {is_}; the service chooses")
+        moving.change(
+            "learning rate",
+            f"{before:g}",
+            None,
+            f"there it was {was}, here it would be {is_}; the service chooses",
+        )
         return None
     if not absolute and not same_base:
-        moving.change("learning rate", f"{before:g}", None, "a factor of the old model's own rate says nothing of another model")
+        moving.change(
+            "learning rate",
+            f"{before:g}",
+            None,
+            "a factor of the old model's own rate says nothing of another model",
+        )
         return None
     return before
 
@@ -205,17 +264,29 @@ def _metadata(old: Old, api: Api, title: str, moving: _Moving) -> dict[str, str]
         return {}
     room = api.metadata_pairs.value - 2 if api.metadata_pairs else len(kept)
     for key in list(kept)[room:]:
-        moving.change(f"metadata {key}", kept.pop(key), None, f"{title} keeps {room + 2} pairs, and ftkit needs two")
+        moving.change(
+            f"metadata {key}",
+            kept.pop(key),
+            None,
+            f"{title} keeps {room + 2} pairs, and ftkit needs two",
+        )
     return {**kept, MOVED_FROM: old.name}
 
 
-def _must_fit(old: Old, order: Order, api: Api, title: str, formats: tuple[str, ...], moving: _Moving) -> None:
+def _must_fit(
+    old: Old, order: Order, api: Api, title: str, formats: tuple[str, ...], moving: _Moving
+) -> None:
     from ftkit.formats import METHODS
 
     if old.method not in {METHODS[format] for format in formats}:
         moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
     if old.job.validation_file and not old.validation:
-        moving.change("validation file", old.job.validation_file, None, old.lost.get("validation", "it could not be had"))
+        moving.change(
+            "validation file",
+            old.job.validation_file,
+            None,
+            old.lost.get("validation", "it could not be had"),
+        )
     integrations = old.job.raw.get("integrations")
     if isinstance(integrations, list) and integrations:
         moving.change("integrations", len(integrations), None, "they belong to the old account")

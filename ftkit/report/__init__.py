@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftkit.report.renderers import RENDERERS, render_github, render_json, render_sarif, render_text
+    from ftkit.report.renderers import (
+        RENDERERS,
+        render_github,
+        render_json,
+        render_sarif,
+        render_text,
+    )
 
 __all__ = ["RENDERERS", "render_github", "render_json", "render_sarif", "render_text"]
 

@@ -14,8 +14,21 @@ from ftkit._version import __version__
 from ftkit.facts import Catalog, Deadline, Model, Offer, Price, Provider
 from ftkit.report.columns import table
 
-COLUMNS = ("model", "methods", "tokens", "training", "input", "output", "trained until", "served until")
-FIGURES = {"min_examples": "examples at least", "file_bytes": "bytes a file", "images_per_example": "images an example"}
+COLUMNS = (
+    "model",
+    "methods",
+    "tokens",
+    "training",
+    "input",
+    "output",
+    "trained until",
+    "served until",
+)
+FIGURES = {
+    "min_examples": "examples at least",
+    "file_bytes": "bytes a file",
+    "images_per_example": "images an example",
+}
 
 
 def render_catalog_text(catalog: Catalog, provider: str | None, today: datetime.date) -> str:
@@ -32,15 +45,26 @@ def _provider(name: str, catalog: Catalog, today: datetime.date) -> str:
         if name in found.providers
     ]
     heading = f"{click.style(f'{name}: {service.title}', bold=True)}  {click.style(_limits(service), dim=True)}\n"
-    return heading + (table([COLUMNS, *rows], left=2) if rows else "  its models are not listed here: add them with --facts\n")
+    return heading + (
+        table([COLUMNS, *rows], left=2)
+        if rows
+        else "  its models are not listed here: add them with --facts\n"
+    )
 
 
 def _limits(service: Provider) -> str:
     known = [(what, getattr(service, name)) for name, what in FIGURES.items()]
-    return " · ".join([", ".join(service.formats), *(f"{figure.value:,} {what}" for what, figure in known if figure)])
+    return " · ".join(
+        [
+            ", ".join(service.formats),
+            *(f"{figure.value:,} {what}" for what, figure in known if figure),
+        ]
+    )
 
 
-def _row(name: str, model: Model, offer: Offer, provider: str, today: datetime.date) -> tuple[str, ...]:
+def _row(
+    name: str, model: Model, offer: Offer, provider: str, today: datetime.date
+) -> tuple[str, ...]:
     limit = model.limit(provider)
     return (
         name,
@@ -63,7 +87,11 @@ def _price(price: Price | None) -> str:
 def _date(deadline: Deadline | None, today: datetime.date) -> str:
     if deadline is None:
         return "-"
-    return click.style(str(deadline.date), dim=True) + " (over)" if deadline.date < today else str(deadline.date)
+    return (
+        click.style(str(deadline.date), dim=True) + " (over)"
+        if deadline.date < today
+        else str(deadline.date)
+    )
 
 
 def _notes(catalog: Catalog, shown: list[str]) -> str:
@@ -76,7 +104,11 @@ def _notes(catalog: Catalog, shown: list[str]) -> str:
 def _prices(catalog: Catalog, shown: list[str]) -> Iterator[Price]:
     for model in catalog.models.values():
         for name, offer in model.providers.items():
-            yield from (price for price in (*offer.training[:1], offer.input, offer.output) if price and name in shown)
+            yield from (
+                price
+                for price in (*offer.training[:1], offer.input, offer.output)
+                if price and name in shown
+            )
 
 
 def render_catalog_json(catalog: Catalog, provider: str | None) -> str:
@@ -84,7 +116,9 @@ def render_catalog_json(catalog: Catalog, provider: str | None) -> str:
     told: dict[str, Any] = msgspec.to_builtins(catalog)
     if provider:
         told["providers"] = {provider: told["providers"][provider]}
-        told["models"] = {name: model for name, model in told["models"].items() if provider in model["providers"]}
+        told["models"] = {
+            name: model for name, model in told["models"].items() if provider in model["providers"]
+        }
         for model in told["models"].values():
             model["providers"] = {provider: model["providers"][provider]}
     return json.dumps({"ftkit": __version__, **told}, indent=2, ensure_ascii=False) + "\n"

@@ -16,7 +16,13 @@ from ftkit.compare.measures import Unit
 from ftkit.report.columns import table
 from ftkit.report.text import printable, ranges
 
-COLUMNS = {"a": "A", "b": "B", "difference": "A - B", "between": "A against B", "reference": "reference"}
+COLUMNS = {
+    "a": "A",
+    "b": "B",
+    "difference": "A - B",
+    "between": "A against B",
+    "reference": "reference",
+}
 """The figures of a row, and their headings."""
 
 SHOWN_GROUPS = 20
@@ -42,7 +48,9 @@ def render_compare_text(found: Comparison, sides: Sides) -> str:
 
 
 def _heading(found: Comparison, sides: Sides) -> str:
-    return "".join(f"  {click.style(name, bold=True)}  {text}\n" for name, text in heading(found, sides))
+    return "".join(
+        f"  {click.style(name, bold=True)}  {text}\n" for name, text in heading(found, sides)
+    )
 
 
 def heading(found: Comparison, sides: Sides) -> list[tuple[str, str]]:
@@ -66,7 +74,9 @@ def cells_of(row: Row | GroupRow, names: Sequence[str]) -> Iterator[str]:
     size = count_of(row.figures)
     for name in names:
         figure = row.figures.get(name)
-        yield show(figure, row.unit, name) + (f" (n {figure.n:,})" if figure and figure.n != size else "")
+        yield show(figure, row.unit, name) + (
+            f" (n {figure.n:,})" if figure and figure.n != size else ""
+        )
 
 
 def count_of(figures: Mapping[str, Interval]) -> int:
@@ -93,11 +103,23 @@ def _groups(found: Comparison) -> Iterator[str]:
     yield f"  by {printable(found.group_by)}{_unlisted(found.groups)}; 'to others' is a group less all the others together\n"
     for name in dict.fromkeys(row.name for group in groups for row in group.rows):
         rows = [(group, row) for group in groups for row in group.rows if row.name == name]
-        used = [column for column in ("a", "b", "difference", "between") if any(column in row.figures for _, row in rows)]
+        used = [
+            column
+            for column in ("a", "b", "difference", "between")
+            if any(column in row.figures for _, row in rows)
+        ]
         if used[:1] == ["a"]:
             used = used[:3]  # A against B says little beside the reference
         head = [rows[0][1].title, "n", *(text for column in used for text in _heads(column))]
-        yield table([head, *([_cut(group.value), f"{count_of(row.figures):,}", *_both(row, used)] for group, row in rows)])
+        yield table(
+            [
+                head,
+                *(
+                    [_cut(group.value), f"{count_of(row.figures):,}", *_both(row, used)]
+                    for group, row in rows
+                ),
+            ]
+        )
 
 
 def _cut(text: str, width: int = 40) -> str:
@@ -105,7 +127,11 @@ def _cut(text: str, width: int = 40) -> str:
 
 
 def _unlisted(groups: Sequence[Group]) -> str:
-    return f" (the {SHOWN_GROUPS} largest of {len(groups):,} groups)" if len(groups) > SHOWN_GROUPS else ""
+    return (
+        f" (the {SHOWN_GROUPS} largest of {len(groups):,} groups)"
+        if len(groups) > SHOWN_GROUPS
+        else ""
+    )
 
 
 def _heads(column: str) -> tuple[str, ...]:
@@ -134,22 +160,30 @@ def render_compare_json(found: Comparison, sides: Sides) -> str:
         "compared": len(found.pairs),
         "references": found.references,
         "left_out": found.left_out,
-        "interval": {"method": "percentile bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": found.seed},
+        "interval": {
+            "method": "percentile bootstrap",
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": found.seed,
+        },
         "measures": _named(found.rows),
         "fields": _named(found.fields),
         "group_by": found.group_by or None,
         "groups": [
-            {"value": group.value, "prompts": group.prompts, "measures": _named(group.rows)} for group in found.groups
+            {"value": group.value, "prompts": group.prompts, "measures": _named(group.rows)}
+            for group in found.groups
         ],
         "pairs": [
             {
                 "line": pair.prompt.number,
                 "distance": round(pair.distance, 4),
-                "measures": {name: {"a": _round(a), "b": _round(b)} for name, (a, b) in pair.scores.items()},
+                "measures": {
+                    name: {"a": _round(a), "b": _round(b)} for name, (a, b) in pair.scores.items()
+                },
             }
             for pair in found.pairs
         ],
-    }  # fmt: skip
+    }
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -166,7 +200,10 @@ def _named(rows: Sequence[Row | GroupRow]) -> dict[str, Any]:
 
 
 def _rounded(figures: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
-    return {name: {key: _round(value) for key, value in msgspec.to_builtins(each).items()} for name, each in figures.items()}
+    return {
+        name: {key: _round(value) for key, value in msgspec.to_builtins(each).items()}
+        for name, each in figures.items()
+    }
 
 
 def _round(value: float | None) -> float | None:

@@ -69,13 +69,20 @@ def write_page(found: Comparison, sides: Sides, path: str) -> None:
         with written_aside(Path(path)) as aside:
             aside.write_text(page, "utf-8", errors="replace")
     except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def render_compare_html(found: Comparison, sides: Sides) -> str:
     """The page."""
-    about = "".join(f"<dt>{escape(name.strip())}<dd>{escape(text)}" for name, text in heading(found, sides))
-    parts = [f"<h1>A and B on the same prompts</h1>\n<dl>{about}</dl>\n", _figures("Measures", found.rows)]
+    about = "".join(
+        f"<dt>{escape(name.strip())}<dd>{escape(text)}" for name, text in heading(found, sides)
+    )
+    parts = [
+        f"<h1>A and B on the same prompts</h1>\n<dl>{about}</dl>\n",
+        _figures("Measures", found.rows),
+    ]
     parts.append(_figures("JSON fields", found.fields) if found.fields else "")
     parts.extend(_group(found.group_by, group) for group in found.groups[:MOST_GROUPS])
     parts.append(f"<p><small>{escape(notes(found))}</small>\n{_pairs(found)}")
@@ -83,13 +90,17 @@ def render_compare_html(found: Comparison, sides: Sides) -> str:
 
 
 def _group(path: str, group: Group) -> str:
-    size = f"{group.prompts:,} of the prompts; 'to others' is this group less all the others together"
+    size = (
+        f"{group.prompts:,} of the prompts; 'to others' is this group less all the others together"
+    )
     return _figures(f"{path} = {group.value}, {size}", group.rows)
 
 
 def _figures(title: str, rows: Sequence[Row] | Sequence[GroupRow]) -> str:
     used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
-    head = "".join(f"<th>{COLUMNS[name]}{'<th>to others' if _has_rest(rows, name) else ''}" for name in used)
+    head = "".join(
+        f"<th>{COLUMNS[name]}{'<th>to others' if _has_rest(rows, name) else ''}" for name in used
+    )
     return (
         f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n<th>A - B, drawn{head}\n'
         + "".join(_row(row, used, [name for name in used if _has_rest(rows, name)]) for row in rows)
@@ -115,7 +126,11 @@ def _drawn(row: Row | GroupRow) -> str:
     figure = row.figures.get("difference")
     if figure is None or figure.low is None or figure.high is None:
         return ""
-    most = {"share": 1.0, "score": 100.0}.get(row.unit) or max(abs(figure.low), abs(figure.high)) or 1.0
+    most = (
+        {"share": 1.0, "score": 100.0}.get(row.unit)
+        or max(abs(figure.low), abs(figure.high))
+        or 1.0
+    )
     low, mean, high = (75 + 70 * value / most for value in (figure.low, figure.mean, figure.high))
     colour = "var(--a)" if figure.low > 0 else "var(--b)" if figure.high < 0 else "#888"
     return (
@@ -143,7 +158,9 @@ def _pair(pair: Pair) -> str:
         f'<div class="{style}"><small>{name}</small><pre>{text}</pre></div>'
         for name, style, text in [("A", "of-a", a), ("B", "of-b", b), *reference]
     )
-    scores = " · ".join(f"{escape(name)} {one:.3g} / {two:.3g}" for name, (one, two) in pair.scores.items())
+    scores = " · ".join(
+        f"{escape(name)} {one:.3g} / {two:.3g}" for name, (one, two) in pair.scores.items()
+    )
     *before, last = pair.prompt.messages
     return (
         f"<article><small>line {pair.prompt.number} · distance {pair.distance:.0f} of 100</small>\n"

@@ -29,7 +29,11 @@ CHOSEN = {
 def render_estimate_text(quote: Quote) -> str:
     """The estimate with ANSI colours, which the caller strips where they are not wanted."""
     parts = [_heading(quote), _ledger(quote), _distributions(quote), _validation(quote)]
-    parts += [_model(quote.models[0])] if len(quote.models) == 1 else [_comparison(quote.models), _reasons(quote.models)]
+    parts += (
+        [_model(quote.models[0])]
+        if len(quote.models) == 1
+        else [_comparison(quote.models), _reasons(quote.models)]
+    )
     parts += [_usage(name, used) for name, used in quote.usage.items()]
     return "\n".join(part for part in parts if part)
 
@@ -53,7 +57,11 @@ def _ledger(quote: Quote) -> str:
     where = f"no example is longer than {first.tokens_per_example:,} tokens"
     if first.cut_tokens:
         where = f"beyond {first.tokens_per_example:,} tokens in {first.cut_examples:,} examples"
-        where += f"; {first.cut_trained_examples:,} of them lose trained tokens" if first.cut_trained_examples else ""
+        where += (
+            f"; {first.cut_trained_examples:,} of them lose trained tokens"
+            if first.cut_trained_examples
+            else ""
+        )
     rows = [
         ("tokens", f"{quote.tokens:,}", f"in {first.encoding}, each epoch"),
         ("trained", f"{quote.trained:,}", "what the assistant says, unless its weight is 0"),
@@ -61,10 +69,15 @@ def _ledger(quote: Quote) -> str:
         ("cut away", f"{first.cut_tokens:,}", where),
     ]
     width = max(len(number) for _, number, _ in rows)
-    lines = [f"  {name:<12}  {number:>{width}}  {click.style(what, dim=True)}\n" for name, number, what in rows]
+    lines = [
+        f"  {name:<12}  {number:>{width}}  {click.style(what, dim=True)}\n"
+        for name, number, what in rows
+    ]
     if quote.format != "completions":
         system, user = f"{quote.without_system:,}", f"{quote.without_user:,}"
-        lines.append(f"  examples without a system message: {system}; without a user message: {user}\n")
+        lines.append(
+            f"  examples without a system message: {system}; without a user message: {user}\n"
+        )
     return "".join(lines)
 
 
@@ -72,7 +85,9 @@ def _distributions(quote: Quote) -> str:
     rows: list[tuple[str, ...]] = [("each example", *STATISTICS)]
     for name, told in quote.distributions.items():
         numbers = msgspec.structs.asdict(told)
-        rows.append((name.replace("_", " "), *(_number(numbers[statistic]) for statistic in STATISTICS)))
+        rows.append(
+            (name.replace("_", " "), *(_number(numbers[statistic]) for statistic in STATISTICS))
+        )
     return table(rows)
 
 
@@ -97,7 +112,10 @@ def _model(each: Estimate) -> str:
         ("trained", "today" if each.trainable else "no", _dates(each)),
     ]
     width = max(len(value) for _, value, _ in rows)
-    lines = [f"  {name:<8}  {value:>{width}}  {click.style(what, dim=True)}\n" for name, value, what in rows]
+    lines = [
+        f"  {name:<8}  {value:>{width}}  {click.style(what, dim=True)}\n"
+        for name, value, what in rows
+    ]
     return f"{click.style(each.model, bold=True)} at {each.provider}\n{''.join(lines)}{_exactness(each)}"
 
 
@@ -124,7 +142,17 @@ def _exactness(each: Estimate) -> str:
 
 
 def _comparison(models: Sequence[Estimate]) -> str:
-    head = ("model", "limit", "cut", "epochs", "billed tokens", "cost", "trained until", "served until", "days")
+    head = (
+        "model",
+        "limit",
+        "cut",
+        "epochs",
+        "billed tokens",
+        "cost",
+        "trained until",
+        "served until",
+        "days",
+    )
     return table([head, *map(_compared, models)])
 
 
@@ -145,21 +173,39 @@ def _compared(each: Estimate) -> tuple[str, ...]:
 def _reasons(models: Sequence[Estimate]) -> str:
     """Notes below the table, each once: sources of prices, what cannot be trained, and why a number is approximate."""
     prices = {f"{_price(each)}": None for each in models if each.cost is None}
-    sources = {f"prices: {each.cost.source}, {each.cost.as_of}": None for each in models if each.cost}
+    sources = {
+        f"prices: {each.cost.source}, {each.cost.as_of}": None for each in models if each.cost
+    }
     obstacles = {each.trainable_note: None for each in models}
     reasons = {f"~ {reason}": None for each in models for reason in each.approximations}
-    days = "days: for how long a model trained today is served" if any(each.served_days is not None for each in models) else ""
-    return "".join(f"  {click.style(note, dim=True)}\n" for note in (*sources, *prices, *obstacles, *reasons, days) if note)
+    days = (
+        "days: for how long a model trained today is served"
+        if any(each.served_days is not None for each in models)
+        else ""
+    )
+    return "".join(
+        f"  {click.style(note, dim=True)}\n"
+        for note in (*sources, *prices, *obstacles, *reasons, days)
+        if note
+    )
 
 
 def _usage(model: str, used: Usage) -> str:
     saved = used.base_usd - used.tuned_usd
     base = f"${used.base_usd:,.2f} with the model as it is"
-    longer = f" and a prompt of {used.base_prompt_tokens:,} tokens more" if used.base_prompt_tokens else ""
+    longer = (
+        f" and a prompt of {used.base_prompt_tokens:,} tokens more"
+        if used.base_prompt_tokens
+        else ""
+    )
     if used.break_even_requests is not None:
         end = f"training has paid for itself after {used.break_even_requests:,} requests"
     else:
-        end = "it does not pay for its training by cheaper requests" if saved <= 0 else "its training is not priced"
+        end = (
+            "it does not pay for its training by cheaper requests"
+            if saved <= 0
+            else "its training is not priced"
+        )
     return (
         f"{click.style(model, bold=True)} in use: {used.requests:,} requests a month of about {used.prompt_tokens:,.0f} tokens, "
         f"answered with {used.answer_tokens:,.0f}\n"

@@ -12,7 +12,12 @@ from ftkit.summary import FileReport, Finding, Report
 def render_json(report: Report) -> str:
     """See `docs/output.md` for the keys. `line` and `column` are null for what has none."""
     files = [file_as_dict(file) for file in report.files]
-    head = {"ftkit": __version__, "ok": report.ok, "provider": report.provider, "model": report.model}
+    head = {
+        "ftkit": __version__,
+        "ok": report.ok,
+        "provider": report.provider,
+        "model": report.model,
+    }
     return json.dumps({**head, "files": files}, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -32,13 +32,17 @@ def render_metrics_text(metrics: Metrics, verdict: Verdict, whole: str = "`--out
     if len(rows) > ROWS:
         note = f"  {ROWS} of {len(rows):,} steps; {whole} has all\n"
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
-    shown = [[printable(name), *_cells([row.get(name) for row in rows])] for name in metrics.columns]
+    shown = [
+        [printable(name), *_cells([row.get(name) for row in rows])] for name in metrics.columns
+    ]
     parts = [table(list(zip(*shown, strict=True)), left=0) + note]
     for name, columns in (("train", TRAIN), ("validation", VALID)):
         series = metrics.series(columns)
         if series:
             values = [value for _, value in series]
-            parts.append(f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n")
+            parts.append(
+                f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n"
+            )
     return "\n".join([parts[0], "".join(parts[1:]) + _verdict(verdict)])
 
 
@@ -77,7 +81,9 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
     for name, columns in (("train loss", TRAIN), ("validation loss", VALID)):
         series = metrics.series(columns)
         if series:
-            axes.plot(*zip(*series, strict=True), marker="." if len(series) < 50 else "", label=name)
+            axes.plot(
+                *zip(*series, strict=True), marker="." if len(series) < 50 else "", label=name
+            )
     axes.set(title=title, xlabel="step", ylabel="loss")
     axes.grid(alpha=0.3)
     if axes.lines:
@@ -90,4 +96,6 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
                 head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
                 aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
     except OSError as error:
-        raise FileProblem(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
+        ) from error

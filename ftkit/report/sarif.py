@@ -16,7 +16,9 @@ LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 def render_sarif(report: Report) -> str:
     """One run; its rules are those that were found."""
-    names = sorted({name for file in report.files for name in file.counts}, key=lambda name: RULES[name].code)
+    names = sorted(
+        {name for file in report.files for name in file.counts}, key=lambda name: RULES[name].code
+    )
     order = {name: index for index, name in enumerate(names)}
     results = [_result(file, finding, order) for file in report.files for finding in file.findings]
     driver = {
@@ -25,7 +27,12 @@ def render_sarif(report: Report) -> str:
         "rules": [_rule(name) for name in names],
     }
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(
+            {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False
+        )
+        + "\n"
+    )
 
 
 def _rule(name: str) -> dict[str, Any]:
@@ -44,7 +51,10 @@ def _result(file: FileReport, finding: Finding, order: dict[str, int]) -> dict[s
     if finding.column:
         region["startColumn"] = finding.column
     location: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": PurePath(file.file).as_posix()}, "region": region},
+        "physicalLocation": {
+            "artifactLocation": {"uri": PurePath(file.file).as_posix()},
+            "region": region,
+        },
     }
     if finding.path != "$":
         location["logicalLocations"] = [{"fullyQualifiedName": finding.path}]

@@ -59,14 +59,21 @@ def _beyond(more: int, lines: list[int]) -> str:
 
 
 def _finding(file: str, finding: Finding) -> str:
-    where = ":".join(str(part) for part in (printable(file), finding.line or None, finding.column or None) if part)
+    where = ":".join(
+        str(part)
+        for part in (printable(file), finding.line or None, finding.column or None)
+        if part
+    )
     path = "" if finding.path == "$" else click.style(f"  {finding.path}", dim=True)
     return f"{where}: {_label(finding.rule)} {printable(finding.message)}{path}"
 
 
 def _label(name: str) -> str:
     rule = RULES[name]
-    return click.style(f"{rule.severity} {rule.code}", fg=COLOURS[rule.severity], bold=True) + f" {name}:"
+    return (
+        click.style(f"{rule.severity} {rule.code}", fg=COLOURS[rule.severity], bold=True)
+        + f" {name}:"
+    )
 
 
 def ranges(numbers: Iterable[int], limit: int = 12) -> str:

@@ -36,6 +36,8 @@ SUBJECTS = (
 )
 """The modules that hold the rules, in the order in which the documentation shows them."""
 
-RULES.update(sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code))
+RULES.update(
+    sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code)
+)
 
 __all__ = ["RULES", "SUBJECTS", "Plan", "Rule", "choose_rules", "find_rule"]

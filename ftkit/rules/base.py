@@ -26,7 +26,9 @@ from ftkit.errors import UnknownName, UsageProblem, did_you_mean
 from ftkit.facts import ImageCost, Limits
 from ftkit.summary import KEEP, Lines, Severity, Summary
 
-Subject = Literal["file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"]
+Subject = Literal[
+    "file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"
+]
 ERROR: Severity = "error"
 WARNING: Severity = "warning"
 INFO: Severity = "info"
@@ -217,7 +219,11 @@ def rule(
 
 
 def also(
-    made: Rule, on: Subject, *, shapes: Iterable[tuple[str, str, str]] = (), needs: Iterable[str] = ()
+    made: Rule,
+    on: Subject,
+    *,
+    shapes: Iterable[tuple[str, str, str]] = (),
+    needs: Iterable[str] = (),
 ) -> Callable[[Check], Check]:
     """Give the rule a second check, for a second subject."""
 
@@ -243,7 +249,9 @@ def find_rule(name: str) -> Rule:
     for made in RULES.values():
         if name.lower() in (made.name, made.code.lower()):
             return made
-    raise UnknownName(f"unknown rule {name!r}{did_you_mean(name, RULES, otherwise='.')} `ftkit rules` lists all.")
+    raise UnknownName(
+        f"unknown rule {name!r}{did_you_mean(name, RULES, otherwise='.')} `ftkit rules` lists all."
+    )
 
 
 def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> frozenset[str]:

@@ -17,7 +17,20 @@ END = "\\n\\n###\\n\\n"
 PREFIX_LIMIT = 12
 """Characters of a common beginning of all completions that are worth a warning."""
 
-WORDS = ("seven", "tin", "Loire", "insulin", "Rembrandt", "heptagon", "Alhambra", "carbon", "Spain", "metre", "Oulu", "gas")
+WORDS = (
+    "seven",
+    "tin",
+    "Loire",
+    "insulin",
+    "Rembrandt",
+    "heptagon",
+    "Alhambra",
+    "carbon",
+    "Spain",
+    "metre",
+    "Oulu",
+    "gas",
+)
 
 
 def line(prompt: str, completion: str) -> str:
@@ -28,7 +41,10 @@ def line(prompt: str, completion: str) -> str:
 def file(prompt: str, completion: str) -> str:
     """Sixty examples made of the patterns, `{}` standing for a word."""
     words = [f"{a} {b}" for a in WORDS for b in WORDS if a != b][:60]
-    return "".join(line(prompt.replace("{}", word), completion.replace("{}", word[::-1])) + "\n" for word in words)
+    return "".join(
+        line(prompt.replace("{}", word), completion.replace("{}", word[::-1])) + "\n"
+        for word in words
+    )
 
 
 GOOD = line(f"Hi{END}", " Hello! END")
@@ -83,7 +99,9 @@ def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
     A list of messages (TRL's conversational form) belongs in one `messages` list, the prompt's first.
     """
-    messages = isinstance(broken.value, list) and any(isinstance(item, dict) and "role" in item for item in broken.value)
+    messages = isinstance(broken.value, list) and any(
+        isinstance(item, dict) and "role" in item for item in broken.value
+    )
     hint = '; join prompt and completion into one "messages" list' if messages else ""
     yield Hit(f"{broken.field} must be a string, not {quote(broken.value, 60)}{hint}", broken.path)
 
@@ -119,9 +137,13 @@ def completion_no_space(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     summary = dataset.summary
     lines = summary.style.no_space
     if lines.count * 2 > summary.examples:
-        yield Hit(f"{lines.count:,} of {summary.examples:,} completions do not start with a space; begin them with one")
+        yield Hit(
+            f"{lines.count:,} of {summary.examples:,} completions do not start with a space; begin them with one"
+        )
     else:
-        yield from listed(lines, "the completion does not start with a space, as most do", "$.completion")
+        yield from listed(
+            lines, "the completion does not start with a space, as most do", "$.completion"
+        )
 
 
 def _enough(dataset: Dataset) -> bool:
@@ -166,7 +188,9 @@ def prompt_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """
     ends = dataset.summary.style.prompts
     if ends and not ends.suffix and _enough(dataset):
-        yield Hit(r'prompts have no common ending to tell where they stop; add one, e.g. "\n\n###\n\n"')
+        yield Hit(
+            r'prompts have no common ending to tell where they stop; add one, e.g. "\n\n###\n\n"'
+        )
 
 
 @rule(
@@ -183,9 +207,15 @@ def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """All completions begin with the same long text. It is paid for in each example; move it to the prompt."""
     ends = dataset.summary.style.completions
     prefix = ends.prefix if ends else ""
-    if len(prefix.strip()) >= PREFIX_LIMIT and _enough(dataset) and distinct_answers(dataset.summary) > 1:
+    if (
+        len(prefix.strip()) >= PREFIX_LIMIT
+        and _enough(dataset)
+        and distinct_answers(dataset.summary) > 1
+    ):
         more = "…" if len(prefix) == Affixes.LIMIT else ""
-        yield Hit(f"all completions begin with {quote(prefix, 60)}{more}; move it to the end of the prompts")
+        yield Hit(
+            f"all completions begin with {quote(prefix, 60)}{more}; move it to the end of the prompts"
+        )
 
 
 @rule(
@@ -196,7 +226,10 @@ def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     formats=ONLY,
     good=GOOD_FILE,
     bad=lambda: (
-        GOOD_FILE.upper().replace('"PROMPT"', '"prompt"').replace('"COMPLETION"', '"completion"').replace("\\N", "\\n")
+        GOOD_FILE.upper()
+        .replace('"PROMPT"', '"prompt"')
+        .replace('"COMPLETION"', '"completion"')
+        .replace("\\N", "\\n")
     ),
     evidence="openai's old prepare_data",
 )

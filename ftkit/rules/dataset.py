@@ -17,9 +17,7 @@ TOPICS = ("rivers", "birds", "bread", "trains", "clouds", "chess", "tea", "maps"
 
 def examples(number: int) -> list[str]:
     """That many different chat examples, as JSON."""
-    template = (
-        '{"messages": [{"role": "user", "content": "Fact %d on %s?"}, {"role": "assistant", "content": "Number %d: %s!"}]}'
-    )
+    template = '{"messages": [{"role": "user", "content": "Fact %d on %s?"}, {"role": "assistant", "content": "Number %d: %s!"}]}'
     return [template % (n, TOPICS[n % 10], n, TOPICS[n * 7 % 10]) for n in range(number)]
 
 
@@ -117,11 +115,19 @@ def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     summary, limits = dataset.summary, plan.limits
     images = limits.figure("image_examples")
     if images and summary.with_images > images:
-        yield Hit(f"{summary.with_images:,} examples with images; {limits.title} takes at most {images:,}")
-    name = "reinforcement_examples" if plan.purpose == "training" else "reinforcement_validation_examples"
+        yield Hit(
+            f"{summary.with_images:,} examples with images; {limits.title} takes at most {images:,}"
+        )
+    name = (
+        "reinforcement_examples"
+        if plan.purpose == "training"
+        else "reinforcement_validation_examples"
+    )
     most = limits.figure(name)
     if plan.format == "reinforcement" and most and summary.examples > most:
-        yield Hit(f"{summary.examples:,} examples; {limits.title} takes at most {most:,} for reinforcement {plan.purpose}")
+        yield Hit(
+            f"{summary.examples:,} examples; {limits.title} takes at most {most:,} for reinforcement {plan.purpose}"
+        )
 
 
 @rule(
@@ -134,7 +140,8 @@ def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     given={"asked": ("preference",)},
     evidence="service message",
     says=[
-        r"is in the [\w-]+ format,? but (the specified fine-tuning )?job is not using", r"requires the reinforcement method",
+        r"is in the [\w-]+ format,? but (the specified fine-tuning )?job is not using",
+        r"requires the reinforcement method",
         r"examples, and the job's method is '\w+', not",
     ],
 )
@@ -143,9 +150,13 @@ def format_method_mismatch(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     if plan.asked and plan.format not in plan.asked:
         fits = " or ".join(f"{format} (method {METHODS[format]})" for format in plan.asked)
         why = (
-            f"{plan.limits.model} trains on" if plan.limits.model and plan.asked == plan.limits.formats else "asked for was"
+            f"{plan.limits.model} trains on"
+            if plan.limits.model and plan.asked == plan.limits.formats
+            else "asked for was"
         )
-        yield Hit(f"the file is in the {plan.format} format (method {METHODS[plan.format]}), {why} {fits}")
+        yield Hit(
+            f"the file is in the {plan.format} format (method {METHODS[plan.format]}), {why} {fits}"
+        )
 
 
 @rule(
@@ -165,7 +176,9 @@ def duplicate_example(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     lines = fingerprints(dataset.summary)["line"]
     first = first_alike(dataset.summary, "prompt", "answer")
     for index in (lines[first] != lines).nonzero()[0]:
-        yield Hit(f"the same example as on line {lines[first[index]]}; keep one", line=int(lines[index]))
+        yield Hit(
+            f"the same example as on line {lines[first[index]]}; keep one", line=int(lines[index])
+        )
 
 
 @rule(
@@ -209,13 +222,21 @@ def split_overlap(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 
     if not dataset.validation_fingerprints:
         return
-    records, others = fingerprints(dataset.summary), np.frombuffer(dataset.validation_fingerprints, FINGERPRINT)
+    records, others = (
+        fingerprints(dataset.summary),
+        np.frombuffer(dataset.validation_fingerprints, FINGERPRINT),
+    )
     lines = {(int(prompt), int(answer)): int(number) for number, prompt, answer in reversed(others)}
-    shared = np.isin(records["prompt"], others["prompt"]) & np.isin(records["answer"], others["answer"])
+    shared = np.isin(records["prompt"], others["prompt"]) & np.isin(
+        records["answer"], others["answer"]
+    )
     for number, prompt, answer in records[shared]:
         other = lines.get((int(prompt), int(answer)))
         if other:
-            yield Hit(f"the same example as on line {other} of the validation file {dataset.validation}", line=int(number))
+            yield Hit(
+                f"the same example as on line {other} of the validation file {dataset.validation}",
+                line=int(number),
+            )
 
 
 @rule(
@@ -232,7 +253,9 @@ def line_blank(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """A blank line between examples. Remove it."""
     summary = dataset.summary
     between = summary.blank.count - summary.blank_tail
-    yield from listed(Lines(between, summary.blank.first[:between]), "a blank line between examples; remove it")
+    yield from listed(
+        Lines(between, summary.blank.first[:between]), "a blank line between examples; remove it"
+    )
 
 
 @rule(
@@ -248,7 +271,10 @@ def line_blank_end(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     """Blank lines at the end of the file. End it with one line end."""
     summary = dataset.summary
     numbers = range(summary.lines - summary.blank_tail + 1, summary.lines + 1)
-    yield from listed(Lines(len(numbers), tuple(numbers[: plan.keep])), "a blank line at the end of the file; remove it")
+    yield from listed(
+        Lines(len(numbers), tuple(numbers[: plan.keep])),
+        "a blank line at the end of the file; remove it",
+    )
 
 
 @rule(
@@ -283,7 +309,9 @@ def file_too_large(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     limits = plan.limits
     most = limits.figure("upload_bytes") or limits.figure("file_bytes")
     if most and dataset.summary.size > most:
-        yield Hit(f"{dataset.summary.size / 1e9:.2f} GB; {limits.title} takes at most {most / 1e9:g} GB; split or sample it")
+        yield Hit(
+            f"{dataset.summary.size / 1e9:.2f} GB; {limits.title} takes at most {most / 1e9:g} GB; split or sample it"
+        )
 
 
 @rule(

@@ -51,7 +51,9 @@ def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
 def key_case(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A key differs from a known one only in upper and lower case. JSON keys are exact."""
     if broken.field.lower() in broken.known:
-        yield Hit(f"the key is {broken.field.lower()!r}, not {quote(broken.field, 60)}", broken.path)
+        yield Hit(
+            f"the key is {broken.field.lower()!r}, not {quote(broken.field, 60)}", broken.path
+        )
 
 
 def long_example(weights: tuple[int, int]) -> str:
@@ -59,7 +61,12 @@ def long_example(weights: tuple[int, int]) -> str:
     words = " ".join(str(number) for number in range(2500))
     first = '{"role": "assistant", "content": "Go on.", "weight": %d}' % weights[0]
     last = '{"role": "assistant", "content": "Thank you.", "weight": %d}' % weights[1]
-    return line('{"role": "user", "content": "Hi"}', first, '{"role": "user", "content": "%s"}' % words, last)
+    return line(
+        '{"role": "user", "content": "Hi"}',
+        first,
+        '{"role": "user", "content": "%s"}' % words,
+        last,
+    )
 
 
 @rule(
@@ -81,7 +88,9 @@ def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
     if counted.tokens > limit:
         note = f" ({plan.limits.tokens_note})" if plan.limits.tokens_note else ""
         model = plan.limits.model or "the default"
-        yield Hit(f"{counted.tokens:,} tokens, {counted.tokens - limit:,} over the limit of {limit:,} for {model}{note}")
+        yield Hit(
+            f"{counted.tokens:,} tokens, {counted.tokens - limit:,} over the limit of {limit:,} for {model}{note}"
+        )
 
 
 @rule(
@@ -100,11 +109,14 @@ def example_trained_tokens_cut(counted: Counted, plan: Plan) -> Iterator[Hit]:
     The cut takes the end of the example, which is where the answer stands. Shorten the prompt or split the example.
     """
     limit = plan.limits.tokens
-    lost = [(path, min(end - limit, end - start)) for path, start, end in counted.trained if end > limit]
+    lost = [
+        (path, min(end - limit, end - start)) for path, start, end in counted.trained if end > limit
+    ]
     if lost:
         all_trained = sum(end - start for _, start, end in counted.trained)
         number = sum(tokens for _, tokens in lost)
         share = "all" if number == all_trained else f"{number:,} of the"
         yield Hit(
-            f"the cut at {limit:,} tokens removes {share} {all_trained:,} trained tokens; shorten or split it", lost[0][0]
+            f"the cut at {limit:,} tokens removes {share} {all_trained:,} trained tokens; shorten or split it",
+            lost[0][0],
         )

@@ -70,7 +70,9 @@ def json_array_file(head: Head, plan: Plan) -> Iterator[Hit]:
     alone = not first.parsed or (head.complete and len(head.readings) == 1 and bool(first.value))
     inside = start[1:].lstrip()[:1]
     if alone and (inside == b"{" or (inside == b"" and not head.complete)):
-        yield Hit("the file is a JSON array; put each example on its own line: jq -c '.[]' IN > OUT.jsonl")
+        yield Hit(
+            "the file is a JSON array; put each example on its own line: jq -c '.[]' IN > OUT.jsonl"
+        )
 
 
 @rule(
@@ -89,7 +91,9 @@ def json_pretty_printed(head: Head, plan: Plan) -> Iterator[Hit]:
     JSON Lines take one example on one line: `jq -c . IN > OUT.jsonl`, or `json.dumps` without `indent`.
     """
     if isinstance(head.spread, dict):
-        yield Hit("examples are spread over several lines; put each on one line: jq -c . IN > OUT.jsonl")
+        yield Hit(
+            "examples are spread over several lines; put each on one line: jq -c . IN > OUT.jsonl"
+        )
 
 
 @rule(
@@ -115,13 +119,21 @@ def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
         yield Hit(f"the lines have the {name} shape, which fine-tuning does not take; {action}")
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
-        yield Hit(f"the lines have none of the formats {', '.join(FORMATS)}; the first has the keys: {quote(keys)}")
-    elif all(text[:1] not in ("{", "[") for text in first_texts(head)) and not head.readings[0].utf16:
+        yield Hit(
+            f"the lines have none of the formats {', '.join(FORMATS)}; the first has the keys: {quote(keys)}"
+        )
+    elif (
+        all(text[:1] not in ("{", "[") for text in first_texts(head)) and not head.readings[0].utf16
+    ):
         table = looks_like_csv(next(first_texts(head)))
         if table:
-            yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
+            yield Hit(
+                f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}'
+            )
         elif not any(reading.parsed for reading in head.readings):
-            yield Hit('the file is text, not JSON; each line must be one example, e.g. {"messages": [...]}')
+            yield Hit(
+                'the file is text, not JSON; each line must be one example, e.g. {"messages": [...]}'
+            )
 
 
 _KEYS = {
@@ -149,10 +161,14 @@ def format_mixed(reading: Reading, plan: Plan) -> Iterator[Hit]:
     A file is trained with one method, so all its lines have one format. Split the file.
     """
     value = reading.value
-    if not isinstance(value, dict) or ("messages" in value and plan.format in ("chat", "reinforcement")):
+    if not isinstance(value, dict) or (
+        "messages" in value and plan.format in ("chat", "reinforcement")
+    ):
         return
     kind = classify(value)
     whole = kind in FOREIGN or all(key in value for key in _KEYS.get(kind or "", ()))
     if kind and whole and kind != plan.format:
         name = FOREIGN[kind][0] if kind in FOREIGN else kind
-        yield Hit(f"this line has the {name} shape, the file is {plan.format}; keep one format in a file")
+        yield Hit(
+            f"this line has the {name} shape, the file is {plan.format}; keep one format in a file"
+        )

@@ -10,7 +10,9 @@ from ftkit.reading import MAX_DEPTH, Reading, is_utf16
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, Plan, also, rule
 from ftkit.summary import quote
 
-GOOD = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}'
+GOOD = (
+    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}'
+)
 
 
 @rule(
@@ -31,7 +33,10 @@ def encoding_bom(reading: Reading, plan: Plan) -> Iterator[Hit]:
     first line and refuses it. Save the file as "UTF-8 without BOM". Providers that ask for the mark are not warned about.
     """
     if reading.bom and reading.first and plan.limits.facts.bom == "unwanted":
-        yield Hit("the file begins with a byte order mark (EF BB BF); save it as UTF-8 without BOM", column=1)
+        yield Hit(
+            "the file begins with a byte order mark (EF BB BF); save it as UTF-8 without BOM",
+            column=1,
+        )
 
 
 @rule(
@@ -49,13 +54,17 @@ def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
     JSON Lines are UTF-8. Convert the file, for example with `iconv -f UTF-16 -t UTF-8`.
     """
     if reading.utf16:
-        yield Hit("this is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`")
+        yield Hit(
+            "this is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`"
+        )
 
 
 @also(encoding_utf16, "file")
 def _utf16_file(head: Head, plan: Plan) -> Iterator[Hit]:
     if is_utf16(head.data[:4096]):
-        yield Hit("the file is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`")
+        yield Hit(
+            "the file is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`"
+        )
 
 
 @rule(
@@ -64,7 +73,9 @@ def _utf16_file(head: Head, plan: Plan) -> Iterator[Hit]:
     ERROR,
     "reading",
     good=GOOD,
-    bad='{"messages": [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "Ici."}]}'.encode("latin-1"),
+    bad='{"messages": [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "Ici."}]}'.encode(
+        "latin-1"
+    ),
     evidence="together 1.5: 'not UTF-8 encoded', without a position",
 )
 def encoding_invalid(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -98,7 +109,9 @@ def line_ending_cr(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     if reading.pieces:
         number = len(reading.pieces)
-        yield Hit(f"{number} examples separated by bare carriage returns; end lines with LF: tr '\\r' '\\n' < IN > OUT")
+        yield Hit(
+            f"{number} examples separated by bare carriage returns; end lines with LF: tr '\\r' '\\n' < IN > OUT"
+        )
 
 
 @rule(
@@ -138,7 +151,10 @@ def json_syntax(reading: Reading, plan: Plan) -> Iterator[Hit]:
     JSON library rather than by hand.
     """
     if reading.bom and not reading.first:
-        yield Hit("the line begins with a byte order mark (EF BB BF), which is not JSON; remove it", column=1)
+        yield Hit(
+            "the line begins with a byte order mark (EF BB BF), which is not JSON; remove it",
+            column=1,
+        )
     error = reading.error
     if error and not _cut_off(reading):
         yield Hit(f"not JSON: {_meaning(reading)}", column=reading.shift + error.pos + 1)
@@ -154,7 +170,12 @@ def _stops(reading: Reading) -> bool:
 
 def _cut_off(reading: Reading) -> bool:
     """Whether the file ends in the middle of this line."""
-    return reading.last and reading.error is not None and reading.text[:1] in "{[" and reading.text[-1:] not in "}]"
+    return (
+        reading.last
+        and reading.error is not None
+        and reading.text[:1] in "{["
+        and reading.text[-1:] not in "}]"
+    )
 
 
 def _meaning(reading: Reading) -> str:
@@ -206,7 +227,10 @@ def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     if _cut_off(reading):
         column = reading.shift + len(reading.text)
-        yield Hit("the file stops in the middle of an example; it was cut off, get it again", column=column)
+        yield Hit(
+            "the file stops in the middle of an example; it was cut off, get it again",
+            column=column,
+        )
 
 
 @rule(
@@ -249,14 +273,21 @@ def json_not_object(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     if reading.parsed and not isinstance(reading.value, dict):
         yield Hit(
-            f"the line is {_kind(reading.value)}, not an object; each line is one example {{...}}", column=reading.shift + 1
+            f"the line is {_kind(reading.value)}, not an object; each line is one example {{...}}",
+            column=reading.shift + 1,
         )
 
 
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+    }
     return names.get(type(value), "a value")
 
 
@@ -277,7 +308,8 @@ def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
     for mark in reading.marks:
         if mark.kind == "duplicate":
             yield Hit(
-                f"the key {quote(mark.shown, 60)} stands twice in one object and only the last counts; keep one", mark.path
+                f"the key {quote(mark.shown, 60)} stands twice in one object and only the last counts; keep one",
+                mark.path,
             )
 
 
@@ -327,8 +359,10 @@ def json_number_range(reading: Reading, plan: Plan) -> Iterator[Hit]:
     ERROR,
     "reading",
     given={"format": "reinforcement"},
-    bad='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 1000, "]" * 1000),
-    good='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}' % ("[" * 100, "]" * 100),
+    bad='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}'
+    % ("[" * 1000, "]" * 1000),
+    good='{"messages": [{"role": "user", "content": "Hi"}], "answer": %s%s}'
+    % ("[" * 100, "]" * 100),
     evidence="Python's json module raises RecursionError at about a thousand levels",
 )
 def json_too_deep(reading: Reading, plan: Plan) -> Iterator[Hit]:
@@ -379,4 +413,7 @@ def json_lone_surrogate(reading: Reading, plan: Plan) -> Iterator[Hit]:
     """
     for mark in reading.marks:
         if mark.kind == "surrogate":
-            yield Hit(f"half of a surrogate pair in {mark.shown}; the text was cut inside a character", mark.path)
+            yield Hit(
+                f"half of a surrogate pair in {mark.shown}; the text was cut inside a character",
+                mark.path,
+            )

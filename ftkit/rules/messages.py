@@ -58,7 +58,10 @@ ASSISTANT = '{"role": "assistant", "content": "Hello!"}'
 )
 def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """The example has no `messages`."""
-    yield Hit('the example has no "messages"; add the list of messages', broken.path.rpartition(".")[0] or "$")
+    yield Hit(
+        'the example has no "messages"; add the list of messages',
+        broken.path.rpartition(".")[0] or "$",
+    )
 
 
 @rule(
@@ -73,7 +76,9 @@ def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 )
 def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`messages` is not an array."""
-    yield Hit(f'"messages" must be an array of messages, not {quote(broken.value, 60)}', broken.path)
+    yield Hit(
+        f'"messages" must be an array of messages, not {quote(broken.value, 60)}', broken.path
+    )
 
 
 @rule(
@@ -99,12 +104,18 @@ def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     bad='{"messages": ["Hi", {"role": "assistant", "content": "Hello!"}]}',
     shapes=[(holder, "messages", "items") for holder in HOLDERS]
-    + [("Preference", "preferred_output", "items"), ("Preference", "non_preferred_output", "items")],
+    + [
+        ("Preference", "preferred_output", "items"),
+        ("Preference", "non_preferred_output", "items"),
+    ],
     evidence="together 1.5, cookbook notebook",
 )
 def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A message is not an object."""
-    yield Hit(f'a message must be an object {{"role": ..., "content": ...}}, not {quote(broken.value, 60)}', broken.path)
+    yield Hit(
+        f'a message must be an object {{"role": ..., "content": ...}}, not {quote(broken.value, 60)}',
+        broken.path,
+    )
 
 
 @rule(
@@ -114,7 +125,9 @@ def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     "shape",
     good=GOOD,
     bad=line(USER, '{"role": "assistant", "content": "Hello!", "train": true}'),
-    shapes=[(owner, "*", "additionalProperties") for owner in (*MESSAGES, "ToolCall", "FunctionCall")],
+    shapes=[
+        (owner, "*", "additionalProperties") for owner in (*MESSAGES, "ToolCall", "FunctionCall")
+    ],
     evidence="the cookbook notebook's message_unrecognized_key",
 )
 def message_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -122,19 +135,30 @@ def message_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
     Remove it. Training on some assistant messages only is said with `"weight": 0` or `1`.
     """
-    if broken.field.lower() in broken.known or (broken.field == "weight" and broken.owner in WEIGHTLESS):
+    if broken.field.lower() in broken.known or (
+        broken.field == "weight" and broken.owner in WEIGHTLESS
+    ):
         return
     hint = did_you_mean(broken.field, broken.known)
     if broken.field in ("train", "train_detail", "loss", "mask") and not hint:
         hint = '; to choose what is trained on, give assistant messages "weight": 0 or 1'
     if broken.field == "weight":
         hint = "; reinforcement examples have no weights"
-    yield Hit(f"{_role_of(broken)} has no key {quote(broken.field, 60)}{hint or '; remove it'}", broken.path)
+    yield Hit(
+        f"{_role_of(broken)} has no key {quote(broken.field, 60)}{hint or '; remove it'}",
+        broken.path,
+    )
 
 
 def _role_of(broken: Broken) -> str:
-    names = {"ToolCall": "a tool call", "FunctionCall": "a function call", "Assistant": "an assistant message"}
-    return names.get(broken.owner, f"a {broken.owner.lower()} message").replace("a answer", "an assistant")
+    names = {
+        "ToolCall": "a tool call",
+        "FunctionCall": "a function call",
+        "Assistant": "an assistant message",
+    }
+    return names.get(broken.owner, f"a {broken.owner.lower()} message").replace(
+        "a answer", "an assistant"
+    )
 
 
 @rule(
@@ -162,7 +186,11 @@ def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line('{"role": "human", "content": "Hi"}', ASSISTANT),
     shapes=[("*", "role", "discriminator")],
     evidence="cookbook notebook, together 1.5",
-    says=[r"Invalid value: '\w+'.*role", r"Input tag '\w+' found using 'role'", r"unrecognized_role"],
+    says=[
+        r"Invalid value: '\w+'.*role",
+        r"Input tag '\w+' found using 'role'",
+        r"unrecognized_role",
+    ],
 )
 def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A role that the API does not know.
@@ -216,14 +244,21 @@ def content_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
 @also(content_missing, "conversation", needs=["nothing"])
 def _assistant_without_content(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
-        if isinstance(message, Answer) and message.content is UNSET and not _says_otherwise(message):
+        if (
+            isinstance(message, Answer)
+            and message.content is UNSET
+            and not _says_otherwise(message)
+        ):
             yield Hit(
-                'the assistant has no "content", tool calls or refusal; add one', f"{conversation.path}[{index}].content"
+                'the assistant has no "content", tool calls or refusal; add one',
+                f"{conversation.path}[{index}].content",
             )
 
 
 def _says_otherwise(message: Answer) -> bool:
-    return bool(message.tool_calls) or bool(message.function_call) or isinstance(message.refusal, str)
+    return (
+        bool(message.tool_calls) or bool(message.function_call) or isinstance(message.refusal, str)
+    )
 
 
 @rule(
@@ -250,7 +285,9 @@ def _assistant_with_null(conversation: Conversation, plan: Plan) -> Iterator[Hit
     for index, message in enumerate(conversation.messages):
         if isinstance(message, Answer) and message.content is None and not _says_otherwise(message):
             path = f"{conversation.path}[{index}].content"
-            yield Hit("content is null without tool calls or a refusal beside it; write the text", path)
+            yield Hit(
+                "content is null without tool calls or a refusal beside it; write the text", path
+            )
 
 
 @rule(
@@ -271,8 +308,13 @@ def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """
     if broken.value is None or (broken.owner == "Tool" and isinstance(broken.value, list)):
         return
-    hint = "; an answer in JSON is a string: json.dumps it" if isinstance(broken.value, dict) else ""
-    yield Hit(f"content must be a string or a list of parts, not {quote(broken.value, 60)}{hint}", broken.path)
+    hint = (
+        "; an answer in JSON is a string: json.dumps it" if isinstance(broken.value, dict) else ""
+    )
+    yield Hit(
+        f"content must be a string or a list of parts, not {quote(broken.value, 60)}{hint}",
+        broken.path,
+    )
 
 
 @rule(
@@ -321,7 +363,9 @@ def name_invalid(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
         if isinstance(message.name, str) and not _NAME.fullmatch(message.name):
             path = f"{conversation.path}[{index}].name"
-            yield Hit(f"the name {quote(message.name, 60)} may hold letters, digits, _ and - only", path)
+            yield Hit(
+                f"the name {quote(message.name, 60)} may hold letters, digits, _ and - only", path
+            )
 
 
 @rule(
@@ -339,10 +383,17 @@ def name_too_long(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
         if isinstance(message.name, str) and len(message.name) > NAME_LIMIT:
             path = f"{conversation.path}[{index}].name"
-            yield Hit(f"the name has {len(message.name)} characters, at most {NAME_LIMIT} are allowed", path)
+            yield Hit(
+                f"the name has {len(message.name)} characters, at most {NAME_LIMIT} are allowed",
+                path,
+            )
 
 
-@also(name_invalid, "shape", shapes=[(owner, "name", "type") for owner in ("System", "Developer", "User", "Answer", "Tool")])
+@also(
+    name_invalid,
+    "shape",
+    shapes=[(owner, "name", "type") for owner in ("System", "Developer", "User", "Answer", "Tool")],
+)
 def _name_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     yield Hit(f"the name must be a string, not {quote(broken.value, 60)}", broken.path)
 

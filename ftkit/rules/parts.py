@@ -42,7 +42,9 @@ def image(url: str, rest: str = "") -> str:
     return '{"type": "image_url", "image_url": {"url": "%s"%s}}' % (url, rest)
 
 
-GOOD_IMAGE = user('{"type": "text", "text": "What is it?"}', image(f"data:image/png;base64,{PIXEL}"))
+GOOD_IMAGE = user(
+    '{"type": "text", "text": "What is it?"}', image(f"data:image/png;base64,{PIXEL}")
+)
 
 
 @rule(
@@ -64,10 +66,18 @@ def part_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     if broken.keyword == "discriminator-missing":
         yield Hit(f"the part has no type; add one of {', '.join(broken.known)}", broken.path)
     elif broken.value != "image_url":
-        names = {"input_text": "text", "output_text": "text", "input_image": "image_url", "image": "image_url"}
+        names = {
+            "input_text": "text",
+            "output_text": "text",
+            "input_image": "image_url",
+            "image": "image_url",
+        }
         nearest = names.get(broken.value) if isinstance(broken.value, str) else None
         hint = f"; did you mean {nearest!r}?" if nearest in broken.known else ""
-        yield Hit(f"the part type {quote(broken.value, 60)} is not one of {', '.join(broken.known)}{hint}", broken.path)
+        yield Hit(
+            f"the part type {quote(broken.value, 60)} is not one of {', '.join(broken.known)}{hint}",
+            broken.path,
+        )
 
 
 @rule(
@@ -89,9 +99,15 @@ def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
     if broken.keyword == "required":
         yield Hit(f'the part has no "{broken.field}"; add it', broken.path)
     elif broken.keyword == "additionalProperties":
-        yield Hit(f"the part has a key that is not known: {quote(broken.field, 60)}; remove it", broken.path)
+        yield Hit(
+            f"the part has a key that is not known: {quote(broken.field, 60)}; remove it",
+            broken.path,
+        )
     elif broken.field == "image_url":
-        yield Hit(f'"image_url" must be an object {{"url": ...}}, not {quote(broken.value, 60)}', broken.path)
+        yield Hit(
+            f'"image_url" must be an object {{"url": ...}}, not {quote(broken.value, 60)}',
+            broken.path,
+        )
     else:
         yield Hit(f"{quote(broken.value, 60)} cannot stand here", broken.path)
 
@@ -104,14 +120,18 @@ def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
     good=GOOD_IMAGE,
     shapes=[("*", "type", "discriminator")],
     bad=line(
-        '{"role": "user", "content": "Draw"}', '{"role": "assistant", "content": [%s]}' % image("https://example.com/a.png")
+        '{"role": "user", "content": "Draw"}',
+        '{"role": "assistant", "content": [%s]}' % image("https://example.com/a.png"),
     ),
     evidence="vision fine-tuning guide; together 1.5",
 )
 def image_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """An image outside a user message."""
     if broken.value == "image_url":
-        yield Hit("images may stand in user messages only; move it there", broken.path.removesuffix(".type"))
+        yield Hit(
+            "images may stand in user messages only; move it there",
+            broken.path.removesuffix(".type"),
+        )
 
 
 @rule(
@@ -135,7 +155,10 @@ def each_image(conversation: Conversation) -> Iterator[tuple[str, str]]:
         if isinstance(message.content, list):
             for at, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
-                    yield f"{conversation.path}[{index}].content[{at}].image_url.url", part.image_url.url
+                    yield (
+                        f"{conversation.path}[{index}].content[{at}].image_url.url",
+                        part.image_url.url,
+                    )
 
 
 def each_embedded(conversation: Conversation) -> Iterator[tuple[str, str, bool, str]]:
@@ -161,7 +184,9 @@ def image_url(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for path, url in each_image(conversation):
         if not re.match(r"https?://[^/\s]", url, re.IGNORECASE) and not _DATA.match(url):
             hint = (
-                "; as base64 it needs data:image/png;base64, in front" if url.startswith(("iVBOR", "/9j/", "UklGR")) else ""
+                "; as base64 it needs data:image/png;base64, in front"
+                if url.startswith(("iVBOR", "/9j/", "UklGR"))
+                else ""
             )
             yield Hit(f"{quote(url, 60)} is neither an http(s) address nor a data: URI{hint}", path)
 
@@ -182,7 +207,8 @@ def image_base64(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         problem = decode_problem(data) if is_base64 else "it is not base64"
         if problem:
             yield Hit(
-                f"the data: URI does not decode ({problem}); write data:image/png;base64, and the base64 of the file", path
+                f"the data: URI does not decode ({problem}); write data:image/png;base64, and the base64 of the file",
+                path,
             )
 
 
@@ -202,7 +228,9 @@ def decode_problem(data: str) -> str:
     "conversation",
     needs=["parts"],
     good=GOOD_IMAGE,
-    bad=user(image("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")),
+    bad=user(
+        image("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+    ),
     evidence="vision fine-tuning guide; together 1.5",
 )
 def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
@@ -214,12 +242,19 @@ def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         first = base64.b64decode(start[: len(start) // 4 * 4])
         if first.startswith(b"RIFF") and first[8:12] != b"WEBP":
             first = b""
-        real = next((name for name, magics in IMAGE_TYPES.items() if first.startswith(magics)), None)
-        other = next((name for magic, name in OTHER_IMAGES.items() if first.startswith(magic)), None)
+        real = next(
+            (name for name, magics in IMAGE_TYPES.items() if first.startswith(magics)), None
+        )
+        other = next(
+            (name for magic, name in OTHER_IMAGES.items() if first.startswith(magic)), None
+        )
         if media.replace("jpg", "jpeg") not in IMAGE_TYPES:
             yield Hit(f"the image is {quote(media, 40)}; JPEG, PNG and WEBP are trained on", path)
         elif real is None:
-            yield Hit(f"the URI says {media}, the bytes are {other or 'no JPEG, PNG or WEBP'}; convert the image", path)
+            yield Hit(
+                f"the URI says {media}, the bytes are {other or 'no JPEG, PNG or WEBP'}; convert the image",
+                path,
+            )
         elif real != media.replace("jpg", "jpeg"):
             yield Hit(f"the URI says {media}, the bytes are {real}; correct the URI", path)
 
@@ -240,7 +275,10 @@ def image_size(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for path, _, is_base64, data in each_embedded(conversation):
         size = len(data.rstrip("=")) * 3 // 4 if is_base64 else len(data)
         if limit and size > limit:
-            yield Hit(f"the image has {size / 1e6:.1f} MB, at most {limit / 1e6:.0f} MB are taken; make it smaller", path)
+            yield Hit(
+                f"the image has {size / 1e6:.1f} MB, at most {limit / 1e6:.0f} MB are taken; make it smaller",
+                path,
+            )
 
 
 @rule(
@@ -258,7 +296,10 @@ def image_count(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     limit = plan.limits.figure("images_per_example")
     number = sum(1 for _ in each_image(conversation))
     if limit and number > limit:
-        yield Hit(f"{number} images in one example, {plan.limits.title} takes at most {limit}; split it", conversation.path)
+        yield Hit(
+            f"{number} images in one example, {plan.limits.title} takes at most {limit}; split it",
+            conversation.path,
+        )
 
 
 @rule(
@@ -278,7 +319,9 @@ def image_remote(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """
     for path, url in each_image(conversation):
         if url[:4].lower() == "http":
-            yield Hit("an image by address is not checked; it must be reachable when the job runs", path)
+            yield Hit(
+                "an image by address is not checked; it must be reachable when the job runs", path
+            )
 
 
 @rule(
@@ -300,4 +343,7 @@ def refusal_parts(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         content = message.content
         several = isinstance(message, Answer) and isinstance(content, list) and len(content) > 1
         if several and any(isinstance(part, RefusalPart) for part in content):
-            yield Hit("a refusal stands alone: an answer is texts, or one refusal", f"{conversation.path}[{index}].content")
+            yield Hit(
+                "a refusal stands alone: an answer is texts, or one refusal",
+                f"{conversation.path}[{index}].content",
+            )

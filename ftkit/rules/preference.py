@@ -65,7 +65,10 @@ def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
     if broken.keyword == "required":
         yield Hit(f'"{broken.field}" is missing; the input is {{"messages": [...]}}', broken.path)
     else:
-        yield Hit(f'input must be an object {{"messages": [...]}}, not {quote(broken.value, 60)}', broken.path)
+        yield Hit(
+            f'input must be an object {{"messages": [...]}}, not {quote(broken.value, 60)}',
+            broken.path,
+        )
 
 
 @rule(
@@ -116,7 +119,10 @@ def preference_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
 )
 def preference_output_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """An output is not an array of messages. Put the message in `[...]`."""
-    yield Hit(f"{broken.field} must be an array of messages, not {quote(broken.value, 60)}; put it in [...]", broken.path)
+    yield Hit(
+        f"{broken.field} must be an array of messages, not {quote(broken.value, 60)}; put it in [...]",
+        broken.path,
+    )
 
 
 @rule(
@@ -151,7 +157,8 @@ def preference_output_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     strangers = [index for index, role in enumerate(roles) if role not in ("assistant", "tool")]
     for index in strangers:
         yield Hit(
-            f"a {roles[index]} message cannot be part of an output; an output is one assistant message", f"[{index}].role"
+            f"a {roles[index]} message cannot be part of an output; an output is one assistant message",
+            f"[{index}].role",
         )
     if "assistant" not in roles and not strangers:
         yield Hit("the output has no assistant message")
@@ -165,7 +172,9 @@ def preference_output_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     formats=ONLY,
     parts=["output"],
     good=GOOD,
-    bad=line(better='[{"role": "assistant", "content": "Hello!"}, {"role": "assistant", "content": "More?"}]'),
+    bad=line(
+        better='[{"role": "assistant", "content": "Hello!"}, {"role": "assistant", "content": "More?"}]'
+    ),
     evidence="together 1.5 refuses it; Azure allows it; OpenAI's guide has exactly one",
 )
 def preference_output_count(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
@@ -199,13 +208,18 @@ def preference_identical(example: Preference, plan: Plan) -> Iterator[Hit]:
     formats=ONLY,
     parts=["input"],
     good=GOOD,
-    bad=line(input='{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}'),
+    bad=line(
+        input='{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}'
+    ),
     evidence="together 1.5 refuses it",
 )
 def preference_input_ends_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """The input ends with an assistant message, so the outputs answer the assistant."""
     if roles and roles[-1] == "assistant":
-        yield Hit("the input ends with an assistant message; the outputs should answer a user", f"[{len(roles) - 1}]")
+        yield Hit(
+            "the input ends with an assistant message; the outputs should answer a user",
+            f"[{len(roles) - 1}]",
+        )
 
 
 @rule(
@@ -216,7 +230,10 @@ def preference_input_ends_assistant(roles: tuple[str, ...], plan: Plan) -> Itera
     formats=ONLY,
     needs=["parts"],
     good=GOOD,
-    bad=line(input='{"messages": [{"role": "user", "content": [%s]}]}' % image(f"data:image/png;base64,{PIXEL}")),
+    bad=line(
+        input='{"messages": [{"role": "user", "content": [%s]}]}'
+        % image(f"data:image/png;base64,{PIXEL}")
+    ),
     evidence="direct preference optimisation guide: text only",
 )
 def preference_image(conversation: Conversation, plan: Plan) -> Iterator[Hit]:

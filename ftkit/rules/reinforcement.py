@@ -24,7 +24,9 @@ def line(*messages: str, rest: str = ', "answer": "5"') -> str:
 
 ASK = '{"role": "user", "content": "What is 2 + 3?"}'
 GOOD = line(ASK)
-GOOD_FILE = "".join(line(ASK.replace("2", str(n)), rest=f', "answer": "{n + 3}"') + "\n" for n in range(4, 64))
+GOOD_FILE = "".join(
+    line(ASK.replace("2", str(n)), rest=f', "answer": "{n + 3}"') + "\n" for n in range(4, 64)
+)
 
 
 @rule(
@@ -42,7 +44,10 @@ def rft_last_not_user(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """The last message is not the user's. The model writes the answer during training; the file ends with the question."""
     if roles and roles[-1] != "user":
         path = f"[{len(roles) - 1}]"
-        yield Hit(f"the last message is the {roles[-1]}'s; a reinforcement example ends with the user's", path)
+        yield Hit(
+            f"the last message is the {roles[-1]}'s; a reinforcement example ends with the user's",
+            path,
+        )
 
 
 @rule(
@@ -131,7 +136,10 @@ def rft_system_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """A system message in a reinforcement example. Reasoning models take a developer message instead."""
     for index, role in enumerate(roles):
         if role == "system":
-            yield Hit("system messages are refused in reinforcement examples; use the developer role", f"[{index}].role")
+            yield Hit(
+                "system messages are refused in reinforcement examples; use the developer role",
+                f"[{index}].role",
+            )
 
 
 def fields_asked(grader: Any) -> tuple[str, ...]:
@@ -139,7 +147,9 @@ def fields_asked(grader: Any) -> tuple[str, ...]:
     if isinstance(grader, str):
         found = (ITEM.findall(block) for block in BLOCK.findall(grader))
         return tuple(sorted({".".join(_steps(path)) for paths in found for path in paths}))
-    inner = grader.values() if isinstance(grader, dict) else grader if isinstance(grader, list) else ()
+    inner = (
+        grader.values() if isinstance(grader, dict) else grader if isinstance(grader, list) else ()
+    )
     return tuple(sorted({field for value in inner for field in fields_asked(value)}))
 
 

@@ -28,7 +28,10 @@ def role_developer(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """
     for index, role in enumerate(roles):
         if role == "developer":
-            yield Hit("the developer role is not documented for this kind of file; use system", f"[{index}].role")
+            yield Hit(
+                "the developer role is not documented for this kind of file; use system",
+                f"[{index}].role",
+            )
 
 
 @rule(
@@ -56,7 +59,10 @@ def assistant_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     bad=line(USER, ASSISTANT, USER),
     evidence="'fine-tune expects the final message to be from assistant' (reported by users); mistral-finetune",
-    says=[r"final message to be from (the )?assistant", r"last message (must|should) be from the assistant"],
+    says=[
+        r"final message to be from (the )?assistant",
+        r"last message (must|should) be from the assistant",
+    ],
 )
 def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """The example does not end with an assistant message.
@@ -65,7 +71,8 @@ def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """
     if "assistant" in roles and roles[-1] != "assistant":
         yield Hit(
-            f"the example ends with a {roles[-1]} message; it must end with the assistant's answer", f"[{len(roles) - 1}]"
+            f"the example ends with a {roles[-1]} message; it must end with the assistant's answer",
+            f"[{len(roles) - 1}]",
         )
 
 
@@ -95,7 +102,12 @@ def user_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     "roles",
     parts=["chat", "input", "reinforcement"],
     good=GOOD,
-    bad=line('{"role": "system", "content": "Be brief."}', '{"role": "system", "content": "Be kind."}', USER, ASSISTANT),
+    bad=line(
+        '{"role": "system", "content": "Be brief."}',
+        '{"role": "system", "content": "Be kind."}',
+        USER,
+        ASSISTANT,
+    ),
     evidence="mistral-finetune refuses it",
 )
 def system_multiple(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
@@ -156,4 +168,6 @@ def role_first_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     """
     spoken = [index for index, role in enumerate(roles) if role not in SYSTEM]
     if spoken and roles[spoken[0]] == "assistant" and "user" in roles:
-        yield Hit("the conversation opens with the assistant; was a message lost?", f"[{spoken[0]}]")
+        yield Hit(
+            "the conversation opens with the assistant; was a message lost?", f"[{spoken[0]}]"
+        )

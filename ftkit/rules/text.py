@@ -43,7 +43,9 @@ def special_token_text(text: str, plan: Plan) -> Iterator[Hit]:
     """
     found = _SPECIAL.search(text)
     if found:
-        yield Hit(f"the text of the special token {found[0]} is refused; rewrite it, e.g. {found[0].replace('|', '| ', 1)}")
+        yield Hit(
+            f"the text of the special token {found[0]} is refused; rewrite it, e.g. {found[0].replace('|', '| ', 1)}"
+        )
 
 
 _INVISIBLE = re.compile(
@@ -128,7 +130,9 @@ def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
     found = _DAMAGED.search(text)
     if found:
         around = text[max(found.start() - 10, 0) : found.end() + 10]
-        what = "the replacement character U+FFFD" if found[0] == "\ufffd" else "UTF-8 read as Latin-1"
+        what = (
+            "the replacement character U+FFFD" if found[0] == "\ufffd" else "UTF-8 read as Latin-1"
+        )
         yield Hit(f"{what} in {quote(around)}; read the source in its own encoding")
 
 
@@ -152,7 +156,9 @@ _KEYS = (
 )
 """Kinds of keys: text that each of them holds, what it is, and its pattern."""
 
-_KEY_PATTERNS = [(part, what, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, what, pattern in _KEYS]
+_KEY_PATTERNS = [
+    (part, what, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, what, pattern in _KEYS
+]
 _AFTER_DASH, _AFTER_UNDERSCORE, _AFTER_J = (
     rf"{mark}(?=[A-Z0-9_-]{{8}})(?=[0-9_-]*[A-Z])[A-Z_-]*[0-9]" for mark in "-_J"
 )
@@ -160,7 +166,9 @@ _PRIVATE_KEY_PART = "-----BEGIN"
 _PRIVATE_KEY = re.compile(rf"{_PRIVATE_KEY_PART} [A-Z ]{{0,20}}PRIVATE KEY")
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
 _MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}$", re.ASCII)
-_RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
+_RESERVED = re.compile(
+    r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE
+)
 
 
 def find_key(text: str) -> tuple[str, str] | None:
@@ -223,7 +231,9 @@ def secret(text: str, plan: Plan) -> Iterator[Hit]:
         yield Hit(f"this looks like {key[0]} ({key[1][:8]}…); take it out, and replace the key")
     if address:
         mailbox, _, domain = address.partition("@")
-        yield Hit(f"this looks like an e-mail address ({mailbox[:2]}…@{domain[:40]}); take it out if it is private")
+        yield Hit(
+            f"this looks like an e-mail address ({mailbox[:2]}…@{domain[:40]}); take it out if it is private"
+        )
 
 
 _PLACEHOLDER_PARTS = ("{{", "INSERT", "YOUR", "PLACEHOLDER", "REPLACE", "TODO")
@@ -277,4 +287,6 @@ def chat_markup_text(text: str, plan: Plan) -> Iterator[Hit]:
     """
     found = _MARKUP.search(text)
     if found:
-        yield Hit(f"{found[0]} is markup of a chat template; keep roles in role and text in content")
+        yield Hit(
+            f"{found[0]} is markup of a chat template; keep roles in role and text in content"
+        )

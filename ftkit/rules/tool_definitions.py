@@ -34,7 +34,9 @@ def tools_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     ERROR,
     "shape",
     good=GOOD_TOOLS,
-    bad=line(ASK, SAY, rest=', "tools": [{"type": "function", "name": "weather", "parameters": {}}]'),
+    bad=line(
+        ASK, SAY, rest=', "tools": [{"type": "function", "name": "weather", "parameters": {}}]'
+    ),
     shapes=[(owner, "*", "*") for owner in ("ToolDefinition", "FunctionDefinition")]
     + [
         (owner, field, "*")
@@ -49,12 +51,20 @@ def tool_schema_invalid(broken: Broken, plan: Plan) -> Iterator[Hit]:
     The form is `{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}`. The Responses API
     has a flatter one, without the inner `function`.
     """
-    if broken.keyword == "additionalProperties" and broken.field in ("name", "parameters", "description", "strict"):
+    if broken.keyword == "additionalProperties" and broken.field in (
+        "name",
+        "parameters",
+        "description",
+        "strict",
+    ):
         yield Hit(
-            f'{quote(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)', broken.path
+            f'{quote(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)',
+            broken.path,
         )
     elif broken.keyword == "additionalProperties":
-        yield Hit(f"a tool declaration has no key {quote(broken.field, 60)}; remove it", broken.path)
+        yield Hit(
+            f"a tool declaration has no key {quote(broken.field, 60)}; remove it", broken.path
+        )
     elif broken.keyword == "required":
         yield Hit(f'the tool declaration lacks "{broken.field}"', broken.path)
     else:
@@ -67,11 +77,16 @@ def _parameters(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         return
     for path, definition in each_definition(conversation):
         if not NAME.fullmatch(definition.name):
-            yield Hit(f"{quote(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name")
+            yield Hit(
+                f"{quote(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name"
+            )
         if definition.parameters:
             problem = schema_problem(definition.parameters)
             if problem:
-                yield Hit(f"parameters are not a JSON Schema of an object: {problem}", f"{path}.parameters")
+                yield Hit(
+                    f"parameters are not a JSON Schema of an object: {problem}",
+                    f"{path}.parameters",
+                )
 
 
 @rule(
@@ -89,5 +104,7 @@ def tool_name_duplicate(conversation: Conversation, plan: Plan) -> Iterator[Hit]
     seen: set[str] = set()
     for path, definition in each_definition(conversation) if conversation.part != "output" else ():
         if definition.name in seen:
-            yield Hit(f"the name {quote(definition.name, 60)} is declared twice; keep one", f"{path}.name")
+            yield Hit(
+                f"the name {quote(definition.name, 60)} is declared twice; keep one", f"{path}.name"
+            )
         seen.add(definition.name)

@@ -26,12 +26,19 @@ ANSWER = '{"role": "tool", "tool_call_id": "call_1", "content": "-3"}'
 SAY = '{"role": "assistant", "content": "It is -3 degrees."}'
 
 
-def call(arguments: str = r'"{\"town\": \"Oulu\"}"', name: str = '"weather"', id: str = '"id": "call_1", ') -> str:
+def call(
+    arguments: str = r'"{\"town\": \"Oulu\"}"',
+    name: str = '"weather"',
+    id: str = '"id": "call_1", ',
+) -> str:
     """An assistant message with one tool call, as JSON."""
-    return '{"role": "assistant", "tool_calls": [{%s"type": "function", "function": {"name": %s, "arguments": %s}}]}' % (
-        id,
-        name,
-        arguments,
+    return (
+        '{"role": "assistant", "tool_calls": [{%s"type": "function", "function": {"name": %s, "arguments": %s}}]}'
+        % (
+            id,
+            name,
+            arguments,
+        )
     )
 
 
@@ -53,7 +60,11 @@ def each_function_call(conversation: Conversation) -> Iterator[tuple[str, str, s
         yield f"{path}.function", made.function.name, made.function.arguments
     for index, message in enumerate(conversation.messages):
         if isinstance(message, Answer) and message.function_call:
-            yield f"{conversation.path}[{index}].function_call", message.function_call.name, message.function_call.arguments
+            yield (
+                f"{conversation.path}[{index}].function_call",
+                message.function_call.name,
+                message.function_call.arguments,
+            )
 
 
 def each_definition(conversation: Conversation) -> Iterator[tuple[str, FunctionDefinition]]:
@@ -77,7 +88,10 @@ def each_definition(conversation: Conversation) -> Iterator[tuple[str, FunctionD
 )
 def tool_call_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A tool call has no `id`, so no answer can refer to it."""
-    yield Hit('the tool call has no "id"; give it one, e.g. "call_1", and use it as tool_call_id of the answer', broken.path)
+    yield Hit(
+        'the tool call has no "id"; give it one, e.g. "call_1", and use it as tool_call_id of the answer',
+        broken.path,
+    )
 
 
 @rule(
@@ -96,7 +110,10 @@ def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[H
     seen = {made.id for _, made in each_call(earlier)}
     for path, made in each_call(conversation):
         if made.id in seen:
-            yield Hit(f"the id {quote(made.id, 60)} was used before in this example; make ids differ", f"{path}.id")
+            yield Hit(
+                f"the id {quote(made.id, 60)} was used before in this example; make ids differ",
+                f"{path}.id",
+            )
         seen.add(made.id)
 
 
@@ -119,12 +136,19 @@ def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[H
 def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """`tool_calls` is not a list of calls, or a call's `type` is missing or not `function`."""
     if broken.field == "tool_calls":
-        wrong = "is empty; leave it out" if broken.value == [] else f"must be a list of calls, not {quote(broken.value, 60)}"
+        wrong = (
+            "is empty; leave it out"
+            if broken.value == []
+            else f"must be a list of calls, not {quote(broken.value, 60)}"
+        )
         yield Hit(f'"tool_calls" {wrong}', broken.path)
     elif broken.keyword == "required":
         yield Hit('the tool call has no "type"; add "type": "function"', broken.path)
     else:
-        yield Hit(f'the type of a tool call must be "function", not {quote(broken.value, 60)}', broken.path)
+        yield Hit(
+            f'the type of a tool call must be "function", not {quote(broken.value, 60)}',
+            broken.path,
+        )
 
 
 @rule(
@@ -134,7 +158,11 @@ def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     "shape",
     good=GOOD_TOOLS,
     bad=line(ASK, call(name="3"), rest=TOOLS),
-    shapes=[("ToolCall", "function", "*"), ("FunctionCall", "name", "*"), ("Answer", "function_call", "*")],
+    shapes=[
+        ("ToolCall", "function", "*"),
+        ("FunctionCall", "name", "*"),
+        ("Answer", "function_call", "*"),
+    ],
     evidence="API description; mistral-common",
 )
 def tool_call_name(broken: Broken, plan: Plan) -> Iterator[Hit]:
@@ -149,7 +177,9 @@ def tool_call_name(broken: Broken, plan: Plan) -> Iterator[Hit]:
 def _empty_id(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for path, made in each_call(conversation):
         if not made.id:
-            yield Hit('the "id" of the tool call is empty; give it one, e.g. "call_1"', f"{path}.id")
+            yield Hit(
+                'the "id" of the tool call is empty; give it one, e.g. "call_1"', f"{path}.id"
+            )
 
 
 @also(tool_call_name, "conversation", needs=NEEDS_CALLS)
@@ -177,7 +207,10 @@ def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     if broken.keyword == "required":
         yield Hit('the call has no "arguments"; without any, write "{}"', broken.path)
     else:
-        yield Hit(f"arguments must be a string that holds JSON, not {quote(broken.value, 60)}; json.dumps them", broken.path)
+        yield Hit(
+            f"arguments must be a string that holds JSON, not {quote(broken.value, 60)}; json.dumps them",
+            broken.path,
+        )
 
 
 @rule(
@@ -198,7 +231,10 @@ def tool_args_json(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     for path, _, arguments in each_function_call(conversation):
         if not isinstance(parsed(arguments), dict):
             action = 'write "{}"' if not arguments.strip() else "make it with json.dumps"
-            yield Hit(f"arguments {quote(arguments, 60)} are not a JSON object; {action}", f"{path}.arguments")
+            yield Hit(
+                f"arguments {quote(arguments, 60)} are not a JSON object; {action}",
+                f"{path}.arguments",
+            )
 
 
 def parsed(arguments: str) -> Any:
@@ -206,7 +242,9 @@ def parsed(arguments: str) -> Any:
     try:
         return msgspec.json.decode(arguments)
     except msgspec.ValidationError:
-        return {} if arguments.lstrip().startswith("{") else None  # JSON, with a number that is too long to be read
+        return (
+            {} if arguments.lstrip().startswith("{") else None
+        )  # JSON, with a number that is too long to be read
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
 
@@ -231,7 +269,9 @@ def tool_args_schema(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         value, definition = parsed(arguments), declared.get(name)
         if isinstance(value, dict) and definition and definition.parameters:
             for message in mismatches(value, definition.parameters):
-                yield Hit(f"arguments of {name} do not fit its parameters: {message}", f"{path}.arguments")
+                yield Hit(
+                    f"arguments of {name} do not fit its parameters: {message}", f"{path}.arguments"
+                )
 
 
 @rule(
@@ -249,7 +289,10 @@ def tool_call_undeclared(conversation: Conversation, plan: Plan) -> Iterator[Hit
     declared = [definition.name for _, definition in each_definition(conversation)]
     for path, name, _ in each_function_call(conversation):
         if declared and name not in declared:
-            yield Hit(f"{quote(name, 60)} is called but not declared; declared: {', '.join(declared)[:120]}", f"{path}.name")
+            yield Hit(
+                f"{quote(name, 60)} is called but not declared; declared: {', '.join(declared)[:120]}",
+                f"{path}.name",
+            )
 
 
 @rule(
@@ -283,7 +326,9 @@ def tools_missing(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 )
 def tool_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A tool message does not say which call it answers."""
-    yield Hit('the tool message has no "tool_call_id"; give it the id of the call it answers', broken.path)
+    yield Hit(
+        'the tool message has no "tool_call_id"; give it the id of the call it answers', broken.path
+    )
 
 
 @rule(
@@ -300,9 +345,13 @@ def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """A tool message answers no open call: there is no call with its id before it, or it was answered already."""
     for index, message, open_calls in _with_open_calls(conversation):
         if isinstance(message, Tool) and message.tool_call_id not in open_calls:
-            waiting = f"open: {', '.join(sorted(open_calls))[:80]}" if open_calls else "none is open"
+            waiting = (
+                f"open: {', '.join(sorted(open_calls))[:80]}" if open_calls else "none is open"
+            )
             path = f"{conversation.path}[{index}].tool_call_id"
-            yield Hit(f"no open tool call has the id {quote(message.tool_call_id, 60)} ({waiting})", path)
+            yield Hit(
+                f"no open tool call has the id {quote(message.tool_call_id, 60)} ({waiting})", path
+            )
 
 
 @rule(
@@ -369,7 +418,10 @@ def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
     The chat API takes that, fine-tuning does not. Join the texts into one string.
     """
     if isinstance(broken.value, list):
-        yield Hit("the content of a tool message must be one string; join the texts of the parts", broken.path)
+        yield Hit(
+            "the content of a tool message must be one string; join the texts of the parts",
+            broken.path,
+        )
 
 
 @rule(
@@ -389,4 +441,6 @@ def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
 )
 def function_name_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A function message does not say which function answers."""
-    yield Hit('the function message has no "name"; give it the name of the function called', broken.path)
+    yield Hit(
+        'the function message has no "name"; give it the name of the function called', broken.path
+    )

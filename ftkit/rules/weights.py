@@ -28,7 +28,9 @@ def weight_value(broken: Broken, plan: Plan) -> Iterator[Hit]:
     1 trains on the message, 0 leaves it out. There is nothing between.
     """
     if type(broken.value) is int:
-        yield Hit(f"weight is {quote(broken.value, 30)}; it must be 0 (not trained on) or 1", broken.path)
+        yield Hit(
+            f"weight is {quote(broken.value, 30)}; it must be 0 (not trained on) or 1", broken.path
+        )
 
 
 @rule(
@@ -44,7 +46,9 @@ def weight_value(broken: Broken, plan: Plan) -> Iterator[Hit]:
 def weight_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A weight is not an integer: a string, true, null or a fraction."""
     if type(broken.value) is not int:
-        yield Hit(f"weight is {quote(broken.value, 30)}; it must be the integer 0 or 1", broken.path)
+        yield Hit(
+            f"weight is {quote(broken.value, 30)}; it must be the integer 0 or 1", broken.path
+        )
 
 
 @rule(
@@ -59,7 +63,10 @@ def weight_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
 )
 def weight_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
     """A weight stands on a message that is not the assistant's. Only answers are trained on; remove it."""
-    yield Hit(f"a {broken.owner.lower()} message has no weight, only the assistant's are trained on; remove it", broken.path)
+    yield Hit(
+        f"a {broken.owner.lower()} message has no weight, only the assistant's are trained on; remove it",
+        broken.path,
+    )
 
 
 @rule(
@@ -77,4 +84,7 @@ def weight_all_zero(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     """Every assistant message of the example has weight 0, so nothing is trained."""
     answers = [message for message in conversation.messages if isinstance(message, Assistant)]
     if answers and all(message.weight == 0 for message in answers):
-        yield Hit("every assistant message has weight 0: nothing is trained; give one the weight 1", conversation.path)
+        yield Hit(
+            "every assistant message has weight 0: nothing is trained; give one the weight 1",
+            conversation.path,
+        )

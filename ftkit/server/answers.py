@@ -12,7 +12,10 @@ from ftkit.server.objects import new_id, now
 from ftkit.server.problems import Refusal
 
 Kind = Literal["chat", "text"]
-OBJECTS = {"chat": ("chat.completion", "chat.completion.chunk"), "text": ("text_completion", "text_completion")}
+OBJECTS = {
+    "chat": ("chat.completion", "chat.completion.chunk"),
+    "text": ("text_completion", "text_completion"),
+}
 
 
 class Frame(Struct, frozen=True):
@@ -24,11 +27,18 @@ class Frame(Struct, frozen=True):
     id: str
     created: int
 
-    def object(self, choices: list[dict[str, Any]], chunk: bool = False, **more: Any) -> dict[str, Any]:
+    def object(
+        self, choices: list[dict[str, Any]], chunk: bool = False, **more: Any
+    ) -> dict[str, Any]:
         return {
-            "id": self.id, "object": OBJECTS[self.kind][chunk], "created": self.created, "model": self.model,
-            "system_fingerprint": self.base, "choices": choices, **more,
-        }  # fmt: skip
+            "id": self.id,
+            "object": OBJECTS[self.kind][chunk],
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.base,
+            "choices": choices,
+            **more,
+        }
 
 
 def frame(kind: Kind, model: str, base: str) -> Frame:
@@ -76,7 +86,9 @@ async def begun(told: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, 
     return all_of_it()
 
 
-async def stream(frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: bool) -> AsyncIterator[bytes]:
+async def stream(
+    frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: bool
+) -> AsyncIterator[bytes]:
     """The answer as events, as it comes. A failure on the way is an event, too, since the status was sent already."""
     begun: set[int] = set()
     answers = 0
@@ -85,7 +97,9 @@ async def stream(frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: 
             index = each.get("index", 0)
             if frame.kind == "chat" and "index" in each and index not in begun:
                 begun.add(index)
-                yield _event(frame.object([_chunk(frame, index, None, role="assistant", text="")], True))
+                yield _event(
+                    frame.object([_chunk(frame, index, None, role="assistant", text="")], True)
+                )
             if "text" in each:
                 yield _event(frame.object([_chunk(frame, index, None, text=each["text"])], True))
             elif "finish" in each:
@@ -98,10 +112,15 @@ async def stream(frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: 
     yield b"data: [DONE]\n\n"
 
 
-def _chunk(frame: Frame, index: int, finish: str | None, text: str | None = None, role: str = "") -> dict[str, Any]:
+def _chunk(
+    frame: Frame, index: int, finish: str | None, text: str | None = None, role: str = ""
+) -> dict[str, Any]:
     said: dict[str, Any] = {"text": text or ""}
     if frame.kind == "chat":
-        delta = {**({"role": role} if role else {}), **({"content": text} if text is not None else {})}
+        delta = {
+            **({"role": role} if role else {}),
+            **({"content": text} if text is not None else {}),
+        }
         said = {"delta": delta}
     return {"index": index, **said, "finish_reason": finish, "logprobs": None}
 

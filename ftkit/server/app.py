@@ -65,7 +65,9 @@ def create_app(settings: Settings) -> FastAPI:
         parts.generator.end()
 
     gate = Middleware(Gate, access=Access(settings.keys, settings.hosts))
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, middleware=[gate])
+    app = FastAPI(
+        lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, middleware=[gate]
+    )
     app.state.parts = parts
     for routes in (routes_files, routes_jobs, routes_models, routes_answers):
         app.include_router(routes.router, prefix="/v1")
@@ -91,8 +93,12 @@ def _as_refusal(request: Request, error: Exception) -> Refusal:
     if isinstance(error, HTTPException):
         path = request.url.path
         if error.status_code == 405:
-            return Refusal(405, f"Not allowed to {request.method} on {path}.", code="method_not_supported")
-        return Refusal(error.status_code, f"Unknown request URL: {request.method} {path}.", code="unknown_url")
+            return Refusal(
+                405, f"Not allowed to {request.method} on {path}.", code="method_not_supported"
+            )
+        return Refusal(
+            error.status_code, f"Unknown request URL: {request.method} {path}.", code="unknown_url"
+        )
     return broken(f"The service cannot do this now: {error}")
 
 
@@ -106,11 +112,12 @@ class Gate:
         if scope["type"] != "http" or scope["path"] == "/health":
             await self._app(scope, receive, send)
             return
-        headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         try:
             scope.setdefault("state", {})["tenant"] = self._access.tenant(headers)
         except Refusal as refusal:
             await JSONResponse(refusal.body, refusal.status)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-

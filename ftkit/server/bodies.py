@@ -81,9 +81,15 @@ class JobBody(Struct, forbid_unknown_fields=True):
     @property
     def wanted(self) -> Hyperparameters:
         """The hyperparameters, wherever they stand."""
-        inner = (self.method.dpo if self.method.type == "dpo" else self.method.supervised) if self.method else None
+        inner = (
+            (self.method.dpo if self.method.type == "dpo" else self.method.supervised)
+            if self.method
+            else None
+        )
         chosen = inner and inner.hyperparameters != Hyperparameters()
-        return inner.hyperparameters if inner and chosen else self.hyperparameters or Hyperparameters()
+        return (
+            inner.hyperparameters if inner and chosen else self.hyperparameters or Hyperparameters()
+        )
 
 
 class UploadBody(Struct, forbid_unknown_fields=True):
@@ -205,10 +211,18 @@ def _refused(said: str) -> Exception:
     named = re.search(r"field `([^`]*)`", what)
     field = ".".join(filter(None, (where, named[1] if named else "")))
     if "unknown field" in what:
-        return invalid(f"Unrecognized request argument supplied: {field}", field, "unknown_parameter")
+        return invalid(
+            f"Unrecognized request argument supplied: {field}", field, "unknown_parameter"
+        )
     if "missing required field" in what:
-        return invalid(f"Missing required parameter: '{field}'.", field, "missing_required_parameter")
-    return invalid(f"Invalid value for '{field or 'the body'}': {what[:1].lower()}{what[1:]}.", field or None, "invalid_value")
+        return invalid(
+            f"Missing required parameter: '{field}'.", field, "missing_required_parameter"
+        )
+    return invalid(
+        f"Invalid value for '{field or 'the body'}': {what[:1].lower()}{what[1:]}.",
+        field or None,
+        "invalid_value",
+    )
 
 
 def check_purpose(purpose: str) -> None:

@@ -27,7 +27,9 @@ def check(store: Store, folder: Folder, job: Thing) -> None:
     for name, sha256 in job.kept["files"].items():
         folder.lend(sha256, place / f"{name}.jsonl")
     validation = place / "validation.jsonl" if "validation" in job.kept["files"] else None
-    report = validate(place / "training.jsonl", provider=PROVIDER, validation_file=validation, workers=1)
+    report = validate(
+        place / "training.jsonl", provider=PROVIDER, validation_file=validation, workers=1
+    )
     for file, param in zip(report.files, ("training_file", "validation_file"), strict=False):
         method = job.shown["method"]["type"]
         name = job.kept["names"][param.removesuffix("_file")]
@@ -40,8 +42,20 @@ def check(store: Store, folder: Folder, job: Thing) -> None:
             return
     format, examples = report.files[0].format, report.files[0].examples
     with store.transaction():
-        store.change("job", job.id, lambda found: found.kept.update(valid=True, format=format, examples=examples, attempts=0))
-        move(store, job.id, ("validating_files",), "queued", "Files validated, moving job to queued state")
+        store.change(
+            "job",
+            job.id,
+            lambda found: found.kept.update(
+                valid=True, format=format, examples=examples, attempts=0
+            ),
+        )
+        move(
+            store,
+            job.id,
+            ("validating_files",),
+            "queued",
+            "Files validated, moving job to queued state",
+        )
 
 
 def _code(file: FileReport) -> str:
@@ -53,7 +67,10 @@ def _code(file: FileReport) -> str:
 def _message(file: FileReport, name: str) -> str:
     """The first findings, each with the lines that have it."""
     errors = [finding for finding in file.findings if finding.severity == "error"]
-    told = [f"line {each.line}: {each.message}" if each.line else each.message for each in errors[:SHOWN]]
+    told = [
+        f"line {each.line}: {each.message}" if each.line else each.message
+        for each in errors[:SHOWN]
+    ]
     rules = ", ".join(dict.fromkeys(finding.rule for finding in errors if finding.rule in RULES))
     more = f"; and {file.errors - SHOWN:,} more" if file.errors > SHOWN else ""
     return f"Invalid file {name}: {'; '.join(told)}{more}. {EXPLAINS}{rules}"

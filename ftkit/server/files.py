@@ -7,7 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ftkit.server.bodies import FILE_BYTES, PARTS, UPLOAD_LIFE, CompleteBody, UploadBody, check_name, check_purpose
+from ftkit.server.bodies import (
+    FILE_BYTES,
+    PARTS,
+    UPLOAD_LIFE,
+    CompleteBody,
+    UploadBody,
+    check_name,
+    check_purpose,
+)
 from ftkit.server.folder import Folder, Writer
 from ftkit.server.multipart import Form
 from ftkit.server.objects import file_object, new_id, now, part_object, upload_object
@@ -28,7 +36,9 @@ def add(store: Store, folder: Folder, tenant: str, form: Form, writer: Writer) -
     """Keep the file of a form that was read; raises `Refusal`."""
     purpose, name = form.fields.get("purpose", ""), (form.file_name or "")[:NAME]
     if not purpose:
-        raise invalid("Missing required parameter: 'purpose'.", "purpose", "missing_required_parameter")
+        raise invalid(
+            "Missing required parameter: 'purpose'.", "purpose", "missing_required_parameter"
+        )
     check_purpose(purpose)
     check_name(name, purpose)
     if not writer.size:
@@ -39,7 +49,9 @@ def add(store: Store, folder: Folder, tenant: str, form: Form, writer: Writer) -
         return _add(store, tenant, name, stored.size, purpose, stored.sha256)
 
 
-def _add(store: Store, tenant: str, name: str, size: int, purpose: str, sha256: str) -> dict[str, Any]:
+def _add(
+    store: Store, tenant: str, name: str, size: int, purpose: str, sha256: str
+) -> dict[str, Any]:
     id = new_id("file-")
     shown = file_object(id, name, size, purpose)
     store.add("file", id, tenant, shown, {"sha256": sha256})
@@ -64,7 +76,9 @@ def release(store: Store, folder: Folder, sha256: str) -> None:
 
 def _awaited(store: Store, sha256: str) -> bool:
     """Whether a job that was not checked yet is going to read the content; one that was has a hold of its own."""
-    jobs = [job for status in ("validating_files", "paused") for job in store.with_status("job", status)]
+    jobs = [
+        job for status in ("validating_files", "paused") for job in store.with_status("job", status)
+    ]
     return any(sha256 in job.kept["files"].values() for job in jobs if not job.kept.get("valid"))
 
 
@@ -88,13 +102,17 @@ def pending(store: Store, id: str, tenant: str) -> Thing:
     if found is None:
         raise not_there("Upload", id)
     if found.shown["status"] != "pending":
-        raise invalid(f"Upload {id} is {found.shown['status']}.", "upload_id", "invalid_upload_state")
+        raise invalid(
+            f"Upload {id} is {found.shown['status']}.", "upload_id", "invalid_upload_state"
+        )
     if found.shown["expires_at"] < now():
         raise invalid(f"Upload {id} has expired.", "upload_id", "upload_expired")
     return found
 
 
-def add_part(store: Store, folder: Folder, tenant: str, upload: str, writer: Writer) -> dict[str, Any]:
+def add_part(
+    store: Store, folder: Folder, tenant: str, upload: str, writer: Writer
+) -> dict[str, Any]:
     """Keep a part of an upload; raises `Refusal`."""
     pending(store, upload, tenant)
     if len(store.children("part", upload)) >= PARTS:
@@ -107,7 +125,9 @@ def add_part(store: Store, folder: Folder, tenant: str, upload: str, writer: Wri
     return shown
 
 
-def complete_upload(store: Store, folder: Folder, tenant: str, id: str, body: CompleteBody) -> dict[str, Any]:
+def complete_upload(
+    store: Store, folder: Folder, tenant: str, id: str, body: CompleteBody
+) -> dict[str, Any]:
     """Make a file of the parts; raises `Refusal`. Once done, the same again gives the same file."""
     done = store.get("upload", id, tenant)
     if done and done.shown["status"] == "completed":
@@ -119,14 +139,24 @@ def complete_upload(store: Store, folder: Folder, tenant: str, id: str, body: Co
         raise not_there("Part", missing, "part_ids")
     size = sum(known[part] for part in body.part_ids)
     if size != upload.shown["bytes"]:
-        raise invalid(f"The parts have {size:,} bytes; the upload was to have {upload.shown['bytes']:,}.", "part_ids")
+        raise invalid(
+            f"The parts have {size:,} bytes; the upload was to have {upload.shown['bytes']:,}.",
+            "part_ids",
+        )
     paths = [folder.part(part) for part in body.part_ids]
     if body.md5 and _md5(paths) != body.md5.lower():
         raise invalid("The parts do not have that md5 checksum.", "md5")
 
     def edit(found: Thing) -> None:
         stored = folder.keep(writer)
-        file = _add(store, tenant, found.shown["filename"], stored.size, found.shown["purpose"], stored.sha256)
+        file = _add(
+            store,
+            tenant,
+            found.shown["filename"],
+            stored.size,
+            found.shown["purpose"],
+            stored.sha256,
+        )
         found.shown |= {"status": "completed", "file": file}
 
     with Writer(folder.aside()) as writer:

@@ -1,11 +1,11 @@
 """Where the service keeps what it is given and what it makes. Names on disk are hashes and ids of its own, none from outside.
 
-    DATA_DIR/
-      service.db            what the service knows (see store.py)
-      service.lock          held by the server that runs
-      blobs/ab/abcd...      what is in files, by SHA-256
-      parts/PART            parts of uploads that are not complete
-      jobs/JOB/             what a job trains on, its checkpoints, and the adapters that it made
+DATA_DIR/
+  service.db            what the service knows (see store.py)
+  service.lock          held by the server that runs
+  blobs/ab/abcd...      what is in files, by SHA-256
+  parts/PART            parts of uploads that are not complete
+  jobs/JOB/             what a job trains on, its checkpoints, and the adapters that it made
 """
 
 from __future__ import annotations

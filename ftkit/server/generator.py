@@ -45,9 +45,18 @@ class Generator:
         id = new_id("")
         asked = self._asked[id] = asyncio.Queue()
         request = {
-            "id": id, "base": served.base, "job": served.job, "step": served.step, **given, "n": sampling.n or 1, "most": most,
-            "temperature": sampling.temperature, "top_p": sampling.top_p, "stops": sampling.stops, "seed": sampling.seed,
-        }  # fmt: skip
+            "id": id,
+            "base": served.base,
+            "job": served.job,
+            "step": served.step,
+            **given,
+            "n": sampling.n or 1,
+            "most": most,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stops": sampling.stops,
+            "seed": sampling.seed,
+        }
         ended = False
         try:
             await self._send(request)
@@ -80,7 +89,13 @@ class Generator:
         pipe = asyncio.subprocess.PIPE
         with (self._folder.root / "generate.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=log, limit=LINE, start_new_session=True, cwd=self._folder.nowhere
+                *command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=log,
+                limit=LINE,
+                start_new_session=True,
+                cwd=self._folder.nowhere,
             )
         self._reading = asyncio.create_task(self._read(self._process))
 
@@ -92,12 +107,16 @@ class Generator:
                 self._asked[told["id"]].put_nowait(told)
         await process.wait()
         for asked in self._asked.values():
-            asked.put_nowait({"error": "The process that answers has ended; ask again.", "fault": "server"})
+            asked.put_nowait(
+                {"error": "The process that answers has ended; ask again.", "fault": "server"}
+            )
 
     def _wait_idle(self) -> None:
         if self._idle:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(IDLE, self.end) if not self._asked else None
+        self._idle = (
+            asyncio.get_running_loop().call_later(IDLE, self.end) if not self._asked else None
+        )
 
     def end(self) -> None:
         """End the process."""
@@ -109,4 +128,9 @@ def _refusal(told: dict[str, Any]) -> Refusal:
     if told["fault"] == "server":
         return broken(told["error"])
     missing = told["fault"] == "model_not_found"
-    return Refusal(404 if missing else 400, told["error"], param="model" if missing else "messages", code=told["fault"])
+    return Refusal(
+        404 if missing else 400,
+        told["error"],
+        param="model" if missing else "messages",
+        code=told["fault"],
+    )

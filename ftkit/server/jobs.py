@@ -1,6 +1,6 @@
 """The life of a job: how it begins, what may be done to it, and what happens to it, each step one transaction.
 
-    validating_files -> queued -> running -> succeeded | failed | cancelled, with pausing and paused on the way
+validating_files -> queued -> running -> succeeded | failed | cancelled, with pausing and paused on the way
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from typing import Any
 
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import JobBody
-from ftkit.server.objects import checkpoint_object, event_object, job_object, model_object, new_id, now
+from ftkit.server.objects import (
+    checkpoint_object,
+    event_object,
+    job_object,
+    model_object,
+    new_id,
+    now,
+)
 from ftkit.server.problems import Refusal, busy, invalid, not_there
 from ftkit.server.store import Store, Thing
 
@@ -28,11 +35,21 @@ CHECKPOINTS = 3
 def create(store: Store, bases: Bases, body: JobBody, tenant: str) -> Thing:
     """Begin a job; raises `Refusal` for what cannot be trained."""
     if body.type == "reinforcement":
-        raise invalid("The method 'reinforcement' is not available on this service yet.", "method", "unsupported_method")
+        raise invalid(
+            "The method 'reinforcement' is not available on this service yet.",
+            "method",
+            "unsupported_method",
+        )
     if body.integrations:
-        raise invalid("Integrations are not available on this service.", "integrations", "unsupported_parameter")
+        raise invalid(
+            "Integrations are not available on this service.",
+            "integrations",
+            "unsupported_parameter",
+        )
     if body.type != "dpo" and body.wanted.beta:
-        raise invalid("'beta' is a hyperparameter of the method 'dpo'.", "beta", "unknown_parameter")
+        raise invalid(
+            "'beta' is a hyperparameter of the method 'dpo'.", "beta", "unknown_parameter"
+        )
     id = new_id("ftjob-")
     seed = random.SystemRandom().randrange(2**31) if body.seed is None else body.seed
     # One transaction, so that none of what the job is going to need is deleted before the job is known to need it.
@@ -42,12 +59,17 @@ def create(store: Store, bases: Bases, body: JobBody, tenant: str) -> Thing:
         if body.validation_file:
             files["validation"] = _file(store, body.validation_file, tenant, "validation_file")
         if store.count("job", tenant, WAITING) >= QUEUE:
-            raise busy(f"This account has {QUEUE:,} jobs that are not over; wait for some, or cancel them.")
+            raise busy(
+                f"This account has {QUEUE:,} jobs that are not over; wait for some, or cancel them."
+            )
         kept = {
-            "base": served.base, "from_job": served.job, "from_step": served.step, "attempts": 0,
+            "base": served.base,
+            "from_job": served.job,
+            "from_step": served.step,
+            "attempts": 0,
             "files": {name: file.kept["sha256"] for name, file in files.items()},
             "names": {name: file.shown["filename"] for name, file in files.items()},
-        }  # fmt: skip
+        }
         store.add("job", id, tenant, job_object(id, body, seed), kept)
         add_event(store, id, tenant, f"Created fine-tuning job: {id}")
         if served.base != body.model:
@@ -63,15 +85,27 @@ def _file(store: Store, id: str, tenant: str, param: str) -> Thing:
     if found is None:
         raise invalid(f"file {id} does not exist", param, "file_not_found")
     if found.shown["purpose"] != "fine-tune":
-        raise invalid(f"file {id} has the purpose '{found.shown['purpose']}' and not 'fine-tune'", param, "invalid_file_purpose")
+        raise invalid(
+            f"file {id} has the purpose '{found.shown['purpose']}' and not 'fine-tune'",
+            param,
+            "invalid_file_purpose",
+        )
     return found
 
 
 def add_event(
-    store: Store, job: str, tenant: str, message: str, level: str = "info", data: dict[str, Any] | None = None, key: str = ""
+    store: Store,
+    job: str,
+    tenant: str,
+    message: str,
+    level: str = "info",
+    data: dict[str, Any] | None = None,
+    key: str = "",
 ) -> None:
     """Add an event to a job. One with a `key` is added once, however often that is tried."""
-    id = "ftevent-" + (hashlib.sha256(f"{job} {key}".encode()).hexdigest()[:24] if key else new_id(""))
+    id = "ftevent-" + (
+        hashlib.sha256(f"{job} {key}".encode()).hexdigest()[:24] if key else new_id("")
+    )
     store.add("event", id, tenant, event_object(id, message, level, data), parent=job)
 
 
@@ -86,7 +120,9 @@ def act(store: Store, id: str, tenant: str, action: str) -> Thing:
     def edit(job: Thing) -> None:
         status = job.shown["status"]
         if status not in allowed:
-            raise invalid(f"A job that is {status} cannot be {_past(action)}.", "id", "invalid_job_state")
+            raise invalid(
+                f"A job that is {status} cannot be {_past(action)}.", "id", "invalid_job_state"
+            )
         # A job that has not begun has nothing to finish before it pauses, nor has one to check its files again.
         begun = status in ("running", "pausing")
         job.shown["status"] = "paused" if action == "pause" and not begun else after
@@ -108,7 +144,15 @@ def _past(action: str) -> str:
     return {"cancel": "cancelled", "pause": "paused", "resume": "resumed"}[action]
 
 
-def move(store: Store, id: str, before: tuple[str, ...], after: str, message: str, level: str = "info", **shown: Any) -> bool:
+def move(
+    store: Store,
+    id: str,
+    before: tuple[str, ...],
+    after: str,
+    message: str,
+    level: str = "info",
+    **shown: Any,
+) -> bool:
     """Bring a job from one of some states into another, with an event; returns False if it is in none of them any more."""
     moved = False
 
@@ -157,8 +201,14 @@ def add_checkpoint(store: Store, job: Thing, step: int, metrics: dict[str, Any])
         shown = checkpoint_object(id, job.id, name, step, {"step": step, **metrics})
         store.add("checkpoint", id, job.tenant, shown, parent=job.id)
         add_model(store, job, name, step)
-        all = sorted(store.children("checkpoint", job.id), key=lambda each: each.shown["step_number"])
-        old = [each for each in all[:-CHECKPOINTS] if not _trained_on(store, job.id, each.shown["step_number"])]
+        all = sorted(
+            store.children("checkpoint", job.id), key=lambda each: each.shown["step_number"]
+        )
+        old = [
+            each
+            for each in all[:-CHECKPOINTS]
+            if not _trained_on(store, job.id, each.shown["step_number"])
+        ]
         for each in old:
             store.remove("checkpoint", each.id)
             store.remove("model", each.shown["fine_tuned_model_checkpoint"])
@@ -180,7 +230,9 @@ def delete_model(store: Store, name: str, tenant: str) -> Thing:
             raise not_there("fine-tuned model", name, "model", "model_not_found")
         user = _trained_on(store, found.kept["job"], found.kept["step"])
         if user:
-            raise Refusal(409, f"The job {user} is training on {name}.", param="model", code="model_in_use")
+            raise Refusal(
+                409, f"The job {user} is training on {name}.", param="model", code="model_in_use"
+            )
         store.remove("model", name)
     return found
 
@@ -188,4 +240,11 @@ def delete_model(store: Store, name: str, tenant: str) -> Thing:
 def _trained_on(store: Store, job: str, step: int) -> str | None:
     """The job, not over yet, that goes on from the adapter which a job had made by that step."""
     users = (user for status in WAITING for user in store.with_status("job", status))
-    return next((user.id for user in users if (user.kept["from_job"], user.kept["from_step"]) == (job, step)), None)
+    return next(
+        (
+            user.id
+            for user in users
+            if (user.kept["from_job"], user.kept["from_step"]) == (job, step)
+        ),
+        None,
+    )

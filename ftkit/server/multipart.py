@@ -91,9 +91,20 @@ async def read_form(kind: str, chunks: AsyncIterator[bytes], writer: Writer, mos
     if header.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):
         raise invalid("The body must be multipart/form-data.")
     form = Form(writer, most)
-    names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "part_end", "end")
+    names = (
+        "part_begin",
+        "header_field",
+        "header_value",
+        "header_end",
+        "headers_finished",
+        "part_data",
+        "part_end",
+        "end",
+    )
     try:
-        parser = MultipartParser(boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names})  # type: ignore[arg-type]
+        parser = MultipartParser(
+            boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names}
+        )  # type: ignore[arg-type]
         async for chunk in chunks:
             parser.write(chunk)
         parser.finalize()

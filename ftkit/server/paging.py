@@ -26,21 +26,48 @@ def as_json(value: Any) -> Response:
 
 
 def page(
-    request: Request, store: Store, kind: Kind, tenant: str, *, parent: str = "", most: int = MOST, usual: int = 20,
+    request: Request,
+    store: Store,
+    kind: Kind,
+    tenant: str,
+    *,
+    parent: str = "",
+    most: int = MOST,
+    usual: int = 20,
     equal: Mapping[str, str] | None = None,
-) -> Response:  # fmt: skip
+) -> Response:
     """The page that the query asks for with `limit`, `after` and `order`."""
-    after, limit, order = (request.query_params.get(name, "") for name in ("after", "limit", "order"))
-    if limit and not (limit.isdecimal() and len(limit) <= len(str(most)) and 1 <= int(limit) <= most):
-        raise invalid(f"Invalid 'limit': expected a number from 1 to {most:,}, got '{limit[:20]}'.", "limit", "invalid_value")
+    after, limit, order = (
+        request.query_params.get(name, "") for name in ("after", "limit", "order")
+    )
+    if limit and not (
+        limit.isdecimal() and len(limit) <= len(str(most)) and 1 <= int(limit) <= most
+    ):
+        raise invalid(
+            f"Invalid 'limit': expected a number from 1 to {most:,}, got '{limit[:20]}'.",
+            "limit",
+            "invalid_value",
+        )
     if order not in ("", "asc", "desc"):
-        raise invalid(f"Invalid 'order': expected asc or desc, got '{order[:20]}'.", "order", "invalid_value")
+        raise invalid(
+            f"Invalid 'order': expected asc or desc, got '{order[:20]}'.", "order", "invalid_value"
+        )
     if after and store.get(kind, after, tenant) is None:
         raise not_there(kind, after, "after")
     found, more = store.page(
-        kind, tenant, parent=parent, after=after, limit=int(limit or usual), oldest_first=order == "asc", equal=equal
+        kind,
+        tenant,
+        parent=parent,
+        after=after,
+        limit=int(limit or usual),
+        oldest_first=order == "asc",
+        equal=equal,
     )
-    ends = {"first_id": _id(found[0]), "last_id": _id(found[-1])} if found else {"first_id": None, "last_id": None}
+    ends = (
+        {"first_id": _id(found[0]), "last_id": _id(found[-1])}
+        if found
+        else {"first_id": None, "last_id": None}
+    )
     rest = json.dumps({"has_more": more, **ends}).encode()
     return shown(b'{"object": "list", "data": [' + b", ".join(found) + b"], " + rest[1:])
 
@@ -50,7 +77,15 @@ def _id(data: bytes) -> str:
     return found
 
 
-def one(store: Store, kind: Kind, id: str, tenant: str, what: str, param: str = "id", code: str | None = None) -> Response:
+def one(
+    store: Store,
+    kind: Kind,
+    id: str,
+    tenant: str,
+    what: str,
+    param: str = "id",
+    code: str | None = None,
+) -> Response:
     """The object of that id; raises `Refusal`."""
     found = store.text(kind, id, tenant)
     if found is None:

@@ -9,7 +9,13 @@ class Refusal(Exception):
     """A request that is answered with an error; `kind` is the `type` of the error object."""
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None, kind: str = "invalid_request_error"
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
     ) -> None:
         super().__init__(message)
         self.status, self.param, self.code, self.kind = status, param, code, kind
@@ -17,7 +23,14 @@ class Refusal(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """The answer's JSON."""
-        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+        return {
+            "error": {
+                "message": str(self),
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
@@ -32,7 +45,9 @@ def not_there(what: str, id: str, param: str = "id", code: str | None = None) ->
 
 def too_large(what: str, most: int) -> Refusal:
     """A body over the limit, in bytes."""
-    return Refusal(413, f"{what} is larger than the {most:,} bytes that are taken.", code="content_too_large")
+    return Refusal(
+        413, f"{what} is larger than the {most:,} bytes that are taken.", code="content_too_large"
+    )
 
 
 def busy(message: str) -> Refusal:

@@ -27,20 +27,29 @@ COMPLETION_TOKENS = 16
 async def chat(request: Request) -> Response:
     body = await body_of(request, ChatBody)
     most = body.max_completion_tokens or body.max_tokens
-    return await _answer(request, "chat", body, {"messages": msgspec.to_builtins(body.messages)}, most)
+    return await _answer(
+        request, "chat", body, {"messages": msgspec.to_builtins(body.messages)}, most
+    )
 
 
 @router.post("/completions")
 async def complete(request: Request) -> Response:
     body = await body_of(request, CompletionBody)
     prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
-    return await _answer(request, "text", body, {"prompt": prompt}, body.max_tokens or COMPLETION_TOKENS)
+    return await _answer(
+        request, "text", body, {"prompt": prompt}, body.max_tokens or COMPLETION_TOKENS
+    )
 
 
-async def _answer(request: Request, kind: Kind, body: Sampling, given: dict[str, Any], most: int | None) -> Response:
+async def _answer(
+    request: Request, kind: Kind, body: Sampling, given: dict[str, Any], most: int | None
+) -> Response:
     parts, tenant = parts_of(request)
     served = parts.bases.find(body.model, tenant, 404)
-    told, framed = parts.generator.ask(served, given, body, most), frame(kind, body.model, served.base)
+    told, framed = (
+        parts.generator.ask(served, given, body, most),
+        frame(kind, body.model, served.base),
+    )
     if not body.stream:
         return as_json(await _while_there(request, whole(framed, told)))
     with_usage = bool((body.stream_options or {}).get("include_usage"))

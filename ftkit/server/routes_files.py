@@ -23,7 +23,9 @@ MOST = 10_000
 async def create(request: Request) -> Response:
     parts, tenant = parts_of(request)
     with Writer(parts.folder.aside()) as writer:
-        form = await read_form(request.headers.get("content-type", ""), request.stream(), writer, FILE_BYTES)
+        form = await read_form(
+            request.headers.get("content-type", ""), request.stream(), writer, FILE_BYTES
+        )
         made = await run_in_threadpool(files.add, parts.store, parts.folder, tenant, form, writer)
     return as_json(made)
 
@@ -48,7 +50,9 @@ async def content(request: Request, id: str) -> Response:
     found = parts.store.get("file", id, tenant)
     if found is None:
         raise not_there("File object", id)
-    return FileResponse(parts.folder.blob(found.kept["sha256"]), media_type="application/octet-stream")
+    return FileResponse(
+        parts.folder.blob(found.kept["sha256"]), media_type="application/octet-stream"
+    )
 
 
 @router.delete("/files/{id}")
@@ -62,7 +66,9 @@ async def delete(request: Request, id: str) -> Response:
 async def begin(request: Request) -> Response:
     parts, tenant = parts_of(request)
     body = await body_of(request, UploadBody)
-    return as_json(await run_in_threadpool(files.begin_upload, parts.store, parts.folder, tenant, body))
+    return as_json(
+        await run_in_threadpool(files.begin_upload, parts.store, parts.folder, tenant, body)
+    )
 
 
 @router.post("/uploads/{id}/parts")
@@ -70,8 +76,12 @@ async def add_part(request: Request, id: str) -> Response:
     parts, tenant = parts_of(request)
     files.pending(parts.store, id, tenant)
     with Writer(parts.folder.aside()) as writer:
-        await read_form(request.headers.get("content-type", ""), request.stream(), writer, PART_BYTES)
-        made = await run_in_threadpool(files.add_part, parts.store, parts.folder, tenant, id, writer)
+        await read_form(
+            request.headers.get("content-type", ""), request.stream(), writer, PART_BYTES
+        )
+        made = await run_in_threadpool(
+            files.add_part, parts.store, parts.folder, tenant, id, writer
+        )
     return as_json(made)
 
 
@@ -79,10 +89,14 @@ async def add_part(request: Request, id: str) -> Response:
 async def complete(request: Request, id: str) -> Response:
     parts, tenant = parts_of(request)
     body = await body_of(request, CompleteBody)
-    return as_json(await run_in_threadpool(files.complete_upload, parts.store, parts.folder, tenant, id, body))
+    return as_json(
+        await run_in_threadpool(files.complete_upload, parts.store, parts.folder, tenant, id, body)
+    )
 
 
 @router.post("/uploads/{id}/cancel")
 async def cancel(request: Request, id: str) -> Response:
     parts, tenant = parts_of(request)
-    return as_json(await run_in_threadpool(files.cancel_upload, parts.store, parts.folder, tenant, id))
+    return as_json(
+        await run_in_threadpool(files.cancel_upload, parts.store, parts.folder, tenant, id)
+    )

@@ -28,7 +28,11 @@ async def create(request: Request) -> Response:
 async def list_(request: Request) -> Response:
     parts, tenant = parts_of(request)
     # A key is quoted, so that one like `a.b` is no path.
-    wanted = {f'$.metadata."{key[9:-1]}"': value for key, value in request.query_params.items() if _is_metadata(key)}
+    wanted = {
+        f'$.metadata."{key[9:-1]}"': value
+        for key, value in request.query_params.items()
+        if _is_metadata(key)
+    }
     return page(request, parts.store, "job", tenant, equal=wanted)
 
 
@@ -36,7 +40,11 @@ def _is_metadata(key: str) -> bool:
     if not (key.startswith("metadata[") and key.endswith("]")):
         return False
     if '"' in key or "\0" in key:
-        raise invalid("Jobs cannot be found by metadata whose key has a quotation mark or a NUL.", "metadata", "invalid_value")
+        raise invalid(
+            "Jobs cannot be found by metadata whose key has a quotation mark or a NUL.",
+            "metadata",
+            "invalid_value",
+        )
     return True
 
 

@@ -31,20 +31,30 @@ class Server(uvicorn.Server):
 
 
 def run(
-    folder: Path, host: str, port: int, models: dict[str, str], keys: tuple[str, ...], max_jobs: int, any_port: bool,
+    folder: Path,
+    host: str,
+    port: int,
+    models: dict[str, str],
+    keys: tuple[str, ...],
+    max_jobs: int,
+    any_port: bool,
     say: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Serve the folder; raises `FileProblem` or `UsageProblem` where that cannot begin."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FileProblem(f"cannot make {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise FileProblem(
+            f"cannot make {folder}: {(error.strerror or str(error)).lower()}"
+        ) from error
     host = host.strip("[]")
     lock = FileLock(folder / "service.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UsageProblem(f"{folder} is served already; `ftkit serve status` says where") from error
+        raise UsageProblem(
+            f"{folder} is served already; `ftkit serve status` says where"
+        ) from error
     with lock:
         bound = _bind(host, port, any_port)
         name = f"[{host}]" if ":" in host else host
@@ -56,7 +66,12 @@ def run(
             say(f"serving {url} from {folder}")
 
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=LINGER, server_header=False, lifespan="on"
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=LINGER,
+            server_header=False,
+            lifespan="on",
         )
         try:
             Server(config, ready).run([bound])
@@ -77,5 +92,7 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
         if any_port and port:
             return _bind(host, 0, False)
         why = (error.strerror or str(error)).lower()
-        raise UsageProblem(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
+        raise UsageProblem(
+            f"cannot listen on {host}:{port}: {why}; choose another --port"
+        ) from error
     return bound

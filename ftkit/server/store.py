@@ -58,7 +58,9 @@ class Store:
         """The connection of this thread."""
         found: sqlite3.Connection | None = getattr(self._local, "database", None)
         if found is None:
-            found = self._local.database = sqlite3.connect(self._path, timeout=WAIT, isolation_level=None)
+            found = self._local.database = sqlite3.connect(
+                self._path, timeout=WAIT, isolation_level=None
+            )
             found.execute("PRAGMA journal_mode = WAL")
             found.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         return found
@@ -79,7 +81,13 @@ class Store:
         database.commit()
 
     def add(
-        self, kind: Kind, id: str, tenant: str, shown: Mapping[str, Any], kept: Mapping[str, Any] | None = None, parent: str = ""
+        self,
+        kind: Kind,
+        id: str,
+        tenant: str,
+        shown: Mapping[str, Any],
+        kept: Mapping[str, Any] | None = None,
+        parent: str = "",
     ) -> bool:
         """Add a document; returns whether it is new."""
         row = (kind, id, tenant, parent, json.dumps(shown), json.dumps(kept or {}))
@@ -100,7 +108,9 @@ class Store:
 
     def _things(self, where: str, values: tuple[str, ...]) -> Iterator[Thing]:
         query = f"SELECT seq, kind, id, tenant, parent, shown, kept FROM things WHERE {where} ORDER BY seq"
-        for seq, named, id, tenant, parent, shown, kept in self._database().execute(query, values).fetchall():
+        for seq, named, id, tenant, parent, shown, kept in (
+            self._database().execute(query, values).fetchall()
+        ):
             yield Thing(seq, named, id, tenant, parent, json.loads(shown), json.loads(kept))
 
     def with_status(self, kind: Kind, status: str) -> list[Thing]:
@@ -112,9 +122,16 @@ class Store:
         return list(self._things("kind = ? AND parent = ?", (kind, parent)))
 
     def page(
-        self, kind: Kind, tenant: str, *, parent: str = "", after: str = "", limit: int = 20, oldest_first: bool = False,
+        self,
+        kind: Kind,
+        tenant: str,
+        *,
+        parent: str = "",
+        after: str = "",
+        limit: int = 20,
+        oldest_first: bool = False,
         equal: Mapping[str, str] | None = None,
-    ) -> tuple[list[bytes], bool]:  # fmt: skip
+    ) -> tuple[list[bytes], bool]:
         """The JSON of a page of documents, and whether there are more. `equal` maps JSON paths to the texts found there."""
         where, values = "kind = ? AND tenant = ? AND parent = ?", [kind, tenant, parent]
         for path, value in (equal or {}).items():
@@ -155,9 +172,7 @@ class Store:
 
     def holds_adapter(self, job: str, step: int) -> bool:
         """Whether any model has the adapter that a job had made by that step."""
-        query = (
-            "SELECT 1 FROM things WHERE kind = 'model' AND json_extract(kept, '$.job') = ? AND json_extract(kept, '$.step') = ?"
-        )
+        query = "SELECT 1 FROM things WHERE kind = 'model' AND json_extract(kept, '$.job') = ? AND json_extract(kept, '$.step') = ?"
         return self._database().execute(query, (job, step)).fetchone() is not None
 
     def close(self) -> None:

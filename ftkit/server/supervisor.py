@@ -60,9 +60,22 @@ class Supervisor(threading.Thread):
     def _recover(self) -> None:
         """Take up the jobs that were running when an earlier server ended."""
         for job in self._store.with_status("job", "running"):
-            move(self._store, job.id, ("running",), "queued", "The service was started again; the job goes on")
+            move(
+                self._store,
+                job.id,
+                ("running",),
+                "queued",
+                "The service was started again; the job goes on",
+            )
         for job in self._store.with_status("job", "pausing"):
-            move(self._store, job.id, ("pausing",), "paused", "The job is paused", estimated_finish=None)
+            move(
+                self._store,
+                job.id,
+                ("pausing",),
+                "paused",
+                "The job is paused",
+                estimated_finish=None,
+            )
 
     def _look(self) -> None:
         for id, (task, process) in list(self._processes.items()):
@@ -93,7 +106,12 @@ class Supervisor(threading.Thread):
         with _log(place).open("wb") as log:
             # A session of its own, so that Ctrl-C ends the server alone, and the job is not taken for one whose process died.
             return subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd=self._folder.nowhere
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self._folder.nowhere,
             )
 
     def _ended(self, id: str, task: Task, code: int) -> None:
@@ -102,11 +120,16 @@ class Supervisor(threading.Thread):
         if task == "check" and job:
             for sha256 in job.kept["files"].values():
                 release(self._store, self._folder, sha256)
-        if move(self._store, id, ("pausing",), "paused", "The job is paused", estimated_finish=None):
+        if move(
+            self._store, id, ("pausing",), "paused", "The job is paused", estimated_finish=None
+        ):
             return
         before = "validating_files" if task == "check" else "running"
         job = self._store.get("job", id)
-        if job is None or job.shown["status"] not in (before, "queued" if task == "train" else before):
+        if job is None or job.shown["status"] not in (
+            before,
+            "queued" if task == "train" else before,
+        ):
             return
         said = _last_line(_log(self._folder.job(id)))
         attempts = job.kept["attempts"] + 1

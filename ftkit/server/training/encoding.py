@@ -31,15 +31,21 @@ class Sequence(Struct):
     labels: list[int]
 
 
-def encode(tokenizer: Any, examples: Iterable[dict[str, Any]], format: str, limit: int) -> tuple[list[Sequence], int]:
+def encode(
+    tokenizer: Any, examples: Iterable[dict[str, Any]], format: str, limit: int
+) -> tuple[list[Sequence], int]:
     """The sequences of supervised examples, cut at `limit` tokens, and how many had nothing left to learn from."""
     found: list[Sequence] = []
     lost = 0
     for number, example in enumerate(examples, 1):
         try:
-            texts = list(_chat(tokenizer, example) if format == "chat" else _completion(tokenizer, example))
+            texts = list(
+                _chat(tokenizer, example) if format == "chat" else _completion(tokenizer, example)
+            )
         except TemplateError as error:
-            raise CannotEncode(f"example {number} does not fit the chat template of the base model: {error}") from error
+            raise CannotEncode(
+                f"example {number} does not fit the chat template of the base model: {error}"
+            ) from error
         except CannotEncode as error:
             raise CannotEncode(f"example {number}: {error}") from error
         for text, spans in texts:
@@ -52,10 +58,16 @@ def encode(tokenizer: Any, examples: Iterable[dict[str, Any]], format: str, limi
 
 
 def _tokens(tokenizer: Any, text: str, spans: list[Span], limit: int, special: bool) -> Sequence:
-    coded = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, truncation=False)
+    coded = tokenizer(
+        text, add_special_tokens=special, return_offsets_mapping=True, truncation=False
+    )
     ids, places = coded["input_ids"][:limit], coded["offset_mapping"][:limit]
-    learned = [any(start <= first < end for start, end in spans) and last > first for first, last in places]
-    return Sequence(ids, [id if learn else UNLEARNED for id, learn in zip(ids, learned, strict=True)])
+    learned = [
+        any(start <= first < end for start, end in spans) and last > first for first, last in places
+    ]
+    return Sequence(
+        ids, [id if learn else UNLEARNED for id, learn in zip(ids, learned, strict=True)]
+    )
 
 
 def _completion(tokenizer: Any, example: dict[str, Any]) -> Iterator[tuple[str, list[Span]]]:
@@ -104,24 +116,37 @@ def preferences(tokenizer: Any, examples: Iterable[dict[str, Any]]) -> list[dict
                 text = render(tokenizer, [*given, *template_messages(example[key])], tools)
                 texts[name] = text[shared(prompt, text) :].rstrip("\n")
         except TemplateError as error:
-            raise CannotEncode(f"example {number} does not fit the chat template of the base model: {error}") from error
+            raise CannotEncode(
+                f"example {number} does not fit the chat template of the base model: {error}"
+            ) from error
         found.append(texts)
     return found
 
 
-def render(tokenizer: Any, messages: list[dict[str, Any]], tools: list[Any] | None = None, prompting: bool = False) -> str:
+def render(
+    tokenizer: Any,
+    messages: list[dict[str, Any]],
+    tools: list[Any] | None = None,
+    prompting: bool = False,
+) -> str:
     """The text that the chat template makes of messages; with `prompting`, to the point where the assistant begins."""
     if not tokenizer.chat_template:
-        raise CannotEncode("the base model has no chat template; train it on prompts and completions")
+        raise CannotEncode(
+            "the base model has no chat template; train it on prompts and completions"
+        )
     if not messages and prompting:
         return ""
-    text: str = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=prompting, tokenize=False)
+    text: str = tokenizer.apply_chat_template(
+        messages, tools=tools, add_generation_prompt=prompting, tokenize=False
+    )
     return text
 
 
 def template_tools(example: dict[str, Any]) -> list[Any] | None:
     """The tools of an example, as templates take them."""
-    old = [{"type": "function", "function": function} for function in example.get("functions") or []]
+    old = [
+        {"type": "function", "function": function} for function in example.get("functions") or []
+    ]
     return [*(example.get("tools") or []), *old] or None
 
 
@@ -132,7 +157,10 @@ def template_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
-    made: dict[str, Any] = {"role": role, "content": _text(message.get("content")) or message.get("refusal") or ""}
+    made: dict[str, Any] = {
+        "role": role,
+        "content": _text(message.get("content")) or message.get("refusal") or "",
+    }
     calls = [call["function"] for call in message.get("tool_calls") or []]
     calls += [message["function_call"]] if message.get("function_call") else []
     if calls:

@@ -69,7 +69,14 @@ class Model:
 class Following(StoppingCriteria):  # type: ignore[misc]
     """Says the text of an answer as it grows, and ends it at a stop text or where it is cancelled."""
 
-    def __init__(self, tokenizer: Any, prompt: int, stops: list[str], say: Callable[[str], None], cancelled: Callable[[], bool]):
+    def __init__(
+        self,
+        tokenizer: Any,
+        prompt: int,
+        stops: list[str],
+        say: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ):
         self._tokenizer, self._prompt, self._stops = tokenizer, prompt, stops
         self._say, self._cancelled = say, cancelled
         self._said = 0
@@ -96,7 +103,12 @@ class Following(StoppingCriteria):  # type: ignore[misc]
 
     def _held(self, text: str) -> int:
         """The characters at the end that may be the beginning of a stop text."""
-        sizes = (size for stop in self._stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
+        sizes = (
+            size
+            for stop in self._stops
+            for size in range(len(stop) - 1, 0, -1)
+            if text.endswith(stop[:size])
+        )
         return max(sizes, default=0)
 
 
@@ -108,11 +120,16 @@ def answer(model: Model, request: dict[str, Any], say: Say, cancelled: Callable[
         text = render(tokenizer, template_messages(request["messages"]), prompting=True)
     else:
         text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
-    prompt = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt").to(device())
+    prompt = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt").to(
+        device()
+    )
     size = prompt["input_ids"].shape[1]
     room = model.context - size
     if room < 1:
-        say(error=f"The prompt has {size:,} tokens; this model's context has {model.context:,}.", fault="context_length_exceeded")
+        say(
+            error=f"The prompt has {size:,} tokens; this model's context has {model.context:,}.",
+            fault="context_length_exceeded",
+        )
         return
     most = min(request["most"] or room, room)
     for index in range(request["n"]):
@@ -120,7 +137,13 @@ def answer(model: Model, request: dict[str, Any], say: Say, cancelled: Callable[
             return
         if request["seed"] is not None:
             torch.manual_seed((request["seed"] + index) % 2**63)
-        following = Following(tokenizer, size, request["stops"], lambda text, at=index: say(index=at, text=text), cancelled)  # type: ignore[misc]
+        following = Following(
+            tokenizer,
+            size,
+            request["stops"],
+            lambda text, at=index: say(index=at, text=text),
+            cancelled,
+        )  # type: ignore[misc]
         with torch.inference_mode():
             made = model.model.generate(
                 **{name: prompt[name] for name in ("input_ids", "attention_mask")},
@@ -145,9 +168,11 @@ def _config(model: Model, request: dict[str, Any], most: int) -> GenerationConfi
     share = 1.0 if request["top_p"] is None else request["top_p"]
     draws = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": 0}
     return GenerationConfig(
-        max_new_tokens=most, eos_token_id=_ends(model), pad_token_id=model.tokenizer.pad_token_id,
+        max_new_tokens=most,
+        eos_token_id=_ends(model),
+        pad_token_id=model.tokenizer.pad_token_id,
         **(draws if temperature >= COLD else {"do_sample": False}),
-    )  # fmt: skip
+    )
 
 
 class Requests(threading.Thread):

@@ -50,7 +50,9 @@ def load_base(base: str) -> Any:
         return build_model()
     kind = torch.bfloat16 if half_precision() else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(base, dtype=kind, use_safetensors=True, trust_remote_code=False)
+        return AutoModelForCausalLM.from_pretrained(
+            base, dtype=kind, use_safetensors=True, trust_remote_code=False
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise _cannot(base, error) from error
 

@@ -41,7 +41,11 @@ class Chosen(Struct, frozen=True):
 
     def shown(self, method: str) -> dict[str, Any]:
         """As the job shows them."""
-        told = {"n_epochs": self.epochs, "batch_size": self.batch_size, "learning_rate_multiplier": self.multiplier}
+        told = {
+            "n_epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate_multiplier": self.multiplier,
+        }
         return {**told, "beta": self.beta} if method == "dpo" else told
 
 
@@ -69,4 +73,6 @@ def choose(recipe: Recipe, wanted: dict[str, Any], method: str, examples: int) -
 
 def micro_batch(recipe: Recipe, batch_size: int) -> int:
     """The sequences that go through the model at once: the largest divisor of the batch that the recipe allows."""
-    return next(size for size in range(min(recipe.micro_batch, batch_size), 0, -1) if batch_size % size == 0)
+    return next(
+        size for size in range(min(recipe.micro_batch, batch_size), 0, -1) if batch_size % size == 0
+    )

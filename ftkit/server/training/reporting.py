@@ -52,9 +52,13 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._pause.is_set() and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
-            control.should_save = not _ends_epoch(state)  # the end of an epoch is saved anyway, after its validation
+            control.should_save = not _ends_epoch(
+                state
+            )  # the end of an epoch is saved anyway, after its validation
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         step, total, logs = state.global_step, state.max_steps, logs or {}
         trained, valid = _figures(logs, TRAIN), _figures(logs, VALID)
         if "loss" in logs:
@@ -66,11 +70,24 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
             self._report(step, total, message, valid, "valid")
 
-    def _report(self, step: int, total: int, message: str, figures: dict[str, float], kind: str) -> None:
+    def _report(
+        self, step: int, total: int, message: str, figures: dict[str, float], kind: str
+    ) -> None:
         with self._store.transaction():
             data = {"step": step, "total_steps": total, **figures}
-            add_event(self._store, self._job.id, self._job.tenant, message, data=data, key=f"{kind} {step}")
-            self._store.change("job", self._job.id, lambda job: job.shown.update(estimated_finish=self._finish(step, total)))
+            add_event(
+                self._store,
+                self._job.id,
+                self._job.tenant,
+                message,
+                data=data,
+                key=f"{kind} {step}",
+            )
+            self._store.change(
+                "job",
+                self._job.id,
+                lambda job: job.shown.update(estimated_finish=self._finish(step, total)),
+            )
 
     def _finish(self, step: int, total: int) -> int | None:
         """When the job will be done, in seconds since 1970, as far as the steps so far can tell."""
@@ -95,7 +112,11 @@ def _ends_epoch(state: Any) -> bool:
 
 def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
     """The figures under the protocol's names. A loss that has run away is no number, and JSON has none for it."""
-    return {name: float(logs[key]) for key, name in names.items() if key in logs and math.isfinite(float(logs[key]))}
+    return {
+        name: float(logs[key])
+        for key, name in names.items()
+        if key in logs and math.isfinite(float(logs[key]))
+    }
 
 
 def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
@@ -107,6 +128,8 @@ def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
     aside.mkdir()
     shutil.copyfile(found / "adapter_model.safetensors", aside / "adapter_model.safetensors")
     config = json.loads((found / "adapter_config.json").read_bytes())
-    (aside / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2))
+    (aside / "adapter_config.json").write_text(
+        json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2)
+    )
     shutil.rmtree(kept, ignore_errors=True)
     aside.rename(kept)

@@ -19,7 +19,14 @@ from ftkit.server.objects import file_object, new_id, now
 from ftkit.server.results import results_csv
 from ftkit.server.store import Store, Thing
 from ftkit.server.training.encoding import CannotEncode, encode, preferences
-from ftkit.server.training.loading import CannotLoad, add_adapter, device, half_precision, load_base, load_tokenizer
+from ftkit.server.training.loading import (
+    CannotLoad,
+    add_adapter,
+    device,
+    half_precision,
+    load_base,
+    load_tokenizer,
+)
 from ftkit.server.training.recipes import Chosen, Recipe, choose, find_recipe, micro_batch
 from ftkit.server.training.reporting import Reporting, keep_adapter
 
@@ -35,11 +42,21 @@ def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> N
         _train(store, folder, job, pause)
     except (CannotLoad, CannotEncode) as error:
         code = "invalid_training_file" if isinstance(error, CannotEncode) else "model_not_available"
-        fail(store, job.id, code, str(error), "training_file" if isinstance(error, CannotEncode) else "model")
+        fail(
+            store,
+            job.id,
+            code,
+            str(error),
+            "training_file" if isinstance(error, CannotEncode) else "model",
+        )
 
 
 def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
-    place, recipe, method = folder.job(job.id), find_recipe(job.kept["base"]), job.shown["method"]["type"]
+    place, recipe, method = (
+        folder.job(job.id),
+        find_recipe(job.kept["base"]),
+        job.shown["method"]["type"],
+    )
     wanted = job.shown["method"][method]["hyperparameters"]
     chosen = choose(recipe, wanted, method, job.kept["examples"])
     _show(store, job, chosen, method)
@@ -49,11 +66,31 @@ def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> 
     model = load_base(job.kept["base"])
     limit = min(recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens))
     reporting = Reporting(store, folder, job, pause)
-    parts = {name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit) for name in job.kept["files"]}
-    trainer = _trainer(method, _adapted(model, folder, job, recipe), tokenizer, parts, reporting, place, recipe, chosen, job, limit)
+    parts = {
+        name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit)
+        for name in job.kept["files"]
+    }
+    trainer = _trainer(
+        method,
+        _adapted(model, folder, job, recipe),
+        tokenizer,
+        parts,
+        reporting,
+        place,
+        recipe,
+        chosen,
+        job,
+        limit,
+    )
     trainer.train(resume_from_checkpoint=_last_checkpoint(place))
     if not reporting.paused:
-        _succeed(store, folder, job, trainer.state.global_step, chosen.epochs * _tokens(trainer.train_dataset))
+        _succeed(
+            store,
+            folder,
+            job,
+            trainer.state.global_step,
+            chosen.epochs * _tokens(trainer.train_dataset),
+        )
 
 
 def _show(store: Store, job: Thing, chosen: Chosen, method: str) -> None:
@@ -77,7 +114,12 @@ def _dataset(store: Store, job: Thing, tokenizer: Any, path: Path, limit: int) -
     if lost:
         told = f"{lost:,} sequences of {path.stem} have nothing to learn within {limit:,} tokens, and are left out"
         add_event(store, job.id, job.tenant, told, "warn", key=f"lost {path.stem}")
-    return Dataset.from_dict({"input_ids": [each.input_ids for each in sequences], "labels": [each.labels for each in sequences]})
+    return Dataset.from_dict(
+        {
+            "input_ids": [each.input_ids for each in sequences],
+            "labels": [each.labels for each in sequences],
+        }
+    )
 
 
 def _tokens(dataset: Dataset) -> int:
@@ -88,20 +130,36 @@ def _tokens(dataset: Dataset) -> int:
     return sum(sum(map(len, dataset[part])) for part in parts)
 
 
-def _adapted(model: Any, folder: Folder, job: Thing, recipe: Recipe) -> tuple[Any, LoraConfig | None]:
+def _adapted(
+    model: Any, folder: Folder, job: Thing, recipe: Recipe
+) -> tuple[Any, LoraConfig | None]:
     """The model to train, and the adapter to make for it: none where it goes on with that of an earlier job."""
     if job.kept["from_job"]:
-        return add_adapter(model, folder.adapter(job.kept["from_job"], job.kept["from_step"]), trainable=True), None
+        return add_adapter(
+            model, folder.adapter(job.kept["from_job"], job.kept["from_step"]), trainable=True
+        ), None
     adapter = LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
     )
     return model, adapter
 
 
 def _trainer(
-    method: str, adapted: tuple[Any, LoraConfig | None], tokenizer: Any, parts: dict[str, Dataset], reporting: Reporting,
-    place: Path, recipe: Recipe, chosen: Chosen, job: Thing, limit: int,
-) -> Any:  # fmt: skip
+    method: str,
+    adapted: tuple[Any, LoraConfig | None],
+    tokenizer: Any,
+    parts: dict[str, Dataset],
+    reporting: Reporting,
+    place: Path,
+    recipe: Recipe,
+    chosen: Chosen,
+    job: Thing,
+    limit: int,
+) -> Any:
     size = micro_batch(recipe, chosen.batch_size)
     settings: dict[str, Any] = {
         "output_dir": str(place / "checkpoints"),
@@ -122,12 +180,21 @@ def _trainer(
         "disable_tqdm": True,
         "report_to": [],
     }
-    kind, config = (DPOTrainer, DPOConfig(**settings, beta=chosen.beta)) if method == "dpo" else (SFTTrainer, SFTConfig(**settings))
+    kind, config = (
+        (DPOTrainer, DPOConfig(**settings, beta=chosen.beta))
+        if method == "dpo"
+        else (SFTTrainer, SFTConfig(**settings))
+    )
     model, adapter = adapted
     return kind(
-        model=model, args=config, train_dataset=parts["training"], eval_dataset=parts.get("validation"),
-        processing_class=tokenizer, peft_config=adapter, callbacks=[reporting],
-    )  # fmt: skip
+        model=model,
+        args=config,
+        train_dataset=parts["training"],
+        eval_dataset=parts.get("validation"),
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=[reporting],
+    )
 
 
 def _last_checkpoint(place: Path) -> str | None:
@@ -148,15 +215,22 @@ def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) 
     """Keep the results and the model, and end the job, all at once."""
     if not folder.adapter(job.id, steps).exists():
         keep_adapter(folder, job, steps)
-    metrics = [event.shown["data"] for event in store.children("event", job.id) if event.shown["type"] == "metrics"]
+    metrics = [
+        event.shown["data"]
+        for event in store.children("event", job.id)
+        if event.shown["type"] == "metrics"
+    ]
     file, name = new_id("file-"), tuned_name(job)
     with store.transaction():
         stored = folder.keep_bytes(results_csv(metrics))
         shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
         ends: dict[str, Any] = {
-            "fine_tuned_model": name, "result_files": [file], "trained_tokens": tokens, "finished_at": now(),
+            "fine_tuned_model": name,
+            "result_files": [file],
+            "trained_tokens": tokens,
+            "finished_at": now(),
             "estimated_finish": None,
-        }  # fmt: skip
+        }
         found = store.get("job", job.id)
         if found is None or found.shown["status"] not in ENDING:
             return
@@ -164,5 +238,3 @@ def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) 
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
         move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **ends)
-
-

@@ -30,11 +30,18 @@ TEMPLATE = (
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the 256 bytes, and a mark for each role and end."""
-    made = Tokenizer(models.BPE(vocab={byte: id for id, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    made = Tokenizer(
+        models.BPE(
+            vocab={byte: id for id, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))},
+            merges=[],
+        )
+    )
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
     marks = [f"<|{role}|>" for role in ROLES]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=END, extra_special_tokens=marks)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token=PAD, eos_token=END, extra_special_tokens=marks
+    )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
@@ -43,10 +50,18 @@ def build_model() -> LlamaForCausalLM:
     """The untrained model; the same on every machine."""
     tokenizer = build_tokenizer()
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=INNER, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        num_key_value_heads=HEADS, max_position_embeddings=CONTEXT, tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
     model = LlamaForCausalLM(config)
     chance = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
