@@ -36,7 +36,7 @@ def account(jobs: int, files: int, size: int) -> Any:
     """A service that holds so many jobs and files; one of the jobs has 5,000 events."""
     sys.path.insert(0, str(ROOT / "tests"))
     service: Any = importlib.import_module("service")
-    chance, state = random.Random(1), service.Service()
+    chance, state = random.Random(1), service.Client()
     line = json.dumps(
         {
             "messages": [

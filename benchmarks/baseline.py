@@ -25,7 +25,7 @@ Findings = Iterator[str]
 Example = dict[str, Any]
 Message = dict[str, Any]
 
-VOCABULARY = Path(__file__).parent.parent / "ftkit" / "vocab"
+VOCABULARY = Path(__file__).parent.parent / "ftkit" / "tokens" / "vocab"
 
 # The patterns that tiktoken itself uses for these encodings.
 PATTERNS = {

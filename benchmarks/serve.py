@@ -26,7 +26,7 @@ import openai
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from local import Local, wait  # type: ignore[import-not-found]  # noqa: E402 - the tests' own
+from local import Local, wait  # type: ignore[import-not-found]
 
 GIB = 1 << 30
 BARE = """

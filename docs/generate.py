@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from ftkit.catalog import Figure, Price, load_catalog
 from ftkit.cli.rules import example
-from ftkit.facts import Figure, Price, load_catalog
 from ftkit.rules import RULES, SUBJECTS, Rule
 
 FOLDER = Path(__file__).parent
@@ -59,7 +59,7 @@ def limits_page() -> str:
     parts = [
         NOTE,
         "# Limits\n",
-        "What ftkit knows of services and models. The data is in `ftkit/facts/`.\n",
+        "What ftkit knows of services and models. The data is in `ftkit/catalog/`.\n",
         "## Providers\n",
     ]
     for name, provider in load_catalog().providers.items():

@@ -1,80 +1,91 @@
-"""ftkit checks fine-tuning data, says what training on it will cost, and runs the job."""
+"""ftkit checks fine-tuning data, estimates what training on it costs, and runs the job."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ftkit._version import __version__
-from ftkit.errors import FileProblem, FtkitError, UnknownName, UsageProblem
+from ftkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ftkit.connecting import connect
-    from ftkit.estimation import Estimate, Measured, estimate, measure
-    from ftkit.journal import Journal
-    from ftkit.order import Order
-    from ftkit.providers import LostAnswer, Service, ServiceProblem
-    from ftkit.remote import Checkpoint, Event, Job
-    from ftkit.submission import submit
-    from ftkit.summary import FileReport, Finding, Report
-    from ftkit.validation import validate
-    from ftkit.watching import watch
+    from ftkit.client.client import Client as Client
+    from ftkit.client.connect import connect as connect
+    from ftkit.client.resources import Checkpoint as Checkpoint
+    from ftkit.client.resources import Event as Event
+    from ftkit.client.resources import Job as Job
+    from ftkit.errors import FileError as FileError
+    from ftkit.errors import FtkitError as FtkitError
+    from ftkit.errors import NotFoundError as NotFoundError
+    from ftkit.errors import ProviderError as ProviderError
+    from ftkit.errors import UnknownNameError as UnknownNameError
+    from ftkit.errors import UnknownOutcomeError as UnknownOutcomeError
+    from ftkit.errors import UsageError as UsageError
+    from ftkit.estimation.estimate import Estimate as Estimate
+    from ftkit.estimation.estimate import Measured as Measured
+    from ftkit.estimation.estimate import estimate as estimate
+    from ftkit.estimation.estimate import measure as measure
+    from ftkit.jobs.journal import Journal as Journal
+    from ftkit.jobs.spec import JobSpec as JobSpec
+    from ftkit.jobs.submit import submit as submit
+    from ftkit.jobs.watch import watch as watch
+    from ftkit.summary import FileReport as FileReport
+    from ftkit.summary import Finding as Finding
+    from ftkit.summary import Report as Report
+    from ftkit.validation.validate import validate as validate
 
-HOMES = {
-    "Checkpoint": "remote",
-    "Estimate": "estimation",
-    "Event": "remote",
-    "FileReport": "summary",
-    "Finding": "summary",
-    "Job": "remote",
-    "Journal": "journal",
-    "LostAnswer": "providers",
-    "Measured": "estimation",
-    "Order": "order",
-    "Report": "summary",
-    "Service": "providers",
-    "ServiceProblem": "providers",
-    "connect": "connecting",
-    "estimate": "estimation",
-    "measure": "estimation",
-    "submit": "submission",
-    "validate": "validation",
-    "watch": "watching",
+_MODULES = {
+    "ftkit.client.client": ("Client",),
+    "ftkit.client.connect": ("connect",),
+    "ftkit.client.resources": ("Checkpoint", "Event", "Job"),
+    "ftkit.errors": (
+        "FileError",
+        "FtkitError",
+        "NotFoundError",
+        "ProviderError",
+        "UnknownNameError",
+        "UnknownOutcomeError",
+        "UsageError",
+    ),
+    "ftkit.estimation.estimate": ("Estimate", "Measured", "estimate", "measure"),
+    "ftkit.jobs.journal": ("Journal",),
+    "ftkit.jobs.spec": ("JobSpec",),
+    "ftkit.jobs.submit": ("submit",),
+    "ftkit.jobs.watch": ("watch",),
+    "ftkit.summary": ("FileReport", "Finding", "Report"),
+    "ftkit.validation.validate": ("validate",),
 }
-"""The modules of the public names that are imported when they are asked for, so that nobody pays for what they do not use."""
+"""Public names by module. A module is imported when one of its names is first used."""
+
+_RENAMED = {
+    "FileProblem": "FileError",
+    "LostAnswer": "UnknownOutcomeError",
+    "Order": "JobSpec",
+    "Service": "Client",
+    "ServiceProblem": "ProviderError",
+    "UnknownName": "UnknownNameError",
+    "UsageProblem": "UsageError",
+}
+"""Public names of version 0.1 and what replaces them."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOMES:
+    if name in _RENAMED:
+        import warnings
+
+        replacement = _RENAMED[name]
+        message = f"ftkit.{name} is now ftkit.{replacement}"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return __getattr__(replacement)
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'ftkit' has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"ftkit.{HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
-__all__ = [
-    "Checkpoint",
-    "Estimate",
-    "Event",
-    "FileProblem",
-    "FileReport",
-    "Finding",
-    "FtkitError",
-    "Job",
-    "Journal",
-    "LostAnswer",
-    "Measured",
-    "Order",
-    "Report",
-    "Service",
-    "ServiceProblem",
-    "UnknownName",
-    "UsageProblem",
-    "__version__",
-    "connect",
-    "estimate",
-    "measure",
-    "submit",
-    "validate",
-    "watch",
-]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,33 +1,111 @@
-"""What ftkit could not do, said so that the reader knows what to do next.
+"""Exceptions. A finding about the data is a value (`ftkit.Finding`); these are for everything else.
 
-A finding about the data is a value (`ftkit.summary.Finding`); these exceptions are for everything else: a file that is not
-there, an option that makes no sense, a model that nobody knows.
+    FtkitError
+    ├── FileError                    a file cannot be found, read or written
+    ├── UsageError                   an argument or a setting is invalid
+    │   └── UnknownNameError         no model, provider, rule or format has that name
+    ├── ProviderError                the provider refused the request or could not be reached
+    │   ├── NotFoundError            the provider has no such job, file or model
+    │   └── UnknownOutcomeError      no usable response: the request may have been carried out
+    │       ├── ConnectError         no connection: the request was not sent
+    │       └── InvalidResponseError the response cannot be read
+    ├── UnreachableError             the provider failed too many requests in a row
+    ├── EncodingError                a base model's chat template cannot express an example
+    └── ModelLoadError               a base model or an adapter cannot be loaded
+
+Each message is one line: what is wrong and what to do. Parameters are named in backticks, such as
+`max_cost`; the command line shows them as its options, such as `--max-cost`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class FtkitError(Exception):
-    """ftkit could not do what was asked. The message is one line: what is wrong and what to do."""
+    """Base class of all exceptions that ftkit raises on purpose."""
 
 
-class FileProblem(FtkitError):
-    """A file cannot be found, opened or read."""
+class FileError(FtkitError):
+    """A file cannot be found, read or written."""
 
 
-class UsageProblem(FtkitError):
-    """An option, a setting or a combination of them makes no sense."""
+class UsageError(FtkitError):
+    """An argument, a setting or a combination of them is invalid."""
 
 
-class UnknownName(UsageProblem):
-    """A model, provider, rule or format that ftkit does not know."""
+class UnknownNameError(UsageError):
+    """No model, provider, rule or format has that name."""
 
 
-def did_you_mean(name: str, known: Iterable[str], n: int = 1, otherwise: str = "") -> str:
-    """`"; did you mean 'x'?"` for the known names nearest to `name`, or `otherwise`."""
-    lowered = {item.lower(): item for item in known}
-    near = [lowered[match] for match in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
-    return f"; did you mean {' or '.join(repr(match) for match in near)}?" if near else otherwise
+class ProviderError(FtkitError):
+    """The provider refused the request or could not be reached.
+
+    Attributes:
+        status: HTTP status, or 0 if there was no response.
+        code: Error code of the response, or "".
+        said: Error message of the response, or "".
+        uploaded: Ids of files that were uploaded for the refused request and still exist.
+        wait: Seconds after which the provider asks to be tried again, or 0.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 0,
+        code: str = "",
+        said: str = "",
+        uploaded: tuple[str, ...] = (),
+        wait: float = 0,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.said = status, code, said
+        self.uploaded, self.wait = uploaded, wait
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (str(self), self.status, self.code, self.said, self.uploaded, self.wait)
+        return type(self), fields
+
+
+class NotFoundError(ProviderError):
+    """The provider has no such job, file or model."""
+
+
+class UnknownOutcomeError(ProviderError):
+    """No usable response: the request may have been carried out."""
+
+
+class ConnectError(UnknownOutcomeError):
+    """No connection could be made, so the request was not sent."""
+
+
+class InvalidResponseError(UnknownOutcomeError):
+    """The response cannot be read."""
+
+
+class UnreachableError(FtkitError):
+    """The provider failed too many requests in a row."""
+
+
+class EncodingError(FtkitError):
+    """A base model's chat template cannot express an example."""
+
+
+class ModelLoadError(FtkitError):
+    """A base model or an adapter cannot be loaded."""
+
+
+def os_error_message(error: BaseException) -> str:
+    """Return the reason of an `OSError` in lower case, such as "no such file or directory"."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "") -> str:
+    """Return `"; did you mean 'x'?"` for the closest of `names`, or `otherwise` if none is close."""
+    lowered = {item.lower(): item for item in names}
+    matches = [lowered[item] for item in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
+    if not matches:
+        return otherwise
+    return f"; did you mean {' or '.join(map(repr, matches))}?"

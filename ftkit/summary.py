@@ -8,12 +8,12 @@ example.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from ftkit.ledger import Ledger, added
+from ftkit.tokens.stats import TokenStats, added
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -21,26 +21,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 KEEP = 1000
 """Findings that are kept for each rule and file unless told otherwise; their number is always exact."""
 
-QUOTE_LIMIT = 200
-"""Characters of the user's data that a message quotes at most."""
-
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """The numpy record of one example in `Summary.fingerprints`."""
-
-
-def quote(value: Any, limit: int = QUOTE_LIMIT) -> str:
-    """`value` as a message may show it: on one line, printable, at most `limit` characters."""
-    if isinstance(value, str):
-        return repr(value) if len(value) <= limit else f"{value[:limit]!r}…"
-    text = _as_json(value)
-    return text if len(text) <= limit else f"{text[:limit]}…"
-
-
-def _as_json(value: Any) -> str:
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, RecursionError):
-        return f"<{type(value).__name__}>"
 
 
 class Finding(Struct, frozen=True):
@@ -165,7 +147,7 @@ class Summary(Struct, frozen=True):
     fingerprints: bytes = b""
     fields: dict[tuple[str, ...], Lines] = {}
     style: Style = Style()
-    ledgers: dict[str, Ledger] = {}
+    ledgers: dict[str, TokenStats] = {}
 
     def __add__(self, other: Summary) -> Summary:
         offset, keep = self.lines, self.keep
@@ -191,7 +173,7 @@ class Summary(Struct, frozen=True):
             },
             style=self.style.plus(other.style, offset, keep),
             ledgers={
-                name: self.ledgers.get(name, Ledger()) + other.ledgers.get(name, Ledger())
+                name: self.ledgers.get(name, TokenStats()) + other.ledgers.get(name, TokenStats())
                 for name in (*self.ledgers, *other.ledgers)
             },
         )

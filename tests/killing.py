@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ftkit.archive.answers
-import ftkit.archive.saving
+import ftkit.archive.record
+import ftkit.archive.sync
 import ftkit.archive.verify
 from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import Step, encode_step
-from ftkit.archive.saving import save
 from ftkit.archive.store import Store
-from ftkit.connecting import connect
-from ftkit.providers import Service
+from ftkit.archive.sync import save
+from ftkit.client.client import Service
+from ftkit.client.connect import connect
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 DISK = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")

@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 
-from ftkit.local import find_running
+from ftkit._local import find_running
 
 RUN = (
     "import json, sys; from pathlib import Path; from ftkit.server.run import run; s = json.loads(sys.argv[1]);"

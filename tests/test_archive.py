@@ -27,18 +27,18 @@ from service import encoded, error, seeded
 from terminal import on_a_terminal
 
 from ftkit.archive import layout, pages
-from ftkit.archive.collect import to_json
+from ftkit.archive.fetch import to_json
 from ftkit.archive.manifest import Manifest, encode, read_manifest, read_progress
-from ftkit.archive.patience import OutOfReach, Patience
 from ftkit.archive.read import find_job, open_archive
-from ftkit.archive.saving import Saved, Wanted, save
 from ftkit.archive.store import Store
+from ftkit.archive.sync import Saved, Wanted, save
 from ftkit.archive.verify import verify
-from ftkit.errors import FileProblem
-from ftkit.facts import load_catalog
-from ftkit.metrics import decoded
-from ftkit.providers import LostAnswer, Service, ServiceProblem
-from ftkit.remote import Job
+from ftkit.catalog import load_catalog
+from ftkit.client.client import Service
+from ftkit.client.resources import Job
+from ftkit.client.retry import Patience
+from ftkit.errors import FileError, ProviderError, UnknownOutcomeError, UnreachableError
+from ftkit.jobs.metrics import decoded
 
 MINI = "gpt-4o-mini-2024-07-18"
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -421,7 +421,7 @@ def test_the_service_says_how_long_to_wait() -> None:
 
     def ask() -> str:
         for wait in waits:
-            raise ServiceProblem("slow down", 429, wait=wait)
+            raise ProviderError("slow down", 429, wait=wait)
         return "done"
 
     assert Patience(slept.append)(ask) == "done"
@@ -434,13 +434,13 @@ def test_a_service_that_stays_away_ends_the_run() -> None:
 
     def ask() -> None:
         calls.append(1)
-        raise LostAnswer("no connection")
+        raise UnknownOutcomeError("no connection")
 
     patience = Patience(lambda seconds: None)
     for _ in range(3):
-        with pytest.raises(LostAnswer):
+        with pytest.raises(UnknownOutcomeError):
             patience(ask)
-    with pytest.raises(OutOfReach, match="run the same again later"):
+    with pytest.raises(UnreachableError, match="run the same again later"):
         patience(ask)
     assert len(calls) == 28
 
@@ -551,9 +551,9 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
     found = Manifest(account="x", contents={"file-1": path})
     (tmp_path / "a" / "manifest.json").write_bytes(encode(found))
     if path:
-        with pytest.raises(FileProblem, match="do not trust"):
+        with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")
-    with pytest.raises(FileProblem, match="do not trust"):
+    with pytest.raises(FileError, match="do not trust"):
         layout.inside(tmp_path, path)
 
 
@@ -635,7 +635,7 @@ def test_a_key_that_is_taken_away_on_the_way_ends_the_run(
 ) -> None:
     job = add_job(fake)
     fake.refuse[f"GET /fine_tuning/jobs/{job['id']}/events"] = (401, error("revoked"))
-    with pytest.raises(ServiceProblem, match="does not take the key"):
+    with pytest.raises(ProviderError, match="does not take the key"):
         archived(url, tmp_path / "a")
     assert verify(tmp_path / "a").interrupted
     fake.refuse.clear()
@@ -855,7 +855,7 @@ def test_a_job_is_found_by_its_place(fake: Fake, url: str, tmp_path: Path) -> No
         assert found
         assert found.id == "ftjob-ABC"
     assert find_job("ftjob-1") is None
-    with pytest.raises(FileProblem, match="holds no job"):
+    with pytest.raises(FileError, match="holds no job"):
         find_job("a/ftjob-none")
 
 
@@ -1077,8 +1077,8 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
     assert [Path(each).name for each in saved.damaged] == ["job.json"]
     assert MINI in (path.parent / "README.md").read_text("utf-8")
     assert new["id"] in read_manifest(tmp_path / "a").jobs
-    with pytest.raises(FileProblem):
-        open_archive(tmp_path / "a").job(job["id"]).job  # noqa: B018
+    with pytest.raises(FileError):
+        open_archive(tmp_path / "a").job(job["id"]).job
     path.write_bytes(before)
     assert not archived(url, tmp_path / "a").damaged
     assert verify(tmp_path / "a").ok

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from service import Service as Fake
 from terminal import on_a_terminal
 
-from ftkit.report.columns import LEAST, cut, fields, table
+from ftkit._text import shorten
+from ftkit.report.columns import LEAST, fields, table
 
 NAME = "ft:gpt-4o-mini-2024-07-18:my-organisation:sports-headlines:Ab3dE5f"
 
@@ -21,7 +22,7 @@ def lines_of(shown: bytes) -> list[str]:
 
 @given(st.text("abc…", max_size=60), st.integers(3, 80))
 def test_a_cut_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
-    shown = cut(text, width)
+    shown = shorten(text, width)
     assert len(shown) <= width
     assert shown == text or (text.startswith(shown.partition("…")[0]) and text.endswith(shown[-1]))
 

@@ -26,7 +26,12 @@ from hypothesis import strategies as st
 from service import Service as Fake
 from service import error, running, seeded
 
-from ftkit.compare.answers import (
+from ftkit.catalog import load_catalog
+from ftkit.compare.bootstrap import RESAMPLES, Interval, apart, intervals
+from ftkit.compare.comparison import Comparison, compare
+from ftkit.compare.cost import bill
+from ftkit.compare.measures import MEASURES, TRAITS, distance, field_measure, token_trait
+from ftkit.compare.recordings import (
     Keeper,
     Prompt,
     Recorded,
@@ -36,13 +41,8 @@ from ftkit.compare.answers import (
     read_prompts,
     read_recorded,
 )
-from ftkit.compare.comparison import Comparison, compare
-from ftkit.compare.cost import bill
-from ftkit.compare.intervals import RESAMPLES, Interval, apart, intervals
-from ftkit.compare.measures import MEASURES, TRAITS, distance, field_measure, token_trait
 from ftkit.compare.replies import canonical, read_reply
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.facts import load_catalog
+from ftkit.errors import FileError, UsageError
 from ftkit.report import compare_page
 from ftkit.report.compare import Sides, cells_of, count_of, render_compare_json, render_compare_text
 from ftkit.report.compare_page import render_compare_html
@@ -407,7 +407,7 @@ def test_a_group_is_compared_with_all_others() -> None:
     [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")],
 )
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
-    with pytest.raises(UsageProblem, match=says):
+    with pytest.raises(UsageError, match=says):
         compare(
             [prompt(number, id=number) for number in range(101)],
             [said("x")] * 101,
@@ -509,7 +509,7 @@ def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
     ],
 )
 def test_bad_prompts_are_one_clear_line(tmp_path: Path, lines: list[Any], says: str) -> None:
-    with pytest.raises(FileProblem, match=says) as caught:
+    with pytest.raises(FileError, match=says) as caught:
         read_prompts(jsonl(tmp_path / "p.jsonl", *lines))
     assert "\n" not in str(caught.value)
 
@@ -521,7 +521,7 @@ def test_a_compressed_file_is_read_and_a_damaged_one_is_a_problem(tmp_path: Path
     assert len(read_prompts(str(path))) == 1
     for bad in (data[:-5], data[:14] + b"\xff\xff" + data[16:], b"no gzip"):
         path.write_bytes(bad)
-        with pytest.raises(FileProblem, match="cannot read"):
+        with pytest.raises(FileError, match="cannot read"):
             read_prompts(str(path))
 
 
@@ -609,9 +609,9 @@ def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(FileProblem, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         Keeper(str(tmp_path / "none" / "a.jsonl")).add(Recorded([{}], {}))
-    with pytest.raises(FileProblem, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         Keeper(str(tmp_path / "none" / "a.jsonl")).finish([])
 
 
@@ -1311,7 +1311,7 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     compare_page.write_page(*sample(), str(path))
     assert path.read_text("utf-8") == render_compare_html(*sample())
-    with pytest.raises(FileProblem, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         compare_page.write_page(*sample(), str(tmp_path))
     assert os.listdir(tmp_path) == ["page.html"]
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import Run, Write, lines, uncovered
 from service import Service as Fake
 
-from ftkit.errors import FileProblem
-from ftkit.journal import Journal
+from ftkit.errors import FileError
+from ftkit.jobs.journal import Journal
 
 MINI = "gpt-4o-mini-2024-07-18"
 SIZE = 256 << 10
@@ -108,7 +108,7 @@ def test_a_disk_that_fills_up_at_each_step_of_the_journal_loses_nothing(small: P
     for number in range(40):
         filler = leave(small, number << 12)
         known: list[str] = []
-        with pytest.raises(FileProblem, match=r"^cannot .*$"):
+        with pytest.raises(FileError, match=r"^cannot .*$"):
             fill(Journal(small / "state"), known)
         filler.unlink()
         held = {each.id for each in Journal(small / "state").submissions("account", "key")}

@@ -14,13 +14,14 @@ import respx
 from click.testing import CliRunner
 from wire import URL, client
 
+from ftkit.catalog import load_catalog
 from ftkit.cli import cli
-from ftkit.doctor import diagnose
-from ftkit.facts import load_catalog
-from ftkit.journal import Journal
-from ftkit.providers import LostAnswer, NotThere, Service, ServiceProblem
-from ftkit.remote import Job
-from ftkit.services import meaning
+from ftkit.client.client import Service
+from ftkit.client.resources import Job
+from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError
+from ftkit.jobs.diagnose import diagnose
+from ftkit.jobs.journal import Journal
+from ftkit.validation.service_messages import meaning
 
 JOB = {
     "id": "ftjob-1",
@@ -266,31 +267,35 @@ def test_a_list_asks_for_the_next_page_after_the_last_item(router: respx.MockRou
     ]
 
 
-TROUBLES: dict[str, tuple[Any, type[ServiceProblem], str]] = {
+TROUBLES: dict[str, tuple[Any, type[ProviderError], str]] = {
     "401": (
         httpx.Response(401, json={"error": {"message": "Incorrect API key provided: sk-test"}}),
-        ServiceProblem,
+        ProviderError,
         "does not take the key",
     ),
     "404": (
         httpx.Response(404, json={"error": {"message": "No such thing"}}),
-        NotThere,
+        NotFoundError,
         "does not have it (No such thing)",
     ),
     "429": (
         httpx.Response(429, json={"error": {"message": "Slow down"}}),
-        ServiceProblem,
+        ProviderError,
         "is asked too often",
     ),
-    "500": (httpx.Response(500, json={"error": {"message": "Oops"}}), LostAnswer, "said 500: Oops"),
+    "500": (
+        httpx.Response(500, json={"error": {"message": "Oops"}}),
+        UnknownOutcomeError,
+        "said 500: Oops",
+    ),
     "a page of HTML": (
         httpx.Response(502, text="<html>\n<h1>Bad gateway</h1>"),
-        LostAnswer,
+        UnknownOutcomeError,
         "said 502",
     ),
-    "an error that is no object": (httpx.Response(400, json=["no"]), ServiceProblem, "said 400"),
-    "a time-out": (httpx.ReadTimeout("too slow"), LostAnswer, "cannot"),
-    "a broken connection": (httpx.ConnectError("refused"), LostAnswer, "cannot"),
+    "an error that is no object": (httpx.Response(400, json=["no"]), ProviderError, "said 400"),
+    "a time-out": (httpx.ReadTimeout("too slow"), UnknownOutcomeError, "cannot"),
+    "a broken connection": (httpx.ConnectError("refused"), UnknownOutcomeError, "cannot"),
 }
 
 
@@ -454,7 +459,7 @@ def test_a_refusal_is_told_in_one_line_with_its_code_and_what_to_do(
             }
         },
     )
-    with pytest.raises(ServiceProblem) as caught:
+    with pytest.raises(ProviderError) as caught:
         ask(service(router))
     told = str(caught.value)
     assert "\n" not in told

@@ -20,20 +20,21 @@ from conftest import ROOT, Write, example, lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit import UsageProblem, estimate, measure
-from ftkit.counting import APPROXIMATIONS
-from ftkit.estimation import CANNOT_TAKE, auto_epochs, candidates, meters, usage
-from ftkit.examples import ImageUrl
-from ftkit.facts import find_limits, load_catalog
-from ftkit.images import ASSUMED, image_tokens, size
-from ftkit.ledger import Distribution, Histogram, Ledger, above, distribution, total
-from ftkit.quote import quote
+from ftkit import UsageError, estimate, measure
+from ftkit._text import money
+from ftkit.catalog import find_limits, load_catalog
+from ftkit.dataset.types import ImageUrl
+from ftkit.estimation.estimate import CANNOT_TAKE, auto_epochs, candidates, meters, usage
+from ftkit.estimation.quote import quote
 from ftkit.report.catalog import render_catalog_text
-from ftkit.report.estimate import money, render_estimate_text
+from ftkit.report.estimate import render_estimate_text
 from ftkit.rules.base import Plan
-from ftkit.scan import Scanner
 from ftkit.summary import Summary
-from ftkit.tokens import reference
+from ftkit.tokens.counting import APPROXIMATIONS
+from ftkit.tokens.encodings import reference
+from ftkit.tokens.images import ASSUMED, image_tokens, size
+from ftkit.tokens.stats import Distribution, Histogram, TokenStats, above, distribution, total
+from ftkit.validation.scan import Scanner
 
 TODAY = datetime.date(2026, 11, 20)
 MINI, NANO, OLD = "gpt-4o-mini-2024-07-18", "gpt-4.1-nano-2025-04-14", "gpt-3.5-turbo"
@@ -79,7 +80,7 @@ def measured(examples: int, messages: int, tokens: int) -> Summary:
     text = tokens - examples - 4 * messages
     return Summary(
         ledgers={
-            "o200k_base tiles-mini": Ledger(
+            "o200k_base tiles-mini": TokenStats(
                 examples, {0: examples - 1, examples + 4 * messages + text: 1}
             )
         }
@@ -116,7 +117,7 @@ def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
 
 
 def test_the_launch_example_costs_2_40() -> None:
-    summary = Summary(ledgers={"cl100k_base": Ledger(1000, {100: 1000})})
+    summary = Summary(ledgers={"cl100k_base": TokenStats(1000, {100: 1000})})
     told = estimate(summary, OLD, epochs=3, today=TODAY)
     launch = load_catalog().models[OLD].providers["openai"].training[-1]
     assert (launch.as_of, launch.usd) == ("2023-08", 8.0)
@@ -460,7 +461,7 @@ def test_a_higher_limit_never_cuts_more(numbers: Histogram, limit: int) -> None:
 
 @given(st.integers(1, 50))
 def test_more_epochs_cost_more(epochs: int) -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": Ledger(10, {100: 10})})
+    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {100: 10})})
     one, two = (
         estimate(summary, MINI, epochs=number, today=TODAY).cost for number in (epochs, epochs + 1)
     )
@@ -488,7 +489,7 @@ def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObje
 
 def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
     told = estimate(
-        Summary(ledgers={"o200k_base patches-nano": Ledger(10, {100: 10})}), NANO, today=TODAY
+        Summary(ledgers={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
     )
     assert (told.trainable, told.trainable_until, told.served_days) == (
         False,
@@ -542,22 +543,22 @@ def test_no_figure_is_invented_where_none_is_published(
 
 
 def test_a_model_that_the_provider_does_not_offer_is_refused_with_who_does() -> None:
-    with pytest.raises(UsageProblem, match="offered by openai"):
+    with pytest.raises(UsageError, match="offered by openai"):
         quote(SAMPLES / "marv.jsonl", [OLD], provider="azure", today=TODAY)
 
 
 def test_a_format_that_the_model_does_not_train_on_is_refused() -> None:
-    with pytest.raises(UsageProblem, match="trains on chat files, and this is a preference file"):
+    with pytest.raises(UsageError, match="trains on chat files, and this is a preference file"):
         quote(SAMPLES / "preference.jsonl", [OLD], today=TODAY)
 
 
 def test_a_summary_that_was_measured_for_another_model_is_refused() -> None:
-    with pytest.raises(UsageProblem, match="not measured for"):
+    with pytest.raises(UsageError, match="not measured for"):
         estimate(measure(SAMPLES / "marv.jsonl", [OLD]).summary, MINI)
 
 
 def test_using_the_model_is_priced_and_training_pays_for_itself_or_not() -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": Ledger(10, {106: 10}, answers=200)})
+    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {106: 10}, answers=200)})
     cost = estimate(summary, MINI, epochs=1, today=TODAY).cost
     dear = usage(summary, MINI, 1000, cost)
     assert dear is not None

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from conftest import Write
 
-from ftkit import UnknownName, UsageProblem
-from ftkit.facts import (
+from ftkit import UnknownNameError, UsageError
+from ftkit.catalog import (
     Deadline,
     Figure,
     ImageCost,
@@ -18,11 +18,11 @@ from ftkit.facts import (
     Price,
     Provider,
     find_limits,
+    known_messages,
     load_catalog,
-    sayings,
 )
-from ftkit.formats import FORMATS, METHODS
-from ftkit.tokens import OVERHEADS
+from ftkit.dataset.formats import FORMATS, METHODS
+from ftkit.tokens.encodings import OVERHEADS
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_model_without_a_published_limit_has_the_default_and_says_so() -> None
     ],
 )
 def test_an_unknown_model_gets_the_nearest_names_and_never_a_guess(model: str, hint: str) -> None:
-    with pytest.raises(UnknownName, match="unknown model") as raised:
+    with pytest.raises(UnknownNameError, match="unknown model") as raised:
         find_limits("openai", model)
     assert hint in str(raised.value)
 
 
 def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'azure'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'azure'"):
         find_limits("azur")
 
 
@@ -117,7 +117,7 @@ def test_every_fact_has_a_source_and_a_date() -> None:
         for fact in found
         if isinstance(fact, Price)
     )
-    assert all(saying.source and saying.do and saying.says for saying in sayings().values())
+    assert all(saying.source and saying.do and saying.says for saying in known_messages().values())
 
 
 def test_facts_name_only_formats_encodings_and_providers_that_exist() -> None:
@@ -169,6 +169,6 @@ def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(
     text: str, said: str, write: Write
 ) -> None:
     path = write(text.encode(), "facts.toml")
-    with pytest.raises(UsageProblem, match=said) as raised:
+    with pytest.raises(UsageError, match=said) as raised:
         load_catalog(str(path))
     assert str(path) in str(raised.value)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Write, example, lines
 
-from ftkit import FileProblem, Finding, validate
+from ftkit import FileError, Finding, validate
 
 GOOD = json.dumps(example(99)).encode()
 
@@ -127,7 +127,7 @@ def test_gzip_is_read_where_the_name_says_so(write: Write) -> None:
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"not gzip at all"])
 def test_a_damaged_gzip_file_is_a_problem_with_one_line(damage: object, write: Write) -> None:
     path = write(damage(gzip.compress(b"\n".join(lines(50)))), "data.jsonl.gz")  # type: ignore[operator]
-    with pytest.raises(FileProblem, match="cannot read"):
+    with pytest.raises(FileError, match="cannot read"):
         validate(path)
 
 

@@ -22,14 +22,14 @@ from service import Service as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 
-from ftkit.errors import FtkitError
-from ftkit.facts import load_catalog
-from ftkit.metrics import Metrics, judge, read_results
-from ftkit.providers import Service, ServiceProblem
-from ftkit.remote import STATUSES, Event, Job
+from ftkit.catalog import load_catalog
+from ftkit.client.client import Service
+from ftkit.client.resources import STATUSES, Event, Job
+from ftkit.errors import FtkitError, ProviderError
+from ftkit.jobs.metrics import Metrics, judge, read_results
+from ftkit.jobs.watch import Seen, watch
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
 from ftkit.server.jobs import FINAL, WAITING
-from ftkit.watching import Seen, watch
 
 MINI = "gpt-4o-mini-2024-07-18"
 OLD = "gpt-3.5-turbo"
@@ -660,14 +660,14 @@ def test_watching_waits_out_trouble_but_not_a_wrong_key(fake: Fake, url: str) ->
     looks = list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
     assert [bool(look.trouble) for look in looks] == [True, True, True, False]
     fake.key = "sk-new"
-    with pytest.raises(ServiceProblem, match="does not take the key"):
+    with pytest.raises(ProviderError, match="does not take the key"):
         list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
 
 
 def test_watching_ends_when_the_service_stays_away(fake: Fake, url: str) -> None:
     fake.faults = lambda method, path: "500 before"
     hours = iter(range(0, 36000, 1200))
-    with pytest.raises(ServiceProblem, match="said 500"):
+    with pytest.raises(ProviderError, match="said 500"):
         list(
             watch(
                 reach(url), "ftjob-1", sleep=lambda seconds: None, clock=lambda: float(next(hours))
@@ -838,7 +838,7 @@ def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Pa
 def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
     content: str | None, needed: bool, said: str, tmp_path: Path
 ) -> None:
-    from ftkit.keys import config_file, find_key
+    from ftkit.client.credentials import config_file, find_key
 
     environment = {"XDG_CONFIG_HOME": str(tmp_path)}
     if content is not None:
@@ -849,7 +849,7 @@ def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
     try:
         assert find_key("mine", ("MINE_API_KEY",), environment, needed) == said
     except FtkitError as problem:
-        assert said in str(problem)  # noqa: PT017
+        assert said in str(problem)
 
 
 def test_a_grader_that_cannot_be_read_is_one_line(ftkit: Run, data: str) -> None:

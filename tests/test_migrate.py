@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from service import Service as Fake
 from service import error
 
-from ftkit.migration.preparing import BOM, prepare
-from ftkit.migration.translating import MOVED_FROM, Old, Translation, translate
-from ftkit.order import MARK, check
-from ftkit.remote import Job
+from ftkit.client.resources import Job
+from ftkit.jobs.spec import MARK, check
+from ftkit.migration.prepare import BOM, prepare
+from ftkit.migration.translate import MOVED_FROM, Old, Translation, translate
 
 MINI = "gpt-4o-mini-2024-07-18"
 DAY = datetime.date(2026, 11, 21)
@@ -150,7 +150,7 @@ def test_what_cannot_go_says_why(job: Old, to: str, said: str) -> None:
 def test_an_order_without_obstacles_is_one_that_the_target_takes(
     source: str, to: str, hyperparameters: dict[str, Any], suffix: str, metadata: dict[str, str]
 ) -> None:
-    from ftkit.facts import load_catalog
+    from ftkit.catalog import load_catalog
 
     job = old(
         source, hyperparameters=hyperparameters, user_provided_suffix=suffix, metadata=metadata

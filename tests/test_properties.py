@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit import validate
-from ftkit.checks import Checks
-from ftkit.counting import count, may_exceed
-from ftkit.facts import find_limits
-from ftkit.formats import FORMATS
+from ftkit.catalog import find_limits
+from ftkit.dataset.formats import FORMATS
 from ftkit.rules import RULES, Plan
-from ftkit.scan import DECODE_ERRORS, Scanner, scan
-from ftkit.shape import broken_places
 from ftkit.summary import Shard, Summary
-from ftkit.tokens import CHUNK, Counter, chunks, fast, has_fast, reference
+from ftkit.tokens.counting import count, may_exceed
+from ftkit.tokens.encodings import CHUNK, Counter, chunks, fast, has_fast, reference
+from ftkit.validation.runner import Checks
+from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
+from ftkit.validation.schema_errors import broken_places
 
 PLAN = Plan(find_limits(), rules=frozenset(RULES))
 

@@ -11,9 +11,10 @@ import pytest
 from conftest import ROOT
 
 from ftkit import FileReport, Finding, Report, validate
+from ftkit._text import printable
 from ftkit._version import __version__
 from ftkit.report import RENDERERS, render_text
-from ftkit.report.text import printable, ranges
+from ftkit.report.text import ranges
 from ftkit.summary import first_of_each, quote
 
 GOLDEN = Path(__file__).parent / "golden"

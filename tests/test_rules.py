@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from conftest import Write
 
-from ftkit import UnknownName, UsageProblem, validate
-from ftkit.checks import Checks
-from ftkit.facts import find_limits
+from ftkit import UnknownNameError, UsageError, validate
+from ftkit.catalog import find_limits
 from ftkit.rules import RULES, SUBJECTS, Plan, Rule, choose_rules, find_rule
 from ftkit.rules.base import Broken, Dataset
 from ftkit.rules.completions import GOOD_FILE as COMPLETIONS
 from ftkit.rules.dataset import examples
 from ftkit.summary import FileReport, Summary
+from ftkit.validation.runner import Checks
 
 BRING_ALONG = {
     "example-trained-tokens-cut": {"example-too-long"},
@@ -172,14 +172,14 @@ def test_rules_are_chosen_by_name_code_and_beginning_of_codes() -> None:
 
 
 def test_a_name_that_fits_no_rule_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'json-syntax'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'json-syntax'"):
         choose_rules(["json-sintax"])
-    with pytest.raises(UnknownName, match="unknown rule 'FT999'"):
+    with pytest.raises(UnknownNameError, match="unknown rule 'FT999'"):
         find_rule("FT999")
 
 
 def test_ignoring_all_that_is_selected_is_refused() -> None:
-    with pytest.raises(UsageProblem, match="no rule is left"):
+    with pytest.raises(UsageError, match="no rule is left"):
         choose_rules(["secret"], ["FT4"])
 
 

@@ -31,16 +31,16 @@ from openai.types import FileObject, Model, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
+from ftkit._local import find_running, stop
 from ftkit.cli import cli, run
-from ftkit.connecting import connect
-from ftkit.local import find_running, stop
+from ftkit.client.connect import connect
 from ftkit.server import files, jobs, supervisor
-from ftkit.server.access import Access
+from ftkit.server.auth import Access
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import ChatBody, JobBody, UploadBody, read_body
+from ftkit.server.errors import Refusal
 from ftkit.server.folder import Folder, Stored, Writer
 from ftkit.server.multipart import Form, read_form
-from ftkit.server.problems import Refusal
 from ftkit.server.results import results_csv
 from ftkit.server.store import Store
 
@@ -490,20 +490,20 @@ def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> No
 
 
 def test_a_second_service_on_a_folder_is_refused(local: Local) -> None:
-    from ftkit.errors import UsageProblem
+    from ftkit.errors import UsageError
     from ftkit.server.run import run as serve
 
-    with pytest.raises(UsageProblem, match="served already"):
+    with pytest.raises(UsageError, match="served already"):
         serve(local.folder, "127.0.0.1", 0, {}, (), 1, False, print)
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
-    from ftkit.errors import UsageProblem
+    from ftkit.errors import UsageError
     from ftkit.server.run import run as serve
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(UsageProblem, match="choose another --port"),
+        pytest.raises(UsageError, match="choose another --port"),
     ):
         serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
 
@@ -582,19 +582,18 @@ def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
 def test_a_tuned_model_is_exported_whole_or_not_at_all(
     tuned: str, local: Local, tmp_path: Path
 ) -> None:
-    from ftkit.connecting import connect
-    from ftkit.errors import FileProblem, UsageProblem
-    from ftkit.export import export
-    from ftkit.providers import NotThere
+    from ftkit.client.connect import connect
+    from ftkit.errors import FileError, NotFoundError, UsageError
+    from ftkit.jobs.export import export
 
     service = connect("local", local.url)
     assert export(service, tuned, tmp_path / "a") == SMOKE
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
-    with pytest.raises(FileProblem, match="is there already"):
+    with pytest.raises(FileError, match="is there already"):
         export(service, tuned, tmp_path / "a")
-    with pytest.raises(NotThere):
+    with pytest.raises(NotFoundError):
         export(service, "ft:none:a::b", tmp_path / "b")
-    with pytest.raises(UsageProblem, match="does not give weights away"):
+    with pytest.raises(UsageError, match="does not give weights away"):
         export(
             connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b"
         )
@@ -616,8 +615,8 @@ def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
+    from ftkit._local import find_or_start
     from ftkit.errors import FtkitError
-    from ftkit.local import find_or_start
 
     held = FileLock(tmp_path / "service.lock")
     with held, pytest.raises(FtkitError, match=r"did not start \(.+\); see .+service.log"):
@@ -625,7 +624,7 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_service_that_runs_is_found_and_not_started_again(local: Local) -> None:
-    from ftkit.local import find_or_start
+    from ftkit._local import find_or_start
 
     assert find_or_start(local.folder, print).url == local.url
 

@@ -24,14 +24,14 @@ from conftest import Write, lines
 from service import Service as Fake
 from service import error, running, seeded
 
-from ftkit.connecting import account_of, connect
-from ftkit.errors import FileProblem, FtkitError, UsageProblem
-from ftkit.facts import find_provider, load_catalog
-from ftkit.journal import Journal
-from ftkit.order import MARK, Order, check, request
-from ftkit.providers import LostAnswer, Service, ServiceProblem
-from ftkit.submission import submit
-from ftkit.uploads import digest, planned
+from ftkit.catalog import find_provider, load_catalog
+from ftkit.client.client import Service
+from ftkit.client.connect import account_of, connect
+from ftkit.errors import FileError, FtkitError, ProviderError, UnknownOutcomeError, UsageError
+from ftkit.jobs.journal import Journal
+from ftkit.jobs.spec import MARK, JobSpec, check, request
+from ftkit.jobs.submit import submit
+from ftkit.jobs.uploads import digest, planned
 
 MINI = "gpt-4o-mini-2024-07-18"
 
@@ -48,8 +48,8 @@ def reach(url: str) -> Service:
 
 
 @pytest.fixture
-def order(write: Write) -> Order:
-    return Order(MINI, str(write(lines(12))))
+def order(write: Write) -> JobSpec:
+    return JobSpec(MINI, str(write(lines(12))))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_a_submission_uploads_the_file_and_creates_the_job(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     done = submit(order, reach(url), journal)
     assert fake.created == [done.job.id]
@@ -70,7 +70,7 @@ def test_a_submission_uploads_the_file_and_creates_the_job(
 
 
 def test_the_same_again_is_the_same_job_and_another_only_on_purpose(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     first = submit(order, reach(url), journal)
     again = submit(order, reach(url), journal)
@@ -85,7 +85,7 @@ def test_the_same_again_is_the_same_job_and_another_only_on_purpose(
 
 
 def test_a_lost_journal_does_not_make_a_second_job(
-    fake: Fake, url: str, order: Order, tmp_path: Path
+    fake: Fake, url: str, order: JobSpec, tmp_path: Path
 ) -> None:
     first = submit(order, reach(url), Journal(tmp_path / "one"))
     second = submit(order, reach(url), Journal(tmp_path / "two"))
@@ -96,7 +96,7 @@ def test_a_lost_journal_does_not_make_a_second_job(
 
 @pytest.mark.parametrize("fault", ["drop after", "500 after", "truncate"])
 def test_a_job_whose_creation_was_not_answered_is_found(
-    fault: str, fake: Fake, url: str, order: Order, journal: Journal
+    fault: str, fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     fake.faults = lambda method, path: fault if method == "POST" and path.endswith("/jobs") else ""
     done = submit(order, reach(url), journal, sleep=lambda seconds: None)
@@ -107,7 +107,7 @@ def test_a_job_whose_creation_was_not_answered_is_found(
 
 @pytest.mark.parametrize("fault", ["drop after", "500 after", "truncate"])
 def test_a_file_whose_upload_was_not_answered_is_found(
-    fault: str, fake: Fake, url: str, order: Order, journal: Journal
+    fault: str, fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     fake.faults = lambda method, path: fault if method == "POST" and path.endswith("/files") else ""
     submit(order, reach(url), journal)
@@ -115,7 +115,7 @@ def test_a_file_whose_upload_was_not_answered_is_found(
 
 
 def test_a_file_that_was_deleted_at_the_service_is_uploaded_again(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     submit(order, reach(url), journal)
     fake.files.clear()
@@ -123,12 +123,12 @@ def test_a_file_that_was_deleted_at_the_service_is_uploaded_again(
     assert len(fake.files) == 1
 
 
-def until_done(order: Order, url: str, folder: Path, tries: int = 60) -> str:
+def until_done(order: JobSpec, url: str, folder: Path, tries: int = 60) -> str:
     """Submit as a user would: again and again until it works."""
     for _ in range(tries):
         try:
             return submit(order, reach(url), Journal(folder), sleep=lambda seconds: None).job.id
-        except (ServiceProblem, FileProblem):
+        except (ProviderError, FileError):
             continue
     raise AssertionError("it never worked")
 
@@ -164,7 +164,7 @@ SCHEDULES = 1000
 def test_no_schedule_of_faults_and_kills_makes_two_jobs(
     block: int, write: Write, tmp_path: Path
 ) -> None:
-    order = Order(MINI, str(write(lines(12))))
+    order = JobSpec(MINI, str(write(lines(12))))
     for seed in range(block * SCHEDULES // 10, (block + 1) * SCHEDULES // 10):
         fake, folder = Fake(), tmp_path / f"state{seed}"
         with running(fake) as address:
@@ -183,7 +183,7 @@ def test_no_schedule_of_faults_and_kills_makes_two_jobs(
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_two_at_once_make_one_job(fake: Fake, url: str, order: Order, tmp_path: Path) -> None:
+def test_two_at_once_make_one_job(fake: Fake, url: str, order: JobSpec, tmp_path: Path) -> None:
     fake.faults = lambda method, path: "delay"
     found: list[str] = []
     threads = [
@@ -204,37 +204,37 @@ def test_two_at_once_make_one_job(fake: Fake, url: str, order: Order, tmp_path: 
 
 
 def test_a_file_that_changes_after_its_check_is_refused_and_taken_back(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
-    with pytest.raises(FileProblem, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was checked"):
         submit(order, reach(url), journal, hashes=("0" * 64, None))
     assert not fake.files
     assert not fake.created
 
 
 def test_a_refusal_says_what_the_service_said_and_leaves_no_doubt(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     fake.refuse["POST /fine_tuning/jobs"] = (
         403,
         error("Fine-tuning is winding down", "training_not_available"),
     )
-    with pytest.raises(ServiceProblem, match="winding down") as raised:
+    with pytest.raises(ProviderError, match="winding down") as raised:
         submit(order, reach(url), journal)
-    assert not isinstance(raised.value, LostAnswer)
+    assert not isinstance(raised.value, UnknownOutcomeError)
     assert raised.value.code == "training_not_available"
     fake.refuse.clear()
     assert not submit(order, reach(url), journal).adopted
 
 
 def test_a_file_that_the_service_cannot_use_stops_the_submission(
-    fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, url: str, order: JobSpec, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = fake.add_file
     broken = {"status": "error", "status_details": "line 3 is no JSON"}
     monkeypatch.setattr(fake, "add_file", lambda *given: real(*given) | broken)
     monkeypatch.setattr(fake, "files", Updating(fake.files, broken))
-    with pytest.raises(ServiceProblem, match="line 3 is no JSON"):
+    with pytest.raises(ProviderError, match="line 3 is no JSON"):
         submit(order, reach(url), journal)
 
 
@@ -249,7 +249,7 @@ class Updating(dict[str, Any]):
 
 @pytest.mark.parametrize("status", ["", "processed", None])
 def test_a_service_without_a_file_status_is_not_waited_for(
-    status: Any, fake: Fake, url: str, order: Order, journal: Journal
+    status: Any, fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     fake.files = Updating({}, {"status": status})
     slept: list[float] = []
@@ -260,8 +260,8 @@ def test_a_service_without_a_file_status_is_not_waited_for(
 def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.uploads.PART", 300)
-    order = Order(MINI, str(write(lines(12))))
+    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    order = JobSpec(MINI, str(write(lines(12))))
     service = reach(url)
     small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
     service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
@@ -272,7 +272,7 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
         return "drop before" if path.endswith("/parts") and sum(sent) == 3 else ""
 
     fake.faults = fault
-    with pytest.raises(LostAnswer):
+    with pytest.raises(UnknownOutcomeError):
         submit(order, service, journal)
     submit(order, service, journal)
     assert len(fake.uploads) == 1
@@ -281,7 +281,7 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     assert len(fake.parts) == -(-len(Path(order.training).read_bytes()) // 300)
 
 
-FULL = Order(
+FULL = JobSpec(
     MINI,
     "a.jsonl",
     "b.jsonl",
@@ -324,7 +324,7 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
         "hyperparameters": inner,
     }
     assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
-    assert request(Order(MINI, "a"), api("openai"), "f", None) == {
+    assert request(JobSpec(MINI, "a"), api("openai"), "f", None) == {
         "model": MINI,
         "training_file": "f",
         "method": {"type": "supervised"},
@@ -358,12 +358,12 @@ REFUSED = [
 def test_what_a_service_would_refuse_is_refused_before(
     provider: str, given: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UsageProblem, match=said):
-        check(Order(MINI, "a.jsonl", **given), api(provider), provider)
+    with pytest.raises(UsageError, match=said):
+        check(JobSpec(MINI, "a.jsonl", **given), api(provider), provider)
 
 
 def test_a_service_without_metadata_is_asked_by_file(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
@@ -381,7 +381,7 @@ def test_a_service_without_metadata_is_asked_by_file(
 def test_a_damaged_journal_is_set_aside_and_named(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "journal.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(FileProblem, match="was damaged") as raised:
+    with pytest.raises(FileError, match="was damaged") as raised:
         Journal(tmp_path / "state")
     (aside,) = (tmp_path / "state").glob("journal-damaged-*.db")
     assert str(aside) in str(raised.value)
@@ -391,11 +391,11 @@ def test_a_damaged_journal_is_set_aside_and_named(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
-    with pytest.raises(FileProblem, match="cannot make"):
+    with pytest.raises(FileError, match="cannot make"):
         Journal(tmp_path / "state")
 
 
-def test_the_journal_holds_no_key(fake: Fake, url: str, order: Order, journal: Journal) -> None:
+def test_the_journal_holds_no_key(fake: Fake, url: str, order: JobSpec, journal: Journal) -> None:
     submit(order, reach(url), journal)
     held = b"".join(path.read_bytes() for path in journal.folder.iterdir())
     assert b"sk-test" not in held
@@ -406,13 +406,13 @@ KEYS = {"OPENAI_API_KEY": "sk-env"}
 
 def test_the_key_comes_from_the_environment_or_from_a_file_of_ones_own(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
-    with pytest.raises(UsageProblem, match="no key for openai: set OPENAI_API_KEY"):
+    with pytest.raises(UsageError, match="no key for openai: set OPENAI_API_KEY"):
         connect("openai", environment=home)
     path = tmp_path / ".config" / "ftkit" / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text('[keys]\nopenai = "sk-file"\n')
     path.chmod(0o644)
-    with pytest.raises(UsageProblem, match="can be read by others"):
+    with pytest.raises(UsageError, match="can be read by others"):
         connect("openai", environment=home)
     path.chmod(0o600)
     assert connect("openai", environment=home)._client.api_key == "sk-file"
@@ -433,7 +433,7 @@ def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> N
         == "azure https://other.test/v1"
     )
     assert connect("openai", environment=home).account == "openai https://api.openai.com/v1"
-    with pytest.raises(UsageProblem, match=r"the address of nebius under \[base-url\] is no text"):
+    with pytest.raises(UsageError, match=r"the address of nebius under \[base-url\] is no text"):
         connect("nebius", environment=home | {"NEBIUS_API_KEY": "n"})
 
 
@@ -460,7 +460,7 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
 def test_a_service_that_cannot_be_reached_so_says_why(
     provider: str, base_url: str, said: str
 ) -> None:
-    with pytest.raises(UsageProblem, match=said):
+    with pytest.raises(UsageError, match=said):
         connect(provider, base_url, environment=KEYS)
 
 
@@ -483,7 +483,7 @@ def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(
             connect("openai", address, environment={"HOME": str(tmp_path)})._client.api_key == key
         )
     else:
-        with pytest.raises(UsageProblem, match="no key for"):
+        with pytest.raises(UsageError, match="no key for"):
             connect("openai", address, environment={"HOME": str(tmp_path)})
     assert connect("openai", address, environment=KEYS)._client.api_key == "sk-env"
 
@@ -492,14 +492,14 @@ def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
     local = find_provider("local")
     assert local.api
     with pytest.raises(
-        UsageProblem, match="this machine has no integrations; leave --wandb-project out"
+        UsageError, match="this machine has no integrations; leave --wandb-project out"
     ):
-        check(Order("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
+        check(JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
 
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageProblem, match=r"start one with `ftkit serve`, or give the address of one as base_url="
+        UsageError, match=r"start one with `ftkit serve`, or give the address of one as base_url="
     ):
         connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
     assert not list(tmp_path.iterdir())
@@ -525,23 +525,23 @@ def test_what_the_service_says_is_one_line_without_the_key(
     answer: Any, said: str, fake: Fake, url: str
 ) -> None:
     fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
-    with pytest.raises(ServiceProblem, match=said) as raised:
+    with pytest.raises(ProviderError, match=said) as raised:
         reach(url).job("ftjob-1")
     assert "\n" not in str(raised.value)
     assert "sk-test" not in str(raised.value)
 
 
 def test_no_connection_is_one_line() -> None:
-    with pytest.raises(LostAnswer, match=r"no connection to http://127\.0\.0\.1:9/v1"):
+    with pytest.raises(UnknownOutcomeError, match=r"no connection to http://127\.0\.0\.1:9/v1"):
         reach("http://127.0.0.1:9/v1").job("ftjob-1")
 
 
 def test_kill_9_at_any_moment_leaves_one_job(
-    fake: Fake, url: str, order: Order, tmp_path: Path
+    fake: Fake, url: str, order: JobSpec, tmp_path: Path
 ) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[4]); from test_submit import *;"
-        "print(submit(Order(MINI, sys.argv[2]), reach(sys.argv[1]), Journal(Path(sys.argv[3]))).job.id)"
+        "print(submit(JobSpec(MINI, sys.argv[2]), reach(sys.argv[1]), Journal(Path(sys.argv[3]))).job.id)"
     )
     fake.faults = lambda method, path: "delay"
     command = [
@@ -567,7 +567,7 @@ def test_kill_9_at_any_moment_leaves_one_job(
 
 
 def test_a_creation_that_may_still_be_under_way_is_not_sent_again(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     held: list[dict[str, Any]] = []
     real, slept = fake.add_job, 0.0
@@ -586,19 +586,19 @@ def test_a_creation_that_may_still_be_under_way_is_not_sent_again(
     fake.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/jobs") else ""
     )
-    with pytest.raises(LostAnswer, match="run the same command again"):
+    with pytest.raises(UnknownOutcomeError, match="run the same command again"):
         submit(order, reach(url), journal, sleep=sleep)
     assert submit(order, reach(url), journal, sleep=sleep).job.id == fake.created[0]
     assert len(fake.created) == 1
 
 
 def test_a_creation_that_was_never_sent_is_not_waited_for(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     service, slept = reach(url), list[float]()
     closed = Service("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
-    with pytest.raises(LostAnswer, match="no connection"):
+    with pytest.raises(UnknownOutcomeError, match="no connection"):
         submit(order, service, journal, sleep=slept.append)
     submit(order, reach(url), journal, sleep=slept.append)
     assert len(fake.created) == 1
@@ -606,7 +606,7 @@ def test_a_creation_that_was_never_sent_is_not_waited_for(
 
 
 def test_two_accounts_at_one_address_do_not_take_each_other_s_note(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     mine = submit(order, reach(url), journal).job.id
     held = fake.jobs.pop(mine)
@@ -618,7 +618,7 @@ def test_two_accounts_at_one_address_do_not_take_each_other_s_note(
 
 
 def test_without_metadata_the_job_of_another_order_is_not_taken(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
@@ -628,7 +628,7 @@ def test_without_metadata_the_job_of_another_order_is_not_taken(
         "drop before" if method == "POST" and path.endswith("/jobs") else ""
     )
     second = msgspec.structs.replace(order, suffix="b", epochs=5)
-    with pytest.raises(LostAnswer):
+    with pytest.raises(UnknownOutcomeError):
         submit(second, service, journal, sleep=lambda seconds: None)
     fake.faults = lambda method, path: ""
     assert submit(second, service, journal, sleep=lambda seconds: None).job.id != first
@@ -636,7 +636,7 @@ def test_without_metadata_the_job_of_another_order_is_not_taken(
 
 @pytest.mark.parametrize("key", ["sk-te\nst", "sk-te st", "sk-tést"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(UsageProblem, match="the key in OPENAI_API_KEY") as raised:
+    with pytest.raises(UsageError, match="the key in OPENAI_API_KEY") as raised:
         connect("openai", environment={"OPENAI_API_KEY": key})
     assert "sk-" not in str(raised.value)
 
@@ -645,7 +645,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     "address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"]
 )
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
-    with pytest.raises(UsageProblem, match="--base-url") as raised:
+    with pytest.raises(UsageError, match="--base-url") as raised:
         connect("openai", address, environment=KEYS)
     assert "hunter2" not in str(raised.value)
 
@@ -655,20 +655,20 @@ def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) ->
         400,
         error("bad header: Bearer sk-test \x1b[31m"),
     )
-    with pytest.raises(ServiceProblem, match=r"Bearer \(the key\) \\x1b") as raised:
+    with pytest.raises(ProviderError, match=r"Bearer \(the key\) \\x1b") as raised:
         reach(url).job("ftjob-1")
     assert "sk-test" not in str(raised.value)
 
 
 def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     fake.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/jobs") else ""
     )
     fake.refuse["GET /fine_tuning/jobs"] = (200, error("upstream timeout"))
     for _ in range(2):
-        with pytest.raises(LostAnswer):
+        with pytest.raises(UnknownOutcomeError):
             submit(order, reach(url), journal, sleep=lambda seconds: None)
     fake.refuse.clear()
     assert submit(order, reach(url), journal, sleep=lambda seconds: None).job.id == fake.created[0]
@@ -676,7 +676,7 @@ def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
 
 
 def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     checked = digest(order.training)
     Path(order.training).write_bytes(
@@ -685,7 +685,7 @@ def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
     fake.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/files") else ""
     )
-    with pytest.raises(FileProblem, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was checked"):
         submit(order, reach(url), journal, hashes=(checked, None), sleep=lambda seconds: None)
     assert not fake.files
     assert not fake.created
@@ -759,11 +759,11 @@ def test_what_a_dry_run_plans_is_what_is_sent(
     reached: Callable[[str], Service],
     fake: Fake,
     url: str,
-    order: Order,
+    order: JobSpec,
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
     service = reached(url)
     told = planned(order.training, digest(order.training), service.facts)
     submit(order, service, journal)
@@ -787,7 +787,7 @@ def test_what_a_dry_run_plans_is_what_is_sent(
 def test_a_file_that_changes_between_its_parts_is_refused(
     fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.uploads.PART", 200_000)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART", 200_000)
     path = write(lines(5000))
 
     def change(method: str, where: str) -> str:
@@ -798,22 +798,22 @@ def test_a_file_that_changes_between_its_parts_is_refused(
         return ""
 
     fake.faults = change
-    with pytest.raises(FileProblem, match="has changed since it was checked"):
-        submit(Order(MINI, str(path)), in_parts(url), journal)
+    with pytest.raises(FileError, match="has changed since it was checked"):
+        submit(JobSpec(MINI, str(path)), in_parts(url), journal)
     assert not fake.created
 
 
 def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
-    fake: Fake, url: str, order: Order, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, url: str, order: JobSpec, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
     fake.faults = lambda method, path: (
         "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
     )
-    with pytest.raises(LostAnswer):
+    with pytest.raises(UnknownOutcomeError):
         submit(order, in_parts(url), journal)
     fake.uploads.clear()
     fake.faults = lambda method, path: ""
-    with pytest.raises(ServiceProblem, match="does not have it"):
+    with pytest.raises(ProviderError, match="does not have it"):
         submit(order, in_parts(url), journal)
     assert submit(order, in_parts(url), journal).job.id == fake.created[0]

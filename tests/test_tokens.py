@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from conftest import Write, lines
 
-from ftkit import FtkitError, tokens, validate
-from ftkit.checks import ROLES
-from ftkit.counting import count
-from ftkit.formats import FORMATS
-from ftkit.tokens import ENCODINGS, PER_ROLE, counter, reference
+from ftkit import FtkitError, validate
+from ftkit.dataset.formats import FORMATS
+from ftkit.tokens import encodings as tokens
+from ftkit.tokens.counting import count
+from ftkit.tokens.encodings import ENCODINGS, PER_ROLE, counter, reference
+from ftkit.validation.runner import ROLES
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

@@ -704,17 +704,17 @@ def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequen
 def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> None:
     import copy
 
-    from ftkit.server.training.encoding import CannotEncode
+    from ftkit.errors import EncodingError
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    with pytest.raises(CannotEncode, match=r"example 2: .* no images"):
+    with pytest.raises(EncodingError, match=r"example 2: .* no images"):
         learned(
             tokenizer,
             [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
         )
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
-    with pytest.raises(CannotEncode, match="no chat template"):
+    with pytest.raises(EncodingError, match="no chat template"):
         learned(bare, [example("a", "b")])
 
 

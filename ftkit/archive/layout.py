@@ -9,7 +9,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from ftkit.errors import FileProblem
+from ftkit.errors import FileError
 
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
@@ -66,9 +66,9 @@ def content_path(sha256: str, is_result: bool = False) -> str:
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Where a path of the manifest is; raises `FileProblem` for one that no archive has, such as one that leads out of it."""
+    """Where a path of the manifest is; raises `FileError` for one that no archive has, such as one that leads out of it."""
     if not SAFE_PATH.fullmatch(path) or ".." in path:
-        raise FileProblem(
+        raise FileError(
             f"{folder / MANIFEST} names the path {path[:100]!r}, which no archive has; do not trust this archive"
         )
     return folder / path

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.archive.layout import MANIFEST, PROGRESS
-from ftkit.errors import FileProblem
+from ftkit.errors import FileError, os_error_message
 
 FORMAT = 1
 """The version of what the manifest's keys mean."""
@@ -161,22 +161,20 @@ class Book:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an archive; raises `FileProblem` where there is none, or it cannot be read."""
+    """The manifest of an archive; raises `FileError` where there is none, or it cannot be read."""
     path = folder / MANIFEST
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError as error:
-        raise FileProblem(f"{folder} is no archive: it has no {MANIFEST}") from error
+        raise FileError(f"{folder} is no archive: it has no {MANIFEST}") from error
     except OSError as error:
-        raise FileProblem(
-            f"cannot read {path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FileProblem(
+        raise FileError(
             f"{path} is damaged ({error}); take it from a copy, or archive into a new folder"
         ) from error
     if found.format > FORMAT:
-        raise FileProblem(
+        raise FileError(
             f"{path} was written by a newer ftkit ({found.tool}); this one reads format {FORMAT}"
         )
     return found

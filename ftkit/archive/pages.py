@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from ftkit._text import money
 from ftkit.archive.layout import INDEX, README
 from ftkit.archive.manifest import Entry, counted
 from ftkit.archive.read import Archive, ArchivedJob
+from ftkit.archive.readme import Story, day_of, readme, tell
 from ftkit.archive.store import Store
-from ftkit.archive.story import Story, day_of, readme, tell
-from ftkit.facts import Catalog
-from ftkit.report.estimate import money
+from ftkit.catalog import Catalog
 from ftkit.report.page import render_page
 
 POINTS = 60

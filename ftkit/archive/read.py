@@ -17,10 +17,10 @@ from typing import Any
 from ftkit.archive import layout
 from ftkit.archive.manifest import Manifest, Missing, read_manifest
 from ftkit.archive.store import state
-from ftkit.compare.answers import Recorded, read_recorded
-from ftkit.errors import FileProblem, FtkitError, did_you_mean
-from ftkit.metrics import Metrics, from_checkpoints, read_results
-from ftkit.remote import Checkpoint, Event, Job, RemoteFile, RemoteModel
+from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
+from ftkit.compare.recordings import Recorded, read_recorded
+from ftkit.errors import FileError, FtkitError, did_you_mean, os_error_message
+from ftkit.jobs.metrics import Metrics, from_checkpoints, read_results
 
 
 class Archive:
@@ -38,11 +38,11 @@ class Archive:
         return self.manifest.account.partition(" ")[0]
 
     def job(self, id: str) -> ArchivedJob:
-        """The job of that id, or in the folder of that name; raises `FileProblem` where there is none."""
+        """The job of that id, or in the folder of that name; raises `FileError` where there is none."""
         names = {Path(folder).name: known for known, folder in self.manifest.jobs.items()}
         found = id if id in self.manifest.jobs else names.get(id)
         if found is None:
-            raise FileProblem(
+            raise FileError(
                 f"{self.folder} holds no job {id}{did_you_mean(id, self.manifest.jobs, otherwise='')}"
             )
         return ArchivedJob(self, found, self.manifest.jobs[found])
@@ -96,21 +96,21 @@ class Archive:
         return path in self.manifest.files
 
     def bytes(self, path: str) -> bytes:
-        """What is in a file of the archive; raises `FileProblem`."""
+        """What is in a file of the archive; raises `FileError`."""
         try:
             return layout.inside(self.folder, path).read_bytes()
         except OSError as error:
-            raise FileProblem(
-                f"cannot read {self.folder / path}: {(error.strerror or str(error)).lower()}"
+            raise FileError(
+                f"cannot read {self.folder / path}: {os_error_message(error)}"
             ) from error
 
     def json(self, path: str, otherwise: Any) -> Any:
-        """The JSON in a file of the archive, of the type of `otherwise`, or that where there is none; raises `FileProblem`."""
+        """The JSON in a file of the archive, of the type of `otherwise`, or that where there is none; raises `FileError`."""
         if not self.has(path):
             return otherwise
         try:
             return parse(self.bytes(path), path, type(otherwise))
-        except FileProblem:
+        except FileError:
             if self.lenient:
                 return otherwise
             raise
@@ -215,7 +215,7 @@ class ArchivedJob:
 
 
 def open_archive(folder: str | os.PathLike[str], lenient: bool = False) -> Archive:
-    """The archive in a folder; raises `FileProblem` where there is none."""
+    """The archive in a folder; raises `FileError` where there is none."""
     path = Path(folder)
     return Archive(path, read_manifest(path), lenient)
 
@@ -230,13 +230,13 @@ def find_job(place: str) -> ArchivedJob | None:
 
 
 def parse(data: bytes, path: str, kind: type) -> Any:
-    """The JSON value of that kind in the data; raises `FileProblem`."""
+    """The JSON value of that kind in the data; raises `FileError`."""
     try:
         found = json.loads(data)
     except ValueError as error:
-        raise FileProblem(f"{path} is damaged: {error}; see `ftkit archive verify`") from error
+        raise FileError(f"{path} is damaged: {error}; see `ftkit archive verify`") from error
     if not isinstance(found, kind):
-        raise FileProblem(
+        raise FileError(
             f"{path} is damaged: it holds another kind of value; see `ftkit archive verify`"
         )
     return found

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from ftkit.archive.layout import LOCK, MANIFEST, PARTIAL, PROGRESS, inside
 from ftkit.archive.manifest import Entry, Step, encode_step
-from ftkit.errors import FileProblem, UsageProblem
+from ftkit.errors import FileError, UsageError, os_error_message
 
 AT_ONCE = 4
 """Requests, and checks of files, at a time."""
@@ -43,7 +43,7 @@ class Received(Struct, frozen=True):
 class Store:
     """The folder. Nobody else writes to it within `with Store(...).alone():`.
 
-    Raises `UsageProblem` where the folder holds something else or another ftkit is at work in it, `FileProblem` where it cannot
+    Raises `UsageError` where the folder holds something else or another ftkit is at work in it, `FileError` where it cannot
     be written.
     """
 
@@ -61,12 +61,12 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             there = set(os.listdir(self.folder))
             if there and MANIFEST not in there and not there <= OWN:
-                raise UsageProblem(f"{self.folder} is no archive and not empty; name a new folder")
+                raise UsageError(f"{self.folder} is no archive and not empty; name a new folder")
             lock = FileLock(self.folder / LOCK)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise UsageProblem(
+                raise UsageError(
                     f"another ftkit is archiving into {self.folder}; wait until it has ended"
                 ) from None
         try:
@@ -124,7 +124,7 @@ class Store:
         path = self.folder / PROGRESS
         with self._problems(path):
             if self._progress is None:
-                self._progress = open(path, "ab", buffering=0)  # noqa: SIM115 - open until the run ends
+                self._progress = open(path, "ab", buffering=0)
             self._progress.write(encode_step(step))
 
     def conclude(self, manifest: bytes) -> None:
@@ -159,8 +159,8 @@ class Store:
         try:
             yield
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise FileProblem(
+            why = os_error_message(error)
+            raise FileError(
                 f"cannot {doing} {path}: {why}; run the same again, and it goes on from here"
             ) from error
 
@@ -187,9 +187,7 @@ def state(folder: Path, path: str, entry: Entry) -> str:
     except IsADirectoryError:
         return "changed"
     except OSError as error:
-        raise FileProblem(
-            f"cannot read {folder / path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot read {folder / path}: {os_error_message(error)}") from error
 
 
 def states(folder: Path, files: dict[str, Entry]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ftkit.archive.layout import JOB, MANIFEST, PROGRESS
 from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.store import OWN, states
-from ftkit.errors import FileProblem
+from ftkit.errors import FileError, os_error_message
 
 
 class Verified(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Verified(Struct, frozen=True):
 def verify(
     folder: str | os.PathLike[str], told: Callable[[int, int], object] = lambda done, total: None
 ) -> Verified:
-    """Check every file of the archive by its hash; raises `FileProblem` where there is none, or it cannot be read."""
+    """Check every file of the archive by its hash; raises `FileError` where there is none, or it cannot be read."""
     place = Path(folder)
     manifest = read_manifest(place)
     found: dict[str, list[str]] = {"changed": [], "gone": [], "intact": []}
@@ -65,9 +65,7 @@ def _unknown(folder: Path, manifest: Manifest) -> list[str]:
     """The files that the manifest does not name, but for those that ftkit works with."""
 
     def cannot(error: OSError) -> None:
-        raise FileProblem(
-            f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot read {error.filename}: {os_error_message(error)}") from error
 
     found = []
     for place, folders, names in os.walk(folder, onerror=cannot):

@@ -128,7 +128,7 @@ def _rule(error: FtkitError) -> str:
     said = getattr(error, "said", "")
     if not said:
         return ""
-    from ftkit.services import meaning
+    from ftkit.validation.service_messages import meaning
 
     rules = meaning(said).rules
     return f"; `ftkit rule {rules[0].name}` explains it" if rules else ""

@@ -12,13 +12,13 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, Day, Status, output_option, service_options
 from ftkit.cli.service import consent, open_service, progress_bar
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from ftkit.archive.answers import Planned
-    from ftkit.archive.saving import Wanted
-    from ftkit.facts import Catalog
-    from ftkit.providers import Service
+    from ftkit.archive.record import Planned
+    from ftkit.archive.sync import Wanted
+    from ftkit.catalog import Catalog
+    from ftkit.client.client import Client
 
 ENDS = "Exit codes: 0 all is here that the service has, 1 run it again for the rest, 2 ftkit could not do it, 130 interrupted."
 VERIFY_ENDS = "Exit codes: 0 all is as it was written, 1 it is not, or not all is here that can be had, 2 ftkit could not do it."
@@ -40,8 +40,8 @@ class WithVerify(Configured):
 @output_option
 def verify(folder: str, output: str) -> int:
     """Check every file of the archive in DIR by its hash, and say what is incomplete. Needs no network and no key."""
+    from ftkit.archive.report import render_verified_json, render_verified_text
     from ftkit.archive.verify import verify as check
-    from ftkit.report.archive import render_verified_json, render_verified_text
 
     with progress_bar() as told:
         found = check(folder, lambda done, total: told("checking", done, total))
@@ -85,13 +85,13 @@ def archive(
 
     Nothing is changed at the service. `ftkit archive verify DIR` checks an archive.
     """
-    from ftkit.archive.saving import Wanted, save
-    from ftkit.compare.answers import read_prompts
-    from ftkit.facts import load_catalog
-    from ftkit.report.archive import render_saved_json, render_saved_text
+    from ftkit.archive.report import render_saved_json, render_saved_text
+    from ftkit.archive.sync import Wanted, save
+    from ftkit.catalog import load_catalog
+    from ftkit.compare.recordings import read_prompts
 
     if prompts and sample:
-        raise UsageProblem("--prompts and --sample both say what to ask; give one of them")
+        raise UsageError("--prompts and --sample both say what to ask; give one of them")
     if prompts:
         read_prompts(prompts)
     if (prompts or sample) and not yes and not sys.stdin.isatty():
@@ -108,7 +108,7 @@ def archive(
 
 
 def _record(
-    service: Service,
+    service: Client,
     folder: str,
     wanted: Wanted,
     catalog: Catalog,
@@ -117,7 +117,7 @@ def _record(
     yes: bool,
 ) -> bool:
     """Say what answers cost, ask, and record them; False where the user does not want it."""
-    from ftkit.archive.answers import plan, record
+    from ftkit.archive.record import plan, record
 
     planned = plan(service, Path(folder), catalog, wanted=wanted, prompts=prompts, sample=sample)
     for id in planned.skipped[:10]:
@@ -145,7 +145,7 @@ def _record(
 
 def _cost(planned: Planned) -> str:
     """What asking takes, as far as it is known."""
-    from ftkit.report.estimate import money
+    from ftkit._text import money
 
     bills = planned.bills
     parts = [f"{len(bills):,} models {planned.requests:,} prompts"]

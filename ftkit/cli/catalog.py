@@ -28,7 +28,7 @@ def catalog(
 
     Prices are in US dollars per million tokens. JSON gives the source of each figure and the day it was checked.
     """
-    from ftkit.facts import find_provider, load_catalog
+    from ftkit.catalog import find_provider, load_catalog
     from ftkit.report.catalog import render_catalog_json, render_catalog_text
 
     known = load_catalog(facts)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._text import printable
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, output_option, service_options
 from ftkit.cli.service import named_model, open_service, print_json_line
 from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
-    from ftkit.providers import Service
+    from ftkit.client.client import Client
 
 
 @click.command(cls=Configured)
@@ -69,9 +70,7 @@ def _harmless(text: str) -> str:
     """The text without what could play tricks on a terminal, where it is printed on one."""
     if not sys.stdout.isatty():
         return text
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
-    )
+    return printable(text, keep="\n\t")
 
 
 def _lines() -> Any:
@@ -86,7 +85,7 @@ def _lines() -> Any:
 
 
 def _answer(
-    service: Service, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
+    service: Client, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
 ) -> str:
     pieces = []
     for piece in service.chat(model, messages, **given):

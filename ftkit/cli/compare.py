@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ftkit.aside import check_place
+from ftkit._atomic import check_writable
 from ftkit.cli import print_text
 from ftkit.cli.files import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
 from ftkit.cli.service import consent, named_model, open_service
-from ftkit.errors import FileProblem, UsageProblem
+from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
-    from ftkit.compare.answers import Prompt, Recorded
-    from ftkit.compare.asking import Asking
-    from ftkit.facts import Catalog
+    from ftkit.catalog import Catalog
+    from ftkit.compare.ask import Asking
+    from ftkit.compare.recordings import Prompt, Recorded
 
 ENDS = "Exit codes: 0 compared, 2 ftkit could not do it, 130 interrupted."
 SAVES = ("--save-a", "--save-b")
@@ -122,11 +122,11 @@ def compare(
     Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job of an
     archive that has some (DIR/JOB). Every figure comes with its interval.
     """
-    from ftkit.compare.answers import look, read_prompts
+    from ftkit.catalog import load_catalog
     from ftkit.compare.comparison import check_groups
     from ftkit.compare.comparison import compare as held
     from ftkit.compare.measures import check_sacrebleu
-    from ftkit.facts import load_catalog
+    from ftkit.compare.recordings import look, read_prompts
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
@@ -165,25 +165,25 @@ def compare(
 def _check_places(
     prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None
 ) -> None:
-    """Raise `UsageProblem` where what is to be written would replace what is read, or what else is written.
+    """Raise `UsageError` where what is to be written would replace what is read, or what else is written.
 
     The answers of one side may be kept in the file that is the other: they are only added to it.
     """
     kept = [(option, path) for option, path in zip(SAVES, saves, strict=True) if path]
     odd = next(((option, path) for option, path in kept if path.endswith(".gz")), None)
     if odd:
-        raise UsageProblem(
+        raise UsageError(
             f"{odd[0]} {odd[1]}: answers are kept as plain text; name a file without .gz"
         )
     kept += [(option, f"{path}.part") for option, path in kept]
     read = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
     _check_apart([("--prompts", prompts), *kept])
     if page is not None:
-        check_place(page)
+        check_writable(page)
         for other in [("--prompts", prompts), *kept, *read]:
             _check_apart([other, ("--html", page)])
     for _, path in kept:
-        check_place(path)
+        check_writable(path)
 
 
 def _check_apart(files: Sequence[tuple[str, str]]) -> None:
@@ -191,7 +191,7 @@ def _check_apart(files: Sequence[tuple[str, str]]) -> None:
     for name, path in files:
         other = taken.setdefault(os.path.realpath(path), name)
         if other != name:
-            raise UsageProblem(f"{other} and {name} need a file each, and {path} is both")
+            raise UsageError(f"{other} and {name} need a file each, and {path} is both")
 
 
 def _recorded_in(place: str) -> str:
@@ -208,7 +208,7 @@ def _recorded_in(place: str) -> str:
             if each.archive.has(f"{each.path}/{ANSWERS}")
         ]
         if len(jobs) > 1:
-            raise UsageProblem(
+            raise UsageError(
                 f"{place} has answers of {len(jobs):,} jobs; name one, as {os.path.join(place, jobs[0].id)}"
             )
         job = jobs[0] if jobs else None
@@ -217,7 +217,7 @@ def _recorded_in(place: str) -> str:
         if job is None:
             return place
     if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
-        raise FileProblem(
+        raise FileError(
             f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample"
         )
     return str(inside(job.archive.folder, f"{job.path}/{ANSWERS}"))
@@ -231,9 +231,9 @@ def _sides(
     saves: Sequence[str | None],
 ) -> list[Asking | list[Recorded | None]]:
     """For A and B the recorded answers of a file, or what there is to ask a model: nothing that a file on the other side lacks."""
-    from ftkit.compare.answers import Keeper, match, read_recorded
-    from ftkit.compare.asking import Asking
+    from ftkit.compare.ask import Asking
     from ftkit.compare.comparison import UNANSWERED
+    from ftkit.compare.recordings import Keeper, match, read_recorded
 
     files = {
         side: match(prompts, read_recorded(side))
@@ -244,7 +244,7 @@ def _sides(
         prompt for prompt, *found in zip(prompts, *files.values(), strict=True) if None not in found
     ]
     if not some:
-        raise UsageProblem(UNANSWERED)
+        raise UsageError(UNANSWERED)
 
     sides: list[Asking | list[Recorded | None]] = []
     for side, place, save in zip(named, places, saves, strict=True):
@@ -265,12 +265,12 @@ def _sides(
 
 
 def _check_idle(context: click.Context) -> None:
-    """Raise `UsageProblem` for options that say how to ask a model, where there is none to ask."""
+    """Raise `UsageError` for options that say how to ask a model, where there is none to ask."""
     given = [
         name for name in ASKING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
-        raise UsageProblem(
+        raise UsageError(
             f"--{given[0].replace('_', '-')} is for asking models; A and B are files of recorded answers"
         )
 
@@ -280,11 +280,11 @@ def _is_file(side: str, save: str | None, option: str) -> bool:
     if not os.path.isfile(side) and not side.endswith(FILES):
         return False
     if save:
-        raise UsageProblem(
+        raise UsageError(
             f"{option} keeps the answers of a model, and {side} is a file of recorded answers"
         )
     if not os.path.exists(side):
-        raise FileProblem(
+        raise FileError(
             f"there is no file {side}; A and B are models, or files of recorded answers"
         )
     return True
@@ -303,14 +303,14 @@ def _agreed(
             continue
         cost = bill(missing, side.model, side.service.name, catalog, most)
         click.echo(
-            f"  ask {name}  {side.model} at {side.service.facts.title}: {_cost(cost)}", err=True
+            f"  ask {name}  {side.model} at {side.service.provider.title}: {_cost(cost)}", err=True
         )
         requests += len(missing)
     return not requests or consent(f"Send {requests:,} requests?", yes)
 
 
 def _cost(cost: Any) -> str:
-    from ftkit.report.estimate import money
+    from ftkit._text import money
 
     parts = [f"{cost.requests:,} requests"]
     if cost.input_tokens is not None:
@@ -368,7 +368,7 @@ def _progress(model: str, total: int) -> Iterator[Callable[[], object]]:
 
 def _encoding(answers: Sequence[Sequence[Recorded | None]], catalog: Catalog) -> str:
     """The encoding of the first model that is known, so that tokens of both are counted alike; empty where none is."""
-    from ftkit.facts import base_model
+    from ftkit.catalog import base_model
 
     models = {base_model(one.model): None for side in answers for one in side if one}
     return next((catalog.models[model].encoding for model in models if model in catalog.models), "")

@@ -12,8 +12,8 @@ from click.core import ParameterSource
 from ftkit.cli import print_text
 from ftkit.cli.files import FORMATS, one_file, progress
 from ftkit.cli.options import Configured, Epochs, on_day, option
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.quote import Quote
+from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.estimation.quote import Quote
 
 ENDS = (
     "Exit codes: 0 estimated, 1 dearer than --max-cost, 2 ftkit could not do it, 130 interrupted."
@@ -114,8 +114,8 @@ def estimate(
 
     FILE is JSON Lines (.jsonl, .jsonl.gz), or - for standard input.
     """
-    from ftkit.facts import load_catalog
-    from ftkit.quote import quote
+    from ftkit.catalog import load_catalog
+    from ftkit.estimation.quote import quote
     from ftkit.report.estimate import render_estimate_json, render_estimate_text
 
     if (
@@ -123,7 +123,7 @@ def estimate(
         and click.get_current_context().get_parameter_source("models")
         is ParameterSource.COMMANDLINE
     ):
-        raise UsageProblem(
+        raise UsageError(
             "--model names the models to estimate, and --all takes all that can be trained; give one of the two"
         )
     if base_prompt is not None and options["requests"] is None:
@@ -152,18 +152,16 @@ def _read_prompt(path: str | None) -> str:
     try:
         return Path(path).read_text("utf-8")
     except OSError as error:
-        raise FileProblem(
-            f"cannot open {path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
     except UnicodeDecodeError as error:
-        raise FileProblem(f"{path} is not text in UTF-8: {error.reason}") from error
+        raise FileError(f"{path} is not text in UTF-8: {error.reason}") from error
 
 
 def _judge(found: Quote, most: float) -> int:
-    """1 if an estimate is above `most`; raises `UsageProblem` where that cannot be told."""
+    """1 if an estimate is above `most`; raises `UsageError` where that cannot be told."""
     unknown = [each for each in found.models if each.cost is None]
     if unknown:
-        raise UsageProblem(
+        raise UsageError(
             f"--max-cost cannot be held: the cost of {unknown[0].model} is unknown: {unknown[0].cost_note}"
         )
     dearer = [each for each in found.models if each.cost and each.cost.usd > most]

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ftkit.report.text import printable
-from ftkit.services import Meaning, meaning
+from ftkit._text import printable
 from ftkit.summary import FileReport, Finding
+from ftkit.validation.service_messages import Meaning, meaning
 
 
 @click.command()
@@ -32,7 +32,7 @@ def explain(message: str, file: str | None, output: str) -> int:
 
 
 def _check(file: str) -> FileReport:
-    from ftkit.validation import validate
+    from ftkit.validation.validate import validate
 
     return validate(file).files[0]
 
@@ -54,7 +54,7 @@ def _print(
         click.echo(
             "This message is not known to ftkit. `ftkit validate FILE` checks the file for everything it does know."
         )
-    for saying in found.sayings:
+    for saying in found.known_messages:
         click.echo(f"{saying.means}\n{saying.do}\n")
     for rule in found.rules:
         click.echo(click.style(f"{rule.name} ({rule.code}, {rule.severity})", bold=True))
@@ -79,7 +79,7 @@ def _as_dict(found: Meaning, findings: list[Finding]) -> dict[str, Any]:
         "rules": [as_dict(rule) for rule in found.rules],
         "other": [
             {"means": saying.means, "do": saying.do, "source": saying.source}
-            for saying in found.sayings
+            for saying in found.known_messages
         ],
         "lines": list(found.lines),
         "findings": [finding_as_dict(finding) for finding in findings],

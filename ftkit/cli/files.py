@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.report.columns import cut
+from ftkit._text import shorten
+from ftkit.errors import FileError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
@@ -28,7 +28,7 @@ UPLOAD_FROM = 1 << 20
 
 
 def expand(files: Sequence[str]) -> list[str]:
-    """The files that the arguments name, patterns expanded, each once; raises `FileProblem` for a pattern without any."""
+    """The files that the arguments name, patterns expanded, each once; raises `FileError` for a pattern without any."""
     found: list[str] = []
     for name in files:
         if name == "-" or os.path.exists(name) or not glob.has_magic(name):
@@ -36,7 +36,7 @@ def expand(files: Sequence[str]) -> list[str]:
             continue
         matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
         if not matches:
-            raise FileProblem(f"no file matches {name!r}")
+            raise FileError(f"no file matches {name!r}")
         found.extend(matches)
     return list(dict.fromkeys(found))
 
@@ -64,7 +64,7 @@ def _is_stream(path: str) -> bool:
 
 def _keep(path: str, copy: str) -> None:
     if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageProblem("- reads standard input, and there is none; redirect a file into it")
+        raise UsageError("- reads standard input, and there is none; redirect a file into it")
     with open(copy, "wb") as target:
         if path == "-":
             shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
@@ -74,24 +74,24 @@ def _keep(path: str, copy: str) -> None:
 
 
 def must_be_plain(*files: str | None) -> None:
-    """Raise `UsageProblem` for a file that cannot be sent as it is: services take plain .jsonl files."""
+    """Raise `UsageError` for a file that cannot be sent as it is: services take plain .jsonl files."""
     for name in filter(None, files):
         if name == "-":
-            raise UsageProblem(
+            raise UsageError(
                 "- is standard input, and what is sent must be a file; write it to one first"
             )
         if name.endswith(".gz"):
-            raise UsageProblem(
+            raise UsageError(
                 f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip"
             )
 
 
 @contextmanager
 def one_file(name: str) -> Iterator[tuple[str, str]]:
-    """The path of one file, and the name to show for it; raises `UsageProblem` for a pattern of several."""
+    """The path of one file, and the name to show for it; raises `UsageError` for a pattern of several."""
     with local_files([name]) as (paths, names):
         if len(paths) > 1:
-            raise UsageProblem(f"{name!r} matches {len(paths)} files, and this takes one; name it")
+            raise UsageError(f"{name!r} matches {len(paths)} files, and this takes one; name it")
         yield paths[0], names.get(paths[0], paths[0])
 
 
@@ -126,7 +126,7 @@ def progress(
             nonlocal shown
             due = time.monotonic() - shown > REFRESH
             shown = time.monotonic() if due else shown
-            name = cut(os.path.basename(file), 24)
+            name = shorten(os.path.basename(file), 24)
             bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
 
         yield advance

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ftkit._text import printable
 from ftkit.cli import print_text
 from ftkit.cli.options import Group, Status, output_option, service_options
 from ftkit.cli.service import (
@@ -25,14 +26,13 @@ from ftkit.cli.service import (
     print_one,
     when,
 )
-from ftkit.errors import UsageProblem
-from ftkit.report.columns import printable
+from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from ftkit.metrics import Metrics
-    from ftkit.providers import Service
-    from ftkit.remote import Checkpoint, Event, Job
-    from ftkit.watching import Look
+    from ftkit.client.client import Client
+    from ftkit.client.resources import Checkpoint, Event, Job
+    from ftkit.jobs.metrics import Metrics
+    from ftkit.jobs.watch import Look
 
 HEAD = ("id", "status", "created (UTC)", "model")
 PLAIN = {
@@ -147,9 +147,9 @@ def watch(id: str, provider: str, base_url: str | None, facts: str | None, outpu
     return follow_job(open_service(provider, base_url, facts), id, output)
 
 
-def follow_job(service: Service, id: str, output: str) -> int:
+def follow_job(service: Client, id: str, output: str) -> int:
     """Show what happens to a job until it is over, and return the exit code."""
-    from ftkit.watching import watch as look
+    from ftkit.jobs.watch import watch as look
 
     try:
         if output == "json":
@@ -214,7 +214,7 @@ def _event_line(event: Event) -> str:
 @output_option
 def events(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """List the events of the job ID, oldest first."""
-    from ftkit.watching import Seen
+    from ftkit.jobs.watch import Seen
 
     found = Seen().new(open_service(provider, base_url, facts).events(id))
     if output == "json":
@@ -241,7 +241,7 @@ for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on
 
 
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
-    from ftkit.metrics import TRAIN, VALID
+    from ftkit.jobs.metrics import TRAIN, VALID
 
     losses = [
         next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None)
@@ -282,13 +282,13 @@ def metrics(
     id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
 ) -> None:
     """Show the losses of the job ID, and the best checkpoint by validation loss."""
-    from ftkit.metrics import is_finite, job_metrics, judge
+    from ftkit.jobs.metrics import is_finite, job_metrics, judge
     from ftkit.report.metrics import draw, render_metrics_text
 
     service = open_service(provider, base_url, facts)
     found = job_metrics(service, service.job(id))
     if not found.rows:
-        raise UsageProblem(f"the job {id} has no metrics yet")
+        raise UsageError(f"the job {id} has no metrics yet")
     if plot:
         draw(found, id, Path(plot))
         click.echo(f"drawn into {plot}", err=True)
@@ -323,7 +323,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 ftkit could not do it.
     """
-    from ftkit.doctor import diagnose
+    from ftkit.jobs.diagnose import diagnose
     from ftkit.report.json import finding_as_dict
 
     service = open_service(provider, base_url, facts)

@@ -9,12 +9,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from ftkit._text import printable
 from ftkit.cli.service import when
-from ftkit.metrics import is_finite
-from ftkit.remote import Event, Job
-from ftkit.report.columns import printable
+from ftkit.client.resources import Event, Job
+from ftkit.jobs.metrics import is_finite
+from ftkit.jobs.watch import Look
 from ftkit.report.metrics import sparkline
-from ftkit.watching import Look
 
 LAST = 8
 """Events that are shown."""

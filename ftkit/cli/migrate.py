@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ftkit._text import printable
 from ftkit.cli import print_text
 from ftkit.cli.files import uploading
 from ftkit.cli.options import Configured, output_option, service_options
@@ -21,14 +22,14 @@ from ftkit.cli.service import (
     progress_bar,
     terminal_width,
 )
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.report.columns import printable, table
+from ftkit.errors import FileError, UsageError
+from ftkit.report.columns import table
 
 if TYPE_CHECKING:
-    from ftkit.journal import Journal
-    from ftkit.migration.planning import Plan, Planner
-    from ftkit.migration.translating import Old
-    from ftkit.providers import Service
+    from ftkit.client.client import Client
+    from ftkit.jobs.journal import Journal
+    from ftkit.migration.plan import Move, Planner
+    from ftkit.migration.translate import Old
 
 FATES = {"failed": "failed", "cancelled": "was cancelled"}
 """What is told of a new job that brought no model."""
@@ -82,14 +83,14 @@ def migrate(
 
     The same command again finds the new job that is there.
     """
-    from ftkit.connecting import account_of
-    from ftkit.facts import find_provider, load_catalog
-    from ftkit.migration.planning import Asked, Planner
+    from ftkit.catalog import find_provider, load_catalog
+    from ftkit.client.connect import account_of
+    from ftkit.migration.plan import Asked, Planner
 
     if (job is None) == (everything is None):
-        raise UsageProblem("name a job, or an archive with --all")
+        raise UsageError("name a job, or an archive with --all")
     if everything and follow:
-        raise UsageProblem("--watch follows one job, and --all moves many; see `ftkit jobs list`")
+        raise UsageError("--watch follows one job, and --all moves many; see `ftkit jobs list`")
     olds = _archived(everything) if everything else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_service(to, to_base_url, facts)
@@ -128,7 +129,7 @@ def migrate(
     return max(code, int(any(map(_fails, plans))))
 
 
-def _fails(plan: Plan) -> bool:
+def _fails(plan: Move) -> bool:
     """Whether the job has become one that brought no model, or none, since it cannot go."""
     return plan.status in FATES if plan.moved else not plan.can_go
 
@@ -137,16 +138,16 @@ def _there(status: str) -> str:
     return f" was there already, and is {status}; --again makes another"
 
 
-def _is_open(plan: Plan, again: bool, alone: bool) -> bool:
+def _is_open(plan: Move, again: bool, alone: bool) -> bool:
     """Whether the job has become none yet, or is to be done again: one of many only if that brought no model."""
     return not plan.moved or (again and (alone or plan.status in FATES))
 
 
-def _question(going: list[Plan], title: str) -> str:
+def _question(going: list[Move], title: str) -> str:
     return f"Move {'this job' if len(going) == 1 else f'these {len(going):,} jobs'} to {title}?"
 
 
-def _plans(planner: Planner, olds: list[Old]) -> list[Plan]:
+def _plans(planner: Planner, olds: list[Old]) -> list[Move]:
     plans = []
     with progress_bar() as told:
         for number, old in enumerate(olds, 1):
@@ -159,44 +160,44 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> O
     """The job at the service, or in an archive, whose folder is then part of its name."""
     from ftkit.archive.layout import MANIFEST
     from ftkit.archive.read import find_job
-    from ftkit.migration.planning import archived, fetched
+    from ftkit.migration.plan import archived, fetched
 
     found = find_job(job)
     if found:
         return archived(found)
     if os.path.isfile(os.path.join(job, MANIFEST)):
-        raise UsageProblem(
+        raise UsageError(
             f"{job} is an archive; name a job in it, as {os.path.join(job, 'ftjob-...')}, or all with --all {job}"
         )
     if os.sep in job:
-        raise FileProblem(f"{job} is in no archive: there is no manifest.json above it")
+        raise FileError(f"{job} is in no archive: there is no manifest.json above it")
     return fetched(open_service(provider, base_url, facts), job, _folder())
 
 
 def _archived(folder: str) -> list[Old]:
     from ftkit.archive.read import open_archive
-    from ftkit.migration.planning import archived
+    from ftkit.migration.plan import archived
 
     found = [
         archived(each) for each in open_archive(folder).jobs() if each.job.status == "succeeded"
     ]
     if not found:
-        raise UsageProblem(f"no job in {folder} has succeeded; there is nothing to move")
+        raise UsageError(f"no job in {folder} has succeeded; there is nothing to move")
     return found
 
 
 def _folder() -> Path:
-    from ftkit.journal import state_folder
+    from ftkit.jobs.journal import state_folder
 
     return state_folder(os.environ) / "migrations"
 
 
 def _move(
-    plan: Plan, target: Service, journal: Journal, output: str, again: bool, alone: bool
+    plan: Move, target: Client, journal: Journal, output: str, again: bool, alone: bool
 ) -> int:
     """Make the move. Where it is not `alone` and the service refuses just this one, that is told, and the others go on."""
-    from ftkit.migration.planning import move
-    from ftkit.providers import ServiceProblem
+    from ftkit.errors import ProviderError
+    from ftkit.migration.plan import move
 
     order = plan.translation.order
     try:
@@ -204,7 +205,7 @@ def _move(
             [order.training, *([order.validation] if order.validation else [])]
         ) as progress:
             done = move(plan, target, journal, again=again, say=_say, progress=progress)
-    except (FileProblem, ServiceProblem) as problem:
+    except (FileError, ProviderError) as problem:
         if alone or getattr(problem, "status", 400) not in OF_THE_JOB:
             raise
         _say(printable(f"ftkit: {plan.old.job.id} was not moved: {problem}"))
@@ -220,12 +221,12 @@ def _say(text: str) -> None:
 
 
 def _usd(usd: float | None) -> str:
-    from ftkit.report.estimate import money
+    from ftkit._text import money
 
     return "-" if usd is None else money(usd)
 
 
-def _one(plan: Plan, title: str) -> str:
+def _one(plan: Move, title: str) -> str:
     order, made = plan.translation.order, plan.translation
     rows: list[tuple[str, object]] = [
         ("model", order.model),
@@ -252,7 +253,7 @@ def _one(plan: Plan, title: str) -> str:
     )
 
 
-def _table(plans: list[Plan], going: list[Plan], title: str) -> str:
+def _table(plans: list[Move], going: list[Move], title: str) -> str:
     rows, chosen = [("job", "model", "goes to", "cost", "what becomes of it")], set(map(id, going))
     for plan in plans:
         made, count = plan.translation, len(plan.translation.changes)
@@ -279,11 +280,11 @@ def _table(plans: list[Plan], going: list[Plan], title: str) -> str:
     return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
 
 
-def _is(plan: Plan) -> str:
+def _is(plan: Move) -> str:
     return f"is {plan.moved}{f', which {FATES[plan.status]}' if plan.status in FATES else ''}"
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _told(plan: Move) -> dict[str, Any]:
     made = plan.translation
     return {
         "job": plan.old.name,

@@ -18,7 +18,7 @@ from ftkit.cli.service import (
     print_one,
     when,
 )
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -79,7 +79,7 @@ def delete(
 ) -> int:
     """Delete the fine-tuned model ID for good."""
     if not _is_tuned(id):
-        raise UsageProblem(f"{id} is no fine-tuned model, and those alone can be deleted")
+        raise UsageError(f"{id} is no fine-tuned model, and those alone can be deleted")
     service = open_service(provider, base_url, facts)
     service.model(id)
     if not consent(f"Delete {id} for good?", yes):
@@ -107,7 +107,7 @@ def export(
     output: str,
 ) -> None:
     """Write the tuned model ID into the new folder DIR, as a PEFT adapter."""
-    from ftkit.export import export as write
+    from ftkit.jobs.export import export as write
 
     base = write(open_service(provider, base_url, facts), id, Path(folder), merge)
     if output == "json":

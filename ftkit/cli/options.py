@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import click
 from click.core import ParameterSource as Source
 
-from ftkit.errors import UsageProblem, did_you_mean
+from ftkit.errors import UsageError, did_you_mean
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
@@ -82,7 +82,7 @@ class Status(click.ParamType):  # type: ignore[type-arg] # generic only from cli
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> str:
-        from ftkit.remote import STATUSES
+        from ftkit.client.resources import STATUSES
 
         if value not in STATUSES:
             near = did_you_mean(value, STATUSES, otherwise=".")
@@ -110,7 +110,7 @@ class Configured(click.Command):
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
         if not {"-h", "--help"} & set(args):
-            from ftkit.settings import read_settings
+            from ftkit.cli.settings import read_settings
 
             found = read_settings(Path.cwd())
             found |= {"models": (found["model"],)} if "model" in found else {}
@@ -129,7 +129,7 @@ class Configured(click.Command):
 
 def _hold_address(context: click.Context) -> None:
     """Leave out the address of the variable where the command line names another provider than the one that it is for."""
-    from ftkit.facts import DEFAULT_PROVIDER
+    from ftkit.catalog import DEFAULT_PROVIDER
 
     source, provider = context.get_parameter_source, context.params["provider"]
     if source("base_url") is not Source.ENVIRONMENT or source("provider") is not Source.COMMANDLINE:
@@ -145,8 +145,8 @@ def _hold_address(context: click.Context) -> None:
 
 
 def _hold_facts(context: click.Context) -> None:
-    """Raise `UsageProblem` where facts that the project names say how to reach a service: a key would be sent there."""
-    from ftkit.facts import load_catalog
+    """Raise `UsageError` where facts that the project names say how to reach a service: a key would be sent there."""
+    from ftkit.catalog import load_catalog
 
     if context.get_parameter_source("facts") is not Source.DEFAULT_MAP:
         return
@@ -154,7 +154,7 @@ def _hold_facts(context: click.Context) -> None:
     for name, provider in load_catalog(path).providers.items():
         if provider.api and (name not in known or provider.api != known[name].api):
             told = f"pyproject.toml names {path}, which says where the key of {name} is sent"
-            raise UsageProblem(f"{told}; if that is right, give it with --facts or set FTKIT_FACTS")
+            raise UsageError(f"{told}; if that is right, give it with --facts or set FTKIT_FACTS")
 
 
 class Group(click.Group):

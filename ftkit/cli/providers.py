@@ -11,12 +11,12 @@ import msgspec
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
 from ftkit.cli.service import print_one, terminal_width
-from ftkit.errors import UsageProblem
-from ftkit.keys import NO_KEY, find_key
+from ftkit.client.credentials import NO_KEY, find_key
+from ftkit.errors import UsageError
 from ftkit.report.columns import fields, wrap
 
 if TYPE_CHECKING:
-    from ftkit.facts import Api
+    from ftkit.catalog import Api
 
 
 @click.command(cls=Configured)
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @output_option
 def providers(facts: str | None, output: str) -> None:
     """List the services that ftkit can talk to, how, and what each lacks."""
-    from ftkit.facts import load_catalog, unsupported
+    from ftkit.catalog import load_catalog, unsupported
 
     known, others = load_catalog(facts).providers, unsupported()
     if output == "json":
@@ -59,7 +59,7 @@ def _fields(name: str, api: Api) -> list[tuple[str, str]]:
             if find_key(name, api.keys, os.environ, api.key_needed) != NO_KEY
             else "not needed"
         )
-    except UsageProblem:
+    except UsageError:
         has = "not set"
     return [
         ("address", _address(api)),

@@ -23,7 +23,7 @@ from ftkit.cli.service import (
     print_one,
     when,
 )
-from ftkit.errors import FileProblem, UsageProblem
+from ftkit.errors import FileError, UsageError, os_error_message
 
 
 @click.group(cls=Group)
@@ -70,7 +70,7 @@ def list_(
 @output_option
 def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Upload the file at PATH for fine-tuning, unless the service has its content already."""
-    from ftkit.uploads import Files, digest
+    from ftkit.jobs.uploads import Files, digest
 
     must_be_plain(path)
     service = open_service(provider, base_url, facts)
@@ -118,7 +118,7 @@ def download(
 ) -> None:
     """Write what is in the file ID to PATH, or to standard output."""
     if path is None and output == "json":
-        raise UsageProblem(
+        raise UsageError(
             "--output json needs a PATH: without one, standard output gets what is in the file"
         )
     service = open_service(provider, base_url, facts)
@@ -126,13 +126,11 @@ def download(
         sys.stdout.buffer.write(service.content(id))
         return
     if os.path.exists(path):
-        raise UsageProblem(f"{path} is there already; name another, or remove it")
+        raise UsageError(f"{path} is there already; name another, or remove it")
     try:
         service.download(id, Path(path))
     except OSError as error:
-        raise FileProblem(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
     if output == "json":
         print_one({"id": id, "path": path, "bytes": os.path.getsize(path)})
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ftkit._text import printable
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
@@ -63,8 +64,5 @@ def rule(name: str, output: str) -> None:
 def example(data: bytes) -> str:
     """A bad example as it can be shown: escaped where it is not text, and cut."""
     text = data.decode("utf-8", "backslashreplace").rstrip("\n")
-    shown = "".join(
-        char if char.isprintable() or char == "\n" else ascii(char)[1:-1]
-        for char in text[:EXAMPLE_LIMIT]
-    )
+    shown = printable(text[:EXAMPLE_LIMIT], keep="\n")
     return (shown + ("…" if len(text) > EXAMPLE_LIMIT else "")).replace("\n", "\n    ")

@@ -11,6 +11,6 @@ import click
 @click.argument("format")
 def schema(format: str) -> None:
     """Print the JSON Schema of one line of a FORMAT: chat, completions, preference or reinforcement."""
-    from ftkit.formats import schema as make
+    from ftkit.dataset.formats import schema as make
 
     click.echo(json.dumps(make(format), indent=2))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli import print_text
 from ftkit.cli.options import option, output_option
 from ftkit.cli.service import print_one
-from ftkit.errors import UsageProblem
-from ftkit.local import PORT, data_folder, find_running, is_loopback
-from ftkit.local import stop as stop_service
+from ftkit.errors import UsageError
+from ftkit.server.daemon import stop as stop_service
 
 PACKAGES = (
     "fastapi",
@@ -87,12 +87,12 @@ def serve(
         filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(",")))
     )
     if not keys and not is_loopback(host):
-        raise UsageProblem(
+        raise UsageError(
             f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken"
         )
     missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
-        raise UsageProblem(
+        raise UsageError(
             f"ftkit serve needs more packages ({missing} is missing): pip install 'ftkit[local]'"
         )
     from ftkit.server.run import run
@@ -113,7 +113,7 @@ def serve(
 def _pairs(models: tuple[str, ...]) -> dict[str, str]:
     odd = next((pair for pair in models if not all(pair.partition("="))), None)
     if odd is not None:
-        raise UsageProblem(f"--model {odd!r} is not NAME=BASE, e.g. gpt-3.5-turbo=Qwen/Qwen3-0.6B")
+        raise UsageError(f"--model {odd!r} is not NAME=BASE, e.g. gpt-3.5-turbo=Qwen/Qwen3-0.6B")
     return {name: _base(base) for name, _, base in (pair.partition("=") for pair in models)}
 
 

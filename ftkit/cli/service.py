@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ftkit._text import printable
 from ftkit.cli import print_text
-from ftkit.errors import UsageProblem
-from ftkit.report.columns import fields, printable, table
+from ftkit.errors import UsageError
+from ftkit.report.columns import fields, table
 
 if TYPE_CHECKING:
-    from ftkit.journal import Journal
-    from ftkit.providers import Service
+    from ftkit.client.client import Client
+    from ftkit.jobs.journal import Journal
 
 T = TypeVar("T")
 
@@ -30,16 +31,17 @@ TOGETHER = 100
 """Rows that are put into columns together; a longer list is printed in such pieces."""
 
 
-def open_service(provider: str, base_url: str | None, facts: str | None) -> Service:
+def open_service(provider: str, base_url: str | None, facts: str | None) -> Client:
     """The service that the options name."""
-    from ftkit.connecting import connect
-    from ftkit.facts import find_provider, load_catalog
-    from ftkit.keys import find_address
+    from ftkit.catalog import find_provider, load_catalog
+    from ftkit.client.connect import connect
+    from ftkit.client.credentials import find_address
 
     catalog = load_catalog(facts)
     api = find_provider(provider, catalog).api if provider in catalog.providers else None
     if api and api.embedded and not (base_url or find_address(provider, os.environ)):
-        from ftkit.local import data_folder, find_or_start
+        from ftkit._local import data_folder
+        from ftkit.server.daemon import find_or_start
 
         base_url = find_or_start(
             data_folder(os.environ), lambda text: click.echo(text, err=True)
@@ -49,21 +51,21 @@ def open_service(provider: str, base_url: str | None, facts: str | None) -> Serv
 
 def open_journal() -> Journal:
     """The journal of this user."""
-    from ftkit.journal import Journal, state_folder
+    from ftkit.jobs.journal import Journal, state_folder
 
     return Journal(state_folder(os.environ))
 
 
-def named_model(service: Service, model: str) -> str:
+def named_model(service: Client, model: str) -> str:
     """The id of the model, which may be `LAST`."""
     if model != LAST:
         return model
     job = open_journal().last_job(service.account)
     if not job:
-        raise UsageProblem(f"{LAST}: no job was submitted from here to {service.facts.title}")
+        raise UsageError(f"{LAST}: no job was submitted from here to {service.provider.title}")
     found = service.job(job)
     if not found.fine_tuned_model:
-        raise UsageProblem(f"{LAST}: the job {job} is {found.status}, and has made no model")
+        raise UsageError(f"{LAST}: the job {job} is {found.status}, and has made no model")
     return found.fine_tuned_model
 
 
@@ -132,11 +134,11 @@ def print_deleted(id: str, output: str) -> None:
 
 
 def consent(question: str, yes: bool) -> bool:
-    """Ask on the terminal; raises `UsageProblem` where there is none and `--yes` was not given."""
+    """Ask on the terminal; raises `UsageError` where there is none and `--yes` was not given."""
     if yes:
         return True
     if not is_terminal(sys.stdin):
-        raise UsageProblem(
+        raise UsageError(
             "this asks first, and there is no terminal to ask on; --yes goes on without"
         )
     return click.confirm(question, err=True)

@@ -21,16 +21,17 @@ from ftkit.cli.service import (
     print_json_line,
     print_one,
 )
-from ftkit.errors import FileProblem, UsageProblem
+from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     import datetime
 
-    from ftkit.facts import Catalog
-    from ftkit.order import Order
-    from ftkit.providers import Service, ServiceProblem
-    from ftkit.quote import Quote
-    from ftkit.submission import Submitted
+    from ftkit.catalog import Catalog
+    from ftkit.client.client import Client
+    from ftkit.errors import ProviderError
+    from ftkit.estimation.quote import Quote
+    from ftkit.jobs.spec import JobSpec
+    from ftkit.jobs.submit import Submitted
 
 ENDS = "Exit codes: 0 submitted, 1 the file has errors or the job failed, 2 ftkit could not do it, 130 interrupted."
 METHODS = ("supervised", "dpo", "reinforcement")
@@ -108,9 +109,9 @@ def submit(
 
     The same command again finds the job that is there: nothing is uploaded or paid twice.
     """
-    from ftkit.facts import load_catalog
-    from ftkit.order import Order, check
-    from ftkit.uploads import digest
+    from ftkit.catalog import load_catalog
+    from ftkit.jobs.spec import JobSpec, check
+    from ftkit.jobs.uploads import digest
 
     must_be_plain(file, validation_file)
     catalog = load_catalog(facts)
@@ -123,7 +124,7 @@ def submit(
         return 1
     if not clean:
         click.echo("ftkit: the file has errors, and is submitted anyway", err=True)
-    order = Order(
+    order = JobSpec(
         model=model,
         training=file,
         validation=validation_file,
@@ -137,7 +138,7 @@ def submit(
     if dry_run:
         return _show(order, provider, hashes, catalog)
     service = open_service(provider, base_url, facts)
-    check(order, service.api, service.facts.title)
+    check(order, service.api, service.provider.title)
     asks = not yes and is_terminal(sys.stdin)
     if output == "text" or asks:
         _show_plan(
@@ -178,8 +179,8 @@ def _validated(
     output: str,
 ) -> tuple[str, bool]:
     """The format of the file, and whether it has no errors; the findings go where they can be read."""
-    from ftkit.facts import base_model
-    from ftkit.validation import validate
+    from ftkit.catalog import base_model
+    from ftkit.validation.validate import validate
 
     known = model if base_model(model) in catalog.models else None
     report = validate(
@@ -198,12 +199,12 @@ def _validated(
 
 
 def _method(format: str, method: str | None, force: bool) -> str:
-    """The method that was asked for, or that of the format; raises `UsageProblem` where they do not fit."""
-    from ftkit.formats import METHODS
+    """The method that was asked for, or that of the format; raises `UsageError` where they do not fit."""
+    from ftkit.dataset.formats import METHODS
 
     fits = METHODS[format]
     if method not in (None, fits) and not force:
-        raise UsageProblem(
+        raise UsageError(
             f"the file has {format} examples, which are for --method {fits}, not {method}; --force sends it anyway"
         )
     return method or fits
@@ -212,7 +213,7 @@ def _method(format: str, method: str | None, force: bool) -> str:
 def _pairs(metadata: tuple[str, ...]) -> dict[str, str]:
     odd = next((pair for pair in metadata if "=" not in pair), None)
     if odd is not None:
-        raise UsageProblem(f"--metadata {odd!r} is not KEY=VALUE")
+        raise UsageError(f"--metadata {odd!r} is not KEY=VALUE")
     return dict(pair.split("=", 1) for pair in metadata)
 
 
@@ -222,15 +223,15 @@ def _grader(path: str | None) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise FileProblem(f"cannot read the grader {path}: {error}") from error
+        raise FileError(f"cannot read the grader {path}: {error}") from error
     if not isinstance(found, dict):
-        raise FileProblem(f"cannot use the grader {path}: it is no JSON object")
+        raise FileError(f"cannot use the grader {path}: it is no JSON object")
     return found
 
 
-def _quoted(order: Order, provider: str, format: str, catalog: Catalog) -> Quote | None:
+def _quoted(order: JobSpec, provider: str, format: str, catalog: Catalog) -> Quote | None:
     """What training costs; None where nobody knows."""
-    from ftkit.quote import quote
+    from ftkit.estimation.quote import quote
 
     try:
         return quote(
@@ -242,34 +243,34 @@ def _quoted(order: Order, provider: str, format: str, catalog: Catalog) -> Quote
             validation_file=order.validation,
             catalog=catalog,
         )
-    except UsageProblem as problem:
+    except UsageError as problem:
         click.echo(f"ftkit: no estimate: {problem}", err=True)
         return None
 
 
 def _hold(quote: Quote | None, model: str, most: float | None) -> None:
-    """Raise `UsageProblem` if training costs more than `most`, or if that cannot be told."""
+    """Raise `UsageError` if training costs more than `most`, or if that cannot be told."""
     if most is None:
         return
     cost = quote.models[0].cost if quote else None
     if most != most:
-        raise UsageProblem("--max-cost is no number")
+        raise UsageError("--max-cost is no number")
     if cost is None:
-        raise UsageProblem(f"--max-cost cannot be held: the cost of {model} is not known")
+        raise UsageError(f"--max-cost cannot be held: the cost of {model} is not known")
     if cost.usd > most:
-        from ftkit.report.estimate import money
+        from ftkit._text import money
 
-        raise UsageProblem(
+        raise UsageError(
             f"training is estimated to cost {money(cost.usd)}, more than {money(most)}; nothing was sent"
         )
 
 
-def _show_plan(order: Order, service: Service, quote: Quote | None, err: bool) -> None:
-    from ftkit.report.estimate import money
+def _show_plan(order: JobSpec, service: Client, quote: Quote | None, err: bool) -> None:
+    from ftkit._text import money
 
     told = quote.models[0] if quote else None
     rows = [
-        ("train", f"{order.model} at {service.facts.title}"),
+        ("train", f"{order.model} at {service.provider.title}"),
         ("method", order.method),
         ("file", order.training),
     ]
@@ -292,11 +293,11 @@ def _show_plan(order: Order, service: Service, quote: Quote | None, err: bool) -
     print_fields(rows, err)
 
 
-def _question(order: Order, service: Service, quote: Quote | None, catalog: Catalog) -> str:
+def _question(order: JobSpec, service: Client, quote: Quote | None, catalog: Catalog) -> str:
     """What to ask before anything is sent; says so if the model is known not to be trained so."""
     import datetime
 
-    from ftkit.estimation import candidates
+    from ftkit.estimation.estimate import candidates
 
     over = _over(order.model, service, quote, datetime.date.today())
     if not over:
@@ -314,18 +315,18 @@ def _question(order: Order, service: Service, quote: Quote | None, catalog: Cata
     return "Try it all the same?"
 
 
-def _over(model: str, service: Service, quote: Quote | None, today: datetime.date) -> str:
+def _over(model: str, service: Client, quote: Quote | None, today: datetime.date) -> str:
     """Why the model cannot be trained so, by the service's word or else the catalog's; empty if it can."""
     told = quote.models[0] if quote else None
     ends = service.shutdown_date(model)
     if ends and ends <= today.isoformat():
-        return f"{model} can no longer be trained at {service.facts.title}, which shut it down on {ends}"
+        return f"{model} can no longer be trained at {service.provider.title}, which shut it down on {ends}"
     return told.trainable_note if told else ""
 
 
 def _sent(
-    order: Order,
-    service: Service,
+    order: JobSpec,
+    service: Client,
     hashes: tuple[str, str | None],
     again: bool,
     catalog: Catalog,
@@ -333,8 +334,8 @@ def _sent(
     base_url: str | None,
 ) -> Submitted:
     """Submit, and explain the refusal that ends it for many."""
-    from ftkit.providers import ServiceProblem
-    from ftkit.submission import submit
+    from ftkit.errors import ProviderError
+    from ftkit.jobs.submit import submit
 
     files = [order.training, *([order.validation] if order.validation else [])]
     try:
@@ -345,7 +346,7 @@ def _sent(
     except KeyboardInterrupt:
         _say("ftkit: the same command goes on from here, and takes the job if there is one by now")
         raise
-    except ServiceProblem as problem:
+    except ProviderError as problem:
         if problem.code != "training_not_available":
             raise
         raise _closed(
@@ -354,8 +355,8 @@ def _sent(
 
 
 def _closed(
-    problem: ServiceProblem, service: Service, catalog: Catalog, base_url: str | None, ask: bool
-) -> UsageProblem:
+    problem: ProviderError, service: Client, catalog: Catalog, base_url: str | None, ask: bool
+) -> UsageError:
     """What to say where the account may not train; the files that were uploaded for nothing are offered for deletion."""
     files = " ".join(problem.uploaded)
     if (
@@ -375,21 +376,21 @@ def _closed(
     else:
         kept = "files of earlier uploads stay: `ftkit files list` shows them, `ftkit files delete` removes them"
     others = [name for name, each in catalog.providers.items() if each.api and name != service.name]
-    return UsageProblem(
-        f"{service.facts.title} takes no new jobs from this account ({problem.said}); {kept}. "
+    return UsageError(
+        f"{service.provider.title} takes no new jobs from this account ({problem.said}); {kept}. "
         f"Others that speak the protocol: {', '.join(others)}"
     )
 
 
-def _show(order: Order, provider: str, hashes: tuple[str, str | None], catalog: Catalog) -> int:
+def _show(order: JobSpec, provider: str, hashes: tuple[str, str | None], catalog: Catalog) -> int:
     """Print the requests that would be sent."""
-    from ftkit.facts import find_provider
-    from ftkit.order import check, request
-    from ftkit.uploads import planned
+    from ftkit.catalog import find_provider
+    from ftkit.jobs.spec import check, request
+    from ftkit.jobs.uploads import planned
 
     service = find_provider(provider, catalog)
     if service.api is None:
-        raise UsageProblem(f"nothing is known of how to reach {service.title}")
+        raise UsageError(f"nothing is known of how to reach {service.title}")
     check(order, service.api, service.title)
     files = [order.training, *([order.validation] if order.validation else [])]
     requests = [

@@ -11,7 +11,7 @@ from click.core import ParameterSource as Source
 from ftkit.cli import EXIT_CODES, print_text
 from ftkit.cli.files import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
@@ -97,8 +97,8 @@ def validate(
 
     FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', or - for standard input.
     """
-    from ftkit.facts import load_catalog
-    from ftkit.validation import validate as check
+    from ftkit.catalog import load_catalog
+    from ftkit.validation.validate import validate as check
 
     for name in ("select", "ignore"):
         options[name] = [each for names in options[name] for each in names]
@@ -121,10 +121,10 @@ def validate(
 
 
 def _check_grader(report: Report) -> None:
-    """Raise `UsageProblem` for a file that has no items for a grader to look at."""
+    """Raise `UsageError` for a file that has no items for a grader to look at."""
     odd = next((file for file in report.files if file.format not in (None, "reinforcement")), None)
     if odd:
-        raise UsageProblem(f"--grader is for reinforcement files; {odd.file} is {odd.format}")
+        raise UsageError(f"--grader is for reinforcement files; {odd.file} is {odd.format}")
 
 
 def _renamed(report: Report, names: dict[str, str]) -> Report:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from ftkit.compare.answers import Message, Prompt, look
-from ftkit.compare.intervals import Interval, apart, intervals
+from ftkit.compare.bootstrap import Interval, apart, intervals
 from ftkit.compare.measures import (
     MEASURES,
     TRAITS,
@@ -20,8 +19,9 @@ from ftkit.compare.measures import (
     field_measure,
     token_trait,
 )
+from ftkit.compare.recordings import Message, Prompt, look
 from ftkit.compare.replies import Reply, read_reply
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ def compare(
 ) -> Comparison:
     """Compare the answers `a` and `b`, one for each prompt, or None where there is none.
 
-    `group_by` is a dotted path into the prompts' lines; with an `encoding`, tokens are counted too. Raises `UsageProblem` where no
+    `group_by` is a dotted path into the prompts' lines; with an `encoding`, tokens are counted too. Raises `UsageError` where no
     prompt has both answers, the prompts make one group only or too many, or sacrebleu is missing.
     """
     if group_by:
@@ -123,7 +123,7 @@ def compare(
         if each[1] is not None and each[2] is not None
     ]
     if not rows:
-        raise UsageProblem(UNANSWERED)
+        raise UsageError(UNANSWERED)
     traits = [*TRAITS.values(), *([token_trait(encoding)] if encoding else [])]
     columns = {measure: _held(measure, rows) for measure in MEASURES.values()} | {
         trait: _had(trait, rows) for trait in traits
@@ -238,14 +238,14 @@ def _block(columns: Columns, names: Sequence[str]) -> NDArray[np.float64] | None
 
 
 def check_groups(values: Sequence[str]) -> None:
-    """Raise `UsageProblem` where prompts of these values make one group only, or too many."""
+    """Raise `UsageError` where prompts of these values make one group only, or too many."""
     sizes = Counter(values)
     if len(sizes) == 1:
-        raise UsageProblem(
+        raise UsageError(
             f"--group-by: all prompts have the same value there, {next(iter(sizes))!r}; take another path, or none"
         )
     if len(sizes) > MOST_GROUPS:
-        raise UsageProblem(
+        raise UsageError(
             f"--group-by: there are {len(sizes):,} different values there; {MOST_GROUPS} groups is the most"
         )
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ftkit.compare.answers import Message, Prompt
+from ftkit.catalog import Catalog, Offer, Price, base_model, with_others
+from ftkit.compare.recordings import Message, Prompt
 from ftkit.compare.replies import text_of
-from ftkit.facts import Catalog, Offer, Price, base_model, with_others
-from ftkit.tokens import OVERHEADS, counter
+from ftkit.tokens.encodings import OVERHEADS, counter
 
 
 class Bill(Struct, frozen=True):

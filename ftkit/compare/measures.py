@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from ftkit.compare.replies import Reply
-from ftkit.errors import UsageProblem
+from ftkit.errors import UsageError
 
 Unit = Literal["share", "score", "count"]
 """`share` is from 0 to 1, `score` from 0 to 100, `count` a number of something."""
@@ -138,7 +138,7 @@ def field_measure(key: str) -> Measure:
 
 def token_trait(encoding: str) -> Trait:
     """The number of tokens of the text in that encoding."""
-    from ftkit.tokens import counter
+    from ftkit.tokens.encodings import counter
 
     return Trait(
         "tokens",
@@ -166,7 +166,7 @@ def _score(metric: Any, text: str, reference: str) -> float:
 
 
 def check_sacrebleu() -> None:
-    """Raise `UsageProblem` where sacrebleu is missing."""
+    """Raise `UsageError` where sacrebleu is missing."""
     _sacrebleu()
 
 
@@ -176,5 +176,5 @@ def _sacrebleu() -> tuple[Any, Any]:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
     except ImportError:
-        raise UsageProblem("comparing needs sacrebleu: pip install 'ftkit[compare]'") from None
+        raise UsageError("comparing needs sacrebleu: pip install 'ftkit[compare]'") from None
     return CHRF(), BLEU(effective_order=True)

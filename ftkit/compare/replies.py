@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.reading import depth
+from ftkit.dataset.lenient_json import depth
 
 DEEPEST = 100
 """Levels of JSON that are looked into; what is nested deeper counts as no JSON."""

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from ftkit._version import __version__
-from ftkit.facts import Catalog, Deadline, Model, Offer, Price, Provider
+from ftkit.catalog import Catalog, Deadline, Model, Offer, Price, Provider
 from ftkit.report.columns import table
 
 COLUMNS = (

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
+from ftkit._text import printable, shorten
+
 LEAST = 8
 """Characters that a column keeps, however narrow the terminal."""
 
@@ -55,21 +57,8 @@ def wrap(text: str, first: str, later: str, width: int | None) -> str:
     return first + f"\n{later}".join(lines) + "\n"
 
 
-def printable(text: str) -> str:
-    """The text without control characters, which could play tricks on a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def cut(text: str, width: int) -> str:
-    """The text in at most `width` characters. Its middle is left out, since names differ at their ends."""
-    if len(text) <= width:
-        return text
-    end = (width - 1) // 2
-    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
-
-
 def _cells(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
     for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        shown = cell if len(click.unstyle(cell)) <= width else cut(cell, width)
+        shown = cell if len(click.unstyle(cell)) <= width else shorten(cell, width)
         space = " " * (width - len(click.unstyle(shown)))
         yield shown + space if index < left else space + shown

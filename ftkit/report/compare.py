@@ -9,12 +9,13 @@ from typing import Any
 import click
 import msgspec
 
+from ftkit._text import printable
 from ftkit._version import __version__
+from ftkit.compare.bootstrap import LEVEL, RESAMPLES, Interval
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Row
-from ftkit.compare.intervals import LEVEL, RESAMPLES, Interval
 from ftkit.compare.measures import Unit
 from ftkit.report.columns import table
-from ftkit.report.text import printable, ranges
+from ftkit.report.text import ranges
 
 COLUMNS = {
     "a": "A",

@@ -13,11 +13,11 @@ from difflib import SequenceMatcher
 from html import escape
 from pathlib import Path
 
-from ftkit.aside import written_aside
-from ftkit.compare.answers import Message
+from ftkit._atomic import atomic_write
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Pair, Row
+from ftkit.compare.recordings import Message
 from ftkit.compare.replies import Reply, text_of
-from ftkit.errors import FileProblem
+from ftkit.errors import FileError, os_error_message
 from ftkit.report.compare import COLUMNS, Sides, cells_of, count_of, heading, notes, show
 from ftkit.report.page import render_page
 
@@ -63,15 +63,13 @@ find.addEventListener('input', () => {
 
 
 def write_page(found: Comparison, sides: Sides, path: str) -> None:
-    """Write the page to `path`, which is there whole or not at all; raises `FileProblem` where it cannot be written."""
+    """Write the page to `path`, which is there whole or not at all; raises `FileError` where it cannot be written."""
     page = render_compare_html(found, sides)
     try:
-        with written_aside(Path(path)) as aside:
+        with atomic_write(Path(path)) as aside:
             aside.write_text(page, "utf-8", errors="replace")
     except OSError as error:
-        raise FileProblem(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
 
 
 def render_compare_html(found: Comparison, sides: Sides) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import msgspec
 
+from ftkit._text import money, printable
 from ftkit._version import __version__
-from ftkit.estimation import Estimate, Usage
-from ftkit.quote import Quote
+from ftkit.estimation.estimate import Estimate, Usage
+from ftkit.estimation.quote import Quote
 from ftkit.report.columns import table
-from ftkit.report.text import printable
 
 STATISTICS = ("min", "mean", "median", "p5", "p10", "p90", "p95", "max")
 
@@ -36,11 +36,6 @@ def render_estimate_text(quote: Quote) -> str:
     )
     parts += [_usage(name, used) for name, used in quote.usage.items()]
     return "\n".join(part for part in parts if part)
-
-
-def money(usd: float) -> str:
-    """US dollars: whole cents, or as many digits as it takes for less than ten cents."""
-    return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
 
 
 def _heading(quote: Quote) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ftkit.aside import written_aside
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
-from ftkit.report.columns import printable, table
+from ftkit._atomic import atomic_write
+from ftkit._text import printable
+from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
+from ftkit.report.columns import table
 
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 20
@@ -67,15 +68,15 @@ def _verdict(verdict: Verdict) -> str:
 def draw(metrics: Metrics, title: str, path: Path) -> None:
     """Draw the losses into a PNG, SVG or HTML file, which is there whole or not at all.
 
-    Raises `UsageProblem` for another kind of file or where matplotlib is missing, `FileProblem` where it cannot be written.
+    Raises `UsageError` for another kind of file or where matplotlib is missing, `FileError` where it cannot be written.
     """
     kind = path.suffix.lstrip(".").lower()
     if kind not in ("png", "svg", "html"):
-        raise UsageProblem(f"--plot {path}: name a .png, .svg or .html file")
+        raise UsageError(f"--plot {path}: name a .png, .svg or .html file")
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageProblem("--plot needs matplotlib: pip install 'ftkit[plot]'") from None
+        raise UsageError("--plot needs matplotlib: pip install 'ftkit[plot]'") from None
     figure: Any = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, columns in (("train loss", TRAIN), ("validation loss", VALID)):
@@ -89,13 +90,11 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
     if axes.lines:
         axes.legend()
     try:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             figure.savefig(aside, format="svg" if kind == "html" else kind)
             if kind == "html":
                 drawn = aside.read_text("utf-8")
                 head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
                 aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
     except OSError as error:
-        raise FileProblem(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error

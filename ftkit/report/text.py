@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from ftkit.report.columns import printable as printable
+from ftkit._text import printable
 from ftkit.rules import RULES
 from ftkit.summary import SEVERITIES, FileReport, Finding, Report
 

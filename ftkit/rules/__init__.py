@@ -16,7 +16,7 @@ from ftkit.rules import (
     tools,
     weights,
 )
-from ftkit.rules.base import RULES, Plan, Rule, choose_rules, find_rule
+from ftkit.rules.base import RULES, Rule, ScanPlan, choose_rules, find_rule
 
 SUBJECTS = (
     files,
@@ -40,4 +40,4 @@ RULES.update(
     sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code)
 )
 
-__all__ = ["RULES", "SUBJECTS", "Plan", "Rule", "choose_rules", "find_rule"]
+__all__ = ["RULES", "SUBJECTS", "Rule", "ScanPlan", "choose_rules", "find_rule"]

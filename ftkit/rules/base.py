@@ -1,6 +1,6 @@
 """What a rule is. Each rule is one decorated generator in the module of its subject; `RULES` collects them.
 
-A check gets the subject that its rule looks at and the `Plan`, and yields a `Hit` for each place where the rule is broken.
+A check gets the subject that its rule looks at and the `ScanPlan`, and yields a `Hit` for each place where the rule is broken.
 The caller adds code, severity and line. The subjects, by the name given as `on`:
 
 - `"file"`: `detect.Head`, the beginning of the file. The first hit ends the reading of the file.
@@ -22,9 +22,10 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from ftkit.errors import UnknownName, UsageProblem, did_you_mean
-from ftkit.facts import ImageCost, Limits
+from ftkit.catalog import Limits
+from ftkit.errors import UnknownNameError, UsageError, did_you_mean
 from ftkit.summary import KEEP, Lines, Severity, Summary
+from ftkit.tokens.tally import Metered
 
 Subject = Literal[
     "file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"
@@ -56,16 +57,7 @@ def listed(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
         yield Hit(f"{message} (and {rest:,} more lines)", path, times=rest)
 
 
-class Metered(Struct, frozen=True):
-    """A way to count tokens: the encoding, the cost of images, and the limits at which sequences are cut; and its name."""
-
-    name: str
-    encoding: str
-    limits: tuple[int, ...] = ()
-    images: ImageCost | None = None
-
-
-class Plan(Struct, frozen=True):
+class ScanPlan(Struct, frozen=True):
     """What a file is checked and measured for. Picklable: it travels to the worker processes.
 
     `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty). `meters` are
@@ -102,13 +94,6 @@ class Broken(Struct, frozen=True):
     steps: tuple[str | int, ...] = ()
 
 
-class Counted(Struct, frozen=True):
-    """The tokens of an example: all, and for each trained text its path and the tokens before and through its end."""
-
-    tokens: int
-    trained: tuple[tuple[str, int, int], ...]
-
-
 class Dataset(Struct, frozen=True):
     """A whole file: what its lines added up to, and the fingerprints of the file that validates it."""
 
@@ -120,7 +105,7 @@ class Dataset(Struct, frozen=True):
 Example = str | bytes | Callable[[], str | bytes]
 """A line or a file; a function that makes it where it is large."""
 
-Check = Callable[[Any, Plan], Iterator[Hit]]
+Check = Callable[[Any, ScanPlan], Iterator[Hit]]
 
 
 class Rule(Struct, frozen=True, eq=False):
@@ -245,11 +230,11 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def find_rule(name: str) -> Rule:
-    """The rule of that name or code; raises `UnknownName`."""
+    """The rule of that name or code; raises `UnknownNameError`."""
     for made in RULES.values():
         if name.lower() in (made.name, made.code.lower()):
             return made
-    raise UnknownName(
+    raise UnknownNameError(
         f"unknown rule {name!r}{did_you_mean(name, RULES, otherwise='.')} `ftkit rules` lists all."
     )
 
@@ -257,13 +242,13 @@ def find_rule(name: str) -> Rule:
 def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> frozenset[str]:
     """The names of the rules that `select` (all, if empty) leaves after `ignore`.
 
-    Each selector is a rule's name, its code, the beginning of codes (`FT5`), or `all`. Raises `UnknownName` for one that
-    fits no rule, `UsageProblem` if none is left.
+    Each selector is a rule's name, its code, the beginning of codes (`FT5`), or `all`. Raises `UnknownNameError` for one that
+    fits no rule, `UsageError` if none is left.
     """
     chosen = frozenset().union(*map(_named, select)) or frozenset(RULES)
     left = chosen.difference(*map(_named, ignore))
     if not left:
-        raise UsageProblem("no rule is left: --ignore takes away all that --select names")
+        raise UsageError("no rule is left: --ignore takes away all that --select names")
     return left
 
 

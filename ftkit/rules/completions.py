@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.examples import Completions
-from ftkit.rules.base import ERROR, WARNING, Broken, Dataset, Hit, Plan, listed, rule
+from ftkit._text import excerpt
+from ftkit.dataset.types import Completions
+from ftkit.rules.base import ERROR, WARNING, Broken, Dataset, Hit, ScanPlan, listed, rule
 from ftkit.rules.dataset import distinct_answers
-from ftkit.summary import Affixes, quote
+from ftkit.summary import Affixes
 
 ONLY = ["completions"]
 END = "\\n\\n###\\n\\n"
@@ -62,7 +63,7 @@ GOOD_FILE = file(f"{{}}{END}", " {} END")
     shapes=[("Completions", "completion", "required")],
     evidence="openai's old prepare_data",
 )
-def completion_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def completion_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `completion`."""
     yield Hit('the example has no "completion"; add the text to learn', broken.path)
 
@@ -78,7 +79,7 @@ def completion_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Completions", "prompt", "required")],
     evidence="openai's old prepare_data",
 )
-def prompt_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def prompt_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `prompt`. For open-ended generation write an empty one."""
     yield Hit('the example has no "prompt"; add it, "" if there is none', broken.path)
 
@@ -94,7 +95,7 @@ def prompt_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Completions", "prompt", "type"), ("Completions", "completion", "type")],
     evidence="together 1.5",
 )
-def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def completion_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`prompt` or `completion` is not a string.
 
     A list of messages (TRL's conversational form) belongs in one `messages` list, the prompt's first.
@@ -103,7 +104,9 @@ def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
         isinstance(item, dict) and "role" in item for item in broken.value
     )
     hint = '; join prompt and completion into one "messages" list' if messages else ""
-    yield Hit(f"{broken.field} must be a string, not {quote(broken.value, 60)}{hint}", broken.path)
+    yield Hit(
+        f"{broken.field} must be a string, not {excerpt(broken.value, 60)}{hint}", broken.path
+    )
 
 
 @rule(
@@ -116,7 +119,7 @@ def completion_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line(f"Hi{END}", ""),
     evidence="openai's old prepare_data; openai-python#535",
 )
-def completion_empty(example: Completions, plan: Plan) -> Iterator[Hit]:
+def completion_empty(example: Completions, plan: ScanPlan) -> Iterator[Hit]:
     """The completion is empty, so there is nothing to learn."""
     if not example.completion.strip():
         yield Hit("the completion is empty: there is nothing to learn", "$.completion")
@@ -132,7 +135,7 @@ def completion_empty(example: Completions, plan: Plan) -> Iterator[Hit]:
     bad=file(f"{{}}{END}", "{} END"),
     evidence="openai's old prepare_data: words are tokens with a space in front",
 )
-def completion_no_space(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def completion_no_space(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """Completions do not start with a space. Most words are tokens with a space in front, so it helps to begin with one."""
     summary = dataset.summary
     lines = summary.style.no_space
@@ -160,7 +163,7 @@ def _enough(dataset: Dataset) -> bool:
     bad=file(f"{{}}{END}", " {}"),
     evidence="openai's old prepare_data",
 )
-def completion_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def completion_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The completions have no common ending, so there is no text to stop at.
 
     Give them one that occurs nowhere else, such as ` END`, and use it as `stop`. Classes (few different completions) need none.
@@ -181,7 +184,7 @@ def completion_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=file("{}", " {} END"),
     evidence="openai's old prepare_data",
 )
-def prompt_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def prompt_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The prompts have no common ending, so the model cannot tell where the prompt ends.
 
     End each with a separator that occurs nowhere else, such as `\\n\\n###\\n\\n`. Empty prompts need none.
@@ -203,7 +206,7 @@ def prompt_no_suffix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=file(f"{{}}{END}", " The answer to this is {} END"),
     evidence="openai's old prepare_data",
 )
-def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def completion_prefix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """All completions begin with the same long text. It is paid for in each example; move it to the prompt."""
     ends = dataset.summary.style.completions
     prefix = ends.prefix if ends else ""
@@ -214,7 +217,7 @@ def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     ):
         more = "…" if len(prefix) == Affixes.LIMIT else ""
         yield Hit(
-            f"all completions begin with {quote(prefix, 60)}{more}; move it to the end of the prompts"
+            f"all completions begin with {excerpt(prefix, 60)}{more}; move it to the end of the prompts"
         )
 
 
@@ -233,7 +236,7 @@ def completion_prefix(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="openai's old prepare_data",
 )
-def prompt_uppercase(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def prompt_uppercase(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """Most of the text is in upper case, which costs more tokens and is learned worse. Use lower case where it is not meant."""
     style = dataset.summary.style
     if style.letters and style.upper * 2 > style.letters:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ftkit.formats import METHODS
-from ftkit.rules.base import ERROR, INFO, WARNING, Dataset, Hit, Plan, listed, rule
+from ftkit.dataset.formats import METHODS
+from ftkit.rules.base import ERROR, INFO, WARNING, Dataset, Hit, ScanPlan, listed, rule
 from ftkit.summary import FINGERPRINT, Lines, Summary
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def distinct_answers(summary: Summary) -> int:
     evidence="service message, code invalid_n_examples",
     says=[r"must have at least \d+ examples", r"invalid_n_examples"],
 )
-def examples_too_few(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def examples_too_few(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The training file has fewer examples than the provider takes (10 at OpenAI). Lines that are not JSON do not count."""
     least, number = plan.limits.figure("min_examples"), dataset.summary.examples
     if least and number < least and plan.purpose == "training":
@@ -86,7 +86,7 @@ def examples_too_few(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=file(*examples(20)),
     evidence="fine-tuning guide: 50 to 100",
 )
-def examples_few(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def examples_few(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The training file has fewer examples than are advised (50 at OpenAI). More good ones help more than anything else."""
     advised, least = plan.limits.figure("advised_examples"), plan.limits.figure("min_examples") or 0
     number = dataset.summary.examples
@@ -110,7 +110,7 @@ def _many_images() -> str:
     bad=_many_images,
     evidence="vision fine-tuning guide: 50,000 examples with images; reinforcement guide: 50,000 and 1,000 for validation",
 )
-def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def examples_too_many(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The file has more examples than the provider takes, for reinforcement or with images."""
     summary, limits = dataset.summary, plan.limits
     images = limits.figure("image_examples")
@@ -145,7 +145,7 @@ def examples_too_many(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
         r"examples, and the job's method is '\w+', not",
     ],
 )
-def format_method_mismatch(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def format_method_mismatch(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The format of the file does not fit the training method that was asked for, or that the model can do."""
     if plan.asked and plan.format not in plan.asked:
         fits = " or ".join(f"{format} (method {METHODS[format]})" for format in plan.asked)
@@ -168,7 +168,7 @@ def format_method_mismatch(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE + examples(1)[0] + "\n",
     evidence="openai's old prepare_data; datasets-lint; cleanllm",
 )
-def duplicate_example(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def duplicate_example(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """An example stands more than once in the file, whatever its key order and spacing.
 
     It is paid for each time and weighs more in training. The first is not reported.
@@ -191,7 +191,7 @@ def duplicate_example(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE + examples(1)[0].replace("Number", "No number") + "\n",
     evidence="datasets-lint",
 )
-def duplicate_conflict(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The same prompt has another answer than before.
 
     Fine where answers may vary; else one of them is wrong, and the model learns both.
@@ -213,7 +213,7 @@ def duplicate_conflict(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     given={"validation": examples(1)[0]},
     evidence="API description: the files should not overlap; datasets-lint; datalint",
 )
-def split_overlap(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def split_overlap(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """An example of the training file is in the validation file too. Needs `--validation-file`.
 
     The validation loss then looks better than it is.
@@ -249,7 +249,7 @@ def split_overlap(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     evidence="together 1.5; service: 'every line is a JSON dictionary'; the cookbook notebook dies on it",
     says=[r"Expected file to have JSONL format, where every line is a JSON dictionary"],
 )
-def line_blank(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def line_blank(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """A blank line between examples. Remove it."""
     summary = dataset.summary
     between = summary.blank.count - summary.blank_tail
@@ -267,7 +267,7 @@ def line_blank(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE + "\n",
     evidence="advice in public runbooks",
 )
-def line_blank_end(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def line_blank_end(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """Blank lines at the end of the file. End it with one line end."""
     summary = dataset.summary
     numbers = range(summary.lines - summary.blank_tail + 1, summary.lines + 1)
@@ -286,7 +286,7 @@ def line_blank_end(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE.replace("\n", "\r\n"),
     evidence="legal JSON white space; two jobs with such files succeeded",
 )
-def line_ending_crlf(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """Lines end with CR LF, as on Windows. It is legal."""
     crlf = dataset.summary.crlf
     if crlf.count:
@@ -304,7 +304,7 @@ def line_ending_crlf(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     given={"bytes": 9_000_000_000},
     evidence="API description: 8 GB through Uploads, 512 MB through Files",
 )
-def file_too_large(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def file_too_large(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The file is larger than the provider takes at all."""
     limits = plan.limits
     most = limits.figure("upload_bytes") or limits.figure("file_bytes")
@@ -324,7 +324,7 @@ def file_too_large(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
     given={"bytes": 600_000_000},
     evidence="API description: 512 MB through Files, more through Uploads in parts",
 )
-def file_needs_upload(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def file_needs_upload(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The file is too large for the Files API and must be sent through the Uploads API, in parts."""
     direct = plan.limits.figure("direct_bytes") or plan.limits.figure("file_bytes")
     most = plan.limits.figure("upload_bytes")

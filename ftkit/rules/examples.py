@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ftkit._text import excerpt
 from ftkit.errors import did_you_mean
-from ftkit.rules.base import ERROR, WARNING, Broken, Counted, Hit, Plan, rule
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import MESSAGES, line
 from ftkit.rules.preference import real_key
-from ftkit.summary import quote
+from ftkit.tokens.counting import Counted
 
 EXAMPLES = ("Chat", "Completions", "Preference", "PreferenceInput")
 
@@ -25,7 +26,7 @@ EXAMPLES = ("Chat", "Completions", "Preference", "PreferenceInput")
     evidence="service message, code invalid_file_format",
     says=[r'contains an extra "?\w+"?', r"Extra inputs are not permitted"],
 )
-def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def example_unknown_key(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """The example has a key that the API does not know.
 
     Unlike most APIs, fine-tuning refuses extra keys. Take identifiers and notes out of the file.
@@ -35,7 +36,7 @@ def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
     meant = real_key(broken.field) if broken.owner == "Preference" else None
     if meant is None or meant in broken.parent:
         hint = did_you_mean(broken.field, broken.known)
-        yield Hit(f"unknown key {quote(broken.field, 60)}{hint or '; remove it'}", broken.path)
+        yield Hit(f"unknown key {excerpt(broken.field, 60)}{hint or '; remove it'}", broken.path)
 
 
 @rule(
@@ -48,11 +49,11 @@ def example_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[(owner, "*", "additionalProperties") for owner in (*EXAMPLES, *MESSAGES)],
     evidence="openai's old prepare_data lower-cased them",
 )
-def key_case(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def key_case(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A key differs from a known one only in upper and lower case. JSON keys are exact."""
     if broken.field.lower() in broken.known:
         yield Hit(
-            f"the key is {broken.field.lower()!r}, not {quote(broken.field, 60)}", broken.path
+            f"the key is {broken.field.lower()!r}, not {excerpt(broken.field, 60)}", broken.path
         )
 
 
@@ -78,7 +79,7 @@ def long_example(weights: tuple[int, int]) -> str:
     bad=lambda: long_example((1, 0)),
     evidence="fine-tuning guide: cut at the end; the cookbook notebook warns",
 )
-def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
+def example_too_long(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
     """The example has more tokens than the model trains on. What is beyond is cut off, without a word.
 
     Tokens are counted as the service bills them: 1 for the example, and for each message 3, its role and its content. Where the
@@ -103,7 +104,7 @@ def example_too_long(counted: Counted, plan: Plan) -> Iterator[Hit]:
     evidence="TRL#6025: trains on nothing in silence",
     says=[r"anything to learn within [\d,]+ tokens"],
 )
-def example_trained_tokens_cut(counted: Counted, plan: Plan) -> Iterator[Hit]:
+def example_trained_tokens_cut(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
     """The part of the example that is cut off holds answers that were to be trained on.
 
     The cut takes the end of the example, which is where the answer stands. Shorten the prompt or split the example.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.detect import FOREIGN, Head, classify, first_texts, looks_like_csv
-from ftkit.formats import FORMATS
-from ftkit.reading import Reading
-from ftkit.rules.base import ERROR, Hit, Plan, rule
+from ftkit._text import excerpt
+from ftkit.dataset.detect import FOREIGN, Head, classify, first_texts, looks_like_csv
+from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.lenient_json import Reading
+from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
-from ftkit.summary import quote
 
 LINE = GOOD + "\n"
 
@@ -23,7 +23,7 @@ LINE = GOOD + "\n"
     good=LINE,
     evidence="together 1.5; the service answers invalid_n_examples",
 )
-def file_empty(head: Head, plan: Plan) -> Iterator[Hit]:
+def file_empty(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The file has no bytes, or only white space."""
     if head.complete and not head.data.strip():
         yield Hit("the file is empty; write one example on each line")
@@ -38,7 +38,7 @@ def file_empty(head: Head, plan: Plan) -> Iterator[Hit]:
     good=LINE,
     evidence="no service checks it; people upload .jsonl.gz and are told that line 1 is not JSON",
 )
-def file_compressed(head: Head, plan: Plan) -> Iterator[Hit]:
+def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The bytes are those of a compressed or binary file: gzip, zip, Parquet, Excel.
 
     Unpack or export it as JSON Lines. ftkit reads gzip where the name ends in `.gz`; the services do not.
@@ -58,7 +58,7 @@ def file_compressed(head: Head, plan: Plan) -> Iterator[Hit]:
     evidence="service message, HTTP 400 at upload",
     says=[r"Expected file to have JSONL format", r"Line 1 is not a dictionary"],
 )
-def json_array_file(head: Head, plan: Plan) -> Iterator[Hit]:
+def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The file is one JSON array of examples, not one example on each line.
 
     Write each element of the array on a line of its own: `jq -c '.[]' IN > OUT.jsonl`.
@@ -85,7 +85,7 @@ def json_array_file(head: Head, plan: Plan) -> Iterator[Hit]:
     evidence="service message; openai-python#426",
     says=[r"Expected file to have JSONL format", r"HINT: line starts with: ['\"]\{"],
 )
-def json_pretty_printed(head: Head, plan: Plan) -> Iterator[Hit]:
+def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """Examples are spread over several lines.
 
     JSON Lines take one example on one line: `jq -c . IN > OUT.jsonl`, or `json.dumps` without `indent`.
@@ -106,7 +106,7 @@ def json_pretty_printed(head: Head, plan: Plan) -> Iterator[Hit]:
     evidence="service message",
     says=[r"Unexpected file format"],
 )
-def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
+def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The lines have none of the four formats.
 
     ftkit knows the shapes of ShareGPT, Alpaca, Gemini, Bedrock, Batch API requests, CSV and plain text when it sees them, and
@@ -120,7 +120,7 @@ def format_unknown(head: Head, plan: Plan) -> Iterator[Hit]:
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
         yield Hit(
-            f"the lines have none of the formats {', '.join(FORMATS)}; the first has the keys: {quote(keys)}"
+            f"the lines have none of the formats {', '.join(FORMATS)}; the first has the keys: {excerpt(keys)}"
         )
     elif (
         all(text[:1] not in ("{", "[") for text in first_texts(head)) and not head.readings[0].utf16
@@ -155,7 +155,7 @@ _KEYS = {
     bad=LINE + LINE.replace("Hi", "Hey") + '{"prompt": "Hi", "completion": " Hello!"}\n',
     evidence="together 1.5 refuses it",
 )
-def format_mixed(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A line has another format than the rest of the file.
 
     A file is trained with one method, so all its lines have one format. Split the file.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftkit.detect import Head
-from ftkit.reading import MAX_DEPTH, Reading, is_utf16
-from ftkit.rules.base import ERROR, INFO, WARNING, Hit, Plan, also, rule
-from ftkit.summary import quote
+from ftkit._text import excerpt
+from ftkit.dataset.detect import Head
+from ftkit.dataset.lenient_json import MAX_DEPTH, Reading, is_utf16
+from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, also, rule
 
 GOOD = (
     '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}'
@@ -26,7 +26,7 @@ GOOD = (
     evidence="parsers fail on line 1 (openai-python#426); Azure's documentation asks for a byte order mark",
     says=[r"Line 1 is not a dictionary"],
 )
-def encoding_bom(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def encoding_bom(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The file begins with a UTF-8 byte order mark.
 
     Editors and spreadsheets on Windows write these three invisible bytes. A plain JSON parser takes them for part of the
@@ -48,7 +48,7 @@ def encoding_bom(reading: Reading, plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     evidence="together 1.5: 'not UTF-8 encoded'",
 )
-def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def encoding_utf16(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The text is UTF-16 or UTF-32, not UTF-8.
 
     JSON Lines are UTF-8. Convert the file, for example with `iconv -f UTF-16 -t UTF-8`.
@@ -60,7 +60,7 @@ def encoding_utf16(reading: Reading, plan: Plan) -> Iterator[Hit]:
 
 
 @also(encoding_utf16, "file")
-def _utf16_file(head: Head, plan: Plan) -> Iterator[Hit]:
+def _utf16_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if is_utf16(head.data[:4096]):
         yield Hit(
             "the file is UTF-16 or UTF-32 text; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`"
@@ -78,7 +78,7 @@ def _utf16_file(head: Head, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="together 1.5: 'not UTF-8 encoded', without a position",
 )
-def encoding_invalid(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def encoding_invalid(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The line holds bytes that are not UTF-8.
 
     Most often the file was written in Latin-1 or Windows-1252, or cut in the middle of a character. The column counts bytes.
@@ -102,7 +102,7 @@ def encoding_invalid(reading: Reading, plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     evidence="JSON Lines are separated by LF; a lone CR separates nothing",
 )
-def line_ending_cr(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def line_ending_cr(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """Examples are separated by a bare carriage return, which to a JSON Lines reader is no line end.
 
     Old Mac exports do this. Replace each CR by LF, for example with `tr '\\r' '\\n'`.
@@ -123,7 +123,7 @@ def line_ending_cr(reading: Reading, plan: Plan) -> Iterator[Hit]:
     good=GOOD,
     evidence="legal JSON white space; harmless",
 )
-def line_trailing_space(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def line_trailing_space(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """There is white space before or after the JSON of the line.
 
     It is legal and harmless; some tools that compare or split lines trip over it.
@@ -143,7 +143,7 @@ def line_trailing_space(reading: Reading, plan: Plan) -> Iterator[Hit]:
     evidence="service message, file status error",
     says=[r"contains invalid json", r"cannot be parsed", r"is not valid JSON"],
 )
-def json_syntax(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The line is not valid JSON.
 
     The column is where the parser stopped; the mistake is there or just before. Common ones: a comma after the last item,
@@ -183,7 +183,7 @@ def _meaning(reading: Reading) -> str:
     error, text = reading.error, reading.text
     assert error is not None
     here, before = text[error.pos : error.pos + 1], text[: error.pos].rstrip()[-1:]
-    shown = quote(text[error.pos : error.pos + 20])
+    shown = excerpt(text[error.pos : error.pos + 20])
     if _stops(reading):
         return "the line ends before its JSON does; each example must stand on one line"
     if (before == "," and here in ("}", "]")) or error.msg.startswith("Illegal trailing comma"):
@@ -220,7 +220,7 @@ HINTS = {
     whole_file=True,
     evidence="as json-syntax: an interrupted download or copy",
 )
-def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_truncated(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The last line stops in the middle of an example.
 
     The file was cut off, by an interrupted download or a writer that did not close it. Get the whole file again.
@@ -243,7 +243,7 @@ def json_truncated(reading: Reading, plan: Plan) -> Iterator[Hit]:
     evidence="as json-syntax",
     says=[r"Extra data"],
 )
-def json_extra_data(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_extra_data(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """There is text after the JSON value, or a second value on the line.
 
     A comma or a comment at the end of the line, or two examples without a line end between them.
@@ -251,7 +251,7 @@ def json_extra_data(reading: Reading, plan: Plan) -> Iterator[Hit]:
     if reading.extra and not reading.pieces:
         rest = reading.text[reading.extra :].lstrip()
         column = reading.shift + len(reading.text) - len(rest) + 1
-        what = "a comma" if rest == "," else quote(rest, 40)
+        what = "a comma" if rest == "," else excerpt(rest, 40)
         action = "put each example on its own line" if rest.startswith("{") else "remove it"
         yield Hit(f"{what} after the end of the example; {action}", column=column)
 
@@ -266,7 +266,7 @@ def json_extra_data(reading: Reading, plan: Plan) -> Iterator[Hit]:
     evidence="service message; together 1.5 and the cookbook notebook check it too",
     says=[r"is not a dictionary", r"every line is a JSON dictionary"],
 )
-def json_not_object(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_not_object(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The line is JSON, but not an object.
 
     Every line must be one `{...}`, an example.
@@ -300,7 +300,7 @@ def _kind(value: object) -> str:
     bad='{"messages": [{"role": "user", "content": "Hi", "content": "Hey"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259 leaves it open; parsers keep the last value and say nothing",
 )
-def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A key stands twice in one object.
 
     Parsers keep the last one in silence, so data is lost. Keep one.
@@ -308,7 +308,7 @@ def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
     for mark in reading.marks:
         if mark.kind == "duplicate":
             yield Hit(
-                f"the key {quote(mark.shown, 60)} stands twice in one object and only the last counts; keep one",
+                f"the key {excerpt(mark.shown, 60)} stands twice in one object and only the last counts; keep one",
                 mark.path,
             )
 
@@ -323,7 +323,7 @@ def json_duplicate_key(reading: Reading, plan: Plan) -> Iterator[Hit]:
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 0}',
     evidence="RFC 8259 has no NaN and no Infinity, though Python writes and reads them",
 )
-def json_nonfinite(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_nonfinite(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """NaN or Infinity, which JSON does not have.
 
     Python's json module writes them unless told `allow_nan=False`. Write null or leave the key out.
@@ -343,7 +343,7 @@ def json_nonfinite(reading: Reading, plan: Plan) -> Iterator[Hit]:
     good='{"messages": [{"role": "user", "content": "Hi"}], "score": 1e9}',
     evidence="doubles end at 1.8e308; Python reads no integer of more than 4,300 digits",
 )
-def json_number_range(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_number_range(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A number that is too large for a double, or has too many digits to be read.
 
     Parsers turn it into infinity or refuse it. Write it as a string if it is an identifier.
@@ -365,7 +365,7 @@ def json_number_range(reading: Reading, plan: Plan) -> Iterator[Hit]:
     % ("[" * 100, "]" * 100),
     evidence="Python's json module raises RecursionError at about a thousand levels",
 )
-def json_too_deep(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_too_deep(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """Arrays and objects are nested too deep.
 
     JSON parsers give up at about a thousand levels. Such a line is nearly always the product of a bug.
@@ -383,7 +383,7 @@ def json_too_deep(reading: Reading, plan: Plan) -> Iterator[Hit]:
     bad='{"messages": [{"role": "user", "content": "a\tb"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259: control characters in strings must be escaped",
 )
-def json_control_char(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_control_char(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A raw control character (a tab, a NUL) stands inside a string.
 
     JSON wants it escaped: `\\t`, `\\u0000`. Write the file with a JSON library.
@@ -406,7 +406,7 @@ def json_control_char(reading: Reading, plan: Plan) -> Iterator[Hit]:
     bad='{"messages": [{"role": "user", "content": "\\ud83d"}, {"role": "assistant", "content": "Hello!"}]}',
     evidence="RFC 8259 section 8.2; such a string cannot be written as UTF-8",
 )
-def json_lone_surrogate(reading: Reading, plan: Plan) -> Iterator[Hit]:
+def json_lone_surrogate(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """Half of a surrogate pair (`\\ud83d` without its partner), which is no character.
 
     It comes from cutting a string in the middle of an emoji. Cut by characters, or drop the half.

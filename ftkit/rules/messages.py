@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from ftkit._text import excerpt
+from ftkit.dataset.formats import Conversation
+from ftkit.dataset.types import Answer, ImagePart, TextPart
 from ftkit.errors import did_you_mean
-from ftkit.examples import Answer, ImagePart, TextPart
-from ftkit.formats import Conversation
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, also, rule
 from ftkit.rules.json_lines import GOOD
-from ftkit.summary import quote
 
 MESSAGES = ("System", "Developer", "User", "Answer", "Tool", "Function")
 HOLDERS = ("Chat", "Reinforcement", "PreferenceInput")
@@ -56,7 +56,7 @@ ASSISTANT = '{"role": "assistant", "content": "Hello!"}'
     evidence="service message",
     says=[r"missing key '?messages'?"],
 )
-def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def messages_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `messages`."""
     yield Hit(
         'the example has no "messages"; add the list of messages',
@@ -74,10 +74,10 @@ def messages_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[(holder, "messages", "type") for holder in HOLDERS],
     evidence="together 1.5, cookbook notebook",
 )
-def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def messages_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`messages` is not an array."""
     yield Hit(
-        f'"messages" must be an array of messages, not {quote(broken.value, 60)}', broken.path
+        f'"messages" must be an array of messages, not {excerpt(broken.value, 60)}', broken.path
     )
 
 
@@ -91,7 +91,7 @@ def messages_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[(holder, "messages", "minItems") for holder in HOLDERS],
     evidence="API description: minItems 1; together 1.5",
 )
-def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def messages_empty(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`messages` is an empty array."""
     yield Hit('"messages" is empty; an example needs at least one message', broken.path)
 
@@ -110,10 +110,10 @@ def messages_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
     ],
     evidence="together 1.5, cookbook notebook",
 )
-def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def message_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A message is not an object."""
     yield Hit(
-        f'a message must be an object {{"role": ..., "content": ...}}, not {quote(broken.value, 60)}',
+        f'a message must be an object {{"role": ..., "content": ...}}, not {excerpt(broken.value, 60)}',
         broken.path,
     )
 
@@ -130,7 +130,7 @@ def message_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     ],
     evidence="the cookbook notebook's message_unrecognized_key",
 )
-def message_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def message_unknown_key(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A message has a key that the API does not know.
 
     Remove it. Training on some assistant messages only is said with `"weight": 0` or `1`.
@@ -145,7 +145,7 @@ def message_unknown_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
     if broken.field == "weight":
         hint = "; reinforcement examples have no weights"
     yield Hit(
-        f"{_role_of(broken)} has no key {quote(broken.field, 60)}{hint or '; remove it'}",
+        f"{_role_of(broken)} has no key {excerpt(broken.field, 60)}{hint or '; remove it'}",
         broken.path,
     )
 
@@ -172,7 +172,7 @@ def _role_of(broken: Broken) -> str:
     evidence="service message",
     says=[r"Discriminator '?role'? is missing"],
 )
-def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def role_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A message has no `role`."""
     yield Hit(f"the message has no role; add one of {', '.join(broken.known)}", broken.path)
 
@@ -192,7 +192,7 @@ def role_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
         r"unrecognized_role",
     ],
 )
-def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def role_unknown(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A role that the API does not know.
 
     Roles are system, user, assistant, tool (and the old function). Other tools call the user `human` and the assistant `gpt`,
@@ -201,7 +201,7 @@ def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
     value = broken.value
     nearest = ROLE_WORDS.get(value.lower().strip()) if isinstance(value, str) else None
     hint = f"; did you mean {nearest!r}?" if nearest else did_you_mean(str(value), broken.known)
-    yield Hit(f"{quote(value, 60)} is not one of {', '.join(broken.known)}{hint}", broken.path)
+    yield Hit(f"{excerpt(value, 60)} is not one of {', '.join(broken.known)}{hint}", broken.path)
 
 
 @rule(
@@ -218,7 +218,7 @@ def role_unknown(broken: Broken, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="marked deprecated in the API description",
 )
-def role_function_deprecated(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def role_function_deprecated(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The example uses functions (`function_call`, `functions`, role `function`), the forerunner of tools.
 
     Use `tool_calls`, `tools` and role `tool`.
@@ -236,13 +236,13 @@ def role_function_deprecated(conversation: Conversation, plan: Plan) -> Iterator
     shapes=[(owner, "content", "required") for owner in MESSAGES],
     evidence="API description; cookbook missing_content",
 )
-def content_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def content_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A message has no content, and nothing that replaces it."""
     yield Hit('the message has no "content"; add it', broken.path)
 
 
 @also(content_missing, "conversation", needs=["nothing"])
-def _assistant_without_content(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def _assistant_without_content(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
         if (
             isinstance(message, Answer)
@@ -271,7 +271,7 @@ def _says_otherwise(message: Answer) -> bool:
     shapes=[(owner, "content", "type") for owner in MESSAGES],
     evidence="API description",
 )
-def content_null(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def content_null(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """Content is null where nothing replaces it.
 
     An assistant message may have null content beside tool calls, a function call or a refusal; no other may.
@@ -281,7 +281,7 @@ def content_null(broken: Broken, plan: Plan) -> Iterator[Hit]:
 
 
 @also(content_null, "conversation", needs=["nothing"])
-def _assistant_with_null(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def _assistant_with_null(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     for index, message in enumerate(conversation.messages):
         if isinstance(message, Answer) and message.content is None and not _says_otherwise(message):
             path = f"{conversation.path}[{index}].content"
@@ -301,7 +301,7 @@ def _assistant_with_null(conversation: Conversation, plan: Plan) -> Iterator[Hit
     evidence="service message",
     says=[r'key "content": Input should be a valid string'],
 )
-def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def content_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """Content is neither a string nor a list of parts.
 
     An answer in JSON is a string that holds JSON: `json.dumps` it.
@@ -312,7 +312,7 @@ def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
         "; an answer in JSON is a string: json.dumps it" if isinstance(broken.value, dict) else ""
     )
     yield Hit(
-        f"content must be a string or a list of parts, not {quote(broken.value, 60)}{hint}",
+        f"content must be a string or a list of parts, not {excerpt(broken.value, 60)}{hint}",
         broken.path,
     )
 
@@ -327,7 +327,7 @@ def content_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line('{"role": "user", "content": " "}', ASSISTANT),
     evidence="openai's old prepare_data; mistral-finetune",
 )
-def content_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def content_empty(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """Content is empty or only white space.
 
     Nothing is learned from it. Content beside tool calls may be empty.
@@ -358,13 +358,13 @@ NAME_LIMIT = 64
     bad=line('{"role": "user", "content": "Hi", "name": "Jo Smith"}', ASSISTANT),
     evidence="pattern of the chat API; the description of fine-tuning files gives none",
 )
-def name_invalid(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def name_invalid(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """A name has characters other than letters, digits, `_` and `-`."""
     for index, message in enumerate(conversation.messages):
         if isinstance(message.name, str) and not _NAME.fullmatch(message.name):
             path = f"{conversation.path}[{index}].name"
             yield Hit(
-                f"the name {quote(message.name, 60)} may hold letters, digits, _ and - only", path
+                f"the name {excerpt(message.name, 60)} may hold letters, digits, _ and - only", path
             )
 
 
@@ -378,7 +378,7 @@ def name_invalid(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=line('{"role": "user", "content": "Hi", "name": "%s"}' % ("n" * 65), ASSISTANT),
     evidence="chat API",
 )
-def name_too_long(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def name_too_long(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """A name is longer than 64 characters."""
     for index, message in enumerate(conversation.messages):
         if isinstance(message.name, str) and len(message.name) > NAME_LIMIT:
@@ -394,8 +394,8 @@ def name_too_long(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     "shape",
     shapes=[(owner, "name", "type") for owner in ("System", "Developer", "User", "Answer", "Tool")],
 )
-def _name_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
-    yield Hit(f"the name must be a string, not {quote(broken.value, 60)}", broken.path)
+def _name_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
+    yield Hit(f"the name must be a string, not {excerpt(broken.value, 60)}", broken.path)
 
 
 def has_images(conversation: Conversation) -> bool:

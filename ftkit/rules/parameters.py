@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ftkit.summary import quote
+from ftkit._text import excerpt
 
 
 def mismatches(value: Any, parameters: dict[str, Any]) -> list[str]:
@@ -38,7 +38,7 @@ def _schema_problem(encoded: bytes) -> str:
         where = "".join(f"[{json_key!r}]" for json_key in error.absolute_path)
         return f"{_short(error)}{f' at {where[:80]}' if where else ''}"
     kind = parameters.get("type", "object")
-    return "" if kind == "object" else f'"type" is {quote(kind, 40)}, not "object"'
+    return "" if kind == "object" else f'"type" is {excerpt(kind, 40)}, not "object"'
 
 
 @lru_cache(1024)

@@ -7,12 +7,12 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from ftkit.examples import Answer, ImagePart, RefusalPart
-from ftkit.formats import Conversation
-from ftkit.rules.base import ERROR, INFO, Broken, Hit, Plan, rule
+from ftkit._text import excerpt
+from ftkit.dataset.formats import Conversation
+from ftkit.dataset.types import Answer, ImagePart, RefusalPart
+from ftkit.rules.base import ERROR, INFO, Broken, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import ASSISTANT, line
-from ftkit.summary import quote
 
 IMAGE_TYPES = {
     "image/jpeg": (b"\xff\xd8\xff",),
@@ -57,7 +57,7 @@ GOOD_IMAGE = user(
     shapes=[("*", "type", "discriminator"), ("*", "type", "discriminator-missing")],
     evidence="together 1.5; API description",
 )
-def part_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def part_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A content part has no `type`, or one that fine-tuning does not know.
 
     Parts are `text`, in user messages `image_url`, in assistant messages `refusal`. The Responses API calls them `input_text`
@@ -75,7 +75,7 @@ def part_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
         nearest = names.get(broken.value) if isinstance(broken.value, str) else None
         hint = f"; did you mean {nearest!r}?" if nearest in broken.known else ""
         yield Hit(
-            f"the part type {quote(broken.value, 60)} is not one of {', '.join(broken.known)}{hint}",
+            f"the part type {excerpt(broken.value, 60)} is not one of {', '.join(broken.known)}{hint}",
             broken.path,
         )
 
@@ -92,7 +92,7 @@ def part_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     + [("Answer", "refusal", "type"), ("Answer", "audio", "type")],
     evidence="together 1.5",
 )
-def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def part_shape(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A content part lacks its text or its image's address, or has a key it should not have."""
     if broken.owner == "ImageUrl" and broken.field == "detail":
         return
@@ -100,16 +100,16 @@ def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
         yield Hit(f'the part has no "{broken.field}"; add it', broken.path)
     elif broken.keyword == "additionalProperties":
         yield Hit(
-            f"the part has a key that is not known: {quote(broken.field, 60)}; remove it",
+            f"the part has a key that is not known: {excerpt(broken.field, 60)}; remove it",
             broken.path,
         )
     elif broken.field == "image_url":
         yield Hit(
-            f'"image_url" must be an object {{"url": ...}}, not {quote(broken.value, 60)}',
+            f'"image_url" must be an object {{"url": ...}}, not {excerpt(broken.value, 60)}',
             broken.path,
         )
     else:
-        yield Hit(f"{quote(broken.value, 60)} cannot stand here", broken.path)
+        yield Hit(f"{excerpt(broken.value, 60)} cannot stand here", broken.path)
 
 
 @rule(
@@ -125,7 +125,7 @@ def part_shape(broken: Broken, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="vision fine-tuning guide; together 1.5",
 )
-def image_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def image_role(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """An image outside a user message."""
     if broken.value == "image_url":
         yield Hit(
@@ -144,9 +144,9 @@ def image_role(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=user(image(f"data:image/png;base64,{PIXEL}", ', "detail": "medium"')),
     evidence="API description: enum",
 )
-def image_detail(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def image_detail(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`detail` is not auto, low or high."""
-    yield Hit(f"detail is {quote(broken.value, 40)}; it must be auto, low or high", broken.path)
+    yield Hit(f"detail is {excerpt(broken.value, 40)}; it must be auto, low or high", broken.path)
 
 
 def each_image(conversation: Conversation) -> Iterator[tuple[str, str]]:
@@ -179,7 +179,7 @@ def each_embedded(conversation: Conversation) -> Iterator[tuple[str, str, bool, 
     bad=user(image("file:///tmp/a.png")),
     evidence="vision fine-tuning guide",
 )
-def image_url(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_url(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The address of an image is neither http(s) nor a data: URI."""
     for path, url in each_image(conversation):
         if not re.match(r"https?://[^/\s]", url, re.IGNORECASE) and not _DATA.match(url):
@@ -188,7 +188,9 @@ def image_url(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
                 if url.startswith(("iVBOR", "/9j/", "UklGR"))
                 else ""
             )
-            yield Hit(f"{quote(url, 60)} is neither an http(s) address nor a data: URI{hint}", path)
+            yield Hit(
+                f"{excerpt(url, 60)} is neither an http(s) address nor a data: URI{hint}", path
+            )
 
 
 @rule(
@@ -201,7 +203,7 @@ def image_url(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=user(image("data:image/png;base64,iVBORw0KGgo!")),
     evidence="together 1.5",
 )
-def image_base64(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_base64(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The data: URI of an image does not decode."""
     for path, _, is_base64, data in each_embedded(conversation):
         problem = decode_problem(data) if is_base64 else "it is not base64"
@@ -233,7 +235,7 @@ def decode_problem(data: str) -> str:
     ),
     evidence="vision fine-tuning guide; together 1.5",
 )
-def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_type(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An image is not JPEG, PNG or WEBP, or is not what its data: URI says it is."""
     for path, media, is_base64, data in each_embedded(conversation):
         start = data[:64]
@@ -249,7 +251,7 @@ def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
             (name for magic, name in OTHER_IMAGES.items() if first.startswith(magic)), None
         )
         if media.replace("jpg", "jpeg") not in IMAGE_TYPES:
-            yield Hit(f"the image is {quote(media, 40)}; JPEG, PNG and WEBP are trained on", path)
+            yield Hit(f"the image is {excerpt(media, 40)}; JPEG, PNG and WEBP are trained on", path)
         elif real is None:
             yield Hit(
                 f"the URI says {media}, the bytes are {other or 'no JPEG, PNG or WEBP'}; convert the image",
@@ -269,7 +271,7 @@ def image_type(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=lambda: user(image(f"data:image/png;base64,{PIXEL[:-4]}{'A' * 13_400_000}")),
     evidence="vision fine-tuning guide: 10 MB; together 1.5",
 )
-def image_size(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_size(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An image is larger than the provider takes (10 MB at OpenAI)."""
     limit = plan.limits.figure("image_bytes")
     for path, _, is_base64, data in each_embedded(conversation):
@@ -291,7 +293,7 @@ def image_size(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=user(*[image(f"data:image/png;base64,{PIXEL}")] * 11),
     evidence="vision fine-tuning guide: 10 (Azure: 64); together 1.5",
 )
-def image_count(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_count(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An example has more images than the provider takes (10 at OpenAI, 64 at Azure)."""
     limit = plan.limits.figure("images_per_example")
     number = sum(1 for _ in each_image(conversation))
@@ -312,7 +314,7 @@ def image_count(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=user(image("https://example.com/a.png")),
     evidence="vision fine-tuning guide: what cannot be fetched is skipped",
 )
-def image_remote(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def image_remote(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An image is given by address, so it cannot be checked here.
 
     It must be reachable when the job runs; an example whose image cannot be fetched is skipped.
@@ -337,7 +339,7 @@ def image_remote(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="API description: text parts, or exactly one refusal",
 )
-def refusal_parts(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def refusal_parts(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """A refusal part beside other parts. An answer is one or more texts, or exactly one refusal."""
     for index, message in enumerate(conversation.messages):
         content = message.content

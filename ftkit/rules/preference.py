@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ftkit.examples import Preference
-from ftkit.formats import Conversation
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, rule
+from ftkit._text import excerpt
+from ftkit.dataset.formats import Conversation
+from ftkit.dataset.types import Preference
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, rule
 from ftkit.rules.messages import has_images
 from ftkit.rules.parts import PIXEL, image
-from ftkit.summary import quote
 
 OUTPUTS = ("preferred_output", "non_preferred_output")
 OTHER_NAMES = {
@@ -58,7 +58,7 @@ def real_key(key: str) -> str | None:
     evidence="service message; together 1.5",
     says=[r"missing key '?input'?"],
 )
-def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def preference_input(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`input` is missing, or is not an object with `messages`."""
     if broken.keyword == "required" and broken.field in map(real_key, broken.parent):
         return
@@ -66,7 +66,7 @@ def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
         yield Hit(f'"{broken.field}" is missing; the input is {{"messages": [...]}}', broken.path)
     else:
         yield Hit(
-            f'input must be an object {{"messages": [...]}}, not {quote(broken.value, 60)}',
+            f'input must be an object {{"messages": [...]}}, not {excerpt(broken.value, 60)}',
             broken.path,
         )
 
@@ -82,7 +82,7 @@ def preference_input(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Preference", key, "required") for key in OUTPUTS],
     evidence="together 1.5; Azure's validation script",
 )
-def preference_output_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def preference_output_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`preferred_output` or `non_preferred_output` is missing. Both are needed."""
     if broken.field not in map(real_key, broken.parent):
         yield Hit(f'"{broken.field}" is missing; both outputs are needed', broken.path)
@@ -99,11 +99,11 @@ def preference_output_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Preference", "*", "additionalProperties")],
     evidence="an early API description had preferred_completion; TRL has chosen and rejected",
 )
-def preference_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def preference_key(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A key that was most likely meant to be one of `input`, `preferred_output`, `non_preferred_output`."""
     meant = real_key(broken.field)
     if meant and meant not in broken.parent and broken.field.lower() not in broken.known:
-        yield Hit(f"unknown key {quote(broken.field, 60)}; did you mean {meant!r}?", broken.path)
+        yield Hit(f"unknown key {excerpt(broken.field, 60)}; did you mean {meant!r}?", broken.path)
 
 
 @rule(
@@ -117,10 +117,10 @@ def preference_key(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Preference", key, "type") for key in OUTPUTS],
     evidence="together 1.5",
 )
-def preference_output_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def preference_output_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """An output is not an array of messages. Put the message in `[...]`."""
     yield Hit(
-        f"{broken.field} must be an array of messages, not {quote(broken.value, 60)}; put it in [...]",
+        f"{broken.field} must be an array of messages, not {excerpt(broken.value, 60)}; put it in [...]",
         broken.path,
     )
 
@@ -136,7 +136,7 @@ def preference_output_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Preference", key, "minItems") for key in OUTPUTS],
     evidence="together 1.5",
 )
-def preference_output_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def preference_output_empty(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """An output is an empty array."""
     yield Hit(f"{broken.field} is empty; it needs one assistant message", broken.path)
 
@@ -152,7 +152,7 @@ def preference_output_empty(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line(better='[{"role": "user", "content": "Hello!"}]'),
     evidence="Azure guide; together 1.5",
 )
-def preference_output_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def preference_output_role(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """An output holds a message that is neither the assistant's nor a tool's, or has no assistant message."""
     strangers = [index for index, role in enumerate(roles) if role not in ("assistant", "tool")]
     for index in strangers:
@@ -177,7 +177,7 @@ def preference_output_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     ),
     evidence="together 1.5 refuses it; Azure allows it; OpenAI's guide has exactly one",
 )
-def preference_output_count(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def preference_output_count(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """An output has more than one assistant message."""
     number = roles.count("assistant")
     if number > 1:
@@ -194,7 +194,7 @@ def preference_output_count(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]
     bad=line(worse=BETTER),
     evidence="Azure's validation script warns",
 )
-def preference_identical(example: Preference, plan: Plan) -> Iterator[Hit]:
+def preference_identical(example: Preference, plan: ScanPlan) -> Iterator[Hit]:
     """Both outputs are equal, so there is nothing to prefer."""
     if example.preferred_output == example.non_preferred_output:
         yield Hit("both outputs are equal: there is nothing to prefer", "$.non_preferred_output")
@@ -213,7 +213,7 @@ def preference_identical(example: Preference, plan: Plan) -> Iterator[Hit]:
     ),
     evidence="together 1.5 refuses it",
 )
-def preference_input_ends_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def preference_input_ends_assistant(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The input ends with an assistant message, so the outputs answer the assistant."""
     if roles and roles[-1] == "assistant":
         yield Hit(
@@ -236,7 +236,7 @@ def preference_input_ends_assistant(roles: tuple[str, ...], plan: Plan) -> Itera
     ),
     evidence="direct preference optimisation guide: text only",
 )
-def preference_image(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def preference_image(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An image in a preference example. Preference training is for text only."""
     if has_images(conversation):
         yield Hit("preference training takes text only; remove the images", conversation.path)

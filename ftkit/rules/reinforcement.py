@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ftkit._text import excerpt
+from ftkit.dataset.types import Graded
 from ftkit.errors import did_you_mean
-from ftkit.examples import Graded
-from ftkit.rules.base import ERROR, WARNING, Dataset, Hit, Plan, listed, rule
-from ftkit.summary import quote
+from ftkit.rules.base import ERROR, WARNING, Dataset, Hit, ScanPlan, listed, rule
 
 ONLY = ["reinforcement"]
 BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
@@ -40,7 +40,7 @@ GOOD_FILE = "".join(
     bad=line(ASK, '{"role": "assistant", "content": "5"}'),
     evidence="reinforcement guide; Azure's validation script",
 )
-def rft_last_not_user(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def rft_last_not_user(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The last message is not the user's. The model writes the answer during training; the file ends with the question."""
     if roles and roles[-1] != "user":
         path = f"[{len(roles) - 1}]"
@@ -60,7 +60,7 @@ def rft_last_not_user(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, rest=""),
     evidence="Azure's validation script warns",
 )
-def rft_no_reference(example: Graded, plan: Plan) -> Iterator[Hit]:
+def rft_no_reference(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
     """There is no field beside `messages` that a grader could compare the answer with."""
     if not example.fields:
         yield Hit("no field beside messages: what will the grader compare the answer with?")
@@ -76,7 +76,7 @@ def rft_no_reference(example: Graded, plan: Plan) -> Iterator[Hit]:
     bad=GOOD_FILE + line(ASK, rest=', "anwser": "5"') + "\n",
     evidence="Azure's validation script",
 )
-def rft_fields_differ(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
+def rft_fields_differ(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """A line has other grader fields than most lines. A grader finds an empty field there."""
     by_fields = dataset.summary.fields
     if len(by_fields) < 2:
@@ -92,9 +92,9 @@ def rft_fields_differ(dataset: Dataset, plan: Plan) -> Iterator[Hit]:
 def _difference(lacks: list[str], more: list[str]) -> str:
     parts = []
     if lacks:
-        parts.append(f"lacks the field {quote(', '.join(lacks), 80)} that most lines have")
+        parts.append(f"lacks the field {excerpt(', '.join(lacks), 80)} that most lines have")
     if more:
-        parts.append(f"has {quote(', '.join(more), 80)} that most lines do not have")
+        parts.append(f"has {excerpt(', '.join(more), 80)} that most lines do not have")
     hint = did_you_mean(more[0], lacks) if more and lacks else ""
     return f"the example {' and '.join(parts)}{hint}"
 
@@ -110,7 +110,7 @@ def _difference(lacks: list[str], more: list[str]) -> str:
     given={"grader_fields": ("answer",)},
     evidence="no other tool checks it offline",
 )
-def rft_grader_field(example: Graded, plan: Plan) -> Iterator[Hit]:
+def rft_grader_field(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
     """The grader asks for a field (`{{item.x}}`) that the line does not have. Needs `--grader`."""
     item = {**example.fields, "messages": [], "tools": []}
     for field in plan.grader_fields:
@@ -132,7 +132,7 @@ def rft_grader_field(example: Graded, plan: Plan) -> Iterator[Hit]:
     evidence="a failed job at Azure, July 2026",
     says=[r"not supported in 'reinforcement' examples"],
 )
-def rft_system_role(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def rft_system_role(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """A system message in a reinforcement example. Reasoning models take a developer message instead."""
     for index, role in enumerate(roles):
         if role == "system":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.rules.base import ERROR, WARNING, Hit, Plan, rule
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import ASSISTANT, USER, line
 
@@ -21,7 +21,7 @@ SYSTEM = ("system", "developer")
     bad=line('{"role": "developer", "content": "Be brief."}', USER, ASSISTANT),
     evidence="the API description has no developer message for supervised or preference files; the service's answer is unknown",
 )
-def role_developer(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def role_developer(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """A developer message in a chat or preference file.
 
     The chat API takes the role, the description of fine-tuning files leaves it out. Use `system`.
@@ -44,7 +44,7 @@ def role_developer(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line(USER),
     evidence="the cookbook notebook's example_missing_assistant_message",
 )
-def assistant_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def assistant_missing(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The example has no assistant message, so there is nothing to learn."""
     if "assistant" not in roles:
         yield Hit("no assistant message: there is nothing to train on; add the answer")
@@ -64,7 +64,7 @@ def assistant_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
         r"last message (must|should) be from the assistant",
     ],
 )
-def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def assistant_not_last(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The example does not end with an assistant message.
 
     What follows the last answer is never trained on. Remove it, or add the answer.
@@ -86,7 +86,7 @@ def assistant_not_last(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line('{"role": "system", "content": "Be brief."}', ASSISTANT),
     evidence="the cookbook notebook counts it; a job with such an example succeeded",
 )
-def user_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def user_missing(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The example has no user message.
 
     The service takes it, and the model learns to speak unasked.
@@ -110,7 +110,7 @@ def user_missing(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     ),
     evidence="mistral-finetune refuses it",
 )
-def system_multiple(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def system_multiple(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The example has more than one system message. Join them."""
     where = [index for index, role in enumerate(roles) if role in SYSTEM]
     for index in where[1:]:
@@ -127,7 +127,7 @@ def system_multiple(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line(USER, '{"role": "system", "content": "Be brief."}', ASSISTANT),
     evidence="torchtune refuses it",
 )
-def system_not_first(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def system_not_first(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The system message stands after the start of the conversation."""
     where = [index for index, role in enumerate(roles) if role in SYSTEM]
     if where and where[0] > 0:
@@ -144,7 +144,7 @@ def system_not_first(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line(USER, '{"role": "user", "content": "Anyone?"}', ASSISTANT),
     evidence="together 1.5 refuses it; torchtune refuses two user messages",
 )
-def role_consecutive(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def role_consecutive(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """Two user or two assistant messages follow one another. Join them, if one speaker speaks on."""
     for index in range(1, len(roles)):
         if roles[index] == roles[index - 1] and roles[index] in ("user", "assistant"):
@@ -161,7 +161,7 @@ def role_consecutive(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
     bad=line(ASSISTANT, USER, ASSISTANT),
     evidence="together 1.5 refuses it; it is legal at OpenAI",
 )
-def role_first_assistant(roles: tuple[str, ...], plan: Plan) -> Iterator[Hit]:
+def role_first_assistant(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     """The conversation opens with the assistant.
 
     Legal, and right for a bot that greets; else a message was lost.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ftkit.rules.base import ERROR, WARNING, Hit, Plan, rule
+from ftkit._text import excerpt
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import ASSISTANT, line
-from ftkit.summary import quote
 
 
 def said(text: str) -> str:
@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"<\|(?:endoftext|fim_prefix|fim_middle|fim_suffix|endofpr
     evidence="a failed job of February 2026 (johny-b/llmcomp#59)",
     says=[r"invalid token: <\\?\|\w+\\?\|>"],
 )
-def special_token_text(text: str, plan: Plan) -> Iterator[Hit]:
+def special_token_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """The text holds the name of a special token, such as `<|endoftext|>`.
 
     The service refuses the file. Rewrite it, e.g. with a space: `<| endoftext |>`. ftkit counts it as ordinary text.
@@ -85,7 +85,7 @@ def find_invisible(text: str) -> list[re.Match[str]]:
     confirm={r"\\00[01]": r"\\u00[01]"},
     evidence="no other tool checks it",
 )
-def unicode_invisible(text: str, plan: Plan) -> Iterator[Hit]:
+def unicode_invisible(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """The text holds invisible characters: zero-width spaces, direction marks, soft hyphens, control characters.
 
     They come from web pages and word processors, cost tokens, and are learned. Joiners inside emoji and inside words of
@@ -122,7 +122,7 @@ _DAMAGED = re.compile(
     ],
     evidence="cleanllm",
 )
-def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
+def unicode_replacement(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """The text was decoded wrongly somewhere: it holds U+FFFD, or UTF-8 read as Latin-1 (`Ã©` for `é`).
 
     Go back to the source and read it in its own encoding.
@@ -133,7 +133,7 @@ def unicode_replacement(text: str, plan: Plan) -> Iterator[Hit]:
         what = (
             "the replacement character U+FFFD" if found[0] == "\ufffd" else "UTF-8 read as Latin-1"
         )
-        yield Hit(f"{what} in {quote(around)}; read the source in its own encoding")
+        yield Hit(f"{what} in {excerpt(around)}; read the source in its own encoding")
 
 
 ENOUGH = 9
@@ -219,7 +219,7 @@ def find_address(text: str) -> str | None:
     },
     evidence="datasets-lint; datalint",
 )
-def secret(text: str, plan: Plan) -> Iterator[Hit]:
+def secret(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """The text looks like it holds an API key, a token, a private key or an e-mail address.
 
     A model repeats what it was trained on. Take it out, and replace a key that has been in a file. Addresses at the reserved
@@ -254,14 +254,14 @@ _PLACEHOLDER = re.compile(
     confirm={r"\{\{": r"\{\{"},
     evidence="no other tool checks it",
 )
-def placeholder_text(text: str, plan: Plan) -> Iterator[Hit]:
+def placeholder_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """A template variable or a note to oneself was left in the text: `{{name}}`, `<INSERT NAME>`, TODO.
 
     The model learns to write it. Fill it in.
     """
     found = _PLACEHOLDER.search(text) if any(part in text for part in _PLACEHOLDER_PARTS) else None
     if found:
-        yield Hit(f"{quote(found[0], 60)} looks like a placeholder that was not filled in")
+        yield Hit(f"{excerpt(found[0], 60)} looks like a placeholder that was not filled in")
 
 
 _MARKUP = re.compile(
@@ -280,7 +280,7 @@ _MARKUP = re.compile(
     screen=[r"<\|", r"\[INST\]", r"<<SYS>>", r"<__>"],
     evidence="the service's behaviour is unknown; text that ends a turn is a risk",
 )
-def chat_markup_text(text: str, plan: Plan) -> Iterator[Hit]:
+def chat_markup_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
     """The text holds the markup of a chat template: `<|im_start|>`, `[INST]`, `<start_of_turn>`.
 
     Most often a prompt was rendered before it was saved. Keep roles in `role` and text in `content`.

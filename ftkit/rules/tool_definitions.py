@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.formats import Conversation
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
+from ftkit._text import excerpt
+from ftkit.dataset.formats import Conversation
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, also, rule
 from ftkit.rules.messages import line
 from ftkit.rules.parameters import schema_problem
 from ftkit.rules.tools import ASK, GOOD_TOOLS, NAME, NAME_RULE, SAY, TOOL, each_definition
-from ftkit.summary import quote
 
 
 @rule(
@@ -22,7 +22,7 @@ from ftkit.summary import quote
     bad=line(ASK, SAY, rest=', "tools": []'),
     evidence="the chat API refuses []; examples of the fine-tuning guides have it",
 )
-def tools_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tools_empty(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """`tools` is an empty list. Leave it out."""
     if conversation.tools == [] and conversation.part != "output":
         yield Hit('"tools" is empty; leave it out', f"{conversation.path.rpartition('.')[0]}.tools")
@@ -45,7 +45,7 @@ def tools_empty(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     ],
     evidence="mistral-common checks it against JSON Schema draft 7",
 )
-def tool_schema_invalid(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_schema_invalid(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A tool is not declared as the API wants it, or its `parameters` are not a JSON Schema of an object.
 
     The form is `{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}`. The Responses API
@@ -58,27 +58,29 @@ def tool_schema_invalid(broken: Broken, plan: Plan) -> Iterator[Hit]:
         "strict",
     ):
         yield Hit(
-            f'{quote(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)',
+            f'{excerpt(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)',
             broken.path,
         )
     elif broken.keyword == "additionalProperties":
         yield Hit(
-            f"a tool declaration has no key {quote(broken.field, 60)}; remove it", broken.path
+            f"a tool declaration has no key {excerpt(broken.field, 60)}; remove it", broken.path
         )
     elif broken.keyword == "required":
         yield Hit(f'the tool declaration lacks "{broken.field}"', broken.path)
     else:
-        yield Hit(f"{quote(broken.value, 60)} cannot stand here in a tool declaration", broken.path)
+        yield Hit(
+            f"{excerpt(broken.value, 60)} cannot stand here in a tool declaration", broken.path
+        )
 
 
 @also(tool_schema_invalid, "conversation", needs=["tools", "functions"])
-def _parameters(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     if conversation.part == "output":
         return
     for path, definition in each_definition(conversation):
         if not NAME.fullmatch(definition.name):
             yield Hit(
-                f"{quote(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name"
+                f"{excerpt(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name"
             )
         if definition.parameters:
             problem = schema_problem(definition.parameters)
@@ -99,12 +101,13 @@ def _parameters(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, SAY, rest=f', "tools": [{TOOL}, {TOOL}]'),
     evidence="no other tool checks it",
 )
-def tool_name_duplicate(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_name_duplicate(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """Two declared tools have one name."""
     seen: set[str] = set()
     for path, definition in each_definition(conversation) if conversation.part != "output" else ():
         if definition.name in seen:
             yield Hit(
-                f"the name {quote(definition.name, 60)} is declared twice; keep one", f"{path}.name"
+                f"the name {excerpt(definition.name, 60)} is declared twice; keep one",
+                f"{path}.name",
             )
         seen.add(definition.name)

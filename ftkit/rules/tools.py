@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from ftkit.examples import Answer, FunctionDefinition, Tool, ToolCall
-from ftkit.formats import Conversation
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, Plan, also, rule
+from ftkit._text import excerpt
+from ftkit.dataset.formats import Conversation
+from ftkit.dataset.types import Answer, FunctionDefinition, Tool, ToolCall
+from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, also, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import line
 from ftkit.rules.parameters import mismatches
-from ftkit.summary import quote
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 NAME_RULE = "a function name has 1 to 64 letters, digits, _ and -"
@@ -86,7 +86,7 @@ def each_definition(conversation: Conversation) -> Iterator[tuple[str, FunctionD
     shapes=[("ToolCall", "id", "required"), ("ToolCall", "id", "type")],
     evidence="API description: required",
 )
-def tool_call_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_call_id_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A tool call has no `id`, so no answer can refer to it."""
     yield Hit(
         'the tool call has no "id"; give it one, e.g. "call_1", and use it as tool_call_id of the answer',
@@ -104,14 +104,14 @@ def tool_call_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, call(), ANSWER, SAY, ASK, call(), ANSWER, SAY, rest=TOOLS),
     evidence="mistral-common; datalint",
 )
-def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_call_id_duplicate(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """Two tool calls of one example have the same id. Ids need to differ inside an example only."""
     earlier = msgspec.structs.replace(conversation, messages=conversation.before)
     seen = {made.id for _, made in each_call(earlier)}
     for path, made in each_call(conversation):
         if made.id in seen:
             yield Hit(
-                f"the id {quote(made.id, 60)} was used before in this example; make ids differ",
+                f"the id {excerpt(made.id, 60)} was used before in this example; make ids differ",
                 f"{path}.id",
             )
         seen.add(made.id)
@@ -133,20 +133,20 @@ def tool_call_id_duplicate(conversation: Conversation, plan: Plan) -> Iterator[H
     ],
     evidence="API description: enum; minItems 1",
 )
-def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_call_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`tool_calls` is not a list of calls, or a call's `type` is missing or not `function`."""
     if broken.field == "tool_calls":
         wrong = (
             "is empty; leave it out"
             if broken.value == []
-            else f"must be a list of calls, not {quote(broken.value, 60)}"
+            else f"must be a list of calls, not {excerpt(broken.value, 60)}"
         )
         yield Hit(f'"tool_calls" {wrong}', broken.path)
     elif broken.keyword == "required":
         yield Hit('the tool call has no "type"; add "type": "function"', broken.path)
     else:
         yield Hit(
-            f'the type of a tool call must be "function", not {quote(broken.value, 60)}',
+            f'the type of a tool call must be "function", not {excerpt(broken.value, 60)}',
             broken.path,
         )
 
@@ -165,16 +165,16 @@ def tool_call_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     ],
     evidence="API description; mistral-common",
 )
-def tool_call_name(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_call_name(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A call names no function, or the name is not 1 to 64 letters, digits, `_` and `-`."""
     if broken.keyword == "required":
         yield Hit(f'the call has no "{broken.field}"; say which function is called', broken.path)
     else:
-        yield Hit(f"{quote(broken.value, 60)} names no function; {NAME_RULE}", broken.path)
+        yield Hit(f"{excerpt(broken.value, 60)} names no function; {NAME_RULE}", broken.path)
 
 
 @also(tool_call_id_missing, "conversation", needs=["tool_calls"])
-def _empty_id(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def _empty_id(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     for path, made in each_call(conversation):
         if not made.id:
             yield Hit(
@@ -183,10 +183,10 @@ def _empty_id(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
 
 
 @also(tool_call_name, "conversation", needs=NEEDS_CALLS)
-def _call_name(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def _call_name(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     for path, name, _ in each_function_call(conversation):
         if not NAME.fullmatch(name):
-            yield Hit(f"{quote(name, 80)} is no function name; {NAME_RULE}", f"{path}.name")
+            yield Hit(f"{excerpt(name, 80)} is no function name; {NAME_RULE}", f"{path}.name")
 
 
 @rule(
@@ -199,7 +199,7 @@ def _call_name(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     shapes=[("FunctionCall", "arguments", "*")],
     evidence="fine-tuning guide; a common mistake in the forum",
 )
-def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_args_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """`arguments` is an object instead of a string that holds JSON.
 
     The model writes arguments as text, so the file has them as text: `json.dumps(arguments)`.
@@ -208,7 +208,7 @@ def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
         yield Hit('the call has no "arguments"; without any, write "{}"', broken.path)
     else:
         yield Hit(
-            f"arguments must be a string that holds JSON, not {quote(broken.value, 60)}; json.dumps them",
+            f"arguments must be a string that holds JSON, not {excerpt(broken.value, 60)}; json.dumps them",
             broken.path,
         )
 
@@ -223,7 +223,7 @@ def tool_args_type(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, call(arguments="\"{'town': 'Oulu'}\""), rest=TOOLS),
     evidence="mistral-common; the service's behaviour is not documented",
 )
-def tool_args_json(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_args_json(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The string in `arguments` is not a JSON object.
 
     Often it was made with `str()` instead of `json.dumps`. A call without arguments has `"{}"`.
@@ -232,7 +232,7 @@ def tool_args_json(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
         if not isinstance(parsed(arguments), dict):
             action = 'write "{}"' if not arguments.strip() else "make it with json.dumps"
             yield Hit(
-                f"arguments {quote(arguments, 60)} are not a JSON object; {action}",
+                f"arguments {excerpt(arguments, 60)} are not a JSON object; {action}",
                 f"{path}.arguments",
             )
 
@@ -259,7 +259,7 @@ def parsed(arguments: str) -> Any:
     bad=line(ASK, call(arguments=r'"{\"city\": 1, \"town\": 2}"'), rest=TOOLS),
     evidence="no other tool checks it",
 )
-def tool_args_schema(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_args_schema(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The arguments of a call do not fit the `parameters` that its tool declares.
 
     The model learns to call the tool wrongly. Correct the call or the declaration.
@@ -284,13 +284,13 @@ def tool_args_schema(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, call(name='"wetter"'), rest=TOOLS),
     evidence="no other tool checks it for these files",
 )
-def tool_call_undeclared(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_call_undeclared(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """A called function is not among the declared ones."""
     declared = [definition.name for _, definition in each_definition(conversation)]
     for path, name, _ in each_function_call(conversation):
         if declared and name not in declared:
             yield Hit(
-                f"{quote(name, 60)} is called but not declared; declared: {', '.join(declared)[:120]}",
+                f"{excerpt(name, 60)} is called but not declared; declared: {', '.join(declared)[:120]}",
                 f"{path}.name",
             )
 
@@ -305,7 +305,7 @@ def tool_call_undeclared(conversation: Conversation, plan: Plan) -> Iterator[Hit
     bad=line(ASK, call()),
     evidence="the fine-tuning guide has tools on each line",
 )
-def tools_missing(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tools_missing(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """Tools are called, but the line declares none.
 
     At inference the model sees the declarations, so it should see them in training.
@@ -324,7 +324,7 @@ def tools_missing(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     shapes=[("Tool", "tool_call_id", "required"), ("Tool", "tool_call_id", "type")],
     evidence="API description: required",
 )
-def tool_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_id_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A tool message does not say which call it answers."""
     yield Hit(
         'the tool message has no "tool_call_id"; give it the id of the call it answers', broken.path
@@ -341,7 +341,7 @@ def tool_id_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, ANSWER, SAY, rest=TOOLS),
     evidence="mistral-common; datalint",
 )
-def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_orphan(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """A tool message answers no open call: there is no call with its id before it, or it was answered already."""
     for index, message, open_calls in _with_open_calls(conversation):
         if isinstance(message, Tool) and message.tool_call_id not in open_calls:
@@ -350,7 +350,8 @@ def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
             )
             path = f"{conversation.path}[{index}].tool_call_id"
             yield Hit(
-                f"no open tool call has the id {quote(message.tool_call_id, 60)} ({waiting})", path
+                f"no open tool call has the id {excerpt(message.tool_call_id, 60)} ({waiting})",
+                path,
             )
 
 
@@ -364,7 +365,7 @@ def tool_orphan(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
     bad=line(ASK, call(), ASK, SAY, rest=TOOLS),
     evidence="mistral-common; the chat API refuses it",
 )
-def tool_unanswered(conversation: Conversation, plan: Plan) -> Iterator[Hit]:
+def tool_unanswered(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """The conversation goes on after a tool call without its answer.
 
     Only the last message of an example may leave calls unanswered.
@@ -412,7 +413,7 @@ def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, set
     evidence="service message (community 965584)",
     says=[r'key "content": Input should be a valid string'],
 )
-def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def tool_content_parts(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """The content of a tool message is a list of parts.
 
     The chat API takes that, fine-tuning does not. Join the texts into one string.
@@ -439,7 +440,7 @@ def tool_content_parts(broken: Broken, plan: Plan) -> Iterator[Hit]:
     shapes=[("Function", "name", "required"), ("Function", "name", "type")],
     evidence="API description: required",
 )
-def function_name_missing(broken: Broken, plan: Plan) -> Iterator[Hit]:
+def function_name_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     """A function message does not say which function answers."""
     yield Hit(
         'the function message has no "name"; give it the name of the function called', broken.path

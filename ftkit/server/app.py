@@ -15,13 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ftkit.server import routes_answers, routes_files, routes_jobs, routes_models
-from ftkit.server.access import Access
+from ftkit.server.auth import Access
 from ftkit.server.bases import Bases
+from ftkit.server.errors import Refusal, broken
 from ftkit.server.files import expire
 from ftkit.server.folder import Folder
-from ftkit.server.generator import Generator
-from ftkit.server.problems import Refusal, broken
+from ftkit.server.inference import Generator
+from ftkit.server.routes import completions as routes_answers
+from ftkit.server.routes import files as routes_files
+from ftkit.server.routes import jobs as routes_jobs
+from ftkit.server.routes import models as routes_models
 from ftkit.server.store import Store
 from ftkit.server.supervisor import Supervisor
 

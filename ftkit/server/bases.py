@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from ftkit.server.problems import Refusal
+from ftkit.server.errors import Refusal
 from ftkit.server.store import Store
 
 SMOKE = "ftkit/smoke"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ftkit.server.problems import invalid
+from ftkit.server.errors import invalid
 
 T = TypeVar("T")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ftkit.formats import METHODS
+from ftkit.dataset.formats import METHODS
 from ftkit.rules import RULES
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import fail, move
 from ftkit.server.store import Store, Thing
-from ftkit.services import EXPLAINS
 from ftkit.summary import FileReport
+from ftkit.validation.service_messages import EXPLAINS
 
 PROVIDER = "local"
 SHOWN = 5
@@ -21,7 +21,7 @@ SUBJECTS = {"FT1": "invalid_file_format", "FT203": "invalid_file_format"}
 
 def check(store: Store, folder: Folder, job: Thing) -> None:
     """Check the files of a job, and queue or fail it."""
-    from ftkit.validation import validate
+    from ftkit.validation.validate import validate
 
     place = folder.job(job.id)
     for name, sha256 in job.kept["files"].items():

@@ -16,10 +16,10 @@ from ftkit.server.bodies import (
     check_name,
     check_purpose,
 )
+from ftkit.server.errors import busy, invalid, not_there, too_large
 from ftkit.server.folder import Folder, Writer
 from ftkit.server.multipart import Form
 from ftkit.server.objects import file_object, new_id, now, part_object, upload_object
-from ftkit.server.problems import busy, invalid, not_there, too_large
 from ftkit.server.store import Store, Thing
 
 OPEN_UPLOADS = 100

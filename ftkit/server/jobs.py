@@ -11,6 +11,7 @@ from typing import Any
 
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import JobBody
+from ftkit.server.errors import Refusal, busy, invalid, not_there
 from ftkit.server.objects import (
     checkpoint_object,
     event_object,
@@ -19,7 +20,6 @@ from ftkit.server.objects import (
     new_id,
     now,
 )
-from ftkit.server.problems import Refusal, busy, invalid, not_there
 from ftkit.server.store import Store, Thing
 
 FINAL = ("succeeded", "failed", "cancelled")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from email.message import Message
+from typing import Any
 
 from python_multipart.multipart import MultipartParser
 
+from ftkit.server.errors import invalid, too_large
 from ftkit.server.folder import Writer
-from ftkit.server.problems import invalid, too_large
 
 FIELD_BYTES = 4096
 """Bytes that a field which is no file may have."""
@@ -102,9 +103,8 @@ async def read_form(kind: str, chunks: AsyncIterator[bytes], writer: Writer, mos
         "end",
     )
     try:
-        parser = MultipartParser(
-            boundary.encode(), {f"on_{name}": getattr(form, f"on_{name}") for name in names}
-        )  # type: ignore[arg-type]
+        callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in names}
+        parser = MultipartParser(boundary.encode(), callbacks)
         async for chunk in chunks:
             parser.write(chunk)
         parser.finalize()

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from ftkit.server.problems import invalid, not_there
+from ftkit.server.errors import invalid, not_there
 from ftkit.server.store import Kind, Store
 
 MOST = 100

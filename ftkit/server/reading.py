@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastapi import Request
 
 from ftkit.server.bodies import BODY_BYTES, read_body
-from ftkit.server.problems import too_large
+from ftkit.server.errors import too_large
 
 if TYPE_CHECKING:
     from ftkit.server.app import Parts

@@ -9,8 +9,8 @@ from pathlib import Path
 import uvicorn
 from filelock import FileLock, Timeout
 
-from ftkit.errors import FileProblem, UsageProblem
-from ftkit.local import announce, withdraw
+from ftkit._local import announce, withdraw
+from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, Settings, create_app
 
 LINGER = 2
@@ -40,21 +40,17 @@ def run(
     any_port: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve the folder; raises `FileProblem` or `UsageProblem` where that cannot begin."""
+    """Serve the folder; raises `FileError` or `UsageError` where that cannot begin."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FileProblem(
-            f"cannot make {folder}: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise FileError(f"cannot make {folder}: {os_error_message(error)}") from error
     host = host.strip("[]")
     lock = FileLock(folder / "service.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UsageProblem(
-            f"{folder} is served already; `ftkit serve status` says where"
-        ) from error
+        raise UsageError(f"{folder} is served already; `ftkit serve status` says where") from error
     with lock:
         bound = _bind(host, port, any_port)
         name = f"[{host}]" if ":" in host else host
@@ -91,8 +87,6 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
         bound.close()
         if any_port and port:
             return _bind(host, 0, False)
-        why = (error.strerror or str(error)).lower()
-        raise UsageProblem(
-            f"cannot listen on {host}:{port}: {why}; choose another --port"
-        ) from error
+        why = os_error_message(error)
+        raise UsageError(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
     return bound

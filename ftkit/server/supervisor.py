@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
-from ftkit.local import RUN_MODULE
+from ftkit._local import RUN_MODULE
 from ftkit.server.files import release
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import FINAL, add_event, fail, move

@@ -14,14 +14,12 @@ from typing import Any
 from jinja2 import TemplateError
 from msgspec import Struct
 
+from ftkit.errors import EncodingError
+
 UNLEARNED = -100
 """The label of tokens that are not learned."""
 
 Span = tuple[int, int]
-
-
-class CannotEncode(Exception):
-    """An example that the base model cannot be trained on; the message is one line."""
 
 
 class Sequence(Struct):
@@ -43,11 +41,11 @@ def encode(
                 _chat(tokenizer, example) if format == "chat" else _completion(tokenizer, example)
             )
         except TemplateError as error:
-            raise CannotEncode(
+            raise EncodingError(
                 f"example {number} does not fit the chat template of the base model: {error}"
             ) from error
-        except CannotEncode as error:
-            raise CannotEncode(f"example {number}: {error}") from error
+        except EncodingError as error:
+            raise EncodingError(f"example {number}: {error}") from error
         for text, spans in texts:
             sequence = _tokens(tokenizer, text, spans, limit, special=format != "chat")
             if any(label != UNLEARNED for label in sequence.labels):
@@ -116,7 +114,7 @@ def preferences(tokenizer: Any, examples: Iterable[dict[str, Any]]) -> list[dict
                 text = render(tokenizer, [*given, *template_messages(example[key])], tools)
                 texts[name] = text[shared(prompt, text) :].rstrip("\n")
         except TemplateError as error:
-            raise CannotEncode(
+            raise EncodingError(
                 f"example {number} does not fit the chat template of the base model: {error}"
             ) from error
         found.append(texts)
@@ -131,7 +129,7 @@ def render(
 ) -> str:
     """The text that the chat template makes of messages; with `prompting`, to the point where the assistant begins."""
     if not tokenizer.chat_template:
-        raise CannotEncode(
+        raise EncodingError(
             "the base model has no chat template; train it on prompts and completions"
         )
     if not messages and prompting:
@@ -174,7 +172,7 @@ def _text(content: Any) -> str:
     if not isinstance(content, list):
         return content or ""
     if any("image_url" in part for part in content):
-        raise CannotEncode("this service takes no images")
+        raise EncodingError("this service takes no images")
     return "".join(part.get("text") or part.get("refusal") or "" for part in content)
 
 

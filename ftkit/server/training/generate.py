@@ -25,9 +25,10 @@ import torch
 from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from ftkit.errors import EncodingError, ModelLoadError
 from ftkit.server.folder import Folder
-from ftkit.server.training.encoding import CannotEncode, render, template_messages
-from ftkit.server.training.loading import CannotLoad, add_adapter, device, load_base, load_tokenizer
+from ftkit.server.training.encoding import render, template_messages
+from ftkit.server.training.loading import add_adapter, device, load_base, load_tokenizer
 
 DEFAULT_TEMPERATURE = 1.0
 """As in OpenAI's API."""
@@ -48,7 +49,7 @@ class Model:
         self.model: Any = None
 
     def load(self, base: str, job: str, step: int) -> None:
-        """Load that model unless it is the one that is loaded; raises `CannotLoad`."""
+        """Load that model unless it is the one that is loaded; raises `ModelLoadError`."""
         if self._key == (base, job, step):
             return
         self._key = self.model = None
@@ -141,9 +142,9 @@ def answer(model: Model, request: dict[str, Any], say: Say, cancelled: Callable[
             tokenizer,
             size,
             request["stops"],
-            lambda text, at=index: say(index=at, text=text),
+            lambda text, at=index: say(index=at, text=text),  # type: ignore[misc]
             cancelled,
-        )  # type: ignore[misc]
+        )
         with torch.inference_mode():
             made = model.model.generate(
                 **{name: prompt[name] for name in ("input_ids", "attention_mask")},
@@ -211,9 +212,9 @@ def main() -> None:
         try:
             if not cancelled():
                 answer(model, request, say, cancelled)
-        except CannotLoad as error:
+        except ModelLoadError as error:
             say(error=str(error), fault="model_not_found")
-        except (CannotEncode, TemplateError) as error:
+        except (EncodingError, TemplateError) as error:
             say(error=str(error), fault="invalid_value")
         except Exception as error:  # the process goes on; the one who asked is told
             say(error=f"{type(error).__name__}: {error}", fault="server")

@@ -10,14 +10,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from ftkit.errors import ModelLoadError
 from ftkit.server.bases import SMOKE
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
 logging.disable_progress_bar()
-
-
-class CannotLoad(Exception):
-    """A base model that is not there, or is not what can be loaded; the message says why, in one line."""
 
 
 def device() -> str:
@@ -33,7 +30,7 @@ def half_precision() -> bool:
 
 
 def load_tokenizer(base: str) -> Any:
-    """The tokenizer of a base model; raises `CannotLoad`."""
+    """The tokenizer of a base model; raises `ModelLoadError`."""
     if base == SMOKE:
         return build_tokenizer()
     try:
@@ -45,7 +42,7 @@ def load_tokenizer(base: str) -> Any:
 
 
 def load_base(base: str) -> Any:
-    """A base model, on the CPU; raises `CannotLoad`."""
+    """A base model, on the CPU; raises `ModelLoadError`."""
     if base == SMOKE:
         return build_model()
     kind = torch.bfloat16 if half_precision() else torch.float32
@@ -58,12 +55,12 @@ def load_base(base: str) -> Any:
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
-    """The model with an adapter of this service on it; raises `CannotLoad` if it was deleted."""
+    """The model with an adapter of this service on it; raises `ModelLoadError` if it was deleted."""
     if not adapter.exists():
-        raise CannotLoad("the tuned model is not there any more")
+        raise ModelLoadError("the tuned model is not there any more")
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
-def _cannot(base: str, error: Exception) -> CannotLoad:
+def _cannot(base: str, error: Exception) -> ModelLoadError:
     said = " ".join(str(error).split())
-    return CannotLoad(f"the base model {base} cannot be loaded: {said[:400]}")
+    return ModelLoadError(f"the base model {base} cannot be loaded: {said[:400]}")

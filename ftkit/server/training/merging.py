@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftkit.errors import UsageProblem
-from ftkit.server.training.loading import CannotLoad, add_adapter, load_base, load_tokenizer
+from ftkit.errors import ModelLoadError, UsageError
+from ftkit.server.training.loading import add_adapter, load_base, load_tokenizer
 
 
 def merge(base: str, folder: Path) -> None:
-    """Write the base with the adapter that is in the folder into the folder; raises `UsageProblem` if the base cannot be had."""
+    """Write the base with the adapter that is in the folder into the folder; raises `UsageError` if the base cannot be had."""
     try:
         tokenizer, model = load_tokenizer(base), load_base(base)
-    except CannotLoad as error:
-        raise UsageProblem(str(error)) from error
+    except ModelLoadError as error:
+        raise UsageError(str(error)) from error
     add_adapter(model, folder).merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.estimation import auto_epochs
+from ftkit.estimation.estimate import auto_epochs
 
 BETA = 0.1
 """The beta of dpo where the job sets none; that which a job at OpenAI was seen to choose."""

@@ -13,14 +13,14 @@ from peft import LoraConfig
 from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from ftkit.errors import EncodingError, ModelLoadError
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import add_event, add_model, fail, move, tuned_name
 from ftkit.server.objects import file_object, new_id, now
 from ftkit.server.results import results_csv
 from ftkit.server.store import Store, Thing
-from ftkit.server.training.encoding import CannotEncode, encode, preferences
+from ftkit.server.training.encoding import encode, preferences
 from ftkit.server.training.loading import (
-    CannotLoad,
     add_adapter,
     device,
     half_precision,
@@ -40,14 +40,16 @@ def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> N
         return
     try:
         _train(store, folder, job, pause)
-    except (CannotLoad, CannotEncode) as error:
-        code = "invalid_training_file" if isinstance(error, CannotEncode) else "model_not_available"
+    except (ModelLoadError, EncodingError) as error:
+        code = (
+            "invalid_training_file" if isinstance(error, EncodingError) else "model_not_available"
+        )
         fail(
             store,
             job.id,
             code,
             str(error),
-            "training_file" if isinstance(error, CannotEncode) else "model",
+            "training_file" if isinstance(error, EncodingError) else "model",
         )
 
 
@@ -110,7 +112,7 @@ def _dataset(store: Store, job: Thing, tokenizer: Any, path: Path, limit: int) -
         return Dataset.from_list(preferences(tokenizer, examples))
     sequences, lost = encode(tokenizer, examples, job.kept["format"], limit)
     if not sequences:
-        raise CannotEncode(f"no example has anything to learn within {limit:,} tokens")
+        raise EncodingError(f"no example has anything to learn within {limit:,} tokens")
     if lost:
         told = f"{lost:,} sequences of {path.stem} have nothing to learn within {limit:,} tokens, and are left out"
         add_event(store, job.id, job.tenant, told, "warn", key=f"lost {path.stem}")

@@ -1,0 +1,38 @@
+"""Atomic file writes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftkit.errors import FileError, os_error_message
+
+
+def check_writable(path: str) -> None:
+    """Raise `FileError` if no file can be written to `path`."""
+    if os.path.isdir(path):
+        raise FileError(f"cannot write {path}: is a directory")
+    try:
+        with tempfile.TemporaryFile(dir=Path(path).parent):
+            pass
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` on success.
+
+    The temporary file is removed if the block raises. Its name is random, so it cannot be a file
+    that somebody else keeps there.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Client for any provider that speaks OpenAI's fine-tuning protocol."""

@@ -1,0 +1,1 @@
+"""The data: types of examples, formats, reading and recognising files."""

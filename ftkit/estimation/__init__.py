@@ -1,0 +1,1 @@
+"""Cost estimation: tokens, epochs and prices."""

@@ -1,0 +1,1 @@
+"""Fine-tuning jobs, from a file to a trained model."""

@@ -1,0 +1,77 @@
+"""`/v1/chat/completions` and `/v1/completions`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from ftkit.server.bodies import ChatBody, CompletionBody, Sampling
+from ftkit.server.completions import Kind, begun, frame, stream, whole
+from ftkit.server.errors import Refusal
+from ftkit.server.paging import as_json
+from ftkit.server.reading import body_of, parts_of
+
+router = APIRouter()
+T = TypeVar("T")
+
+COMPLETION_TOKENS = 16
+"""Tokens of a text completion that names no number; OpenAI's default."""
+
+
+@router.post("/chat/completions")
+async def chat(request: Request) -> Response:
+    body = await body_of(request, ChatBody)
+    most = body.max_completion_tokens or body.max_tokens
+    return await _answer(
+        request, "chat", body, {"messages": msgspec.to_builtins(body.messages)}, most
+    )
+
+
+@router.post("/completions")
+async def complete(request: Request) -> Response:
+    body = await body_of(request, CompletionBody)
+    prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
+    return await _answer(
+        request, "text", body, {"prompt": prompt}, body.max_tokens or COMPLETION_TOKENS
+    )
+
+
+async def _answer(
+    request: Request, kind: Kind, body: Sampling, given: dict[str, Any], most: int | None
+) -> Response:
+    parts, tenant = parts_of(request)
+    served = parts.bases.find(body.model, tenant, 404)
+    told, framed = (
+        parts.generator.ask(served, given, body, most),
+        frame(kind, body.model, served.base),
+    )
+    if not body.stream:
+        return as_json(await _while_there(request, whole(framed, told)))
+    with_usage = bool((body.stream_options or {}).get("include_usage"))
+    # What is refused is refused before the first word, while the status can still say so.
+    first = await _while_there(request, begun(told))
+    return StreamingResponse(stream(framed, first, with_usage), media_type="text/event-stream")
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work comes to; it is given up when the one who asks has gone."""
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise Refusal(499, "The one who asked has gone.")
+    finally:
+        for task in (doing, gone):
+            task.cancel()
+        await asyncio.gather(doing, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,1 @@
+"""Token counting: encodings with their vocabularies, images, and statistics over examples."""

@@ -1,0 +1,1 @@
+"""Validation: shards of a file are scanned, their summaries added, the whole judged."""
