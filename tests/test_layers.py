@@ -1,9 +1,10 @@
-"""Who may import whom; where printing is allowed; how long a module may be."""
+"""The architecture: imports only go down, without cycles; only `cli` prints; modules are short."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,221 +12,90 @@ import pytest
 import ftkit
 
 ROOT = Path(ftkit.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")
-}
 
-MAY_IMPORT = {
-    "errors": set(),
-    "_version": set(),
-    "ledger": set(),
-    "summary": {"ledger"},
-    "examples": set(),
-    "facts": {"errors"},
-    "tokens": {"errors"},
-    "settings": {"errors"},
-    "spelling": {"examples"},
-    "formats": {"errors", "examples", "spelling"},
-    "reading": set(),
-    "detect": {"reading"},
-    "rules": {"errors", "summary", "examples", "formats", "facts", "reading", "detect", "rules"},
-    "screening": {"rules"},
-    "shape": {"examples", "formats", "reading", "rules"},
-    "checks": {"examples", "formats", "reading", "rules", "spelling", "summary"},
-    "images": {"examples", "facts"},
-    "counting": {"examples", "formats", "rules", "spelling", "tokens"},
-    "metering": {"counting", "examples", "formats", "images", "ledger", "rules", "tokens"},
-    "explain": {"checks", "examples", "formats", "reading", "rules", "shape", "summary"},
-    "scan": {
-        "checks",
-        "counting",
-        "detect",
-        "errors",
-        "examples",
-        "explain",
-        "formats",
-        "metering",
-        "reading",
-        "rules",
-        "screening",
-        "spelling",
-        "summary",
-        "tokens",
-    },
-    "workers": {"errors", "scan", "summary"},
-    "services": {"facts", "rules"},
-    "validation": {"checks", "errors", "facts", "formats", "rules", "scan", "summary", "workers"},
-    "estimation": {
-        "checks",
-        "counting",
-        "detect",
-        "errors",
-        "facts",
-        "formats",
-        "ledger",
-        "rules",
-        "scan",
-        "summary",
-        "tokens",
-        "workers",
-    },
-    "quote": {"detect", "errors", "estimation", "facts", "ledger", "scan", "workers"},
-    "remote": set(),
-    "keys": {"errors"},
-    "aside": {"errors"},
-    "providers": {"aside", "errors", "facts", "keys", "remote"},
-    "connecting": {"errors", "facts", "keys", "local", "providers"},
-    "journal": {"errors"},
-    "order": {"errors", "facts"},
-    "local": {"errors"},
-    "migration": {
-        "archive",
-        "errors",
-        "facts",
-        "formats",
-        "journal",
-        "migration",
-        "order",
-        "providers",
-        "quote",
-        "remote",
-        "submission",
-        "uploads",
-        "validation",
-    },
-    "export": {"errors", "providers", "server"},
-    "server": {
-        "errors",
-        "estimation",
-        "formats",
-        "local",
-        "rules",
-        "server",
-        "services",
-        "summary",
-        "validation",
-    },
-    "uploads": {"errors", "facts", "journal", "providers"},
-    "submission": {"journal", "order", "providers", "remote", "uploads"},
-    "watching": {"errors", "providers", "remote"},
-    "metrics": {"errors", "providers", "remote"},
-    "doctor": {
-        "errors",
-        "journal",
-        "providers",
-        "remote",
-        "services",
-        "summary",
-        "uploads",
-        "validation",
-    },
-    "compare": {"compare", "errors", "facts", "providers", "reading", "tokens"},
-    "archive": {
-        "_version",
-        "archive",
-        "compare",
-        "errors",
-        "facts",
-        "metrics",
-        "providers",
-        "remote",
-        "report",
-        "watching",
-    },
-    "report": {
-        "_version",
-        "archive",
-        "aside",
-        "compare",
-        "errors",
-        "estimation",
-        "facts",
-        "metrics",
-        "quote",
-        "report",
-        "rules",
-        "summary",
-    },
-    "cli": {
-        "_version",
-        "archive",
-        "aside",
-        "cli",
-        "compare",
-        "connecting",
-        "doctor",
-        "errors",
-        "estimation",
-        "export",
-        "facts",
-        "formats",
-        "journal",
-        "keys",
-        "local",
-        "metrics",
-        "migration",
-        "order",
-        "providers",
-        "quote",
-        "remote",
-        "report",
-        "rules",
-        "server",
-        "services",
-        "settings",
-        "submission",
-        "summary",
-        "uploads",
-        "validation",
-        "watching",
-    },
-    "__init__": {
-        "_version",
-        "connecting",
-        "errors",
-        "estimation",
-        "journal",
-        "order",
-        "providers",
-        "remote",
-        "submission",
-        "summary",
-        "validation",
-        "watching",
-    },
-    "__main__": {"cli"},
-}
+LAYERS = (
+    "__main__",
+    "cli",
+    "migration",
+    "archive",
+    "report",
+    "compare",
+    "server",
+    "jobs",
+    "client",
+    "estimation",
+    "validation",
+    "rules",
+    "summary",
+    "tokens",
+    "dataset",
+    "catalog",
+    "_local",
+    "_atomic",
+    "_text",
+    "errors",
+    "_version",
+)
+"""The packages and modules of `ftkit`; each imports only from those after it."""
+
+NOT_FOR = {"server": {"client", "jobs"}}
+"""Layers further down that a layer does without all the same."""
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The parts of ftkit that a module imports, anywhere in it."""
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules of ftkit that a module imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.split(".")[0] == "ftkit"
-        ):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name.split(".")[1] for name in names)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ftkit."):
+            package = node.module.removeprefix("ftkit.")
+            for alias in node.names:
+                module = f"{package}.{alias.name}"
+                yield module if module in MODULES else package
+        elif isinstance(node, ast.ImportFrom) and node.module == "ftkit":
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ftkit.")
-            )
+            names = (alias.name for alias in node.names)
+            yield from (name.removeprefix("ftkit.") for name in names if name.startswith("ftkit."))
+
+
+def layer(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    assert {layer(module) for module in MODULES} == set(LAYERS)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
-    assert set(imported(MODULES[module])) <= MAY_IMPORT[module.split(".")[0]]
+def test_a_module_imports_only_from_layers_below_its_own(module: str) -> None:
+    own = layer(module)
+    below = set(LAYERS[LAYERS.index(own) :]) - NOT_FOR.get(own, set())
+    assert {layer(imported) for imported in imports(MODULES[module])} <= below
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if not module.startswith("cli")])
+def test_modules_do_not_import_each_other_in_cycles() -> None:
+    graph = {module: set(imports(path)) - {module} for module, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if layer(module) != "cli"])
 def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
     calls = {
         ast.unparse(node.func)
         for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
         if isinstance(node, ast.Call)
     }
-    assert not calls & {
+    forbidden = {
         "print",
         "input",
         "click.echo",
@@ -234,8 +104,9 @@ def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
         "click.prompt",
         "click.confirm",
     }
+    assert not calls & forbidden
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_does_one_thing_in_at_most_400_lines(module: str) -> None:
+def test_a_module_has_at_most_400_lines(module: str) -> None:
     assert len(MODULES[module].read_text("utf-8").splitlines()) <= 400
