@@ -24,7 +24,7 @@ from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import Step, encode_step
 from ftkit.archive.store import Store
 from ftkit.archive.sync import save
-from ftkit.client.client import Service
+from ftkit.client.client import Client
 from ftkit.client.connect import connect
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -60,7 +60,7 @@ class Points:
 
     def install(self) -> None:
         sys.addaudithook(self._audit)
-        page, receive, note = Service._page, Store.receive, Store.note
+        page, receive, note = Client._page, Store.receive, Store.note
 
         def counted_page(*arguments: Any) -> Any:
             self.pass_()
@@ -80,7 +80,7 @@ class Points:
             note(store, step)
 
         for owner, name, counted in (
-            (Service, "_page", counted_page),
+            (Client, "_page", counted_page),
             (Store, "receive", counted_receive),
             (Store, "note", torn_note),
         ):

@@ -116,7 +116,7 @@ class Service:
 
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], body: Any
-    ) -> tuple[int, Any]:
+    ) -> tuple[int, Any]:  # noqa: C901
         """What the service does and says."""
         parts = [unquote(part) for part in path.strip("/").split("/")[1:]]
         refused = self.refuse.get(f"{method} /{'/'.join(parts)}")
@@ -308,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = answer[: len(answer) // 2]
         return self.send(status, answer, truncated=fault == "truncate")
 
-    do_GET = do_POST = do_DELETE = handle_any
+    do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
 
     def read_body(self) -> Any:
         if self.headers.get("Transfer-Encoding") == "chunked":

@@ -22,7 +22,7 @@ from browser import HOSTILE, Tags, in_browser, needs_browser
 from conftest import ROOT, Run, Write, example, lines, uncovered
 from hypothesis import given
 from hypothesis import strategies as st
-from service import Service as Fake
+from service import Client as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 
@@ -34,7 +34,7 @@ from ftkit.archive.store import Store
 from ftkit.archive.sync import Saved, Wanted, save
 from ftkit.archive.verify import verify
 from ftkit.catalog import load_catalog
-from ftkit.client.client import Service
+from ftkit.client.client import Client
 from ftkit.client.resources import Job
 from ftkit.client.retry import Patience
 from ftkit.errors import FileError, ProviderError, UnknownOutcomeError, UnreachableError
@@ -50,10 +50,10 @@ RESULTS = b"step,train_loss,valid_loss\n" + b"".join(
 )
 
 
-def reach(url: str, provider: str = "openai") -> Service:
+def reach(url: str, provider: str = "openai") -> Client:
     facts = load_catalog().providers[provider]
     assert facts.api
-    return Service(
+    return Client(
         provider,
         facts,
         facts.api,
@@ -1078,7 +1078,7 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
     assert MINI in (path.parent / "README.md").read_text("utf-8")
     assert new["id"] in read_manifest(tmp_path / "a").jobs
     with pytest.raises(FileError):
-        open_archive(tmp_path / "a").job(job["id"]).job
+        open_archive(tmp_path / "a").job(job["id"]).job  # noqa: B018
     path.write_bytes(before)
     assert not archived(url, tmp_path / "a").damaged
     assert verify(tmp_path / "a").ok

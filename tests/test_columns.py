@@ -1,4 +1,4 @@
-"""Tables fit the terminal, and are cut nowhere else."""
+"""Tables fit the terminal, and are shorten nowhere else."""
 
 from __future__ import annotations
 

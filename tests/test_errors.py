@@ -16,7 +16,7 @@ from wire import URL, client
 
 from ftkit.catalog import load_catalog
 from ftkit.cli import cli
-from ftkit.client.client import Service
+from ftkit.client.client import Client
 from ftkit.client.resources import Job
 from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.diagnose import diagnose
@@ -78,17 +78,17 @@ def router() -> Iterator[respx.MockRouter]:
     made.assert_all_called()
 
 
-def service(router: respx.MockRouter, provider: str = "openai") -> Service:
+def service(router: respx.MockRouter, provider: str = "openai") -> Client:
     facts = load_catalog().providers[provider]
     assert facts.api
-    return Service(provider, facts, facts.api, client(router))
+    return Client(provider, facts, facts.api, client(router))
 
 
 def page(*items: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "data": list(items), "has_more": False}
 
 
-Ask = Callable[[Service], Any]
+Ask = Callable[[Client], Any]
 
 REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
     "create": (

@@ -28,7 +28,7 @@ from ftkit.estimation.estimate import CANNOT_TAKE, auto_epochs, candidates, mete
 from ftkit.estimation.quote import quote
 from ftkit.report.catalog import render_catalog_text
 from ftkit.report.estimate import render_estimate_text
-from ftkit.rules.base import Plan
+from ftkit.rules.base import ScanPlan
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
 from ftkit.tokens.encodings import reference
@@ -476,7 +476,7 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + lines(8) + [b"oop
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
     asked = meters([MINI, OLD], "openai", load_catalog())
-    plan = Plan(find_limits(), rules=CANNOT_TAKE, meters=asked, judges=False)
+    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, meters=asked, judges=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)

@@ -18,12 +18,12 @@ import pytest
 from conftest import ROOT, Run, Write, lines
 from hypothesis import given
 from hypothesis import strategies as st
-from service import Service as Fake
+from service import Client as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 
 from ftkit.catalog import load_catalog
-from ftkit.client.client import Service
+from ftkit.client.client import Client
 from ftkit.client.resources import STATUSES, Event, Job
 from ftkit.errors import FtkitError, ProviderError
 from ftkit.jobs.metrics import Metrics, judge, read_results
@@ -618,10 +618,10 @@ def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
     }
 
 
-def reach(url: str) -> Service:
+def reach(url: str) -> Client:
     facts = load_catalog().providers["openai"]
     assert facts.api
-    return Service(
+    return Client(
         "openai",
         facts,
         facts.api,
@@ -849,7 +849,7 @@ def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
     try:
         assert find_key("mine", ("MINE_API_KEY",), environment, needed) == said
     except FtkitError as problem:
-        assert said in str(problem)
+        assert said in str(problem)  # noqa: PT017
 
 
 def test_a_grader_that_cannot_be_read_is_one_line(ftkit: Run, data: str) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ftkit import validate
 from ftkit.catalog import find_limits
 from ftkit.dataset.formats import FORMATS
-from ftkit.rules import RULES, Plan
+from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Shard, Summary
 from ftkit.tokens.counting import count, may_exceed
 from ftkit.tokens.encodings import CHUNK, Counter, chunks, fast, has_fast, reference
@@ -28,7 +28,7 @@ from ftkit.validation.runner import Checks
 from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
 from ftkit.validation.schema_errors import broken_places
 
-PLAN = Plan(find_limits(), rules=frozenset(RULES))
+PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
 
 GOOD = [rule.good for rule in RULES.values() if not rule.whole_file]
 BAD = [

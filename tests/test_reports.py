@@ -11,11 +11,11 @@ import pytest
 from conftest import ROOT
 
 from ftkit import FileReport, Finding, Report, validate
-from ftkit._text import printable
+from ftkit._text import excerpt, printable
 from ftkit._version import __version__
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import ranges
-from ftkit.summary import first_of_each, quote
+from ftkit.summary import first_of_each
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -92,10 +92,10 @@ def test_control_characters_are_shown_and_not_sent_to_the_terminal() -> None:
 
 
 def test_data_is_quoted_on_one_line_and_cut() -> None:
-    assert quote("a\nb") == "'a\\nb'"
-    assert len(quote("x" * 1000)) < 210
-    assert len(quote(["x" * 1000])) < 210
-    assert quote(object()) == "<object>"
+    assert excerpt("a\nb") == "'a\\nb'"
+    assert len(excerpt("x" * 1000)) < 210
+    assert len(excerpt(["x" * 1000])) < 210
+    assert excerpt(object()) == "<object>"
 
 
 def test_the_first_of_each_rule_are_kept() -> None:

@@ -13,7 +13,7 @@ from conftest import Write
 
 from ftkit import UnknownNameError, UsageError, validate
 from ftkit.catalog import find_limits
-from ftkit.rules import RULES, SUBJECTS, Plan, Rule, choose_rules, find_rule
+from ftkit.rules import RULES, SUBJECTS, Rule, ScanPlan, choose_rules, find_rule
 from ftkit.rules.base import Broken, Dataset
 from ftkit.rules.completions import GOOD_FILE as COMPLETIONS
 from ftkit.rules.dataset import examples
@@ -114,7 +114,7 @@ def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_o
 
 def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
     place = Broken("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
-    (found,) = Checks(Plan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
+    (found,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
     assert (found.rule, found.severity, found.line, found.path) == (
         "json-syntax",
         "error",
@@ -125,7 +125,7 @@ def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> N
 
 @pytest.mark.parametrize("rule", SIZED, ids=lambda rule: rule.name)
 def test_a_large_file_breaks_the_rules_on_size(rule: Rule) -> None:
-    plan = Plan(find_limits(), rules=frozenset({rule.name}))
+    plan = ScanPlan(find_limits(), rules=frozenset({rule.name}))
     for size, expected in ((rule.given["bytes"], [rule.name]), (1000, [])):
         found = Checks(plan).dataset(Dataset(Summary(examples=60, lines=60, size=size)))
         assert [finding.rule for finding, _ in found] == expected

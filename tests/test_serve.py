@@ -31,13 +31,14 @@ from openai.types import FileObject, Model, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
-from ftkit._local import find_running, stop
+from ftkit._local import find_running
 from ftkit.cli import cli, run
 from ftkit.client.connect import connect
 from ftkit.server import files, jobs, supervisor
 from ftkit.server.auth import Access
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import ChatBody, JobBody, UploadBody, read_body
+from ftkit.server.daemon import stop
 from ftkit.server.errors import Refusal
 from ftkit.server.folder import Folder, Stored, Writer
 from ftkit.server.multipart import Form, read_form
@@ -615,8 +616,8 @@ def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
-    from ftkit._local import find_or_start
     from ftkit.errors import FtkitError
+    from ftkit.server.daemon import find_or_start
 
     held = FileLock(tmp_path / "service.lock")
     with held, pytest.raises(FtkitError, match=r"did not start \(.+\); see .+service.log"):
@@ -624,7 +625,7 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_service_that_runs_is_found_and_not_started_again(local: Local) -> None:
-    from ftkit._local import find_or_start
+    from ftkit.server.daemon import find_or_start
 
     assert find_or_start(local.folder, print).url == local.url
 

@@ -21,11 +21,11 @@ import msgspec
 import openai
 import pytest
 from conftest import Write, lines
-from service import Service as Fake
+from service import Client as Fake
 from service import error, running, seeded
 
 from ftkit.catalog import find_provider, load_catalog
-from ftkit.client.client import Service
+from ftkit.client.client import Client
 from ftkit.client.connect import account_of, connect
 from ftkit.errors import FileError, FtkitError, ProviderError, UnknownOutcomeError, UsageError
 from ftkit.jobs.journal import Journal
@@ -41,10 +41,10 @@ def client(url: str) -> openai.OpenAI:
     return openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0, timeout=5)
 
 
-def reach(url: str) -> Service:
+def reach(url: str) -> Client:
     facts = load_catalog().providers["openai"]
     assert facts.api
-    return Service("openai", facts, facts.api, client(url))
+    return Client("openai", facts, facts.api, client(url))
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ class Killed(BaseException):
     """The process ends here, as if by kill -9."""
 
 
-def killing(seed: int, service: Service, journal: Journal) -> None:
+def killing(seed: int, service: Client, journal: Journal) -> None:
     """Make the process die before or after one of the steps that it takes, chosen by the seed."""
     steps = [(service, name) for name in ("upload", "create", "jobs", "files", "file")]
     steps += [
@@ -367,7 +367,7 @@ def test_a_service_without_metadata_is_asked_by_file(
 ) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
-    service = Service(
+    service = Client(
         "llmariner", facts, facts.api, openai.OpenAI(api_key="sk-test", base_url=url, max_retries=0)
     )
     fake.faults = lambda method, path: (
@@ -596,7 +596,7 @@ def test_a_creation_that_was_never_sent_is_not_waited_for(
     fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     service, slept = reach(url), list[float]()
-    closed = Service("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
+    closed = Client("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
     with pytest.raises(UnknownOutcomeError, match="no connection"):
         submit(order, service, journal, sleep=slept.append)
@@ -622,7 +622,7 @@ def test_without_metadata_the_job_of_another_order_is_not_taken(
 ) -> None:
     facts = load_catalog().providers["llmariner"]
     assert facts.api
-    service = Service("llmariner", facts, facts.api, client(url))
+    service = Client("llmariner", facts, facts.api, client(url))
     first = submit(msgspec.structs.replace(order, suffix="a", epochs=1), service, journal).job.id
     fake.faults = lambda method, path: (
         "drop before" if method == "POST" and path.endswith("/jobs") else ""
@@ -691,7 +691,7 @@ def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
     assert not fake.created
 
 
-def in_parts(url: str) -> Service:
+def in_parts(url: str) -> Client:
     service = reach(url)
     small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
     service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
@@ -756,7 +756,7 @@ def test_files_go_in_parts_where_the_service_needs_them_to(
 
 @pytest.mark.parametrize("reached", [reach, in_parts])
 def test_what_a_dry_run_plans_is_what_is_sent(
-    reached: Callable[[str], Service],
+    reached: Callable[[str], Client],
     fake: Fake,
     url: str,
     order: JobSpec,

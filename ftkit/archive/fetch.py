@@ -31,8 +31,8 @@ RESULTS = "fine-tune-results"
 class Collector:
     """Fetches what the archive lacks; safe to use from several threads, each with steps of its own."""
 
-    def __init__(self, service: Client, store: Store, book: Book, patience: Patience) -> None:
-        self.service = service.patient(patience)
+    def __init__(self, client: Client, store: Store, book: Book, patience: Patience) -> None:
+        self.client = client.patient(patience)
         self.store, self.book, self.patience = store, book, patience
         self.permissions = Permissions()
 
@@ -46,12 +46,12 @@ class Collector:
         else:
             made.put(layout.JOB, to_json(raw))
         made.list(
-            layout.EVENTS, "events", lambda: (event.raw for event in self.service.events(job.id))
+            layout.EVENTS, "events", lambda: (event.raw for event in self.client.events(job.id))
         )
         checkpoints = made.list(
             layout.CHECKPOINTS,
             "checkpoints",
-            lambda: (checkpoint.raw for checkpoint in self.service.checkpoints(job.id)),
+            lambda: (checkpoint.raw for checkpoint in self.client.checkpoints(job.id)),
         )
         made.permissions(checkpoints)
         for file in job.result_files:
@@ -71,7 +71,7 @@ class Collector:
         """The content of a file; `known` is what the service has listed of it."""
         owner = f"file {id}"
         try:
-            file = known or self.patience(lambda: self.service.file(id))
+            file = known or self.patience(lambda: self.client.file(id))
         except ProviderError as problem:
             return Step(owner, missing=(self._lost(id, problem),))
         try:
@@ -123,7 +123,7 @@ class Collector:
         return better, better.entry.size < file.size
 
     def _receive(self, id: str) -> Received:
-        received: Received = self.patience(lambda: self.store.receive(self.service.pieces(id)))
+        received: Received = self.patience(lambda: self.store.receive(self.client.pieces(id)))
         return received
 
     def _decode(self, received: Received) -> Received:
@@ -219,7 +219,7 @@ class _Making:
             try:
                 if seen.refused:
                     raise seen.refused
-                found[checkpoint.id] = list(self.collector.service.permissions(checkpoint.id))
+                found[checkpoint.id] = list(self.collector.client.permissions(checkpoint.id))
                 seen.allow()
             except ProviderError as problem:
                 seen.refuse(problem)

@@ -50,7 +50,7 @@ class Planned(Struct, frozen=True):
 
 
 def plan(
-    service: Client,
+    client: Client,
     folder: Path,
     catalog: Catalog,
     *,
@@ -74,7 +74,7 @@ def plan(
             continue
         path = inside(archive.folder, f"{each.path}/{ANSWERS}")
         one = Asking(
-            service,
+            client,
             each.job.fine_tuned_model,
             asked,
             _parameters(path),
@@ -82,7 +82,7 @@ def plan(
         )
         if one.missing:
             asking.append((each, one))
-            bills.append(bill(one.missing, one.model, service.name, catalog))
+            bills.append(bill(one.missing, one.model, client.name, catalog))
     return Planned(tuple(asking), tuple(bills), tuple(skipped))
 
 
@@ -128,7 +128,7 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
 
 
 def record(
-    service: Client,
+    client: Client,
     folder: Path,
     planned: Planned,
     catalog: Catalog,
@@ -202,5 +202,5 @@ def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tup
             or not asking.parameters
         ):
             raise
-        plain = Asking(asking.service, asking.model, asking.prompts, {}, asking.keep)
+        plain = Asking(asking.client, asking.model, asking.prompts, {}, asking.keep)
         return plain.ask(AT_ONCE, told).refused

@@ -96,7 +96,7 @@ class Saved(Struct, frozen=True):
 
 
 def save(
-    service: Client,
+    client: Client,
     folder: Path,
     wanted: Wanted | None = None,
     *,
@@ -116,8 +116,8 @@ def save(
     store = Store(folder)
     with store.alone():
         day = f"{now or datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
-        book = _begin(store, service.account, day)
-        run = _Run(service, store, book, wanted or Wanted(), told, sleep or _sleeper(store))
+        book = _begin(store, client.account, day)
+        run = _Run(client, store, book, wanted or Wanted(), told, sleep or _sleeper(store))
         try:
             run.collect()
         finally:
@@ -190,7 +190,7 @@ class _Run:
 
     def __init__(
         self,
-        service: Client,
+        client: Client,
         store: Store,
         book: Book,
         wanted: Wanted,
@@ -198,8 +198,8 @@ class _Run:
         sleep: Callable[[float], object],
     ) -> None:
         self.store, self.book, self.wanted, self.told = store, book, wanted, told
-        self.collector = Collector(service, store, book, Patience(sleep))
-        self.service = self.collector.service
+        self.collector = Collector(client, store, book, Patience(sleep))
+        self.client = self.collector.client
         self.dropped: dict[str, tuple[Entry, list[str]]] = {}
         self.damaged: list[str] = []
         self.listed = self.left_out = self.new = self.jobs = self.files = 0
@@ -279,7 +279,7 @@ class _Run:
 
     def _list_jobs(self) -> list[Job]:
         found: dict[str, Job] = {}
-        for job in self.service.jobs():
+        for job in self.client.jobs():
             if job.id:
                 found.setdefault(job.id, job)
             self.told("listing jobs", len(found), 0)
@@ -290,7 +290,7 @@ class _Run:
     def _list_files(self) -> dict[str, RemoteFile]:
         """The files that the service lists; none where it refuses to: each is asked for by its id then."""
         try:
-            return {file.id: file for file in self.service.files() if file.id}
+            return {file.id: file for file in self.client.files() if file.id}
         except ProviderError as problem:
             if problem.status in (0, 401):
                 raise
@@ -316,7 +316,7 @@ class _Run:
         seen = self.collector.permissions
         if seen.refused is None:
             try:
-                list(self.service.permissions(checkpoint))
+                list(self.client.permissions(checkpoint))
                 seen.allow()
             except ProviderError as problem:
                 seen.refuse(problem)
@@ -343,7 +343,7 @@ class _Run:
         """The models as the service sends them; those that it shows no more stay."""
         known = self._known(layout.MODELS)
         try:
-            known |= {model.id: model.raw for model in self.service.models()}
+            known |= {model.id: model.raw for model in self.client.models()}
         except ProviderError as problem:
             said = problem.said or str(problem)
             self._take(

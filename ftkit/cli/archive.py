@@ -97,10 +97,10 @@ def archive(
     if (prompts or sample) and not yes and not sys.stdin.isatty():
         consent("", yes)
     catalog, wanted = load_catalog(facts), Wanted(since, status, not no_files)
-    service = open_service(provider, base_url, facts)
+    client = open_service(provider, base_url, facts)
     with progress_bar() as told:
-        saved = save(service, Path(folder), wanted, catalog=catalog, told=told)
-    if (prompts or sample) and not _record(service, folder, wanted, catalog, prompts, sample, yes):
+        saved = save(client, Path(folder), wanted, catalog=catalog, told=told)
+    if (prompts or sample) and not _record(client, folder, wanted, catalog, prompts, sample, yes):
         click.echo("ftkit: no answers were recorded", err=True)
     saved = saved.again()
     print_text((render_saved_json if output == "json" else render_saved_text)(saved))
@@ -108,7 +108,7 @@ def archive(
 
 
 def _record(
-    service: Client,
+    client: Client,
     folder: str,
     wanted: Wanted,
     catalog: Catalog,
@@ -119,7 +119,7 @@ def _record(
     """Say what answers cost, ask, and record them; False where the user does not want it."""
     from ftkit.archive.record import plan, record
 
-    planned = plan(service, Path(folder), catalog, wanted=wanted, prompts=prompts, sample=sample)
+    planned = plan(client, Path(folder), catalog, wanted=wanted, prompts=prompts, sample=sample)
     for id in planned.skipped[:10]:
         click.echo(
             f"ftkit: no prompts for the job {id}: its data is not here, or holds none", err=True
@@ -139,7 +139,7 @@ def _record(
             done += 1
             told("asking", done, planned.requests)
 
-        record(service, Path(folder), planned, catalog, count)
+        record(client, Path(folder), planned, catalog, count)
     return True
 
 

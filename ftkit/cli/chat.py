@@ -41,18 +41,18 @@ def chat(
 
     MODEL may be @last: the model that the job made which was submitted last from here.
     """
-    service = open_service(provider, base_url, facts)
-    model = named_model(service, model)
+    client = open_service(provider, base_url, facts)
+    model = named_model(client, model)
     given = {name: value for name, value in options.items() if value is not None}
     messages = [{"role": "system", "content": system}] if system else []
     if prompt is not None:
-        _answer(service, model, [*messages, {"role": "user", "content": prompt}], given, output)
+        _answer(client, model, [*messages, {"role": "user", "content": prompt}], given, output)
         return
     for line in _lines():
         messages.append({"role": "user", "content": line})
         try:
             messages.append(
-                {"role": "assistant", "content": _answer(service, model, messages, given, output)}
+                {"role": "assistant", "content": _answer(client, model, messages, given, output)}
             )
         except FtkitError as problem:
             if not _is_a_person():
@@ -85,10 +85,10 @@ def _lines() -> Any:
 
 
 def _answer(
-    service: Client, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
+    client: Client, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
 ) -> str:
     pieces = []
-    for piece in service.chat(model, messages, **given):
+    for piece in client.chat(model, messages, **given):
         pieces.append(piece)
         if output == "text":
             print_text(_harmless(piece))

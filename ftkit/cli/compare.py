@@ -251,11 +251,11 @@ def _sides(
         if side in files:
             sides.append(files[side])
             continue
-        service = open_service(*place)
+        client = open_service(*place)
         sides.append(
             Asking(
-                service,
-                named_model(service, side),
+                client,
+                named_model(client, side),
                 some,
                 parameters,
                 Keeper(save) if save else None,
@@ -301,9 +301,9 @@ def _agreed(
         missing = [] if isinstance(side, list) else side.missing
         if isinstance(side, list) or not missing:
             continue
-        cost = bill(missing, side.model, side.service.name, catalog, most)
+        cost = bill(missing, side.model, side.client.name, catalog, most)
         click.echo(
-            f"  ask {name}  {side.model} at {side.service.provider.title}: {_cost(cost)}", err=True
+            f"  ask {name}  {side.model} at {side.client.provider.title}: {_cost(cost)}", err=True
         )
         requests += len(missing)
     return not requests or consent(f"Send {requests:,} requests?", yes)

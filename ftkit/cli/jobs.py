@@ -79,10 +79,10 @@ def list_(
     output: str,
 ) -> None:
     """List jobs, newest first."""
-    service = open_service(provider, base_url, facts)
+    client = open_service(provider, base_url, facts)
     found = (
         job
-        for job in service.jobs(after)
+        for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
     print_list(
@@ -147,19 +147,19 @@ def watch(id: str, provider: str, base_url: str | None, facts: str | None, outpu
     return follow_job(open_service(provider, base_url, facts), id, output)
 
 
-def follow_job(service: Client, id: str, output: str) -> int:
+def follow_job(client: Client, id: str, output: str) -> int:
     """Show what happens to a job until it is over, and return the exit code."""
     from ftkit.jobs.watch import watch as look
 
     try:
         if output == "json":
-            last = _show_json(look(service, id))
+            last = _show_json(look(client, id))
         elif sys.stdout.isatty():
             from ftkit.cli.live import show_live
 
-            last = show_live(look(service, id))
+            last = show_live(look(client, id))
         else:
-            last = _show_lines(look(service, id))
+            last = _show_lines(look(client, id))
     except KeyboardInterrupt:
         click.echo(f"ftkit: the job goes on; `ftkit jobs watch {id}` follows it again", err=True)
         raise
@@ -285,8 +285,8 @@ def metrics(
     from ftkit.jobs.metrics import is_finite, job_metrics, judge
     from ftkit.report.metrics import draw, render_metrics_text
 
-    service = open_service(provider, base_url, facts)
-    found = job_metrics(service, service.job(id))
+    client = open_service(provider, base_url, facts)
+    found = job_metrics(client, client.job(id))
     if not found.rows:
         raise UsageError(f"the job {id} has no metrics yet")
     if plot:
@@ -326,9 +326,9 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     from ftkit.jobs.diagnose import diagnose
     from ftkit.report.json import finding_as_dict
 
-    service = open_service(provider, base_url, facts)
-    job = service.job(id)
-    found = diagnose(job, service, open_journal())
+    client = open_service(provider, base_url, facts)
+    job = client.job(id)
+    found = diagnose(job, client, open_journal())
     if output == "json":
         findings = [finding_as_dict(finding) for finding in found.findings]
         told = {

@@ -199,7 +199,7 @@ def _move(
     from ftkit.errors import ProviderError
     from ftkit.migration.plan import move
 
-    order = plan.translation.order
+    order = plan.translation.spec
     try:
         with uploading(
             [order.training, *([order.validation] if order.validation else [])]
@@ -227,7 +227,7 @@ def _usd(usd: float | None) -> str:
 
 
 def _one(plan: Move, title: str) -> str:
-    order, made = plan.translation.order, plan.translation
+    order, made = plan.translation.spec, plan.translation
     rows: list[tuple[str, object]] = [
         ("model", order.model),
         ("method", order.method),
@@ -265,7 +265,7 @@ def _table(plans: list[Move], going: list[Move], title: str) -> str:
             (
                 plan.old.job.id,
                 plan.old.job.model,
-                "-" if made.obstacles else made.order.model,
+                "-" if made.obstacles else made.spec.model,
                 _usd(plan.usd),
                 fate,
             )
@@ -289,7 +289,7 @@ def _told(plan: Move) -> dict[str, Any]:
     return {
         "job": plan.old.name,
         "to": plan.moved or None,
-        "order": msgspec.to_builtins(made.order),
+        "order": msgspec.to_builtins(made.spec),
         "changes": msgspec.to_builtins(made.changes),
         "obstacles": list(made.obstacles),
         "usd": plan.usd,

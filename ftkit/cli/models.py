@@ -80,11 +80,11 @@ def delete(
     """Delete the fine-tuned model ID for good."""
     if not _is_tuned(id):
         raise UsageError(f"{id} is no fine-tuned model, and those alone can be deleted")
-    service = open_service(provider, base_url, facts)
-    service.model(id)
+    client = open_service(provider, base_url, facts)
+    client.model(id)
     if not consent(f"Delete {id} for good?", yes):
         return 2
-    service.delete_model(id)
+    client.delete_model(id)
     print_deleted(id, output)
     return 0
 

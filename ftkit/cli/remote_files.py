@@ -73,14 +73,14 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
     from ftkit.jobs.uploads import Files, digest
 
     must_be_plain(path)
-    service = open_service(provider, base_url, facts)
+    client = open_service(provider, base_url, facts)
     sha256 = digest(path)
     with uploading([path]) as told:
         id = Files(
-            service, open_journal(), say=lambda text: click.echo(text, err=True), progress=told
+            client, open_journal(), say=lambda text: click.echo(text, err=True), progress=told
         ).uploaded(path, sha256)
     if output == "json":
-        print_one(service.file(id).raw)
+        print_one(client.file(id).raw)
     else:
         print_text(f"{id}\n")
 
@@ -121,14 +121,14 @@ def download(
         raise UsageError(
             "--output json needs a PATH: without one, standard output gets what is in the file"
         )
-    service = open_service(provider, base_url, facts)
+    client = open_service(provider, base_url, facts)
     if path is None:
-        sys.stdout.buffer.write(service.content(id))
+        sys.stdout.buffer.write(client.content(id))
         return
     if os.path.exists(path):
         raise UsageError(f"{path} is there already; name another, or remove it")
     try:
-        service.download(id, Path(path))
+        client.download(id, Path(path))
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
     if output == "json":
@@ -146,10 +146,10 @@ def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
     """Delete the file ID at the service."""
-    service = open_service(provider, base_url, facts)
-    file = service.file(id)
+    client = open_service(provider, base_url, facts)
+    file = client.file(id)
     if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
         return 2
-    service.delete_file(id)
+    client.delete_file(id)
     print_deleted(id, output)
     return 0

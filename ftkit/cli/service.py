@@ -56,14 +56,14 @@ def open_journal() -> Journal:
     return Journal(state_folder(os.environ))
 
 
-def named_model(service: Client, model: str) -> str:
+def named_model(client: Client, model: str) -> str:
     """The id of the model, which may be `LAST`."""
     if model != LAST:
         return model
-    job = open_journal().last_job(service.account)
+    job = open_journal().last_job(client.account)
     if not job:
-        raise UsageError(f"{LAST}: no job was submitted from here to {service.provider.title}")
-    found = service.job(job)
+        raise UsageError(f"{LAST}: no job was submitted from here to {client.provider.title}")
+    found = client.job(job)
     if not found.fine_tuned_model:
         raise UsageError(f"{LAST}: the job {job} is {found.status}, and has made no model")
     return found.fine_tuned_model

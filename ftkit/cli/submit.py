@@ -124,7 +124,7 @@ def submit(
         return 1
     if not clean:
         click.echo("ftkit: the file has errors, and is submitted anyway", err=True)
-    order = JobSpec(
+    spec = JobSpec(
         model=model,
         training=file,
         validation=validation_file,
@@ -133,21 +133,21 @@ def submit(
         grader=_grader(grader),
         **given,
     )
-    quote = _quoted(order, provider, format, catalog)
+    quote = _quoted(spec, provider, format, catalog)
     _hold(quote, model, max_cost)
     if dry_run:
-        return _show(order, provider, hashes, catalog)
-    service = open_service(provider, base_url, facts)
-    check(order, service.api, service.provider.title)
+        return _show(spec, provider, hashes, catalog)
+    client = open_service(provider, base_url, facts)
+    check(spec, client.api, client.provider.title)
     asks = not yes and is_terminal(sys.stdin)
     if output == "text" or asks:
         _show_plan(
-            order, service, quote, err=output == "json" or (asks and not is_terminal(sys.stdout))
+            spec, client, quote, err=output == "json" or (asks and not is_terminal(sys.stdout))
         )
-    if not consent(_question(order, service, quote, catalog), yes):
+    if not consent(_question(spec, client, quote, catalog), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    done = _sent(order, service, hashes, again, catalog, yes, base_url)
+    done = _sent(spec, client, hashes, again, catalog, yes, base_url)
     if output == "json":
         told = {"job": done.job.raw, "adopted": done.adopted, "submission": done.submission}
         (print_json_line if follow else print_one)(told)
@@ -162,7 +162,7 @@ def submit(
         return 0
     from ftkit.cli.jobs import follow_job
 
-    return follow_job(service, done.job.id, output)
+    return follow_job(client, done.job.id, output)
 
 
 def _say(text: str) -> None:
@@ -229,18 +229,18 @@ def _grader(path: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _quoted(order: JobSpec, provider: str, format: str, catalog: Catalog) -> Quote | None:
+def _quoted(spec: JobSpec, provider: str, format: str, catalog: Catalog) -> Quote | None:
     """What training costs; None where nobody knows."""
     from ftkit.estimation.quote import quote
 
     try:
         return quote(
-            order.training,
-            [order.model],
+            spec.training,
+            [spec.model],
             provider=provider,
             format=format,
-            epochs=order.epochs,
-            validation_file=order.validation,
+            epochs=spec.epochs,
+            validation_file=spec.validation,
             catalog=catalog,
         )
     except UsageError as problem:
@@ -265,22 +265,22 @@ def _hold(quote: Quote | None, model: str, most: float | None) -> None:
         )
 
 
-def _show_plan(order: JobSpec, service: Client, quote: Quote | None, err: bool) -> None:
+def _show_plan(spec: JobSpec, client: Client, quote: Quote | None, err: bool) -> None:
     from ftkit._text import money
 
     told = quote.models[0] if quote else None
     rows = [
-        ("train", f"{order.model} at {service.provider.title}"),
-        ("method", order.method),
-        ("file", order.training),
+        ("train", f"{spec.model} at {client.provider.title}"),
+        ("method", spec.method),
+        ("file", spec.training),
     ]
-    rows.append(("validation", order.validation or ""))
+    rows.append(("validation", spec.validation or ""))
     if told:
         about = "" if told.exact else "about "
         rows.append(
             (
                 "epochs",
-                f"{told.epochs}{'' if order.epochs else ', if the service chooses as it is known to'}",
+                f"{told.epochs}{'' if spec.epochs else ', if the service chooses as it is known to'}",
             )
         )
         rows.append(("tokens", f"{about}{told.billed_tokens:,}"))
@@ -293,19 +293,19 @@ def _show_plan(order: JobSpec, service: Client, quote: Quote | None, err: bool) 
     print_fields(rows, err)
 
 
-def _question(order: JobSpec, service: Client, quote: Quote | None, catalog: Catalog) -> str:
+def _question(spec: JobSpec, client: Client, quote: Quote | None, catalog: Catalog) -> str:
     """What to ask before anything is sent; says so if the model is known not to be trained so."""
     import datetime
 
     from ftkit.estimation.estimate import candidates
 
-    over = _over(order.model, service, quote, datetime.date.today())
+    over = _over(spec.model, client, quote, datetime.date.today())
     if not over:
-        return f"Submit {order.model}?"
+        return f"Submit {spec.model}?"
     others = candidates(
-        quote.format if quote else "chat", service.name, datetime.date.today(), catalog
+        quote.format if quote else "chat", client.name, datetime.date.today(), catalog
     )
-    named = ", ".join(name for name in others if name != order.model)
+    named = ", ".join(name for name in others if name != spec.model)
     can = (
         f"what can still be trained: {named}"
         if named
@@ -315,18 +315,18 @@ def _question(order: JobSpec, service: Client, quote: Quote | None, catalog: Cat
     return "Try it all the same?"
 
 
-def _over(model: str, service: Client, quote: Quote | None, today: datetime.date) -> str:
+def _over(model: str, client: Client, quote: Quote | None, today: datetime.date) -> str:
     """Why the model cannot be trained so, by the service's word or else the catalog's; empty if it can."""
     told = quote.models[0] if quote else None
-    ends = service.shutdown_date(model)
+    ends = client.shutdown_date(model)
     if ends and ends <= today.isoformat():
-        return f"{model} can no longer be trained at {service.provider.title}, which shut it down on {ends}"
+        return f"{model} can no longer be trained at {client.provider.title}, which shut it down on {ends}"
     return told.trainable_note if told else ""
 
 
 def _sent(
-    order: JobSpec,
-    service: Client,
+    spec: JobSpec,
+    client: Client,
     hashes: tuple[str, str | None],
     again: bool,
     catalog: Catalog,
@@ -337,11 +337,11 @@ def _sent(
     from ftkit.errors import ProviderError
     from ftkit.jobs.submit import submit
 
-    files = [order.training, *([order.validation] if order.validation else [])]
+    files = [spec.training, *([spec.validation] if spec.validation else [])]
     try:
         with uploading(files) as told:
             return submit(
-                order, service, open_journal(), hashes=hashes, again=again, say=_say, progress=told
+                spec, client, open_journal(), hashes=hashes, again=again, say=_say, progress=told
             )
     except KeyboardInterrupt:
         _say("ftkit: the same command goes on from here, and takes the job if there is one by now")
@@ -350,12 +350,12 @@ def _sent(
         if problem.code != "training_not_available":
             raise
         raise _closed(
-            problem, service, catalog, base_url, ask=not yes and is_terminal(sys.stdin)
+            problem, client, catalog, base_url, ask=not yes and is_terminal(sys.stdin)
         ) from problem
 
 
 def _closed(
-    problem: ProviderError, service: Client, catalog: Catalog, base_url: str | None, ask: bool
+    problem: ProviderError, client: Client, catalog: Catalog, base_url: str | None, ask: bool
 ) -> UsageError:
     """What to say where the account may not train; the files that were uploaded for nothing are offered for deletion."""
     files = " ".join(problem.uploaded)
@@ -367,41 +367,41 @@ def _closed(
         )
     ):
         for id in problem.uploaded:
-            service.delete_file(id)
+            client.delete_file(id)
         kept = f"{files} was deleted"
     elif problem.uploaded:
-        where = f" --provider {service.name}" + (f" --base-url {base_url}" if base_url else "")
+        where = f" --provider {client.name}" + (f" --base-url {base_url}" if base_url else "")
         commands = " and ".join(f"`ftkit files delete {id}{where}`" for id in problem.uploaded)
         kept = f"the uploaded file stays: {commands} removes it"
     else:
         kept = "files of earlier uploads stay: `ftkit files list` shows them, `ftkit files delete` removes them"
-    others = [name for name, each in catalog.providers.items() if each.api and name != service.name]
+    others = [name for name, each in catalog.providers.items() if each.api and name != client.name]
     return UsageError(
-        f"{service.provider.title} takes no new jobs from this account ({problem.said}); {kept}. "
+        f"{client.provider.title} takes no new jobs from this account ({problem.said}); {kept}. "
         f"Others that speak the protocol: {', '.join(others)}"
     )
 
 
-def _show(order: JobSpec, provider: str, hashes: tuple[str, str | None], catalog: Catalog) -> int:
+def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog: Catalog) -> int:
     """Print the requests that would be sent."""
     from ftkit.catalog import find_provider
     from ftkit.jobs.spec import check, request
     from ftkit.jobs.uploads import planned
 
-    service = find_provider(provider, catalog)
-    if service.api is None:
-        raise UsageError(f"nothing is known of how to reach {service.title}")
-    check(order, service.api, service.title)
-    files = [order.training, *([order.validation] if order.validation else [])]
+    client = find_provider(provider, catalog)
+    if client.api is None:
+        raise UsageError(f"nothing is known of how to reach {client.title}")
+    check(spec, client.api, client.title)
+    files = [spec.training, *([spec.validation] if spec.validation else [])]
     requests = [
         each
         for file, sha256 in zip(files, hashes, strict=False)
         if sha256
-        for each in planned(file, sha256, service)
+        for each in planned(file, sha256, client)
     ]
-    second = "<id of the validation file>" if order.validation else None
+    second = "<id of the validation file>" if spec.validation else None
     body = request(
-        order, service.api, "<id of the training file>", second, "<id of the submission>"
+        spec, client.api, "<id of the training file>", second, "<id of the submission>"
     )
     requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
     print_one(requests)

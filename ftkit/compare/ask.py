@@ -45,20 +45,20 @@ class Asking:
 
     def __init__(
         self,
-        service: Client,
+        client: Client,
         model: str,
         prompts: Sequence[Prompt],
         parameters: dict[str, Any],
         keep: Keeper | None = None,
     ) -> None:
-        self.service, self.model, self.prompts, self.parameters, self.keep = (
-            service,
+        self.client, self.model, self.prompts, self.parameters, self.keep = (
+            client,
             model,
             prompts,
             parameters,
             keep,
         )
-        self.place = service.name if service.api.embedded else service.account
+        self.place = client.name if client.api.embedded else client.account
         self.known = match(prompts, keep.known if keep else ())
         for one in keep.known if keep else ():
             if one.model != model or one.service not in ("", self.place):
@@ -130,7 +130,7 @@ class Asking:
 
     def _ask(self, prompt: Prompt) -> Recorded:
         options = self._options(prompt)
-        sent = self.service.answer(self.model, prompt.messages, **options)
+        sent = self.client.answer(self.model, prompt.messages, **options)
         message = sent["choices"][0]["message"]
         answer = {"role": "assistant", "content": None}
         answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}

@@ -32,7 +32,7 @@ class Diagnosis(Struct, frozen=True):
     wrong: bool = True
 
 
-def diagnose(job: Job, service: Client, journal: Journal, now: float | None = None) -> Diagnosis:
+def diagnose(job: Job, client: Client, journal: Journal, now: float | None = None) -> Diagnosis:
     """Find out what is wrong with a job."""
     if (
         job.status == "validating_files"
@@ -58,18 +58,18 @@ def diagnose(job: Job, service: Client, journal: Journal, now: float | None = No
         )
     meant = meaning(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meant.rules)
-    path, changed = _local(job, service, journal)
-    found = _findings(path, rules, job.model, service.name) if path and not changed else ()
+    path, changed = _local(job, client, journal)
+    found = _findings(path, rules, job.model, client.name) if path and not changed else ()
     says = job.error or job.error_code or "it does not say why"
     return Diagnosis(job, says, rules, path, found, _advice(job, meant, path, changed, found))
 
 
-def _local(job: Job, service: Client, journal: Journal) -> tuple[str, bool]:
+def _local(job: Job, client: Client, journal: Journal) -> tuple[str, bool]:
     """The local file that the job was submitted from, if it is known and there, and whether it has changed."""
-    known = journal.submission_of(service.account, job.id)
+    known = journal.submission_of(client.account, job.id)
     if known is None or not os.path.isfile(known.path):
         return "", False
-    upload = journal.upload(service.account, digest(known.path))
+    upload = journal.upload(client.account, digest(known.path))
     return known.path, upload is None
 
 

@@ -13,7 +13,7 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 """The files of an adapter, as PEFT names them."""
 
 
-def export(service: Client, model: str, folder: Path, merge: bool = False) -> str:
+def export(client: Client, model: str, folder: Path, merge: bool = False) -> str:
     """Write a tuned model into a new folder, whole or not at all, and return its base.
 
     Raises `UsageError` where the service gives no weights away, or the packages to merge are missing, and `FileError` where the
@@ -27,7 +27,7 @@ def export(service: Client, model: str, folder: Path, merge: bool = False) -> st
         base = ""
         aside.mkdir(parents=True)
         for name in ADAPTER:
-            data, base = service.adapter(model, name)
+            data, base = client.adapter(model, name)
             (aside / name).write_bytes(data)
         if merge:
             _merge(base, aside)

@@ -110,14 +110,14 @@ def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
     )
 
 
-def job_metrics(service: Client, job: Job) -> Metrics:
+def job_metrics(client: Client, job: Job) -> Metrics:
     """The metrics of a job: of its result file if there is one, else of its checkpoints."""
     for id in job.result_files:
         try:
-            return read_results(service.content(id))
+            return read_results(client.content(id))
         except NotFoundError:
             continue
-    return from_checkpoints(service.checkpoints(job.id))
+    return from_checkpoints(client.checkpoints(job.id))
 
 
 def judge(metrics: Metrics) -> Verdict:

@@ -36,15 +36,15 @@ class JobSpec(Struct, frozen=True):
 
 
 def request(
-    order: JobSpec, api: Api, training: str, validation: str | None, mark: str = ""
+    spec: JobSpec, api: Api, training: str, validation: str | None, mark: str = ""
 ) -> dict[str, Any]:
     """The body of the request that creates the job, for files of these ids, in the dialect of the service."""
-    body: dict[str, Any] = {"model": order.model, "training_file": training}
+    body: dict[str, Any] = {"model": spec.model, "training_file": training}
     hyperparameters = {
-        "n_epochs": order.epochs,
-        "batch_size": order.batch_size,
-        "learning_rate_multiplier": order.lr_multiplier,
-        "beta": order.beta,
+        "n_epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        "learning_rate_multiplier": spec.lr_multiplier,
+        "beta": spec.beta,
     }
     given: dict[str, Any] = {
         name: value for name, value in hyperparameters.items() if value is not None
@@ -53,58 +53,58 @@ def request(
         body |= {"hyperparameters": given} if given else {}
     else:
         inner: dict[str, Any] = {"hyperparameters": given} if given else {}
-        inner |= {"grader": order.grader} if order.grader else {}
+        inner |= {"grader": spec.grader} if spec.grader else {}
         typed = (
             inner
             if api.hyperparameters == "flat method"
-            else ({order.method: inner} if inner else {})
+            else ({spec.method: inner} if inner else {})
         )
-        body["method"] = {"type": order.method, **typed}
-    metadata = {**order.metadata, **({MARK: mark} if mark and "metadata" not in api.lacks else {})}
+        body["method"] = {"type": spec.method, **typed}
+    metadata = {**spec.metadata, **({MARK: mark} if mark and "metadata" not in api.lacks else {})}
     more = {
         "validation_file": validation,
-        "suffix": order.suffix,
-        "seed": order.seed,
+        "suffix": spec.suffix,
+        "seed": spec.seed,
         "metadata": metadata or None,
-        "integrations": [{"type": "wandb", "wandb": {"project": order.wandb_project}}]
-        if order.wandb_project
+        "integrations": [{"type": "wandb", "wandb": {"project": spec.wandb_project}}]
+        if spec.wandb_project
         else None,
-        "trainingType": order.training_type or next(iter(api.training_types), None),
+        "trainingType": spec.training_type or next(iter(api.training_types), None),
     }
     return body | {name: value for name, value in more.items() if value is not None}
 
 
-def check(order: JobSpec, api: Api, title: str) -> None:
+def check(spec: JobSpec, api: Api, title: str) -> None:
     """Raise `UsageError` for what the service would refuse."""
-    _check_suffix(order.suffix, api, title)
-    if not api.auto and order.epochs is None:
+    _check_suffix(spec.suffix, api, title)
+    if not api.auto and spec.epochs is None:
         raise UsageError(f"{title} does not choose the epochs itself; give --epochs")
-    _within("--epochs", order.epochs, 1, api.epochs.value if api.epochs else None, title)
+    _within("--epochs", spec.epochs, 1, api.epochs.value if api.epochs else None, title)
     _within(
-        "--batch-size", order.batch_size, 1, api.batch_size.value if api.batch_size else None, title
+        "--batch-size", spec.batch_size, 1, api.batch_size.value if api.batch_size else None, title
     )
-    _within("--seed", order.seed, 0, 2_147_483_647, title)
-    if order.lr_multiplier is not None and not 0 < order.lr_multiplier < math.inf:
+    _within("--seed", spec.seed, 0, 2_147_483_647, title)
+    if spec.lr_multiplier is not None and not 0 < spec.lr_multiplier < math.inf:
         raise UsageError("--lr-multiplier must be a number more than 0")
-    if order.lr_multiplier is not None and api.rate_is_absolute and order.lr_multiplier > 0.01:
-        told = f"--lr-multiplier {order.lr_multiplier:g} is too large"
+    if spec.lr_multiplier is not None and api.rate_is_absolute and spec.lr_multiplier > 0.01:
+        told = f"--lr-multiplier {spec.lr_multiplier:g} is too large"
         raise UsageError(f"{title} takes the learning rate itself, e.g. 2e-5; {told}")
-    if order.beta is not None and (order.method != "dpo" or not 0 < order.beta <= 2):
+    if spec.beta is not None and (spec.method != "dpo" or not 0 < spec.beta <= 2):
         raise UsageError("--beta is for --method dpo, and more than 0 and at most 2")
-    if order.method == "reinforcement" and (order.grader is None or order.validation is None):
+    if spec.method == "reinforcement" and (spec.grader is None or spec.validation is None):
         raise UsageError("--method reinforcement needs a --grader and a --validation-file")
-    if order.grader is not None and order.method != "reinforcement":
-        raise UsageError(f"--grader is for --method reinforcement; this is {order.method}")
-    if order.training_type is not None and order.training_type not in api.training_types:
+    if spec.grader is not None and spec.method != "reinforcement":
+        raise UsageError(f"--grader is for --method reinforcement; this is {spec.method}")
+    if spec.training_type is not None and spec.training_type not in api.training_types:
         those = (
             f"it is one of {', '.join(api.training_types)}"
             if api.training_types
             else "leave it out"
         )
-        raise UsageError(f"--training-type {order.training_type} is not known at {title}; {those}")
-    if order.wandb_project and "integrations" in api.lacks:
+        raise UsageError(f"--training-type {spec.training_type} is not known at {title}; {those}")
+    if spec.wandb_project and "integrations" in api.lacks:
         raise UsageError(f"{title} has no integrations; leave --wandb-project out")
-    _check_metadata(order.metadata, api, title)
+    _check_metadata(spec.metadata, api, title)
 
 
 def _check_suffix(suffix: str | None, api: Api, title: str) -> None:

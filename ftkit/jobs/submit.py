@@ -44,11 +44,11 @@ class Submitted(Struct, frozen=True):
 
 
 def key_of(
-    order: JobSpec, account: str, training: str, validation: str | None, of: str = ""
+    spec: JobSpec, account: str, training: str, validation: str | None, of: str = ""
 ) -> str:
     """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
     told = {
-        name: getattr(order, name)
+        name: getattr(spec, name)
         for name in JobSpec.__struct_fields__
         if name not in ("training", "validation")
     }
@@ -63,8 +63,8 @@ def key_of(
 
 
 def submit(
-    order: JobSpec,
-    service: Client,
+    spec: JobSpec,
+    client: Client,
     journal: Journal,
     *,
     hashes: tuple[str, str | None] | None = None,
@@ -90,58 +90,58 @@ def submit(
         UnknownOutcomeError: The service did not answer; the same call again goes on where this one stopped.
         ProviderError: The service refused; `uploaded` names the files that were uploaded for it.
     """
-    check(order, service.api, service.provider.title)
+    check(spec, client.api, client.provider.title)
     training, validation = hashes or (
-        digest(order.training),
-        digest(order.validation) if order.validation else None,
+        digest(spec.training),
+        digest(spec.validation) if spec.validation else None,
     )
-    key = key_of(order, service.account, training, validation, of)
+    key = key_of(spec, client.account, training, validation, of)
     with journal.alone(key, say):
-        mark, found = _place(service, journal, key, again, say, sleep)
+        mark, found = _place(client, journal, key, again, say, sleep)
         journal.plan(
             mark,
-            service.account,
+            client.account,
             key,
-            request(order, service.api, "", None, mark),
-            os.path.abspath(order.training),
+            request(spec, client.api, "", None, mark),
+            os.path.abspath(spec.training),
         )
         if found:
             journal.created(mark, found.id)
             return Submitted(found, True, mark)
-        files = Files(service, journal, say, progress, sleep)
-        training_file = files.uploaded(order.training, training)
+        files = Files(client, journal, say, progress, sleep)
+        training_file = files.uploaded(spec.training, training)
         validation_file = (
-            files.uploaded(order.validation, validation)
-            if order.validation and validation
+            files.uploaded(spec.validation, validation)
+            if spec.validation and validation
             else None
         )
-        body = request(order, service.api, training_file, validation_file, mark)
+        body = request(spec, client.api, training_file, validation_file, mark)
         try:
-            return Submitted(_create(body, mark, key, service, journal, sleep), False, mark)
+            return Submitted(_create(body, mark, key, client, journal, sleep), False, mark)
         except ProviderError as problem:
             problem.uploaded = tuple(files.new)
             raise
 
 
 def _place(
-    service: Client, journal: Journal, key: str, again: bool, say: Say, sleep: Sleep
+    client: Client, journal: Journal, key: str, again: bool, say: Say, sleep: Sleep
 ) -> tuple[str, Job | None]:
     """The id of this submission, and its job if there is one already.
 
     Submissions of the same order are numbered. Another is begun only if it is wanted, and the last has become a job.
     """
-    known = journal.submissions(service.account, key)
+    known = journal.submissions(client.account, key)
     number = max((int(each.id.rpartition("-")[2]) for each in known), default=1)
     unfinished = any(each.id.endswith(f"-{number}") and not each.job for each in known)
-    found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
+    found = _find(client, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
     while again and not unfinished and found:
         number += 1
-        found = _find(service, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
+        found = _find(client, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
     return mark, found
 
 
 def _find(
-    service: Client,
+    client: Client,
     journal: Journal,
     key: str,
     mark: str,
@@ -151,12 +151,12 @@ def _find(
 ) -> Job | None:
     """The job of a submission, if there is one. Looked for until `settled` seconds after a creation that was not answered."""
     known = next(
-        (each for each in journal.submissions(service.account, key) if each.id == mark), None
+        (each for each in journal.submissions(client.account, key) if each.id == mark), None
     )
     if known and known.job:
         # Not there: it was deleted, or belongs to another account at the same address. Then this one may have its own.
         with suppress(NotFoundError):
-            return service.job(known.job)
+            return client.job(known.job)
     unanswered = known is not None and known.sent is not None and not known.job
     pauses = _pauses(known.sent, settled) if known and known.sent and unanswered else SETTLE[:1]
     for number, pause in enumerate(pauses, 1):
@@ -166,7 +166,7 @@ def _find(
             )
         sleep(pause)
         try:
-            found = _look_up(service, journal, known, mark)
+            found = _look_up(client, journal, known, mark)
         except UnknownOutcomeError:
             if number == len(pauses):
                 raise
@@ -184,25 +184,25 @@ def _pauses(sent: float, settled: float) -> tuple[float, ...]:
     return (*SETTLE, *[SETTLE[-1]] * math.ceil((left - sum(SETTLE)) / SETTLE[-1]))
 
 
-def _look_up(service: Client, journal: Journal, known: Submission | None, mark: str) -> Job | None:
-    if "metadata" in service.api.lacks:
-        return _look_up_by_file(service, journal, known)
+def _look_up(client: Client, journal: Journal, known: Submission | None, mark: str) -> Job | None:
+    if "metadata" in client.api.lacks:
+        return _look_up_by_file(client, journal, known)
     return next(
-        (job for job in service.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None
+        (job for job in client.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None
     )
 
 
-def _look_up_by_file(service: Client, journal: Journal, known: Submission | None) -> Job | None:
+def _look_up_by_file(client: Client, journal: Journal, known: Submission | None) -> Job | None:
     """The newest job on the same file since the creation was asked for that is of no other submission.
 
     For services that keep no metadata.
     """
     if known is None or known.sent is None:
         return None
-    for job in service.jobs():
+    for job in client.jobs():
         if job.created_at and job.created_at < known.sent - SKEW:
             return None
-        other = journal.submission_of(service.account, job.id)
+        other = journal.submission_of(client.account, job.id)
         if other is not None and other.id != known.id:
             continue
         if (job.training_file, job.model) == (
@@ -214,11 +214,11 @@ def _look_up_by_file(service: Client, journal: Journal, known: Submission | None
 
 
 def _create(
-    body: dict[str, Any], mark: str, key: str, service: Client, journal: Journal, sleep: Sleep
+    body: dict[str, Any], mark: str, key: str, client: Client, journal: Journal, sleep: Sleep
 ) -> Job:
     journal.sending(mark, body)
     try:
-        job = service.create(body)
+        job = client.create(body)
     except ConnectError:
         journal.refused(mark)
         raise
@@ -227,7 +227,7 @@ def _create(
             f"{lost}; there may be a job all the same: run the same command again, which looks for it first"
         )
         try:
-            found = _find(service, journal, key, mark, sleep)
+            found = _find(client, journal, key, mark, sleep)
         except UnknownOutcomeError:
             raise told from lost
         if found is None:

@@ -88,13 +88,13 @@ class Files:
 
     def __init__(
         self,
-        service: Client,
+        client: Client,
         journal: Journal,
         say: Say = lambda text: None,
         progress: Progress = lambda name, size: None,
         sleep: Sleep = time.sleep,
     ) -> None:
-        self.service, self.journal, self.account = service, journal, service.account
+        self.client, self.journal, self.account = client, journal, client.account
         self.say, self.progress, self.sleep = say, progress, sleep
         self.new: list[str] = []
         """The ids of the files that were not at the service before."""
@@ -105,7 +105,7 @@ class Files:
             known = self.journal.upload(self.account, sha256)
             there = self._there(known)
             if there:
-                self.say(f"{path} is at {self.service.provider.title} already, as {there}")
+                self.say(f"{path} is at {self.client.provider.title} already, as {there}")
             else:
                 there = self._upload(path, sha256, known)
                 self.new.append(there)
@@ -119,12 +119,12 @@ class Files:
             return ""
         if known.file:
             try:
-                file = self.service.file(known.file)
+                file = self.client.file(known.file)
             except NotFoundError:
                 return ""
             return "" if file.status == "error" else file.id
         # The answer to the upload was lost: the name holds the hash of the content.
-        found = (file for file in self.service.files("fine-tune") if file.name == known.name)
+        found = (file for file in self.client.files("fine-tune") if file.name == known.name)
         return next(
             (file.id for file in found if file.status != "error" and file.size in (0, known.size)),
             "",
@@ -136,12 +136,12 @@ class Files:
             self.journal.begin_upload(self.account, sha256, name, size, path)
             known = self.journal.upload(self.account, sha256)
         self.say(f"uploading {path} ({size:,} bytes)")
-        if _in_parts(size, self.service.provider):
+        if _in_parts(size, self.client.provider):
             return self._upload_parts(path, sha256, name, size, known)
         with open(path, "rb") as stream:
             watched = Watched(stream, lambda more: self.progress(path, more))
             try:
-                there = self.service.upload(name, watched).id
+                there = self.client.upload(name, watched).id
             except UnknownOutcomeError:
                 there = self._there(known)
                 if not there:
@@ -151,7 +151,7 @@ class Files:
 
     def _must_be(self, checked: str, sent: str, path: str, file: str) -> None:
         if sent != checked:
-            self.service.delete_file(file)
+            self.client.delete_file(file)
             raise FileError(
                 f"{path} has changed since it was checked; the upload was deleted, run the command again"
             )
@@ -164,7 +164,7 @@ class Files:
             raise FileError(f"{path} has changed since it was checked; run the command again")
         upload = known.upload if known else ""
         parts = known.parts if known and upload else ()
-        upload = upload or self.service.begin_upload(name, size)
+        upload = upload or self.client.begin_upload(name, size)
         self.journal.note_parts(self.account, sha256, upload, parts)
         sent, done = hashlib.sha256(), len(parts)
         try:
@@ -172,10 +172,10 @@ class Files:
                 for number, data in enumerate(iter(lambda: stream.read(PART), b"")):
                     sent.update(data)
                     if number >= done:
-                        parts = (*parts, self.service.upload_part(upload, data))
+                        parts = (*parts, self.client.upload_part(upload, data))
                         self.journal.note_parts(self.account, sha256, upload, parts)
                     self.progress(path, len(data))
-            there = self.service.end_upload(upload, list(parts)).id
+            there = self.client.end_upload(upload, list(parts)).id
         except NotFoundError:
             self.journal.note_parts(
                 self.account, sha256, "", ()
@@ -186,12 +186,12 @@ class Files:
 
     def _await(self, id: str) -> None:
         """Wait until the service has looked at the file; services that report no status are not waited for."""
-        for pause in AWAIT if self.service.api.file_status else ():
-            file = self.service.file(id)
+        for pause in AWAIT if self.client.api.file_status else ():
+            file = self.client.file(id)
             if file.status == "error":
                 why = str(file.raw.get("status_details") or "it does not say why")
                 raise ProviderError(
-                    f"{self.service.provider.title} refused the file {id}: {why}", said=why
+                    f"{self.client.provider.title} refused the file {id}: {why}", said=why
                 )
             if file.status not in ("uploaded", "pending", "running"):
                 return

@@ -27,7 +27,7 @@ class Look(Struct, frozen=True):
 
 
 def watch(
-    service: Client,
+    client: Client,
     id: str,
     *,
     sleep: Callable[[float], None] = time.sleep,
@@ -42,8 +42,8 @@ def watch(
     pause, since = FIRST, None
     while True:
         try:
-            job = service.job(id)
-            events = seen.new(_events(service, id))
+            job = client.job(id)
+            events = seen.new(_events(client, id))
         except (NotFoundError, UsageError):
             raise
         except ProviderError as problem:
@@ -68,8 +68,8 @@ def passes(problem: ProviderError) -> bool:
     return problem.status in (0, 408, 409, 429) or problem.status >= 500
 
 
-def _events(service: Client, id: str) -> Iterator[Event]:
-    return iter(()) if "events" in service.api.lacks else service.events(id)
+def _events(client: Client, id: str) -> Iterator[Event]:
+    return iter(()) if "events" in client.api.lacks else client.events(id)
 
 
 class Seen:

@@ -68,30 +68,30 @@ def archived(each: ArchivedJob) -> Old:
     )
 
 
-def fetched(service: Client, id: str, folder: Path) -> Old:
+def fetched(client: Client, id: str, folder: Path) -> Old:
     """A job at a service, its files fetched into `folder`; what is there already is not fetched again. Raises `ProviderError`."""
-    job = service.job(id)
+    job = client.job(id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths, lost = {}, {}
     for field, file in (("training", job.training_file), ("validation", job.validation_file)):
         try:
-            paths[field] = _fetch(service, file, folder) if file else ""
+            paths[field] = _fetch(client, file, folder) if file else ""
         except NotFoundError as problem:
             lost[field] = str(problem)
     training, validation = paths.get("training", ""), paths.get("validation") or None
-    return Old(service.name, job, job.method, job.hyperparameters, training, validation, lost)
+    return Old(client.name, job, job.method, job.hyperparameters, training, validation, lost)
 
 
-def _fetch(service: Client, file: str, folder: Path) -> str:
-    name = hashlib.sha256(f"{service.account} {file}".encode()).hexdigest()
+def _fetch(client: Client, file: str, folder: Path) -> str:
+    name = hashlib.sha256(f"{client.account} {file}".encode()).hexdigest()
     path = folder / f"{name[:32]}.jsonl"
     if not path.exists():
-        service.download(file, path)
-        announced, size = service.file(file).size, path.stat().st_size
+        client.download(file, path)
+        announced, size = client.file(file).size, path.stat().st_size
         if size < announced:
             path.unlink()
             raise UnknownOutcomeError(
-                f"cannot read the file {file}: {service.provider.title} says {announced:,} bytes, and sent {size:,}"
+                f"cannot read the file {file}: {client.provider.title} says {announced:,} bytes, and sent {size:,}"
             )
     return str(path)
 
@@ -153,22 +153,22 @@ class Planner:
 
     def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
         """The translation with the file as the target wants it, and the hash of that file."""
-        path = getattr(made.order, field)
+        path = getattr(made.spec, field)
         if not path:
             return made, ""
         if path not in self._prepared:
             copy, changes = prepare(path, self._to, self._folder, self._catalog)
             self._prepared[path] = copy, changes, digest(copy)
         copy, changes, sha256 = self._prepared[path]
-        order = msgspec.structs.replace(made.order, **{field: copy})
-        obstacles = self._check(copy, path, order.model, field)
+        spec = msgspec.structs.replace(made.spec, **{field: copy})
+        obstacles = self._check(copy, path, spec.model, field)
         if field == "validation":
             changes = tuple(
                 msgspec.structs.replace(each, what=f"validation file, {each.what}")
                 for each in changes
             )
             obstacles = tuple(f"validation file, {each}" for each in obstacles)
-        return _more(msgspec.structs.replace(made, order=order), changes, obstacles), sha256
+        return _more(msgspec.structs.replace(made, spec=spec), changes, obstacles), sha256
 
     def _check(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
         key = (copy, base, field)
@@ -180,8 +180,8 @@ class Planner:
         return self._obstacles[key]
 
     def _cost(self, made: Translation) -> float | None:
-        order = made.order
-        key = (order.training, order.model, order.epochs)
+        spec = made.spec
+        key = (spec.training, spec.model, spec.epochs)
         if key not in self._prices:
             self._prices[key] = _price(*key, self._to, self._catalog)
         return self._prices[key]
@@ -218,9 +218,9 @@ def move(
     """Submit the order of a plan, and keep the link in the journal; `again` makes a new job. Raises what `submit` raises."""
     from ftkit.jobs.submit import submit
 
-    order, old = plan.translation.order, plan.old.name
+    spec, old = plan.translation.spec, plan.old.name
     done = submit(
-        order, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
+        spec, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
     )
     journal.moved(old, target.account, done.job.id)
     plan.moved, plan.status = done.job.id, done.job.status

@@ -44,7 +44,7 @@ class Change(Struct, frozen=True):
 class Translation(Struct, frozen=True):
     """The order for the target, the changes on the way, and the obstacles; with any of these the job cannot go."""
 
-    order: JobSpec
+    spec: JobSpec
     changes: tuple[Change, ...]
     obstacles: tuple[str, ...]
 
@@ -103,7 +103,7 @@ def translate(
         return Translation(JobSpec(old.job.model, old.training), (), tuple(moving.obstacles))
     base = _base(old, model, to, known, today or datetime.date.today(), moving)
     same_base = base == base_model(old.job.model)
-    order = JobSpec(
+    spec = JobSpec(
         model=base,
         training=old.training,
         validation=old.validation,
@@ -118,8 +118,8 @@ def translate(
         seed=old.job.raw.get("seed") if isinstance(old.job.raw.get("seed"), int) else None,
         metadata=_metadata(old, api, target.title, moving),
     )
-    _must_fit(old, order, api, target.title, target.formats, moving)
-    return Translation(order, tuple(moving.changes), tuple(moving.obstacles))
+    _must_fit(old, spec, api, target.title, target.formats, moving)
+    return Translation(spec, tuple(moving.changes), tuple(moving.obstacles))
 
 
 def _base(
@@ -274,7 +274,7 @@ def _metadata(old: Old, api: Api, title: str, moving: _Moving) -> dict[str, str]
 
 
 def _must_fit(
-    old: Old, order: JobSpec, api: Api, title: str, formats: tuple[str, ...], moving: _Moving
+    old: Old, spec: JobSpec, api: Api, title: str, formats: tuple[str, ...], moving: _Moving
 ) -> None:
     from ftkit.dataset.formats import METHODS
 
@@ -291,6 +291,6 @@ def _must_fit(
     if isinstance(integrations, list) and integrations:
         moving.change("integrations", len(integrations), None, "they belong to the old account")
     try:
-        check(order, api, title)
+        check(spec, api, title)
     except UsageError as problem:
         moving.obstacles.append(str(problem))
