@@ -22,7 +22,7 @@ from browser import HOSTILE, Tags, in_browser, needs_browser
 from conftest import ROOT, Run, Write, example, lines, uncovered
 from hypothesis import given
 from hypothesis import strategies as st
-from service import Client as Fake
+from service import Service as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 

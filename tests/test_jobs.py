@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, Run, Write, lines
 from hypothesis import given
 from hypothesis import strategies as st
-from service import Client as Fake
+from service import Service as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 

@@ -21,7 +21,7 @@ import msgspec
 import openai
 import pytest
 from conftest import Write, lines
-from service import Client as Fake
+from service import Service as Fake
 from service import error, running, seeded
 
 from ftkit.catalog import find_provider, load_catalog
