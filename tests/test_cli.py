@@ -105,7 +105,7 @@ def test_a_problem_is_one_line_on_standard_error_and_2(problem: str) -> None:
     [
         (
             'base-url = "http://models.example/v1"',
-            "base-url cannot stand there, since keys are sent to it; set FTKIT_BASE_URL",
+            "base-url is not allowed here, since API keys are sent to it; use FTKIT_BASE_URL",
         ),
         ('modle = "x"', "has no setting 'modle'; did you mean 'model'?"),
         ("ignore = 5", "[tool.ftkit]"),

@@ -1,11 +1,13 @@
-"""The command line: one module for each command or group. Only here does ftkit print, prompt or exit."""
+"""The command line, one module per command or group; the only package that prints and exits."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -15,58 +17,80 @@ from ftkit._version import __version__
 from ftkit.errors import FtkitError
 
 COMMANDS = {
-    "validate": ("ftkit.cli.validate", "Say what is wrong with fine-tuning files, and where."),
-    "estimate": ("ftkit.cli.estimate", "Say what training will cost: tokens, epochs, money."),
-    "submit": ("ftkit.cli.submit", "Check, estimate, ask, upload, and create the job, once."),
-    "jobs": ("ftkit.cli.jobs", "List, watch, steer and understand jobs."),
-    "files": ("ftkit.cli.remote_files", "List, upload, fetch and delete files at the service."),
-    "models": ("ftkit.cli.models", "List, show and delete models at the service."),
-    "chat": ("ftkit.cli.chat", "Ask a model, or talk with it."),
-    "archive": ("ftkit.cli.archive", "Save all that an account holds about fine-tuning; check it."),
+    "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
+    "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
+    "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
+    "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
+    "files": ("ftkit.cli.remote_files", "List, upload, download and delete a provider's files."),
+    "models": ("ftkit.cli.models", "List, show, export and delete models."),
+    "chat": ("ftkit.cli.chat", "Chat with a model."),
+    "archive": ("ftkit.cli.archive", "Save an account's jobs, files and results to a folder."),
     "compare": (
         "ftkit.cli.compare",
-        "Hold two models, or their recorded answers, against each other.",
+        "Compare two models, or recorded answers, on the same prompts.",
     ),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
-    "migrate": (
-        "ftkit.cli.migrate",
-        "Do a job again at another service, from the service or from an archive.",
-    ),
-    "providers": ("ftkit.cli.providers", "List the services that ftkit can talk to."),
-    "catalog": ("ftkit.cli.catalog", "List models and providers: limits, prices, dates."),
+    "migrate": ("ftkit.cli.migrate", "Recreate jobs at another provider."),
+    "providers": ("ftkit.cli.providers", "List the providers and how to reach them."),
+    "catalog": ("ftkit.cli.catalog", "List models with their limits, prices and dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),
-    "rule": ("ftkit.cli.rules", "Explain one rule."),
+    "rule": ("ftkit.cli.rules", "Explain a rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
-    "explain": (
-        "ftkit.cli.explain",
-        "Find the rule behind a service's message, and the lines it is about.",
-    ),
+    "explain": ("ftkit.cli.explain", "Explain an error message of a provider."),
 }
-"""The commands, each with its module and what it does; the module is imported when the command runs."""
+"""Commands by name: the module, which is imported when the command runs, and the help text."""
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 ftkit could not do it, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 error, 130 interrupted."
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are needed, so that `--help` is quick."""
+    """Group that imports a command only when it runs, so that `--help` is quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of the commands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import the command of that name, or return None."""
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; its errors name options instead of parameters."""
+        try:
+            return super().invoke(context)
+        except FtkitError as error:
+            command = self.get_command(context, context.invoked_subcommand or "")
+            error.args = (_with_options(str(error), command), *error.args[1:])
+            raise
 
-def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
-    if asked:
+
+def _with_options(message: str, command: click.Command | None) -> str:
+    """Replace the names of parameters in backticks by the options of the command."""
+    options = dict(_options(command)) if command else {}
+    return re.sub(r"`(\w+)`", lambda match: f"`{options.get(match[1], match[1])}`", message)
+
+
+def _options(command: click.Command) -> Iterator[tuple[str, str]]:
+    """Yield the parameter name and the option of each option of a command or group."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name:
+            yield parameter.name, parameter.opts[0]
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            yield from _options(subcommand)
+
+
+def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
+    if is_requested:
         click.echo(f"ftkit {__version__}")
         context.exit()
 
@@ -83,11 +107,11 @@ def _version(context: click.Context, parameter: click.Parameter, asked: bool) ->
     help="Show the version.",
 )
 def cli() -> None:
-    """Check fine-tuning data, know what training on it costs, run the job, use the model."""
+    """Check fine-tuning data, estimate the cost of training, run jobs and use the models."""
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code; a problem is one line on standard error."""
+    """Run the command line and return its exit code. An error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
@@ -100,9 +124,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("ftkit: interrupted", err=True)
         return INTERRUPTED
-    except Terminated:
+    except _Terminated:
         return TERMINATED
-    except (BrokenPipeError, Closed):
+    except (BrokenPipeError, _OutputClosed):
         _drop_output()
         return 0
     except OSError as error:
@@ -113,18 +137,18 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _usage(error: click.ClickException) -> str:
-    """Which variable an odd value comes from, if it was not typed, and where help is."""
+    """Return the environment variable that an invalid value comes from, and where to find help."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None:
         return ""
-    place = ""
+    source = ""
     if parameter and context.get_parameter_source(parameter.name) is Source.ENVIRONMENT:
-        place = f"from {parameter.envvar}; "
-    return f" ({place}see `{context.command_path} --help`)"
+        source = f"from {parameter.envvar}; "
+    return f" ({source}see `{context.command_path} --help`)"
 
 
 def _rule(error: FtkitError) -> str:
-    """The rule behind what a service said, where there is one."""
+    """Return the command that explains a provider's message, if a rule is known for it."""
     said = getattr(error, "said", "")
     if not said:
         return ""
@@ -135,41 +159,37 @@ def _rule(error: FtkitError) -> str:
 
 
 def print_text(text: str) -> None:
-    """Print a report; with colour on a terminal that has it, unless `NO_COLOR` is set (see no-color.org)."""
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    shown = text.encode("utf-8", "backslashreplace").decode(
-        "utf-8"
-    )  # a lone surrogate has no bytes
+    """Print a report, in colour on a terminal unless `NO_COLOR` is set (see no-color.org)."""
+    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
     try:
-        click.echo(shown, nl=False, color=False if plain else None)
+        click.echo(encodable, nl=False, color=False if is_plain else None)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise Closed from None
+        raise _OutputClosed from None
 
 
 def _drop_output() -> None:
-    """Let go of what could not be written, so that Python does not try again, and complain, when it ends."""
+    """Send unwritten output to the null device, so that Python does not retry when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Closed(BaseException):
-    """Nobody reads what is printed any more."""
+class _OutputClosed(BaseException):
+    """The reader of the output has closed it."""
 
 
-class Terminated(BaseException):
-    """The command was asked to end by SIGTERM."""
+class _Terminated(BaseException):
+    """SIGTERM was received."""
 
 
 def _terminated(*_: object) -> None:
-    raise Terminated
+    raise _Terminated
 
 
 def main() -> None:
-    """The `ftkit` command."""
+    """Run the `ftkit` command and exit."""
     code = run()
     if code in (INTERRUPTED, TERMINATED):
         sys.stderr.flush()
-        os._exit(
-            code
-        )  # all is put away by now, but Python would still wait for the workers that were stopped
+        os._exit(code)  # a normal exit would wait for worker processes that were stopped
     sys.exit(code)

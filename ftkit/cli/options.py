@@ -1,4 +1,4 @@
-"""Options that may also come from variables and settings, and the types of their values."""
+"""Options that also come from environment variables and settings, and types of option values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from click.core import ParameterSource as Source
 
 from ftkit.errors import UsageError, did_you_mean
 
+MAX_EPOCHS = 50
 
-class Names(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+
+class Names(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
     """Names separated by commas."""
 
     name = "names"
@@ -22,33 +24,37 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic only from clic
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> tuple[str, ...]:
+        """Return the names."""
         names = value.split(",") if isinstance(value, str) else value
         return tuple(name.strip() for name in names if name.strip())
 
 
-class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
-    """A number of epochs from 1 to 50, or `auto`, which is None."""
+class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A number of epochs from 1 to 50, or `auto`."""
 
     name = "N|auto"
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> int | None:
+        """Return the number, or None for `auto`."""
         if value is None or value == "auto":
             return None
-        if not str(value).isdecimal() or not 1 <= int(value) <= 50:
-            self.fail(f"{value!r} is not auto or a number from 1 to 50", parameter, context)
+        if not str(value).isdecimal() or not 1 <= int(value) <= MAX_EPOCHS:
+            message = f"{value!r} is not auto or a number from 1 to {MAX_EPOCHS}"
+            self.fail(message, parameter, context)
         return int(value)
 
 
-class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
-    """A temperature from 0 to 2, or `none`, which is None: the service's own."""
+class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A sampling temperature from 0 to 2, or `none`."""
 
     name = "X|none"
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> float | None:
+        """Return the temperature, or None for `none`: the provider's default."""
         if value is None or value == "none":
             return None
         try:
@@ -60,7 +66,7 @@ class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only fro
         return int(number) if number.is_integer() else number
 
 
-class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+class Day(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
     """A date as `YYYY-MM-DD`."""
 
     name = "DATE"
@@ -68,34 +74,37 @@ class Day(click.ParamType):  # type: ignore[type-arg] # generic only from click 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> datetime.date:
+        """Return the date."""
         try:
             return datetime.date.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no date; write it as YYYY-MM-DD", parameter, context)
+            self.fail(f"{value!r} is not a date; write it as YYYY-MM-DD", parameter, context)
 
 
-class Status(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
-    """A status of a job."""
+class Status(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A job status."""
 
     name = "status"
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> str:
+        """Return the status."""
         from ftkit.client.resources import STATUSES
 
         if value not in STATUSES:
-            near = did_you_mean(value, STATUSES, otherwise=".")
-            self.fail(
-                f"unknown status {value!r}{near} It is one of {', '.join(STATUSES)}",
-                parameter,
-                context,
-            )
+            suggestion = did_you_mean(value, STATUSES, otherwise=".")
+            message = f"unknown status {value!r}{suggestion} It is one of {', '.join(STATUSES)}"
+            self.fail(message, parameter, context)
         return str(value)
 
 
 class Configured(click.Command):
-    """A command whose options have some settings of the project as defaults: those that also come from variables."""
+    """Command whose options take defaults from the project's settings.
+
+    Only options that also come from an environment variable and are named in `settings` do;
+    `settings = None` stands for all of them.
+    """
 
     settings: ClassVar[tuple[str, ...] | None] = (
         "format",
@@ -109,94 +118,101 @@ class Configured(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
+        """Parse the arguments, with the settings as defaults."""
         if not {"-h", "--help"} & set(args):
-            from ftkit.cli.settings import read_settings
-
-            found = read_settings(Path.cwd())
-            found |= {"models": (found["model"],)} if "model" in found else {}
-            taken = {
-                each.name
-                for each in self.params
-                if each.envvar and (self.settings is None or each.name in self.settings)
-            }
-            extra["default_map"] = {name: value for name, value in found.items() if name in taken}
+            extra["default_map"] = self._defaults()
         context = super().make_context(info_name, args, *more, **extra)
         if "base_url" in context.params:
-            _hold_address(context)
-            _hold_facts(context)
+            _drop_address_of_other_provider(context)
+            _check_facts_of_project(context)
         return context
 
+    def _defaults(self) -> dict[str, Any]:
+        from ftkit.cli.settings import read_settings
 
-def _hold_address(context: click.Context) -> None:
-    """Leave out the address of the variable where the command line names another provider than the one that it is for."""
+        settings = read_settings(Path.cwd())
+        if "model" in settings:
+            settings["models"] = (settings["model"],)
+        return {
+            parameter.name: settings[parameter.name]
+            for parameter in self.params
+            if parameter.envvar
+            and parameter.name in settings
+            and (self.settings is None or parameter.name in self.settings)
+        }
+
+
+def _drop_address_of_other_provider(context: click.Context) -> None:
+    """Ignore FTKIT_BASE_URL if the command line names another provider than the default."""
     from ftkit.catalog import DEFAULT_PROVIDER
 
     source, provider = context.get_parameter_source, context.params["provider"]
     if source("base_url") is not Source.ENVIRONMENT or source("provider") is not Source.COMMANDLINE:
         return
-    usual = (
+    default = (
         os.environ.get("FTKIT_PROVIDER")
         or (context.default_map or {}).get("provider")
         or DEFAULT_PROVIDER
     )
-    if provider != usual:
-        click.echo(f"ftkit: FTKIT_BASE_URL is for {usual}, and not used for {provider}", err=True)
+    if provider != default:
+        message = f"ftkit: FTKIT_BASE_URL is for {default}; it is ignored for {provider}"
+        click.echo(message, err=True)
         context.params["base_url"] = None
 
 
-def _hold_facts(context: click.Context) -> None:
-    """Raise `UsageError` where facts that the project names say how to reach a service: a key would be sent there."""
+def _check_facts_of_project(context: click.Context) -> None:
+    """Raise `UsageError` if the project's settings say where to send API keys.
+
+    A cloned repository could use that to collect the user's keys.
+    """
     from ftkit.catalog import load_catalog
 
     if context.get_parameter_source("facts") is not Source.DEFAULT_MAP:
         return
-    path, known = context.params["facts"], load_catalog().providers
+    path, builtin = context.params["facts"], load_catalog().providers
     for name, provider in load_catalog(path).providers.items():
-        if provider.api and (name not in known or provider.api != known[name].api):
-            told = f"pyproject.toml names {path}, which says where the key of {name} is sent"
-            raise UsageError(f"{told}; if that is right, give it with --facts or set FTKIT_FACTS")
+        if provider.api and (name not in builtin or provider.api != builtin[name].api):
+            raise UsageError(
+                f"pyproject.toml names {path}, which says where the API key of {name} is sent; "
+                "if you trust it, pass it with --facts or set FTKIT_FACTS"
+            )
 
 
 class Group(click.Group):
-    """A group whose commands are `Configured`."""
+    """Group whose commands are `Configured`."""
 
     command_class = Configured
 
 
 class AllConfigured(Configured):
-    """A command whose options all have settings."""
+    """Command all of whose options have settings."""
 
     settings = None
 
 
 def on_day() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option for the day that is taken for today."""
-    return click.option(
-        "--on",
-        "today",
-        type=Day(),
-        metavar="DATE",
-        help="As it will be on that day [default: today].",
-    )
+    """Add `--on`: the date that counts as today."""
+    help_text = "Show prices and dates as of this day.  [default: today]"
+    return click.option("--on", "today", type=Day(), metavar="DATE", help=help_text)
 
 
 def option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An option that may also come from the variable `FTKIT_NAME`."""
+    """Add an option that also comes from the environment variable `FTKIT_NAME`."""
     variable = "FTKIT_" + names[0].lstrip("-").replace("-", "_").upper()
     return click.option(*names, envvar=variable, show_envvar=False, **options)
 
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options by which a command finds a service."""
+    """Add the options that select a provider."""
     for add in (
-        option("--facts", metavar="FILE", help="TOML with models and providers of your own."),
+        option("--facts", metavar="FILE", help="TOML file with your own models and providers."),
+        option("--base-url", metavar="URL", help="Base URL of the provider's API."),
         option(
-            "--base-url",
-            metavar="URL",
-            help="The address of the service, if it is not the provider's own.",
-        ),
-        option(
-            "--provider", metavar="NAME", default="openai", show_default=True, help="The service."
+            "--provider",
+            metavar="NAME",
+            default="openai",
+            show_default=True,
+            help="Provider; see `ftkit providers`.",
         ),
     ):
         command = add(command)
@@ -204,8 +220,7 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--output`, text or JSON."""
-    kind = click.Choice(["text", "json"])
-    return option("--output", type=kind, default="text", show_default=True, help="How to report.")(
-        command
-    )
+    """Add `--output`: text or JSON."""
+    formats = click.Choice(["text", "json"])
+    add = option("--output", type=formats, default="text", show_default=True, help="Output format.")
+    return add(command)

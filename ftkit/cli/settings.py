@@ -1,4 +1,7 @@
-"""Settings from `[tool.ftkit]` in the nearest `pyproject.toml`. Command line and `FTKIT_*` variables go before them."""
+"""Settings from `[tool.ftkit]` in the nearest `pyproject.toml`.
+
+Options and `FTKIT_*` variables take precedence.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ Count = Annotated[int, Meta(ge=1)] | UnsetType
 
 
 class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """What may stand in `[tool.ftkit]`: the options of `ftkit validate`, some of which other commands share.
+    """Keys of `[tool.ftkit]`: options of `ftkit validate`, some of which other commands share.
 
-    Keys are written as the options are. There is no address: who wrote the file would be sent the keys of who works in its folder.
+    There is no `base-url`: a cloned repository could use it to collect the user's API keys.
     """
 
     format: Literal["chat", "completions", "preference", "reinforcement"] | UnsetType = UNSET
@@ -37,15 +40,19 @@ class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown
 
 
 def find_pyproject(folder: Path) -> Path | None:
-    """The nearest `pyproject.toml` at or above the folder."""
+    """Return the nearest `pyproject.toml` in the folder or above it, or None."""
     candidates = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
     return next((path for path in candidates if path.is_file()), None)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings for a folder, by the names of the options' parameters.
+    """Read the settings that apply in a folder.
 
-    Raises `UsageError` for a file that cannot be read, an unknown key or a value of the wrong type.
+    Returns:
+        Values by parameter name.
+
+    Raises:
+        UsageError: The file cannot be read, or a key or the type of a value is invalid.
     """
     path = find_pyproject(folder)
     if path is None:
@@ -55,18 +62,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     table = tool.get("ftkit", {}) if isinstance(tool, dict) else {}
-    known = Settings.__struct_encode_fields__
+    names = Settings.__struct_encode_fields__
     for key in table if isinstance(table, dict) else ():
         if key == "base-url":
-            told = "base-url cannot stand there, since keys are sent to it"
-            raise UsageError(f"{path}: {told}; set FTKIT_BASE_URL, or give --base-url")
-        if key not in known:
-            raise UsageError(
-                f"{path}: [tool.ftkit] has no setting {key!r}{did_you_mean(key, known)}"
+            reason = (
+                "base-url is not allowed in a project's settings, since API keys are sent to it"
             )
+            raise UsageError(f"{path}: {reason}; use FTKIT_BASE_URL or --base-url")
+        if key not in names:
+            suggestion = did_you_mean(key, names)
+            raise UsageError(f"{path}: [tool.ftkit] has no setting {key!r}{suggestion}")
     try:
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: [tool.ftkit]: {str(error).replace('$.', '')}") from error
-    given = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
-    return {name: value for name, value in given if value is not UNSET}
+    values = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
+    return {name: value for name, value in values if value is not UNSET}

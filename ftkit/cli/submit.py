@@ -400,9 +400,7 @@ def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog:
         for each in planned(file, sha256, client)
     ]
     second = "<id of the validation file>" if spec.validation else None
-    body = request(
-        spec, client.api, "<id of the training file>", second, "<id of the submission>"
-    )
+    body = request(spec, client.api, "<id of the training file>", second, "<id of the submission>")
     requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
     print_one(requests)
     sys.stdout.flush()
