@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 from hypothesis import HealthCheck, settings
-from service import Service, running
+
+from support.examples import lines
+from support.fake_provider import Service, running
+from support.fixture_types import Run, Write
+from support.mock_transport import URL
 
 settings.register_profile(
     "ftkit",
@@ -24,7 +28,6 @@ settings.register_profile(
 )
 settings.load_profile("ftkit")
 
-ROOT = Path(__file__).parent.parent
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests interrupt.
@@ -53,34 +56,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-def uncovered() -> dict[str, str]:
-    """The environment for a process that is to run out of disk: measuring its coverage writes a file, too."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
-def example(number: int, **more: Any) -> dict[str, Any]:
-    """A clean chat example, different for each number."""
-    messages = [
-        {"role": "user", "content": f"What follows {number}?"},
-        {"role": "assistant", "content": f"{number + 1} follows."},
-    ]
-    return {"messages": messages, **more}
-
-
-def lines(count: int, at: dict[int, Any] | None = None) -> list[bytes]:
-    """Clean lines, with others instead at some places (from 1): bytes as they are, anything else as JSON."""
-    made: list[Any] = [example(number) for number in range(count)]
-    for place, other in (at or {}).items():
-        made[place - 1] = other
-    return [
-        line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
-        for line in made
-    ]
-
-
-Write = Callable[..., Path]
-
-
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write a file of lines (each ended by LF) or of bytes, and return its path."""
@@ -106,9 +81,6 @@ def url(fake: Service) -> Iterator[str]:
     """The address of that service, on loopback."""
     with running(fake) as address:
         yield address
-
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -141,3 +113,11 @@ def ftkit(url: str, tmp_path: Path) -> Run:
 def data(write: Write) -> str:
     """The path of a clean file."""
     return str(write(lines(60)))
+
+
+@pytest.fixture
+def router() -> Iterator[respx.MockRouter]:
+    """Routes relative to `URL`; a request without a route fails the test, and so does a route without a request."""
+    made = respx.MockRouter(assert_all_called=True, base_url=URL)
+    yield made
+    made.assert_all_called()

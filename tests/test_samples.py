@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from ftkit import validate
+from support.paths import ROOT
 
 SAMPLES = ROOT / "samples"
 

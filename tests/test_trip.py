@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from local import Local
+
+from support.local_server import Local
+from support.paths import ROOT
 
 pytestmark = pytest.mark.training
 

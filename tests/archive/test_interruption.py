@@ -1,0 +1,189 @@
+"""Archiving through faults, kills, lost keys and full disks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ftkit.archive.manifest import read_progress
+from ftkit.archive.read import open_archive
+from ftkit.archive.verify import verify
+from ftkit.providers import ServiceProblem
+from support.archives import add_job, archived, assert_hashes, but_date, content
+from support.disk import LIMITED, uncovered
+from support.fake_provider import Service as Fake
+from support.fake_provider import error, seeded
+from support.fixture_types import Run
+from support.paths import ROOT
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_faults_are_survived(seed: int, fake: Fake, url: str, tmp_path: Path) -> None:
+    fake.is_admin = True
+    fake.pages = 3
+    for number in range(7):
+        add_job(fake, number)
+    archived(url, tmp_path / "whole")
+    fake.faults, fake.retry_after = seeded(seed, 0.3), "0.01"
+    saved = archived(url, tmp_path / "a")
+    assert saved.manifest.missing == []
+    assert but_date(tmp_path / "a") == but_date(tmp_path / "whole")
+    assert_hashes(tmp_path / "a")
+
+
+def test_a_download_that_is_short_is_kept_and_tried_again(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
+    fake.is_admin = True
+    job = add_job(fake)
+    whole = content(fake, job["training_file"])
+    fake.faults = lambda method, path: (
+        "short" if path == f"/v1/files/{job['training_file']}/content" else ""
+    )
+    saved = archived(url, tmp_path / "a")
+    assert [(one.what, one.reason) for one in saved.unfinished] == [("file", "incomplete")]
+    kept = open_archive(tmp_path / "a").job(job["id"]).training
+    assert kept
+    assert whole.startswith(kept.read_bytes())
+    fake.faults = lambda method, path: ""
+    assert archived(url, tmp_path / "a").manifest.missing == []
+    fetched = open_archive(tmp_path / "a").job(job["id"]).training
+    assert fetched
+    assert fetched.read_bytes() == whole
+
+
+def test_no_event_of_5000_is_lost(fake: Fake, url: str, tmp_path: Path) -> None:
+    job = add_job(fake)
+    for number in range(5000):
+        fake.add_event(job["id"], f"event {number}")
+    archived(url, tmp_path / "a")
+    messages = [event.message for event in open_archive(tmp_path / "a").job(job["id"]).events]
+    assert messages[-5000:] == [f"event {number}" for number in range(5000)]
+
+
+def test_a_key_that_is_taken_away_on_the_way_ends_the_run(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
+    job = add_job(fake)
+    fake.refuse[f"GET /fine_tuning/jobs/{job['id']}/events"] = (401, error("revoked"))
+    with pytest.raises(ServiceProblem, match="does not take the key"):
+        archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").interrupted
+    fake.refuse.clear()
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok
+
+
+def test_a_step_that_was_half_written_is_taken_back(fake: Fake, url: str, tmp_path: Path) -> None:
+    add_job(fake)
+    archived(url, tmp_path / "a")
+    before = but_date(tmp_path / "a")
+    (tmp_path / "a" / ".progress.jsonl").write_bytes(b'{"owner":"x "}\n{"owner":"job ft')
+    assert len(read_progress(tmp_path / "a")) == 1
+    assert (tmp_path / "a" / ".progress.jsonl").read_bytes().endswith(b"}\n")
+    archived(url, tmp_path / "a")
+    assert but_date(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("room", [0, 300, 700, 1200, 3000, 6000])
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
+    room: int, fake: Fake, url: str, ftkit: Run, tmp_path: Path
+) -> None:
+    for number in range(4):
+        add_job(fake, number)
+    archived(url, tmp_path / "whole")
+    environment = {**uncovered(), "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-c", LIMITED, str(room), "archive", "a"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ftkit: cannot write a")
+    assert done.stderr.endswith("run the same again, and it goes on from here\n")
+    assert done.stderr.count("\n") == 1
+    assert ftkit("archive", "a").returncode == 0
+    assert but_date(tmp_path / "a") == but_date(tmp_path / "whole")
+    assert_hashes(tmp_path / "a")
+
+
+def test_a_small_disk_that_is_made_larger_is_gone_on_with(
+    fake: Fake, url: str, ftkit: Run, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(small)]
+    if (
+        os.name != "posix"
+        or os.geteuid()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("only root may mount a file system")
+    try:
+        for number in range(12):
+            add_job(fake, number)
+        done = ftkit("archive", str(small / "a"))
+        assert done.returncode == 2
+        assert "no space left on device" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
+        fake.requests.clear()
+        assert ftkit("archive", str(small / "a")).returncode == 0
+        assert_hashes(small / "a")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(4))
+def test_a_run_that_is_killed_anywhere_is_gone_on_with_to_the_same_manifest(
+    block: int, fake: Fake, url: str, tmp_path: Path
+) -> None:
+    fake.pages = 3
+    for number in range(5):
+        add_job(fake, number)
+    gone = add_job(fake, 5)
+    del fake.files[gone["training_file"]], fake.contents[gone["training_file"]]
+    add_job(fake, 6, id=fake.created[-1])
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "support" / "archive_killer.py"),
+        url,
+        str(tmp_path),
+        str(block * 50),
+        str(block * 50 + 50),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) >= 45
+
+
+def test_an_interrupted_run_waits_for_no_service_that_hangs(
+    fake: Fake, url: str, tmp_path: Path
+) -> None:
+    add_job(fake)
+    hangs = threading.Event()
+
+    def hang(method: str, path: str) -> str:
+        if path.endswith("/events"):
+            hangs.set()
+            time.sleep(20)
+        return ""
+
+    fake.faults = hang
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    command = [sys.executable, "-m", "ftkit", "archive", str(tmp_path / "a")]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert hangs.wait(30)
+        started = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 130
+        assert time.monotonic() - started < 5
+    fake.faults = lambda method, path: ""
+    archived(url, tmp_path / "a")
+    assert verify(tmp_path / "a").ok

@@ -1,0 +1,23 @@
+"""A job spec and a journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftkit.journal import Journal
+from ftkit.order import Order
+from support.examples import lines
+from support.fixture_types import Write
+from support.models import MINI
+
+
+@pytest.fixture
+def order(write: Write) -> Order:
+    return Order(MINI, str(write(lines(12))))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "state")

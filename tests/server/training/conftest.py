@@ -1,0 +1,53 @@
+"""A local server that trains, and what it has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from support.local_server import Local, wait
+from support.models import SMOKE
+from support.training import CITIES, begin, example, jsonl
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke model as a folder like any other, safetensors and all."""
+    from ftkit.server.training.smoke import build_model, build_tokenizer
+
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    build_model().save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Local]:
+    service = Local(
+        tmp_path_factory.mktemp("service") / "data",
+        {"gpt-3.5-turbo": SMOKE, "tiny": str(base)},
+        max_jobs=2,
+    ).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def client(local: Local) -> openai.OpenAI:
+    return local.client()
+
+
+@pytest.fixture(scope="session")
+def tuned(client: openai.OpenAI) -> Any:
+    """A job that has learned SHORT by heart, with a validation file; seed 7."""
+    job = begin(
+        client,
+        validation=jsonl([example(name.lower(), name.lower()[::-1]) for name in CITIES]),
+        seed=7,
+        suffix="mine",
+    )
+    return wait(client, job.id, "succeeded")

@@ -1,0 +1,80 @@
+"""A client of the openai SDK that speaks to a respx router instead of a network.
+
+respx knows httpx; newer SDKs use httpx2, which has the same shapes under another name, so requests and answers are carried over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import openai
+import respx
+
+from ftkit.facts import load_catalog
+from ftkit.providers import Service
+
+try:
+    import httpx2 as engine
+except ImportError:  # the SDK's version 2
+    engine = httpx  # type: ignore[no-redef]
+
+URL = "http://service.test/v1"
+
+
+def client(router: respx.MockRouter) -> openai.OpenAI:
+    """A client whose requests the router answers."""
+
+    def answer(request: Any) -> Any:
+        asked = httpx.Request(
+            request.method, str(request.url), headers=request.headers.raw, content=request.read()
+        )
+        given = router.handler(asked)
+        return engine.Response(given.status_code, headers=given.headers.raw, content=given.read())
+
+    transport = engine.MockTransport(answer)
+    return openai.OpenAI(
+        api_key="sk-test",
+        base_url=URL,
+        max_retries=0,
+        http_client=engine.Client(transport=transport),
+    )
+
+
+JOB = {
+    "id": "ftjob-1",
+    "object": "fine_tuning.job",
+    "status": "running",
+    "model": "m",
+    "created_at": 1,
+    "training_file": "file-1",
+}
+
+
+FILE = {
+    "id": "file-1",
+    "object": "file",
+    "filename": "a.jsonl",
+    "bytes": 3,
+    "purpose": "fine-tune",
+    "created_at": 1,
+}
+
+
+EVENT = {
+    "id": "e-1",
+    "object": "fine_tuning.job.event",
+    "created_at": 1,
+    "level": "info",
+    "message": "Step 1",
+}
+
+
+def service(router: respx.MockRouter, provider: str = "openai") -> Service:
+    facts = load_catalog().providers[provider]
+    assert facts.api
+    return Service(provider, facts, facts.api, client(router))
+
+
+def page(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"object": "list", "data": list(items), "has_more": False}
