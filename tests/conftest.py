@@ -15,10 +15,10 @@ import pytest
 import respx
 from hypothesis import HealthCheck, settings
 
-from support.examples import lines
-from support.fake_provider import Service, running
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider, serving
 from support.fixture_types import Run, Write
-from support.mock_transport import URL
+from support.mock_transport import MOCK_URL
 
 settings.register_profile(
     "ftkit",
@@ -35,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A home and a working folder of its own, no settings or keys in the environment, and no way to the network."""
     for name in list(os.environ):
         if (
@@ -71,25 +71,25 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def fake() -> Service:
+def fake_provider() -> FakeProvider:
     """The state of a service."""
-    return Service()
+    return FakeProvider()
 
 
 @pytest.fixture
-def url(fake: Service) -> Iterator[str]:
+def provider_url(fake_provider: FakeProvider) -> Iterator[str]:
     """The address of that service, on loopback."""
-    with running(fake) as address:
+    with serving(fake_provider) as address:
         yield address
 
 
 @pytest.fixture
-def ftkit(url: str, tmp_path: Path) -> Run:
+def ftkit(provider_url: str, tmp_path: Path) -> Run:
     """Run ftkit against that service, with a key and a journal of its own."""
     environment = {
         **os.environ,
         "OPENAI_API_KEY": "sk-test",
-        "FTKIT_BASE_URL": url,
+        "FTKIT_BASE_URL": provider_url,
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
     }
 
@@ -110,14 +110,14 @@ def ftkit(url: str, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def data(write: Write) -> str:
+def clean_file(write: Write) -> str:
     """The path of a clean file."""
-    return str(write(lines(60)))
+    return str(write(chat_lines(60)))
 
 
 @pytest.fixture
 def router() -> Iterator[respx.MockRouter]:
-    """Routes relative to `URL`; a request without a route fails the test, and so does a route without a request."""
-    made = respx.MockRouter(assert_all_called=True, base_url=URL)
-    yield made
-    made.assert_all_called()
+    """Routes relative to `MOCK_URL`; a request without a route fails the test, and so does a route without a request."""
+    mock_router = respx.MockRouter(assert_all_called=True, base_url=MOCK_URL)
+    yield mock_router
+    mock_router.assert_all_called()

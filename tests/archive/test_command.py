@@ -9,13 +9,15 @@ from pathlib import Path
 
 from ftkit.archive.read import open_archive
 from ftkit.archive.store import Store
-from support.archives import BEGUN, add_job
-from support.fake_provider import Service as Fake
+from support.archives import FIRST_CREATED, add_job
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run
 
 
-def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
-    job = add_job(fake, 1)
+def test_the_command_saves_and_verifies(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
+    job = add_job(fake_provider, 1)
     done = ftkit("archive", "a")
     assert done.returncode == 0, done.stderr
     assert "jobs     1, 1 of them new" in done.stdout
@@ -54,21 +56,25 @@ def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) 
     assert (tmp_path / "a" / "jobs" / job["id"] / link[1]).is_file()
 
 
-def test_a_folder_named_verify_can_be_archived_into(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_a_folder_named_verify_can_be_archived_into(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
     assert ftkit("archive", "./verify").returncode == 0
     assert (tmp_path / "verify" / "manifest.json").exists()
     assert ftkit("archive", "verify", "verify").returncode == 0
 
 
-def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftkit: Run) -> None:
+def test_since_and_status_choose_jobs_and_leave_the_others_alone(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
     for number in range(4):
-        add_job(fake, number, status="failed" if number == 3 else "succeeded")
-    fake.add_file("unused.jsonl", b"unused")
+        add_job(fake_provider, number, status="failed" if number == 3 else "succeeded")
+    fake_provider.add_file("unused.jsonl", b"unused")
     told = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
     assert told.returncode == 0
     assert "  left out  3 of 4 jobs at the service (--since, --status)\n" in told.stdout
     archive = open_archive("a")
-    assert [each.job.created_at for each in archive.jobs()] == [BEGUN + 2 * 86400]
+    assert [each.job.created_at for each in archive.jobs()] == [FIRST_CREATED + 2 * 86400]
     assert len(archive.manifest.contents) == 2
     assert "left out" not in ftkit("archive", "a").stdout
     assert len(open_archive("a").jobs()) == 4
@@ -82,14 +88,16 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftk
     assert open_archive("a").manifest.files == before
 
 
-def test_files_left_out_are_said_to_be_and_can_be_had_later(fake: Fake, ftkit: Run) -> None:
-    job = add_job(fake)
+def test_files_left_out_are_said_to_be_and_can_be_had_later(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    job = add_job(fake_provider)
     assert ftkit("archive", "a", "--no-files").returncode == 0
     each = open_archive("a").job(job["id"])
     assert each.training is None
     assert each.results
     assert ("file", "left out") in {(one.what, one.reason) for one in each.missing}
-    assert not any(job["training_file"] in path for _, path, _ in fake.requests)
+    assert not any(job["training_file"] in path for _, path, _ in fake_provider.requests)
     assert ftkit("archive", "a").returncode == 0
     assert open_archive("a").job(job["id"]).training
     assert ftkit("archive", "a", "--no-files").returncode == 0
@@ -99,7 +107,7 @@ def test_files_left_out_are_said_to_be_and_can_be_had_later(fake: Fake, ftkit: R
 
 
 def test_a_folder_with_something_else_or_another_account_is_refused(
-    fake: Fake, ftkit: Run, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
@@ -126,7 +134,9 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
         assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_key_and_no_connection_are_one_line(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_a_wrong_key_and_no_connection_are_one_line(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
     done = ftkit("archive", "a", env={"OPENAI_API_KEY": "sk-other"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "does not take the key" in done.stderr

@@ -11,9 +11,9 @@ from ftkit.archive import layout, pages
 from ftkit.archive.read import open_archive
 from ftkit.archive.store import Store
 from ftkit.facts import load_catalog
-from support.archives import RESULTS, add_job, archived
-from support.browser import HOSTILE, Tags, in_browser, needs_browser
-from support.fake_provider import Service as Fake
+from support.archives import RESULTS, add_job, save_archive
+from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
+from support.fake_provider import FakeProvider
 
 
 def in_page(
@@ -25,7 +25,7 @@ def in_page(
     store = Store(archive)
     with store.alone():
         pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
-    shown = in_browser((archive / layout.INDEX).read_text("utf-8"), folder)
+    shown = rendered_dom((archive / layout.INDEX).read_text("utf-8"), folder)
     rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)
     cells = [
         re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for hidden, row in rows if not hidden
@@ -52,23 +52,28 @@ def in_page(
 def test_the_index_is_searched_and_sorted_in_a_browser(
     script: str,
     shown: list[int],
-    fake: Fake,
-    url: str,
+    fake_provider: FakeProvider,
+    provider_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Three jobs; the second failed and has no losses, which come last however they are sorted."""
-    ids = [add_job(fake, 0)["id"]]
+    ids = [add_job(fake_provider, 0)["id"]]
     ids.append(
-        add_job(fake, 1, status="failed", fine_tuned_model="", result_files=[], hyperparameters={})[
-            "id"
-        ]
+        add_job(
+            fake_provider,
+            1,
+            status="failed",
+            fine_tuned_model="",
+            result_files=[],
+            hyperparameters={},
+        )["id"]
     )
-    fake.checkpoints[ids[1]] = []
-    last = add_job(fake, 2)
-    fake.contents[last["result_files"][0]] = RESULTS.replace(b"30,0.100", b"30,0.900")
+    fake_provider.checkpoints[ids[1]] = []
+    last = add_job(fake_provider, 2)
+    fake_provider.contents[last["result_files"][0]] = RESULTS.replace(b"30,0.100", b"30,0.900")
     ids.append(last["id"])
-    archived(url, tmp_path / "archive")
+    save_archive(provider_url, tmp_path / "archive")
     assert [row[0] for row in in_page(monkeypatch, tmp_path / "archive", tmp_path, script)] == [
         ids[number] for number in shown
     ]
@@ -76,20 +81,20 @@ def test_the_index_is_searched_and_sorted_in_a_browser(
 
 @needs_browser
 def test_nothing_that_a_service_says_runs_in_the_index(
-    fake: Fake, url: str, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    for number, text in enumerate(HOSTILE):
-        job = add_job(fake, number)
-        fake.jobs[job["id"]] |= {
+    for number, text in enumerate(HOSTILE_TEXTS):
+        job = add_job(fake_provider, number)
+        fake_provider.jobs[job["id"]] |= {
             "model": text,
             "fine_tuned_model": text,
             "status": text,
             "organization_id": text,
         }
-    archived(url, tmp_path / "archive")
-    shown = in_browser((tmp_path / "archive" / layout.INDEX).read_text("utf-8"), tmp_path)
+    save_archive(provider_url, tmp_path / "archive")
+    shown = rendered_dom((tmp_path / "archive" / layout.INDEX).read_text("utf-8"), tmp_path)
     assert "<title>ftkit archive</title>" in shown
-    found = [name for name, _ in Tags(shown).tags]
+    found = [name for name, _ in TagCollector(shown).tags]
     assert found.count("script") == 1
     assert found.count("tr") == 1 + len(open_archive(tmp_path / "archive").jobs())
     assert not {"img", "h2"} & set(found)

@@ -14,7 +14,7 @@ from ftkit.archive.manifest import Manifest, encode
 from ftkit.archive.read import open_archive
 from ftkit.errors import FileProblem
 from support.archives import add_job
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run
 
 NAMES = [
@@ -34,16 +34,18 @@ NAMES = [
 ]
 
 
-def test_hostile_names_stay_inside_and_apart(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
-    file = fake.add_file("../../../etc/x\0" + "y" * 300, b"data")
+def test_hostile_names_stay_inside_and_apart(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
+    file = fake_provider.add_file("../../../etc/x\0" + "y" * 300, b"data")
     for number, id in enumerate(NAMES):
-        job = add_job(fake, number, training_file=file["id"])
-        fake.events[id], fake.checkpoints[id] = (
-            fake.events.pop(job["id"]),
-            fake.checkpoints.pop(job["id"]),
+        job = add_job(fake_provider, number, training_file=file["id"])
+        fake_provider.events[id], fake_provider.checkpoints[id] = (
+            fake_provider.events.pop(job["id"]),
+            fake_provider.checkpoints.pop(job["id"]),
         )
-        fake.jobs[id] = {
-            **fake.jobs.pop(job["id"]),
+        fake_provider.jobs[id] = {
+            **fake_provider.jobs.pop(job["id"]),
             "id": id,
             "model": "<img src=x onerror=alert(1)>",
             "organization_id": "../o",

@@ -17,15 +17,16 @@ from ftkit.archive.verify import verify
 from ftkit.errors import FileProblem
 from ftkit.metrics import decoded
 from ftkit.remote import Job
-from support.archives import add_job, archived
-from support.fake_provider import Service as Fake
-from support.fake_provider import encoded
+from support.archives import add_job, save_archive
+from support.fake_provider import FakeProvider, base64_content
 
 
-def test_a_job_is_found_by_its_place(fake: Fake, url: str, tmp_path: Path) -> None:
-    plain, mixed = add_job(fake), add_job(fake, 1)
-    fake.jobs["ftjob-ABC"] = {**fake.jobs.pop(mixed["id"]), "id": "ftjob-ABC"}
-    archived(url, tmp_path / "a")
+def test_a_job_is_found_by_its_place(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    plain, mixed = add_job(fake_provider), add_job(fake_provider, 1)
+    fake_provider.jobs["ftjob-ABC"] = {**fake_provider.jobs.pop(mixed["id"]), "id": "ftjob-ABC"}
+    save_archive(provider_url, tmp_path / "a")
     for place in (f"a/{plain['id']}", f"a/jobs/{plain['id']}", f"{tmp_path}/a/{plain['id']}/"):
         found = find_job(place)
         assert found
@@ -68,7 +69,7 @@ def test_hyperparameters_are_found_wherever_they_stand(
 def test_a_plain_result_file_is_not_taken_for_base64(data: bytes) -> None:
     csv = b"step,train_loss\n" + data
     assert decoded(csv) == csv
-    assert decoded(encoded(csv)) == csv
+    assert decoded(base64_content(csv)) == csv
 
 
 def test_a_column_that_could_be_base64_is_left_alone() -> None:
@@ -102,25 +103,27 @@ def test_what_the_service_sent_is_written_without_a_loss(value: Any) -> None:
     ],
 )
 def test_fields_of_other_types_than_documented_stop_nothing(
-    odd: dict[str, Any], fake: Fake, url: str, tmp_path: Path
+    odd: dict[str, Any], fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    add_job(fake)
-    job = add_job(fake, 1, **odd)
-    fake.events[job["id"]][0]["created_at"] = "yesterday"
-    fake.checkpoints[job["id"]][0] |= {"metrics": [1], "step_number": "last"}
-    fake.models[job["fine_tuned_model"]]["created"] = "long ago"
-    fake.files[job["training_file"]]["bytes"] = "1.5 MB"
-    archived(url, tmp_path / "a")
+    add_job(fake_provider)
+    job = add_job(fake_provider, 1, **odd)
+    fake_provider.events[job["id"]][0]["created_at"] = "yesterday"
+    fake_provider.checkpoints[job["id"]][0] |= {"metrics": [1], "step_number": "last"}
+    fake_provider.models[job["fine_tuned_model"]]["created"] = "long ago"
+    fake_provider.files[job["training_file"]]["bytes"] = "1.5 MB"
+    save_archive(provider_url, tmp_path / "a")
     each = open_archive(tmp_path / "a").job(job["id"])
     assert each.job.raw == job
-    assert len(each.events) == len(fake.events[job["id"]])
+    assert len(each.events) == len(fake_provider.events[job["id"]])
     assert verify(tmp_path / "a").ok
 
 
-def test_result_files_may_be_named_by_objects(fake: Fake, url: str, tmp_path: Path) -> None:
-    job = add_job(fake)
+def test_result_files_may_be_named_by_objects(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    job = add_job(fake_provider)
     job["result_files"] = [{"id": id} for id in job["result_files"]]
-    archived(url, tmp_path / "a")
+    save_archive(provider_url, tmp_path / "a")
     assert len(open_archive(tmp_path / "a").job(job["id"]).results) == 1
 
 
@@ -128,10 +131,10 @@ def test_result_files_may_be_named_by_objects(fake: Fake, url: str, tmp_path: Pa
     "rows", [b"1,0.9\n2,nan\n3,nan", b"1,inf\n2,-inf", b"nan,1\n2,0.5\n3,0.4", b"inf,1"]
 )
 def test_losses_that_are_no_numbers_stop_nothing(
-    rows: bytes, fake: Fake, url: str, tmp_path: Path
+    rows: bytes, fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    job = add_job(fake)
-    fake.contents[job["result_files"][0]] = b"step,train_loss\n" + rows
-    archived(url, tmp_path / "a")
+    job = add_job(fake_provider)
+    fake_provider.contents[job["result_files"][0]] = b"step,train_loss\n" + rows
+    save_archive(provider_url, tmp_path / "a")
     assert verify(tmp_path / "a").ok
     assert "nan," not in (tmp_path / "a" / "index.html").read_text("utf-8")

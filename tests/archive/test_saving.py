@@ -13,26 +13,37 @@ from ftkit.archive.read import open_archive
 from ftkit.archive.saving import save
 from ftkit.archive.verify import verify
 from ftkit.errors import FileProblem
-from support.archives import NOW, RESULTS, add_job, archived, assert_hashes, but_date, content
+from support.archives import (
+    NOW,
+    RESULTS,
+    add_job,
+    assert_hashes,
+    manifest_without_date,
+    save_archive,
+    stored_content,
+)
 from support.connections import connect_to
-from support.examples import lines
-from support.fake_provider import Service as Fake
-from support.fake_provider import error
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 from support.models import MINI
 
 
-def test_everything_is_there_as_the_service_sent_it(fake: Fake, url: str, tmp_path: Path) -> None:
-    fake.is_admin = True
-    jobs = [add_job(fake, number) for number in range(3)]
-    validation = fake.add_file("valid.jsonl", b"\n".join(lines(10)))
+def test_everything_is_there_as_the_service_sent_it(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin = True
+    jobs = [add_job(fake_provider, number) for number in range(3)]
+    validation = fake_provider.add_file("valid.jsonl", b"\n".join(chat_lines(10)))
     jobs[0]["validation_file"] = validation["id"]
     jobs[1]["training_file"] = jobs[0]["training_file"]
-    fake.permissions["ftckpt-0-3"] = [{"id": "cp-1", "created_at": 1, "project_id": "proj-1"}]
-    other = fake.add_file("unused.jsonl", b"unused", "fine-tune")
-    copy = fake.add_file("copy.jsonl", b"unused", "fine-tune")
-    fake.add_file("assistant.pdf", b"no", "assistants")
-    saved = archived(url, tmp_path / "a")
+    fake_provider.permissions["ftckpt-0-3"] = [
+        {"id": "cp-1", "created_at": 1, "project_id": "proj-1"}
+    ]
+    other = fake_provider.add_file("unused.jsonl", b"unused", "fine-tune")
+    copy = fake_provider.add_file("copy.jsonl", b"unused", "fine-tune")
+    fake_provider.add_file("assistant.pdf", b"no", "assistants")
+    saved = save_archive(provider_url, tmp_path / "a")
     assert saved.manifest.missing == []
     assert (saved.new_jobs, saved.fetched_jobs) == (3, 3)
     archive = open_archive(tmp_path / "a")
@@ -41,13 +52,13 @@ def test_everything_is_there_as_the_service_sent_it(fake: Fake, url: str, tmp_pa
         each = archive.job(job["id"])
         assert each.job.raw == job
         assert json.loads((each.folder / "job.json").read_text("utf-8")) == job
-        assert [event.raw for event in each.events] == fake.events[job["id"]][::-1]
-        assert [checkpoint.raw for checkpoint in each.checkpoints] == fake.checkpoints[job["id"]][
-            ::-1
-        ]
+        assert [event.raw for event in each.events] == fake_provider.events[job["id"]][::-1]
+        assert [checkpoint.raw for checkpoint in each.checkpoints] == fake_provider.checkpoints[
+            job["id"]
+        ][::-1]
         assert [path.read_bytes() for path in each.results] == [RESULTS]
         assert each.training
-        assert each.training.read_bytes() == content(fake, job["training_file"])
+        assert each.training.read_bytes() == stored_content(fake_provider, job["training_file"])
         assert each.metrics().rows[0]["train_loss"] == 3
         assert each.hyperparameters == {
             "n_epochs": 3,
@@ -55,31 +66,37 @@ def test_everything_is_there_as_the_service_sent_it(fake: Fake, url: str, tmp_pa
             "learning_rate_multiplier": 1.8,
         }
         assert set(each.permissions) == {f"ftckpt-{number}-{step}" for step in (1, 2, 3)}
-    assert archive.job(jobs[0]["id"]).permissions["ftckpt-0-3"] == fake.permissions["ftckpt-0-3"]
+    assert (
+        archive.job(jobs[0]["id"]).permissions["ftckpt-0-3"]
+        == fake_provider.permissions["ftckpt-0-3"]
+    )
     assert archive.job(jobs[0]["id"]).validation == archive.file(validation["id"])
     unused = archive.file(other["id"])
     assert unused
     assert unused.read_bytes() == b"unused"
     assert archive.file(copy["id"]) == unused
     assert len(list((tmp_path / "a" / "files").iterdir())) == 5
-    assert {id: model.raw for id, model in archive.models.items()} == fake.models
+    assert {id: model.raw for id, model in archive.models.items()} == fake_provider.models
     assert archive.files[validation["id"]].raw == validation
-    assert {method for method, _, _ in fake.requests} == {"GET"}
+    assert {method for method, _, _ in fake_provider.requests} == {"GET"}
     assert_hashes(tmp_path / "a")
 
 
 def test_what_could_not_be_had_is_said_with_the_reason(
-    fake: Fake, url: str, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    gone, forbidden, lost, expired = (add_job(fake, number) for number in range(4))
-    del fake.files[gone["training_file"]], fake.contents[gone["training_file"]]
-    fake.refuse[f"GET /files/{forbidden['training_file']}/content"] = (
+    gone, forbidden, lost, expired = (add_job(fake_provider, number) for number in range(4))
+    del fake_provider.files[gone["training_file"]], fake_provider.contents[gone["training_file"]]
+    fake_provider.refuse[f"GET /files/{forbidden['training_file']}/content"] = (
         403,
-        error("Not allowed to download files of purpose: fine-tune"),
+        error_body("Not allowed to download files of purpose: fine-tune"),
     )
-    fake.refuse[f"GET /fine_tuning/jobs/{lost['id']}/events"] = (500, error("oops"))
-    fake.refuse[f"GET /files/{expired['result_files'][0]}/content"] = (410, error("gone"))
-    saved = archived(url, tmp_path / "a")
+    fake_provider.refuse[f"GET /fine_tuning/jobs/{lost['id']}/events"] = (500, error_body("oops"))
+    fake_provider.refuse[f"GET /files/{expired['result_files'][0]}/content"] = (
+        410,
+        error_body("gone"),
+    )
+    saved = save_archive(provider_url, tmp_path / "a")
     found = {
         (one.what, one.id): one.reason
         for one in saved.manifest.missing
@@ -98,15 +115,15 @@ def test_what_could_not_be_had_is_said_with_the_reason(
     )
     assert "Not allowed to download" in said
     assert not verify(tmp_path / "a").ok
-    fake.refuse.clear()
-    fake.requests.clear()
-    saved = archived(url, tmp_path / "a")
+    fake_provider.refuse.clear()
+    fake_provider.requests.clear()
+    saved = save_archive(provider_url, tmp_path / "a")
     assert {(one.what, one.reason) for one in saved.manifest.missing} == {
         ("permissions", "forbidden"),
         ("file", "deleted"),
         ("result file", "expired"),
     }
-    asked = [path for _, path, _ in fake.requests]
+    asked = [path for _, path, _ in fake_provider.requests]
     assert not any(
         gone["training_file"] in path or expired["result_files"][0] in path for path in asked
     )
@@ -114,57 +131,66 @@ def test_what_could_not_be_had_is_said_with_the_reason(
     assert_hashes(tmp_path / "a")
 
 
-def test_what_a_provider_lacks_is_noted_and_not_tried(fake: Fake, url: str, tmp_path: Path) -> None:
-    add_job(fake)
-    saved = save(connect_to(url, "llmariner"), tmp_path / "a", now=NOW)
+def test_what_a_provider_lacks_is_noted_and_not_tried(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    add_job(fake_provider)
+    saved = save(connect_to(provider_url, "llmariner"), tmp_path / "a", now=NOW)
     assert {(one.what, one.reason) for one in saved.manifest.missing} == {
         ("events", "not offered"),
         ("checkpoints", "not offered"),
     }
-    assert not any("/events" in path for _, path, _ in fake.requests)
+    assert not any("/events" in path for _, path, _ in fake_provider.requests)
 
 
 def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(
-    fake: Fake, url: str, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    job = add_job(fake)
-    missing = save(connect_to(url, "local"), tmp_path / "a", now=NOW).manifest.missing
+    job = add_job(fake_provider)
+    missing = save(connect_to(provider_url, "local"), tmp_path / "a", now=NOW).manifest.missing
     assert [(one.what, one.id, one.reason) for one in missing] == [
         ("permissions", job["id"], "not offered")
     ]
 
 
 def test_a_key_that_may_see_permissions_later_gets_them(
-    fake: Fake, url: str, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
     for number in range(5):
-        add_job(fake, number)
-    assert len(archived(url, tmp_path / "a").manifest.missing) == 15
-    fake.is_admin = True
-    assert archived(url, tmp_path / "a").manifest.missing == []
-    fake.is_admin = False
-    assert archived(url, tmp_path / "a").manifest.missing == []
-    assert open_archive(tmp_path / "a").job(fake.created[0]).permissions
+        add_job(fake_provider, number)
+    assert len(save_archive(provider_url, tmp_path / "a").manifest.missing) == 15
+    fake_provider.is_admin = True
+    assert save_archive(provider_url, tmp_path / "a").manifest.missing == []
+    fake_provider.is_admin = False
+    assert save_archive(provider_url, tmp_path / "a").manifest.missing == []
+    assert open_archive(tmp_path / "a").job(fake_provider.created[0]).permissions
 
 
-def test_a_second_run_fetches_only_what_is_new(fake: Fake, url: str, tmp_path: Path) -> None:
-    fake.is_admin = True
+def test_a_second_run_fetches_only_what_is_new(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin = True
     for number in range(5):
-        add_job(fake, number)
-    going = add_job(fake, 5, status="running", fine_tuned_model=None, result_files=[])
-    archived(url, tmp_path / "a")
-    before, page = but_date(tmp_path / "a"), (tmp_path / "a" / "index.html").stat().st_mtime_ns
-    fake.requests.clear()
-    assert archived(url, tmp_path / "a").new_jobs == 0
-    asked = [path.partition("?")[0] for _, path, _ in fake.requests]
-    assert {path for path in asked if fake.created[0] in path or "content" in path} == set()
-    assert but_date(tmp_path / "a") == before
+        add_job(fake_provider, number)
+    going = add_job(fake_provider, 5, status="running", fine_tuned_model=None, result_files=[])
+    save_archive(provider_url, tmp_path / "a")
+    before, page = (
+        manifest_without_date(tmp_path / "a"),
+        (tmp_path / "a" / "index.html").stat().st_mtime_ns,
+    )
+    fake_provider.requests.clear()
+    assert save_archive(provider_url, tmp_path / "a").new_jobs == 0
+    asked = [path.partition("?")[0] for _, path, _ in fake_provider.requests]
+    assert {
+        path for path in asked if fake_provider.created[0] in path or "content" in path
+    } == set()
+    assert manifest_without_date(tmp_path / "a") == before
     assert (tmp_path / "a" / "index.html").stat().st_mtime_ns == page
     going |= {"status": "succeeded", "fine_tuned_model": "ft:new"}
-    fake.add_event(going["id"], "done")
-    new = add_job(fake, 6)
-    fake.requests.clear()
-    saved = archived(url, tmp_path / "a")
+    fake_provider.add_event(going["id"], "done")
+    new = add_job(fake_provider, 6)
+    fake_provider.requests.clear()
+    saved = save_archive(provider_url, tmp_path / "a")
     assert (saved.new_jobs, saved.fetched_jobs, saved.fetched_files) == (1, 2, 1)
     archive = open_archive(tmp_path / "a")
     assert archive.job(going["id"]).job.status == "succeeded"
@@ -173,19 +199,21 @@ def test_a_second_run_fetches_only_what_is_new(fake: Fake, url: str, tmp_path: P
     assert_hashes(tmp_path / "a")
 
 
-def test_a_worse_answer_replaces_nothing(fake: Fake, url: str, tmp_path: Path) -> None:
-    fake.is_admin = True
-    first, second = add_job(fake, 0), add_job(fake, 1)
-    archived(url, tmp_path / "a")
-    known, events = dict(first), list(fake.events[first["id"]])
+def test_a_worse_answer_replaces_nothing(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin = True
+    first, second = add_job(fake_provider, 0), add_job(fake_provider, 1)
+    save_archive(provider_url, tmp_path / "a")
+    known, events = dict(first), list(fake_provider.events[first["id"]])
     first |= {"hyperparameters": None, "result_files": []}
-    fake.events[first["id"]] = events[:1]
-    fake.checkpoints[first["id"]] = []
-    fake.models.clear()
-    del fake.jobs[second["id"]]
-    fake.files.clear()
-    fake.contents.clear()
-    saved = archived(url, tmp_path / "a")
+    fake_provider.events[first["id"]] = events[:1]
+    fake_provider.checkpoints[first["id"]] = []
+    fake_provider.models.clear()
+    del fake_provider.jobs[second["id"]]
+    fake_provider.files.clear()
+    fake_provider.contents.clear()
+    saved = save_archive(provider_url, tmp_path / "a")
     archive = open_archive(tmp_path / "a")
     each = archive.job(first["id"])
     assert each.job.raw == known
@@ -198,11 +226,13 @@ def test_a_worse_answer_replaces_nothing(fake: Fake, url: str, tmp_path: Path) -
     assert_hashes(tmp_path / "a")
 
 
-def test_what_was_damaged_is_fetched_again(fake: Fake, url: str, tmp_path: Path) -> None:
-    fake.is_admin = True
-    job = add_job(fake, 1)
-    archived(url, tmp_path / "a")
-    before = but_date(tmp_path / "a")
+def test_what_was_damaged_is_fetched_again(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin = True
+    job = add_job(fake_provider, 1)
+    save_archive(provider_url, tmp_path / "a")
+    before = manifest_without_date(tmp_path / "a")
     each = open_archive(tmp_path / "a").job(job["id"])
     assert each.training
     harmed = [
@@ -218,24 +248,24 @@ def test_what_was_damaged_is_fetched_again(fake: Fake, url: str, tmp_path: Path)
     harmed[-1].unlink()
     found = verify(tmp_path / "a")
     assert (len(found.changed), found.gone, found.ok) == (4, ("models.json",), False)
-    saved = archived(url, tmp_path / "a")
+    saved = save_archive(provider_url, tmp_path / "a")
     assert len(saved.replaced) == 5
     assert saved.damaged == ()
-    assert but_date(tmp_path / "a") == before
+    assert manifest_without_date(tmp_path / "a") == before
     assert_hashes(tmp_path / "a")
 
 
 def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_back(
-    fake: Fake, ftkit: Run, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
-    fake.is_admin = True
-    job = add_job(fake)
+    fake_provider.is_admin = True
+    job = add_job(fake_provider)
     ftkit("archive", "a")
     path = open_archive("a").job(job["id"]).training
     assert path
     whole = path.read_bytes()
     path.write_bytes(b"harmed")
-    del fake.files[job["training_file"]], fake.contents[job["training_file"]]
+    del fake_provider.files[job["training_file"]], fake_provider.contents[job["training_file"]]
     for _ in range(2):
         done = ftkit("archive", "a")
         assert done.returncode == 1
@@ -248,39 +278,39 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
 
 @pytest.mark.parametrize("damage", [None, b"{garbage", b"[]"])
 def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
-    damage: bytes | None, fake: Fake, url: str, tmp_path: Path
+    damage: bytes | None, fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    job = add_job(fake)
-    archived(url, tmp_path / "a")
-    del fake.jobs[job["id"]]
+    job = add_job(fake_provider)
+    save_archive(provider_url, tmp_path / "a")
+    del fake_provider.jobs[job["id"]]
     path = tmp_path / "a" / layout.folder_of(job["id"]) / "job.json"
     before = path.read_bytes()
     path.unlink()
     if damage is not None:
         path.write_bytes(damage)
-    new = add_job(fake, 1)
-    saved = archived(url, tmp_path / "a")
+    new = add_job(fake_provider, 1)
+    saved = save_archive(provider_url, tmp_path / "a")
     assert [Path(each).name for each in saved.damaged] == ["job.json"]
     assert MINI in (path.parent / "README.md").read_text("utf-8")
     assert new["id"] in read_manifest(tmp_path / "a").jobs
     with pytest.raises(FileProblem):
         open_archive(tmp_path / "a").job(job["id"]).job  # noqa: B018
     path.write_bytes(before)
-    assert not archived(url, tmp_path / "a").damaged
+    assert not save_archive(provider_url, tmp_path / "a").damaged
     assert verify(tmp_path / "a").ok
 
 
 def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
-    fake: Fake, url: str, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
-    job = add_job(fake)
-    id, whole = job["training_file"], fake.contents[job["training_file"]]
+    job = add_job(fake_provider)
+    id, whole = job["training_file"], fake_provider.contents[job["training_file"]]
     for size in (600, 100, None):
         if size is None:
-            del fake.files[id], fake.contents[id]
+            del fake_provider.files[id], fake_provider.contents[id]
         else:
-            fake.contents[id] = whole[:size]
-        archived(url, tmp_path / "a")
+            fake_provider.contents[id] = whole[:size]
+        save_archive(provider_url, tmp_path / "a")
         archive = open_archive(tmp_path / "a")
         path = archive.file(id)
         assert path
@@ -294,6 +324,8 @@ def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
     ]
 
 
-def test_no_password_of_an_address_is_written_down(fake: Fake, url: str, tmp_path: Path) -> None:
-    service = connect_to(url.replace("http://", "http://somebody:secret-word@"))
-    assert service.account == f"openai {url}"
+def test_no_password_of_an_address_is_written_down(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    service = connect_to(provider_url.replace("http://", "http://somebody:secret-word@"))
+    assert service.account == f"openai {provider_url}"

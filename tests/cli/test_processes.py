@@ -14,7 +14,7 @@ import pytest
 
 from ftkit.cli import COMMANDS
 from support.commands import run_ftkit
-from support.examples import example
+from support.examples import chat_example
 from support.paths import BAD, MARV, SAMPLES
 from support.terminal import capture_terminal
 
@@ -30,7 +30,7 @@ def large_file(path: Path, megabytes: int) -> Path:
     with path.open("wb") as file:
         number = 0
         while file.tell() < megabytes << 20:
-            value = example(number)
+            value = chat_example(number)
             value["messages"][0]["content"] += " and so on" * 150
             file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
             number += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import run_ftkit
-from support.examples import lines
+from support.examples import chat_lines
 from support.fixture_types import Write
 from support.paths import BAD, MARV, SAMPLES
 from support.terminal import capture_terminal
@@ -80,7 +80,7 @@ def test_a_problem_is_one_line_on_standard_error_and_2(problem: str) -> None:
 
 
 def test_standard_input_is_read_and_named(write: Write) -> None:
-    data = b"".join(line + b"\n" for line in lines(12, {4: b"oops"}))
+    data = b"".join(line + b"\n" for line in chat_lines(12, {4: b"oops"}))
     done = run_ftkit("validate", "-", input=data)
     assert done.returncode == 1
     assert "-:4:1: error FT120 json-syntax" in done.stdout
@@ -159,7 +159,7 @@ def test_more_findings_than_are_shown_are_listed_by_their_lines(write: Write) ->
 
 
 def test_a_validation_file_is_checked_and_compared(write: Write) -> None:
-    train, other = write(lines(12)), write(lines(3, {3: b"oops"}), "other.jsonl")
+    train, other = write(chat_lines(12)), write(chat_lines(3, {3: b"oops"}), "other.jsonl")
     out = run_ftkit("validate", str(train), "--validation-file", str(other)).stdout
     assert f"{train}:1: warning FT222 split-overlap" in out
     assert f"{other}:3:1: error FT120" in out

@@ -13,8 +13,7 @@ from ftkit.facts import find_provider
 from ftkit.order import Order, check
 from ftkit.providers import LostAnswer, ServiceProblem
 from support.connections import connect_to
-from support.fake_provider import Service as Fake
-from support.fake_provider import error
+from support.fake_provider import FakeProvider, error_body
 
 KEYS = {"OPENAI_API_KEY": "sk-env"}
 
@@ -67,24 +66,24 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
     ("answer", "said"),
     [
         (
-            (401, error("Incorrect API key provided: sk-test")),
+            (401, error_body("Incorrect API key provided: sk-test")),
             "does not take the key; see what OPENAI_API_KEY holds",
         ),
-        ((429, error("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
+        ((429, error_body("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
         (
-            (403, error("Your organization cannot", "training_not_available")),
+            (403, error_body("Your organization cannot", "training_not_available")),
             "said 403: Your organization cannot",
         ),
-        ((404, error("No such job")), "does not have it"),
+        ((404, error_body("No such job")), "does not have it"),
         ((200, b"<html>"), "cannot be read"),
     ],
 )
 def test_what_the_service_says_is_one_line_without_the_key(
-    answer: Any, said: str, fake: Fake, url: str
+    answer: Any, said: str, fake_provider: FakeProvider, provider_url: str
 ) -> None:
-    fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
+    fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
     with pytest.raises(ServiceProblem, match=said) as raised:
-        connect_to(url).job("ftjob-1")
+        connect_to(provider_url).job("ftjob-1")
     assert "\n" not in str(raised.value)
     assert "sk-test" not in str(raised.value)
 

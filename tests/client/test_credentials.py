@@ -10,8 +10,7 @@ from ftkit.connecting import connect
 from ftkit.errors import UsageProblem
 from ftkit.providers import ServiceProblem
 from support.connections import connect_to
-from support.fake_provider import Service as Fake
-from support.fake_provider import error
+from support.fake_provider import FakeProvider, error_body
 
 KEYS = {"OPENAI_API_KEY": "sk-env"}
 
@@ -80,11 +79,13 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     assert "sk-" not in str(raised.value)
 
 
-def test_what_a_service_repeats_of_the_key_is_not_shown(fake: Fake, url: str) -> None:
-    fake.refuse["GET /fine_tuning/jobs/ftjob-1"] = (
+def test_what_a_service_repeats_of_the_key_is_not_shown(
+    fake_provider: FakeProvider, provider_url: str
+) -> None:
+    fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = (
         400,
-        error("bad header: Bearer sk-test \x1b[31m"),
+        error_body("bad header: Bearer sk-test \x1b[31m"),
     )
     with pytest.raises(ServiceProblem, match=r"Bearer \(the key\) \\x1b") as raised:
-        connect_to(url).job("ftjob-1")
+        connect_to(provider_url).job("ftjob-1")
     assert "sk-test" not in str(raised.value)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ftkit.cli import cli
 from ftkit.providers import ServiceProblem
 from support.api_requests import REQUESTS
-from support.mock_transport import service
+from support.mock_transport import mock_service
 
 """For each kind of request its method and path, the answer, the call, and what the call gives."""
 
@@ -152,7 +152,7 @@ def test_a_refusal_is_told_in_one_line_with_its_code_and_what_to_do(
         },
     )
     with pytest.raises(ServiceProblem) as caught:
-        ask(service(router))
+        ask(mock_service(router))
     told = str(caught.value)
     assert "\n" not in told
     assert message in told

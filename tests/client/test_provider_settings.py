@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import FtkitError
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run
 
 HOUSE = '[providers.openai.api]\nbase_url = "http://models.example/v1"\nkeys = ["NEBIUS_API_KEY"]\n'
@@ -26,7 +26,7 @@ OURS = '[providers.openai]\ntitle = "ours"\n'
     ],
 )
 def test_facts_that_a_project_names_do_not_say_where_keys_are_sent(
-    command: list[str], fake: Fake, ftkit: Run, tmp_path: Path
+    command: list[str], fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nfacts = "house.toml"\n')
     (tmp_path / "house.toml").write_text(HOUSE)
@@ -36,36 +36,36 @@ def test_facts_that_a_project_names_do_not_say_where_keys_are_sent(
         "names house.toml, which says where the key of openai is sent"
         in done.stderr.splitlines()[-1]
     )
-    assert not fake.requests
+    assert not fake_provider.requests
 
 
 def test_facts_that_a_project_names_hold_where_they_send_no_key(
-    fake: Fake, ftkit: Run, data: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, clean_file: str, tmp_path: Path
 ) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nfacts = "house.toml"\n')
     (tmp_path / "house.toml").write_text(OURS)
     assert ftkit("jobs", "list").returncode == 0
     (tmp_path / "house.toml").write_text(HOUSE)
-    assert ftkit("validate", data).returncode == 0
+    assert ftkit("validate", clean_file).returncode == 0
     (tmp_path / "house.toml").write_text(HOUSE.replace("NEBIUS", "OPENAI"))
     assert ftkit("jobs", "list", "--facts", "house.toml").returncode == 0
     assert ftkit("jobs", "list", env={"FTKIT_FACTS": "house.toml"}).returncode == 0
 
 
 def test_an_address_that_is_set_for_one_provider_gets_no_key_of_another(
-    fake: Fake, ftkit: Run
+    fake_provider: FakeProvider, ftkit: Run
 ) -> None:
     done = ftkit("jobs", "list", "--provider", "azure", env={"AZURE_OPENAI_API_KEY": "sk-test"})
     assert done.returncode == 2
     assert "FTKIT_BASE_URL is for openai, and not used for azure" in done.stderr
-    assert not fake.requests
+    assert not fake_provider.requests
     meant = {"AZURE_OPENAI_API_KEY": "sk-test", "FTKIT_PROVIDER": "azure"}
     for command in (["jobs", "list"], ["jobs", "list", "--provider", "azure"]):
         assert ftkit(*command, env=meant).returncode == 0
 
 
-def test_a_service_on_this_machine_needs_no_key(fake: Fake, ftkit: Run) -> None:
-    fake.key = "none"
+def test_a_service_on_this_machine_needs_no_key(fake_provider: FakeProvider, ftkit: Run) -> None:
+    fake_provider.key = "none"
     assert ftkit("jobs", "list", env={"OPENAI_API_KEY": ""}).returncode == 0
     assert "does not take the key" in ftkit("jobs", "list").stderr
 

@@ -12,7 +12,7 @@ import respx
 from ftkit.providers import LostAnswer, NotThere, ServiceProblem
 from ftkit.remote import Job
 from support.api_requests import REQUESTS
-from support.mock_transport import JOB, page, service
+from support.mock_transport import JOB, list_body, mock_service
 
 """For each kind of request its method and path, the answer, the call, and what the call gives."""
 
@@ -23,7 +23,7 @@ def test_each_request_is_sent_once_to_its_path_with_the_key(
 ) -> None:
     method, path, answer, ask, gives = REQUESTS[kind]
     route = router.route(method=method, url=path).respond(200, json=answer)
-    assert ask(service(router)) == gives
+    assert ask(mock_service(router)) == gives
     assert route.call_count == 1
     assert route.calls[0].request.headers["Authorization"] == "Bearer sk-test"
 
@@ -44,22 +44,25 @@ BODIES: dict[str, Any] = {
 def test_a_body_holds_what_was_asked_and_no_more(kind: str, router: respx.MockRouter) -> None:
     method, path, answer, ask, _ = REQUESTS[kind]
     route = router.route(method=method, url=path).respond(200, json=answer)
-    ask(service(router))
+    ask(mock_service(router))
     assert json.loads(route.calls[0].request.content) == BODIES[kind]
 
 
 def test_azure_gets_a_body_with_a_cancel(router: respx.MockRouter) -> None:
     route = router.post("/fine_tuning/jobs/ftjob-1/cancel").respond(200, json=JOB)
-    service(router, "azure").act("ftjob-1", "cancel")
+    mock_service(router, "azure").act("ftjob-1", "cancel")
     assert json.loads(route.calls[0].request.content) == {}
 
 
 def test_a_list_asks_for_the_next_page_after_the_last_item(router: respx.MockRouter) -> None:
-    pages = [{**page({**JOB, "id": "ftjob-2"}), "has_more": True}, page(JOB)]
+    pages = [{**list_body({**JOB, "id": "ftjob-2"}), "has_more": True}, list_body(JOB)]
     route = router.get("/fine_tuning/jobs").mock(
         side_effect=[httpx.Response(200, json=each) for each in pages]
     )
-    assert [job.id for job in service(router).jobs(metadata={"a": "b"})] == ["ftjob-2", "ftjob-1"]
+    assert [job.id for job in mock_service(router).jobs(metadata={"a": "b"})] == [
+        "ftjob-2",
+        "ftjob-1",
+    ]
     asked = [dict(call.request.url.params) for call in route.calls]
     assert asked == [
         {"limit": "100", "metadata[a]": "b"},
@@ -104,7 +107,7 @@ def test_trouble_with_any_request_is_one_line(
     answer, raised, said = TROUBLES[trouble]
     router.route(method=method, url=path).mock(side_effect=[answer])
     with pytest.raises(raised) as caught:
-        ask(service(router))
+        ask(mock_service(router))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "sk-test" not in str(caught.value)
@@ -115,7 +118,7 @@ def test_a_model_whose_end_cannot_be_asked_for_has_none(
     trouble: str, router: respx.MockRouter
 ) -> None:
     router.get("/models/ft:m").mock(side_effect=[TROUBLES[trouble][0]])
-    assert service(router).shutdown_date("ft:m") == ""
+    assert mock_service(router).shutdown_date("ft:m") == ""
 
 
 def test_what_a_job_leaves_out_is_empty() -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from support.fixture_types import Run
-from support.recordings import chat, jsonl
+from support.recordings import chat_row, write_jsonl
 
 
 @pytest.fixture
-def ftkit(url: str) -> Run:
+def ftkit(provider_url: str) -> Run:
     """Run `ftkit compare` against the service."""
     environment = {
         **os.environ,
         "OPENAI_API_KEY": "sk-test",
         "NEBIUS_API_KEY": "sk-test",
-        "FTKIT_BASE_URL": url,
+        "FTKIT_BASE_URL": provider_url,
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,10 +34,10 @@ def ftkit(url: str) -> Run:
 
 @pytest.fixture
 def prompts(tmp_path: Path) -> str:
-    return jsonl(
+    return write_jsonl(
         tmp_path / "prompts.jsonl",
         *(
-            chat(f"one {number}", f"{number} one", metadata={"odd": number % 2})
+            chat_row(f"one {number}", f"{number} one", metadata={"odd": number % 2})
             for number in range(20)
         ),
     )

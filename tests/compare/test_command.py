@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from support.fake_provider import Service as Fake
-from support.fake_provider import running, seeded
+from support.fake_provider import FakeProvider, random_faults, serving
 from support.fixture_types import Run
 from support.models import MINI
-from support.recordings import TUNED, calling, chat, jsonl, recorded
+from support.recordings import TUNED, chat_row, recorded_row, tool_call_message, write_jsonl
 
 
-def test_two_models_are_asked_and_compared(fake: Fake, ftkit: Run, prompts: str) -> None:
-    fake.on_chat = lambda body: {
+def test_two_models_are_asked_and_compared(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.on_chat = lambda body: {
         "content": " ".join(
             body["messages"][-1]["content"].split()[:: -1 if body["model"] == TUNED else 1]
         )
@@ -45,32 +46,39 @@ def test_two_models_are_asked_and_compared(fake: Fake, ftkit: Run, prompts: str)
     assert [exact[side]["mean"] for side in ("a", "b", "difference", "between")] == [1, 0, 1, 0]
     assert told["measures"]["tokens"]["a"]["n"] == 20
     assert [group["value"] for group in told["groups"]] == ["0", "1"]
-    assert len(fake.requests) == 40
+    assert len(fake_provider.requests) == 40
     assert all(
         body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0]
-        for *_, body in fake.requests
+        for *_, body in fake_provider.requests
     )
     assert f"ask A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
     assert "out, about $" in done.stderr
 
 
-def test_nothing_is_asked_without_consent(fake: Fake, ftkit: Run, prompts: str) -> None:
+def test_nothing_is_asked_without_consent(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
     done = ftkit(TUNED, "some-model", "--prompts", prompts)
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert "some-model at OpenAI: 20 requests, cost not known" in done.stderr
-    assert not fake.requests
+    assert not fake_provider.requests
 
 
 @pytest.mark.parametrize(("said_to_it", "code", "requests"), [(b"n\n", 2, 0), (b"y\n", 0, 40)])
 def test_on_a_terminal_it_asks_and_shows_how_far_it_is(
-    fake: Fake, url: str, prompts: str, said_to_it: bytes, code: int, requests: int
+    fake_provider: FakeProvider,
+    provider_url: str,
+    prompts: str,
+    said_to_it: bytes,
+    code: int,
+    requests: int,
 ) -> None:
     main, side = pty.openpty()
     environment = {
         **os.environ,
         "OPENAI_API_KEY": "sk-test",
-        "FTKIT_BASE_URL": url,
+        "FTKIT_BASE_URL": provider_url,
         "TERM": "xterm-256color",
         "COLUMNS": "100",
     }
@@ -84,20 +92,25 @@ def test_on_a_terminal_it_asks_and_shows_how_far_it_is(
     shown = os.read(main, 65536)
     os.close(main)
     assert process.returncode == code
-    assert len(fake.requests) == requests
+    assert len(fake_provider.requests) == requests
     assert b"Send 40 requests?" in shown
     assert (b"asking m" in shown) == (code == 0)
     assert (b"nothing was sent" in shown) == (code == 2)
     assert (b"exact match" in out) == (code == 0)
 
 
-def test_tools_and_temperature_are_sent_as_asked(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
+def test_tools_and_temperature_are_sent_as_asked(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-    path = jsonl(
+    path = write_jsonl(
         tmp_path / "p.jsonl",
-        {"messages": [*chat("a")["messages"], calling(("f", '{"x": 1}'))], "tools": tools},
+        {
+            "messages": [*chat_row("a")["messages"], tool_call_message(("f", '{"x": 1}'))],
+            "tools": tools,
+        },
     )
-    fake.on_chat = lambda body: calling(("f", '{"x":1.0}'))
+    fake_provider.on_chat = lambda body: tool_call_message(("f", '{"x":1.0}'))
     done = ftkit(
         "m",
         "n",
@@ -118,15 +131,17 @@ def test_tools_and_temperature_are_sent_as_asked(fake: Fake, ftkit: Run, tmp_pat
         "low": None,
         "high": None,
     }
-    for *_, body in fake.requests:
+    for *_, body in fake_provider.requests:
         assert body["tools"] == tools
         assert "temperature" not in body
         assert body["messages"][0] == {"role": "system", "content": "be brief"}
 
 
-def test_b_may_live_at_another_service(fake: Fake, ftkit: Run, prompts: str) -> None:
-    other = Fake()
-    with running(other) as address:
+def test_b_may_live_at_another_service(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    other = FakeProvider()
+    with serving(other) as address:
         done = ftkit(
             "m",
             "m",
@@ -142,11 +157,13 @@ def test_b_may_live_at_another_service(fake: Fake, ftkit: Run, prompts: str) -> 
         )
     assert done.returncode == 0, done.stderr
     assert "m at Nebius Token Factory: 3 requests" in done.stderr
-    assert (len(fake.requests), len(other.requests)) == (3, 3)
+    assert (len(fake_provider.requests), len(other.requests)) == (3, 3)
 
 
-def test_faults_on_the_way_change_no_answer(fake: Fake, ftkit: Run, prompts: str) -> None:
-    fake.faults = seeded(3, 0.25)
+def test_faults_on_the_way_change_no_answer(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.faults = random_faults(3, 0.25)
     done = ftkit(
         "m",
         "n",
@@ -166,7 +183,9 @@ def test_faults_on_the_way_change_no_answer(fake: Fake, ftkit: Run, prompts: str
     assert told["measures"]["exact"]["between"]["mean"] == 1
 
 
-def test_at_most_so_many_are_asked_at_once(fake: Fake, ftkit: Run, prompts: str) -> None:
+def test_at_most_so_many_are_asked_at_once(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
     now, most, lock = 0, 0, threading.Lock()
 
     def slow(method: str, path: str) -> str:
@@ -179,7 +198,7 @@ def test_at_most_so_many_are_asked_at_once(fake: Fake, ftkit: Run, prompts: str)
             now -= 1
         return ""
 
-    fake.faults = slow
+    fake_provider.faults = slow
     assert ftkit("m", "n", "--prompts", prompts, "--yes", "--concurrency", "3").returncode == 0
     assert most == 3
 
@@ -230,8 +249,8 @@ def test_a_mistake_is_one_clear_line(
 ) -> None:
     files = {
         "PROMPTS": prompts,
-        "ANSWERS": jsonl(tmp_path / "answers.jsonl", recorded("other", "x")),
-        "OWN": jsonl(tmp_path / "own.jsonl", recorded("one 1", "x")),
+        "ANSWERS": write_jsonl(tmp_path / "answers.jsonl", recorded_row("other", "x")),
+        "OWN": write_jsonl(tmp_path / "own.jsonl", recorded_row("one 1", "x")),
     }
     done = ftkit(*(files.get(argument, argument) for argument in arguments))
     assert done.returncode == 2
@@ -240,8 +259,8 @@ def test_a_mistake_is_one_clear_line(
 
 
 def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path: Path) -> None:
-    own = jsonl(tmp_path / "own.jsonl", recorded("one 1", "x"))
-    other = jsonl(tmp_path / "other.jsonl", recorded("one 1", "y"))
+    own = write_jsonl(tmp_path / "own.jsonl", recorded_row("one 1", "x"))
+    other = write_jsonl(tmp_path / "other.jsonl", recorded_row("one 1", "y"))
     code = f"import sys; sys.modules['sacrebleu'] = None; from ftkit.cli import run; sys.exit(run({['compare', own, other, '--prompts', prompts]!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -257,9 +276,9 @@ def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path:
     ],
 )
 def test_what_cannot_be_shown_is_told_before_anything_is_asked(
-    fake: Fake, ftkit: Run, prompts: str, arguments: list[str], says: str
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, arguments: list[str], says: str
 ) -> None:
     told = ftkit("one", "two", "--prompts", prompts, "--yes", *arguments)
     assert told.returncode == 2
     assert says in told.stderr
-    assert not fake.requests
+    assert not fake_provider.requests

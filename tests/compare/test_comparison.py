@@ -10,20 +10,25 @@ from ftkit.compare.comparison import compare
 from ftkit.compare.intervals import Interval
 from ftkit.errors import UsageProblem
 from ftkit.report.compare import Sides, cells_of, count_of, render_compare_json, render_compare_text
-from support.recordings import calling, prompt, said
+from support.recordings import assistant_message, numbered_prompt, tool_call_message
 
 
 def test_a_comparison_holds_both_against_the_reference_and_each_other() -> None:
     prompts = [
-        prompt(1, said("x")),
-        prompt(2, said("y")),
-        prompt(3, said("z")),
-        prompt(4, said("w")),
+        numbered_prompt(1, assistant_message("x")),
+        numbered_prompt(2, assistant_message("y")),
+        numbered_prompt(3, assistant_message("z")),
+        numbered_prompt(4, assistant_message("w")),
     ]
     found = compare(
         prompts,
-        [said("x"), said("y"), said("z"), None],
-        [said("x"), said("q"), said("r"), said("w")],
+        [assistant_message("x"), assistant_message("y"), assistant_message("z"), None],
+        [
+            assistant_message("x"),
+            assistant_message("q"),
+            assistant_message("r"),
+            assistant_message("w"),
+        ],
     )
     exact = next(row for row in found.rows if row.name == "exact")
     assert {name: figure.mean for name, figure in exact.figures.items()} == {
@@ -39,7 +44,9 @@ def test_a_comparison_holds_both_against_the_reference_and_each_other() -> None:
 
 def test_without_references_a_is_held_against_b_alone() -> None:
     found = compare(
-        [prompt(1), prompt(2)], [said('{"a": 1}'), said("x")], [said('{"a": 2}'), said("x")]
+        [numbered_prompt(1), numbered_prompt(2)],
+        [assistant_message('{"a": 1}'), assistant_message("x")],
+        [assistant_message('{"a": 2}'), assistant_message("x")],
     )
     rows = {row.name: row.figures for row in found.rows}
     assert found.references == 0
@@ -52,9 +59,12 @@ def test_without_references_a_is_held_against_b_alone() -> None:
 
 def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
     found = compare(
-        [prompt(1, said("no tool")), prompt(2, said("x"))],
-        [calling(("f", "{}")), said("x")],
-        [said("no tool"), said("x")],
+        [
+            numbered_prompt(1, assistant_message("no tool")),
+            numbered_prompt(2, assistant_message("x")),
+        ],
+        [tool_call_message(("f", "{}")), assistant_message("x")],
+        [assistant_message("no tool"), assistant_message("x")],
     )
     names = next(row for row in found.rows if row.name == "tool_names")
     assert [names.figures[side].mean for side in ("a", "b")] == [0, 1]
@@ -63,11 +73,13 @@ def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
 
 def test_a_group_is_compared_with_all_others() -> None:
     prompts = [
-        prompt(number, said("x"), metadata={"kind": "hard" if number % 3 == 0 else "easy"})
+        numbered_prompt(
+            number, assistant_message("x"), metadata={"kind": "hard" if number % 3 == 0 else "easy"}
+        )
         for number in range(1, 61)
     ]
-    answers = [said("x" if number % 3 else "bad") for number in range(1, 61)]
-    found = compare(prompts, answers, [said("x")] * 60, group_by="metadata.kind")
+    answers = [assistant_message("x" if number % 3 else "bad") for number in range(1, 61)]
+    found = compare(prompts, answers, [assistant_message("x")] * 60, group_by="metadata.kind")
     easy, hard = found.groups
     assert [(group.value, group.prompts) for group in found.groups] == [("easy", 40), ("hard", 20)]
     row = next(row for row in hard.rows if row.name == "exact")
@@ -84,19 +96,23 @@ def test_a_group_is_compared_with_all_others() -> None:
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
     with pytest.raises(UsageProblem, match=says):
         compare(
-            [prompt(number, id=number) for number in range(101)],
-            [said("x")] * 101,
-            [said("x")] * 101,
+            [numbered_prompt(number, id=number) for number in range(101)],
+            [assistant_message("x")] * 101,
+            [assistant_message("x")] * 101,
             group_by=path,
         )
 
 
 def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
     prompts = [
-        prompt(number, said("x"), topic=f"{number % 30:02}\x1b[31m" + "long" * 20)
+        numbered_prompt(
+            number, assistant_message("x"), topic=f"{number % 30:02}\x1b[31m" + "long" * 20
+        )
         for number in range(1, 91)
     ]
-    found = compare(prompts, [said("x")] * 90, [said("y")] * 90, group_by="topic")
+    found = compare(
+        prompts, [assistant_message("x")] * 90, [assistant_message("y")] * 90, group_by="topic"
+    )
     text = render_compare_text(found, Sides("a", "b", "p"))
     assert "the 20 largest of 30 groups" in text
     assert "\x1b[31m" not in text
@@ -104,8 +120,10 @@ def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
 
 
 def test_a_figure_over_other_prompts_than_its_row_says_so() -> None:
-    asked = [prompt(number, None if number else said("0")) for number in range(3)]
-    answers = [said(str(number)) for number in range(3)]
+    asked = [
+        numbered_prompt(number, None if number else assistant_message("0")) for number in range(3)
+    ]
+    answers = [assistant_message(str(number)) for number in range(3)]
     found = compare(asked, answers, answers)
     exact = next(row for row in found.rows if row.name == "exact")
     assert count_of(exact.figures) == exact.figures["a"].n == 1

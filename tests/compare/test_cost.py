@@ -12,12 +12,14 @@ from ftkit.compare.answers import (
 from ftkit.compare.cost import bill
 from ftkit.facts import load_catalog
 from support.models import MINI
-from support.recordings import TUNED, calling, said
+from support.recordings import TUNED, assistant_message, tool_call_message
 
 
 def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_references() -> None:
     catalog = load_catalog()
-    prompts = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, said("Hi"), {})] * 1000
+    prompts = [
+        Prompt(1, [{"role": "user", "content": "Hello world"}], {}, assistant_message("Hi"), {})
+    ] * 1000
     told = bill(prompts, TUNED, "openai", catalog)
     assert (told.requests, told.input_tokens, told.output_tokens) == (
         1000,
@@ -38,8 +40,8 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
 def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
     catalog, user = load_catalog(), {"role": "user", "content": "Hello world"}
     tools = [{"type": "function", "function": {"name": "f", "description": "word " * 500}}]
-    plain = bill([Prompt(1, [user], {}, said("Hi"), {})], TUNED, "openai", catalog)
-    calls = calling(("f", json.dumps({"text": "word " * 300})))
+    plain = bill([Prompt(1, [user], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog)
+    calls = tool_call_message(("f", json.dumps({"text": "word " * 300})))
     told = bill(
         [Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog
     )
@@ -52,5 +54,5 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
         "role": "user",
         "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],
     }
-    seen = bill([Prompt(1, [image], {}, said("Hi"), {})], TUNED, "openai", catalog)
+    seen = bill([Prompt(1, [image], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog)
     assert (seen.input_tokens, seen.usd) == (None, None)

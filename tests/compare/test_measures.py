@@ -11,42 +11,77 @@ from hypothesis import strategies as st
 
 from ftkit.compare.measures import MEASURES, TRAITS, distance, field_measure, token_trait
 from ftkit.compare.replies import canonical, read_reply
-from support.recordings import JSONS, calling, said
+from support.recordings import JSON_OBJECTS, assistant_message, tool_call_message
 
 HELD = [
-    ("exact", said("a"), said("a"), 1),
-    ("exact", said("a"), said("a "), 0),
-    ("exact", said("a"), said([{"type": "text", "text": "a"}]), 1),
-    ("exact", said(None), said(""), 1),
-    ("exact", said(refusal="no"), said(""), 0),
-    ("exact", calling(("f", '{"a": 1, "b": 2}')), calling(("f", '{"b":2,"a":1.0}')), 1),
-    ("chrf", said("a cat"), said("a cat"), 100),
-    ("chrf", said(""), said("a cat"), 0),
-    ("chrf", said("a cat"), said(""), 0),
-    ("chrf", said("a"), said("b"), 0),
-    ("bleu", said("one two three four"), said("one two three four"), 100),
-    ("bleu", said(""), said("one two"), 0),
-    ("json_fields", said('{"a": 1, "b": 2}'), said('{"b": 2, "a": 1}'), 1),
-    ("json_fields", said('{"a": 1}'), said('{"a": 1, "b": 2}'), 1 / 2),
-    ("json_fields", said('{"a": 1, "c": 3}'), said('{"a": 1, "b": 2}'), 1 / 3),
-    ("json_fields", said('{"a": {"x": [1, 2]}}'), said('{"a": {"x": [1, 3]}}'), 1 / 2),
-    ("json_fields", said('{"a": true}'), said('{"a": 1}'), 0),
-    ("json_fields", said('{"a": 1.0}'), said('{"a": 1}'), 1),
-    ("json_fields", said('{"a": "1"}'), said('{"a": 1}'), 0),
-    ("json_fields", said("{}"), said("{}"), 1),
-    ("json_fields", said("[]"), said("{}"), 0),
-    ("json_fields", said('```json\n{"a": 1}\n```'), said('{"a": 1}'), 0),
-    ("tool_names", calling(("f", "{}"), ("g", "{}")), calling(("g", '{"a":1}'), ("f", "{}")), 1),
-    ("tool_names", calling(("f", "{}")), calling(("f", "{}"), ("f", "{}")), 0),
-    ("tool_names", said("f()"), calling(("f", "{}")), 0),
-    ("tool_arguments", calling(("f", '{"a":[1,2]}')), calling(("f", '{"a": [1, 2]}')), 1),
-    ("tool_arguments", calling(("f", '{"a":[2,1]}')), calling(("f", '{"a":[1,2]}')), 0),
-    ("tool_arguments", calling(("f", "{oops")), calling(("f", "{oops")), 1),
-    ("tool_arguments", calling(("f", "{oops")), calling(("f", "{}")), 0),
+    ("exact", assistant_message("a"), assistant_message("a"), 1),
+    ("exact", assistant_message("a"), assistant_message("a "), 0),
+    ("exact", assistant_message("a"), assistant_message([{"type": "text", "text": "a"}]), 1),
+    ("exact", assistant_message(None), assistant_message(""), 1),
+    ("exact", assistant_message(refusal="no"), assistant_message(""), 0),
+    (
+        "exact",
+        tool_call_message(("f", '{"a": 1, "b": 2}')),
+        tool_call_message(("f", '{"b":2,"a":1.0}')),
+        1,
+    ),
+    ("chrf", assistant_message("a cat"), assistant_message("a cat"), 100),
+    ("chrf", assistant_message(""), assistant_message("a cat"), 0),
+    ("chrf", assistant_message("a cat"), assistant_message(""), 0),
+    ("chrf", assistant_message("a"), assistant_message("b"), 0),
+    ("bleu", assistant_message("one two three four"), assistant_message("one two three four"), 100),
+    ("bleu", assistant_message(""), assistant_message("one two"), 0),
+    (
+        "json_fields",
+        assistant_message('{"a": 1, "b": 2}'),
+        assistant_message('{"b": 2, "a": 1}'),
+        1,
+    ),
+    ("json_fields", assistant_message('{"a": 1}'), assistant_message('{"a": 1, "b": 2}'), 1 / 2),
+    (
+        "json_fields",
+        assistant_message('{"a": 1, "c": 3}'),
+        assistant_message('{"a": 1, "b": 2}'),
+        1 / 3,
+    ),
+    (
+        "json_fields",
+        assistant_message('{"a": {"x": [1, 2]}}'),
+        assistant_message('{"a": {"x": [1, 3]}}'),
+        1 / 2,
+    ),
+    ("json_fields", assistant_message('{"a": true}'), assistant_message('{"a": 1}'), 0),
+    ("json_fields", assistant_message('{"a": 1.0}'), assistant_message('{"a": 1}'), 1),
+    ("json_fields", assistant_message('{"a": "1"}'), assistant_message('{"a": 1}'), 0),
+    ("json_fields", assistant_message("{}"), assistant_message("{}"), 1),
+    ("json_fields", assistant_message("[]"), assistant_message("{}"), 0),
+    ("json_fields", assistant_message('```json\n{"a": 1}\n```'), assistant_message('{"a": 1}'), 0),
+    (
+        "tool_names",
+        tool_call_message(("f", "{}"), ("g", "{}")),
+        tool_call_message(("g", '{"a":1}'), ("f", "{}")),
+        1,
+    ),
+    ("tool_names", tool_call_message(("f", "{}")), tool_call_message(("f", "{}"), ("f", "{}")), 0),
+    ("tool_names", assistant_message("f()"), tool_call_message(("f", "{}")), 0),
     (
         "tool_arguments",
-        said(function_call={"name": "f", "arguments": "{}"}),
-        calling(("f", "{}")),
+        tool_call_message(("f", '{"a":[1,2]}')),
+        tool_call_message(("f", '{"a": [1, 2]}')),
+        1,
+    ),
+    (
+        "tool_arguments",
+        tool_call_message(("f", '{"a":[2,1]}')),
+        tool_call_message(("f", '{"a":[1,2]}')),
+        0,
+    ),
+    ("tool_arguments", tool_call_message(("f", "{oops")), tool_call_message(("f", "{oops")), 1),
+    ("tool_arguments", tool_call_message(("f", "{oops")), tool_call_message(("f", "{}")), 0),
+    (
+        "tool_arguments",
+        assistant_message(function_call={"name": "f", "arguments": "{}"}),
+        tool_call_message(("f", "{}")),
         1,
     ),
 ]
@@ -61,9 +96,9 @@ def test_a_measure_of_two_replies(
 
 @pytest.mark.parametrize("name", ["chrf", "bleu"])
 def test_a_closer_answer_scores_higher(name: str) -> None:
-    reference = read_reply(said("the cat sat on the mat today"))
+    reference = read_reply(assistant_message("the cat sat on the mat today"))
     scores = [
-        MEASURES[name].score(read_reply(said(text)), reference)
+        MEASURES[name].score(read_reply(assistant_message(text)), reference)
         for text in ("a dog", "the cat ran", "the cat sat on the mat")
     ]
     assert 0 <= scores[0] < scores[1] < scores[2] < 100
@@ -73,7 +108,7 @@ def test_similarity_is_that_of_sacrebleu() -> None:
     import sacrebleu
 
     one, two = "the cat sat on a mat", "the cat is on the mat"
-    a, b = read_reply(said(one)), read_reply(said(two))
+    a, b = read_reply(assistant_message(one)), read_reply(assistant_message(two))
     assert MEASURES["chrf"].score(a, b) == pytest.approx(sacrebleu.sentence_chrf(one, [two]).score)
     assert MEASURES["bleu"].score(a, b) == pytest.approx(sacrebleu.sentence_bleu(one, [two]).score)
 
@@ -81,15 +116,15 @@ def test_similarity_is_that_of_sacrebleu() -> None:
 @pytest.mark.parametrize(
     ("name", "message", "value"),
     [
-        ("refusal", said(refusal="I will not"), 1),
-        ("refusal", said([{"type": "refusal", "refusal": "no"}]), 1),
-        ("refusal", said("I'm sorry, I cannot help with that."), 0),
-        ("characters", said("Zoë 🎾"), 5),
-        ("characters", said(None), 0),
-        ("json_valid", said('{"a": NaN}'), 0),
-        ("json_valid", said("12"), 0),
-        ("json_valid", said(" [1] "), 1),
-        ("json_valid", said("[" * 5000 + "]" * 5000), 0),
+        ("refusal", assistant_message(refusal="I will not"), 1),
+        ("refusal", assistant_message([{"type": "refusal", "refusal": "no"}]), 1),
+        ("refusal", assistant_message("I'm sorry, I cannot help with that."), 0),
+        ("characters", assistant_message("Zoë 🎾"), 5),
+        ("characters", assistant_message(None), 0),
+        ("json_valid", assistant_message('{"a": NaN}'), 0),
+        ("json_valid", assistant_message("12"), 0),
+        ("json_valid", assistant_message(" [1] "), 1),
+        ("json_valid", assistant_message("[" * 5000 + "]" * 5000), 0),
     ],
 )
 def test_a_trait_of_one_reply(name: str, message: dict[str, Any], value: float) -> None:
@@ -97,31 +132,36 @@ def test_a_trait_of_one_reply(name: str, message: dict[str, Any], value: float) 
 
 
 def test_tokens_are_counted_in_the_encoding_of_the_model() -> None:
-    assert token_trait("cl100k_base").of(read_reply(said("Hello world"))) == 2
+    assert token_trait("cl100k_base").of(read_reply(assistant_message("Hello world"))) == 2
 
 
 def test_a_key_of_a_json_object_is_a_measure() -> None:
     measure = field_measure("team")
     one, two = (
-        read_reply(said('{"team": {"a": 1, "b": 2}}')),
-        read_reply(said('{"team": {"b": 2, "a": 1.0}, "x": 1}')),
+        read_reply(assistant_message('{"team": {"a": 1, "b": 2}}')),
+        read_reply(assistant_message('{"team": {"b": 2, "a": 1.0}, "x": 1}')),
     )
     assert measure.score(one, two) == 1
     assert measure.applies(two, one, one)
-    assert not measure.applies(read_reply(said('{"x": 1}')), one, one)
-    assert measure.score(read_reply(said("no")), two) == 0
+    assert not measure.applies(read_reply(assistant_message('{"x": 1}')), one, one)
+    assert measure.score(read_reply(assistant_message("no")), two) == 0
 
 
-TEXTS = st.text(max_size=40) | JSONS.map(json.dumps)
+TEXTS = st.text(max_size=40) | JSON_OBJECTS.map(json.dumps)
 MESSAGES = st.builds(
-    lambda content, refusal, calls: {**said(content, refusal=refusal), "tool_calls": calls},
-    TEXTS | st.none() | JSONS,
-    st.none() | TEXTS | JSONS,
+    lambda content, refusal, calls: {
+        **assistant_message(content, refusal=refusal),
+        "tool_calls": calls,
+    },
+    TEXTS | st.none() | JSON_OBJECTS,
+    st.none() | TEXTS | JSON_OBJECTS,
     st.none()
-    | JSONS
+    | JSON_OBJECTS
     | st.lists(
         st.builds(
-            lambda name, text: {"function": {"name": name, "arguments": text}}, TEXTS, TEXTS | JSONS
+            lambda name, text: {"function": {"name": name, "arguments": text}},
+            TEXTS,
+            TEXTS | JSON_OBJECTS,
         ),
         max_size=2,
     ),
@@ -155,6 +195,6 @@ def test_agreement_is_the_same_both_ways(one: dict[str, Any], two: dict[str, Any
         assert MEASURES[name].applies(None, a, b) == MEASURES[name].applies(None, b, a)
 
 
-@given(JSONS)
+@given(JSON_OBJECTS)
 def test_equal_json_has_one_canonical_form(value: Any) -> None:
     assert canonical(json.loads(json.dumps(value))) == canonical(json.loads(canonical(value)))

@@ -22,7 +22,7 @@ from ftkit.compare.answers import (
     read_recorded,
 )
 from ftkit.errors import FileProblem
-from support.recordings import JSONS, chat, jsonl, recorded, said
+from support.recordings import JSON_OBJECTS, assistant_message, chat_row, recorded_row, write_jsonl
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_path_leads_into_a_line(line: dict[str, Any], path: str, value: str) -
 
 def test_prompts_are_chat_examples_or_recorded_answers(tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
-    path = jsonl(
+    path = write_jsonl(
         tmp_path / "p.jsonl",
-        chat("a", "b", tools=tools),
+        chat_row("a", "b", tools=tools),
         b"",
-        chat("c"),
-        recorded("d", "e", parameters={"tools": tools}),
+        chat_row("c"),
+        recorded_row("d", "e", parameters={"tools": tools}),
     )
     found = read_prompts(path)
     assert [one.number for one in found] == [1, 3, 4]
@@ -54,14 +54,16 @@ def test_prompts_are_chat_examples_or_recorded_answers(tmp_path: Path) -> None:
         {"role": "user", "content": text} for text in "acd"
     ]
     assert [one.reference and one.reference["content"] for one in found] == ["b", None, "e"]
-    assert found[0].reference == said("b")
+    assert found[0].reference == assistant_message("b")
     assert [one.options for one in found] == [{"tools": tools}, {}, {"tools": tools}]
     assert len(read_prompts(path, limit=2)) == 2
 
 
 def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
     own = {"messages": [{"role": "system", "content": "mine"}, {"role": "user", "content": "b"}]}
-    found = read_prompts(jsonl(tmp_path / "p.jsonl", chat("a", "x"), own), system="be brief")
+    found = read_prompts(
+        write_jsonl(tmp_path / "p.jsonl", chat_row("a", "x"), own), system="be brief"
+    )
     assert [one.messages[0]["content"] for one in found] == ["be brief", "mine"]
 
 
@@ -70,23 +72,29 @@ def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
     [
         ([], "holds no prompts"),
         ([b"[1, 2]"], ":1: a line has to be a JSON object"),
-        ([chat("a"), b'{"messages": ['], ":2: a line has to be a JSON object"),
+        ([chat_row("a"), b'{"messages": ['], ":2: a line has to be a JSON object"),
         ([b"\xff\xfe{\x00"], ":1: a line has to be a JSON object"),
         ([{"prompt": "x"}], ":1: object missing required field `messages`"),
         ([{"messages": "x"}], r":1: expected `array`, got `str` - at `\$.messages`"),
         ([{"messages": []}], ":1: expected `array` of length >= 1"),
-        ([{"messages": [said("x")]}], ":1: there is an answer and no prompt before it"),
-        ([{**chat("a"), "answer": "text"}], r":1: expected `object`, got `str` - at `\$.answer`"),
+        (
+            [{"messages": [assistant_message("x")]}],
+            ":1: there is an answer and no prompt before it",
+        ),
+        (
+            [{**chat_row("a"), "answer": "text"}],
+            r":1: expected `object`, got `str` - at `\$.answer`",
+        ),
     ],
 )
 def test_bad_prompts_are_one_clear_line(tmp_path: Path, lines: list[Any], says: str) -> None:
     with pytest.raises(FileProblem, match=says) as caught:
-        read_prompts(jsonl(tmp_path / "p.jsonl", *lines))
+        read_prompts(write_jsonl(tmp_path / "p.jsonl", *lines))
     assert "\n" not in str(caught.value)
 
 
 def test_a_compressed_file_is_read_and_a_damaged_one_is_a_problem(tmp_path: Path) -> None:
-    data = gzip.compress(json.dumps(chat("a")).encode() + b"\n")
+    data = gzip.compress(json.dumps(chat_row("a")).encode() + b"\n")
     path = tmp_path / "p.jsonl.gz"
     path.write_bytes(data)
     assert len(read_prompts(str(path))) == 1
@@ -99,34 +107,47 @@ def test_a_compressed_file_is_read_and_a_damaged_one_is_a_problem(tmp_path: Path
 def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in_order(
     tmp_path: Path,
 ) -> None:
-    prompts = read_prompts(jsonl(tmp_path / "p.jsonl", chat("a"), chat("b"), chat("a"), chat("a")))
-    answers = [recorded("a", "1"), recorded("z", "2"), recorded("a", "3"), recorded("b", "4")]
+    prompts = read_prompts(
+        write_jsonl(
+            tmp_path / "p.jsonl", chat_row("a"), chat_row("b"), chat_row("a"), chat_row("a")
+        )
+    )
+    answers = [
+        recorded_row("a", "1"),
+        recorded_row("z", "2"),
+        recorded_row("a", "3"),
+        recorded_row("b", "4"),
+    ]
     answers[3]["messages"][0]["name"] = None
-    found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recorded(write_jsonl(tmp_path / "r.jsonl", *answers)))
     assert [one.answer["content"] if one else None for one in found] == ["1", "4", "3", None]
 
 
 def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) -> None:
     one, two = ([{"type": "function", "function": {"name": name}}] for name in ("f1", "f2"))
     prompts = read_prompts(
-        jsonl(tmp_path / "p.jsonl", {**chat("a"), "tools": one}, {**chat("a"), "tools": two})
+        write_jsonl(
+            tmp_path / "p.jsonl", {**chat_row("a"), "tools": one}, {**chat_row("a"), "tools": two}
+        )
     )
     answers = [
-        recorded("a", "of f2", parameters={"temperature": 0, "tools": two}),
-        recorded("a", "of any"),
+        recorded_row("a", "of f2", parameters={"temperature": 0, "tools": two}),
+        recorded_row("a", "of any"),
     ]
-    found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recorded(write_jsonl(tmp_path / "r.jsonl", *answers)))
     assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
 
 
 RECORDED = st.builds(
     Recorded,
-    st.lists(st.dictionaries(st.text(max_size=5), JSONS, max_size=3), min_size=1, max_size=2),
-    st.dictionaries(st.text(max_size=5), JSONS, max_size=3),
+    st.lists(
+        st.dictionaries(st.text(max_size=5), JSON_OBJECTS, max_size=3), min_size=1, max_size=2
+    ),
+    st.dictionaries(st.text(max_size=5), JSON_OBJECTS, max_size=3),
     st.text(),
-    st.dictionaries(st.text(max_size=5), JSONS, max_size=2),
+    st.dictionaries(st.text(max_size=5), JSON_OBJECTS, max_size=2),
     st.none() | st.just({"total_tokens": 3}),
-    st.none() | JSONS,
+    st.none() | JSON_OBJECTS,
 )
 
 
@@ -147,7 +168,9 @@ def test_a_recorded_answer_survives_its_file(
 
 def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     path = str(tmp_path / "a.jsonl")
-    one, two, three = (Recorded([{"role": "user", "content": text}], said(text)) for text in "123")
+    one, two, three = (
+        Recorded([{"role": "user", "content": text}], assistant_message(text)) for text in "123"
+    )
     keeper = Keeper(path)
     keeper.add(one)
     keeper.add(two)
@@ -165,7 +188,9 @@ def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "a.jsonl")
-    one, two = (Recorded([{"role": "user", "content": "q"}], said("same")) for _ in range(2))
+    one, two = (
+        Recorded([{"role": "user", "content": "q"}], assistant_message("same")) for _ in range(2)
+    )
     keeper = Keeper(path)
     keeper.add(one)
     keeper.add(two)

@@ -13,16 +13,15 @@ import pytest
 from ftkit.compare.answers import (
     read_recorded,
 )
-from support.fake_provider import Service as Fake
-from support.fake_provider import error
+from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 
 
 def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(
-    fake: Fake, ftkit: Run, prompts: str
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
 ) -> None:
-    fake.on_chat = lambda body: (
-        error("flagged")
+    fake_provider.on_chat = lambda body: (
+        error_body("flagged")
         if int(body["messages"][-1]["content"].split()[-1]) % 2
         else {"content": "x"}
     )
@@ -34,9 +33,9 @@ def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(
 
 
 def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
-    fake: Fake, ftkit: Run, prompts: str
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
 ) -> None:
-    answer = fake.answer
+    answer = fake_provider.answer
 
     def filtered(method: str, path: str, query: Any, body: Any) -> Any:
         status, told = answer(method, path, query, body)
@@ -46,7 +45,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
             else (status, told)
         )
 
-    fake.answer = filtered  # type: ignore[method-assign]
+    fake_provider.answer = filtered  # type: ignore[method-assign]
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert (
@@ -56,7 +55,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
 
 
 def test_answers_under_way_when_the_service_refuses_are_kept(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
     kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
     first = threading.Lock()
@@ -64,13 +63,13 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
     def one_is_refused(method: str, path: str) -> str:
         begun.wait(20)
         if first.acquire(blocking=False):
-            fake.refuse["POST /chat/completions"] = (401, error("no")[1])
+            fake_provider.refuse["POST /chat/completions"] = (401, error_body("no")[1])
             return ""
         time.sleep(0.7)
-        fake.refuse.clear()
+        fake_provider.refuse.clear()
         return ""
 
-    fake.faults = one_is_refused
+    fake_provider.faults = one_is_refused
     done = ftkit(
         "m",
         "n",
@@ -89,10 +88,10 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
 
 
 def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
-    fake: Fake, ftkit: Run, prompts: str
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
 ) -> None:
-    fake.on_chat = lambda body: (
-        error("flagged by the filter")
+    fake_provider.on_chat = lambda body: (
+        error_body("flagged by the filter")
         if body["messages"][-1]["content"].endswith("7")
         else {"content": "x"}
     )
@@ -107,15 +106,15 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
 
 
 def test_a_service_that_refuses_all_is_asked_a_few_times_only(
-    fake: Fake, ftkit: Run, prompts: str
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
 ) -> None:
-    fake.on_chat = lambda body: error("temperature does not go with this model")
+    fake_provider.on_chat = lambda body: error_body("temperature does not go with this model")
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
         "ftkit: cannot ask m: OpenAI said 400: temperature"
     )
-    assert len(fake.requests) < 20
+    assert len(fake_provider.requests) < 20
 
 
 @pytest.mark.parametrize(
@@ -131,9 +130,9 @@ def test_a_service_that_refuses_all_is_asked_a_few_times_only(
     ],
 )
 def test_an_answer_that_is_none_is_one_clear_line(
-    fake: Fake, ftkit: Run, prompts: str, body: Any
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, body: Any
 ) -> None:
-    fake.refuse["POST /chat/completions"] = (200, body)
+    fake_provider.refuse["POST /chat/completions"] = (200, body)
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(

@@ -17,22 +17,22 @@ import pytest
 from ftkit.compare.answers import (
     read_recorded,
 )
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run
-from support.recordings import chat, jsonl, recorded, said
+from support.recordings import assistant_message, chat_row, recorded_row, write_jsonl
 
 
 def test_kept_answers_are_never_asked_for_again(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
     kept = str(tmp_path / "a.jsonl")
     first = ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "5", "--save-a", kept)
     assert first.returncode == 0, first.stderr
-    assert len(fake.requests) == 10
+    assert len(fake_provider.requests) == 10
     line = json.loads(Path(kept).read_text("utf-8").splitlines()[0])
     assert line == {
         "messages": [{"role": "user", "content": "one 0"}],
-        "answer": said("0 one"),
+        "answer": assistant_message("0 one"),
         "model": "m",
         "parameters": {"temperature": 0},
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
@@ -41,36 +41,41 @@ def test_kept_answers_are_never_asked_for_again(
     }
     more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept)
     assert more.returncode == 0, more.stderr
-    assert len(fake.requests) == 10 + 15 + 20
+    assert len(fake_provider.requests) == 10 + 15 + 20
     again = ftkit("m", kept, "--prompts", prompts, "--save-a", kept)
     assert again.returncode == 0, again.stderr
-    assert len(fake.requests) == 45
+    assert len(fake_provider.requests) == 45
     assert f"B        {kept} (m)" in again.stdout
     assert ftkit(kept, kept, "--prompts", kept).returncode == 0
 
 
 def test_kept_answers_of_another_model_or_temperature_are_not_taken(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept = jsonl(tmp_path / "a.jsonl", recorded("one 0", "x", "m", parameters={"temperature": 0}))
+    kept = write_jsonl(
+        tmp_path / "a.jsonl", recorded_row("one 0", "x", "m", parameters={"temperature": 0})
+    )
     for arguments in (["other"], ["m", "--temperature", "1"]):
         done = ftkit(
             arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
         )
         assert done.returncode == 2
         assert "keep them in another file" in done.stderr
-    assert not fake.requests
+    assert not fake_provider.requests
 
 
 def test_answers_of_another_model_or_service_are_not_mixed_in(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept, others = str(tmp_path / "a.jsonl"), jsonl(tmp_path / "others.jsonl", chat("else", "x"))
+    kept, others = (
+        str(tmp_path / "a.jsonl"),
+        write_jsonl(tmp_path / "others.jsonl", chat_row("else", "x")),
+    )
     assert (
         ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode
         == 0
     )
-    before = len(fake.requests)
+    before = len(fake_provider.requests)
     for arguments in (
         ["m2", "n", "--prompts", others],
         ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"],
@@ -79,28 +84,33 @@ def test_answers_of_another_model_or_service_are_not_mixed_in(
         assert done.returncode == 2
         assert f"{kept} holds answers of m openai http" in done.stderr
         assert "keep them in another file" in done.stderr
-    assert len(fake.requests) == before
+    assert len(fake_provider.requests) == before
 
 
 def test_a_model_is_asked_only_what_the_other_side_s_file_answers(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    own = jsonl(tmp_path / "own.jsonl", recorded("one 3", "x"), recorded("one 5", "y"))
+    own = write_jsonl(
+        tmp_path / "own.jsonl", recorded_row("one 3", "x"), recorded_row("one 5", "y")
+    )
     done = ftkit(own, "n", "--prompts", prompts, "--yes", "--output", "json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["compared"], len(told["left_out"]), len(fake.requests)) == (2, 18, 2)
-    other = jsonl(tmp_path / "other.jsonl", recorded("never asked", "x"))
+    assert (told["compared"], len(told["left_out"]), len(fake_provider.requests)) == (2, 18, 2)
+    other = write_jsonl(tmp_path / "other.jsonl", recorded_row("never asked", "x"))
     assert (
         "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
     )
-    assert len(fake.requests) == 2
+    assert len(fake_provider.requests) == 2
 
 
 def test_what_is_written_never_replaces_what_is_read_or_paid_for(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    own, kept = jsonl(tmp_path / "own.jsonl", recorded("one 1", "x")), str(tmp_path / "a.jsonl")
+    own, kept = (
+        write_jsonl(tmp_path / "own.jsonl", recorded_row("one 1", "x")),
+        str(tmp_path / "a.jsonl"),
+    )
     for arguments, says in [
         (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
         (["m", own, "--html", own], "B and --html need a file each"),
@@ -116,28 +126,28 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(
         done = ftkit(*arguments, "--prompts", prompts, "--yes")
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert says in done.stderr
-    assert not fake.requests
+    assert not fake_provider.requests
 
 
 def test_a_run_that_broke_off_goes_on_where_it_was(
-    fake: Fake, ftkit: Run, prompts: str, tmp_path: Path
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
     kept = str(tmp_path / "a.jsonl")
     asked: list[str] = []
 
     def until_the_key_is_withdrawn(body: dict[str, Any]) -> dict[str, Any]:
         asked.append(body["messages"][-1]["content"])
-        fake.key = "withdrawn" if len(asked) == 9 else fake.key
+        fake_provider.key = "withdrawn" if len(asked) == 9 else fake_provider.key
         return {"content": "x"}
 
-    fake.on_chat = until_the_key_is_withdrawn
+    fake_provider.on_chat = until_the_key_is_withdrawn
     done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2")
     assert done.returncode == 2
     assert "does not take the key" in done.stderr
     assert not os.path.exists(kept)
     there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
     assert len(there) >= 8
-    fake.key, fake.on_chat = (
+    fake_provider.key, fake_provider.on_chat = (
         "sk-test",
         lambda body: asked.append(body["messages"][-1]["content"]) or {"content": "x"},
     )  # type: ignore[func-returns-value]
@@ -165,17 +175,21 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_has_kept_what_was_answered(
-    fake: Fake, url: str, prompts: str, tmp_path: Path, how: signal.Signals
+    fake_provider: FakeProvider,
+    provider_url: str,
+    prompts: str,
+    tmp_path: Path,
+    how: signal.Signals,
 ) -> None:
     kept, many = str(tmp_path / "a.jsonl"), threading.Event()
 
     def slowly(method: str, path: str) -> str:
         time.sleep(0.05)
-        many.set() if len(fake.requests) >= 8 else None
+        many.set() if len(fake_provider.requests) >= 8 else None
         return ""
 
-    fake.faults = slowly
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": url}
+    fake_provider.faults = slowly
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url}
     command = [
         sys.executable,
         "-m",
@@ -195,7 +209,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         assert many.wait(30)
         running_command.send_signal(how)
     assert running_command.returncode == (130 if how == signal.SIGINT else -how)
-    before = len(fake.requests)
+    before = len(fake_provider.requests)
     assert not os.path.exists(kept)
     assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
     done = subprocess.run(
@@ -206,4 +220,4 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
     )
     assert done.returncode == 0, done.stderr
     assert len(read_recorded(kept)) == 20
-    assert len(fake.requests) <= 40 + 4
+    assert len(fake_provider.requests) <= 40 + 4

@@ -8,27 +8,29 @@ import json
 import pytest
 
 from ftkit import FileProblem, validate
-from support.examples import example, lines
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
-from support.lines import GOOD, found
+from support.lines import CLEAN_LINE, findings_of
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write) -> None:
-    findings = found(write(b"".join(line + b"\n" for line in lines(12)).decode().encode(encoding)))
+    findings = findings_of(
+        write(b"".join(line + b"\n" for line in chat_lines(12)).decode().encode(encoding))
+    )
     assert [(each.rule, each.line) for each in findings] == [("encoding-utf16", 0)]
 
 
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        (gzip.compress(GOOD), "file-compressed"),
+        (gzip.compress(CLEAN_LINE), "file-compressed"),
         (b"PK\x03\x04abc", "file-compressed"),
         (b"", "file-empty"),
         (b" \n\n", "file-empty"),
-        (json.dumps([example(1), example(2)]).encode(), "json-array-file"),
-        (json.dumps([example(1), example(2)], indent=1).encode(), "json-array-file"),
-        (json.dumps(example(1), indent=1).encode(), "json-pretty-printed"),
+        (json.dumps([chat_example(1), chat_example(2)]).encode(), "json-array-file"),
+        (json.dumps([chat_example(1), chat_example(2)], indent=1).encode(), "json-array-file"),
+        (json.dumps(chat_example(1), indent=1).encode(), "json-pretty-printed"),
         (b"prompt,completion\nHi,Hello\n", "format-unknown"),
         (b"Just some text.\nAnd more.\n", "format-unknown"),
         (b'{"instruction": "Add", "input": "1 2", "output": "3"}\n' * 12, "format-unknown"),
@@ -47,12 +49,12 @@ def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write
 def test_a_file_of_another_kind_gets_one_finding_that_names_it(
     content: bytes, rule: str, write: Write
 ) -> None:
-    assert [(each.rule, each.line) for each in found(write(content))] == [(rule, 0)]
+    assert [(each.rule, each.line) for each in findings_of(write(content))] == [(rule, 0)]
 
 
 def test_a_large_array_in_a_first_line_beyond_the_head_is_named(write: Write) -> None:
-    big = json.dumps([example(n) for n in range(20_000)], indent=1).encode()
-    assert [each.rule for each in found(write(big))] == ["json-array-file"]
+    big = json.dumps([chat_example(n) for n in range(20_000)], indent=1).encode()
+    assert [each.rule for each in findings_of(write(big))] == ["json-array-file"]
 
 
 def test_large_first_lines_do_not_hide_the_format(write: Write) -> None:
@@ -66,13 +68,14 @@ def test_large_first_lines_do_not_hide_the_format(write: Write) -> None:
 
 def test_gzip_is_read_where_the_name_says_so(write: Write) -> None:
     path = write(
-        gzip.compress(b"".join(line + b"\n" for line in lines(12, {4: b"oops"}))), "data.jsonl.gz"
+        gzip.compress(b"".join(line + b"\n" for line in chat_lines(12, {4: b"oops"}))),
+        "data.jsonl.gz",
     )
-    assert [(each.rule, each.line) for each in found(path)] == [("json-syntax", 4)]
+    assert [(each.rule, each.line) for each in findings_of(path)] == [("json-syntax", 4)]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"not gzip at all"])
 def test_a_damaged_gzip_file_is_a_problem_with_one_line(damage: object, write: Write) -> None:
-    path = write(damage(gzip.compress(b"\n".join(lines(50)))), "data.jsonl.gz")  # type: ignore[operator]
+    path = write(damage(gzip.compress(b"\n".join(chat_lines(50)))), "data.jsonl.gz")  # type: ignore[operator]
     with pytest.raises(FileProblem, match="cannot read"):
         validate(path)

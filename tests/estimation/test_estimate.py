@@ -19,8 +19,8 @@ from ftkit.rules.base import Plan
 from ftkit.scan import Scanner
 from ftkit.summary import Summary
 from ftkit.tokens import reference
-from support.estimates import TODAY, by_hand, histograms
-from support.examples import example, lines
+from support.estimates import TODAY, count_by_hand, histograms
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.models import GPT_35, MINI
 from support.paths import SAMPLES
@@ -39,7 +39,7 @@ def test_only_what_the_assistant_says_with_weight_is_trained(write: Write) -> No
         today=TODAY,
     )
     assert told.trained_tokens_per_epoch == len(reference("o200k_base").encode_ordinary("but this"))
-    assert told.tokens_per_epoch == by_hand(messages)
+    assert told.tokens_per_epoch == count_by_hand(messages)
 
 
 @pytest.mark.parametrize(("before", "lost"), [(10, 910), (4_050, 1_000)])
@@ -50,7 +50,7 @@ def test_what_the_limit_cuts_is_counted_and_told_by_what_is_trained(
         {"role": "user", "content": " go" * before},
         {"role": "assistant", "content": " yes" * 5000},
     ]
-    tokens = by_hand(messages, "cl100k_base")
+    tokens = count_by_hand(messages, "cl100k_base")
     told = estimate(
         measure(write([json.dumps({"messages": messages}).encode()]), [GPT_35]).summary,
         GPT_35,
@@ -163,7 +163,7 @@ def test_what_is_not_published_is_counted_by_a_rule_that_is_told(
     kind: str, value: dict[str, Any], more: int, write: Write
 ) -> None:
     told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    assert told.tokens_per_epoch == by_hand(row()["messages"]) + more
+    assert told.tokens_per_epoch == count_by_hand(row()["messages"]) + more
     assert not told.exact
     assert f"1 examples: {APPROXIMATIONS[kind]}" in told.approximations
 
@@ -174,7 +174,7 @@ def test_a_call_is_counted_as_its_text(write: Write) -> None:
     )
     told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
     text = sum(len(reference("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}'))
-    assert told.tokens_per_epoch == by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
+    assert told.tokens_per_epoch == count_by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
     assert told.trained_tokens_per_epoch == text
 
 
@@ -184,7 +184,7 @@ def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_output
     for line in (SAMPLES / "preference.jsonl").read_text("utf-8").splitlines():
         value = json.loads(line)
         for output in ("preferred_output", "non_preferred_output"):
-            tokens += by_hand([*value["input"]["messages"], *value[output]])
+            tokens += count_by_hand([*value["input"]["messages"], *value[output]])
             trained += sum(len(count(message["content"])) for message in value[output])
     assert (told.tokens, told.trained) == (tokens, trained)
 
@@ -212,24 +212,24 @@ def test_text_of_special_tokens_is_ordinary_text(write: Write) -> None:
         MINI,
         today=TODAY,
     )
-    assert told.tokens_per_epoch == by_hand(messages) == 1 + 4 + 7 + 4 + 1
+    assert told.tokens_per_epoch == count_by_hand(messages) == 1 + 4 + 7 + 4 + 1
 
 
 def test_lines_that_the_service_would_refuse_are_left_out_and_counted(write: Write) -> None:
     bad: dict[int, Any] = {
         2: b"oops",
         3: {"messages": []},
-        4: {**example(3), "extra": 1},
+        4: {**chat_example(3), "extra": 1},
         5: b"",
         6: {"messages": [{"role": "bot"}]},
     }
-    found = measure(write(lines(12, bad)), [MINI])
+    found = measure(write(chat_lines(12, bad)), [MINI])
     told = estimate(found.summary, MINI, today=TODAY)
     assert (told.examples, found.skipped) == (7, 4)
 
 
 def test_a_byte_order_mark_and_crlf_do_not_cost_an_example(write: Write) -> None:
-    rows = lines(12)
+    rows = chat_lines(12)
     found = measure(write(b"\xef\xbb\xbf" + b"\r\n".join(rows)), [MINI])
     assert estimate(found.summary, MINI, today=TODAY).examples == 12
 
@@ -251,7 +251,7 @@ def test_more_epochs_cost_more(epochs: int) -> None:
     assert 0 < one.usd < two.usd
 
 
-SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + lines(8) + [b"oops", b""]
+SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + chat_lines(8) + [b"oops", b""]
 
 
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())

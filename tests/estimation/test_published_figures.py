@@ -14,8 +14,8 @@ from ftkit.facts import load_catalog
 from ftkit.ledger import Ledger
 from ftkit.quote import quote
 from ftkit.summary import Summary
-from support.estimates import TODAY, by_hand
-from support.examples import example, lines
+from support.estimates import TODAY, count_by_hand
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.models import GPT_35, MINI
 from support.paths import SAMPLES
@@ -84,7 +84,7 @@ def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
         MINI,
         today=TODAY,
     )
-    assert told.tokens_per_epoch == sum(by_hand(row["messages"]) for row in rows)
+    assert told.tokens_per_epoch == sum(count_by_hand(row["messages"]) for row in rows)
     assert told.exact
 
 
@@ -102,7 +102,7 @@ def test_counts_are_those_of_the_formula_on_every_sample_of_plain_messages() -> 
     rows = [json.loads(line)["messages"] for line in path.read_text("utf-8").splitlines()]
     for model, encoding in ((MINI, "o200k_base"), (GPT_35, "cl100k_base")):
         told = estimate(measure(path, [model]).summary, model, today=TODAY)
-        assert told.tokens_per_epoch == sum(by_hand(row, encoding) for row in rows)
+        assert told.tokens_per_epoch == sum(count_by_hand(row, encoding) for row in rows)
         assert told.exact
 
 
@@ -114,12 +114,12 @@ def test_the_notebook_counts_2_tokens_an_example_more_in_its_own_encoding(write:
     path = write([json.dumps({"messages": messages}).encode()] * 5)
     summary = measure(path, [MINI], counting="notebook").summary
     told = estimate(summary, MINI, counting="notebook", today=TODAY)
-    assert told.tokens_per_epoch == 5 * (by_hand(messages, "cl100k_base") + 2)
+    assert told.tokens_per_epoch == 5 * (count_by_hand(messages, "cl100k_base") + 2)
     assert (told.encoding, told.epochs, told.exact) == ("cl100k_base", 20, False)
 
 
 def test_the_notebook_cuts_at_4096(write: Write) -> None:
-    rows = lines(
+    rows = chat_lines(
         4,
         {
             4: {
@@ -134,6 +134,6 @@ def test_the_notebook_cuts_at_4096(write: Write) -> None:
     assert told.models[0].cut_examples == told.models[0].cut_trained_examples == 1
     assert (
         told.models[0].tokens_per_epoch
-        - sum(by_hand(example(n)["messages"], "cl100k_base") + 2 for n in range(3))
+        - sum(count_by_hand(chat_example(n)["messages"], "cl100k_base") + 2 for n in range(3))
         == 4096
     )

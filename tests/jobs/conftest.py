@@ -8,14 +8,14 @@ import pytest
 
 from ftkit.journal import Journal
 from ftkit.order import Order
-from support.examples import lines
+from support.examples import chat_lines
 from support.fixture_types import Write
 from support.models import MINI
 
 
 @pytest.fixture
 def order(write: Write) -> Order:
-    return Order(MINI, str(write(lines(12))))
+    return Order(MINI, str(write(chat_lines(12))))
 
 
 @pytest.fixture

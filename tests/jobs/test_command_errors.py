@@ -8,8 +8,7 @@ import pytest
 
 from ftkit.remote import STATUSES
 from ftkit.server.jobs import FINAL, WAITING
-from support.fake_provider import Service as Fake
-from support.fake_provider import error
+from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 from support.models import MINI
 
@@ -70,14 +69,16 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_problem_is_one_line_and_2(problem: str, ftkit: Run, data: str, fake: Fake) -> None:
+def test_a_problem_is_one_line_and_2(
+    problem: str, ftkit: Run, clean_file: str, fake_provider: FakeProvider
+) -> None:
     arguments, environment, said = PROBLEMS[problem]
-    done = ftkit(*(data if each == "DATA" else each for each in arguments), env=environment)
+    done = ftkit(*(clean_file if each == "DATA" else each for each in arguments), env=environment)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert "sk-" not in done.stderr
-    assert not fake.created
+    assert not fake_provider.created
 
 
 def test_no_connection_is_one_line_and_2(ftkit: Run) -> None:
@@ -89,7 +90,7 @@ def test_no_connection_is_one_line_and_2(ftkit: Run) -> None:
 
 @pytest.mark.parametrize("command", [["jobs", "list"], ["archive", "a"]])
 def test_a_status_that_no_job_can_have_is_refused(
-    command: list[str], fake: Fake, ftkit: Run
+    command: list[str], fake_provider: FakeProvider, ftkit: Run
 ) -> None:
     done = ftkit(*command, "--status", "succeded")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -97,7 +98,7 @@ def test_a_status_that_no_job_can_have_is_refused(
         "unknown status 'succeded'; did you mean 'succeeded'? It is one of validating_files, queued, pending"
         in done.stderr
     )
-    assert not fake.requests
+    assert not fake_provider.requests
 
 
 def test_every_status_of_the_local_service_can_be_asked_for() -> None:
@@ -118,9 +119,9 @@ ODD = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_fields_of_another_type_are_no_reason_to_fail(
-    odd: dict[str, Any], fake: Fake, ftkit: Run
+    odd: dict[str, Any], fake_provider: FakeProvider, ftkit: Run
 ) -> None:
-    job = fake.add_job({"model": "m"})
+    job = fake_provider.add_job({"model": "m"})
     job.update(odd)
     for command in (["list"], ["show", job["id"]]):
         done = ftkit("jobs", *command)
@@ -128,20 +129,20 @@ def test_fields_of_another_type_are_no_reason_to_fail(
 
 
 def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
-    fake: Fake, ftkit: Run, data: str
+    fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    fake.refuse["POST /files"] = fake.refuse["GET /models"] = fake.refuse[
-        "GET /fine_tuning/jobs/ftjob-1"
-    ] = (200, error("busy"))
+    fake_provider.refuse["POST /files"] = fake_provider.refuse[
+        "GET /models"
+    ] = fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = (200, error_body("busy"))
     for command in (
-        ["submit", data, "--model", MINI, "--yes"],
+        ["submit", clean_file, "--model", MINI, "--yes"],
         ["models", "list"],
         ["jobs", "show", "ftjob-1"],
     ):
         done = ftkit(*command)
         assert done.returncode == 2
         assert "busy" in done.stderr.splitlines()[-1]
-    assert not fake.created
+    assert not fake_provider.created
 
 
 @pytest.mark.parametrize(
@@ -153,9 +154,9 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
-    options: list[str], said: str, fake: Fake, ftkit: Run, data: str
+    options: list[str], said: str, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    done = ftkit("submit", data, "--model", MINI, "--yes", *options)
+    done = ftkit("submit", clean_file, "--model", MINI, "--yes", *options)
     assert done.returncode == 2
     assert said in done.stderr
-    assert not [method for method, *_ in fake.requests if method == "POST"]
+    assert not [method for method, *_ in fake_provider.requests if method == "POST"]

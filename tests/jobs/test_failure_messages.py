@@ -12,7 +12,7 @@ from ftkit.cli import cli
 from ftkit.doctor import diagnose
 from ftkit.journal import Journal
 from ftkit.services import meaning
-from support.mock_transport import EVENT, FILE, JOB, page, service
+from support.mock_transport import EVENT, FILE, JOB, list_body, mock_service
 
 FAILURES: dict[str, tuple[str, str, str]] = {
     "too few examples": (
@@ -142,7 +142,7 @@ def test_the_doctor_knows_why_a_job_failed(
     router.get("/fine_tuning/jobs/ftjob-1").respond(
         200, json={**JOB, "status": "failed", "error": error}
     )
-    it = service(router)
+    it = mock_service(router)
     found = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
     assert found.says == (message or code)
     assert "\n" not in found.advice
@@ -161,7 +161,7 @@ def test_a_message_that_nobody_knows_is_no_reason_to_try_again(
     router.get("/fine_tuning/jobs/ftjob-1").respond(
         200, json={**JOB, "status": "failed", "error": error}
     )
-    it = service(router)
+    it = mock_service(router)
     found = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
     assert "--again" not in found.advice
     assert "`ftkit jobs events ftjob-1`" in found.advice
@@ -178,8 +178,8 @@ def test_an_image_that_was_skipped_is_an_event_and_no_failure(router: respx.Mock
         "level": "warn",
         "message": "Example 3: the image was skipped, since it shows a face",
     }
-    router.get("/fine_tuning/jobs/ftjob-1/events").respond(200, json=page(skipped))
-    (event,) = service(router).events("ftjob-1")
+    router.get("/fine_tuning/jobs/ftjob-1/events").respond(200, json=list_body(skipped))
+    (event,) = mock_service(router).events("ftjob-1")
     assert (event.level, event.message) == ("warn", skipped["message"])
 
 
@@ -188,5 +188,5 @@ def test_a_file_that_the_service_found_wanting_says_so(router: respx.MockRouter)
     router.get("/files/file-1").respond(
         200, json={**FILE, "status": "error", "status_details": details}
     )
-    file = service(router).file("file-1")
+    file = mock_service(router).file("file-1")
     assert (file.status, file.raw["status_details"]) == ("error", details)

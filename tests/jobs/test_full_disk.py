@@ -12,9 +12,9 @@ import pytest
 
 from ftkit.errors import FileProblem
 from ftkit.journal import Journal
-from support.disk import LIMITED, uncovered
-from support.examples import lines
-from support.fake_provider import Service as Fake
+from support.disk import RUN_WITH_FILE_LIMIT, environment_without_coverage
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run, Write
 from support.models import MINI
 
@@ -22,7 +22,7 @@ SIZE = 256 << 10
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
     folder = tmp_path / "small"
     folder.mkdir()
@@ -47,48 +47,58 @@ def leave(folder: Path, room: int) -> Path:
 
 @pytest.mark.parametrize("room", range(0, 120 << 10, 24 << 10))
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
-    room: int, small: Path, fake: Fake, ftkit: Run, data: str
+    room: int, small_disk: Path, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    filler = leave(small, room)
+    filler = leave(small_disk, room)
     done = ftkit(
-        "submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")}
+        "submit",
+        clean_file,
+        "--model",
+        MINI,
+        "--yes",
+        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
     )
     if done.returncode:
         assert done.returncode == 2
         problem = done.stderr.splitlines()[-1]
         assert problem.startswith("ftkit: cannot ")
-        assert str(small) in problem
+        assert str(small_disk) in problem
         assert "Traceback" not in done.stderr
     filler.unlink()
     again = ftkit(
-        "submit", data, "--model", MINI, "--yes", env={"FTKIT_STATE_DIR": str(small / "state")}
+        "submit",
+        clean_file,
+        "--model",
+        MINI,
+        "--yes",
+        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
     )
     assert again.returncode == 0, again.stderr
-    assert len(fake.created) == len(fake.files) == 1
+    assert len(fake_provider.created) == len(fake_provider.files) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/fine_tuning/jobs"])
 def test_a_disk_that_is_full_once_the_service_has_acted_costs_nothing(
-    path: str, small: Path, fake: Fake, ftkit: Run, data: str
+    path: str, small_disk: Path, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    environment = {"FTKIT_STATE_DIR": str(small / "state")}
+    environment = {"FTKIT_STATE_DIR": str(small_disk / "state")}
 
     def full(method: str, at: str) -> str:
         if method == "POST" and at == path:
-            leave(small, 0)
+            leave(small_disk, 0)
         return ""
 
-    fake.faults = full
-    done = ftkit("submit", data, "--model", MINI, "--yes", env=environment)
+    fake_provider.faults = full
+    done = ftkit("submit", clean_file, "--model", MINI, "--yes", env=environment)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("ftkit: cannot write the journal")
     assert done.stderr.endswith("once it can be written, the same command goes on from here\n")
-    assert len(fake.files) == 1
-    fake.faults = lambda method, at: ""
-    (small / "filler").unlink()
-    again = ftkit("submit", data, "--model", MINI, "--yes", env=environment)
+    assert len(fake_provider.files) == 1
+    fake_provider.faults = lambda method, at: ""
+    (small_disk / "filler").unlink()
+    again = ftkit("submit", clean_file, "--model", MINI, "--yes", env=environment)
     assert again.returncode == 0, again.stderr
-    assert len(fake.created) == len(fake.files) == 1
+    assert len(fake_provider.created) == len(fake_provider.files) == 1
 
 
 def fill(journal: Journal, known: list[str]) -> None:
@@ -98,31 +108,46 @@ def fill(journal: Journal, known: list[str]) -> None:
         known.append(f"s{number}-1")
 
 
-def test_a_disk_that_fills_up_at_each_step_of_the_journal_loses_nothing(small: Path) -> None:
+def test_a_disk_that_fills_up_at_each_step_of_the_journal_loses_nothing(small_disk: Path) -> None:
     for number in range(40):
-        filler = leave(small, number << 12)
+        filler = leave(small_disk, number << 12)
         known: list[str] = []
         with pytest.raises(FileProblem, match=r"^cannot .*$"):
-            fill(Journal(small / "state"), known)
+            fill(Journal(small_disk / "state"), known)
         filler.unlink()
-        held = {each.id for each in Journal(small / "state").submissions("account", "key")}
+        held = {each.id for each in Journal(small_disk / "state").submissions("account", "key")}
         assert held.issuperset(known)
-        for path in (small / "state").iterdir():
+        for path in (small_disk / "state").iterdir():
             path.unlink()
 
 
 @pytest.mark.parametrize("limit", [0, 4096, 20_000, 40_000, 60_000, 100_000])
 def test_a_file_that_may_grow_no_more_is_the_same(
-    limit: int, fake: Fake, url: str, ftkit: Run, write: Write, tmp_path: Path
+    limit: int,
+    fake_provider: FakeProvider,
+    provider_url: str,
+    ftkit: Run,
+    write: Write,
+    tmp_path: Path,
 ) -> None:
-    data, state = str(write(lines(60))), str(tmp_path / "state")
+    data, state = str(write(chat_lines(60))), str(tmp_path / "state")
     environment = {
-        **uncovered(),
+        **environment_without_coverage(),
         "OPENAI_API_KEY": "sk-test",
-        "FTKIT_BASE_URL": url,
+        "FTKIT_BASE_URL": provider_url,
         "FTKIT_STATE_DIR": state,
     }
-    command = [sys.executable, "-c", LIMITED, str(limit), "submit", data, "--model", MINI, "--yes"]
+    command = [
+        sys.executable,
+        "-c",
+        RUN_WITH_FILE_LIMIT,
+        str(limit),
+        "submit",
+        data,
+        "--model",
+        MINI,
+        "--yes",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 2), done.stderr
     assert "Traceback" not in done.stderr
@@ -130,4 +155,4 @@ def test_a_file_that_may_grow_no_more_is_the_same(
         assert done.stderr.splitlines()[-1].startswith("ftkit: cannot write the journal")
     again = ftkit("submit", data, "--model", MINI, "--yes")
     assert again.returncode == 0, again.stderr
-    assert len(fake.created) == len(fake.files) == 1
+    assert len(fake_provider.created) == len(fake_provider.files) == 1

@@ -20,9 +20,8 @@ from ftkit.order import Order
 from ftkit.providers import LostAnswer, Service, ServiceProblem
 from ftkit.submission import submit
 from support.connections import connect_to, openai_client
-from support.examples import lines
-from support.fake_provider import Service as Fake
-from support.fake_provider import running, seeded
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider, random_faults, serving
 from support.fixture_types import Write
 from support.models import MINI
 from support.paths import ROOT
@@ -71,27 +70,27 @@ SCHEDULES = 1000
 def test_no_schedule_of_faults_and_kills_makes_two_jobs(
     block: int, write: Write, tmp_path: Path
 ) -> None:
-    order = Order(MINI, str(write(lines(12))))
+    order = Order(MINI, str(write(chat_lines(12))))
     for seed in range(block * SCHEDULES // 10, (block + 1) * SCHEDULES // 10):
-        fake, folder = Fake(), tmp_path / f"state{seed}"
-        with running(fake) as address:
-            fake.faults = seeded(seed)
+        fake_provider, folder = FakeProvider(), tmp_path / f"state{seed}"
+        with serving(fake_provider) as address:
+            fake_provider.faults = random_faults(seed)
             for step in range(random.Random(seed).randint(0, 3)):
                 service, journal = connect_to(address), Journal(folder)
                 killing(seed * 10 + step, service, journal)
                 with contextlib.suppress(Killed, FtkitError):
                     submit(order, service, journal, sleep=lambda seconds: None)
             id = until_done(order, address, folder)
-            fake.faults = lambda method, path: ""
+            fake_provider.faults = lambda method, path: ""
             assert submit(order, connect_to(address), Journal(folder)).job.id == id
-        assert fake.created == [id], f"seed {seed}"
-        assert len({file["filename"] for file in fake.files.values()}) == 1
+        assert fake_provider.created == [id], f"seed {seed}"
+        assert len({file["filename"] for file in fake_provider.files.values()}) == 1
         with sqlite3.connect(folder / "journal.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_kill_9_at_any_moment_leaves_one_job(
-    fake: Fake, url: str, order: Order, tmp_path: Path
+    fake_provider: FakeProvider, provider_url: str, order: Order, tmp_path: Path
 ) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[4]); from pathlib import Path;"
@@ -99,34 +98,34 @@ def test_kill_9_at_any_moment_leaves_one_job(
         "from support.connections import connect_to; from support.models import MINI;"
         "print(submit(Order(MINI, sys.argv[2]), connect_to(sys.argv[1]), Journal(Path(sys.argv[3]))).job.id)"
     )
-    fake.faults = lambda method, path: "delay"
+    fake_provider.faults = lambda method, path: "delay"
     command = [
         sys.executable,
         "-c",
         code,
-        url,
+        provider_url,
         order.training,
         str(tmp_path / "state"),
         str(ROOT / "tests"),
     ]
     for _ in range(4):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        before = len(fake.requests)
+        before = len(fake_provider.requests)
         wanted = random.Random(_).randint(1, 4)
-        while process.poll() is None and len(fake.requests) < before + wanted:
+        while process.poll() is None and len(fake_provider.requests) < before + wanted:
             pass
         process.kill()
         process.communicate()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
-    assert fake.created == [done.stdout.strip()]
-    assert json.dumps(fake.jobs)
+    assert fake_provider.created == [done.stdout.strip()]
+    assert json.dumps(fake_provider.jobs)
 
 
 def test_a_creation_that_may_still_be_under_way_is_not_sent_again(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake_provider: FakeProvider, provider_url: str, order: Order, journal: Journal
 ) -> None:
     held: list[dict[str, Any]] = []
-    real, slept = fake.add_job, 0.0
+    real, slept = fake_provider.add_job, 0.0
 
     def later(body: dict[str, Any]) -> dict[str, Any]:
         held.append(body)
@@ -138,24 +137,27 @@ def test_a_creation_that_may_still_be_under_way_is_not_sent_again(
         if slept > 60 and held:
             real(held.pop())
 
-    fake.add_job = later  # type: ignore[method-assign]
-    fake.faults = lambda method, path: (
+    fake_provider.add_job = later  # type: ignore[method-assign]
+    fake_provider.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/jobs") else ""
     )
     with pytest.raises(LostAnswer, match="run the same command again"):
-        submit(order, connect_to(url), journal, sleep=sleep)
-    assert submit(order, connect_to(url), journal, sleep=sleep).job.id == fake.created[0]
-    assert len(fake.created) == 1
+        submit(order, connect_to(provider_url), journal, sleep=sleep)
+    assert (
+        submit(order, connect_to(provider_url), journal, sleep=sleep).job.id
+        == fake_provider.created[0]
+    )
+    assert len(fake_provider.created) == 1
 
 
 def test_a_creation_that_was_never_sent_is_not_waited_for(
-    fake: Fake, url: str, order: Order, journal: Journal
+    fake_provider: FakeProvider, provider_url: str, order: Order, journal: Journal
 ) -> None:
-    service, slept = connect_to(url), list[float]()
+    service, slept = connect_to(provider_url), list[float]()
     closed = Service("openai", service.facts, service.api, openai_client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
     with pytest.raises(LostAnswer, match="no connection"):
         submit(order, service, journal, sleep=slept.append)
-    submit(order, connect_to(url), journal, sleep=slept.append)
-    assert len(fake.created) == 1
+    submit(order, connect_to(provider_url), journal, sleep=slept.append)
+    assert len(fake_provider.created) == 1
     assert sum(slept) == 0

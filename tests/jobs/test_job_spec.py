@@ -17,8 +17,8 @@ from ftkit.providers import Service
 from ftkit.submission import submit
 from ftkit.uploads import digest, planned
 from support.connections import connect_to
-from support.fake_provider import Service as Fake
-from support.jobs import in_parts
+from support.fake_provider import FakeProvider
+from support.jobs import connect_with_small_parts
 from support.models import MINI
 
 FULL = Order(
@@ -102,31 +102,37 @@ def test_what_a_service_would_refuse_is_refused_before(
         check(Order(MINI, "a.jsonl", **given), api(provider), provider)
 
 
-@pytest.mark.parametrize("reached", [connect_to, in_parts])
+@pytest.mark.parametrize("reached", [connect_to, connect_with_small_parts])
 def test_what_a_dry_run_plans_is_what_is_sent(
     reached: Callable[[str], Service],
-    fake: Fake,
-    url: str,
+    fake_provider: FakeProvider,
+    provider_url: str,
     order: Order,
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ftkit.uploads.PART", 300)
-    service = reached(url)
+    service = reached(provider_url)
     told = planned(order.training, digest(order.training), service.facts)
     submit(order, service, journal)
     sent = [
-        (path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"
+        (path.removeprefix("/v1"), body)
+        for method, path, body in fake_provider.requests
+        if method == "POST"
     ][:-1]
-    upload = next(iter(fake.uploads), "")
+    upload = next(iter(fake_provider.uploads), "")
     assert [each["path"].replace("<id of the upload>", upload) for each in told] == [
         path for path, _ in sent
     ]
     assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [
         body for path, body in sent if path == "/uploads"
     ]
-    (file,) = fake.files.values()
+    (file,) = fake_provider.files.values()
     assert told[0].get("form", told[0].get("body"))["filename"] == file["filename"]
     ranges = [each["bytes"] for each in told if "bytes" in each]
     size = os.path.getsize(order.training)
-    assert not ranges or (ranges[0][0], ranges[-1][1], len(ranges)) == (0, size, len(fake.parts))
+    assert not ranges or (ranges[0][0], ranges[-1][1], len(ranges)) == (
+        0,
+        size,
+        len(fake_provider.parts),
+    )

@@ -14,7 +14,7 @@ from ftkit.journal import Journal
 from ftkit.order import Order
 from ftkit.submission import submit
 from support.connections import connect_to
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 
 
 def test_a_damaged_journal_is_set_aside_and_named(tmp_path: Path) -> None:
@@ -34,8 +34,10 @@ def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         Journal(tmp_path / "state")
 
 
-def test_the_journal_holds_no_key(fake: Fake, url: str, order: Order, journal: Journal) -> None:
-    submit(order, connect_to(url), journal)
+def test_the_journal_holds_no_key(
+    fake_provider: FakeProvider, provider_url: str, order: Order, journal: Journal
+) -> None:
+    submit(order, connect_to(provider_url), journal)
     held = b"".join(path.read_bytes() for path in journal.folder.iterdir())
     assert b"sk-test" not in held
 

@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 from ftkit.errors import FtkitError
 from ftkit.metrics import Metrics, judge, read_results
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
-from support.fake_provider import Service as Fake
-from support.fake_provider import encoded
+from support.fake_provider import FakeProvider, base64_content
 from support.fixture_types import Run
 from support.jobs import RESULTS, add_jobs
 from support.paths import GOLDEN
 
 
-def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
-    add_jobs(fake, 1)
-    (id,) = fake.created
+def test_checkpoints_and_metrics_are_shown(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
+    add_jobs(fake_provider, 1)
+    (id,) = fake_provider.created
     assert "has no metrics yet" in ftkit("jobs", "metrics", id).stderr
-    fake.checkpoints[id] = [
+    fake_provider.checkpoints[id] = [
         {
             "id": "ftckpt-1",
             "object": "fine_tuning.job.checkpoint",
@@ -38,7 +39,9 @@ def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Pat
     ]
     assert "ft:x:ckpt-step-5" in ftkit("jobs", "checkpoints", id).stdout
     assert "step 5 (0.7)" in ftkit("jobs", "metrics", id).stdout
-    fake.jobs[id]["result_files"] = [fake.add_file("results.csv", encoded(RESULTS))["id"]]
+    fake_provider.jobs[id]["result_files"] = [
+        fake_provider.add_file("results.csv", base64_content(RESULTS))["id"]
+    ]
     shown = ftkit("jobs", "metrics", id).stdout
     assert "best by validation loss: step 3 (1.2)" in shown
     assert "from step 5 on" in shown
@@ -53,7 +56,7 @@ def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Pat
 
 def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
     found = read_results(RESULTS)
-    assert found == read_results(encoded(RESULTS))
+    assert found == read_results(base64_content(RESULTS))
     assert found.rows[3]["valid_loss"] is None
     assert judge(found).best_step == 3
     assert judge(read_results(b"\xef\xbb\xbfstep, train_loss\n1,x\n2,0.5\n")).best_step is None
@@ -85,12 +88,14 @@ def test_a_drawing_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         draw(Metrics(("step",), ()), "x", tmp_path / "no" / "a.png")
 
 
-def test_the_table_of_losses_says_how_many_steps_it_leaves_out(fake: Fake, ftkit: Run) -> None:
+def test_the_table_of_losses_says_how_many_steps_it_leaves_out(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
     results = b"step,train_loss\n" + b"".join(
         f"{step},{3 / step}\n".encode() for step in range(1, 321)
     )
-    file = fake.add_file("results.csv", results)["id"]
-    job = fake.add_job({"model": "m", "training_file": "f"})
+    file = fake_provider.add_file("results.csv", results)["id"]
+    job = fake_provider.add_job({"model": "m", "training_file": "f"})
     job.update(status="succeeded", result_files=[file])
     shown = ftkit("jobs", "metrics", job["id"]).stdout.splitlines()
     assert "  20 of 320 steps; `--output csv` has all" in shown

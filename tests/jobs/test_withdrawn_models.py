@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 from support.fixture_types import Run
 from support.models import GPT_35, MINI
 from support.paths import ROOT
 
 
-def test_a_model_that_is_over_is_not_tried_in_silence(fake: Fake, ftkit: Run, data: str) -> None:
-    done = ftkit("submit", data, "--model", GPT_35)
+def test_a_model_that_is_over_is_not_tried_in_silence(
+    fake_provider: FakeProvider, ftkit: Run, clean_file: str
+) -> None:
+    done = ftkit("submit", clean_file, "--model", GPT_35)
     assert done.returncode == 2
     assert (
         "can no longer be trained at OpenAI, since 2026-10-23; what can still be trained"
         in done.stderr
     )
-    assert ftkit("submit", data, "--model", GPT_35, "--yes").returncode == 0
+    assert ftkit("submit", clean_file, "--model", GPT_35, "--yes").returncode == 0
 
 
 def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(
-    fake: Fake, ftkit: Run
+    fake_provider: FakeProvider, ftkit: Run
 ) -> None:
     data = str(ROOT / "samples" / "preference.jsonl")
     done = ftkit("submit", data, "--model", MINI)
@@ -30,12 +32,12 @@ def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(
         f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2"
         in done.stderr
     )
-    assert not fake.created
+    assert not fake_provider.created
     assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
 
 
-def add_model(fake: Fake, shutdown_date: str | None) -> None:
-    fake.models[MINI] = {
+def add_model(fake_provider: FakeProvider, shutdown_date: str | None) -> None:
+    fake_provider.models[MINI] = {
         "id": MINI,
         "object": "model",
         "created": 1,
@@ -45,32 +47,32 @@ def add_model(fake: Fake, shutdown_date: str | None) -> None:
 
 
 def test_the_service_s_word_on_a_model_goes_before_the_catalog(
-    fake: Fake, ftkit: Run, data: str
+    fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    add_model(fake, "2026-01-02")
-    done = ftkit("submit", data, "--model", MINI)
+    add_model(fake_provider, "2026-01-02")
+    done = ftkit("submit", clean_file, "--model", MINI)
     assert (
         f"{MINI} can no longer be trained at OpenAI, which shut it down on 2026-01-02; what can still be trained: "
         in done.stderr
     )
     assert f" {MINI}," not in done.stderr
-    assert not fake.created
-    assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
+    assert not fake_provider.created
+    assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
 
 
 @pytest.mark.parametrize("day", ["9999-01-02", None])
 def test_a_model_that_goes_on_is_submitted_without_a_word(
-    day: str | None, fake: Fake, ftkit: Run, data: str
+    day: str | None, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    add_model(fake, day)
-    assert "trained" not in ftkit("submit", data, "--model", MINI, "--yes").stderr
+    add_model(fake_provider, day)
+    assert "trained" not in ftkit("submit", clean_file, "--model", MINI, "--yes").stderr
 
 
 @pytest.mark.parametrize("fault", ["drop before", "500 before", "truncate", "429"])
 def test_a_model_that_cannot_be_looked_up_does_not_stop_the_submission(
-    fault: str, fake: Fake, ftkit: Run, data: str
+    fault: str, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    fake.faults = lambda method, path: fault if "/models/" in path else ""
-    done = ftkit("submit", data, "--model", MINI, "--yes")
+    fake_provider.faults = lambda method, path: fault if "/models/" in path else ""
+    done = ftkit("submit", clean_file, "--model", MINI, "--yes")
     assert done.returncode == 0, done.stderr
-    assert len([path for _, path, _ in fake.requests if "/models/" in path]) == 1
+    assert len([path for _, path, _ in fake_provider.requests if "/models/" in path]) == 1

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.report.columns import LEAST, cut, fields, table
-from support.fake_provider import Service as Fake
-from support.terminal import on_a_terminal
+from support.fake_provider import FakeProvider
+from support.terminal import run_in_terminal
 
 NAME = "ft:gpt-4o-mini-2024-07-18:my-organisation:sports-headlines:Ab3dE5f"
 
@@ -54,15 +54,20 @@ def test_fields_without_a_value_are_left_out_and_control_characters_shown() -> N
     "command",
     ["jobs list", "jobs checkpoints ID", "jobs show ID", "files list", "models list", "providers"],
 )
-def test_what_is_listed_fits_the_terminal(command: str, columns: int, fake: Fake, url: str) -> None:
+def test_what_is_listed_fits_the_terminal(
+    command: str, columns: int, fake_provider: FakeProvider, provider_url: str
+) -> None:
     id = "ftjob-abcdefghijklmnopqrstuvwx"
-    fake.jobs[id] = {
-        **fake.add_job({"model": "gpt-4o-mini-2024-07-18", "training_file": "file-0"}),
+    fake_provider.jobs[id] = {
+        **fake_provider.add_job({"model": "gpt-4o-mini-2024-07-18", "training_file": "file-0"}),
         "id": id,
     }
-    fake.jobs[id] |= {"fine_tuned_model": NAME, "error": {"code": "a", "message": "words " * 40}}
-    del fake.jobs[fake.created[0]]
-    fake.checkpoints[id] = [
+    fake_provider.jobs[id] |= {
+        "fine_tuned_model": NAME,
+        "error": {"code": "a", "message": "words " * 40},
+    }
+    del fake_provider.jobs[fake_provider.created[0]]
+    fake_provider.checkpoints[id] = [
         {
             "id": "ftckpt_abcdefghijklmnopqrstuvwx",
             "object": "fine_tuning.job.checkpoint",
@@ -72,15 +77,15 @@ def test_what_is_listed_fits_the_terminal(command: str, columns: int, fake: Fake
             "metrics": {"step": 5, "train_loss": 0.5, "full_valid_loss": 0.7},
         }
     ]
-    fake.add_file(f"{'name-' * 20}.jsonl", b"x" * 1234567)
-    fake.models[NAME] = {
+    fake_provider.add_file(f"{'name-' * 20}.jsonl", b"x" * 1234567)
+    fake_provider.models[NAME] = {
         "id": NAME,
         "object": "model",
         "created": 1,
         "owned_by": "x" * 40,
         "shutdown_date": "2027-01-14",
     }
-    code, shown = on_a_terminal(url, *command.replace("ID", id).split(), columns=columns)
+    code, shown = run_in_terminal(provider_url, *command.replace("ID", id).split(), columns=columns)
     assert code == 0
     assert lines_of(shown)
     assert all(len(line) <= columns for line in lines_of(shown))

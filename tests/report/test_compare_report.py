@@ -28,9 +28,9 @@ from ftkit.errors import FileProblem
 from ftkit.report import compare_page
 from ftkit.report.compare import Sides, render_compare_json, render_compare_text
 from ftkit.report.compare_page import render_compare_html
-from support.browser import HOSTILE, Tags, in_browser, needs_browser
+from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
 from support.paths import GOLDEN, ROOT
-from support.recordings import calling, prompt, said
+from support.recordings import assistant_message, numbered_prompt, tool_call_message
 
 SAMPLES = ROOT / "samples" / "compare"
 
@@ -61,18 +61,19 @@ def hostile() -> str:
             number,
             [{"role": text, "content": text}, {"role": "user", "content": text}],
             {},
-            said(text + "!"),
+            assistant_message(text + "!"),
             {"topic": text},
         )
-        for number, text in enumerate(HOSTILE, 1)
+        for number, text in enumerate(HOSTILE_TEXTS, 1)
     ]
     a = [
-        {**said(text), "tool_calls": [{"function": {"name": text, "arguments": text}}]}
-        for text in HOSTILE
+        {**assistant_message(text), "tool_calls": [{"function": {"name": text, "arguments": text}}]}
+        for text in HOSTILE_TEXTS
     ]
-    b = [said(json.dumps({text: text}), refusal=text) for text in HOSTILE]
+    b = [assistant_message(json.dumps({text: text}), refusal=text) for text in HOSTILE_TEXTS]
     return render_compare_html(
-        compare(asked, a, b, group_by="topic"), Sides(HOSTILE[0], HOSTILE[1], HOSTILE[2])
+        compare(asked, a, b, group_by="topic"),
+        Sides(HOSTILE_TEXTS[0], HOSTILE_TEXTS[1], HOSTILE_TEXTS[2]),
     )
 
 
@@ -80,7 +81,7 @@ def hostile() -> str:
     "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
 )
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], str]) -> None:
-    found = Tags(page()).tags
+    found = TagCollector(page()).tags
     names = [name for name, _ in found]
     assert names.count("script") == names.count("style") == names.count("h1") == 1
     assert not {"img", "link", "iframe", "b"} & set(names)
@@ -97,9 +98,13 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], s
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3))
 def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -> None:
-    asked = [prompt(number) for number in range(len(texts))]
-    found = compare(asked, [said(one) for one, _ in texts], [said(two) for _, two in texts])
-    tags = [name for name, _ in Tags(render_compare_html(found, Sides("a", "b", "p"))).tags]
+    asked = [numbered_prompt(number) for number in range(len(texts))]
+    found = compare(
+        asked,
+        [assistant_message(one) for one, _ in texts],
+        [assistant_message(two) for _, two in texts],
+    )
+    tags = [name for name, _ in TagCollector(render_compare_html(found, Sides("a", "b", "p"))).tags]
     assert tags.count("script") == 1
     assert tags.count("article") == sum(one != two for one, two in texts)
 
@@ -115,7 +120,11 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     words = random.Random(1).choices(["one", "two"], k=5000)
-    found = compare([prompt(1)], [said(" ".join(words))], [said(" ".join(reversed(words)))])
+    found = compare(
+        [numbered_prompt(1)],
+        [assistant_message(" ".join(words))],
+        [assistant_message(" ".join(reversed(words)))],
+    )
     page = render_compare_html(found, Sides("a", "b", "p"))
     assert "<mark>" not in page
     assert " ".join(words) in page
@@ -126,9 +135,11 @@ def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
 )
 def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_path: Path) -> None:
-    shown = in_browser(page(), tmp_path)
+    shown = rendered_dom(page(), tmp_path)
     assert "<title>ftkit compare</title>" in shown
-    assert Tags(shown).tags.count(("article", {})) == Tags(page()).tags.count(("article", {}))
+    assert TagCollector(shown).tags.count(("article", {})) == TagCollector(page()).tags.count(
+        ("article", {})
+    )
 
 
 @needs_browser
@@ -137,7 +148,7 @@ def test_pairs_are_found_by_their_text_in_a_browser(
 ) -> None:
     typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
     monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
-    found = Tags(in_browser(render_compare_html(*sample()), tmp_path)).tags
+    found = TagCollector(rendered_dom(render_compare_html(*sample()), tmp_path)).tags
     articles = [attributes for name, attributes in found if name == "article"]
     assert len(articles) == 16
     assert sum("hidden" not in attributes for attributes in articles) == 1
@@ -146,11 +157,11 @@ def test_pairs_are_found_by_their_text_in_a_browser(
 @pytest.mark.parametrize(
     ("a", "b", "far"),
     [
-        (said("x"), said("x"), 0),
-        (said("x"), said("y"), 60),
-        (said("x"), said(refusal="no"), 100),
-        (said(refusal="no"), said(refusal="never"), 0),
-        (calling(("f", "{}")), calling(("f", "[]")), 100),
+        (assistant_message("x"), assistant_message("x"), 0),
+        (assistant_message("x"), assistant_message("y"), 60),
+        (assistant_message("x"), assistant_message(refusal="no"), 100),
+        (assistant_message(refusal="no"), assistant_message(refusal="never"), 0),
+        (tool_call_message(("f", "{}")), tool_call_message(("f", "[]")), 100),
     ],
 )
 def test_the_distance_of_two_answers(a: dict[str, Any], b: dict[str, Any], far: float) -> None:
@@ -159,8 +170,11 @@ def test_the_distance_of_two_answers(a: dict[str, Any], b: dict[str, Any], far: 
 
 
 def test_the_page_holds_each_group_against_the_others() -> None:
-    asked = [prompt(number, said("0"), metadata={"part": number % 2}) for number in range(8)]
-    answers = [said(str(number % 2)) for number in range(8)]
+    asked = [
+        numbered_prompt(number, assistant_message("0"), metadata={"part": number % 2})
+        for number in range(8)
+    ]
+    answers = [assistant_message(str(number % 2)) for number in range(8)]
     page = render_compare_html(
         compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
     )

@@ -1,4 +1,4 @@
-"""A local server that all the tests share."""
+"""A local server for the tests of a file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import openai
 import pytest
 
 from ftkit.server.store import Store
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
 
 
-@pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    service = Local(tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE}).start()
+@pytest.fixture(scope="module")
+def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    service = LocalServer(
+        tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE}
+    ).start()
     yield service
     service.stop()
 
 
 @pytest.fixture
-def client(local: Local) -> openai.OpenAI:
-    return local.client()
+def client(local_server: LocalServer) -> openai.OpenAI:
+    return local_server.client()
 
 
 @pytest.fixture

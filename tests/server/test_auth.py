@@ -9,16 +9,16 @@ import pytest
 
 from ftkit.server.access import Access
 from ftkit.server.problems import Refusal
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
-from support.server_requests import upload
+from support.server_requests import upload_file
 
 
 def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) -> None:
-    service = Local(tmp_path / "data", keys=("one", "two")).start()
+    service = LocalServer(tmp_path / "data", keys=("one", "two")).start()
     try:
         one, two = service.client("one"), service.client("two")
-        file = upload(one)
+        file = upload_file(one)
         job = one.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
         assert not list(two.files.list())
         assert not list(two.fine_tuning.jobs.list())

@@ -16,18 +16,18 @@ from filelock import FileLock
 from ftkit.cli import cli, run
 from ftkit.connecting import connect
 from ftkit.local import find_running, stop
-from support.examples import lines
+from support.examples import chat_lines
 from support.fixture_types import Write
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
 
 
-def test_a_second_service_on_a_folder_is_refused(local: Local) -> None:
+def test_a_second_service_on_a_folder_is_refused(local_server: LocalServer) -> None:
     from ftkit.errors import UsageProblem
     from ftkit.server.run import run as serve
 
     with pytest.raises(UsageProblem, match="served already"):
-        serve(local.folder, "127.0.0.1", 0, {}, (), 1, False, print)
+        serve(local_server.folder, "127.0.0.1", 0, {}, (), 1, False, print)
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_missing_packages_are_named(
 
 
 def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Local(tmp_path / "data").start()
+    service = LocalServer(tmp_path / "data").start()
     monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
     try:
         status = CliRunner().invoke(
@@ -100,26 +100,26 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
         find_or_start(tmp_path, print)
 
 
-def test_a_service_that_runs_is_found_and_not_started_again(local: Local) -> None:
+def test_a_service_that_runs_is_found_and_not_started_again(local_server: LocalServer) -> None:
     from ftkit.local import find_or_start
 
-    assert find_or_start(local.folder, print).url == local.url
+    assert find_or_start(local_server.folder, print).url == local_server.url
 
 
 def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(
-    local: Local, tmp_path: Path
+    local_server: LocalServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local.url}))
+    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local_server.url}))
     assert find_running(tmp_path) is None
     assert stop(tmp_path) is None
 
 
 def test_the_commands_find_the_service_that_runs(
-    local: Local, write: Write, tmp_path: Path
+    local_server: LocalServer, write: Write, tmp_path: Path
 ) -> None:
     environment = {
         **os.environ,
-        "FTKIT_DATA_DIR": str(local.folder),
+        "FTKIT_DATA_DIR": str(local_server.folder),
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
     }
 
@@ -127,7 +127,9 @@ def test_the_commands_find_the_service_that_runs(
         command = [sys.executable, "-m", "ftkit", *arguments, "--provider", "local"]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
-    done = ftkit("submit", str(write(lines(12))), "--model", SMOKE, "--yes", "--suffix", "mine")
+    done = ftkit(
+        "submit", str(write(chat_lines(12))), "--model", SMOKE, "--yes", "--suffix", "mine"
+    )
     assert done.returncode == 0, done.stderr
     assert "$0.00" in done.stdout
     id = done.stdout.split()[-2]
@@ -136,7 +138,9 @@ def test_the_commands_find_the_service_that_runs(
     shown = next(line for line in ftkit("models", "list").stdout.splitlines() if SMOKE in line)
     assert shown.split() == [SMOKE, "-", "ftkit", "-"]
     assert connect("local", environment=environment).job(id).id == id
-    assert ftkit("estimate", str(write(lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
+    assert (
+        ftkit("estimate", str(write(chat_lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
+    )
     cancelled = ftkit(
         "jobs", "cancel", id, "--output", "json"
     )  # where there is no PyTorch, it has failed by now

@@ -18,13 +18,13 @@ from ftkit.server.bodies import JobBody
 from ftkit.server.folder import Folder, Stored, Writer
 from ftkit.server.multipart import Form
 from ftkit.server.store import Store
-from support.local_server import Local, texts
+from support.local_server import LocalServer, event_messages
 from support.models import SMOKE
-from support.server_requests import GOOD, begun, upload
+from support.server_requests import CLEAN_DATA, create_job, upload_file
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
-    service = Local(tmp_path / "data").start()
+    service = LocalServer(tmp_path / "data").start()
     kept: list[str] = []
     gone = threading.Event()
 
@@ -32,7 +32,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         client = service.client()
         try:
             while not gone.is_set():
-                file = upload(client)
+                file = upload_file(client)
                 job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
                 kept.append(job.id)
         except openai.OpenAIError:
@@ -53,8 +53,8 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
         found = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
         assert set(kept) <= found.keys()
         for id in kept:
-            assert client.files.content(found[id].training_file).read() == GOOD
-            assert texts(client, id)[0] == f"Created fine-tuning job: {id}"
+            assert client.files.content(found[id].training_file).read() == CLEAN_DATA
+            assert event_messages(client, id)[0] == f"Created fine-tuning job: {id}"
     finally:
         service.stop()
 
@@ -63,20 +63,20 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
     not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's"
 )
 def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    service = Local(tmp_path / "data").start()
+    service = LocalServer(tmp_path / "data").start()
     try:
         client = service.client()
-        kept = upload(client)
+        kept = upload_file(client)
         _, most = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
         with pytest.raises(openai.InternalServerError) as error:
-            upload(client, GOOD * 3000)
+            upload_file(client, CLEAN_DATA * 3000)
         assert error.value.body["type"] == "server_error"  # type: ignore[index]
         assert "File too large" in error.value.message
         assert not list((service.folder / "parts").iterdir())
-        assert client.files.content(kept.id).read() == GOOD
+        assert client.files.content(kept.id).read() == CLEAN_DATA
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (most, most))
-        assert upload(client, GOOD * 3000).bytes == len(GOOD) * 3000
+        assert upload_file(client, CLEAN_DATA * 3000).bytes == len(CLEAN_DATA) * 3000
     finally:
         service.stop()
 
@@ -139,7 +139,7 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
 def test_jobs_are_taken_up_once_the_disk_has_room_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = begun(store)
+    id = create_job(store)
     store.change("job", id, lambda job: job.shown.update(status="pausing"))
     real, full = jobs.move, iter((True,))
 

@@ -9,20 +9,20 @@ import openai
 import pytest
 
 from support.fixture_types import Write
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
-from support.server_requests import GOOD, upload
+from support.server_requests import CLEAN_DATA, upload_file
 
 
 def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
-    file = upload(client)
+    file = upload_file(client)
     assert (file.bytes, file.filename, file.status, file.purpose) == (
-        len(GOOD),
+        len(CLEAN_DATA),
         "data.jsonl",
         "processed",
         "fine-tune",
     )
-    assert client.files.content(file.id).read() == GOOD
+    assert client.files.content(file.id).read() == CLEAN_DATA
     assert client.files.retrieve(file.id).id == file.id
     assert file.id in [each.id for each in client.files.list(purpose="fine-tune")]
     assert file.id not in [each.id for each in client.files.list(purpose="batch")]
@@ -33,9 +33,9 @@ def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
 
 
 def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.OpenAI) -> None:
-    one, two = upload(client), upload(client, name="other.jsonl")
+    one, two = upload_file(client), upload_file(client, name="other.jsonl")
     client.files.delete(one.id)
-    assert client.files.content(two.id).read() == GOOD
+    assert client.files.content(two.id).read() == CLEAN_DATA
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.Ope
     ],
 )
 def test_a_file_s_name_is_kept_and_never_a_path(
-    name: str, client: openai.OpenAI, local: Local
+    name: str, client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    file = upload(client, name=name)
+    file = upload_file(client, name=name)
     assert file.filename.endswith(".jsonl")
-    assert client.files.content(file.id).read() == GOOD
+    assert client.files.content(file.id).read() == CLEAN_DATA
     assert not [
         path
-        for path in local.folder.rglob("*")
+        for path in local_server.folder.rglob("*")
         if path.name.endswith(".jsonl") and path.parent.parent.name != "jobs"
     ]
 
@@ -64,10 +64,10 @@ def test_a_file_s_name_is_kept_and_never_a_path(
 @pytest.mark.parametrize(
     ("given", "param", "said"),
     [
-        ({"file": ("data.txt", GOOD), "purpose": "fine-tune"}, "file", "Must be .jsonl"),
+        ({"file": ("data.txt", CLEAN_DATA), "purpose": "fine-tune"}, "file", "Must be .jsonl"),
         ({"file": ("data.jsonl", b""), "purpose": "fine-tune"}, "file", "empty"),
         (
-            {"file": ("data.jsonl", GOOD), "purpose": "nonsense"},
+            {"file": ("data.jsonl", CLEAN_DATA), "purpose": "nonsense"},
             "purpose",
             "'nonsense' is not one of",
         ),
@@ -91,21 +91,21 @@ def test_a_bad_upload_is_refused_in_the_service_s_words(
     ],
 )
 def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(
-    body: bytes, client: openai.OpenAI, local: Local
+    body: bytes, client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    before = sorted(local.folder.rglob("*"))
+    before = sorted(local_server.folder.rglob("*"))
     import httpx
 
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = httpx.post(f"{client.base_url}files", content=body, headers=kind)
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
-    assert sorted(local.folder.rglob("*")) == before
+    assert sorted(local_server.folder.rglob("*")) == before
 
 
 def test_uploads_come_from_streams_too(client: openai.OpenAI) -> None:
-    file = client.files.create(file=("s.jsonl", io.BytesIO(GOOD)), purpose="fine-tune")
-    assert file.bytes == len(GOOD)
+    file = client.files.create(file=("s.jsonl", io.BytesIO(CLEAN_DATA)), purpose="fine-tune")
+    assert file.bytes == len(CLEAN_DATA)
 
 
 def test_a_file_of_a_user_is_no_job_s_business(client: openai.OpenAI, write: Write) -> None:

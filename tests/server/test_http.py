@@ -20,13 +20,13 @@ from ftkit.server.bodies import ChatBody, read_body
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import Form, read_form
 from ftkit.server.problems import Refusal
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
-from support.server_requests import raw, upload
+from support.server_requests import raw_request, upload_file
 
 
 def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) -> None:
-    file = upload(client)
+    file = upload_file(client)
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"team": "a"})
     made = client.uploads.create(
         bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
@@ -57,20 +57,23 @@ def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) ->
     ],
 )
 def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.OpenAI) -> None:
-    status, answer = raw(client, "GET", path)
+    status, answer = raw_request(client, "GET", path)
     assert status in (404, 405)
     assert set(answer["error"]) == {"message", "type", "param", "code"}
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"model": 1}'])
 def test_a_body_that_is_no_request_is_refused(body: bytes, client: openai.OpenAI) -> None:
-    status, answer = raw(client, "POST", "fine_tuning/jobs", body)
+    status, answer = raw_request(client, "POST", "fine_tuning/jobs", body)
     assert status == 400
     assert answer["error"]["message"]
 
 
 def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
-    assert raw(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0] == 413
+    assert (
+        raw_request(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0]
+        == 413
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,17 +111,23 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
 
 @pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
 def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
-    status, told = raw(client, "GET", f"fine_tuning/jobs?{query}")
+    status, told = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
     assert (status, told["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_what_fails_unforeseen_has_openai_s_shape_too(client: openai.OpenAI, local: Local) -> None:
-    file = upload(client, b'{"only": "once"}')
+def test_what_fails_unforeseen_has_openai_s_shape_too(
+    client: openai.OpenAI, local_server: LocalServer
+) -> None:
+    file = upload_file(client, b'{"only": "once"}')
     next(
-        path for path in local.folder.rglob("blobs/*/*") if path.read_bytes() == b'{"only": "once"}'
+        path
+        for path in local_server.folder.rglob("blobs/*/*")
+        if path.read_bytes() == b'{"only": "once"}'
     ).unlink()
-    assert raw(client, "GET", f"files/{file.id}/content")[0] == 500
-    assert raw(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
+    assert raw_request(client, "GET", f"files/{file.id}/content")[0] == 500
+    assert (
+        raw_request(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
+    )
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))

@@ -9,21 +9,21 @@ import openai
 import pytest
 
 from ftkit.server.results import results_csv
-from support.examples import lines
-from support.local_server import Local, texts, wait
+from support.examples import chat_lines
+from support.local_server import LocalServer, event_messages, wait_for_job
 from support.models import SMOKE
-from support.server_requests import raw, upload
+from support.server_requests import raw_request, upload_file
 
 BAD = {
     "role": (
-        lines(12, {3: {"messages": [{"role": "human", "content": "x"}]}}),
+        chat_lines(12, {3: {"messages": [{"role": "human", "content": "x"}]}}),
         "invalid_training_file",
         "line 3",
     ),
-    "json": (lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
-    "few": (lines(4), "invalid_n_examples", "no fewer than 10"),
+    "json": (chat_lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
+    "few": (chat_lines(4), "invalid_n_examples", "no fewer than 10"),
     "extra": (
-        lines(12, {2: {"messages": json.loads(lines(1)[0])["messages"], "extra": 1}}),
+        chat_lines(12, {2: {"messages": json.loads(chat_lines(1)[0])["messages"], "extra": 1}}),
         "invalid_file_format",
         "line 2",
     ),
@@ -35,21 +35,24 @@ def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(
     name: str, client: openai.OpenAI
 ) -> None:
     bad, code, said = BAD[name]
-    file = upload(client, b"\n".join(bad), "mine.jsonl")
+    file = upload_file(client, b"\n".join(bad), "mine.jsonl")
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
-    failed = wait(client, job.id, "failed")
+    failed = wait_for_job(client, job.id, "failed")
     assert failed.error.code == code
     assert failed.error.param == "training_file"
     assert said in failed.error.message
     assert "mine.jsonl" in failed.error.message
-    assert texts(client, job.id)[-1] == f"The job failed: {failed.error.message}"
+    assert event_messages(client, job.id)[-1] == f"The job failed: {failed.error.message}"
 
 
 def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
     job = client.fine_tuning.jobs.create(
-        model=SMOKE, training_file=upload(client).id, method={"type": "dpo"}
+        model=SMOKE, training_file=upload_file(client).id, method={"type": "dpo"}
     )
-    assert "job's method is 'dpo', not 'supervised'" in wait(client, job.id, "failed").error.message
+    assert (
+        "job's method is 'dpo', not 'supervised'"
+        in wait_for_job(client, job.id, "failed").error.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,8 @@ def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
 def test_a_job_that_cannot_be_is_refused_with_the_parameter(
     body: dict[str, Any], param: str, code: str, client: openai.OpenAI
 ) -> None:
-    file = upload(client)
-    status, answer = raw(
+    file = upload_file(client)
+    status, answer = raw_request(
         client,
         "POST",
         "fine_tuning/jobs",
@@ -103,11 +106,11 @@ def test_a_job_that_cannot_be_is_refused_with_the_parameter(
 
 def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"--model gpt-4o-mini=Qwen/Qwen3-0\.6B"):
-        client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload(client).id)
+        client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload_file(client).id)
 
 
 def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
-    file = upload(client)
+    file = upload_file(client)
     made = [
         client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"n.n": str(n)})
         for n in range(5)
@@ -117,19 +120,19 @@ def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
     found = [job.id for job in client.fine_tuning.jobs.list(limit=2)][:5]
     assert found == [job.id for job in made][::-1]
     assert [job.id for job in client.fine_tuning.jobs.list(metadata={"n.n": "3"})] == [made[3].id]
-    status, answer = raw(client, "GET", "fine_tuning/jobs?after=ftjob-none")
+    status, answer = raw_request(client, "GET", "fine_tuning/jobs?after=ftjob-none")
     assert (status, answer["error"]["param"]) == (404, "after")
-    assert raw(client, "GET", "fine_tuning/jobs?limit=0")[0] == 400
+    assert raw_request(client, "GET", "fine_tuning/jobs?limit=0")[0] == 400
 
 
 def test_a_job_whose_process_dies_fails_in_the_end_and_never_hangs(
-    client: openai.OpenAI, local: Local
+    client: openai.OpenAI, local_server: LocalServer
 ) -> None:
     """A base that is a folder with nothing in it, which only the training process can find out."""
     job = client.fine_tuning.jobs.create(
-        model="no/such-model-anywhere", training_file=upload(client).id
+        model="no/such-model-anywhere", training_file=upload_file(client).id
     )
-    failed = wait(client, job.id, "failed")
+    failed = wait_for_job(client, job.id, "failed")
     assert failed.error.message
     assert failed.finished_at
 

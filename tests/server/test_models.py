@@ -12,9 +12,9 @@ from ftkit.connecting import connect
 from ftkit.server import jobs
 from ftkit.server.folder import Folder
 from ftkit.server.store import Store
-from support.local_server import Local
+from support.local_server import LocalServer
 from support.models import SMOKE
-from support.server_requests import upload
+from support.server_requests import upload_file
 
 
 def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) -> None:
@@ -26,11 +26,11 @@ def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) ->
 
 
 @pytest.fixture
-def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
+def tuned_model(local_server: LocalServer, client: openai.OpenAI) -> Iterator[str]:
     """A tuned model that the service has, with the files of its adapter."""
-    store, folder = Store(local.folder / "service.db"), Folder(local.folder)
+    store, folder = Store(local_server.folder / "service.db"), Folder(local_server.folder)
     job = client.fine_tuning.jobs.create(
-        model=SMOKE, training_file=upload(client).id, suffix="mine"
+        model=SMOKE, training_file=upload_file(client).id, suffix="mine"
     )
     client.fine_tuning.jobs.cancel(job.id)
     thing = store.get("job", job.id)
@@ -47,35 +47,39 @@ def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
 
 
 def test_a_tuned_model_is_exported_whole_or_not_at_all(
-    tuned: str, local: Local, tmp_path: Path
+    tuned_model: str, local_server: LocalServer, tmp_path: Path
 ) -> None:
     from ftkit.errors import FileProblem, UsageProblem
     from ftkit.export import export
     from ftkit.providers import NotThere
 
-    service = connect("local", local.url)
-    assert export(service, tuned, tmp_path / "a") == SMOKE
+    service = connect("local", local_server.url)
+    assert export(service, tuned_model, tmp_path / "a") == SMOKE
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
     with pytest.raises(FileProblem, match="is there already"):
-        export(service, tuned, tmp_path / "a")
+        export(service, tuned_model, tmp_path / "a")
     with pytest.raises(NotThere):
         export(service, "ft:none:a::b", tmp_path / "b")
     with pytest.raises(UsageProblem, match="does not give weights away"):
         export(
-            connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b"
+            connect("openai", local_server.url, environment={"OPENAI_API_KEY": "x"}),
+            tuned_model,
+            tmp_path / "b",
         )
     assert not (tmp_path / "b").exists()
     assert not (tmp_path / "b.part").exists()
 
 
 def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
-    tuned: str, local: Local, client: openai.OpenAI
+    tuned_model: str, local_server: LocalServer, client: openai.OpenAI
 ) -> None:
-    job = next(job.id for job in client.fine_tuning.jobs.list() if tuned.endswith(job.id[6:14]))
+    job = next(
+        job.id for job in client.fine_tuning.jobs.list() if tuned_model.endswith(job.id[6:14])
+    )
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job)
-    adapter = local.folder / "jobs" / job / "adapter-3"
-    assert client.models.retrieve(tuned).owned_by == "org-local"
-    client.models.delete(tuned)
+    adapter = local_server.folder / "jobs" / job / "adapter-3"
+    assert client.models.retrieve(tuned_model).owned_by == "org-local"
+    client.models.delete(tuned_model)
     assert adapter.exists()
     client.models.delete(checkpoint.fine_tuned_model_checkpoint)
     assert not adapter.exists()

@@ -10,11 +10,11 @@ from ftkit.server.bodies import JobBody
 from ftkit.server.problems import Refusal
 from ftkit.server.store import Store
 from support.models import SMOKE
-from support.server_requests import begun
+from support.server_requests import create_job
 
 
 def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
-    job = store.get("job", begun(store))
+    job = store.get("job", create_job(store))
     assert job
     jobs.add_checkpoint(store, job, 1, {})
     file = job.shown["training_file"]
@@ -52,7 +52,7 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
 def test_what_may_be_done_to_a_job_follows_from_its_state(
     status: str, action: str, after: str | None, store: Store
 ) -> None:
-    id = begun(store)
+    id = create_job(store)
     store.change(
         "job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0]
     )
@@ -64,14 +64,14 @@ def test_what_may_be_done_to_a_job_follows_from_its_state(
 
 
 def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Store) -> None:
-    id = begun(store)
+    id = create_job(store)
     jobs.act(store, id, "t", "pause")
     assert jobs.act(store, id, "t", "resume").shown["status"] == "validating_files"
 
 
 def test_the_queue_of_a_tenant_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "QUEUE", 2)
-    begun(store)
+    create_job(store)
     jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
     with pytest.raises(Refusal) as error:
         jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
@@ -79,7 +79,7 @@ def test_the_queue_of_a_tenant_is_bounded(store: Store, monkeypatch: pytest.Monk
 
 
 def test_an_event_with_a_key_is_added_once(store: Store) -> None:
-    id = begun(store)
+    id = create_job(store)
     before = len(store.children("event", id))
     for _ in range(3):
         jobs.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
@@ -87,7 +87,7 @@ def test_an_event_with_a_key_is_added_once(store: Store) -> None:
 
 
 def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> None:
-    id = begun(store)
+    id = create_job(store)
     job = store.get("job", id)
     assert job
     dropped = [
@@ -100,7 +100,7 @@ def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> 
 
 
 def test_a_model_that_a_job_trains_on_is_not_deleted(store: Store) -> None:
-    id = begun(store)
+    id = create_job(store)
     job = store.get("job", id)
     assert job
     jobs.add_model(store, job, "ft:a:b:c", 4)

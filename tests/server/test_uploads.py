@@ -13,17 +13,20 @@ from ftkit.server.bodies import UploadBody
 from ftkit.server.folder import Folder, Writer
 from ftkit.server.problems import Refusal
 from ftkit.server.store import Store
-from support.local_server import Local
-from support.server_requests import GOOD
+from support.local_server import LocalServer
+from support.server_requests import CLEAN_DATA
 
 
 def test_an_upload_in_parts_becomes_one_file(client: openai.OpenAI) -> None:
     made = client.uploads.create(
-        bytes=len(GOOD), filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+        bytes=len(CLEAN_DATA),
+        filename="big.jsonl",
+        mime_type="application/jsonl",
+        purpose="fine-tune",
     )
-    first = client.uploads.parts.create(made.id, data=GOOD[:500])
+    first = client.uploads.parts.create(made.id, data=CLEAN_DATA[:500])
     wrong = client.uploads.parts.create(made.id, data=b"never mind")
-    second = client.uploads.parts.create(made.id, data=GOOD[500:])
+    second = client.uploads.parts.create(made.id, data=CLEAN_DATA[500:])
     with pytest.raises(openai.BadRequestError):
         client.uploads.complete(made.id, part_ids=[first.id, wrong.id])
     with pytest.raises(openai.NotFoundError):
@@ -31,13 +34,15 @@ def test_an_upload_in_parts_becomes_one_file(client: openai.OpenAI) -> None:
     done = client.uploads.complete(made.id, part_ids=[first.id, second.id])
     assert done.status == "completed"
     assert done.file
-    assert client.files.content(done.file.id).read() == GOOD
+    assert client.files.content(done.file.id).read() == CLEAN_DATA
     again = client.uploads.complete(made.id, part_ids=[first.id, second.id])
     assert again.file
     assert again.file.id == done.file.id
 
 
-def test_a_cancelled_upload_takes_no_more_parts(client: openai.OpenAI, local: Local) -> None:
+def test_a_cancelled_upload_takes_no_more_parts(
+    client: openai.OpenAI, local_server: LocalServer
+) -> None:
     made = client.uploads.create(
         bytes=10, filename="big.jsonl", mime_type="application/jsonl", purpose="fine-tune"
     )
@@ -45,7 +50,7 @@ def test_a_cancelled_upload_takes_no_more_parts(client: openai.OpenAI, local: Lo
     assert client.uploads.cancel(made.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
         client.uploads.parts.create(made.id, data=b"more")
-    assert not list((local.folder / "parts").iterdir())
+    assert not list((local_server.folder / "parts").iterdir())
 
 
 def test_a_part_over_64_mb_is_refused(client: openai.OpenAI) -> None:

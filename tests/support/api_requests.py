@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftkit.providers import Service
-from support.mock_transport import EVENT, FILE, JOB, page
+from support.mock_transport import EVENT, FILE, JOB, list_body
 
 POINT = {
     "id": "c-1",
@@ -47,7 +47,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
     "list": (
         "GET",
         "/fine_tuning/jobs",
-        page(JOB),
+        list_body(JOB),
         lambda it: [job.id for job in it.jobs()],
         ["ftjob-1"],
     ),
@@ -82,21 +82,21 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
     "events": (
         "GET",
         "/fine_tuning/jobs/ftjob-1/events",
-        page(EVENT),
-        lambda it: [each.message for each in it.events("ftjob-1")],
+        list_body(EVENT),
+        lambda it: [event.message for event in it.events("ftjob-1")],
         ["Step 1"],
     ),
     "checkpoints": (
         "GET",
         "/fine_tuning/jobs/ftjob-1/checkpoints",
-        page(POINT),
-        lambda it: [each.step for each in it.checkpoints("ftjob-1")],
+        list_body(POINT),
+        lambda it: [checkpoint.step for checkpoint in it.checkpoints("ftjob-1")],
         [5],
     ),
     "file list": (
         "GET",
         "/files",
-        page(FILE),
+        list_body(FILE),
         lambda it: [file.id for file in it.files("fine-tune")],
         ["file-1"],
     ),
@@ -140,7 +140,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
     "model list": (
         "GET",
         "/models",
-        page(MODEL),
+        list_body(MODEL),
         lambda it: [model.shutdown_date for model in it.models()],
         ["2027-01-14"],
     ),

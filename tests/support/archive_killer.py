@@ -64,9 +64,9 @@ class Points:
 
         def counted_page(*arguments: Any) -> Any:
             self.pass_()
-            found = page(*arguments)
+            result = page(*arguments)
             self.pass_()
-            return found
+            return result
 
         def counted_receive(store: Store, pieces: Iterable[bytes]) -> Any:
             return receive(store, self._pieces(pieces))
@@ -108,36 +108,38 @@ class Points:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def counting(url: str, folder: Path, points: Points, told: int) -> int:
+def archive_and_count(url: str, folder: Path, points: Points, report_to: int) -> int:
     points.install()
     archive(url, folder)
-    os.write(told, str(points.at).encode())
+    os.write(report_to, str(points.at).encode())
     return 0
 
 
-def killed(url: str, folder: Path, last: int) -> int:
+def archive_until_killed(url: str, folder: Path, last: int) -> int:
     Points(folder, last).install()
     return archive(url, folder)
 
 
 def main(url: str, place: str, first: str, end: str) -> int:
     reference = Path(place) / "reference"
-    reading, told = os.pipe()
-    if in_a_process(lambda: counting(url, reference, Points(reference, None), told)):
+    reading, report_to = os.pipe()
+    if in_a_process(lambda: archive_and_count(url, reference, Points(reference, None), report_to)):
         return 1
     total = int(os.read(reading, 100))
-    wanted = (reference / MANIFEST).read_bytes()
+    reference_manifest = (reference / MANIFEST).read_bytes()
     stopped = 0
     for seed in range(int(first), int(end)):
         folder, last = Path(place) / str(seed), random.Random(seed).randint(1, total)
         stopped += (
-            in_a_process(lambda folder=folder, last=last: killed(url, folder, last))
+            in_a_process(lambda folder=folder, last=last: archive_until_killed(url, folder, last))
             == -signal.SIGKILL
         )  # type: ignore[misc]
         if in_a_process(lambda folder=folder: archive(url, folder)):  # type: ignore[misc]
             print(f"seed {seed}, killed at {last} of {total}: the second run failed")
             return 1
-        if (folder / MANIFEST).read_bytes() != wanted or not ftkit.archive.verify.verify(folder).ok:
+        if (
+            folder / MANIFEST
+        ).read_bytes() != reference_manifest or not ftkit.archive.verify.verify(folder).ok:
             print(f"seed {seed}, killed at {last} of {total}: another manifest")
             return 1
     print(stopped)

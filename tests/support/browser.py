@@ -15,7 +15,7 @@ CHROMIUM = (
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
-HOSTILE = [
+HOSTILE_TEXTS = [
     "</script><script>document.title='pwned'</script>",
     "<img src=x onerror=\"document.title='pwned'\">",
     "</pre></article><h1>fake</h1>",
@@ -28,7 +28,7 @@ HOSTILE = [
 ]
 
 
-class Tags(HTMLParser):
+class TagCollector(HTMLParser):
     """The tags of a page, and its text outside of style and script."""
 
     def __init__(self, page: str) -> None:
@@ -40,7 +40,7 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
-def in_browser(page: str, folder: Path) -> str:
+def rendered_dom(page: str, folder: Path) -> str:
     """The page as a browser has it once its script has run."""
     path = folder / "page.html"
     path.write_text(page, "utf-8", errors="replace")

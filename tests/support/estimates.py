@@ -13,7 +13,7 @@ from ftkit.tokens import reference
 TODAY = datetime.date(2026, 11, 20)
 
 
-def by_hand(messages: list[dict[str, Any]], encoding: str = "o200k_base") -> int:
+def count_by_hand(messages: list[dict[str, Any]], encoding: str = "o200k_base") -> int:
     """The formula, written down once more."""
     count = reference(encoding).encode_ordinary
     return 1 + sum(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def example(number: int, **more: Any) -> dict[str, Any]:
+def chat_example(number: int, **more: Any) -> dict[str, Any]:
     """A clean chat example, different for each number."""
     messages = [
         {"role": "user", "content": f"What follows {number}?"},
@@ -15,12 +15,12 @@ def example(number: int, **more: Any) -> dict[str, Any]:
     return {"messages": messages, **more}
 
 
-def lines(count: int, at: dict[int, Any] | None = None) -> list[bytes]:
+def chat_lines(count: int, at: dict[int, Any] | None = None) -> list[bytes]:
     """Clean lines, with others instead at some places (from 1): bytes as they are, anything else as JSON."""
-    made: list[Any] = [example(number) for number in range(count)]
+    values: list[Any] = [chat_example(number) for number in range(count)]
     for place, other in (at or {}).items():
-        made[place - 1] = other
+        values[place - 1] = other
     return [
         line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
-        for line in made
+        for line in values
     ]

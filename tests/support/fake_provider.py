@@ -30,7 +30,7 @@ Faults = Callable[[str, str], str]
 """From method and path to one of `KINDS`, or an empty string."""
 
 
-class Service:
+class FakeProvider:
     """The state of the service, and the server in front of it. `pages` is the size of a page at most."""
 
     def __init__(self, faults: Faults = lambda method, path: "", pages: int = 100) -> None:
@@ -52,7 +52,7 @@ class Service:
         self.requests: list[tuple[str, str, Any]] = []
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}
         self.on_job: Callable[[dict[str, Any]], None] = lambda job: None
-        self.on_chat: Callable[[dict[str, Any]], dict[str, Any]] = backwards
+        self.on_chat: Callable[[dict[str, Any]], dict[str, Any]] = reverse_words
         self.lock = threading.RLock()
         self._number = 0
 
@@ -127,9 +127,9 @@ class Service:
                 case "POST", ["files"]:
                     return 200, self.add_file(body["name"], body["content"], body["purpose"])
                 case "GET", ["files"]:
-                    wanted = query.get("purpose", [""])[0]
+                    purpose = query.get("purpose", [""])[0]
                     return 200, self.page(
-                        [f for f in self.files.values() if wanted in ("", f["purpose"])][::-1],
+                        [f for f in self.files.values() if purpose in ("", f["purpose"])][::-1],
                         query,
                     )
                 case "GET", ["files", id, "content"] if id in self.contents:
@@ -163,27 +163,27 @@ class Service:
                     upload = self.uploads[id]
                     content = b"".join(self.parts[part] for part in body["part_ids"])
                     if len(content) != upload["bytes"]:
-                        return 400, error("the bytes are not those that were announced")
+                        return 400, error_body("the bytes are not those that were announced")
                     upload["file"] = upload.get("file") or self.add_file(
                         upload["filename"], content, upload["purpose"]
                     )
                     return 200, {**upload, "status": "completed"}
                 case "POST", ["fine_tuning", "jobs"]:
                     if body["training_file"] not in self.files:
-                        return 400, error(f"file {body['training_file']} does not exist")
+                        return 400, error_body(f"file {body['training_file']} does not exist")
                     return 200, self.add_job(body)
                 case "GET", ["fine_tuning", "jobs"]:
-                    wanted = {
+                    metadata = {
                         key[9:-1]: values[0]
                         for key, values in query.items()
                         if key.startswith("metadata[")
                     }
-                    found = [
+                    jobs = [
                         job
                         for job in self.jobs.values()
-                        if wanted.items() <= (job.get("metadata") or {}).items()
+                        if metadata.items() <= (job.get("metadata") or {}).items()
                     ]
-                    return 200, self.page(found[::-1], query)
+                    return 200, self.page(jobs[::-1], query)
                 case "GET", ["fine_tuning", "jobs", id] if id in self.jobs:
                     self.on_job(self.jobs[id])
                     return 200, self.jobs[id]
@@ -205,7 +205,7 @@ class Service:
                     return 200, self.page(self.checkpoints.get(id, []), query)
                 case "GET", ["fine_tuning", "checkpoints", id, "permissions"]:
                     if not self.is_admin:
-                        return 403, error(
+                        return 403, error_body(
                             "You have insufficient permissions for this operation. Missing scopes: api.admin"
                         )
                     return 200, self.page(self.permissions.get(id, []), query)
@@ -218,10 +218,14 @@ class Service:
                     return 200, {"id": id, "object": "model", "deleted": True}
                 case "POST", ["chat", "completions"]:
                     if body.get("stream"):
-                        return 200, chunks(body)
-                    said = self.on_chat(body)
-                    return (400, said) if "error" in said else (200, completion(body, said))
-            return 404, error(f"no such thing: {method} {path}", "invalid_request_error")
+                        return 200, stream_chunks(body)
+                    message = self.on_chat(body)
+                    return (
+                        (400, message)
+                        if "error" in message
+                        else (200, chat_completion(body, message))
+                    )
+            return 404, error_body(f"no such thing: {method} {path}", "invalid_request_error")
 
     def page(self, items: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
         after, limit = (
@@ -237,13 +241,13 @@ class Service:
         }
 
 
-def error(message: str, code: str | None = None) -> dict[str, Any]:
+def error_body(message: str, code: str | None = None) -> dict[str, Any]:
     return {
         "error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     }
 
 
-def chunks(body: dict[str, Any]) -> bytes:
+def stream_chunks(body: dict[str, Any]) -> bytes:
     """A streamed answer that says what was asked backwards, word by word."""
     words = body["messages"][-1]["content"].split()[::-1]
     events = [
@@ -262,20 +266,20 @@ def chunks(body: dict[str, Any]) -> bytes:
     )
 
 
-def backwards(body: dict[str, Any]) -> dict[str, Any]:
+def reverse_words(body: dict[str, Any]) -> dict[str, Any]:
     """The message that says backwards what was asked, word by word."""
     return {"content": " ".join(body["messages"][-1]["content"].split()[::-1])}
 
 
-def completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+def chat_completion(body: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
     """A whole answer, with its usage."""
-    said = {"role": "assistant", "refusal": None, **message}
+    reply = {"role": "assistant", "refusal": None, **message}
     return {
         "id": f"chatcmpl-{body['model']}",
         "object": "chat.completion",
         "created": 1,
         "model": body["model"],
-        "choices": [{"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}],
+        "choices": [{"index": 0, "message": reply, "finish_reason": "stop", "logprobs": None}],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
     }
 
@@ -284,7 +288,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    state: Service
+    state: FakeProvider
 
     def handle_any(self) -> None:
         state, url = self.state, urlsplit(self.path)
@@ -292,18 +296,20 @@ class Handler(BaseHTTPRequestHandler):
         fault = state.faults(self.command, url.path)
         state.requests.append((self.command, self.path, body))
         if self.headers.get("Authorization") != f"Bearer {state.key}":
-            return self.send(401, error("Incorrect API key provided: sk-wrong", "invalid_api_key"))
+            return self.send(
+                401, error_body("Incorrect API key provided: sk-wrong", "invalid_api_key")
+            )
         if fault == "drop before":
             return self.drop()
         if fault in ("500 before", "429"):
-            return self.send(500 if fault == "500 before" else 429, error("try again"))
+            return self.send(500 if fault == "500 before" else 429, error_body("try again"))
         if fault == "delay":
             time.sleep(0.02)
         status, answer = state.answer(self.command, url.path, parse_qs(url.query), body)
         if fault == "drop after":
             return self.drop()
         if fault == "500 after":
-            return self.send(500, error("the server had an error"))
+            return self.send(500, error_body("the server had an error"))
         if fault == "short" and isinstance(answer, bytes):
             answer = answer[: len(answer) // 2]
         return self.send(status, answer, truncated=fault == "truncate")
@@ -321,7 +327,7 @@ class Handler(BaseHTTPRequestHandler):
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind = self.headers.get("Content-Type") or ""
         if kind.startswith("multipart/"):
-            return form(kind, data)
+            return parse_form(kind, data)
         return json.loads(data) if data else {}
 
     def send(self, status: int, answer: Any, truncated: bool = False) -> None:
@@ -346,22 +352,22 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def form(kind: str, data: bytes) -> dict[str, Any]:
+def parse_form(kind: str, data: bytes) -> dict[str, Any]:
     """The fields of a multipart form; a file gives `name` and `content`."""
     parsed = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(
         b"Content-Type: " + kind.encode() + b"\r\n\r\n" + data
     )
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part in parsed.iter_parts():  # type: ignore[attr-defined]
         name, content = (
             part.get_param("name", header="content-disposition"),
             part.get_payload(decode=True),
         )
         if part.get_filename() or name in ("file", "data"):
-            found |= {"name": part.get_filename(), "content": content}
+            fields |= {"name": part.get_filename(), "content": content}
         else:
-            found[name] = content.decode()
-    return found
+            fields[name] = content.decode()
+    return fields
 
 
 class Server(ThreadingHTTPServer):
@@ -373,7 +379,7 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def running(state: Service) -> Iterator[str]:
+def serving(state: FakeProvider) -> Iterator[str]:
     """The base URL of a server for that state."""
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
     thread = threading.Thread(
@@ -387,7 +393,7 @@ def running(state: Service) -> Iterator[str]:
         server.server_close()
 
 
-def seeded(seed: int, rate: float = 0.4, kinds: tuple[str, ...] = KINDS) -> Faults:
+def random_faults(seed: int, rate: float = 0.4, kinds: tuple[str, ...] = KINDS) -> Faults:
     """Faults at random, the same for the same seed and order of requests."""
     chance = random.Random(seed)
 
@@ -397,6 +403,6 @@ def seeded(seed: int, rate: float = 0.4, kinds: tuple[str, ...] = KINDS) -> Faul
     return fault
 
 
-def encoded(content: bytes) -> bytes:
+def base64_content(content: bytes) -> bytes:
     """A result file as some services send it."""
     return base64.b64encode(content)

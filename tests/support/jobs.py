@@ -8,7 +8,7 @@ import msgspec
 
 from ftkit.providers import Service
 from support.connections import connect_to
-from support.fake_provider import Service as Fake
+from support.fake_provider import FakeProvider
 from support.models import GPT_35, MINI
 
 RESULTS = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n" + b"".join(
@@ -17,13 +17,15 @@ RESULTS = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\
 )
 
 
-def add_jobs(fake: Fake, number: int) -> None:
+def add_jobs(fake_provider: FakeProvider, number: int) -> None:
     for index in range(number):
-        job = fake.add_job({"model": MINI if index % 2 else GPT_35, "training_file": "file-0"})
+        job = fake_provider.add_job(
+            {"model": MINI if index % 2 else GPT_35, "training_file": "file-0"}
+        )
         job["status"] = "failed" if index % 3 == 0 else "succeeded"
 
 
-class Updating(dict[str, Any]):
+class UpdatingDict(dict[str, Any]):
     def __init__(self, real: dict[str, Any], more: dict[str, Any]) -> None:
         super().__init__(real)
         self.more = more
@@ -32,7 +34,7 @@ class Updating(dict[str, Any]):
         super().__setitem__(key, value | self.more)
 
 
-def in_parts(url: str) -> Service:
+def connect_with_small_parts(url: str) -> Service:
     service = connect_to(url)
     small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
     service.facts = msgspec.structs.replace(service.facts, file_bytes=small)

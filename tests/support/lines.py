@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 from ftkit import Finding, validate
-from support.examples import example
+from support.examples import chat_example
 
-GOOD = json.dumps(example(99)).encode()
+CLEAN_LINE = json.dumps(chat_example(99)).encode()
 
 
-def found(path: Path) -> tuple[Finding, ...]:
-    return tuple(each for each in validate(path).files[0].findings if each.rule != "examples-few")
+def findings_of(path: Path) -> tuple[Finding, ...]:
+    return tuple(
+        finding for finding in validate(path).files[0].findings if finding.rule != "examples-few"
+    )

@@ -14,13 +14,13 @@ import openai
 
 from ftkit.local import find_running
 
-RUN = (
+RUN_SERVER = (
     "import json, sys; from pathlib import Path; from ftkit.server.run import run; s = json.loads(sys.argv[1]);"
     "run(Path(s['folder']), '127.0.0.1', 0, s['models'], tuple(s['keys']), s['max_jobs'], False, print)"
 )
 
 
-class Local:
+class LocalServer:
     """A service on a folder, from `start` to `stop` or `kill`."""
 
     def __init__(
@@ -40,9 +40,9 @@ class Local:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
-    def start(self, **environment: str) -> Local:
+    def start(self, **environment: str) -> LocalServer:
         log = self.folder.with_suffix(".log").open("ab")
-        command = [sys.executable, "-c", RUN, json.dumps(self._settings)]
+        command = [sys.executable, "-c", RUN_SERVER, json.dumps(self._settings)]
         (self.folder / "server.json").unlink(missing_ok=True)
         with log:
             self._process = subprocess.Popen(
@@ -79,18 +79,21 @@ class Local:
         return openai.OpenAI(api_key=key, base_url=self.url, max_retries=0, timeout=60, **more)
 
 
-def wait(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 120) -> Any:
+def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 120) -> Any:
     """The job once it is in one of those states."""
     deadline = time.monotonic() + seconds
     while True:
-        found = client.fine_tuning.jobs.retrieve(job)
-        if found.status in statuses:
-            return found
-        assert found.status not in ("succeeded", "failed", "cancelled"), (found.status, found.error)
-        assert time.monotonic() < deadline, found.status
+        result = client.fine_tuning.jobs.retrieve(job)
+        if result.status in statuses:
+            return result
+        assert result.status not in ("succeeded", "failed", "cancelled"), (
+            result.status,
+            result.error,
+        )
+        assert time.monotonic() < deadline, result.status
         time.sleep(0.05)
 
 
-def texts(client: openai.OpenAI, job: str) -> list[str]:
+def event_messages(client: openai.OpenAI, job: str) -> list[str]:
     """The messages of a job's events, oldest first."""
     return [event.message for event in client.fine_tuning.jobs.list_events(job, limit=100)][::-1]

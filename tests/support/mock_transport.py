@@ -19,23 +19,25 @@ try:
 except ImportError:  # the SDK's version 2
     engine = httpx  # type: ignore[no-redef]
 
-URL = "http://service.test/v1"
+MOCK_URL = "http://service.test/v1"
 
 
-def client(router: respx.MockRouter) -> openai.OpenAI:
+def mock_client(router: respx.MockRouter) -> openai.OpenAI:
     """A client whose requests the router answers."""
 
     def answer(request: Any) -> Any:
-        asked = httpx.Request(
+        sent = httpx.Request(
             request.method, str(request.url), headers=request.headers.raw, content=request.read()
         )
-        given = router.handler(asked)
-        return engine.Response(given.status_code, headers=given.headers.raw, content=given.read())
+        response = router.handler(sent)
+        return engine.Response(
+            response.status_code, headers=response.headers.raw, content=response.read()
+        )
 
     transport = engine.MockTransport(answer)
     return openai.OpenAI(
         api_key="sk-test",
-        base_url=URL,
+        base_url=MOCK_URL,
         max_retries=0,
         http_client=engine.Client(transport=transport),
     )
@@ -70,11 +72,11 @@ EVENT = {
 }
 
 
-def service(router: respx.MockRouter, provider: str = "openai") -> Service:
+def mock_service(router: respx.MockRouter, provider: str = "openai") -> Service:
     facts = load_catalog().providers[provider]
     assert facts.api
-    return Service(provider, facts, facts.api, client(router))
+    return Service(provider, facts, facts.api, mock_client(router))
 
 
-def page(*items: dict[str, Any]) -> dict[str, Any]:
+def list_body(*items: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "data": list(items), "has_more": False}

@@ -16,23 +16,23 @@ from support.models import MINI
 TUNED = f"ft:{MINI}:me::abc123"
 
 
-def said(content: Any = None, **more: Any) -> dict[str, Any]:
+def assistant_message(content: Any = None, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **more}
 
 
-def calling(*calls: tuple[str, Any]) -> dict[str, Any]:
-    made = [
+def tool_call_message(*calls: tuple[str, Any]) -> dict[str, Any]:
+    calls_made = [
         {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
         for name, arguments in calls
     ]
-    return said(tool_calls=made)
+    return assistant_message(tool_calls=calls_made)
 
 
-def prompt(number: int, reference: dict[str, Any] | None = None, **more: Any) -> Prompt:
+def numbered_prompt(number: int, reference: dict[str, Any] | None = None, **more: Any) -> Prompt:
     return Prompt(number, [{"role": "user", "content": f"q{number}"}], {}, reference, more)
 
 
-JSONS = st.recursive(
+JSON_OBJECTS = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-10, 10)
@@ -45,7 +45,7 @@ JSONS = st.recursive(
 )
 
 
-def jsonl(path: Path, *lines: Any) -> str:
+def write_jsonl(path: Path, *lines: Any) -> str:
     path.write_bytes(
         b"".join(
             (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n"
@@ -55,15 +55,15 @@ def jsonl(path: Path, *lines: Any) -> str:
     return str(path)
 
 
-def chat(question: str, answer: str | None = None, **more: Any) -> dict[str, Any]:
+def chat_row(question: str, answer: str | None = None, **more: Any) -> dict[str, Any]:
     final = [] if answer is None else [{"role": "assistant", "content": answer, "weight": 1}]
     return {"messages": [{"role": "user", "content": question}, *final], **more}
 
 
-def recorded(question: str, answer: str, model: str = "m", **more: Any) -> dict[str, Any]:
+def recorded_row(question: str, answer: str, model: str = "m", **more: Any) -> dict[str, Any]:
     return {
-        **chat(question),
-        "answer": said(answer),
+        **chat_row(question),
+        "answer": assistant_message(answer),
         "model": model,
         "parameters": {},
         "usage": {},

@@ -12,17 +12,19 @@ from ftkit.server import jobs
 from ftkit.server.bases import Bases
 from ftkit.server.bodies import JobBody
 from ftkit.server.store import Store
-from support.examples import lines
+from support.examples import chat_lines
 from support.models import SMOKE
 
-GOOD = b"".join(line + b"\n" for line in lines(12))
+CLEAN_DATA = b"".join(line + b"\n" for line in chat_lines(12))
 
 
-def upload(client: openai.OpenAI, content: bytes = GOOD, name: str = "data.jsonl") -> FileObject:
+def upload_file(
+    client: openai.OpenAI, content: bytes = CLEAN_DATA, name: str = "data.jsonl"
+) -> FileObject:
     return client.files.create(file=(name, content), purpose="fine-tune")
 
 
-def raw(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+def raw_request(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tuple[int, Any]:
     """What the service answers, status and JSON."""
     import httpx
 
@@ -34,7 +36,7 @@ def raw(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tupl
     return answer.status_code, answer.json()
 
 
-def begun(store: Store) -> str:
+def create_job(store: Store) -> str:
     store.add(
         "file",
         "file-1",

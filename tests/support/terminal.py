@@ -13,11 +13,11 @@ import sys
 import termios
 from collections.abc import Mapping
 
-LONGEST = 60
+TIMEOUT = 60
 """Seconds to wait for more to be shown."""
 
 
-def on_a_terminal(
+def run_in_terminal(
     url: str,
     *arguments: str,
     interrupt: bytes = b"",
@@ -44,7 +44,7 @@ def on_a_terminal(
     shown, sent, open_questions = b"", not interrupt, dict(answers or {})
     try:
         while True:
-            if not select.select([main], [], [], LONGEST)[0]:
+            if not select.select([main], [], [], TIMEOUT)[0]:
                 process.kill()
                 raise AssertionError(f"nothing more was shown: {shown!r}")
             data = os.read(main, 65536)
@@ -54,7 +54,7 @@ def on_a_terminal(
             if not sent and interrupt in shown:
                 process.send_signal(signal.SIGINT)
                 sent = True
-            for question in [each for each in open_questions if each in shown]:
+            for question in [question for question in open_questions if question in shown]:
                 os.write(main, open_questions.pop(question))
     except OSError:
         pass

@@ -25,24 +25,24 @@ CITIES = (
 )
 
 
-def asked(name: str) -> list[dict[str, str]]:
+def question(name: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": f"Say {name}"}]
 
 
-def example(name: str, answer: str, **more: Any) -> dict[str, Any]:
-    return {"messages": [*asked(name), {"role": "assistant", "content": answer, **more}]}
+def city_example(name: str, answer: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [*question(name), {"role": "assistant", "content": answer, **more}]}
 
 
-def jsonl(examples: list[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps(each).encode() + b"\n" for each in examples)
+def encode_jsonl(examples: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in examples)
 
 
-SHORT = jsonl([example(name, name[::-1]) for name in CITIES])
+CITY_DATA = encode_jsonl([city_example(name, name[::-1]) for name in CITIES])
 
 
-def begin(
+def start_job(
     client: openai.OpenAI,
-    content: bytes = SHORT,
+    content: bytes = CITY_DATA,
     validation: bytes | None = None,
     model: str = SMOKE,
     **more: Any,
@@ -55,12 +55,12 @@ def begin(
     return client.fine_tuning.jobs.create(model=model, training_file=file, **more)
 
 
-def method(kind: str = "supervised", **hyperparameters: Any) -> Any:
+def method_with(kind: str = "supervised", **hyperparameters: Any) -> Any:
     return {"type": kind, kind: {"hyperparameters": hyperparameters}}
 
 
-def answer(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
-    said = client.chat.completions.create(
-        model=model, messages=asked(name), **{"temperature": 0, "max_tokens": 40, **more}
+def ask_model(client: openai.OpenAI, model: str, name: str, **more: Any) -> str:
+    response = client.chat.completions.create(
+        model=model, messages=question(name), **{"temperature": 0, "max_tokens": 40, **more}
     )  # type: ignore[arg-type]
-    return said.choices[0].message.content
+    return response.choices[0].message.content

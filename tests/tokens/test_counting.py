@@ -13,7 +13,7 @@ from ftkit.checks import ROLES
 from ftkit.counting import count
 from ftkit.formats import FORMATS
 from ftkit.tokens import ENCODINGS, PER_ROLE, counter, reference
-from support.examples import lines
+from support.examples import chat_lines
 from support.fixture_types import Write
 
 
@@ -80,7 +80,7 @@ def test_a_file_that_a_model_of_bytes_would_cut_is_warned_of_though_it_has_few_t
 ) -> None:
     words = "international understanding " * 500
     path = write(
-        lines(
+        chat_lines(
             12,
             {
                 n: {
@@ -139,7 +139,7 @@ def too_long(first: int, last: int) -> bytes:
 def test_examples_that_are_too_long_are_found_however_many_there_are(
     many: int, write: Write
 ) -> None:
-    rows = lines(10 + many)
+    rows = chat_lines(10 + many)
     rows[10:] = [too_long(1, 0).replace(b"Hi", b"Hi %d" % number) for number in range(many)]
     rows[5] = too_long(0, 1)
     report = validate(write(rows), model="gpt-3.5-turbo").files[0]
@@ -153,5 +153,5 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(
 
 
 def test_a_larger_model_takes_them(write: Write) -> None:
-    report = validate(write([*lines(10), too_long(1, 1)]), model="gpt-3.5-turbo-0125").files[0]
+    report = validate(write([*chat_lines(10), too_long(1, 1)]), model="gpt-3.5-turbo-0125").files[0]
     assert "example-too-long" not in report.counts

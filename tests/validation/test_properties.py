@@ -23,7 +23,7 @@ from ftkit.rules import RULES, Plan
 from ftkit.scan import DECODE_ERRORS, Scanner, scan
 from ftkit.shape import broken_places
 from ftkit.summary import Shard, Summary
-from support.examples import example, lines
+from support.examples import chat_example, chat_lines
 
 PLAN = Plan(find_limits(), rules=frozenset(RULES))
 
@@ -241,7 +241,7 @@ fragments = st.sampled_from(
 def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, escaped: bool) -> None:
     checks = Checks(PLAN)
     expected = {finding.rule for finding in checks.texts([("$", text)], 1, checks.on("text"))}
-    value = example(1)
+    value = chat_example(1)
     value["messages"][0]["content"] = text
     scanner = Scanner(PLAN)
     scanner.scan([json.dumps(value, ensure_ascii=escaped).encode()], 0)
@@ -303,7 +303,7 @@ def test_a_repeated_key_is_found_wherever_it_stands(
 
 
 def test_findings_of_joined_files_are_those_of_the_parts_moved(tmp_path: Path) -> None:
-    one, two = lines(20, {4: b"oops", 7: {"messages": []}}), lines(20, {3: b"null"})
+    one, two = chat_lines(20, {4: b"oops", 7: {"messages": []}}), chat_lines(20, {3: b"null"})
     for name, content in (("one", one), ("two", two), ("both", one + two)):
         (tmp_path / f"{name}.jsonl").write_bytes(b"".join(line + b"\n" for line in content))
     found = {

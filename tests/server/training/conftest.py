@@ -9,13 +9,13 @@ from typing import Any
 import openai
 import pytest
 
-from support.local_server import Local, wait
+from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
-from support.training import CITIES, begin, example, jsonl
+from support.training import CITIES, city_example, encode_jsonl, start_job
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smoke model as a folder like any other, safetensors and all."""
     from ftkit.server.training.smoke import build_model, build_tokenizer
 
@@ -26,10 +26,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Local]:
-    service = Local(
+def local_server(
+    tmp_path_factory: pytest.TempPathFactory, base_model: Path
+) -> Iterator[LocalServer]:
+    service = LocalServer(
         tmp_path_factory.mktemp("service") / "data",
-        {"gpt-3.5-turbo": SMOKE, "tiny": str(base)},
+        {"gpt-3.5-turbo": SMOKE, "tiny": str(base_model)},
         max_jobs=2,
     ).start()
     yield service
@@ -37,17 +39,19 @@ def local(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Loca
 
 
 @pytest.fixture(scope="session")
-def client(local: Local) -> openai.OpenAI:
-    return local.client()
+def client(local_server: LocalServer) -> openai.OpenAI:
+    return local_server.client()
 
 
 @pytest.fixture(scope="session")
-def tuned(client: openai.OpenAI) -> Any:
+def tuned_job(client: openai.OpenAI) -> Any:
     """A job that has learned SHORT by heart, with a validation file; seed 7."""
-    job = begin(
+    job = start_job(
         client,
-        validation=jsonl([example(name.lower(), name.lower()[::-1]) for name in CITIES]),
+        validation=encode_jsonl(
+            [city_example(name.lower(), name.lower()[::-1]) for name in CITIES]
+        ),
         seed=7,
         suffix="mine",
     )
-    return wait(client, job.id, "succeeded")
+    return wait_for_job(client, job.id, "succeeded")

@@ -7,9 +7,9 @@ from typing import Any
 import openai
 import pytest
 
-from support.examples import lines
-from support.local_server import wait
-from support.training import asked, begin, example, method
+from support.examples import chat_lines
+from support.local_server import wait_for_job
+from support.training import city_example, method_with, question, start_job
 
 pytestmark = pytest.mark.training
 
@@ -38,11 +38,11 @@ def learned(
 def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:
     messages = [
         {"role": "system", "content": "Be short."},
-        *asked("ä\N{PILE OF POO}"),
+        *question("ä\N{PILE OF POO}"),
         {"role": "assistant", "content": "öß\N{PILE OF POO}"},
-        *asked("b"),
+        *question("b"),
         {"role": "assistant", "content": "no", "weight": 0},
-        *asked("c"),
+        *question("c"),
         {"role": "assistant", "content": "yes", "weight": 1},
     ]
     assert learned(tokenizer, [{"messages": messages}]) == ["öß\N{PILE OF POO}<|end|>yes<|end|>"]
@@ -51,7 +51,7 @@ def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:
 def test_calls_of_tools_are_learned_and_their_results_are_not(tokenizer: Any) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
     messages = [
-        *asked("a"),
+        *question("a"),
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "result"},
         {"role": "assistant", "content": "done"},
@@ -70,7 +70,7 @@ def test_what_lies_beyond_the_limit_is_cut_and_what_has_nothing_left_is_counted(
 ) -> None:
     from ftkit.server.training.encoding import encode
 
-    rows = [example("a", "b" * 50), example("c" * 50, "d")]
+    rows = [city_example("a", "b" * 50), city_example("c" * 50, "d")]
     found, lost = encode(tokenizer, rows, "chat", 20)
     assert ([len(each.input_ids) for each in found], lost) == ([20], 1)
 
@@ -86,9 +86,9 @@ def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequen
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     messages = [
-        *asked("a"),
+        *question("a"),
         {"role": "assistant", "content": "think=x"},
-        *asked("b"),
+        *question("b"),
         {"role": "assistant", "content": "think=y"},
     ]
     assert learned(other, [{"messages": messages}]) == ["think=x<|end|>", "think=y<|end|>"]
@@ -103,17 +103,17 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
     with pytest.raises(CannotEncode, match=r"example 2: .* no images"):
         learned(
             tokenizer,
-            [example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
+            [city_example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
         )
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
     with pytest.raises(CannotEncode, match="no chat template"):
-        learned(bare, [example("a", "b")])
+        learned(bare, [city_example("a", "b")])
 
 
 def test_lines_as_the_service_takes_them_are_read(client: openai.OpenAI) -> None:
     """A mark at the beginning, ends as on Windows, and none after the last line."""
-    content = b"\xef\xbb\xbf" + b"\r\n".join(lines(12))
-    assert wait(
-        client, begin(client, content, method=method(n_epochs=1)).id, "succeeded"
+    content = b"\xef\xbb\xbf" + b"\r\n".join(chat_lines(12))
+    assert wait_for_job(
+        client, start_job(client, content, method=method_with(n_epochs=1)).id, "succeeded"
     ).fine_tuned_model

@@ -9,16 +9,16 @@ import openai
 import pytest
 
 from support.models import SMOKE
-from support.training import answer, asked
+from support.training import ask_model, question
 
 pytestmark = pytest.mark.training
 
 
-def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned: Any) -> None:
-    model = tuned.fine_tuned_model
+def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned_job: Any) -> None:
+    model = tuned_job.fine_tuned_model
     stream = client.chat.completions.create(
         model=model,
-        messages=asked("Tokyo"),
+        messages=question("Tokyo"),
         temperature=0,
         stream=True,
         stream_options={"include_usage": True},  # type: ignore[arg-type]
@@ -34,17 +34,17 @@ def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned: Any)
         6,
     )
     assert chunks[-2].choices[0].finish_reason == "stop"
-    assert answer(client, model, "Tokyo", stop="ko") == "oy"
-    assert answer(client, model, "Tokyo", stop=["zz", "yk"]) == "o"
+    assert ask_model(client, model, "Tokyo", stop="ko") == "oy"
+    assert ask_model(client, model, "Tokyo", stop=["zz", "yk"]) == "o"
     long = client.chat.completions.create(
-        model=model, messages=asked("Tokyo"), max_tokens=2, temperature=0
+        model=model, messages=question("Tokyo"), max_tokens=2, temperature=0
     )  # type: ignore[arg-type]
     assert (long.choices[0].message.content, long.choices[0].finish_reason) == ("oy", "length")
     assert long.system_fingerprint == SMOKE
-    drawn = [answer(client, SMOKE, "Tokyo", temperature=1.5, seed=seed) for seed in (1, 1, 2)]
+    drawn = [ask_model(client, SMOKE, "Tokyo", temperature=1.5, seed=seed) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     several = client.chat.completions.create(
-        model=SMOKE, messages=asked("Tokyo"), n=3, seed=1, max_tokens=8
+        model=SMOKE, messages=question("Tokyo"), n=3, seed=1, max_tokens=8
     )  # type: ignore[arg-type]
     assert [choice.index for choice in several.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in several.choices}) == 3
@@ -68,14 +68,14 @@ def test_a_question_that_cannot_be_answered_is_refused(
     body: dict[str, Any], param: str, client: openai.OpenAI
 ) -> None:
     with pytest.raises(openai.BadRequestError) as error:
-        client.chat.completions.create(**{"model": SMOKE, "messages": asked("x"), **body})
+        client.chat.completions.create(**{"model": SMOKE, "messages": question("x"), **body})
     assert error.value.param == param
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_does_not_fit_is_refused(stream: bool, client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="context") as error:
-        client.chat.completions.create(model=SMOKE, messages=asked("x" * 3000), stream=stream)  # type: ignore[call-overload]
+        client.chat.completions.create(model=SMOKE, messages=question("x" * 3000), stream=stream)  # type: ignore[call-overload]
     assert error.value.code == "context_length_exceeded"
 
 
@@ -85,7 +85,7 @@ def test_a_model_that_is_not_there_is_not_found(
     model: str, stream: bool, client: openai.OpenAI
 ) -> None:
     with pytest.raises(openai.NotFoundError) as error:
-        client.chat.completions.create(model=model, messages=asked("x"), stream=stream)  # type: ignore[call-overload]
+        client.chat.completions.create(model=model, messages=question("x"), stream=stream)  # type: ignore[call-overload]
     assert error.value.code == "model_not_found"
 
 
@@ -110,7 +110,7 @@ def test_parameters_at_the_values_that_change_nothing_and_at_their_limits_are_ta
     body: dict[str, Any], client: openai.OpenAI
 ) -> None:
     assert client.chat.completions.create(
-        model=SMOKE, messages=asked("x"), max_tokens=2, **body
+        model=SMOKE, messages=question("x"), max_tokens=2, **body
     ).usage  # type: ignore[call-overload]
 
 
@@ -119,11 +119,11 @@ def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
 
 
 def test_a_question_whose_asker_has_gone_keeps_nobody_waiting(client: openai.OpenAI) -> None:
-    answer(client, SMOKE, "x", max_tokens=1)
+    ask_model(client, SMOKE, "x", max_tokens=1)
     hasty = client.with_options(timeout=0.5, max_retries=0)
     for _ in range(3):
         with pytest.raises(openai.APITimeoutError):
-            hasty.chat.completions.create(model=SMOKE, messages=asked("x"), n=16, temperature=2)
+            hasty.chat.completions.create(model=SMOKE, messages=question("x"), n=16, temperature=2)
     begun = time.monotonic()
-    answer(client, SMOKE, "x", max_tokens=1)
+    ask_model(client, SMOKE, "x", max_tokens=1)
     assert time.monotonic() - begun < 10
