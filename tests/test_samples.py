@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftkit import validate
-from support.paths import ROOT
-
-SAMPLES = ROOT / "samples"
+from support.paths import SAMPLES
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.jsonl")), ids=lambda path: path.name)

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from support.local_server import LocalServer
+from support.models import SMOKE
 from support.paths import ROOT
 
 pytestmark = pytest.mark.training
-
-SMOKE = "ftkit/smoke"
 
 
 def ftkit(
