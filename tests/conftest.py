@@ -1,4 +1,4 @@
-"""No test touches the network, the user's home, or a key in the environment."""
+"""Isolation from the network, the home folder and real API keys; the fake provider and ftkit as fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom; where printing is allowed; how long a module may be."""
+"""Import layers, the places that may print, and the length of modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each request of the client, with an answer to it and the value that the client returns."""
+"""Table of the requests of the client: method, path, response body, call and expected value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives again and again, each time killed by SIGKILL at another point, and then once more to the end.
+"""Archive repeatedly, each time killed by SIGKILL at a random point, and then resume to the end.
 
 Run with the address of a service, an empty folder and two numbers, which are the first and the last seed but one. Each run is a
 process of its own. Prints how many of them were killed; ends with 1, and says why, where the second run did not end in the manifest

@@ -1,4 +1,4 @@
-"""Archives and the account that they are made of."""
+"""A fake account with finished jobs, and archives of it."""
 
 from __future__ import annotations
 

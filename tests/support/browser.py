@@ -1,4 +1,4 @@
-"""A real browser for the pages that ftkit writes, and text that would like to be more than text."""
+"""A headless Chromium for generated HTML pages, and hostile texts to put into them."""
 
 from __future__ import annotations
 

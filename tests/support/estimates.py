@@ -1,4 +1,4 @@
-"""Estimates that are counted by hand."""
+"""Token counts by the published formula, and random histograms."""
 
 from __future__ import annotations
 

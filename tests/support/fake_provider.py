@@ -1,4 +1,4 @@
-"""A real HTTP service on loopback that speaks the protocol, keeps state, and fails when it is told to.
+"""A fake provider: an HTTP server on loopback that speaks the OpenAI fine-tuning protocol and injects faults.
 
 `Faults` decides for each request what goes wrong: nothing, or one of `KINDS`. Whatever it is, the state is that of a service that
 acted as often as it says: `created` lists every job that was ever made.

@@ -1,4 +1,4 @@
-"""Lines with something odd, and what validation finds."""
+"""A clean line, and the findings of a file."""
 
 from __future__ import annotations
 

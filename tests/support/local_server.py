@@ -1,4 +1,4 @@
-"""The service of this machine, as a process of its own for the tests."""
+"""The local server as a subprocess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of the openai SDK that speaks to a respx router instead of a network.
+"""An SDK client whose requests a respx router answers.
 
 respx knows httpx; newer SDKs use httpx2, which has the same shapes under another name, so requests and answers are carried over.
 """

@@ -1,4 +1,4 @@
-"""A terminal of a given width, for the commands that look at it."""
+"""Commands of ftkit on a pseudo-terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local server that trains, and what it has trained."""
+"""A local server that trains, shared by all files of this folder, and a job that it has trained."""
 
 from __future__ import annotations
 
