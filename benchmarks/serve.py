@@ -26,7 +26,10 @@ import openai
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from local import Local, wait  # type: ignore[import-not-found]
+from support.local_server import (  # type: ignore[import-not-found]  # noqa: E402
+    LocalServer,
+    wait_for_job,
+)
 
 GIB = 1 << 30
 BARE = """
@@ -61,10 +64,10 @@ print(json.dumps({"seconds": time.monotonic() - begun, "steps": trainer.state.gl
 
 
 @contextmanager
-def service() -> Iterator[tuple[Local, float]]:
+def service() -> Iterator[tuple[LocalServer, float]]:
     """A service on a new folder, and the seconds that it took to start."""
     with tempfile.TemporaryDirectory() as folder:
-        local = Local(Path(folder) / "data")
+        local = LocalServer(Path(folder) / "data")
         begun = time.monotonic()
         local.start()
         try:
@@ -79,7 +82,7 @@ def peak(pid: int) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) >> 10
 
 
-def reads(local: Local, seconds: float = 5.0) -> float:
+def reads(local: LocalServer, seconds: float = 5.0) -> float:
     """GETs of a job a second, one after the other on one connection."""
     client = local.client()
     rows = (ROOT / "samples" / "marv.jsonl").read_bytes().splitlines()[:2]
@@ -94,7 +97,7 @@ def reads(local: Local, seconds: float = 5.0) -> float:
         return done / (time.monotonic() - begun)
 
 
-def upload(local: Local, size: int = GIB) -> tuple[float, float]:
+def upload(local: LocalServer, size: int = GIB) -> tuple[float, float]:
     """Seconds to upload a file of that size, and to write the same bytes to the same disk."""
     data = os.urandom(1 << 20)
     sparse = local.folder.with_name("large.jsonl")
@@ -119,7 +122,7 @@ def upload(local: Local, size: int = GIB) -> tuple[float, float]:
     return taken, disk
 
 
-def training(local: Local, epochs: int = 40) -> dict[str, Any]:
+def training(local: LocalServer, epochs: int = 40) -> dict[str, Any]:
     """Seconds of a job's steps, of the whole job, and of TRL alone."""
     client: openai.OpenAI = local.client()
     sample = ROOT / "samples" / "marv.jsonl"
@@ -129,7 +132,7 @@ def training(local: Local, epochs: int = 40) -> dict[str, Any]:
     job = client.fine_tuning.jobs.create(
         model="ftkit/smoke", training_file=file.id, method=method, seed=1
     )
-    wait(client, job.id, "succeeded", seconds=600)
+    wait_for_job(client, job.id, "succeeded", seconds=600)
     whole = time.monotonic() - begun
     log = (local.folder / "jobs" / job.id / "process.log").read_text("utf-8", "replace")
     inside = float(log.rpartition("'train_runtime': '")[2].partition("'")[0])

@@ -1,20 +1,24 @@
-"""No test touches the network, the user's home, or a key in the environment."""
+"""Isolation from the network, the home folder and real API keys; the fake provider and ftkit as fixtures."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import respx
 from hypothesis import HealthCheck, settings
-from service import Service, running
+
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider, serving
+from support.fixture_types import Run, Write
+from support.mock_transport import MOCK_URL
 
 settings.register_profile(
     "ftkit",
@@ -24,7 +28,6 @@ settings.register_profile(
 )
 settings.load_profile("ftkit")
 
-ROOT = Path(__file__).parent.parent
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests interrupt.
@@ -32,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A home and a working folder of its own, no settings or keys in the environment, and no way to the network."""
     for name in list(os.environ):
         if (
@@ -53,34 +56,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-def uncovered() -> dict[str, str]:
-    """The environment for a process that is to run out of disk: measuring its coverage writes a file, too."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
-def example(number: int, **more: Any) -> dict[str, Any]:
-    """A clean chat example, different for each number."""
-    messages = [
-        {"role": "user", "content": f"What follows {number}?"},
-        {"role": "assistant", "content": f"{number + 1} follows."},
-    ]
-    return {"messages": messages, **more}
-
-
-def lines(count: int, at: dict[int, Any] | None = None) -> list[bytes]:
-    """Clean lines, with others instead at some places (from 1): bytes as they are, anything else as JSON."""
-    made: list[Any] = [example(number) for number in range(count)]
-    for place, other in (at or {}).items():
-        made[place - 1] = other
-    return [
-        line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode()
-        for line in made
-    ]
-
-
-Write = Callable[..., Path]
-
-
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write a file of lines (each ended by LF) or of bytes, and return its path."""
@@ -96,28 +71,25 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def fake() -> Service:
+def fake_provider() -> FakeProvider:
     """The state of a service."""
-    return Service()
+    return FakeProvider()
 
 
 @pytest.fixture
-def url(fake: Service) -> Iterator[str]:
+def provider_url(fake_provider: FakeProvider) -> Iterator[str]:
     """The address of that service, on loopback."""
-    with running(fake) as address:
+    with serving(fake_provider) as address:
         yield address
 
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 @pytest.fixture
-def ftkit(url: str, tmp_path: Path) -> Run:
+def ftkit(provider_url: str, tmp_path: Path) -> Run:
     """Run ftkit against that service, with a key and a journal of its own."""
     environment = {
         **os.environ,
         "OPENAI_API_KEY": "sk-test",
-        "FTKIT_BASE_URL": url,
+        "FTKIT_BASE_URL": provider_url,
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
     }
 
@@ -138,6 +110,14 @@ def ftkit(url: str, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def data(write: Write) -> str:
+def clean_file(write: Write) -> str:
     """The path of a clean file."""
-    return str(write(lines(60)))
+    return str(write(chat_lines(60)))
+
+
+@pytest.fixture
+def router() -> Iterator[respx.MockRouter]:
+    """Routes relative to `MOCK_URL`; a request without a route fails the test, and so does a route without a request."""
+    mock_router = respx.MockRouter(assert_all_called=True, base_url=MOCK_URL)
+    yield mock_router
+    mock_router.assert_all_called()

@@ -16,9 +16,9 @@ from types import ModuleType
 import click
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
 
 from ftkit.cli import COMMANDS, cli
+from support.paths import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), ROOT / "samples" / "README.md"]

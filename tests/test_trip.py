@@ -10,18 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from local import Local
+
+from support.local_server import LocalServer
+from support.models import SMOKE
+from support.paths import ROOT
 
 pytestmark = pytest.mark.training
 
-SMOKE = "ftkit/smoke"
 
-
-def ftkit(local: Local, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ftkit(
+    local_server: LocalServer, tmp_path: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "FTKIT_DATA_DIR": str(local.folder),
+        "FTKIT_DATA_DIR": str(local_server.folder),
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
     }
     command = [sys.executable, "-m", "ftkit", *arguments]
@@ -30,7 +32,7 @@ def ftkit(local: Local, tmp_path: Path, *arguments: str) -> subprocess.Completed
 
 def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Path) -> None:
     """As in the README: submit, watch, chat; Marv's answer comes back."""
-    local = Local(tmp_path / "data")
+    local = LocalServer(tmp_path / "data")
     sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
     row = json.loads(Path(sample).read_text("utf-8").splitlines()[3])["messages"]
     try:
@@ -123,7 +125,11 @@ def repeats(folder: Path, row: list[dict[str, str]]) -> bool:
 
 def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: Path) -> None:
     """Trained, archived with its answers, the service wiped, moved, retrained: old and new agree, and the untuned model does not."""
-    old, new, archive = Local(tmp_path / "old"), Local(tmp_path / "new"), tmp_path / "archive"
+    old, new, archive = (
+        LocalServer(tmp_path / "old"),
+        LocalServer(tmp_path / "new"),
+        tmp_path / "archive",
+    )
     sample = shutil.copy(ROOT / "samples" / "marv.jsonl", tmp_path)
     here = ("--provider", "local")
     try:

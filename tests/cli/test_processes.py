@@ -1,0 +1,125 @@
+"""Terminals, signals, worker processes, imports and sockets of commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ftkit.cli import COMMANDS
+from support.commands import run_ftkit
+from support.examples import chat_example
+from support.paths import BAD, MARV, SAMPLES
+from support.terminal import capture_terminal
+
+
+def test_colour_is_for_terminals_that_want_it() -> None:
+    assert "\x1b[" not in run_ftkit("validate", BAD).stdout
+    assert b"\x1b[31m" in capture_terminal("validate", BAD)
+    assert b"\x1b[" not in capture_terminal("validate", BAD, env={"NO_COLOR": "1"})
+
+
+def large_file(path: Path, megabytes: int) -> Path:
+    """A file of clean lines and one bad one in a thousand."""
+    with path.open("wb") as file:
+        number = 0
+        while file.tell() < megabytes << 20:
+            value = chat_example(number)
+            value["messages"][0]["content"] += " and so on" * 150
+            file.write(b"oops\n" if number % 1000 == 500 else json.dumps(value).encode() + b"\n")
+            number += 1
+    return path
+
+
+def test_workers_change_nothing_in_the_output(tmp_path: Path) -> None:
+    path = str(large_file(tmp_path / "large.jsonl", 48))
+    one, two = (
+        run_ftkit("validate", path, "--output", "json", "--workers", number).stdout
+        for number in "12"
+    )
+    assert one == two
+    assert json.loads(one)["files"][0]["counts"]["json-syntax"] > 10
+
+
+def test_a_progress_bar_is_shown_on_a_terminal_for_a_large_file(tmp_path: Path) -> None:
+    path = str(large_file(tmp_path / "large.jsonl", 48))
+    assert "MB" not in run_ftkit("validate", path).stderr
+    assert b"large.jsonl" in capture_terminal("validate", path, "--select", "file-empty")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_and_its_workers_without_a_traceback(
+    sent: int, code: int, tmp_path: Path
+) -> None:
+    path = str(large_file(tmp_path / "large.jsonl", 200))
+    command = [sys.executable, "-m", "ftkit", "validate", path, "--workers", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    time.sleep(0.4)
+    os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert errors.decode().strip() in ("", "ftkit: interrupted")
+    deadline = time.monotonic() + 5
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _group_lives(process.pid)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], ["openai", "numpy", "jsonschema", "tiktoken", "rich"]),
+        (["validate", MARV], ["openai", "jsonschema", "tiktoken", "rich"]),
+    ],
+)
+def test_a_command_does_not_pay_for_what_it_does_not_use(
+    arguments: list[str], absent: list[str]
+) -> None:
+    code = (
+        "import sys, ftkit.cli; ftkit.cli.run(sys.argv[1:]);"
+        f"print([name for name in {absent!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_no_command_opens_a_socket(tmp_path: Path) -> None:
+    code = (
+        "import sys\ndef hook(event, args):\n    if event.startswith('socket.'): raise SystemExit('socket: ' + event)\n"
+        "sys.addaudithook(hook)\nimport ftkit.cli\nfor words in (['validate', sys.argv[1], '--model', 'gpt-3.5-turbo'],"
+        " ['rules'], ['schema', 'chat'], ['explain', 'contains invalid json', sys.argv[1]]): assert ftkit.cli.run(words) in (0, 1)"
+    )
+    path = str(SAMPLES / "bad" / "example-too-long.jsonl")
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "example-too-long" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    assert run_ftkit(command, "--help").stdout.startswith(f"Usage: ftkit {command}")
+
+
+def test_the_version_is_shown() -> None:
+    assert run_ftkit("--version").stdout.startswith("ftkit ")

@@ -1,0 +1,56 @@
+"""The commands that list rules, print schemas and explain messages."""
+
+from __future__ import annotations
+
+import json
+
+from support.commands import run_ftkit
+from support.paths import MARV, SAMPLES
+
+
+def test_rules_are_listed_and_explained() -> None:
+    listed = run_ftkit("rules").stdout.splitlines()
+    assert any(line.startswith("FT120  json-syntax") for line in listed)
+    assert len(json.loads(run_ftkit("rules", "--output", "json").stdout)) == len(listed)
+    assert "single quotes" in run_ftkit("rule", "json-syntax").stdout
+    assert (
+        json.loads(run_ftkit("rule", "FT120", "--output", "json").stdout)["rule"] == "json-syntax"
+    )
+
+
+def test_a_schema_is_json_schema_that_the_samples_satisfy() -> None:
+    import jsonschema
+
+    schema = json.loads(run_ftkit("schema", "chat").stdout)
+    for line in (SAMPLES / "tool-calls.jsonl").read_text("utf-8").splitlines():
+        jsonschema.validate(json.loads(line), schema)
+
+
+def test_a_message_is_explained_with_the_lines_of_the_file() -> None:
+    path = str(SAMPLES / "bad" / "json-syntax.jsonl")
+    done = run_ftkit(
+        "explain", "Example 5 cannot be parsed. Error: line contains invalid json", path
+    )
+    assert done.returncode == 0
+    assert f"{path}:5: FT120 json-syntax" in done.stdout
+    assert "The message names line 5." in done.stdout
+
+
+def test_a_message_about_moderation_names_its_lines() -> None:
+    shown = json.loads(
+        run_ftkit(
+            "explain", "failed moderation safety checks. Flagged lines: 4, 13", "--output", "json"
+        ).stdout
+    )
+    assert (shown["rules"], shown["lines"], shown["known"]) == ([], [4, 13], True)
+    assert "safety screening" in shown["other"][0]["means"]
+
+
+def test_a_message_that_nobody_knows_ends_with_1() -> None:
+    done = run_ftkit("explain", "the moon is made of cheese", MARV)
+    assert done.returncode == 1
+    assert "not known" in done.stdout
+
+
+def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:
+    assert "has none of these faults" in run_ftkit("explain", "contains invalid json", MARV).stdout

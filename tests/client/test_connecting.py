@@ -1,0 +1,101 @@
+"""Connections to providers, and why they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.catalog import find_provider
+from ftkit.client.connect import account_of, connect
+from ftkit.errors import ProviderError, UnknownOutcomeError, UsageError
+from ftkit.jobs.spec import JobSpec, check
+from support.connections import connect_to
+from support.fake_provider import FakeProvider, error_body
+
+KEYS = {"OPENAI_API_KEY": "sk-env"}
+
+
+@pytest.mark.parametrize("provider", ["openai", "nebius"])
+def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
+    keys = {"OPENAI_API_KEY": "k", "NEBIUS_API_KEY": "k"}
+    assert account_of(provider) == connect(provider, environment=keys).account
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "said"),
+    [
+        ("mistral", "", "is not supported: it has a protocol of its own"),
+        (
+            "azure",
+            "",
+            r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE",
+        ),
+        ("openai", "api.openai.com", "is no address"),
+        ("openai", "http://[::1/v1", "is no address"),
+        ("opnai", "", "did you mean 'openai'"),
+    ],
+)
+def test_a_service_that_cannot_be_reached_so_says_why(
+    provider: str, base_url: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        connect(provider, base_url, environment=KEYS)
+
+
+def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
+    local = find_provider("local")
+    assert local.api
+    with pytest.raises(
+        UsageError, match="this machine has no integrations; leave --wandb-project out"
+    ):
+        check(JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
+
+
+def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"start one with `ftkit serve`, or give the address of one as base_url="
+    ):
+        connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            (401, error_body("Incorrect API key provided: sk-test")),
+            "does not take the key; see what OPENAI_API_KEY holds",
+        ),
+        ((429, error_body("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
+        (
+            (403, error_body("Your organization cannot", "training_not_available")),
+            "said 403: Your organization cannot",
+        ),
+        ((404, error_body("No such job")), "does not have it"),
+        ((200, b"<html>"), "cannot be read"),
+    ],
+)
+def test_what_the_service_says_is_one_line_without_the_key(
+    answer: Any, said: str, fake_provider: FakeProvider, provider_url: str
+) -> None:
+    fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
+    with pytest.raises(ProviderError, match=said) as raised:
+        connect_to(provider_url).job("ftjob-1")
+    assert "\n" not in str(raised.value)
+    assert "sk-test" not in str(raised.value)
+
+
+def test_no_connection_is_one_line() -> None:
+    with pytest.raises(UnknownOutcomeError, match=r"no connection to http://127\.0\.0\.1:9/v1"):
+        connect_to("http://127.0.0.1:9/v1").job("ftjob-1")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"]
+)
+def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="--base-url") as raised:
+        connect("openai", address, environment=KEYS)
+    assert "hunter2" not in str(raised.value)

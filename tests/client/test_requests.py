@@ -1,0 +1,132 @@
+"""Requests of the client, one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from ftkit.client.resources import Job
+from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError
+from support.api_requests import REQUESTS
+from support.mock_transport import JOB, list_body, mock_service
+
+"""For each kind of request its method and path, the answer, the call, and what the call gives."""
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_each_request_is_sent_once_to_its_path_with_the_key(
+    kind: str, router: respx.MockRouter
+) -> None:
+    method, path, answer, ask, gives = REQUESTS[kind]
+    route = router.route(method=method, url=path).respond(200, json=answer)
+    assert ask(mock_service(router)) == gives
+    assert route.call_count == 1
+    assert route.calls[0].request.headers["Authorization"] == "Bearer sk-test"
+
+
+BODIES: dict[str, Any] = {
+    "create": {"model": "m", "training_file": "file-1", "seed": 1},
+    "upload": {
+        "bytes": 3,
+        "filename": "a.jsonl",
+        "mime_type": "application/jsonl",
+        "purpose": "fine-tune",
+    },
+    "completion": {"part_ids": ["part_1"]},
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_body_holds_what_was_asked_and_no_more(kind: str, router: respx.MockRouter) -> None:
+    method, path, answer, ask, _ = REQUESTS[kind]
+    route = router.route(method=method, url=path).respond(200, json=answer)
+    ask(mock_service(router))
+    assert json.loads(route.calls[0].request.content) == BODIES[kind]
+
+
+def test_azure_gets_a_body_with_a_cancel(router: respx.MockRouter) -> None:
+    route = router.post("/fine_tuning/jobs/ftjob-1/cancel").respond(200, json=JOB)
+    mock_service(router, "azure").act("ftjob-1", "cancel")
+    assert json.loads(route.calls[0].request.content) == {}
+
+
+def test_a_list_asks_for_the_next_page_after_the_last_item(router: respx.MockRouter) -> None:
+    pages = [{**list_body({**JOB, "id": "ftjob-2"}), "has_more": True}, list_body(JOB)]
+    route = router.get("/fine_tuning/jobs").mock(
+        side_effect=[httpx.Response(200, json=each) for each in pages]
+    )
+    assert [job.id for job in mock_service(router).jobs(metadata={"a": "b"})] == [
+        "ftjob-2",
+        "ftjob-1",
+    ]
+    asked = [dict(call.request.url.params) for call in route.calls]
+    assert asked == [
+        {"limit": "100", "metadata[a]": "b"},
+        {"limit": "100", "metadata[a]": "b", "after": "ftjob-2"},
+    ]
+
+
+TROUBLES: dict[str, tuple[Any, type[ProviderError], str]] = {
+    "401": (
+        httpx.Response(401, json={"error": {"message": "Incorrect API key provided: sk-test"}}),
+        ProviderError,
+        "does not take the key",
+    ),
+    "404": (
+        httpx.Response(404, json={"error": {"message": "No such thing"}}),
+        NotFoundError,
+        "does not have it (No such thing)",
+    ),
+    "429": (
+        httpx.Response(429, json={"error": {"message": "Slow down"}}),
+        ProviderError,
+        "is asked too often",
+    ),
+    "500": (
+        httpx.Response(500, json={"error": {"message": "Oops"}}),
+        UnknownOutcomeError,
+        "said 500: Oops",
+    ),
+    "a page of HTML": (
+        httpx.Response(502, text="<html>\n<h1>Bad gateway</h1>"),
+        UnknownOutcomeError,
+        "said 502",
+    ),
+    "an error that is no object": (httpx.Response(400, json=["no"]), ProviderError, "said 400"),
+    "a time-out": (httpx.ReadTimeout("too slow"), UnknownOutcomeError, "cannot"),
+    "a broken connection": (httpx.ConnectError("refused"), UnknownOutcomeError, "cannot"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("kind", [kind for kind in REQUESTS if kind != "shutdown date"])
+def test_trouble_with_any_request_is_one_line(
+    kind: str, trouble: str, router: respx.MockRouter
+) -> None:
+    method, path, _, ask, _ = REQUESTS[kind]
+    answer, raised, said = TROUBLES[trouble]
+    router.route(method=method, url=path).mock(side_effect=[answer])
+    with pytest.raises(raised) as caught:
+        ask(mock_service(router))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "sk-test" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_model_whose_end_cannot_be_asked_for_has_none(
+    trouble: str, router: respx.MockRouter
+) -> None:
+    router.get("/models/ft:m").mock(side_effect=[TROUBLES[trouble][0]])
+    assert mock_service(router).shutdown_date("ft:m") == ""
+
+
+def test_what_a_job_leaves_out_is_empty() -> None:
+    assert (
+        Job.read({"id": "a", "error": {"code": None, "message": None, "param": None}}).error_code
+        == ""
+    )

@@ -1,0 +1,140 @@
+"""Prompts and answers that a provider refuses or garbles."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.compare.recordings import (
+    read_recorded,
+)
+from support.fake_provider import FakeProvider, error_body
+from support.fixture_types import Run
+
+
+def test_a_group_that_the_service_refuses_leaves_the_rest_to_be_compared(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.on_chat = lambda body: (
+        error_body("flagged")
+        if int(body["messages"][-1]["content"].split()[-1]) % 2
+        else {"content": "x"}
+    )
+    done = ftkit(
+        "m", "n", "--prompts", prompts, "--yes", "--group-by", "metadata.odd", "--output", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [group["value"] for group in json.loads(done.stdout)["groups"]] == ["0"]
+
+
+def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    answer = fake_provider.answer
+
+    def filtered(method: str, path: str, query: Any, body: Any) -> Any:
+        status, told = answer(method, path, query, body)
+        return (
+            (status, {**told, "choices": []})
+            if body["messages"][-1]["content"].endswith(" 4")
+            else (status, told)
+        )
+
+    fake_provider.answer = filtered  # type: ignore[method-assign]
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read"
+        in done.stderr
+    )
+
+
+def test_answers_under_way_when_the_service_refuses_are_kept(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
+    first = threading.Lock()
+
+    def one_is_refused(method: str, path: str) -> str:
+        begun.wait(20)
+        if first.acquire(blocking=False):
+            fake_provider.refuse["POST /chat/completions"] = (401, error_body("no")[1])
+            return ""
+        time.sleep(0.7)
+        fake_provider.refuse.clear()
+        return ""
+
+    fake_provider.faults = one_is_refused
+    done = ftkit(
+        "m",
+        "n",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--concurrency",
+        "4",
+        "--limit",
+        "4",
+    )
+    assert done.returncode == 2
+    assert len(read_recorded(f"{kept}.part")) == 3
+
+
+def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.on_chat = lambda body: (
+        error_body("flagged by the filter")
+        if body["messages"][-1]["content"].endswith("7")
+        else {"content": "x"}
+    )
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "18 of" in done.stdout
+    assert "2 left out, not answered by both: lines 8, 18" in done.stdout
+    assert (
+        "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter"
+        in done.stderr
+    )
+
+
+def test_a_service_that_refuses_all_is_asked_a_few_times_only(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.on_chat = lambda body: error_body("temperature does not go with this model")
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "ftkit: cannot ask m: OpenAI said 400: temperature"
+    )
+    assert len(fake_provider.requests) < 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"choices": []},
+        {"choices": {"a": 1}},
+        {"choices": [{}]},
+        {"choices": [3]},
+        [1],
+        b"no JSON",
+    ],
+)
+def test_an_answer_that_is_none_is_one_clear_line(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, body: Any
+) -> None:
+    fake_provider.refuse["POST /chat/completions"] = (200, body)
+    done = ftkit("m", "n", "--prompts", prompts, "--yes")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "ftkit: cannot ask m: OpenAI gave an answer that cannot be read"
+    )

@@ -1,0 +1,223 @@
+"""Resuming a comparison from its recorded answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.compare.recordings import (
+    read_recorded,
+)
+from support.fake_provider import FakeProvider
+from support.fixture_types import Run
+from support.recordings import assistant_message, chat_row, recorded_row, write_jsonl
+
+
+def test_kept_answers_are_never_asked_for_again(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    kept = str(tmp_path / "a.jsonl")
+    first = ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "5", "--save-a", kept)
+    assert first.returncode == 0, first.stderr
+    assert len(fake_provider.requests) == 10
+    line = json.loads(Path(kept).read_text("utf-8").splitlines()[0])
+    assert line == {
+        "messages": [{"role": "user", "content": "one 0"}],
+        "answer": assistant_message("0 one"),
+        "model": "m",
+        "parameters": {"temperature": 0},
+        "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
+        "metadata": {"odd": 0},
+        "service": line["service"],
+    }
+    more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept)
+    assert more.returncode == 0, more.stderr
+    assert len(fake_provider.requests) == 10 + 15 + 20
+    again = ftkit("m", kept, "--prompts", prompts, "--save-a", kept)
+    assert again.returncode == 0, again.stderr
+    assert len(fake_provider.requests) == 45
+    assert f"B        {kept} (m)" in again.stdout
+    assert ftkit(kept, kept, "--prompts", kept).returncode == 0
+
+
+def test_kept_answers_of_another_model_or_temperature_are_not_taken(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    kept = write_jsonl(
+        tmp_path / "a.jsonl", recorded_row("one 0", "x", "m", parameters={"temperature": 0})
+    )
+    for arguments in (["other"], ["m", "--temperature", "1"]):
+        done = ftkit(
+            arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
+        )
+        assert done.returncode == 2
+        assert "keep them in another file" in done.stderr
+    assert not fake_provider.requests
+
+
+def test_answers_of_another_model_or_service_are_not_mixed_in(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    kept, others = (
+        str(tmp_path / "a.jsonl"),
+        write_jsonl(tmp_path / "others.jsonl", chat_row("else", "x")),
+    )
+    assert (
+        ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode
+        == 0
+    )
+    before = len(fake_provider.requests)
+    for arguments in (
+        ["m2", "n", "--prompts", others],
+        ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"],
+    ):
+        done = ftkit(*arguments, "--yes", "--save-a", kept)
+        assert done.returncode == 2
+        assert f"{kept} holds answers of m openai http" in done.stderr
+        assert "keep them in another file" in done.stderr
+    assert len(fake_provider.requests) == before
+
+
+def test_a_model_is_asked_only_what_the_other_side_s_file_answers(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    own = write_jsonl(
+        tmp_path / "own.jsonl", recorded_row("one 3", "x"), recorded_row("one 5", "y")
+    )
+    done = ftkit(own, "n", "--prompts", prompts, "--yes", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["compared"], len(told["left_out"]), len(fake_provider.requests)) == (2, 18, 2)
+    other = write_jsonl(tmp_path / "other.jsonl", recorded_row("never asked", "x"))
+    assert (
+        "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
+    )
+    assert len(fake_provider.requests) == 2
+
+
+def test_what_is_written_never_replaces_what_is_read_or_paid_for(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    own, kept = (
+        write_jsonl(tmp_path / "own.jsonl", recorded_row("one 1", "x")),
+        str(tmp_path / "a.jsonl"),
+    )
+    for arguments, says in [
+        (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
+        (["m", own, "--html", own], "B and --html need a file each"),
+        (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html need a file each"),
+        (
+            ["m", "n", "--save-a", kept, "--html", f"{kept}.part"],
+            "--save-a and --html need a file each",
+        ),
+        (["m", "n", "--save-a", prompts], "--prompts and --save-a need a file each"),
+        (["m", "n", "--save-a", f"{kept}.gz"], "name a file without .gz"),
+        (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
+    ]:
+        done = ftkit(*arguments, "--prompts", prompts, "--yes")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert says in done.stderr
+    assert not fake_provider.requests
+
+
+def test_a_run_that_broke_off_goes_on_where_it_was(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    kept = str(tmp_path / "a.jsonl")
+    asked: list[str] = []
+
+    def until_the_key_is_withdrawn(body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(body["messages"][-1]["content"])
+        fake_provider.key = "withdrawn" if len(asked) == 9 else fake_provider.key
+        return {"content": "x"}
+
+    fake_provider.on_chat = until_the_key_is_withdrawn
+    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2")
+    assert done.returncode == 2
+    assert "does not take the key" in done.stderr
+    assert not os.path.exists(kept)
+    there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
+    assert len(there) >= 8
+    fake_provider.key, fake_provider.on_chat = (
+        "sk-test",
+        lambda body: asked.append(body["messages"][-1]["content"]) or {"content": "x"},
+    )  # type: ignore[func-returns-value]
+    asked.clear()
+    done = ftkit(
+        "m", prompts.replace("prompts", "none"), "--prompts", prompts, "--yes", "--save-a", kept
+    )
+    assert done.returncode == 2
+    assert not asked
+    done = ftkit(
+        "m",
+        "m",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--save-b",
+        str(tmp_path / "b.jsonl"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(asked) == 20 - len(there) + 20
+    assert len(read_recorded(kept)) == 20
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_has_kept_what_was_answered(
+    fake_provider: FakeProvider,
+    provider_url: str,
+    prompts: str,
+    tmp_path: Path,
+    how: signal.Signals,
+) -> None:
+    kept, many = str(tmp_path / "a.jsonl"), threading.Event()
+
+    def slowly(method: str, path: str) -> str:
+        time.sleep(0.05)
+        many.set() if len(fake_provider.requests) >= 8 else None
+        return ""
+
+    fake_provider.faults = slowly
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url}
+    command = [
+        sys.executable,
+        "-m",
+        "ftkit",
+        "compare",
+        "m",
+        "n",
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        kept,
+        "--concurrency",
+        "2",
+    ]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running_command:
+        assert many.wait(30)
+        running_command.send_signal(how)
+    assert running_command.returncode == (130 if how == signal.SIGINT else -how)
+    before = len(fake_provider.requests)
+    assert not os.path.exists(kept)
+    assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
+    done = subprocess.run(
+        [*command, "--output", "json", "--save-b", f"{kept}.b"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(read_recorded(kept)) == 20
+    assert len(fake_provider.requests) <= 40 + 4

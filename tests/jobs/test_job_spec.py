@@ -1,0 +1,138 @@
+"""Job specs and the requests they become."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from ftkit.catalog import load_catalog
+from ftkit.client.client import Client
+from ftkit.errors import UsageError
+from ftkit.jobs.journal import Journal
+from ftkit.jobs.spec import MARK, JobSpec, check, request
+from ftkit.jobs.submit import submit
+from ftkit.jobs.uploads import digest, planned
+from support.connections import connect_to
+from support.fake_provider import FakeProvider
+from support.jobs import connect_with_small_parts
+from support.models import MINI
+
+FULL = JobSpec(
+    MINI,
+    "a.jsonl",
+    "b.jsonl",
+    "dpo",
+    "mine",
+    epochs=2,
+    batch_size=4,
+    lr_multiplier=0.5,
+    beta=0.2,
+    seed=7,
+    metadata={"team": "x"},
+    wandb_project="runs",
+)
+
+
+def api(name: str) -> Any:
+    return load_catalog().providers[name].api
+
+
+def test_the_request_speaks_the_dialect_of_the_service() -> None:
+    inner = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5, "beta": 0.2}
+    told = request(FULL, api("openai"), "file-1", "file-2", "m-1")
+    assert told == {
+        "model": MINI,
+        "training_file": "file-1",
+        "validation_file": "file-2",
+        "suffix": "mine",
+        "seed": 7,
+        "method": {"type": "dpo", "dpo": {"hyperparameters": inner}},
+        "metadata": {"team": "x", MARK: "m-1"},
+        "integrations": [{"type": "wandb", "wandb": {"project": "runs"}}],
+    }
+    assert request(FULL, api("nebius"), "f", None)["hyperparameters"] == inner
+    assert "method" not in request(FULL, api("nebius"), "f", None)
+    assert request(FULL, api("azure"), "f", None)["trainingType"] == "GlobalStandard"
+    developer = msgspec.structs.replace(FULL, training_type="Developer")
+    assert request(developer, api("azure"), "f", None)["trainingType"] == "Developer"
+    assert request(FULL, api("llmariner"), "f", None, "m-1")["method"] == {
+        "type": "dpo",
+        "hyperparameters": inner,
+    }
+    assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
+    assert request(JobSpec(MINI, "a"), api("openai"), "f", None) == {
+        "model": MINI,
+        "training_file": "f",
+        "method": {"type": "supervised"},
+    }
+
+
+REFUSED = [
+    ("openai", {"suffix": "x" * 65}, "takes 1 to 64"),
+    ("openai", {"suffix": ""}, "takes 1 to 64"),
+    ("azure", {"suffix": "x" * 19}, "takes 1 to 18"),
+    ("azure", {"suffix": "a.b"}, "only the characters"),
+    ("azure", {"training_type": "global"}, "one of GlobalStandard, Standard, Developer"),
+    ("openai", {"training_type": "Standard"}, "leave it out"),
+    ("llmariner", {"epochs": 1}, "needs a --suffix"),
+    ("llmariner", {"suffix": "a"}, "give --epochs"),
+    ("openai", {"epochs": 51}, "1 to 50"),
+    ("openai", {"batch_size": 257}, "1 to 256"),
+    ("openai", {"seed": 2**31}, "0 to 2,147,483,647"),
+    ("openai", {"lr_multiplier": 0.0}, "more than 0"),
+    ("nebius", {"lr_multiplier": 1.8}, "the learning rate itself"),
+    ("openai", {"beta": 0.1}, "for --method dpo"),
+    ("openai", {"beta": 3.0, "method": "dpo"}, "at most 2"),
+    ("openai", {"method": "reinforcement"}, "needs a --grader"),
+    ("openai", {"metadata": {str(n): "" for n in range(16)}}, "ftkit needs one"),
+    ("openai", {"metadata": {"k" * 65: ""}}, "1 to 64 characters"),
+    ("llmariner", {"metadata": {"a": "b"}, "suffix": "a", "epochs": 1}, "has no metadata"),
+]
+
+
+@pytest.mark.parametrize(("provider", "given", "said"), REFUSED)
+def test_what_a_service_would_refuse_is_refused_before(
+    provider: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        check(JobSpec(MINI, "a.jsonl", **given), api(provider), provider)
+
+
+@pytest.mark.parametrize("reached", [connect_to, connect_with_small_parts])
+def test_what_a_dry_run_plans_is_what_is_sent(
+    reached: Callable[[str], Client],
+    fake_provider: FakeProvider,
+    provider_url: str,
+    order: JobSpec,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    service = reached(provider_url)
+    told = planned(order.training, digest(order.training), service.facts)
+    submit(order, service, journal)
+    sent = [
+        (path.removeprefix("/v1"), body)
+        for method, path, body in fake_provider.requests
+        if method == "POST"
+    ][:-1]
+    upload = next(iter(fake_provider.uploads), "")
+    assert [each["path"].replace("<id of the upload>", upload) for each in told] == [
+        path for path, _ in sent
+    ]
+    assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [
+        body for path, body in sent if path == "/uploads"
+    ]
+    (file,) = fake_provider.files.values()
+    assert told[0].get("form", told[0].get("body"))["filename"] == file["filename"]
+    ranges = [each["bytes"] for each in told if "bytes" in each]
+    size = os.path.getsize(order.training)
+    assert not ranges or (ranges[0][0], ranges[-1][1], len(ranges)) == (
+        0,
+        size,
+        len(fake_provider.parts),
+    )

@@ -1,0 +1,425 @@
+"""Jobs and archives moved to another provider."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.migration.translate import MOVED_FROM
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider, error_body
+from support.fixture_types import Run, Write
+from support.models import MINI
+
+
+@pytest.fixture
+def succeeded_job(fake_provider: FakeProvider, write: Write) -> str:
+    """A job at the service that has succeeded; returns its id."""
+    file = fake_provider.add_file("data.jsonl", b"\xef\xbb\xbf" + b"\r\n".join(chat_lines(20)))
+    job = fake_provider.add_job({"model": MINI, "training_file": file["id"]})
+    job |= {
+        "status": "succeeded",
+        "fine_tuned_model": f"ft:{MINI}:me:mine:1",
+        "hyperparameters": {"n_epochs": 2, "batch_size": 1, "learning_rate_multiplier": 1.8},
+    }
+    return str(job["id"])
+
+
+def test_a_job_moves_once_and_the_link_is_kept(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    first = ftkit(
+        "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes"
+    )
+    assert first.returncode == 0, first.stderr
+    assert "CRLF -> LF" in first.stdout
+    new = fake_provider.jobs[fake_provider.created[-1]]
+    assert new["metadata"][MOVED_FROM] == f"openai/{succeeded_job}"
+    assert new["method"]["supervised"]["hyperparameters"] == {
+        "n_epochs": 2,
+        "batch_size": 1,
+        "learning_rate_multiplier": 1.8,
+    }
+    assert fake_provider.contents[new["training_file"]] == b"".join(
+        line + b"\n" for line in chat_lines(20)
+    )
+    again = ftkit(
+        "migrate",
+        succeeded_job,
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+        "--output",
+        "json",
+    )
+    assert json.loads(again.stdout)[0]["to"] == new["id"]
+    assert len(fake_provider.created) == 2
+
+
+def test_a_job_that_has_moved_moves_no_second_time_whatever_has_changed(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    command = ("migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes")
+    fake_provider.jobs[succeeded_job] |= {
+        "status": "running",
+        "hyperparameters": {"n_epochs": "auto"},
+    }
+    assert ftkit(*command).returncode == 0
+    new = fake_provider.created[-1]
+    fake_provider.jobs[succeeded_job] |= {"status": "succeeded", "hyperparameters": {"n_epochs": 3}}
+    for more in ([], ["--epochs", "5"], ["--suffix", "other"]):
+        told = ftkit(*command, *more)
+        assert told.returncode == 0
+        assert f"{succeeded_job} -> {new} was there already, and is " in told.stdout
+    assert fake_provider.created[-1] == new
+    again = ftkit(*command, "--epochs", "5", "--suffix", "other", "--again")
+    assert "created" in again.stdout
+    assert "epochs: 3 -> 5 (as asked)" in again.stdout
+    assert "suffix: mine -> other (as asked)" in again.stdout
+    assert fake_provider.created[-1] != new
+
+
+def test_a_new_job_that_failed_is_1_until_it_is_done_again(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    command = ("migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert ftkit(*command).returncode == 0
+    fake_provider.jobs[fake_provider.created[-1]]["status"] = "failed"
+    assert ftkit("archive", str(tmp_path / "old"), "--status", "succeeded").returncode in (0, 1)
+    every = ("migrate", "--all", str(tmp_path / "old"), *command[2:])
+    assert (ftkit(*command).returncode, ftkit(*every).returncode) == (1, 1)
+    told = ftkit(*every[:-1], "--again", "--dry-run")
+    assert (
+        "to OpenAI, for $0.00 where" in told.stdout
+    )  # nobody was asked whether it failed, so it counts as moved
+    told = ftkit(*every[:-1], "--again")
+    assert "which failed; goes again" in told.stdout
+    assert "to OpenAI, for $0.00 where" not in told.stdout
+    assert ftkit(*every, "--again").returncode == 0
+
+
+def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    twin = fake_provider.add_job(
+        {"model": MINI, "training_file": fake_provider.jobs[succeeded_job]["training_file"]}
+    )
+    twin |= {
+        key: fake_provider.jobs[succeeded_job][key]
+        for key in ("status", "hyperparameters", "fine_tuned_model")
+    }
+    command = ("--to", "llmariner", "--to-base-url", provider_url, "--model", "m/m", "--yes")
+    for job in (succeeded_job, twin["id"]):
+        told = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
+        assert "created" in told.stdout, told.stderr
+    assert len(fake_provider.created) == 4
+
+
+def test_a_validation_file_is_judged_as_one_and_named(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    small = fake_provider.add_file("valid.jsonl", b"\r\n".join(chat_lines(3)))
+    fake_provider.jobs[succeeded_job]["validation_file"] = small["id"]
+    told = ftkit(
+        "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--dry-run"
+    )
+    assert told.returncode == 0, told.stdout
+    assert "validation file, ends of lines: CRLF -> LF" in told.stdout
+    bad = fake_provider.add_file("bad.jsonl", b"\n\n\n" + b"\n".join(chat_lines(12, {4: b"oops"})))
+    fake_provider.jobs[succeeded_job]["validation_file"] = bad["id"]
+    told = ftkit(
+        "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--dry-run"
+    )
+    assert told.returncode == 1
+    line = fake_provider.contents[bad["id"]].split(b"\n").index(b"oops") + 1
+    assert f"cannot go: validation file, line {line}: json-syntax" in told.stdout
+
+
+def test_an_archive_is_not_taken_for_a_job(
+    fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path
+) -> None:
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    told = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
+    assert told.returncode == 2
+    assert "is an archive; name a job in it" in told.stderr
+
+
+def test_a_job_that_cannot_go_is_1_and_sends_nothing(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    file = fake_provider.jobs[succeeded_job]["training_file"]
+    fake_provider.contents[file] = b"\n".join(chat_lines(20, {4: b"oops"}))
+    fake_provider.files[file]["bytes"] = len(fake_provider.contents[file])
+    told = ftkit("migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert told.returncode == 1
+    assert "cannot go: line 4: json-syntax" in told.stdout
+    assert len(fake_provider.created) == 1
+
+
+def test_migrating_asks_first(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    assert (
+        ftkit("migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url).returncode
+        == 2
+    )
+    assert len(fake_provider.created) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a job, or an archive"),
+        (["ftjob-none"], "does not have it"),
+        (["nowhere/jobs/x"], "is in no archive"),
+        (["--all", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_migrated_is_one_line_and_2(
+    arguments: list[str], said: str, ftkit: Run, provider_url: str
+) -> None:
+    told = ftkit("migrate", *arguments, "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert told.returncode == 2
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_an_archive_moves_as_a_whole_after_a_table(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    failed = fake_provider.add_job({"model": MINI, "training_file": "file-none"})
+    failed["status"] = "failed"
+    lost = fake_provider.add_job({"model": MINI, "training_file": "file-gone"})
+    lost["status"] = "succeeded"
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    before = len(fake_provider.created)
+    told = ftkit(
+        "migrate",
+        "--all",
+        str(tmp_path / "old"),
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert told.returncode == 1, told.stderr
+    assert "its training file could not be had" in told.stdout
+    assert len(fake_provider.created) == before + 1
+    again = ftkit(
+        "migrate",
+        "--all",
+        str(tmp_path / "old"),
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert f"is {fake_provider.created[-1]}" in again.stdout
+    assert len(fake_provider.created) == before + 1
+    one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if succeeded_job in path.name)
+    assert (
+        "was there already"
+        in ftkit(
+            "migrate", str(one), "--to", "openai", "--to-base-url", provider_url, "--yes"
+        ).stdout
+    )
+
+
+def test_a_plan_needs_no_key_and_sends_nothing(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    assert ftkit("archive", "old").returncode == 0
+    before = len(fake_provider.requests)
+    alone = {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""}
+    for to, code in (
+        ("openai", 0),
+        ("azure", 0),
+        ("nebius", 0),
+        ("llmariner", 0),
+        ("local", 0),
+        ("mistral", 2),
+    ):
+        told = ftkit(
+            "migrate",
+            "--all",
+            "old",
+            "--to",
+            to,
+            "--model",
+            MINI if to == "azure" else "m/m",
+            "--dry-run",
+            env=alone,
+        )
+        assert told.returncode == (1 if to == "openai" else code), (to, told.stdout, told.stderr)
+    assert len(fake_provider.requests) == before
+
+
+def test_the_new_job_can_be_followed(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    fake_provider.on_job = lambda job: job.update(status="succeeded", fine_tuned_model="ft:new")
+    told = ftkit(
+        "migrate",
+        succeeded_job,
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+        "--watch",
+    )
+    assert told.stdout.splitlines()[-1].startswith("model "), told.stderr
+
+
+def test_a_file_that_is_not_whole_does_not_go(
+    fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path, provider_url: str
+) -> None:
+    place = tmp_path / "old" / succeeded_job
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    file = next((tmp_path / "old" / "files").iterdir())
+    content = file.read_bytes()
+    file.write_bytes(b"\n".join(content.splitlines()[:12]))
+    told = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert "is changed since it was archived" in told.stdout
+    file.unlink()
+    gone = ftkit(
+        "migrate",
+        "--all",
+        str(tmp_path / "old"),
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert "is gone since it was archived" in gone.stdout
+    id = fake_provider.jobs[succeeded_job]["training_file"]
+    fake_provider.files[id]["bytes"] += 1
+    assert ftkit("archive", str(tmp_path / "old")).returncode == 1
+    part = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert "a part of it" in part.stdout
+    assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
+    assert len(fake_provider.created) == 1
+
+
+@pytest.mark.parametrize("of", ["the service", "an archive"])
+def test_a_validation_file_that_could_not_be_had_is_named(
+    of: str,
+    fake_provider: FakeProvider,
+    ftkit: Run,
+    provider_url: str,
+    succeeded_job: str,
+    tmp_path: Path,
+) -> None:
+    fake_provider.jobs[succeeded_job]["validation_file"] = "file-gone"
+    if of == "an archive":
+        ftkit("archive", str(tmp_path / "old"))
+    job = str(tmp_path / "old" / succeeded_job) if of == "an archive" else succeeded_job
+    told = ftkit("migrate", job, "--to", "openai", "--to-base-url", provider_url, "--yes")
+    assert told.returncode == 0, told.stderr
+    assert "validation file: file-gone -> left behind" in told.stdout
+
+
+def test_a_job_that_is_refused_does_not_hold_up_the_others(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        job = fake_provider.add_job(
+            {"model": MINI, "training_file": fake_provider.jobs[succeeded_job]["training_file"]}
+        )
+        job |= {"status": "succeeded", "hyperparameters": {"n_epochs": 2}}
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    before, answer = len(fake_provider.created), fake_provider.answer
+
+    def refusing(method: str, path: str, query: Any, body: Any) -> Any:
+        old = (body.get("metadata") or {}).get(MOVED_FROM) if isinstance(body, dict) else None
+        return (
+            (400, error_body("not this one"))
+            if old == f"openai/{fake_provider.created[1]}"
+            else answer(method, path, query, body)
+        )
+
+    fake_provider.answer = refusing  # type: ignore[method-assign]
+    told = ftkit(
+        "migrate",
+        "--all",
+        str(tmp_path / "old"),
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert told.returncode == 1
+    assert f"ftkit: {fake_provider.created[1]} was not moved: " in told.stderr
+    assert "not this one" in told.stderr
+    assert len(fake_provider.created) == before + 2
+
+
+def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    command = (
+        "migrate",
+        "--all",
+        str(tmp_path / "old"),
+        "--to",
+        "openai",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit(*command).returncode == 0
+    new = fake_provider.created[-1]
+    fake_provider.jobs[new]["status"] = "failed"
+    assert f"is {new}, which failed" in ftkit(*command).stdout
+    again = ftkit(*command, "--again")
+    assert again.stdout.count("created") == 1, again.stderr
+    assert ftkit(*command, "--again").stdout.count("created") == 0
+    new = fake_provider.created[-1]
+    del fake_provider.jobs[new]
+    assert ftkit(*command).returncode == 0
+    assert fake_provider.created[-1] != new
+
+
+def test_names_play_no_tricks_on_the_terminal(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
+) -> None:
+    fake_provider.jobs[succeeded_job] |= {
+        "user_provided_suffix": "a\x07b",
+        "metadata": {"k\x1b[2J": "v"},
+        "integrations": ["\x07"],
+    }
+    told = ftkit(
+        "migrate",
+        succeeded_job,
+        "--to",
+        "openai",
+        "--model",
+        "m/\x07",
+        "--to-base-url",
+        provider_url,
+        "--yes",
+    )
+    assert "\x07" not in told.stdout
+    assert "m/\\x07" in told.stdout
+
+
+def test_a_download_that_is_too_short_does_not_go(
+    fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str
+) -> None:
+    fake_provider.files[fake_provider.jobs[succeeded_job]["training_file"]]["bytes"] += 1
+    for _ in range(2):
+        told = ftkit(
+            "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes"
+        )
+        assert (told.returncode, "bytes, and sent" in told.stderr) == (2, True)
+    assert len(fake_provider.created) == 1

@@ -1,0 +1,201 @@
+"""Reports of a comparison: text, JSON and the HTML page."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.compare.comparison import Comparison, compare
+from ftkit.compare.measures import distance
+from ftkit.compare.recordings import (
+    Prompt,
+    match,
+    read_prompts,
+    read_recorded,
+)
+from ftkit.compare.replies import read_reply
+from ftkit.errors import FileError
+from ftkit.report import compare_page
+from ftkit.report.compare import Sides, render_compare_json, render_compare_text
+from ftkit.report.compare_page import render_compare_html
+from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
+from support.paths import GOLDEN, ROOT
+from support.recordings import assistant_message, numbered_prompt, tool_call_message
+
+SAMPLES = ROOT / "samples" / "compare"
+
+
+def sample() -> tuple[Comparison, Sides]:
+    asked = read_prompts(str(SAMPLES / "prompts.jsonl"))
+    answers = [
+        match(asked, read_recorded(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
+    ]
+    a, b = ([one.answer for one in side if one] for side in answers)
+    return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
+        "tuned", "base", "prompts.jsonl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [("compare.txt", render_compare_text), ("compare.json", render_compare_json)],
+)
+def test_the_sample_is_reported_as_before(name: str, render: Callable[..., str]) -> None:
+    assert click.unstyle(render(*sample())) == (GOLDEN / name).read_text("utf-8")
+
+
+def hostile() -> str:
+    """A page about answers that would like to be more than text, everywhere that text comes from outside."""
+    asked = [
+        Prompt(
+            number,
+            [{"role": text, "content": text}, {"role": "user", "content": text}],
+            {},
+            assistant_message(text + "!"),
+            {"topic": text},
+        )
+        for number, text in enumerate(HOSTILE_TEXTS, 1)
+    ]
+    a = [
+        {**assistant_message(text), "tool_calls": [{"function": {"name": text, "arguments": text}}]}
+        for text in HOSTILE_TEXTS
+    ]
+    b = [assistant_message(json.dumps({text: text}), refusal=text) for text in HOSTILE_TEXTS]
+    return render_compare_html(
+        compare(asked, a, b, group_by="topic"),
+        Sides(HOSTILE_TEXTS[0], HOSTILE_TEXTS[1], HOSTILE_TEXTS[2]),
+    )
+
+
+@pytest.mark.parametrize(
+    "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
+)
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], str]) -> None:
+    found = TagCollector(page()).tags
+    names = [name for name, _ in found]
+    assert names.count("script") == names.count("style") == names.count("h1") == 1
+    assert not {"img", "link", "iframe", "b"} & set(names)
+    for _, attributes in found:
+        assert not {"src", "href", "onload", "onerror"} & set(attributes)
+    policy = next(
+        attributes["content"]
+        for name, attributes in found
+        if name == "meta" and "http-equiv" in attributes
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3))
+def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -> None:
+    asked = [numbered_prompt(number) for number in range(len(texts))]
+    found = compare(
+        asked,
+        [assistant_message(one) for one, _ in texts],
+        [assistant_message(two) for _, two in texts],
+    )
+    tags = [name for name, _ in TagCollector(render_compare_html(found, Sides("a", "b", "p"))).tags]
+    assert tags.count("script") == 1
+    assert tags.count("article") == sum(one != two for one, two in texts)
+
+
+def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    compare_page.write_page(*sample(), str(path))
+    assert path.read_text("utf-8") == render_compare_html(*sample())
+    with pytest.raises(FileError, match="cannot write"):
+        compare_page.write_page(*sample(), str(tmp_path))
+    assert os.listdir(tmp_path) == ["page.html"]
+
+
+def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
+    words = random.Random(1).choices(["one", "two"], k=5000)
+    found = compare(
+        [numbered_prompt(1)],
+        [assistant_message(" ".join(words))],
+        [assistant_message(" ".join(reversed(words)))],
+    )
+    page = render_compare_html(found, Sides("a", "b", "p"))
+    assert "<mark>" not in page
+    assert " ".join(words) in page
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
+)
+def test_nothing_in_the_page_runs_but_its_script(page: Callable[[], str], tmp_path: Path) -> None:
+    shown = rendered_dom(page(), tmp_path)
+    assert "<title>ftkit compare</title>" in shown
+    assert TagCollector(shown).tags.count(("article", {})) == TagCollector(page()).tags.count(
+        ("article", {})
+    )
+
+
+@needs_browser
+def test_pairs_are_found_by_their_text_in_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
+    monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
+    found = TagCollector(rendered_dom(render_compare_html(*sample()), tmp_path)).tags
+    articles = [attributes for name, attributes in found if name == "article"]
+    assert len(articles) == 16
+    assert sum("hidden" not in attributes for attributes in articles) == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "far"),
+    [
+        (assistant_message("x"), assistant_message("x"), 0),
+        (assistant_message("x"), assistant_message("y"), 60),
+        (assistant_message("x"), assistant_message(refusal="no"), 100),
+        (assistant_message(refusal="no"), assistant_message(refusal="never"), 0),
+        (tool_call_message(("f", "{}")), tool_call_message(("f", "[]")), 100),
+    ],
+)
+def test_the_distance_of_two_answers(a: dict[str, Any], b: dict[str, Any], far: float) -> None:
+    similarity = 40.0 if a["content"] or b["content"] else float("nan")
+    assert distance(read_reply(a), read_reply(b), similarity) == far
+
+
+def test_the_page_holds_each_group_against_the_others() -> None:
+    asked = [
+        numbered_prompt(number, assistant_message("0"), metadata={"part": number % 2})
+        for number in range(8)
+    ]
+    answers = [assistant_message(str(number % 2)) for number in range(8)]
+    page = render_compare_html(
+        compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
+    )
+    assert "<th>to others" in page
+    assert "+100.0% [+100.0, +100.0]*" in page
+
+
+def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
+    started = time.perf_counter()
+    for one, two in [
+        ("!" * 1990, "!?" * 1000),
+        ("yes no " * 990, "no yes yes " * 660),
+        ("!" * 220, "!?" * 220),
+    ]:
+        compare_page._marked(one, two)
+    assert time.perf_counter() - started < 5
+
+
+def test_long_answers_without_a_common_word_make_a_page_soon() -> None:
+    one, two = (" ".join(f"{letter}{number}" for number in range(950)) for letter in "ab")
+    started = time.perf_counter()
+    for _ in range(10):
+        compare_page._marked(one, two)
+    assert time.perf_counter() - started < 2

@@ -1,0 +1,32 @@
+"""A local server for the tests of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from ftkit.server.store import Store
+from support.local_server import LocalServer
+from support.models import SMOKE
+
+
+@pytest.fixture(scope="module")
+def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    service = LocalServer(
+        tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE}
+    ).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def client(local_server: LocalServer) -> openai.OpenAI:
+    return local_server.client()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "service.db")

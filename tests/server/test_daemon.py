@@ -1,0 +1,150 @@
+"""Starting, finding and stopping the local server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from ftkit._local import find_running
+from ftkit.cli import cli, run
+from ftkit.client.connect import connect
+from ftkit.server.daemon import stop
+from support.examples import chat_lines
+from support.fixture_types import Write
+from support.local_server import LocalServer
+from support.models import SMOKE
+
+
+def test_a_second_service_on_a_folder_is_refused(local_server: LocalServer) -> None:
+    from ftkit.errors import UsageError
+    from ftkit.server.run import run as serve
+
+    with pytest.raises(UsageError, match="served already"):
+        serve(local_server.folder, "127.0.0.1", 0, {}, (), 1, False, print)
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    from ftkit.errors import UsageError
+    from ftkit.server.run import run as serve
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UsageError, match="choose another --port"),
+    ):
+        serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "FTKIT_API_KEY"),
+        (["--host", "example.com"], "FTKIT_API_KEY"),
+        (["--model", "x"], "NAME=BASE"),
+        (["--port", "99999"], "--port"),
+    ],
+)
+def test_a_service_that_cannot_be_is_one_line_and_2(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
+    assert run(["serve", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_packages_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ("no_such_package",))
+    assert run(["serve"]) == 2
+    assert "no_such_package is missing" in capsys.readouterr().err
+
+
+def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = LocalServer(tmp_path / "data").start()
+    monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
+    try:
+        status = CliRunner().invoke(
+            cli, ["serve", "status", "--output", "json"], standalone_mode=False
+        )
+        assert json.loads(status.output) == {
+            "running": True,
+            "url": service.url,
+            "pid": service.pid,
+        }
+        stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
+        assert stopped.output == f"stopped {service.url}\n"
+        assert (
+            CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
+            == "not running\n"
+        )
+    finally:
+        service.stop()
+
+
+def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
+    from ftkit.errors import FtkitError
+    from ftkit.server.daemon import find_or_start
+
+    held = FileLock(tmp_path / "service.lock")
+    with held, pytest.raises(FtkitError, match=r"did not start \(.+\); see .+service.log"):
+        find_or_start(tmp_path, print)
+
+
+def test_a_service_that_runs_is_found_and_not_started_again(local_server: LocalServer) -> None:
+    from ftkit.server.daemon import find_or_start
+
+    assert find_or_start(local_server.folder, print).url == local_server.url
+
+
+def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(
+    local_server: LocalServer, tmp_path: Path
+) -> None:
+    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local_server.url}))
+    assert find_running(tmp_path) is None
+    assert stop(tmp_path) is None
+
+
+def test_the_commands_find_the_service_that_runs(
+    local_server: LocalServer, write: Write, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "FTKIT_DATA_DIR": str(local_server.folder),
+        "FTKIT_STATE_DIR": str(tmp_path / "state"),
+    }
+
+    def ftkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ftkit", *arguments, "--provider", "local"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    done = ftkit(
+        "submit", str(write(chat_lines(12))), "--model", SMOKE, "--yes", "--suffix", "mine"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "$0.00" in done.stdout
+    id = done.stdout.split()[-2]
+    assert id in ftkit("jobs", "list").stdout
+    assert json.loads(ftkit("jobs", "show", id, "--output", "json").stdout)["id"] == id
+    shown = next(line for line in ftkit("models", "list").stdout.splitlines() if SMOKE in line)
+    assert shown.split() == [SMOKE, "-", "ftkit", "-"]
+    assert connect("local", environment=environment).job(id).id == id
+    assert (
+        ftkit("estimate", str(write(chat_lines(12))), "--model", "Qwen/Qwen3-0.6B").returncode == 0
+    )
+    cancelled = ftkit(
+        "jobs", "cancel", id, "--output", "json"
+    )  # where there is no PyTorch, it has failed by now
+    assert (
+        f'"{id}"' in cancelled.stdout if cancelled.returncode == 0 else "failed" in cancelled.stderr
+    )

@@ -1,0 +1,170 @@
+"""State of the local server through kills, full disks and deletions."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from ftkit.server import files, jobs, supervisor
+from ftkit.server.bases import Bases
+from ftkit.server.bodies import JobBody
+from ftkit.server.folder import Folder, Stored, Writer
+from ftkit.server.multipart import Form
+from ftkit.server.store import Store
+from support.local_server import LocalServer, event_messages
+from support.models import SMOKE
+from support.server_requests import CLEAN_DATA, create_job, upload_file
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    service = LocalServer(tmp_path / "data").start()
+    kept: list[str] = []
+    gone = threading.Event()
+
+    def work() -> None:
+        client = service.client()
+        try:
+            while not gone.is_set():
+                file = upload_file(client)
+                job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+                kept.append(job.id)
+        except openai.OpenAIError:
+            pass
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while len(kept) < 30:
+        time.sleep(0.01)
+    service.kill()
+    gone.set()
+    for thread in threads:
+        thread.join()
+    service.start()
+    try:
+        client = service.client()
+        found = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
+        assert set(kept) <= found.keys()
+        for id in kept:
+            assert client.files.content(found[id].training_file).read() == CLEAN_DATA
+            assert event_messages(client, id)[0] == f"Created fine-tuning job: {id}"
+    finally:
+        service.stop()
+
+
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's"
+)
+def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    service = LocalServer(tmp_path / "data").start()
+    try:
+        client = service.client()
+        kept = upload_file(client)
+        _, most = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
+        with pytest.raises(openai.InternalServerError) as error:
+            upload_file(client, CLEAN_DATA * 3000)
+        assert error.value.body["type"] == "server_error"  # type: ignore[index]
+        assert "File too large" in error.value.message
+        assert not list((service.folder / "parts").iterdir())
+        assert client.files.content(kept.id).read() == CLEAN_DATA
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert upload_file(client, CLEAN_DATA * 3000).bytes == len(CLEAN_DATA) * 3000
+    finally:
+        service.stop()
+
+
+def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+
+    def add() -> Any:
+        form = Form(writer := Writer(folder.aside()), 100)
+        form.fields, form.file_name = {"purpose": "fine-tune"}, "a.jsonl"
+        writer.write(b"{}")
+        return files.add(store, folder, "t", form, writer)
+
+    first, deleting = add(), []
+    keep = folder.keep
+
+    def slow(writer: Writer) -> Stored:
+        stored = keep(writer)
+        deleting.append(
+            threading.Thread(
+                target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])
+            )
+        )
+        deleting[0].start()
+        time.sleep(0.3)
+        return stored
+
+    monkeypatch.setattr(folder, "keep", slow)
+    second = add()
+    deleting[0].join()
+    found = store.get("file", second["id"])
+    assert found
+    assert folder.blob(found.kept["sha256"]).read_bytes() == b"{}"
+    assert store.get("file", first["id"]) is None
+
+
+@pytest.mark.parametrize("status", ["validating_files", "paused"])
+def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
+    status: str, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    store = Store(folder.database)
+    stored = folder.keep_bytes(b"{}")
+    store.add(
+        "file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256}
+    )
+    job = jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
+    store.change("job", job.id, lambda found: found.shown.update(status=status))
+    files.delete(store, folder, "t", "file-1")
+    assert folder.blob(stored.sha256).exists()
+    store.change("job", job.id, lambda found: found.kept.update(valid=True))
+    store.change("job", job.id, lambda found: found.shown.update(status="queued"))
+    files.release(store, folder, stored.sha256)
+    assert not folder.blob(stored.sha256).exists()
+
+
+def test_jobs_are_taken_up_once_the_disk_has_room_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = create_job(store)
+    store.change("job", id, lambda job: job.shown.update(status="pausing"))
+    real, full = jobs.move, iter((True,))
+
+    def move(*arguments: Any, **shown: Any) -> bool:
+        if next(full, False):
+            raise sqlite3.OperationalError("database or disk is full")
+        return real(*arguments, **shown)
+
+    monkeypatch.setattr(supervisor, "move", move)
+    watching = supervisor.Supervisor(store, Folder(tmp_path), 1)
+    watching.start()
+    try:
+        for _ in range(100):
+            if store.with_status("job", "paused"):
+                break
+            time.sleep(0.05)
+        assert store.with_status("job", "paused")
+    finally:
+        watching.end()
+
+
+def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    one, two = folder.keep_bytes(b"abc"), folder.keep_bytes(b"abc")
+    assert one == two
+    folder.lend(one.sha256, folder.job("j") / "training.jsonl")
+    folder.blob(one.sha256).unlink()
+    assert (folder.job("j") / "training.jsonl").read_bytes() == b"abc"

@@ -1,0 +1,174 @@
+"""Requests and responses of the local server."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types import FileObject, Model, Upload
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.uploads import UploadPart
+
+from ftkit.server.bodies import ChatBody, read_body
+from ftkit.server.errors import Refusal
+from ftkit.server.folder import Writer
+from ftkit.server.multipart import Form, read_form
+from support.local_server import LocalServer
+from support.models import SMOKE
+from support.server_requests import raw_request, upload_file
+
+
+def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) -> None:
+    file = upload_file(client)
+    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"team": "a"})
+    made = client.uploads.create(
+        bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+    )
+    part = client.uploads.parts.create(made.id, data=b"x")
+    events = client.fine_tuning.jobs.list_events(job.id).data
+    for kind, value in (
+        (FileObject, file),
+        (FineTuningJob, job),
+        (Upload, made),
+        (UploadPart, part),
+        (Model, client.models.retrieve(SMOKE)),
+    ):
+        kind.model_validate(value.to_dict(), strict=True)
+    assert events
+    for event in events:
+        FineTuningJobEvent.model_validate(event.to_dict(), strict=True)
+    client.fine_tuning.jobs.cancel(job.id)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "evals",
+        "fine_tuning/checkpoints/c/permissions",
+        "files/a/b/c",
+        "fine_tuning/jobs/x/nonsense",
+    ],
+)
+def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.OpenAI) -> None:
+    status, answer = raw_request(client, "GET", path)
+    assert status in (404, 405)
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"model": 1}'])
+def test_a_body_that_is_no_request_is_refused(body: bytes, client: openai.OpenAI) -> None:
+    status, answer = raw_request(client, "POST", "fine_tuning/jobs", body)
+    assert status == 400
+    assert answer["error"]["message"]
+
+
+def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
+    assert (
+        raw_request(client, "POST", "chat/completions", b'{"model": "' + b"x" * (17 << 20))[0]
+        == 413
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://127.0.0.1.evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://["},
+    ],
+)
+def test_a_page_of_another_origin_is_not_answered(
+    headers: dict[str, str], client: openai.OpenAI
+) -> None:
+    import httpx
+
+    answer = httpx.get(f"{client.base_url}models", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_a_form_of_many_fields_or_headers_is_refused() -> None:
+    form = Form(None, 100)  # type: ignore[arg-type]
+    for _ in range(32):
+        form.on_part_begin()
+        form.on_header_end()
+    with pytest.raises(Refusal, match="more than 32 fields"):
+        form.on_part_begin()
+    for _ in range(31):
+        form.on_header_end()
+    with pytest.raises(Refusal, match="more than 32 headers"):
+        form.on_header_end()
+
+
+@pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
+def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
+    status, told = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
+    assert (status, told["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_what_fails_unforeseen_has_openai_s_shape_too(
+    client: openai.OpenAI, local_server: LocalServer
+) -> None:
+    file = upload_file(client, b'{"only": "once"}')
+    next(
+        path
+        for path in local_server.folder.rglob("blobs/*/*")
+        if path.read_bytes() == b'{"only": "once"}'
+    ).unlink()
+    assert raw_request(client, "GET", f"files/{file.id}/content")[0] == 500
+    assert (
+        raw_request(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
+    )
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))
+@settings(max_examples=60)
+def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> None:
+    import asyncio
+    import tempfile
+
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+        + content
+        + b"\r\n--x--\r\n"
+    )
+    places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+
+    async def chunks() -> Any:
+        for start, end in itertools.pairwise(places):
+            yield body[start:end]
+
+    with tempfile.TemporaryDirectory() as folder, Writer(Path(folder) / "new") as writer:
+        if b"\r\n--x" in content:
+            return
+        form = asyncio.run(read_form("multipart/form-data; boundary=x", chunks(), writer, 1000))
+        assert form.fields == {"purpose": "fine-tune"}
+        assert form.file_name == "a.jsonl"
+        writer.end()
+        assert writer.path.read_bytes() == content
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["model", "messages", "n", "stop", "seed", "x"]), inner, max_size=4
+            )
+        ),
+    )
+)
+def test_any_body_is_read_or_refused(value: Any) -> None:
+    with contextlib.suppress(Refusal):
+        assert read_body(json.dumps(value).encode(), ChatBody).messages

@@ -1,0 +1,84 @@
+"""Models of the local server and their export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from ftkit.client.connect import connect
+from ftkit.server import jobs
+from ftkit.server.folder import Folder
+from ftkit.server.store import Store
+from support.local_server import LocalServer
+from support.models import SMOKE
+from support.server_requests import upload_file
+
+
+def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) -> None:
+    assert {SMOKE, "gpt-3.5-turbo"} <= {model.id for model in client.models.list()}
+    assert client.models.retrieve(SMOKE).id == SMOKE
+    for model in (SMOKE, "ft:x:y:z"):
+        with pytest.raises(openai.NotFoundError):
+            client.models.delete(model)
+
+
+@pytest.fixture
+def tuned_model(local_server: LocalServer, client: openai.OpenAI) -> Iterator[str]:
+    """A tuned model that the service has, with the files of its adapter."""
+    store, folder = Store(local_server.folder / "service.db"), Folder(local_server.folder)
+    job = client.fine_tuning.jobs.create(
+        model=SMOKE, training_file=upload_file(client).id, suffix="mine"
+    )
+    client.fine_tuning.jobs.cancel(job.id)
+    thing = store.get("job", job.id)
+    assert thing
+    name = jobs.tuned_name(thing)
+    adapter = folder.adapter(job.id, 3)
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    jobs.add_model(store, thing, name, 3)
+    jobs.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
+    yield name
+    store.close()
+
+
+def test_a_tuned_model_is_exported_whole_or_not_at_all(
+    tuned_model: str, local_server: LocalServer, tmp_path: Path
+) -> None:
+    from ftkit.errors import FileError, NotFoundError, UsageError
+    from ftkit.jobs.export import export
+
+    service = connect("local", local_server.url)
+    assert export(service, tuned_model, tmp_path / "a") == SMOKE
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
+    with pytest.raises(FileError, match="is there already"):
+        export(service, tuned_model, tmp_path / "a")
+    with pytest.raises(NotFoundError):
+        export(service, "ft:none:a::b", tmp_path / "b")
+    with pytest.raises(UsageError, match="does not give weights away"):
+        export(
+            connect("openai", local_server.url, environment={"OPENAI_API_KEY": "x"}),
+            tuned_model,
+            tmp_path / "b",
+        )
+    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "b.part").exists()
+
+
+def test_deleting_the_last_model_of_an_adapter_deletes_the_adapter(
+    tuned_model: str, local_server: LocalServer, client: openai.OpenAI
+) -> None:
+    job = next(
+        job.id for job in client.fine_tuning.jobs.list() if tuned_model.endswith(job.id[6:14])
+    )
+    (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(job)
+    adapter = local_server.folder / "jobs" / job / "adapter-3"
+    assert client.models.retrieve(tuned_model).owned_by == "org-local"
+    client.models.delete(tuned_model)
+    assert adapter.exists()
+    client.models.delete(checkpoint.fine_tuned_model_checkpoint)
+    assert not adapter.exists()

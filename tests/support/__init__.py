@@ -1,0 +1,1 @@
+"""Fakes, data and commands that several tests share."""

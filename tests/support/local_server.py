@@ -1,0 +1,99 @@
+"""The local server as a subprocess."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from ftkit._local import find_running
+
+RUN_SERVER = (
+    "import json, sys; from pathlib import Path; from ftkit.server.run import run; s = json.loads(sys.argv[1]);"
+    "run(Path(s['folder']), '127.0.0.1', 0, s['models'], tuple(s['keys']), s['max_jobs'], False, print)"
+)
+
+
+class LocalServer:
+    """A service on a folder, from `start` to `stop` or `kill`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        models: dict[str, str] | None = None,
+        keys: tuple[str, ...] = (),
+        max_jobs: int = 1,
+    ) -> None:
+        self.folder = folder
+        self._settings = {
+            "folder": str(folder),
+            "models": models or {},
+            "keys": keys,
+            "max_jobs": max_jobs,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, **environment: str) -> LocalServer:
+        log = self.folder.with_suffix(".log").open("ab")
+        command = [sys.executable, "-c", RUN_SERVER, json.dumps(self._settings)]
+        (self.folder / "server.json").unlink(missing_ok=True)
+        with log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
+        deadline = time.monotonic() + 60
+        while not (found := find_running(self.folder)):
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+        self.url = found.url
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def kill(self) -> None:
+        """As when the plug is pulled."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def log(self) -> str:
+        return self.folder.with_suffix(".log").read_text("utf-8", "replace")
+
+    def client(self, key: str = "none", **more: Any) -> openai.OpenAI:
+        return openai.OpenAI(api_key=key, base_url=self.url, max_retries=0, timeout=60, **more)
+
+
+def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 120) -> Any:
+    """The job once it is in one of those states."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = client.fine_tuning.jobs.retrieve(job)
+        if result.status in statuses:
+            return result
+        assert result.status not in ("succeeded", "failed", "cancelled"), (
+            result.status,
+            result.error,
+        )
+        assert time.monotonic() < deadline, result.status
+        time.sleep(0.05)
+
+
+def event_messages(client: openai.OpenAI, job: str) -> list[str]:
+    """The messages of a job's events, oldest first."""
+    return [event.message for event in client.fine_tuning.jobs.list_events(job, limit=100)][::-1]

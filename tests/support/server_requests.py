@@ -1,0 +1,49 @@
+"""Requests to the local server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+from openai.types import FileObject
+
+from ftkit.server import jobs
+from ftkit.server.bases import Bases
+from ftkit.server.bodies import JobBody
+from ftkit.server.store import Store
+from support.examples import chat_lines
+from support.models import SMOKE
+
+CLEAN_DATA = b"".join(line + b"\n" for line in chat_lines(12))
+
+
+def upload_file(
+    client: openai.OpenAI, content: bytes = CLEAN_DATA, name: str = "data.jsonl"
+) -> FileObject:
+    return client.files.create(file=(name, content), purpose="fine-tune")
+
+
+def raw_request(client: openai.OpenAI, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """What the service answers, status and JSON."""
+    import httpx
+
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with httpx.Client() as http:
+        answer = http.request(
+            method, f"{client.base_url}{path}", content=None if body is None else data
+        )
+    return answer.status_code, answer.json()
+
+
+def create_job(store: Store) -> str:
+    store.add(
+        "file",
+        "file-1",
+        "t",
+        {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"},
+        {"sha256": "0"},
+    )
+    return jobs.create(
+        store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    ).id

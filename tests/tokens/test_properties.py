@@ -1,0 +1,60 @@
+"""Properties of token counting that hold for any text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftkit.dataset.formats import FORMATS
+from ftkit.tokens.counting import count, may_exceed
+from ftkit.tokens.encodings import CHUNK, Counter, chunks, fast, has_fast, reference
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text(
+    "aſKK<|>' \n9é漢", max_size=60
+)
+
+
+@pytest.mark.skipif(not has_fast(), reason="the fast tokenizer has no wheels for this platform")
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_both_tokenizers_count_alike(encoding: str) -> None:
+    counter = Counter(encoding)
+    counter._fast = fast(encoding)
+
+    @given(st.lists(texts, min_size=1, max_size=5))
+    @settings(max_examples=200)
+    def alike(some: list[str]) -> None:
+        assert counter.count(some) == [
+            len(reference(encoding).encode_ordinary(text)) for text in some
+        ]
+
+    alike()
+
+
+@given(
+    st.lists(st.sampled_from(["word ", "x", "\n", "漢", "a b ", "    "]), max_size=80).map("".join),
+    st.integers(5, 60),
+)
+def test_the_chunks_of_a_text_join_to_the_text_and_count_alike(text: str, size: int) -> None:
+    cut = list(chunks(text, size))
+    assert "".join(cut) == text
+    if (
+        all(chunk.isascii() and " " in chunk for chunk in cut[:-1])
+        and len(cut) > 1
+        and len(max(cut, key=len)) < 2 * size
+    ):
+        whole = len(reference("cl100k_base").encode_ordinary(text))
+        assert sum(len(reference("cl100k_base").encode_ordinary(chunk)) for chunk in cut) == whole
+
+
+def test_a_chunk_is_cut_between_words() -> None:
+    text = "some words " * CHUNK
+    assert all(chunk.endswith(("words", "some")) for chunk in list(chunks(text))[:-1])
+
+
+@given(st.lists(texts, min_size=1, max_size=4), st.integers(1, 300))
+def test_an_example_said_to_fit_does_fit(some: list[str], limit: int) -> None:
+    value = {"messages": [{"role": "user", "content": text} for text in some]}
+    made = FORMATS["chat"].build(value)
+    tokens = count([made], FORMATS["chat"], "cl100k_base")[0].tokens
+    assert may_exceed(made, FORMATS["chat"], limit, "cl100k_base") or tokens <= limit

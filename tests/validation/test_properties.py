@@ -1,0 +1,313 @@
+"""Properties of validation that hold for any input."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftkit import validate
+from ftkit.catalog import find_limits
+from ftkit.dataset.formats import FORMATS
+from ftkit.rules import RULES, ScanPlan
+from ftkit.summary import Shard, Summary
+from ftkit.validation.runner import Checks
+from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
+from ftkit.validation.schema_errors import broken_places
+from support.examples import chat_example, chat_lines
+
+PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
+
+GOOD = [rule.good for rule in RULES.values() if not rule.whole_file]
+BAD = [
+    rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.make_bad()) < 100_000
+]
+
+odd_lines = st.sampled_from(
+    [
+        *GOOD,
+        *BAD,
+        b"",
+        b" ",
+        b"\r",
+        b"{",
+        b"null",
+        b"\xef\xbb\xbf{}",
+        b"\x00",
+        b'"a\\',
+        b"[" * 2000,
+        b"1" * 5000,
+    ]
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A line with some bytes replaced, removed or put in."""
+    line = bytearray(draw(odd_lines))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(line)))
+        line[at : at + draw(st.integers(0, 3))] = draw(
+            st.binary(max_size=4) | st.sampled_from([b'"', b"\\", b"}", b"\r", b"\xed\xa0"])
+        )
+    return bytes(line).replace(b"\n", b"")
+
+
+files = st.lists(mutated() | odd_lines | st.binary(max_size=30), max_size=12).map(b"\n".join)
+
+
+def summary_of(data: bytes, format: str = "chat", *cuts: int) -> Summary:
+    """The summary of the data in one file, scanned in shards that begin at the cuts."""
+    plan = msgspec.structs.replace(PLAN, format=format)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.jsonl"
+        path.write_bytes(data)
+        places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
+        shards = [Shard(str(path), start, end) for start, end in itertools.pairwise(places)]
+        return functools.reduce(
+            lambda total, shard: total + scan(shard, plan), shards, Summary(keep=plan.keep)
+        )
+
+
+@given(files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
+@settings(max_examples=150)
+def test_any_split_into_shards_gives_the_same_summary(
+    data: bytes, cuts: list[int], format: str
+) -> None:
+    assert summary_of(data, format, *cuts) == summary_of(data, format)
+
+
+@given(files, files, files)
+@settings(max_examples=60)
+def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -> None:
+    a, b, c = (summary_of(data + b"\n") for data in (one, two, three))
+    assert (a + b) + c == a + (b + c)
+
+
+@given(
+    mutated() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")),
+    st.sampled_from(sorted(FORMATS)),
+)
+@hypothesis.example(b'{"Messages": []}', "reinforcement")
+@settings(max_examples=400)
+def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(
+    line: bytes, format: str
+) -> None:
+    scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
+    scanner.scan([line], len(line))
+    found = scanner.summary()
+    try:
+        FORMATS[format].decode(line)
+    except DECODE_ERRORS:
+        assert found.findings or found.blank.count
+    else:
+        assert found.examples == 1 or "json-too-deep" in found.counts
+
+
+@st.composite
+def near_examples(draw: st.DrawFn) -> dict[str, Any]:
+    """An example of some format, with a value somewhere in it replaced, removed or added."""
+    value = json.loads(draw(st.sampled_from([line for line in GOOD if line.startswith(b"{")])))
+    places = list(_places(value))
+    holder, key = draw(st.sampled_from(places))
+    new = draw(
+        st.none()
+        | st.booleans()
+        | st.integers(-2, 2)
+        | st.just(1.0)
+        | st.sampled_from(["", "x", "user", "function", "text"])
+        | st.just([])
+        | st.just({})
+        | st.just([[]])
+        | st.just(["user"])
+    )
+    action = draw(st.sampled_from(["replace", "remove", "add"]))
+    if action == "remove" and isinstance(holder, dict):
+        del holder[key]
+    elif action == "add" and isinstance(holder, dict):
+        holder[
+            draw(
+                st.sampled_from(
+                    ["weight", "name", "tools", "extra", "role", "tool_calls", "Content"]
+                )
+            )
+        ] = new
+    else:
+        holder[key] = new
+    return value
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, each in list(inner):
+        yield value, key
+        yield from _places(each)
+
+
+@given(near_examples(), st.sampled_from(sorted(FORMATS)))
+@settings(max_examples=500)
+def test_the_decoder_and_the_schema_take_the_same_examples(
+    value: dict[str, Any], format: str
+) -> None:
+    line = json.dumps(value).encode()
+    try:
+        FORMATS[format].decode(line)
+        taken = True
+    except DECODE_ERRORS:
+        taken = False
+    assert (broken_places(json.loads(line), format) == []) == taken
+
+
+@given(near_examples(), st.sampled_from(sorted(FORMATS)))
+@settings(max_examples=300)
+def test_what_the_decoder_refuses_has_a_finding_of_severity_error(
+    value: dict[str, Any], format: str
+) -> None:
+    line = json.dumps(value).encode()
+    scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
+    scanner.scan([line], len(line), True)
+    if broken_places(json.loads(line), format):
+        assert any(finding.severity == "error" for finding in scanner.summary().findings)
+
+
+fragments = st.sampled_from(
+    [
+        "sk-proj-Ab3" * 4,
+        "AKIA2J4K6L8M0N2P4Q6R",
+        "ghp_" + "aB3" * 12,
+        "xoxb-12345678-aBcDeFgH9",
+        "hf_" + "aB3d" * 9,
+        "me@corp.io",
+        "a@b",
+        "-----BEGIN RSA PRIVATE KEY",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x",
+        "<|endoftext|>",
+        "<|im_start|>",
+        "[INST]",
+        "<<SYS>>",
+        "<start_of_turn>",
+        "{{name}}",
+        "{{ a.b }}",
+        "<INSERT NAME>",
+        "[YOUR NAME]",
+        "TODO",
+        "\u200b",
+        "\ufeff",
+        "\u00ad",
+        "\x00",
+        "\x7f",
+        "\u202e",
+        "\U000e0041",
+        "a\u200db",
+        "cafÃ©",
+        "â€™",
+        "\ufffd",
+        "Â°",
+        "ðŸ˜€",
+        "ÐŸÑ€",
+        "\\",
+        '"',
+        "\n",
+        "{",
+        "é",
+        "漢",
+        "x" * 30,
+    ]
+) | st.text(max_size=5)
+
+
+@given(
+    st.lists(fragments, max_size=6)
+    .map("".join)
+    .filter(lambda text: text.isprintable() or max(text) < "\ud800"),
+    st.booleans(),
+)
+@settings(max_examples=300)
+def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, escaped: bool) -> None:
+    checks = Checks(PLAN)
+    expected = {finding.rule for finding in checks.texts([("$", text)], 1, checks.on("text"))}
+    value = chat_example(1)
+    value["messages"][0]["content"] = text
+    scanner = Scanner(PLAN)
+    scanner.scan([json.dumps(value, ensure_ascii=escaped).encode()], 0)
+    assert expected <= scanner.summary().counts.keys()
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """One example spelled in two ways."""
+    value = draw(
+        st.sampled_from([json.loads(line) for line in GOOD if line.startswith(b'{"messages"')])
+    )
+    return (
+        json.dumps(value, ensure_ascii=False).encode(),
+        json.dumps(
+            _reordered(value), separators=draw(st.sampled_from([(",", ":"), (" , ", " : ")]))
+        ).encode(),
+    )
+
+
+def _reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reordered(value[key]) for key in reversed(value)}
+    return [_reordered(each) for each in value] if isinstance(value, list) else value
+
+
+@given(spellings())
+def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes, bytes]) -> None:
+    scanner = Scanner(PLAN)
+    scanner.scan(pair, 0)
+    records = scanner.summary().fingerprints
+    assert records[8:24] == records[32:48]
+
+
+@given(st.sampled_from([line for line in GOOD if line.startswith(b"{")]), st.data(), st.booleans())
+@settings(max_examples=200)
+def test_a_repeated_key_is_found_wherever_it_stands(
+    line: bytes, data: st.DataObject, escaped: bool
+) -> None:
+    value = json.loads(line)
+    holders = [holder for holder, _ in _places(value) if isinstance(holder, dict)]
+    holder = data.draw(st.sampled_from(holders))
+    key = data.draw(st.sampled_from(sorted(holder)))
+    inner = json.dumps(holder[key])
+    name = json.dumps(key) if not escaped else f'"\\u{ord(key[0]):04x}{key[1:]}"'
+    whole = json.dumps(value)
+    body = json.dumps(holder)
+    repeated = whole.replace(body, f"{body[:-1]}, {name}: {inner}}}", 1)
+    format = (
+        "reinforcement"
+        if "answer" in value or "score" in value
+        else next(
+            name for name, format in FORMATS.items() if broken_places(json.loads(line), name) == []
+        )
+    )
+    scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
+    scanner.scan([repeated.encode()], 0)
+    assert "json-duplicate-key" in scanner.summary().counts
+
+
+def test_findings_of_joined_files_are_those_of_the_parts_moved(tmp_path: Path) -> None:
+    one, two = chat_lines(20, {4: b"oops", 7: {"messages": []}}), chat_lines(20, {3: b"null"})
+    for name, content in (("one", one), ("two", two), ("both", one + two)):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"".join(line + b"\n" for line in content))
+    found = {
+        name: validate(tmp_path / f"{name}.jsonl", ignore=["FT2"]).files[0].findings
+        for name in ("one", "two", "both")
+    }
+    assert found["both"] == (*found["one"], *(finding.moved(20) for finding in found["two"]))
