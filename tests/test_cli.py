@@ -429,7 +429,7 @@ def test_a_message_that_nobody_knows_ends_with_1() -> None:
 
 
 def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:
-    assert "has none of these faults" in ftkit("explain", "contains invalid json", MARV).stdout
+    assert "has none of these errors" in ftkit("explain", "contains invalid json", MARV).stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
