@@ -392,8 +392,26 @@ def test_rules_are_listed_and_explained() -> None:
     listed = ftkit("rules").stdout.splitlines()
     assert any(line.startswith("FT120  json-syntax") for line in listed)
     assert len(json.loads(ftkit("rules", "--output", "json").stdout)) == len(listed)
-    assert "single quotes" in ftkit("rule", "json-syntax").stdout
-    assert json.loads(ftkit("rule", "FT120", "--output", "json").stdout)["rule"] == "json-syntax"
+    shown = ftkit("rule", "json-syntax").stdout
+    parts = ("json-syntax (FT120, error)", "single quotes", "Bad:", "Good:", "Evidence:", "https://")
+    assert all(part in shown for part in parts)
+    rule = json.loads(ftkit("rule", "FT120", "--output", "json").stdout)
+    assert rule["rule"] == "json-syntax"
+    assert json.loads(rule["good"])["messages"]
+    assert rule["sources"][1] == {
+        "name": "RFC 8259, JSON",
+        "url": "https://www.rfc-editor.org/rfc/rfc8259",
+        "date": "",
+        "detail": "",
+    }
+
+
+def test_a_long_sample_is_shown_by_its_first_and_last_lines() -> None:
+    shown = ftkit("rule", "duplicate-example").stdout
+    bad, good = (shown.partition(label)[2].splitlines()[1:6] for label in ("Bad:", "Good:"))
+    assert bad[0] == bad[4]
+    assert bad[2].strip() == "… (57 more lines)"
+    assert good[0] != good[4]
 
 
 def test_a_schema_is_json_schema_that_the_samples_satisfy() -> None:

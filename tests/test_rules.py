@@ -12,6 +12,8 @@ from conftest import Write
 
 from ftkit import UnknownNameError, UsageError, validate
 from ftkit.catalog import find_limits
+from ftkit.dataset.detect import Head
+from ftkit.dataset.lenient_json import Reading
 from ftkit.rules import RULES, Rule, ScanPlan, choose_rules, find_rule, rules_by_subject
 from ftkit.rules.nodes import Dataset, SchemaError
 from ftkit.rules.samples import COMPLETION_FILE, numbered_chats
@@ -136,7 +138,10 @@ def test_a_rule_documents_itself(rule: Rule) -> None:
     assert re.fullmatch(r"FT\d{3}", rule.code)
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name)
     assert rule.summary.endswith((".", ".`"))
-    assert rule.evidence
+    assert rule.doc.partition("\n\n")[2], "say why it is bad and what to do"
+    assert rule.sources
+    assert all(source.name in rule.evidence for source in rule.sources)
+    assert all(source.url.startswith("https://") for source in rule.sources if source.url)
     for said in rule.says:
         re.compile(said)
 
@@ -148,6 +153,23 @@ def test_codes_are_unique_and_in_order() -> None:
 
 def test_the_public_names_keep_their_severity() -> None:
     assert {name: RULES[name].severity for name in PUBLIC} == PUBLIC
+
+
+@pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
+def test_the_samples_differ_unless_the_context_makes_the_bad_one_bad(rule: Rule) -> None:
+    assert rule.bad != rule.good or rule.context.keys() & {"asked", "validation"}
+
+
+def test_a_rule_has_checks_for_several_node_types() -> None:
+    rule = RULES["encoding-utf16"]
+    assert (Head in rule.checks, Reading in rule.checks, Dataset in rule.checks) == (
+        True,
+        True,
+        False,
+    )
+    head = Head("data.jsonl", "{}".encode("utf-16-le") * 20, complete=True)
+    (hit,) = rule.checks[Head](head, ScanPlan(find_limits()))
+    assert "UTF-16" in hit.message
 
 
 def test_every_rule_belongs_to_a_subject() -> None:

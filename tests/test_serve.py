@@ -235,7 +235,7 @@ BAD = {
         "line 3",
     ),
     "json": (lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
-    "few": (lines(4), "invalid_n_examples", "no fewer than 10"),
+    "few": (lines(4), "invalid_n_examples", "needs at least 10"),
     "extra": (
         lines(12, {2: {"messages": json.loads(lines(1)[0])["messages"], "extra": 1}}),
         "invalid_file_format",

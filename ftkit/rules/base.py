@@ -17,6 +17,7 @@ The caller adds code, severity and line to each hit.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -144,8 +145,6 @@ class Rule(Struct, frozen=True, eq=False):
     @property
     def doc(self) -> str:
         """The documentation: a summary, why the violation is bad and what to do."""
-        import inspect  # slow to import, and only needed to show a rule
-
         return inspect.getdoc(self.first_check) or ""
 
     @property

@@ -56,7 +56,7 @@ def encoding_bom(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     "encoding-utf16",
     ERROR,
     Reading,
-    bad=CHAT.encode("utf-16-le"),
+    bad=lambda: CHAT.encode("utf-16-le"),
     good=CHAT,
     evidence=[NOT_UTF8, JSON_LINES],
 )

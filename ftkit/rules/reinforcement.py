@@ -21,11 +21,12 @@ from ftkit.rules.sources import (
 )
 
 REINFORCEMENT_ONLY = ("reinforcement",)
-BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+# Patterns that only graders need, so that they are not compiled on import.
+BLOCK = r"(?s)\{\{.*?\}\}|\{%.*?%\}"
 """A block of a template."""
-ITEM = re.compile(r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)""")
+ITEM = r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)"""
 """A reference to a field of the item, such as `item.answers[0]["text"]`."""
-STEP = re.compile(r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]""")
+STEP = r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]"""
 """A key or an index in such a reference."""
 
 MISSPELT = ', "anwser": "5"'
@@ -167,7 +168,9 @@ def rft_system_role(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
 def fields_read(grader: Any) -> tuple[str, ...]:
     """Return the fields of the item that a grader's templates read, as sorted dotted paths."""
     if isinstance(grader, str):
-        references = (path for block in BLOCK.findall(grader) for path in ITEM.findall(block))
+        references = (
+            path for block in re.findall(BLOCK, grader) for path in re.findall(ITEM, block)
+        )
         return tuple(sorted({".".join(_steps(path)) for path in references}))
     children = (
         grader.values() if isinstance(grader, dict) else grader if isinstance(grader, list) else ()
@@ -177,7 +180,7 @@ def fields_read(grader: Any) -> tuple[str, ...]:
 
 def _steps(path: str) -> list[str]:
     """Return the keys and indices of a reference to a field."""
-    return ["".join(groups) for groups in STEP.findall(path)]
+    return ["".join(groups) for groups in re.findall(STEP, path)]
 
 
 def has_field(item: dict[str, Any], path: str) -> bool:
