@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: `docs/rules.md` and `docs/limits.md`. Run it when they change."""
+"""Write the pages that are generated from the code: `docs/rules.md` and `docs/limits.md`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def rules_page() -> str:
 
 def rule_section(rule: Rule) -> str:
     """Return the section of one rule."""
-    sources = (f"[{source}]({source.url})" if source.url else str(source) for source in rule.sources)
+    sources = (
+        f"[{source}]({source.url})" if source.url else str(source) for source in rule.sources
+    )
     lines = [
         f"### {rule.name}\n",
         f"`{rule.code}` · {rule.severity}\n",

@@ -393,7 +393,14 @@ def test_rules_are_listed_and_explained() -> None:
     assert any(line.startswith("FT120  json-syntax") for line in listed)
     assert len(json.loads(ftkit("rules", "--output", "json").stdout)) == len(listed)
     shown = ftkit("rule", "json-syntax").stdout
-    parts = ("json-syntax (FT120, error)", "single quotes", "Bad:", "Good:", "Evidence:", "https://")
+    parts = (
+        "json-syntax (FT120, error)",
+        "single quotes",
+        "Bad:",
+        "Good:",
+        "Evidence:",
+        "https://",
+    )
     assert all(part in shown for part in parts)
     rule = json.loads(ftkit("rule", "FT120", "--output", "json").stdout)
     assert rule["rule"] == "json-syntax"

@@ -31,9 +31,7 @@ from ftkit.validation.schema_errors import broken_places
 PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
 
 GOOD = [rule.good for rule in RULES.values() if not rule.whole_file]
-BAD = [
-    rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.bad) < 100_000
-]
+BAD = [rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.bad) < 100_000]
 
 odd_lines = st.sampled_from(
     [

@@ -167,7 +167,7 @@ RULES: dict[str, Rule] = {}
 """All rules by name, in the order of their codes."""
 
 
-def rule(  # noqa: PLR0913 - the parameters document the rule; all but the first four are optional or keyword-only
+def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule where it is defined
     code: str,
     name: str,
     severity: Severity,

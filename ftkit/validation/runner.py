@@ -67,7 +67,9 @@ class Checks:
         # A rule that was not chosen speaks too: leaving it out is no reason to call its line broken JSON.
         rules = [(rule, place) for place in broken for rule in self._candidates(place)]
         said = [
-            (rule, hit) for rule, place in rules for hit in rule.checks[SchemaError](place, self.plan)
+            (rule, hit)
+            for rule, place in rules
+            for hit in rule.checks[SchemaError](place, self.plan)
         ]
         yield from (finding(rule, hit, line) for rule, hit in said if rule.name in self.plan.rules)
         if broken and not said:

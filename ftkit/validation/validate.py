@@ -121,15 +121,9 @@ class _Scanned:
         self.plan = msgspec.structs.replace(
             plan, format=choose_format(head, asked), asked=asked, purpose=purpose
         )
-        rules = [
-            rule for rule in RULES.values() if Head in rule.checks and rule.name in plan.rules
-        ]
+        rules = [rule for rule in RULES.values() if Head in rule.checks and rule.name in plan.rules]
         self.fatal = next(
-            (
-                finding(rule, hit, 0)
-                for rule in rules
-                for hit in rule.checks[Head](head, self.plan)
-            ),
+            (finding(rule, hit, 0) for rule in rules for hit in rule.checks[Head](head, self.plan)),
             None,
         )
         del head
