@@ -1,56 +1,58 @@
-"""Write the pages that are made from the code: `docs/rules.md` and `docs/limits.md`. Run it when they change."""
+"""Write the pages that are generated from the code: `docs/rules.md` and `docs/limits.md`."""
 
 from __future__ import annotations
 
 import datetime
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from ftkit.catalog import Figure, Price, load_catalog
-from ftkit.cli.rules import example
-from ftkit.rules import RULES, SUBJECTS, Rule
+from ftkit.cli.rules import sample
+from ftkit.rules import RULES, Rule, rules_by_subject
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n"
 
 
 def rules_page() -> str:
-    """Every rule, by subject."""
+    """Return the page of all rules, by subject."""
     parts = [
         NOTE,
         "# Rules\n",
-        f"ftkit checks {len(RULES)} rules. An **error** is what the service refuses, or data that is broken beyond doubt;\n"
-        "a **warning** is accepted but very likely harms the training or the bill; an **info** is worth knowing. Names and\n"
-        "severities are part of the interface: `--select` and `--ignore` take names, codes and beginnings of codes.\n",
+        f"ftkit checks {len(RULES)} rules:\n\n"
+        "- **error**: the provider refuses the file, or the data is certainly broken.\n"
+        "- **warning**: the provider accepts it, but it very likely harms the training or the bill.\n"
+        "- **info**: worth knowing.\n\n"
+        "Names, codes and severities never change. `--select` and `--ignore` take names, codes and\n"
+        "beginnings of codes such as `FT5`. `ftkit rule NAME` prints a rule in the terminal.\n",
     ]
-    for module in SUBJECTS:
-        title, _, more = (module.__doc__ or "").partition("\n")[0].partition(". ")
+    for subject, rules in rules_by_subject().items():
+        title, _, introduction = inspect.cleandoc(subject).partition("\n\n")
         parts.append(f"## {title.rstrip('.')}\n")
-        parts += [f"{more}\n"] if more else []
-        own = [value for value in vars(module).values() if isinstance(value, Rule)]
-        parts += [
-            rule_section(rule)
-            for rule in own
-            if rule.checks[next(iter(rule.checks))].__module__ == module.__name__
-        ]
+        parts += [f"{introduction}\n"] if introduction else []
+        parts += map(rule_section, rules)
     return "\n".join(parts)
 
 
 def rule_section(rule: Rule) -> str:
-    """One rule: what it means, a line that breaks it, what speaks for it, what services say."""
-    indented = example(rule.bad).replace("\n    ", "\n")
+    """Return the section of one rule."""
+    sources = (
+        f"[{source}]({source.url})" if source.url else str(source) for source in rule.sources
+    )
     lines = [
         f"### {rule.name}\n",
-        f"`{rule.code}` · {rule.severity}",
-        f"\n{rule.doc}\n",
-        "Breaks it:\n",
-        f"```text\n{indented}\n```\n",
+        f"`{rule.code}` · {rule.severity}\n",
+        f"{rule.doc}\n",
+        f"Bad:\n\n```text\n{sample(rule.bad)}\n```\n",
+        f"Good:\n\n```text\n{sample(rule.good)}\n```\n",
+        f"Evidence: {'; '.join(sources)}\n",
     ]
-    lines.append(f"Evidence: {rule.evidence}.\n")
     if rule.says:
-        lines.append("Services say: " + ", ".join(f"`{said}`" for said in rule.says) + "\n")
+        messages = ", ".join(f"`{pattern}`" for pattern in rule.says)
+        lines.append(f"Messages of providers, as regular expressions: {messages}\n")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`ftkit explain`."""
+"""Command `ftkit explain`."""
 
 from __future__ import annotations
 
@@ -15,72 +15,81 @@ from ftkit.validation.service_messages import Meaning, meaning
 @click.command()
 @click.argument("message")
 @click.argument("file", required=False)
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
 def explain(message: str, file: str | None, output: str) -> int:
-    """Find the rule behind a service's MESSAGE, and with FILE the lines it is about.
+    """Find the rules behind a provider's error MESSAGE, and the lines of FILE it is about.
 
-    Paste what the service said. Exit codes: 0 explained, 1 not known, 2 ftkit could not do it.
+    Exit codes: 0 explained, 1 unknown message, 2 ftkit failed.
     """
-    found = meaning(message)
-    report = _check(file) if file else None
-    findings = _about(found, report) if report else []
+    explanation = meaning(message)
+    report = _validate(file) if file else None
+    findings = _related(explanation, report) if report else []
     if output == "json":
-        click.echo(json.dumps(_as_dict(found, findings), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_dict(explanation, findings), indent=2, ensure_ascii=False))
     else:
-        _print(found, file, report, findings)
-    return 0 if found.known else 1
+        _print_explanation(explanation)
+        if report:
+            _print_findings(report, findings, expected=bool(explanation.rules))
+    return 0 if explanation.known else 1
 
 
-def _check(file: str) -> FileReport:
+def _validate(file: str) -> FileReport:
     from ftkit.validation.validate import validate
 
     return validate(file).files[0]
 
 
-def _about(found: Meaning, report: FileReport) -> list[Finding]:
-    """The findings of the file that the message is about: those of its rules, and all on the lines it names."""
-    names = {rule.name for rule in found.rules}
+def _related(explanation: Meaning, report: FileReport) -> list[Finding]:
+    """Return the findings of the message's rules, and all on the lines that it names."""
+    names = {rule.name for rule in explanation.rules}
     return [
         finding
         for finding in report.findings
-        if finding.rule in names or finding.line in found.lines
+        if finding.rule in names or finding.line in explanation.lines
     ]
 
 
-def _print(
-    found: Meaning, file: str | None, report: FileReport | None, findings: list[Finding]
-) -> None:
-    if not found.known:
-        click.echo(
-            "This message is not known to ftkit. `ftkit validate FILE` checks the file for everything it does know."
-        )
-    for saying in found.known_messages:
-        click.echo(f"{saying.means}\n{saying.do}\n")
-    for rule in found.rules:
-        click.echo(click.style(f"{rule.name} ({rule.code}, {rule.severity})", bold=True))
+def _print_explanation(explanation: Meaning) -> None:
+    from ftkit.cli.rules import title
+
+    if not explanation.known:
+        click.echo("This message is not known to ftkit. To check a file, run: ftkit validate FILE")
+    for message in explanation.known_messages:
+        click.echo(f"{message.means}\n{message.do}\n")
+    for rule in explanation.rules:
+        click.echo(click.style(title(rule), bold=True))
         click.echo(f"{rule.doc}\n")
-    if found.lines:
-        click.echo(
-            f"The message names line{'s' * (len(found.lines) > 1)} {', '.join(map(str, found.lines))}."
-        )
+    if explanation.lines:
+        plural = "s" * (len(explanation.lines) > 1)
+        click.echo(f"The message names line{plural} {', '.join(map(str, explanation.lines))}.")
+
+
+def _print_findings(report: FileReport, findings: list[Finding], expected: bool) -> None:
+    """Print the findings, or that the file has none of those that were expected."""
     for finding in findings:
-        where = f"{file}:{finding.line}" if finding.line else f"{file}"
-        click.echo(f"{where}: {finding.code} {finding.rule}: {printable(finding.message)}")
-    if report and not findings and found.rules:
-        click.echo(f"{file} has none of these faults ({report.examples} examples checked).")
+        place = f"{report.file}:{finding.line}" if finding.line else report.file
+        click.echo(f"{place}: {finding.code} {finding.rule}: {printable(finding.message)}")
+    if expected and not findings:
+        click.echo(f"{report.file} has none of these errors ({report.examples} examples checked).")
 
 
-def _as_dict(found: Meaning, findings: list[Finding]) -> dict[str, Any]:
+def _as_dict(explanation: Meaning, findings: list[Finding]) -> dict[str, Any]:
     from ftkit.cli.rules import as_dict
     from ftkit.report.json import finding_as_dict
 
     return {
-        "known": found.known,
-        "rules": [as_dict(rule) for rule in found.rules],
+        "known": explanation.known,
+        "rules": [as_dict(rule) for rule in explanation.rules],
         "other": [
-            {"means": saying.means, "do": saying.do, "source": saying.source}
-            for saying in found.known_messages
+            {"means": message.means, "do": message.do, "source": message.source}
+            for message in explanation.known_messages
         ],
-        "lines": list(found.lines),
+        "lines": list(explanation.lines),
         "findings": [finding_as_dict(finding) for finding in findings],
     }

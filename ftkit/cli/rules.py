@@ -1,4 +1,4 @@
-"""`ftkit rules` and `ftkit rule`."""
+"""Commands `ftkit rules` and `ftkit rule`."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ import json
 from typing import Any
 
 import click
+import msgspec
 
 from ftkit._text import printable
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
 OUTPUT = click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
-EXAMPLE_LIMIT = 400
+LINE_LENGTH = 400
+"""Maximum number of characters to show of a line of a sample."""
+LINES_AT_ENDS = 2
+"""Number of lines to show from the start and from the end of a long sample."""
 
 
 def as_dict(rule: Rule) -> dict[str, Any]:
-    """A rule, for JSON."""
+    """Return a rule for JSON output."""
     return {
         "code": rule.code,
         "rule": rule.name,
         "severity": rule.severity,
         "summary": rule.summary,
         "doc": rule.doc,
+        "bad": sample(rule.bad),
+        "good": sample(rule.good),
         "evidence": rule.evidence,
+        "sources": [msgspec.structs.asdict(source) for source in rule.sources],
         "formats": list(rule.formats),
         "says": list(rule.says),
     }
@@ -36,9 +47,7 @@ def as_dict(rule: Rule) -> dict[str, Any]:
 def rules(output: str) -> None:
     """List the rules."""
     if output == "json":
-        click.echo(
-            json.dumps([as_dict(rule) for rule in RULES.values()], indent=2, ensure_ascii=False)
-        )
+        _print_json([as_dict(rule) for rule in RULES.values()])
         return
     width = max(map(len, RULES))
     for rule in RULES.values():
@@ -46,23 +55,48 @@ def rules(output: str) -> None:
         click.echo(f"{rule.code}  {rule.name:<{width}}  {severity}  {rule.summary}")
 
 
-@click.command()
+@click.command("rule")
 @click.argument("name")
 @OUTPUT
 def rule(name: str, output: str) -> None:
-    """Explain one rule, given by its NAME or code."""
-    found = find_rule(name)
+    """Explain the rule with this NAME or code."""
+    match = find_rule(name)
     if output == "json":
-        click.echo(json.dumps(as_dict(found), indent=2, ensure_ascii=False))
+        _print_json(as_dict(match))
         return
-    click.echo(click.style(f"{found.name} ({found.code}, {found.severity})", bold=True))
-    click.echo(f"\n{found.doc}\n")
-    click.echo(f"Breaks it:\n    {example(found.bad)}\n")
-    click.echo(f"Evidence: {found.evidence}")
+    click.echo(click.style(title(match), bold=True))
+    click.echo(f"\n{match.doc}\n")
+    for label, data in (("Bad", match.bad), ("Good", match.good)):
+        click.echo(f"{label}:")
+        for line in sample(data).split("\n"):
+            click.echo(f"    {line}".rstrip())
+        click.echo()
+    click.echo("Evidence:")
+    for source in match.sources:
+        click.echo(f"    {source}" + (f"\n        {source.url}" if source.url else ""))
 
 
-def example(data: bytes) -> str:
-    """A bad example as it can be shown: escaped where it is not text, and cut."""
-    text = data.decode("utf-8", "backslashreplace").rstrip("\n")
-    shown = printable(text[:EXAMPLE_LIMIT], keep="\n")
-    return (shown + ("…" if len(text) > EXAMPLE_LIMIT else "")).replace("\n", "\n    ")
+def title(rule: Rule) -> str:
+    """Return name, code and severity of a rule."""
+    return f"{rule.name} ({rule.code}, {rule.severity})"
+
+
+def sample(data: bytes) -> str:
+    """Return a bad or good sample as text to show: escaped, without the middle of what is long."""
+    lines = data.decode("utf-8", "backslashreplace").rstrip("\n").split("\n")
+    hidden = len(lines) - 2 * LINES_AT_ENDS
+    if hidden > 1:
+        lines[LINES_AT_ENDS:-LINES_AT_ENDS] = [f"… ({hidden:,} more lines)"]
+    return "\n".join(map(_cut, lines))
+
+
+def _cut(line: str) -> str:
+    """Return a printable line, without the middle of a long one."""
+    half = LINE_LENGTH // 2
+    if len(line) > LINE_LENGTH:
+        line = f"{line[:half]} … {line[-half:]}"
+    return printable(line)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -31,8 +31,10 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import METHODS
+from ftkit.dataset.lenient_json import Reading
 from ftkit.errors import FileError, UsageError
 from ftkit.rules import RULES, ScanPlan
+from ftkit.rules.nodes import SchemaError
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
 from ftkit.tokens.encodings import OVERHEADS, PER_EXAMPLE, counter
@@ -63,7 +65,7 @@ These give the figures that it is published with: 4,306 tokens, 20 epochs and 86
 CANNOT_TAKE = frozenset(
     rule.name
     for rule in RULES.values()
-    if rule.severity == "error" and {"reading", "shape"} & rule.checks.keys()
+    if rule.severity == "error" and (Reading in rule.checks or SchemaError in rule.checks)
 )
 
 
@@ -202,7 +204,7 @@ def _measure(path: str, plan: ScanPlan, map_: Map) -> Measured:
     head = read_head(path)
     plan = msgspec.structs.replace(plan, format=format_of(head, next(iter(plan.asked), None)))
     for rule in RULES.values():
-        for hit in rule.checks["file"](head, plan) if "file" in rule.checks else ():
+        for hit in rule.checks[Head](head, plan) if Head in rule.checks else ():
             raise FileError(f"{path}: {finding(rule, hit, 0).message}; see `ftkit validate`")
     return Measured(path, plan.format, summarize(split(path), plan, map_))
 

@@ -1,43 +1,29 @@
-"""Every rule, by subject. Importing this package fills `RULES`; adding a rule touches one of its modules."""
+"""Rules that check fine-tuning data.
 
-from ftkit.rules import (
-    completions,
-    dataset,
-    examples,
-    files,
-    json_lines,
-    messages,
-    parts,
-    preference,
-    reinforcement,
-    roles,
-    text,
-    tool_definitions,
-    tools,
-    weights,
-)
+Importing the package imports all its modules, which register their rules in `RULES`. A new rule is
+a new function in a module of this package, or a new module; nothing else changes.
+"""
+
+import importlib
+import pkgutil
+
 from ftkit.rules.base import RULES, Rule, ScanPlan, choose_rules, find_rule
 
-SUBJECTS = (
-    files,
-    json_lines,
-    examples,
-    dataset,
-    messages,
-    roles,
-    weights,
-    text,
-    tools,
-    tool_definitions,
-    parts,
-    preference,
-    reinforcement,
-    completions,
-)
-"""The modules that hold the rules, in the order in which the documentation shows them."""
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
-RULES.update(
-    sorted({name: RULES.pop(name) for name in list(RULES)}.items(), key=lambda item: item[1].code)
-)
+_by_code = sorted(RULES.values(), key=lambda rule: rule.code)
+RULES.clear()
+RULES.update((rule.name, rule) for rule in _by_code)
 
-__all__ = ["RULES", "SUBJECTS", "Rule", "ScanPlan", "choose_rules", "find_rule"]
+
+def rules_by_subject() -> dict[str, list[Rule]]:
+    """Return the rules by docstring of their module, all in the order of their codes."""
+    subjects: dict[str, list[Rule]] = {}
+    for rule in RULES.values():
+        module = importlib.import_module(rule.module)
+        subjects.setdefault(module.__doc__ or "", []).append(rule)
+    return subjects
+
+
+__all__ = ["RULES", "Rule", "ScanPlan", "choose_rules", "find_rule", "rules_by_subject"]

@@ -1,263 +1,299 @@
-"""What a rule is. Each rule is one decorated generator in the module of its subject; `RULES` collects them.
+"""The registry of rules.
 
-A check gets the subject that its rule looks at and the `ScanPlan`, and yields a `Hit` for each place where the rule is broken.
-The caller adds code, severity and line. The subjects, by the name given as `on`:
+A rule is a decorated generator that yields a `Hit` per violation. `on` is the node type it visits:
 
-- `"file"`: `detect.Head`, the beginning of the file. The first hit ends the reading of the file.
-- `"reading"`: `reading.Reading`, a line that the fast decoder refused or that is odd, as bytes, text and JSON.
-- `"shape"`: `Broken`, a place where the JSON does not fit the types in `formats`; `shapes` says which places.
-- `"roles"`: the roles of a conversation, as a tuple; the paths of the hits are indices into it.
-- `"conversation"`: `formats.Conversation`; only called where it has one of the facets in `needs`.
-- `"example"`: the decoded example.
-- `"text"`: one text of the example; only called where the canonical line matches `screen` and `confirm` (see `screening`).
-- `"counted"`: `Counted`, the tokens of an example that may be too long.
-- `"dataset"`: `Dataset`, the summary of the whole file.
+- `Head`: the beginning of a file. The first hit ends the reading of the file.
+- `Reading`: a line that the fast decoder refused or that is unusual, as bytes, text and JSON.
+- `SchemaError`: a place where the JSON does not fit the types; `places` selects the places.
+- `Roles`: the roles of a conversation.
+- `Conversation`: the messages of an example, if they have one of the facets in `needs`.
+- `Completions`, `Preference`, `Graded`: a decoded example of that type.
+- `Text`: a text of an example, if the line passes the `prefilter`.
+- `Counted`: the tokens of an example that may be too long.
+- `Dataset`: the whole file.
+
+The caller adds code, severity and line to each hit.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
 from ftkit.catalog import Limits
+from ftkit.dataset.detect import Head
 from ftkit.errors import UnknownNameError, UsageError, did_you_mean
-from ftkit.summary import KEEP, Lines, Severity, Summary
+from ftkit.rules.nodes import Dataset
+from ftkit.rules.sources import Source
+from ftkit.summary import KEEP, Lines, Severity
 from ftkit.tokens.tally import Metered
 
-Subject = Literal[
-    "file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"
-]
 ERROR: Severity = "error"
 WARNING: Severity = "warning"
 INFO: Severity = "info"
 
+FILE_NODES = (Head, Dataset)
+"""Node types of which a file has one."""
+
+Place = tuple[str, str, str]
+"""Type, field and JSON Schema keyword of a `SchemaError`; `*` stands for any."""
+
+Sample = str | bytes | Callable[[], str | bytes]
+"""A line or a file, or a function that returns it if it is large."""
+
 
 class Hit(NamedTuple):
-    """A place where a rule is broken: what is wrong and what to do, and where in the subject.
-
-    `times` is the number of places that the hit stands for.
-    """
+    """A violation of a rule."""
 
     message: str
+    """The value that is wrong, and what to do."""
     path: str = "$"
+    """Path in the node."""
     column: int = 0
     line: int = 0
     times: int = 1
+    """Number of places that the hit stands for."""
 
 
-def listed(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
-    """A hit for each of the lines whose number was kept, and one that stands for all others."""
+def hit_lines(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
+    """Yield a hit for each line whose number was kept, and one that stands for all others."""
     for number in lines.first:
         yield Hit(message, path, line=number)
-    rest = lines.count - len(lines.first)
-    if rest > 0:
-        yield Hit(f"{message} (and {rest:,} more lines)", path, times=rest)
+    others = lines.count - len(lines.first)
+    if others > 0:
+        yield Hit(f"{message} (and {others:,} more lines)", path, times=others)
 
 
 class ScanPlan(Struct, frozen=True):
-    """What a file is checked and measured for. Picklable: it travels to the worker processes.
-
-    `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty). `meters` are
-    the ways that the tokens of all examples are counted; without `judges`, only that is done, and lines are left out that the
-    service would not take.
-    """
+    """Settings of a scan. Picklable, since worker processes receive it."""
 
     limits: Limits
     format: str = "chat"
+    """Format of the file."""
     asked: tuple[str, ...] = ()
+    """Formats that the method or the model can be trained on; all if empty."""
     rules: frozenset[str] = frozenset()
     keep: int = KEEP
+    """Number of findings to keep for each rule."""
     grader_fields: tuple[str, ...] = ()
+    """Fields that the grader reads from each example, as dotted paths."""
     purpose: Literal["training", "validation"] = "training"
     meters: tuple[Metered, ...] = ()
+    """Token counts to make over all examples."""
     judges: bool = True
+    """False to count tokens only, leaving out lines that the provider would refuse."""
 
 
-class Broken(Struct, frozen=True):
-    """A place where the JSON does not fit the types: the type and field, and the JSON Schema keyword that failed.
-
-    `keyword` is that of JSON Schema, or `discriminator` where a tag (`role`, `type`) is unknown. `value` is what stands
-    there, `parent` the object that holds it, `known` the keys or tags that may stand there, and `steps`
-    lead there from the root.
-    """
-
-    owner: str
-    field: str
-    keyword: str
-    path: str
-    value: Any
-    parent: Any
-    known: tuple[str, ...] = ()
-    steps: tuple[str | int, ...] = ()
+NodeT = TypeVar("NodeT")
+Check = Callable[[NodeT, ScanPlan], Iterator[Hit]]
 
 
-class Dataset(Struct, frozen=True):
-    """A whole file: what its lines added up to, and the fingerprints of the file that validates it."""
+class ChecksByNode(Protocol):
+    """Mapping of node types to checks, typed so that a check takes the nodes of its type."""
 
-    summary: Summary
-    validation: str | None = None
-    validation_fingerprints: bytes = b""
+    def __getitem__(self, node_type: type[NodeT], /) -> Check[NodeT]: ...
 
+    def __setitem__(self, node_type: type[NodeT], check: Check[NodeT], /) -> None: ...
 
-Example = str | bytes | Callable[[], str | bytes]
-"""A line or a file; a function that makes it where it is large."""
+    def __contains__(self, node_type: object, /) -> bool: ...
 
-Check = Callable[[Any, ScanPlan], Iterator[Hit]]
+    def __iter__(self) -> Iterator[type[Any]]: ...
 
 
 class Rule(Struct, frozen=True, eq=False):
-    """One thing that a file is checked for.
-
-    `bad` is a line that breaks this rule and no other, `good` one that breaks none; with `whole_file` they are
-    files. `says` holds regular expressions for the service's own words about it. `evidence` names what speaks for the rule.
-    """
+    """A rule: its documentation and its checks."""
 
     code: str
     name: str
     severity: Severity
-    doc: str
-    make_bad: Callable[[], str | bytes]
-    make_good: Callable[[], str | bytes]
-    evidence: str
+    bad_sample: Sample
+    good_sample: Sample
+    sources: tuple[Source, ...]
     says: tuple[str, ...]
+    """Regular expressions that match the messages of providers about a violation."""
     formats: tuple[str, ...]
+    """Formats that the rule applies to; all if empty."""
     parts: tuple[str, ...]
+    """Parts of an example that `Roles` and `Conversation` checks visit; all if empty."""
     whole_file: bool
-    given: dict[str, Any]
-    checks: dict[Subject, Check]
+    """True if the samples are files rather than lines."""
+    context: dict[str, Any]
+    """What else the bad sample needs: grader fields, formats, a validation file or a size."""
+    first_check: Check[Any]
+    checks: ChecksByNode
     needs: dict[str, None]
-    shapes: dict[tuple[str, str, str], None]
-    screen: tuple[str, ...] = ()
+    """Facets of a conversation, one of which must be present for the check to run."""
+    places: dict[Place, None]
+    prefilter: tuple[str, ...] = ()
+    """Patterns over the residue of a line, one of which must match for a `Text` check to run."""
     confirm: dict[str, str] = {}
+    """Patterns over the line itself that must match, too, by pattern of the prefilter."""
 
     @property
     def bad(self) -> bytes:
-        return _bytes(self.make_bad())
+        """A line or file that violates this rule and no other."""
+        return _bytes(self.bad_sample)
 
     @property
     def good(self) -> bytes:
-        return _bytes(self.make_good())
+        """A line or file that violates no rule: the bad one, fixed."""
+        return _bytes(self.good_sample)
+
+    @property
+    def doc(self) -> str:
+        """The documentation: a summary, why the violation is bad and what to do."""
+        return inspect.getdoc(self.first_check) or ""
 
     @property
     def summary(self) -> str:
-        """The first sentence of the documentation."""
+        """The first paragraph of the documentation."""
         return self.doc.partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def evidence(self) -> str:
+        """The sources on one line, without their URLs."""
+        return "; ".join(map(str, self.sources))
+
+    @property
+    def module(self) -> str:
+        """Name of the module that defines the rule."""
+        return self.first_check.__module__
 
 
 RULES: dict[str, Rule] = {}
 """All rules by name, in the order of their codes."""
 
 
-def rule(
+def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule where it is defined
     code: str,
     name: str,
     severity: Severity,
-    on: Subject,
+    on: type[NodeT],
     *,
-    bad: Example,
-    good: Example,
-    evidence: str,
+    bad: Sample,
+    good: Sample,
+    evidence: Iterable[Source],
     says: Iterable[str] = (),
     formats: Iterable[str] = (),
     parts: Iterable[str] = (),
     needs: Iterable[str] = (),
-    shapes: Iterable[tuple[str, str, str]] = (),
-    screen: Iterable[str] = (),
+    places: Iterable[Place] = (),
+    prefilter: Iterable[str] = (),
     confirm: Mapping[str, str] = {},
     whole_file: bool = False,
-    given: Mapping[str, Any] = {},
-) -> Callable[[Check], Rule]:
-    """Make a rule of a check; the docstring of the check documents the rule.
+    context: Mapping[str, Any] = {},
+) -> Callable[[Check[NodeT]], Rule]:
+    """Register a check as a rule. The docstring of the check documents the rule.
 
-    `given` is what else the bad example needs to break the rule: a grader's fields, the formats asked for, a validation file,
-    a size. `formats` and `parts` restrict the rule to some formats or parts of a conversation. `bad` and `good` are lines of the
-    first of `formats` (of chat where there are none), or files with `whole_file`.
+    Args:
+        code: Permanent code, such as "FT120". Codes order the documentation.
+        name: Permanent name, which says what is wrong.
+        severity: Severity of a violation.
+        on: Node type that the check visits.
+        bad: Line of the first of `formats` (chat if empty) that violates this rule and no other.
+        good: The bad line, fixed.
+        evidence: Sources that support the rule.
+        says: Regular expressions that match the messages of providers.
+        formats: Formats to check; all if empty.
+        parts: Parts of an example to check (chat, input, output, reinforcement); all if empty.
+        needs: Facets of a conversation, one of which must be present.
+        places: Schema errors to visit.
+        prefilter: Patterns over the residue of a line, one of which must match.
+        confirm: Patterns over the line that must match, too, by pattern of the prefilter.
+        whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.
+        context: What else the bad sample needs.
     """
 
-    def register(check: Check) -> Rule:
-        made = Rule(
+    def register(check: Check[NodeT]) -> Rule:
+        checks: dict[type[Any], Check[Any]] = {on: check}
+        RULES[name] = Rule(
             code=code,
             name=name,
             severity=severity,
-            doc=inspect.cleandoc(check.__doc__ or ""),
-            make_bad=_maker(bad),
-            make_good=_maker(good),
-            evidence=evidence,
+            bad_sample=bad,
+            good_sample=good,
+            sources=tuple(evidence),
             says=tuple(says),
             formats=tuple(formats),
             parts=tuple(parts),
-            whole_file=whole_file or on in ("file", "dataset"),
-            given=dict(given),
-            checks={on: check},
+            whole_file=whole_file or on in FILE_NODES,
+            context=dict(context),
+            first_check=check,
+            checks=checks,
             needs=dict.fromkeys(needs),
-            shapes=dict.fromkeys(shapes),
-            screen=tuple(screen),
+            places=dict.fromkeys(places),
+            prefilter=tuple(prefilter),
             confirm=dict(confirm),
         )
-        RULES[name] = made
-        return made
+        return RULES[name]
 
     return register
 
 
 def also(
-    made: Rule,
-    on: Subject,
+    rule: Rule,
+    on: type[NodeT],
     *,
-    shapes: Iterable[tuple[str, str, str]] = (),
+    places: Iterable[Place] = (),
     needs: Iterable[str] = (),
-) -> Callable[[Check], Check]:
-    """Give the rule a second check, for a second subject."""
+) -> Callable[[Check[NodeT]], Check[NodeT]]:
+    """Register a second check of a rule, for another node type."""
 
-    def register(check: Check) -> Check:
-        made.checks[on] = check
-        made.shapes.update(dict.fromkeys(shapes))
-        made.needs.update(dict.fromkeys(needs))
+    def register(check: Check[NodeT]) -> Check[NodeT]:
+        rule.checks[on] = check
+        rule.places.update(dict.fromkeys(places))
+        rule.needs.update(dict.fromkeys(needs))
         return check
 
     return register
 
 
-def _maker(example: Example) -> Callable[[], str | bytes]:
-    return example if callable(example) else lambda: example
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+def _bytes(sample: Sample) -> bytes:
+    data = sample() if callable(sample) else sample
+    return data.encode() if isinstance(data, str) else data
 
 
 def find_rule(name: str) -> Rule:
-    """The rule of that name or code; raises `UnknownNameError`."""
-    for made in RULES.values():
-        if name.lower() in (made.name, made.code.lower()):
-            return made
-    raise UnknownNameError(
-        f"unknown rule {name!r}{did_you_mean(name, RULES, otherwise='.')} `ftkit rules` lists all."
-    )
+    """Return the rule with this name or code.
+
+    Raises:
+        UnknownNameError: There is no such rule.
+    """
+    for rule in RULES.values():
+        if name.lower() in (rule.name, rule.code.lower()):
+            return rule
+    hint = did_you_mean(name, RULES, otherwise=".")
+    raise UnknownNameError(f"unknown rule {name!r}{hint} `ftkit rules` lists all.")
 
 
 def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> frozenset[str]:
-    """The names of the rules that `select` (all, if empty) leaves after `ignore`.
+    """Return the names of the rules to check.
 
-    Each selector is a rule's name, its code, the beginning of codes (`FT5`), or `all`. Raises `UnknownNameError` for one that
-    fits no rule, `UsageError` if none is left.
+    Args:
+        select: Rules to check: names, codes, beginnings of codes such as "FT5", or "all".
+            All rules if empty.
+        ignore: Rules to leave out.
+
+    Raises:
+        UnknownNameError: A selector matches no rule.
+        UsageError: No rule is left.
     """
-    chosen = frozenset().union(*map(_named, select)) or frozenset(RULES)
-    left = chosen.difference(*map(_named, ignore))
-    if not left:
-        raise UsageError("no rule is left: --ignore takes away all that --select names")
-    return left
+    selected = frozenset().union(*map(_matching, select)) or frozenset(RULES)
+    chosen = selected.difference(*map(_matching, ignore))
+    if not chosen:
+        raise UsageError("no rule is left: `ignore` removes every rule of `select`")
+    return chosen
 
 
-def _named(selector: str) -> frozenset[str]:
+def _matching(selector: str) -> frozenset[str]:
     if selector.lower() == "all":
         return frozenset(RULES)
     prefix = selector.upper()
     if prefix.startswith("FT") and (prefix[2:].isdigit() or prefix == "FT"):
-        found = frozenset(made.name for made in RULES.values() if made.code.startswith(prefix))
-        if found:
-            return found
+        names = frozenset(rule.name for rule in RULES.values() if rule.code.startswith(prefix))
+        if names:
+            return names
     return frozenset({find_rule(selector).name})

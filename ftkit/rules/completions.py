@@ -1,6 +1,6 @@
-"""Prompts and their completions, for base models.
+"""Completions: prompts and completions for base models.
 
-A base model has no roles: it sees where the prompt ends and where to stop only from the text itself.
+A base model has no roles. Only the text shows it where the prompt ends, and where to stop.
 """
 
 from __future__ import annotations
@@ -9,147 +9,135 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.dataset.types import Completions
-from ftkit.rules.base import ERROR, WARNING, Broken, Dataset, Hit, ScanPlan, listed, rule
-from ftkit.rules.dataset import distinct_answers
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, hit_lines, rule
+from ftkit.rules.duplicates import distinct_answers
+from ftkit.rules.nodes import Dataset, SchemaError
+from ftkit.rules.samples import (
+    COMPLETION,
+    COMPLETION_FILE,
+    SEPARATOR,
+    completion,
+    completion_file,
+)
+from ftkit.rules.sources import OPENAI_PYTHON_535, OPENAPI_2025, PREPARE_DATA, TOGETHER
 from ftkit.summary import Affixes
 
-ONLY = ["completions"]
-END = "\\n\\n###\\n\\n"
-PREFIX_LIMIT = 12
-"""Characters of a common beginning of all completions that are worth a warning."""
-
-WORDS = (
-    "seven",
-    "tin",
-    "Loire",
-    "insulin",
-    "Rembrandt",
-    "heptagon",
-    "Alhambra",
-    "carbon",
-    "Spain",
-    "metre",
-    "Oulu",
-    "gas",
-)
-
-
-def line(prompt: str, completion: str) -> str:
-    """A completions example, as JSON; the texts are already escaped."""
-    return f'{{"prompt": "{prompt}", "completion": "{completion}"}}'
-
-
-def file(prompt: str, completion: str) -> str:
-    """Sixty examples made of the patterns, `{}` standing for a word."""
-    words = [f"{a} {b}" for a in WORDS for b in WORDS if a != b][:60]
-    return "".join(
-        line(prompt.replace("{}", word), completion.replace("{}", word[::-1])) + "\n"
-        for word in words
-    )
-
-
-GOOD = line(f"Hi{END}", " Hello! END")
-GOOD_FILE = file(f"{{}}{END}", " {} END")
+COMPLETIONS_ONLY = ("completions",)
+PREFIX_LENGTH = 12
+"""Minimum number of characters of a common prefix that is reported."""
 
 
 @rule(
     "FT901",
     "completion-missing",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=f'{{"prompt": "Hi{END}"}}',
-    shapes=[("Completions", "completion", "required")],
-    evidence="openai's old prepare_data",
+    SchemaError,
+    formats=COMPLETIONS_ONLY,
+    places=[("Completions", "completion", "required")],
+    bad=f'{{"prompt": "Hi{SEPARATOR}"}}',
+    good=COMPLETION,
+    evidence=[PREPARE_DATA, OPENAPI_2025],
 )
-def completion_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """The example has no `completion`."""
-    yield Hit('the example has no "completion"; add the text to learn', broken.path)
+def completion_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """The example has no `completion`.
+
+    There is nothing to learn, and the job fails. Add the text that the model should write.
+    """
+    yield Hit('the example has no "completion"; add the text to learn', error.path)
 
 
 @rule(
     "FT902",
     "prompt-missing",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
+    SchemaError,
+    formats=COMPLETIONS_ONLY,
+    places=[("Completions", "prompt", "required")],
     bad='{"completion": " Hello! END"}',
-    shapes=[("Completions", "prompt", "required")],
-    evidence="openai's old prepare_data",
+    good=COMPLETION,
+    evidence=[PREPARE_DATA, OPENAPI_2025],
 )
-def prompt_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """The example has no `prompt`. For open-ended generation write an empty one."""
-    yield Hit('the example has no "prompt"; add it, "" if there is none', broken.path)
+def prompt_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """The example has no `prompt`.
+
+    The job fails. Add the prompt; for open-ended generation write an empty one.
+    """
+    yield Hit('the example has no "prompt"; add it, or write ""', error.path)
 
 
 @rule(
     "FT903",
     "completion-type",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
+    SchemaError,
+    formats=COMPLETIONS_ONLY,
+    places=[("Completions", "prompt", "type"), ("Completions", "completion", "type")],
     bad='{"prompt": "Hi", "completion": 5}',
-    shapes=[("Completions", "prompt", "type"), ("Completions", "completion", "type")],
-    evidence="together 1.5",
+    good=completion(f"Hi{SEPARATOR}", " 5 END"),
+    evidence=[TOGETHER],
 )
-def completion_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
+def completion_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """`prompt` or `completion` is not a string.
 
-    A list of messages (TRL's conversational form) belongs in one `messages` list, the prompt's first.
+    The job fails. Write numbers as strings. Arrays of messages, TRL's conversational format, belong
+    in one `messages` array, the prompt's first.
     """
-    messages = isinstance(broken.value, list) and any(
-        isinstance(item, dict) and "role" in item for item in broken.value
+    has_messages = isinstance(error.value, list) and any(
+        isinstance(item, dict) and "role" in item for item in error.value
     )
-    hint = '; join prompt and completion into one "messages" list' if messages else ""
-    yield Hit(
-        f"{broken.field} must be a string, not {excerpt(broken.value, 60)}{hint}", broken.path
-    )
+    hint = '; join prompt and completion into one "messages" array' if has_messages else ""
+    yield Hit(f"{error.field} must be a string, not {excerpt(error.value, 60)}{hint}", error.path)
 
 
 @rule(
     "FT904",
     "completion-empty",
     ERROR,
-    "example",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(f"Hi{END}", ""),
-    evidence="openai's old prepare_data; openai-python#535",
+    Completions,
+    formats=COMPLETIONS_ONLY,
+    bad=completion(f"Hi{SEPARATOR}", ""),
+    good=COMPLETION,
+    evidence=[PREPARE_DATA, OPENAI_PYTHON_535],
 )
 def completion_empty(example: Completions, plan: ScanPlan) -> Iterator[Hit]:
-    """The completion is empty, so there is nothing to learn."""
+    """The completion is empty.
+
+    There is nothing to learn from the example. Write the completion, or remove the example.
+    """
     if not example.completion.strip():
-        yield Hit("the completion is empty: there is nothing to learn", "$.completion")
+        yield Hit("the completion is empty; write it, or remove the example", "$.completion")
 
 
 @rule(
     "FT910",
     "completion-no-space",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
-    bad=file(f"{{}}{END}", "{} END"),
-    evidence="openai's old prepare_data: words are tokens with a space in front",
+    Dataset,
+    formats=COMPLETIONS_ONLY,
+    bad=completion_file(f"{{}}{SEPARATOR}", "{} END"),
+    good=COMPLETION_FILE,
+    evidence=[PREPARE_DATA],
 )
 def completion_no_space(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """Completions do not start with a space. Most words are tokens with a space in front, so it helps to begin with one."""
+    """Completions do not start with a space.
+
+    Most words are tokens that begin with a space, so such completions are harder to learn. Begin
+    them with a space.
+    """
     summary = dataset.summary
     lines = summary.style.no_space
     if lines.count * 2 > summary.examples:
         yield Hit(
-            f"{lines.count:,} of {summary.examples:,} completions do not start with a space; begin them with one"
+            f"{lines.count:,} of {summary.examples:,} completions do not start with a space; "
+            "begin them with one"
         )
     else:
-        yield from listed(
-            lines, "the completion does not start with a space, as most do", "$.completion"
-        )
+        message = "the completion does not start with a space, as most do; begin it with one"
+        yield from hit_lines(lines, message, "$.completion")
 
 
-def _enough(dataset: Dataset) -> bool:
+def _has_several(dataset: Dataset) -> bool:
+    """Return True if there are enough examples to have something in common."""
     return dataset.summary.examples >= 2
 
 
@@ -157,67 +145,71 @@ def _enough(dataset: Dataset) -> bool:
     "FT911",
     "completion-no-suffix",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
-    bad=file(f"{{}}{END}", " {}"),
-    evidence="openai's old prepare_data",
+    Dataset,
+    formats=COMPLETIONS_ONLY,
+    bad=completion_file(f"{{}}{SEPARATOR}", " {}"),
+    good=COMPLETION_FILE,
+    evidence=[PREPARE_DATA],
 )
 def completion_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """The completions have no common ending, so there is no text to stop at.
+    """The completions have no common ending.
 
-    Give them one that occurs nowhere else, such as ` END`, and use it as `stop`. Classes (few different completions) need none.
+    The model does not learn where to stop. End each with a text that occurs nowhere else, such as `
+    END`, and use it as the stop sequence. Classes, which are few different completions, need none.
     """
-    ends = dataset.summary.style.completions
-    classes = distinct_answers(dataset.summary) * 3 <= dataset.summary.examples
-    if ends and not ends.suffix and _enough(dataset) and not classes:
-        yield Hit('completions have no common ending to stop at; add one, e.g. " END"')
+    affixes = dataset.summary.style.completions
+    are_classes = distinct_answers(dataset.summary) * 3 <= dataset.summary.examples
+    if affixes and not affixes.suffix and _has_several(dataset) and not are_classes:
+        yield Hit('the completions have no common ending as a stop sequence; add one, e.g. " END"')
 
 
 @rule(
     "FT912",
     "prompt-no-suffix",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
-    bad=file("{}", " {} END"),
-    evidence="openai's old prepare_data",
+    Dataset,
+    formats=COMPLETIONS_ONLY,
+    bad=completion_file("{}", " {} END"),
+    good=COMPLETION_FILE,
+    evidence=[PREPARE_DATA],
 )
 def prompt_no_suffix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """The prompts have no common ending, so the model cannot tell where the prompt ends.
+    r"""The prompts have no common ending.
 
-    End each with a separator that occurs nowhere else, such as `\\n\\n###\\n\\n`. Empty prompts need none.
+    The model cannot tell where the prompt ends. End each with a separator that occurs nowhere else,
+    such as `\n\n###\n\n`. Empty prompts need none.
     """
-    ends = dataset.summary.style.prompts
-    if ends and not ends.suffix and _enough(dataset):
-        yield Hit(
-            r'prompts have no common ending to tell where they stop; add one, e.g. "\n\n###\n\n"'
-        )
+    affixes = dataset.summary.style.prompts
+    if affixes and not affixes.suffix and _has_several(dataset):
+        yield Hit(r'the prompts have no common ending as a separator; add one, e.g. "\n\n###\n\n"')
 
 
 @rule(
     "FT913",
     "completion-prefix",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
-    bad=file(f"{{}}{END}", " The answer to this is {} END"),
-    evidence="openai's old prepare_data",
+    Dataset,
+    formats=COMPLETIONS_ONLY,
+    bad=completion_file(f"{{}}{SEPARATOR}", " The answer to this is {} END"),
+    good=COMPLETION_FILE,
+    evidence=[PREPARE_DATA],
 )
 def completion_prefix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """All completions begin with the same long text. It is paid for in each example; move it to the prompt."""
-    ends = dataset.summary.style.completions
-    prefix = ends.prefix if ends else ""
+    """All completions begin with the same long text.
+
+    It is billed in every example and teaches nothing. Move it to the end of the prompts.
+    """
+    affixes = dataset.summary.style.completions
+    prefix = affixes.prefix if affixes else ""
     if (
-        len(prefix.strip()) >= PREFIX_LIMIT
-        and _enough(dataset)
+        len(prefix.strip()) >= PREFIX_LENGTH
+        and _has_several(dataset)
         and distinct_answers(dataset.summary) > 1
     ):
         more = "…" if len(prefix) == Affixes.LIMIT else ""
         yield Hit(
-            f"all completions begin with {excerpt(prefix, 60)}{more}; move it to the end of the prompts"
+            f"all completions begin with {excerpt(prefix, 60)}{more}; "
+            "move it to the end of the prompts"
         )
 
 
@@ -225,21 +217,26 @@ def completion_prefix(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     "FT914",
     "prompt-uppercase",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
+    Dataset,
+    formats=COMPLETIONS_ONLY,
     bad=lambda: (
-        GOOD_FILE.upper()
+        COMPLETION_FILE.upper()
         .replace('"PROMPT"', '"prompt"')
         .replace('"COMPLETION"', '"completion"')
         .replace("\\N", "\\n")
     ),
-    evidence="openai's old prepare_data",
+    good=COMPLETION_FILE,
+    evidence=[PREPARE_DATA.with_detail("lower_case")],
 )
 def prompt_uppercase(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """Most of the text is in upper case, which costs more tokens and is learned worse. Use lower case where it is not meant."""
+    """Most of the text is in upper case.
+
+    It costs more tokens and is learned worse, since models have seen less of it. Use lower case,
+    unless the upper case has a meaning.
+    """
     style = dataset.summary.style
     if style.letters and style.upper * 2 > style.letters:
         yield Hit(
-            f"{style.upper * 100 // style.letters} % of the letters are in upper case; use lower case if that is not meant"
+            f"{style.upper * 100 // style.letters} % of the letters are in upper case; "
+            "use lower case, unless that is intended"
         )

@@ -1,4 +1,7 @@
-"""Files that are not JSON Lines of a known format at all. The first of these findings ends the reading of the file."""
+"""Files and formats.
+
+Files that are not JSON Lines at all, and lines that have none of the formats.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,30 @@ from ftkit.dataset.detect import FOREIGN, Head, classify, first_texts, looks_lik
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import Reading
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
-from ftkit.rules.json_lines import GOOD
-
-LINE = GOOD + "\n"
+from ftkit.rules.samples import CHAT, CHAT_LINE, file
+from ftkit.rules.sources import (
+    JSON_LINES,
+    OPENAI_MESSAGE,
+    OPENAI_PYTHON_426,
+    OWN_CHECK,
+    TOGETHER,
+)
 
 
 @rule(
     "FT101",
     "file-empty",
     ERROR,
-    "file",
+    Head,
     bad=" \n",
-    good=LINE,
-    evidence="together 1.5; the service answers invalid_n_examples",
+    good=CHAT_LINE,
+    evidence=[TOGETHER, OPENAI_MESSAGE.with_detail("code invalid_n_examples")],
 )
 def file_empty(head: Head, plan: ScanPlan) -> Iterator[Hit]:
-    """The file has no bytes, or only white space."""
+    """The file is empty or has only white space.
+
+    There is nothing to train on, so the job fails. Write one example on each line.
+    """
     if head.complete and not head.data.strip():
         yield Hit("the file is empty; write one example on each line")
 
@@ -33,35 +44,37 @@ def file_empty(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     "FT102",
     "file-compressed",
     ERROR,
-    "file",
+    Head,
     bad=b"\x1f\x8b\x08\x00",
-    good=LINE,
-    evidence="no service checks it; people upload .jsonl.gz and are told that line 1 is not JSON",
+    good=CHAT_LINE,
+    evidence=[OWN_CHECK, OPENAI_MESSAGE.with_detail('"Line 1 is not a dictionary" for gzip files')],
 )
 def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
-    """The bytes are those of a compressed or binary file: gzip, zip, Parquet, Excel.
+    """The file is compressed or binary: gzip, zip, Parquet, Excel or similar.
 
-    Unpack or export it as JSON Lines. ftkit reads gzip where the name ends in `.gz`; the services do not.
+    Providers read plain text only, and report that line 1 is not JSON. Unpack the file, or export
+    it as JSON Lines. ftkit itself reads gzip files whose name ends in `.gz`.
     """
     if head.magic:
-        what, action = head.magic
-        yield Hit(f"the file is {what}, not text; {action}")
+        kind, action = head.magic
+        yield Hit(f"the file is {kind}, not text; {action}")
 
 
 @rule(
     "FT103",
     "json-array-file",
     ERROR,
-    "file",
-    bad="[" + GOOD + ",\n" + GOOD + "]\n",
-    good=LINE,
-    evidence="service message, HTTP 400 at upload",
+    Head,
+    bad=f"[{CHAT},\n{CHAT.replace('Hi', 'Hey')}]\n",
+    good=file(CHAT, CHAT.replace("Hi", "Hey")),
+    evidence=[OPENAI_MESSAGE.with_detail("HTTP 400 at upload"), JSON_LINES],
     says=[r"Expected file to have JSONL format", r"Line 1 is not a dictionary"],
 )
 def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
-    """The file is one JSON array of examples, not one example on each line.
+    """The file is one JSON array of examples instead of JSON Lines.
 
-    Write each element of the array on a line of its own: `jq -c '.[]' IN > OUT.jsonl`.
+    Providers read the file line by line, and refuse it at upload. Write each element of the array
+    on its own line: `jq -c '.[]' IN > OUT.jsonl`.
     """
     start = head.data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start.startswith(b"["):
@@ -79,16 +92,17 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     "FT104",
     "json-pretty-printed",
     ERROR,
-    "file",
-    bad=GOOD.replace(", ", ",\n  ") + "\n",
-    good=LINE,
-    evidence="service message; openai-python#426",
+    Head,
+    bad=CHAT.replace(", ", ",\n  ") + "\n",
+    good=CHAT_LINE,
+    evidence=[OPENAI_MESSAGE.with_detail("HTTP 400 at upload"), OPENAI_PYTHON_426],
     says=[r"Expected file to have JSONL format", r"HINT: line starts with: ['\"]\{"],
 )
 def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """Examples are spread over several lines.
 
-    JSON Lines take one example on one line: `jq -c . IN > OUT.jsonl`, or `json.dumps` without `indent`.
+    Providers read each line as an example of its own, so no line is valid JSON. Put each example on
+    one line: `jq -c . IN > OUT.jsonl`, or `json.dumps` without `indent`.
     """
     if isinstance(head.spread, dict):
         yield Hit(
@@ -100,40 +114,44 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     "FT201",
     "format-unknown",
     ERROR,
-    "file",
-    good=LINE,
-    bad='{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}\n',
-    evidence="service message",
+    Head,
+    bad=file(
+        '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}'
+    ),
+    good=CHAT_LINE,
+    evidence=[OPENAI_MESSAGE],
     says=[r"Unexpected file format"],
 )
 def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
-    """The lines have none of the four formats.
+    """The lines have none of the formats chat, completions, preference and reinforcement.
 
-    ftkit knows the shapes of ShareGPT, Alpaca, Gemini, Bedrock, Batch API requests, CSV and plain text when it sees them, and
-    says which one it is and what to turn it into.
+    Providers refuse every other format. Convert the file. ftkit recognizes ShareGPT, Alpaca,
+    Gemini, Bedrock, Batch API requests, CSV and plain text, and reports how to convert each.
     """
     if not head.readings or head.kind in FORMATS:
         return
     if head.kind:
         name, action = FOREIGN[head.kind]
-        yield Hit(f"the lines have the {name} shape, which fine-tuning does not take; {action}")
+        yield Hit(f"the lines are in the {name} format, which cannot be trained on; {action}")
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
         yield Hit(
-            f"the lines have none of the formats {', '.join(FORMATS)}; the first has the keys: {excerpt(keys)}"
+            f"the lines have none of the formats {', '.join(FORMATS)}; "
+            f"the keys of the first are {excerpt(keys)}"
         )
-    elif (
-        all(text[:1] not in ("{", "[") for text in first_texts(head)) and not head.readings[0].utf16
-    ):
-        table = looks_like_csv(next(first_texts(head)))
-        if table:
-            yield Hit(
-                f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}'
-            )
-        elif not any(reading.parsed for reading in head.readings):
-            yield Hit(
-                'the file is text, not JSON; each line must be one example, e.g. {"messages": [...]}'
-            )
+    elif not head.readings[0].utf16:
+        yield from _not_json(head)
+
+
+def _not_json(head: Head) -> Iterator[Hit]:
+    """Yield a hit if the lines are CSV or text."""
+    if any(text[:1] in ("{", "[") for text in first_texts(head)):
+        return
+    table = looks_like_csv(next(first_texts(head)))
+    if table:
+        yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
+    elif not any(reading.parsed for reading in head.readings):
+        yield Hit('the file is text, not JSON; write each example as a line: {"messages": [...]}')
 
 
 _KEYS = {
@@ -142,23 +160,23 @@ _KEYS = {
     "completions": ("prompt", "completion"),
     "preference": ("input", "preferred_output"),
 }
-"""What a line needs to be taken for one of another format, rather than for a faulty one of this format."""
+"""Keys that make a line an example of another format, rather than an invalid one of this format."""
 
 
 @rule(
     "FT202",
     "format-mixed",
     ERROR,
-    "reading",
-    good=LINE,
+    Reading,
     whole_file=True,
-    bad=LINE + LINE.replace("Hi", "Hey") + '{"prompt": "Hi", "completion": " Hello!"}\n',
-    evidence="together 1.5 refuses it",
+    bad=file(CHAT, CHAT.replace("Hi", "Hey"), '{"prompt": "Hi", "completion": " Hello!"}'),
+    good=file(CHAT, CHAT.replace("Hi", "Hey")),
+    evidence=[TOGETHER],
 )
 def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A line has another format than the rest of the file.
 
-    A file is trained with one method, so all its lines have one format. Split the file.
+    A file is trained with one method, and each method takes one format. Split the file by format.
     """
     value = reading.value
     if not isinstance(value, dict) or (
@@ -166,9 +184,10 @@ def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     ):
         return
     kind = classify(value)
-    whole = kind in FOREIGN or all(key in value for key in _KEYS.get(kind or "", ()))
-    if kind and whole and kind != plan.format:
+    complete = kind in FOREIGN or all(key in value for key in _KEYS.get(kind or "", ()))
+    if kind and complete and kind != plan.format:
         name = FOREIGN[kind][0] if kind in FOREIGN else kind
         yield Hit(
-            f"this line has the {name} shape, the file is {plan.format}; keep one format in a file"
+            f"the line is in the {name} format, but the file is in the {plan.format} format; "
+            "split the file by format"
         )

@@ -1,4 +1,4 @@
-"""The parameters of tools: are they a JSON Schema, and do arguments fit them."""
+"""Validation of tool parameters as JSON Schema, and of arguments against them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import msgspec
 
 from ftkit._text import excerpt
 
+MESSAGE_LENGTH = 120
+"""Maximum number of characters of a message of jsonschema."""
+
 
 def mismatches(value: Any, parameters: dict[str, Any]) -> list[str]:
-    """Where the value does not fit the JSON Schema; empty if it fits or the schema itself cannot be used."""
-    checker = _validator(msgspec.json.encode(parameters))
-    if checker is None:
+    """Return a message for each place where a value does not match a JSON Schema.
+
+    The list is empty if the schema cannot be used.
+    """
+    validator = _validator(msgspec.json.encode(parameters))
+    if validator is None:
         return []
     try:
-        return [_short(error) for error in checker.iter_errors(value)]
+        return [_short(error) for error in validator.iter_errors(value)]
     except Exception:
         return []
 
 
 def schema_problem(parameters: dict[str, Any]) -> str:
-    """What keeps the parameters from being a JSON Schema of an object, or an empty string."""
+    """Return why the parameters are not the JSON Schema of an object, or "" if they are."""
     return _schema_problem(msgspec.json.encode(parameters))
 
 
@@ -35,15 +41,15 @@ def _schema_problem(encoded: bytes) -> str:
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
-        where = "".join(f"[{json_key!r}]" for json_key in error.absolute_path)
-        return f"{_short(error)}{f' at {where[:80]}' if where else ''}"
+        path = "".join(f"[{key!r}]" for key in error.absolute_path)
+        return f"{_short(error)}{f' at {path[:80]}' if path else ''}"
     kind = parameters.get("type", "object")
     return "" if kind == "object" else f'"type" is {excerpt(kind, 40)}, not "object"'
 
 
 @lru_cache(1024)
 def _validator(encoded: bytes) -> Any:
-    """The validator of that schema; None if it is no schema. It never fetches what a `$ref` names."""
+    """Return the validator of a schema, or None if it is invalid. It never fetches a `$ref`."""
     from jsonschema import Draft202012Validator
     from referencing import Registry
 
@@ -54,4 +60,4 @@ def _validator(encoded: bytes) -> Any:
 
 def _short(error: Any) -> str:
     message: str = error.message
-    return message if len(message) <= 120 else f"{message[:120]}…"
+    return message if len(message) <= MESSAGE_LENGTH else f"{message[:MESSAGE_LENGTH]}…"

@@ -1,4 +1,4 @@
-"""Content in parts: texts, refusals and images."""
+"""Content parts: texts, refusals and images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,32 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
-from ftkit.dataset.types import Answer, ImagePart, RefusalPart
-from ftkit.rules.base import ERROR, INFO, Broken, Hit, ScanPlan, rule
-from ftkit.rules.json_lines import GOOD
-from ftkit.rules.messages import ASSISTANT, line
+from ftkit.dataset.types import Answer, RefusalPart
+from ftkit.rules.base import ERROR, INFO, Hit, ScanPlan, rule
+from ftkit.rules.nodes import SchemaError
+from ftkit.rules.samples import (
+    IMAGE_CHAT,
+    PIXEL_URL,
+    USER,
+    chat,
+    image_part,
+    text_part,
+    user_parts,
+)
+from ftkit.rules.sources import (
+    AZURE_DOCS,
+    OPENAI_VISION_GUIDE,
+    OPENAPI,
+    TOGETHER,
+)
+from ftkit.rules.traverse import iter_images
 
 IMAGE_TYPES = {
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/webp": (b"RIFF",),
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/webp": b"RIFF",
 }
-"""The media types of images that are trained on, and how such files begin."""
+"""Media types of images that can be trained on, and the first bytes of such files."""
 
 OTHER_IMAGES = {
     b"GIF8": "GIF",
@@ -29,108 +44,104 @@ OTHER_IMAGES = {
     b"<svg": "SVG",
     b"\0\0\0\x1cftypavif": "AVIF",
 }
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-_DATA = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+"""First bytes of images that cannot be trained on, and their names."""
 
+PART_SYNONYMS = {
+    "input_text": "text",
+    "output_text": "text",
+    "input_image": "image_url",
+    "image": "image_url",
+}
+"""Part types by the names that other APIs have for them."""
 
-def user(*parts: str) -> str:
-    """A chat example whose user message has these parts, as JSON."""
-    return line('{"role": "user", "content": [%s]}' % ", ".join(parts), ASSISTANT)
-
-
-def image(url: str, rest: str = "") -> str:
-    return '{"type": "image_url", "image_url": {"url": "%s"%s}}' % (url, rest)
-
-
-GOOD_IMAGE = user(
-    '{"type": "text", "text": "What is it?"}', image(f"data:image/png;base64,{PIXEL}")
-)
+DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+"""The start of a data: URI: its media type and its parameters."""
 
 
 @rule(
     "FT601",
     "part-type",
     ERROR,
-    "shape",
-    good=GOOD_IMAGE,
-    bad=user('{"type": "input_text", "text": "Hi"}'),
-    shapes=[("*", "type", "discriminator"), ("*", "type", "discriminator-missing")],
-    evidence="together 1.5; API description",
+    SchemaError,
+    places=[("*", "type", "discriminator"), ("*", "type", "discriminator-missing")],
+    bad=user_parts('{"type": "input_text", "text": "Hi"}'),
+    good=user_parts(text_part("Hi")),
+    evidence=[TOGETHER, OPENAPI],
 )
-def part_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
+def part_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """A content part has no `type`, or one that fine-tuning does not know.
 
-    Parts are `text`, in user messages `image_url`, in assistant messages `refusal`. The Responses API calls them `input_text`
-    and `output_text`; audio and files are not trained on.
+    Providers refuse the example. Parts are `text`, in user messages also `image_url`, and in
+    assistant messages also `refusal`. The Responses API has `input_text` and `output_text` instead;
+    rename those. Audio and files cannot be trained on.
     """
-    if broken.keyword == "discriminator-missing":
-        yield Hit(f"the part has no type; add one of {', '.join(broken.known)}", broken.path)
-    elif broken.value != "image_url":
-        names = {
-            "input_text": "text",
-            "output_text": "text",
-            "input_image": "image_url",
-            "image": "image_url",
-        }
-        nearest = names.get(broken.value) if isinstance(broken.value, str) else None
-        hint = f"; did you mean {nearest!r}?" if nearest in broken.known else ""
-        yield Hit(
-            f"the part type {excerpt(broken.value, 60)} is not one of {', '.join(broken.known)}{hint}",
-            broken.path,
-        )
+    allowed = ", ".join(error.allowed)
+    if error.keyword == "discriminator-missing":
+        yield Hit(f"the part has no type; add one of {allowed}", error.path)
+    elif error.value != "image_url":
+        nearest = PART_SYNONYMS.get(error.value) if isinstance(error.value, str) else None
+        hint = f"; did you mean {nearest!r}?" if nearest in error.allowed else ""
+        yield Hit(f"part type {excerpt(error.value, 60)} is not one of {allowed}{hint}", error.path)
 
 
 @rule(
     "FT602",
     "part-shape",
     ERROR,
-    "shape",
-    good=GOOD_IMAGE,
-    bad=user('{"type": "text"}'),
-    shapes=[(owner, "*", "*") for owner in ("TextPart", "RefusalPart", "ImagePart", "ImageUrl")]
-    + [(owner, "content", "items") for owner in ("System", "Developer", "User", "Answer")]
-    + [("Answer", "refusal", "type"), ("Answer", "audio", "type")],
-    evidence="together 1.5",
+    SchemaError,
+    places=[
+        *((owner, "*", "*") for owner in ("TextPart", "RefusalPart", "ImagePart", "ImageUrl")),
+        *((owner, "content", "items") for owner in ("System", "Developer", "User", "Answer")),
+        ("Answer", "refusal", "type"),
+        ("Answer", "audio", "type"),
+    ],
+    bad=user_parts('{"type": "text"}'),
+    good=user_parts(text_part("Hi")),
+    evidence=[TOGETHER],
 )
-def part_shape(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """A content part lacks its text or its image's address, or has a key it should not have."""
-    if broken.owner == "ImageUrl" and broken.field == "detail":
+def part_shape(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """A content part has no text or image URL, or has an unknown key.
+
+    Providers refuse the example. A text part is `{"type": "text", "text": ...}`, and an image part
+    `{"type": "image_url", "image_url": {"url": ...}}`.
+    """
+    if error.owner == "ImageUrl" and error.field == "detail":
         return
-    if broken.keyword == "required":
-        yield Hit(f'the part has no "{broken.field}"; add it', broken.path)
-    elif broken.keyword == "additionalProperties":
+    if error.keyword == "required":
+        yield Hit(f'the part has no "{error.field}"; add it', error.path)
+    elif error.keyword == "additionalProperties":
+        yield Hit(f"the part has the unknown key {excerpt(error.field, 60)}; remove it", error.path)
+    elif error.field == "image_url":
         yield Hit(
-            f"the part has a key that is not known: {excerpt(broken.field, 60)}; remove it",
-            broken.path,
-        )
-    elif broken.field == "image_url":
-        yield Hit(
-            f'"image_url" must be an object {{"url": ...}}, not {excerpt(broken.value, 60)}',
-            broken.path,
+            f'"image_url" must be an object {{"url": ...}}, not {excerpt(error.value, 60)}',
+            error.path,
         )
     else:
-        yield Hit(f"{excerpt(broken.value, 60)} cannot stand here", broken.path)
+        yield Hit(f"{excerpt(error.value, 60)} is not valid here", error.path)
 
 
 @rule(
     "FT603",
     "image-role",
     ERROR,
-    "shape",
-    good=GOOD_IMAGE,
-    shapes=[("*", "type", "discriminator")],
-    bad=line(
-        '{"role": "user", "content": "Draw"}',
-        '{"role": "assistant", "content": [%s]}' % image("https://example.com/a.png"),
+    SchemaError,
+    places=[("*", "type", "discriminator")],
+    bad=chat(
+        USER, f'{{"role": "assistant", "content": [{image_part("https://example.com/a.png")}]}}'
     ),
-    evidence="vision fine-tuning guide; together 1.5",
+    good=IMAGE_CHAT,
+    evidence=[OPENAI_VISION_GUIDE, TOGETHER],
 )
-def image_role(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """An image outside a user message."""
-    if broken.value == "image_url":
+def image_role(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """An image is outside a user message.
+
+    The model sees images but cannot write them, so providers refuse the example. Move the image to
+    a user message.
+    """
+    if error.value == "image_url":
         yield Hit(
-            "images may stand in user messages only; move it there",
-            broken.path.removesuffix(".type"),
+            "images are allowed in user messages only; move it to one",
+            error.path.removesuffix(".type"),
         )
 
 
@@ -138,84 +149,81 @@ def image_role(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     "FT604",
     "image-detail",
     ERROR,
-    "shape",
-    good=GOOD_IMAGE,
-    shapes=[("ImageUrl", "detail", "enum")],
-    bad=user(image(f"data:image/png;base64,{PIXEL}", ', "detail": "medium"')),
-    evidence="API description: enum",
+    SchemaError,
+    places=[("ImageUrl", "detail", "enum")],
+    bad=user_parts(image_part(PIXEL_URL, ', "detail": "medium"')),
+    good=user_parts(image_part(PIXEL_URL, ', "detail": "low"')),
+    evidence=[OPENAPI.with_detail("enum: [auto, low, high]")],
 )
-def image_detail(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """`detail` is not auto, low or high."""
-    yield Hit(f"detail is {excerpt(broken.value, 40)}; it must be auto, low or high", broken.path)
+def image_detail(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """The `detail` of an image is not auto, low or high.
+
+    Providers refuse the example. Choose one of them; `low` costs the fewest tokens.
+    """
+    yield Hit(f"detail must be auto, low or high, not {excerpt(error.value, 40)}", error.path)
 
 
-def each_image(conversation: Conversation) -> Iterator[tuple[str, str]]:
-    """The addresses of the images of the conversation, each with its path."""
-    for index, message in enumerate(conversation.messages):
-        if isinstance(message.content, list):
-            for at, part in enumerate(message.content):
-                if isinstance(part, ImagePart):
-                    yield (
-                        f"{conversation.path}[{index}].content[{at}].image_url.url",
-                        part.image_url.url,
-                    )
-
-
-def each_embedded(conversation: Conversation) -> Iterator[tuple[str, str, bool, str]]:
-    """The images given as data: URIs: path, media type, whether it is base64, and the text after the comma."""
-    for path, url in each_image(conversation):
-        found = _DATA.match(url)
-        if found:
-            yield path, found[1].lower(), found[2].lower().endswith(";base64"), url[found.end() :]
+def iter_embedded(conversation: Conversation) -> Iterator[tuple[str, str, bool, str]]:
+    """Yield path, media type, whether it is base64, and data of each image in a data: URI."""
+    for path, url in iter_images(conversation):
+        match = DATA_URI.match(url)
+        if match:
+            is_base64 = match[2].lower().endswith(";base64")
+            yield path, match[1].lower(), is_base64, url[match.end() :]
 
 
 @rule(
     "FT605",
     "image-url",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=user(image("file:///tmp/a.png")),
-    evidence="vision fine-tuning guide",
+    bad=user_parts(image_part("file:///tmp/a.png")),
+    good=IMAGE_CHAT,
+    evidence=[OPENAI_VISION_GUIDE],
 )
 def image_url(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """The address of an image is neither http(s) nor a data: URI."""
-    for path, url in each_image(conversation):
-        if not re.match(r"https?://[^/\s]", url, re.IGNORECASE) and not _DATA.match(url):
+    """The URL of an image is neither http(s) nor a data: URI.
+
+    The provider cannot load the image. Upload it somewhere, or embed it in base64.
+    """
+    for path, url in iter_images(conversation):
+        if not re.match(r"https?://[^/\s]", url, re.IGNORECASE) and not DATA_URI.match(url):
             hint = (
-                "; as base64 it needs data:image/png;base64, in front"
+                "; put data:image/png;base64, in front of base64"
                 if url.startswith(("iVBOR", "/9j/", "UklGR"))
                 else ""
             )
-            yield Hit(
-                f"{excerpt(url, 60)} is neither an http(s) address nor a data: URI{hint}", path
-            )
+            yield Hit(f"{excerpt(url, 60)} is neither an http(s) URL nor a data: URI{hint}", path)
 
 
 @rule(
     "FT606",
     "image-base64",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=user(image("data:image/png;base64,iVBORw0KGgo!")),
-    evidence="together 1.5",
+    bad=user_parts(image_part("data:image/png;base64,iVBORw0KGgo!")),
+    good=IMAGE_CHAT,
+    evidence=[TOGETHER],
 )
 def image_base64(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """The data: URI of an image does not decode."""
-    for path, _, is_base64, data in each_embedded(conversation):
+    """The data: URI of an image cannot be decoded.
+
+    The provider cannot read the image. Write `data:image/png;base64,` and the base64 of the file.
+    """
+    for path, _, is_base64, data in iter_embedded(conversation):
         problem = decode_problem(data) if is_base64 else "it is not base64"
         if problem:
             yield Hit(
-                f"the data: URI does not decode ({problem}); write data:image/png;base64, and the base64 of the file",
+                f"the data: URI cannot be decoded ({problem}); "
+                "write data:image/png;base64, and the base64 of the file",
                 path,
             )
 
 
 def decode_problem(data: str) -> str:
-    """Why the base64 does not decode, or an empty string."""
+    """Return why base64 data cannot be decoded, or "" if it can."""
     try:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -227,58 +235,71 @@ def decode_problem(data: str) -> str:
     "FT607",
     "image-type",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=user(
-        image("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+    bad=user_parts(
+        image_part("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
     ),
-    evidence="vision fine-tuning guide; together 1.5",
+    good=IMAGE_CHAT,
+    evidence=[OPENAI_VISION_GUIDE, TOGETHER],
 )
 def image_type(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """An image is not JPEG, PNG or WEBP, or is not what its data: URI says it is."""
-    for path, media, is_base64, data in each_embedded(conversation):
+    """An image is not JPEG, PNG or WEBP, or is not what its data: URI claims.
+
+    Providers skip or refuse such images. Convert the image, or correct the media type.
+    """
+    for path, media_type, is_base64, data in iter_embedded(conversation):
         start = data[:64]
         if not is_base64 or decode_problem(start[: len(start) // 4 * 4]):
             continue
         first = base64.b64decode(start[: len(start) // 4 * 4])
         if first.startswith(b"RIFF") and first[8:12] != b"WEBP":
             first = b""
-        real = next(
-            (name for name, magics in IMAGE_TYPES.items() if first.startswith(magics)), None
-        )
-        other = next(
-            (name for magic, name in OTHER_IMAGES.items() if first.startswith(magic)), None
-        )
-        if media.replace("jpg", "jpeg") not in IMAGE_TYPES:
-            yield Hit(f"the image is {excerpt(media, 40)}; JPEG, PNG and WEBP are trained on", path)
-        elif real is None:
+        declared = media_type.replace("jpg", "jpeg")
+        actual = next((name for name in IMAGE_TYPES if first.startswith(IMAGE_TYPES[name])), None)
+        if declared not in IMAGE_TYPES:
             yield Hit(
-                f"the URI says {media}, the bytes are {other or 'no JPEG, PNG or WEBP'}; convert the image",
+                f"media type {excerpt(media_type, 40)} cannot be trained on; "
+                "convert the image to JPEG, PNG or WEBP",
                 path,
             )
-        elif real != media.replace("jpg", "jpeg"):
-            yield Hit(f"the URI says {media}, the bytes are {real}; correct the URI", path)
+        elif actual is None:
+            other = next(
+                (OTHER_IMAGES[magic] for magic in OTHER_IMAGES if first.startswith(magic)), ""
+            )
+            yield Hit(
+                f"the URI declares {media_type}, but the bytes are "
+                f"{other or 'not JPEG, PNG or WEBP'}; convert the image",
+                path,
+            )
+        elif actual != declared:
+            yield Hit(
+                f"the URI declares {media_type}, but the bytes are {actual}; correct the URI", path
+            )
 
 
 @rule(
     "FT608",
     "image-size",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=lambda: user(image(f"data:image/png;base64,{PIXEL[:-4]}{'A' * 13_400_000}")),
-    evidence="vision fine-tuning guide: 10 MB; together 1.5",
+    bad=lambda: user_parts(image_part(f"{PIXEL_URL[:-4]}{'A' * 13_400_000}")),
+    good=IMAGE_CHAT,
+    evidence=[OPENAI_VISION_GUIDE.with_detail("10 MB"), TOGETHER],
 )
 def image_size(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """An image is larger than the provider takes (10 MB at OpenAI)."""
+    """An image is larger than the provider accepts (10 MB at OpenAI).
+
+    Providers skip or refuse such images. Make it smaller; larger images are scaled down anyway.
+    """
     limit = plan.limits.figure("image_bytes")
-    for path, _, is_base64, data in each_embedded(conversation):
+    for path, _, is_base64, data in iter_embedded(conversation):
         size = len(data.rstrip("=")) * 3 // 4 if is_base64 else len(data)
         if limit and size > limit:
             yield Hit(
-                f"the image has {size / 1e6:.1f} MB, at most {limit / 1e6:.0f} MB are taken; make it smaller",
+                f"the image has {size / 1e6:.1f} MB, but at most {limit / 1e6:.0f} MB are "
+                "accepted; make it smaller",
                 path,
             )
 
@@ -287,19 +308,27 @@ def image_size(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     "FT609",
     "image-count",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=user(*[image(f"data:image/png;base64,{PIXEL}")] * 11),
-    evidence="vision fine-tuning guide: 10 (Azure: 64); together 1.5",
+    bad=user_parts(*[image_part(PIXEL_URL)] * 11),
+    good=IMAGE_CHAT,
+    evidence=[
+        OPENAI_VISION_GUIDE.with_detail("10 images"),
+        AZURE_DOCS.with_detail("64 images"),
+        TOGETHER,
+    ],
 )
 def image_count(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """An example has more images than the provider takes (10 at OpenAI, 64 at Azure)."""
+    """An example has more images than the provider accepts (10 at OpenAI, 64 at Azure).
+
+    Providers refuse the example. Split it.
+    """
     limit = plan.limits.figure("images_per_example")
-    number = sum(1 for _ in each_image(conversation))
+    number = sum(1 for _ in iter_images(conversation))
     if limit and number > limit:
         yield Hit(
-            f"{number} images in one example, {plan.limits.title} takes at most {limit}; split it",
+            f"{number} images in one example, but {plan.limits.title} accepts at most {limit}; "
+            "split the example",
             conversation.path,
         )
 
@@ -308,21 +337,23 @@ def image_count(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     "FT610",
     "image-remote",
     INFO,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD_IMAGE,
-    bad=user(image("https://example.com/a.png")),
-    evidence="vision fine-tuning guide: what cannot be fetched is skipped",
+    bad=user_parts(image_part("https://example.com/a.png")),
+    good=user_parts(image_part(PIXEL_URL)),
+    evidence=[OPENAI_VISION_GUIDE.with_detail("images that cannot be fetched are skipped")],
 )
 def image_remote(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """An image is given by address, so it cannot be checked here.
+    """An image is given by its URL, so ftkit cannot check it.
 
-    It must be reachable when the job runs; an example whose image cannot be fetched is skipped.
+    The provider fetches it when the job runs, and skips what it cannot fetch. Keep it reachable
+    until then, or embed it in base64.
     """
-    for path, url in each_image(conversation):
+    for path, url in iter_images(conversation):
         if url[:4].lower() == "http":
             yield Hit(
-                "an image by address is not checked; it must be reachable when the job runs", path
+                "an image given by URL is not checked; keep it reachable until the job has run",
+                path,
             )
 
 
@@ -330,22 +361,27 @@ def image_remote(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     "FT611",
     "refusal-parts",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["parts"],
-    good=GOOD,
-    bad=line(
-        '{"role": "user", "content": "Hi"}',
-        '{"role": "assistant", "content": [{"type": "text", "text": "Well,"}, {"type": "refusal", "refusal": "no."}]}',
+    bad=chat(
+        USER,
+        f'{{"role": "assistant", "content": [{text_part("Well,")}, '
+        '{"type": "refusal", "refusal": "no."}]}',
     ),
-    evidence="API description: text parts, or exactly one refusal",
+    good=chat(USER, '{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}'),
+    evidence=[OPENAPI.with_detail("one or more text parts, or exactly one refusal")],
 )
 def refusal_parts(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """A refusal part beside other parts. An answer is one or more texts, or exactly one refusal."""
+    """An assistant message has a refusal part beside other parts.
+
+    Providers refuse the example. Write one or more text parts, or exactly one refusal.
+    """
     for index, message in enumerate(conversation.messages):
         content = message.content
         several = isinstance(message, Answer) and isinstance(content, list) and len(content) > 1
         if several and any(isinstance(part, RefusalPart) for part in content):
             yield Hit(
-                "a refusal stands alone: an answer is texts, or one refusal",
+                "a refusal part cannot be combined with other parts; "
+                "write text parts, or one refusal",
                 f"{conversation.path}[{index}].content",
             )

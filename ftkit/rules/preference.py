@@ -1,4 +1,4 @@
-"""Preference examples: an input, the answer to prefer and the one to avoid."""
+"""Preference examples: an input, a preferred and a rejected output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,29 @@ from difflib import get_close_matches
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Preference
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, rule
-from ftkit.rules.messages import has_images
-from ftkit.rules.parts import PIXEL, image
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.nodes import Roles, SchemaError
+from ftkit.rules.samples import (
+    INPUT,
+    PIXEL_URL,
+    PREFERENCE,
+    PREFERRED,
+    image_part,
+    preference,
+)
+from ftkit.rules.sources import (
+    AZURE_DOCS,
+    AZURE_SKILLS,
+    OPENAI_DPO_GUIDE,
+    OPENAI_MESSAGE,
+    OPENAPI_2025,
+    TOGETHER,
+    TRL_FORMATS,
+)
+from ftkit.rules.traverse import has_images
 
 OUTPUTS = ("preferred_output", "non_preferred_output")
-OTHER_NAMES = {
+KEY_SYNONYMS = {
     "preferred_completion": "preferred_output",
     "non_preferred_completion": "non_preferred_output",
     "chosen": "preferred_output",
@@ -24,50 +41,43 @@ OTHER_NAMES = {
     "non_preferred": "non_preferred_output",
     "inputs": "input",
 }
-"""What the keys are called elsewhere: an early API description, TRL, and slips."""
+"""Keys by other names: those of an early API description, of TRL, and common mistakes."""
 
-ONLY = ["preference"]
-BETTER = '[{"role": "assistant", "content": "Hello!"}]'
-WORSE = '[{"role": "assistant", "content": "What?"}]'
-INPUT = '{"messages": [{"role": "user", "content": "Hi"}]}'
+PREFERENCE_ONLY = ("preference",)
 
 
-def line(input: str = INPUT, better: str = BETTER, worse: str = WORSE) -> str:
-    """A preference example, as JSON."""
-    return f'{{"input": {input}, "preferred_output": {better}, "non_preferred_output": {worse}}}'
-
-
-GOOD = line()
-
-
-def real_key(key: str) -> str | None:
-    """The key of a preference example that `key` was most likely meant to be."""
-    near = get_close_matches(key.lower(), (*OUTPUTS, "input"), 1, cutoff=0.8)
-    return OTHER_NAMES.get(key.lower()) or (near[0] if near else None)
+def intended_key(key: str) -> str | None:
+    """Return the key of a preference example that `key` most likely stands for, or None."""
+    close = get_close_matches(key.lower(), (*OUTPUTS, "input"), 1, cutoff=0.8)
+    return KEY_SYNONYMS.get(key.lower()) or (close[0] if close else None)
 
 
 @rule(
     "FT701",
     "preference-input",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(input='"Hi"'),
-    shapes=[("Preference", "input", "*"), ("PreferenceInput", "messages", "required")],
-    evidence="service message; together 1.5",
+    SchemaError,
+    formats=PREFERENCE_ONLY,
+    places=[("Preference", "input", "*"), ("PreferenceInput", "messages", "required")],
+    bad=preference(input='"Hi"'),
+    good=PREFERENCE,
+    evidence=[OPENAI_MESSAGE, TOGETHER],
     says=[r"missing key '?input'?"],
 )
-def preference_input(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """`input` is missing, or is not an object with `messages`."""
-    if broken.keyword == "required" and broken.field in map(real_key, broken.parent):
+def preference_input(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """`input` is missing, or is not an object with `messages`.
+
+    The model does not see what the outputs answer, and the job fails. Write
+    `"input": {"messages": [...]}`.
+    """
+    if error.keyword == "required" and error.field in map(intended_key, error.parent):
         return
-    if broken.keyword == "required":
-        yield Hit(f'"{broken.field}" is missing; the input is {{"messages": [...]}}', broken.path)
+    if error.keyword == "required":
+        yield Hit(f'"{error.field}" is missing; write "input": {{"messages": [...]}}', error.path)
     else:
         yield Hit(
-            f'input must be an object {{"messages": [...]}}, not {excerpt(broken.value, 60)}',
-            broken.path,
+            f'input must be an object {{"messages": [...]}}, not {excerpt(error.value, 60)}',
+            error.path,
         )
 
 
@@ -75,53 +85,66 @@ def preference_input(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     "FT702",
     "preference-output-missing",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=f'{{"input": {INPUT}, "preferred_output": {BETTER}}}',
-    shapes=[("Preference", key, "required") for key in OUTPUTS],
-    evidence="together 1.5; Azure's validation script",
+    SchemaError,
+    formats=PREFERENCE_ONLY,
+    places=[("Preference", key, "required") for key in OUTPUTS],
+    bad=f'{{"input": {INPUT}, "preferred_output": {PREFERRED}}}',
+    good=PREFERENCE,
+    evidence=[TOGETHER, AZURE_SKILLS],
 )
-def preference_output_missing(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """`preferred_output` or `non_preferred_output` is missing. Both are needed."""
-    if broken.field not in map(real_key, broken.parent):
-        yield Hit(f'"{broken.field}" is missing; both outputs are needed', broken.path)
+def preference_output_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """`preferred_output` or `non_preferred_output` is missing.
+
+    Training compares the two, so the job fails without both. Add it.
+    """
+    if error.field not in map(intended_key, error.parent):
+        yield Hit(f'"{error.field}" is missing; both outputs are needed', error.path)
 
 
 @rule(
     "FT703",
     "preference-key",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=GOOD.replace("_output", "_completion"),
-    shapes=[("Preference", "*", "additionalProperties")],
-    evidence="an early API description had preferred_completion; TRL has chosen and rejected",
+    SchemaError,
+    formats=PREFERENCE_ONLY,
+    places=[("Preference", "*", "additionalProperties")],
+    bad=PREFERENCE.replace("_output", "_completion"),
+    good=PREFERENCE,
+    evidence=[
+        OPENAPI_2025.with_detail("preferred_completion"),
+        TRL_FORMATS.with_detail("chosen and rejected"),
+    ],
 )
-def preference_key(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """A key that was most likely meant to be one of `input`, `preferred_output`, `non_preferred_output`."""
-    meant = real_key(broken.field)
-    if meant and meant not in broken.parent and broken.field.lower() not in broken.known:
-        yield Hit(f"unknown key {excerpt(broken.field, 60)}; did you mean {meant!r}?", broken.path)
+def preference_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """A key is most likely another name of `input`, `preferred_output` or `non_preferred_output`.
+
+    The right key is missing, and the job fails. Rename it.
+    """
+    intended = intended_key(error.field)
+    if intended and intended not in error.parent and error.field.lower() not in error.allowed:
+        yield Hit(f"unknown key {excerpt(error.field, 60)}; did you mean {intended!r}?", error.path)
 
 
 @rule(
     "FT704",
     "preference-output-type",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(better='{"role": "assistant", "content": "Hello!"}'),
-    shapes=[("Preference", key, "type") for key in OUTPUTS],
-    evidence="together 1.5",
+    SchemaError,
+    formats=PREFERENCE_ONLY,
+    places=[("Preference", key, "type") for key in OUTPUTS],
+    bad=preference(preferred='{"role": "assistant", "content": "Hello!"}'),
+    good=PREFERENCE,
+    evidence=[TOGETHER],
 )
-def preference_output_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """An output is not an array of messages. Put the message in `[...]`."""
+def preference_output_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """An output is not an array of messages.
+
+    The example cannot be read, and the job fails. Write the message as `[...]`.
+    """
     yield Hit(
-        f"{broken.field} must be an array of messages, not {excerpt(broken.value, 60)}; put it in [...]",
-        broken.path,
+        f"{error.field} must be an array of messages, not {excerpt(error.value, 60)}; "
+        "put it in [...]",
+        error.path,
     )
 
 
@@ -129,95 +152,121 @@ def preference_output_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     "FT705",
     "preference-output-empty",
     ERROR,
-    "shape",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(better="[]"),
-    shapes=[("Preference", key, "minItems") for key in OUTPUTS],
-    evidence="together 1.5",
+    SchemaError,
+    formats=PREFERENCE_ONLY,
+    places=[("Preference", key, "minItems") for key in OUTPUTS],
+    bad=preference(preferred="[]"),
+    good=PREFERENCE,
+    evidence=[TOGETHER],
 )
-def preference_output_empty(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """An output is an empty array."""
-    yield Hit(f"{broken.field} is empty; it needs one assistant message", broken.path)
+def preference_output_empty(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """An output is an empty array.
+
+    There is nothing to compare, and the job fails. Add an assistant message.
+    """
+    yield Hit(f"{error.field} is empty; add an assistant message", error.path)
 
 
 @rule(
     "FT706",
     "preference-output-role",
     ERROR,
-    "roles",
-    formats=ONLY,
+    Roles,
+    formats=PREFERENCE_ONLY,
     parts=["output"],
-    good=GOOD,
-    bad=line(better='[{"role": "user", "content": "Hello!"}]'),
-    evidence="Azure guide; together 1.5",
+    bad=preference(preferred='[{"role": "user", "content": "Hello!"}]'),
+    good=PREFERENCE,
+    evidence=[AZURE_DOCS, TOGETHER],
 )
-def preference_output_role(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
-    """An output holds a message that is neither the assistant's nor a tool's, or has no assistant message."""
-    strangers = [index for index, role in enumerate(roles) if role not in ("assistant", "tool")]
-    for index in strangers:
+def preference_output_role(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
+    """An output has a message other than assistant or tool messages, or no assistant message.
+
+    An output is an answer of the model, so the job fails. Move other messages to `input`.
+    """
+    others = [index for index, role in enumerate(roles) if role not in ("assistant", "tool")]
+    for index in others:
         yield Hit(
-            f"a {roles[index]} message cannot be part of an output; an output is one assistant message",
+            f"role {roles[index]!r} is not allowed in an output; write one assistant message",
             f"[{index}].role",
         )
-    if "assistant" not in roles and not strangers:
-        yield Hit("the output has no assistant message")
+    if "assistant" not in roles and not others:
+        yield Hit("the output has no assistant message; add one")
 
 
 @rule(
     "FT707",
     "preference-output-count",
     WARNING,
-    "roles",
-    formats=ONLY,
+    Roles,
+    formats=PREFERENCE_ONLY,
     parts=["output"],
-    good=GOOD,
-    bad=line(
-        better='[{"role": "assistant", "content": "Hello!"}, {"role": "assistant", "content": "More?"}]'
+    bad=preference(
+        preferred='[{"role": "assistant", "content": "Hello!"}, '
+        '{"role": "assistant", "content": "More?"}]'
     ),
-    evidence="together 1.5 refuses it; Azure allows it; OpenAI's guide has exactly one",
+    good=PREFERENCE,
+    evidence=[
+        OPENAI_DPO_GUIDE.with_detail("exactly one assistant message"),
+        TOGETHER.with_detail("refuses several"),
+        AZURE_DOCS.with_detail("allows several"),
+    ],
 )
-def preference_output_count(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
-    """An output has more than one assistant message."""
+def preference_output_count(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
+    """An output has more than one assistant message.
+
+    Some providers refuse it. Keep one, and move earlier turns to `input`.
+    """
     number = roles.count("assistant")
     if number > 1:
-        yield Hit(f"{number} assistant messages in an output; the guide has exactly one")
+        yield Hit(f"{number} assistant messages in an output; keep one")
 
 
 @rule(
     "FT708",
     "preference-identical",
     WARNING,
-    "example",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(worse=BETTER),
-    evidence="Azure's validation script warns",
+    Preference,
+    formats=PREFERENCE_ONLY,
+    bad=preference(rejected=PREFERRED),
+    good=PREFERENCE,
+    evidence=[AZURE_SKILLS.with_detail("warns")],
 )
 def preference_identical(example: Preference, plan: ScanPlan) -> Iterator[Hit]:
-    """Both outputs are equal, so there is nothing to prefer."""
+    """Both outputs are equal.
+
+    There is nothing to prefer, so the example costs tokens and teaches nothing. Change one output,
+    or remove the example.
+    """
     if example.preferred_output == example.non_preferred_output:
-        yield Hit("both outputs are equal: there is nothing to prefer", "$.non_preferred_output")
+        yield Hit(
+            "both outputs are equal, so there is nothing to prefer; change one",
+            "$.non_preferred_output",
+        )
 
 
 @rule(
     "FT709",
     "preference-input-ends-assistant",
     WARNING,
-    "roles",
-    formats=ONLY,
+    Roles,
+    formats=PREFERENCE_ONLY,
     parts=["input"],
-    good=GOOD,
-    bad=line(
-        input='{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}'
+    bad=preference(
+        input='{"messages": [{"role": "user", "content": "Hi"}, '
+        '{"role": "assistant", "content": "Yes?"}]}'
     ),
-    evidence="together 1.5 refuses it",
+    good=PREFERENCE,
+    evidence=[TOGETHER.with_detail("refuses it")],
 )
-def preference_input_ends_assistant(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
-    """The input ends with an assistant message, so the outputs answer the assistant."""
+def preference_input_ends_assistant(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
+    """The input ends with an assistant message.
+
+    The outputs then answer the assistant. End the input with the user message that they answer.
+    """
     if roles and roles[-1] == "assistant":
         yield Hit(
-            "the input ends with an assistant message; the outputs should answer a user",
+            "the input ends with an assistant message; "
+            "end it with the user message that the outputs answer",
             f"[{len(roles) - 1}]",
         )
 
@@ -226,17 +275,19 @@ def preference_input_ends_assistant(roles: tuple[str, ...], plan: ScanPlan) -> I
     "FT710",
     "preference-image",
     ERROR,
-    "conversation",
-    formats=ONLY,
+    Conversation,
+    formats=PREFERENCE_ONLY,
     needs=["parts"],
-    good=GOOD,
-    bad=line(
-        input='{"messages": [{"role": "user", "content": [%s]}]}'
-        % image(f"data:image/png;base64,{PIXEL}")
+    bad=preference(
+        input=f'{{"messages": [{{"role": "user", "content": [{image_part(PIXEL_URL)}]}}]}}'
     ),
-    evidence="direct preference optimisation guide: text only",
+    good=PREFERENCE,
+    evidence=[OPENAI_DPO_GUIDE.with_detail("text only")],
 )
 def preference_image(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """An image in a preference example. Preference training is for text only."""
+    """A preference example has an image.
+
+    Preference training takes text only, and the job fails. Remove the image, or the example.
+    """
     if has_images(conversation):
         yield Hit("preference training takes text only; remove the images", conversation.path)

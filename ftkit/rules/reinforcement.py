@@ -9,44 +9,50 @@ from typing import Any
 from ftkit._text import excerpt
 from ftkit.dataset.types import Graded
 from ftkit.errors import did_you_mean
-from ftkit.rules.base import ERROR, WARNING, Dataset, Hit, ScanPlan, listed, rule
-
-ONLY = ["reinforcement"]
-BLOCK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-ITEM = re.compile(r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)""")
-STEP = re.compile(r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]""")
-
-
-def line(*messages: str, rest: str = ', "answer": "5"') -> str:
-    """A reinforcement example, as JSON."""
-    return '{"messages": [%s]%s}' % (", ".join(messages), rest)
-
-
-ASK = '{"role": "user", "content": "What is 2 + 3?"}'
-GOOD = line(ASK)
-GOOD_FILE = "".join(
-    line(ASK.replace("2", str(n)), rest=f', "answer": "{n + 3}"') + "\n" for n in range(4, 64)
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, hit_lines, rule
+from ftkit.rules.nodes import Dataset, Roles
+from ftkit.rules.samples import REINFORCEMENT, REINFORCEMENT_FILE, SUM, reinforcement
+from ftkit.rules.sources import (
+    AZURE_DOCS,
+    AZURE_MESSAGE,
+    AZURE_SKILLS,
+    OPENAI_RFT_GUIDE,
+    OWN_CHECK,
 )
+
+REINFORCEMENT_ONLY = ("reinforcement",)
+# Patterns that only graders need, so that they are not compiled on import.
+BLOCK = r"(?s)\{\{.*?\}\}|\{%.*?%\}"
+"""A block of a template."""
+ITEM = r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)"""
+"""A reference to a field of the item, such as `item.answers[0]["text"]`."""
+STEP = r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]"""
+"""A key or an index in such a reference."""
+
+MISSPELT = ', "anwser": "5"'
 
 
 @rule(
     "FT801",
     "rft-last-not-user",
     ERROR,
-    "roles",
-    formats=ONLY,
+    Roles,
+    formats=REINFORCEMENT_ONLY,
     parts=["reinforcement"],
-    good=GOOD,
-    bad=line(ASK, '{"role": "assistant", "content": "5"}'),
-    evidence="reinforcement guide; Azure's validation script",
+    bad=reinforcement(SUM, '{"role": "assistant", "content": "5"}'),
+    good=REINFORCEMENT,
+    evidence=[OPENAI_RFT_GUIDE, AZURE_DOCS, AZURE_SKILLS],
 )
-def rft_last_not_user(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
-    """The last message is not the user's. The model writes the answer during training; the file ends with the question."""
+def rft_last_not_user(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
+    """The last message is not a user message.
+
+    The model writes the answer during training, so the job fails if the example has one. Remove the
+    answer, or move it to a field for the grader.
+    """
     if roles and roles[-1] != "user":
-        path = f"[{len(roles) - 1}]"
         yield Hit(
-            f"the last message is the {roles[-1]}'s; a reinforcement example ends with the user's",
-            path,
+            f"the example ends with a message of role {roles[-1]!r}; end it with a user message",
+            f"[{len(roles) - 1}]",
         )
 
 
@@ -54,111 +60,131 @@ def rft_last_not_user(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
     "FT802",
     "rft-no-reference",
     WARNING,
-    "example",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(ASK, rest=""),
-    evidence="Azure's validation script warns",
+    Graded,
+    formats=REINFORCEMENT_ONLY,
+    bad=reinforcement(SUM, rest=""),
+    good=REINFORCEMENT,
+    evidence=[AZURE_SKILLS.with_detail("warns")],
 )
 def rft_no_reference(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
-    """There is no field beside `messages` that a grader could compare the answer with."""
+    """The example has no field besides `messages`.
+
+    The grader cannot compare the answer with anything. Add a reference answer, unless the grader
+    needs none.
+    """
     if not example.fields:
-        yield Hit("no field beside messages: what will the grader compare the answer with?")
+        yield Hit("no field besides `messages`; add what the grader compares the answer with")
 
 
 @rule(
     "FT803",
     "rft-fields-differ",
     WARNING,
-    "dataset",
-    formats=ONLY,
-    good=GOOD_FILE,
-    bad=GOOD_FILE + line(ASK, rest=', "anwser": "5"') + "\n",
-    evidence="Azure's validation script",
+    Dataset,
+    formats=REINFORCEMENT_ONLY,
+    bad=REINFORCEMENT_FILE + reinforcement(SUM, rest=MISSPELT) + "\n",
+    good=REINFORCEMENT_FILE,
+    evidence=[AZURE_SKILLS],
 )
 def rft_fields_differ(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
-    """A line has other grader fields than most lines. A grader finds an empty field there."""
+    """An example has other fields than most examples.
+
+    The grader reads an empty field there, and gives wrong rewards. Use the same fields in all
+    examples.
+    """
     by_fields = dataset.summary.fields
     if len(by_fields) < 2:
         return
     usual = max(by_fields, key=lambda names: (by_fields[names].count, names))
     for names, lines in by_fields.items():
-        lacks = sorted(set(usual) - set(names))
-        more = sorted(set(names) - set(usual))
+        missing = sorted(set(usual) - set(names))
+        extra = sorted(set(names) - set(usual))
         if names != usual:
-            yield from listed(lines, _difference(lacks, more))
+            yield from hit_lines(lines, _difference(missing, extra))
 
 
-def _difference(lacks: list[str], more: list[str]) -> str:
-    parts = []
-    if lacks:
-        parts.append(f"lacks the field {excerpt(', '.join(lacks), 80)} that most lines have")
-    if more:
-        parts.append(f"has {excerpt(', '.join(more), 80)} that most lines do not have")
-    hint = did_you_mean(more[0], lacks) if more and lacks else ""
-    return f"the example {' and '.join(parts)}{hint}"
+def _difference(missing: list[str], extra: list[str]) -> str:
+    """Return a message about the fields of an example that differ from the usual ones."""
+    problems = []
+    if missing:
+        shown = excerpt(", ".join(missing), 80)
+        problems.append(f"lacks the field {shown} that most examples have")
+    if extra:
+        problems.append(f"has {excerpt(', '.join(extra), 80)}, which most examples do not have")
+    hint = did_you_mean(extra[0], missing) if extra and missing else ""
+    return f"the example {' and '.join(problems)}{hint}"
 
 
 @rule(
     "FT804",
     "rft-grader-field",
     ERROR,
-    "example",
-    formats=ONLY,
-    good=GOOD,
-    bad=line(ASK, rest=', "anwser": "5"'),
-    given={"grader_fields": ("answer",)},
-    evidence="no other tool checks it offline",
+    Graded,
+    formats=REINFORCEMENT_ONLY,
+    bad=reinforcement(SUM, rest=MISSPELT),
+    good=REINFORCEMENT,
+    context={"grader_fields": ("answer",)},
+    evidence=[OPENAI_RFT_GUIDE.with_detail("item.<field>"), OWN_CHECK],
 )
 def rft_grader_field(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
-    """The grader asks for a field (`{{item.x}}`) that the line does not have. Needs `--grader`."""
+    """The grader reads a field, such as `{{item.answer}}`, that the example does not have.
+
+    The grader fails, or compares with nothing. Add the field, or correct the grader. Checked only
+    with `--grader`.
+    """
     item = {**example.fields, "messages": [], "tools": []}
     for field in plan.grader_fields:
-        if field.partition(".")[0] not in ("messages", "tools") and not has_field(item, field):
-            first = field.partition(".")[0]
+        first = field.partition(".")[0]
+        if first not in ("messages", "tools") and not has_field(item, field):
             hint = "" if first in item else did_you_mean(first, example.fields)
-            yield Hit(f"the grader asks for item.{field}, which this example lacks{hint}")
+            yield Hit(f"the grader reads item.{field}, which the example does not have{hint}")
 
 
 @rule(
     "FT805",
     "rft-system-role",
     ERROR,
-    "roles",
-    formats=ONLY,
+    Roles,
+    formats=REINFORCEMENT_ONLY,
     parts=["reinforcement"],
-    good=GOOD,
-    bad=line('{"role": "system", "content": "Be brief."}', ASK),
-    evidence="a failed job at Azure, July 2026",
+    bad=reinforcement('{"role": "system", "content": "Be brief."}', SUM),
+    good=reinforcement('{"role": "developer", "content": "Be brief."}', SUM),
+    evidence=[AZURE_MESSAGE],
     says=[r"not supported in 'reinforcement' examples"],
 )
-def rft_system_role(roles: tuple[str, ...], plan: ScanPlan) -> Iterator[Hit]:
-    """A system message in a reinforcement example. Reasoning models take a developer message instead."""
+def rft_system_role(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
+    """A reinforcement example has a system message.
+
+    Reasoning models take developer messages instead, and the job fails. Use the role `developer`.
+    """
     for index, role in enumerate(roles):
         if role == "system":
             yield Hit(
-                "system messages are refused in reinforcement examples; use the developer role",
+                "role 'system' is not allowed in reinforcement examples; use 'developer'",
                 f"[{index}].role",
             )
 
 
-def fields_asked(grader: Any) -> tuple[str, ...]:
-    """The fields of the item that a grader's templates ask for, as dotted paths, sorted."""
+def fields_read(grader: Any) -> tuple[str, ...]:
+    """Return the fields of the item that a grader's templates read, as sorted dotted paths."""
     if isinstance(grader, str):
-        found = (ITEM.findall(block) for block in BLOCK.findall(grader))
-        return tuple(sorted({".".join(_steps(path)) for paths in found for path in paths}))
-    inner = (
+        references = (
+            path for block in re.findall(BLOCK, grader) for path in re.findall(ITEM, block)
+        )
+        return tuple(sorted({".".join(_steps(path)) for path in references}))
+    children = (
         grader.values() if isinstance(grader, dict) else grader if isinstance(grader, list) else ()
     )
-    return tuple(sorted({field for value in inner for field in fields_asked(value)}))
+    return tuple(sorted({field for value in children for field in fields_read(value)}))
 
 
 def _steps(path: str) -> list[str]:
-    return ["".join(groups) for groups in STEP.findall(path)]
+    """Return the keys and indices of a reference to a field."""
+    return ["".join(groups) for groups in re.findall(STEP, path)]
 
 
 def has_field(item: dict[str, Any], path: str) -> bool:
-    """Whether the item has the field: steps joined by dots, names of keys or indices into arrays."""
+    """Return True if the item has the field at a dotted path of keys and array indices."""
     value: Any = item
     for step in path.split("."):
         if isinstance(value, dict) and step in value:

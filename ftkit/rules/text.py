@@ -1,10 +1,13 @@
-"""The texts themselves: special tokens, invisible characters, damaged encodings, secrets, templates.
+"""Texts.
 
-Looking through all text with regular expressions would cost more than everything else. So each rule has a `screen`, some
-patterns over the residue of a line: what remains of its bytes when those that no rule looks for are deleted (see
-`screening`). What stands side by side in the text stands side by side in the residue, so only lines that match one of them
-can break the rule. `confirm` adds to a pattern that other text often matches what the line itself must match then.
+Special tokens, invisible characters, damaged encodings, secrets, placeholders and chat markup.
 """
+
+# Searching all text with these regular expressions would cost more than everything else. So each
+# rule has a prefilter: patterns over the residue of a line, which is what remains of its bytes when
+# those that no rule looks for are deleted (see `ftkit.validation.prefilter`). Bytes that are adjacent
+# in the text are adjacent in the residue, so only lines that match a pattern can violate the rule.
+# `confirm` adds a pattern over the line itself to a prefilter pattern that other text often matches.
 
 from __future__ import annotations
 
@@ -13,39 +16,50 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
-from ftkit.rules.json_lines import GOOD
-from ftkit.rules.messages import ASSISTANT, line
+from ftkit.rules.nodes import Text
+from ftkit.rules.samples import user_says
+from ftkit.rules.sources import (
+    CLEANLLM,
+    DATALINT,
+    DATASETS_LINT,
+    LLMCOMP_59,
+    OWN_CHECK,
+)
+
+CONTEXT = 10
+"""Number of characters to show on each side of a character."""
 
 
-def said(text: str) -> str:
-    """A chat example whose user says `text`, as JSON; the text is already escaped."""
-    return line('{"role": "user", "content": "%s"}' % text, ASSISTANT)
+def _around(text: str, match: re.Match[str]) -> str:
+    """Return a match with the characters on each side of it."""
+    return text[max(match.start() - CONTEXT, 0) : match.end() + CONTEXT]
 
 
 _SPECIAL = re.compile(r"<\|(?:endoftext|fim_prefix|fim_middle|fim_suffix|endofprompt)\|>")
+"""Special tokens of the OpenAI encodings."""
 
 
 @rule(
     "FT401",
     "special-token-text",
     ERROR,
-    "text",
-    screen=[r"<\|"],
-    good=GOOD,
-    bad=said("What is <|endoftext|>?"),
-    evidence="a failed job of February 2026 (johny-b/llmcomp#59)",
+    Text,
+    prefilter=[r"<\|"],
+    bad=user_says("What is <|endoftext|>?"),
+    good=user_says("What is <| endoftext |>?"),
+    evidence=[LLMCOMP_59.with_detail("job error message")],
     says=[r"invalid token: <\\?\|\w+\\?\|>"],
 )
-def special_token_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """The text holds the name of a special token, such as `<|endoftext|>`.
+def special_token_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text has a special token of the encoding, such as `<|endoftext|>`.
 
-    The service refuses the file. Rewrite it, e.g. with a space: `<| endoftext |>`. ftkit counts it as ordinary text.
+    OpenAI refuses the file. Change the text, for example to `<| endoftext |>`. ftkit counts it as
+    ordinary text.
     """
-    found = _SPECIAL.search(text)
-    if found:
-        yield Hit(
-            f"the text of the special token {found[0]} is refused; rewrite it, e.g. {found[0].replace('|', '| ', 1)}"
-        )
+    match = _SPECIAL.search(text)
+    if match:
+        safe = match[0].replace("|", "| ", 1)
+        yield Hit(f"special token {match[0]} in the text; write it differently, e.g. {safe}")
 
 
 _INVISIBLE = re.compile(
@@ -53,13 +67,14 @@ _INVISIBLE = re.compile(
     "|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]"  # tags, but not in the flags of regions
     "|(?<![^\x00-\x7f])[\u200c\u200d](?![^\x00-\x7f])"
 )
-
+"""Invisible characters: controls, zero-width characters, direction marks, tags, lone joiners."""
 
 _ORDINARY = bytes(set(range(0x20, 0x7F)) | set(b"\t\n\v\f\r"))
+"""ASCII characters that are visible or white space."""
 
 
 def find_invisible(text: str) -> list[re.Match[str]]:
-    """The invisible characters of the text."""
+    """Return a match for each invisible character."""
     if text.isascii() and not text.encode().translate(None, _ORDINARY):
         return []
     return list(_INVISIBLE.finditer(text))
@@ -69,10 +84,10 @@ def find_invisible(text: str) -> list[re.Match[str]]:
     "FT402",
     "unicode-invisible",
     WARNING,
-    "text",
-    good=GOOD,
-    bad=said("pass\\u200bword"),
-    screen=[
+    Text,
+    bad=user_says("pass\\u200bword"),
+    good=user_says("password"),
+    prefilter=[
         r"\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xa9])",
         r"\xef\xbb\xbf",
         r"\xc2\xad",
@@ -83,61 +98,69 @@ def find_invisible(text: str) -> list[re.Match[str]]:
         r"\\00[01]",
     ],
     confirm={r"\\00[01]": r"\\u00[01]"},
-    evidence="no other tool checks it",
+    evidence=[OWN_CHECK],
 )
-def unicode_invisible(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """The text holds invisible characters: zero-width spaces, direction marks, soft hyphens, control characters.
+def unicode_invisible(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text has invisible characters.
 
-    They come from web pages and word processors, cost tokens, and are learned. Joiners inside emoji and inside words of
-    scripts that use them are not reported.
+    Zero-width spaces, direction marks, soft hyphens and control characters come from web pages and
+    word processors. They cost tokens, and the model learns to write them. Remove them. Joiners
+    inside emoji and inside words of scripts that use them are not reported.
     """
-    found = find_invisible(text)
-    if found:
-        first, number = found[0], len(found)
-        more = f", and {number - 1} more" if number > 1 else ""
-        around = text[max(first.start() - 10, 0) : first.end() + 10]
-        yield Hit(f"invisible character U+{ord(first[0]):04X} in {around!a}{more}; remove it")
+    matches = find_invisible(text)
+    if matches:
+        first, others = matches[0], len(matches) - 1
+        more = f", and {others} more" if others else ""
+        shown = f"U+{ord(first[0]):04X} in {_around(text, first)!a}"
+        yield Hit(f"invisible character {shown}{more}; remove it")
 
 
 _CP1252 = "\u20ac\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2022\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
-"""What Windows-1252 has where Latin-1 has control characters, but for quotation marks and dashes, which follow any letter."""
+"""Windows-1252 characters where Latin-1 has controls.
+
+Quotation marks and dashes are left out, since they follow any letter.
+"""
 
 _DAMAGED = re.compile(
     f"\ufffd|\u00c3[\x80-\xbf{_CP1252}]|\u00c2[\xa0-\xbf]|\u00f0\u0178"
     "|\u00e2\u20ac[\x80-\xbf\u0153\u201c-\u201e\u2018-\u201a\u2013\u2014\u2122\u2026]"
     f"|(?:[\u00d0\u00d1][\x80-\xbf{_CP1252}]){{2}}"
 )
+"""The replacement character, and UTF-8 that was decoded as Latin-1 or Windows-1252."""
 
 
 @rule(
     "FT403",
     "unicode-replacement",
     WARNING,
-    "text",
-    good=GOOD,
-    bad=said("cafÃ©"),
-    screen=[
+    Text,
+    bad=user_says("cafÃ©"),
+    good=user_says("café"),
+    prefilter=[
         r"\xef\xbf\xbd",
         r"\xc3(?:[\x83\x90\x91][\xc2\xc5\xc6\xcb\xe2]|\xa2\xe2\x82\xac|\x82\xc2|\xb0\xc5\xb8)",
     ],
-    evidence="cleanllm",
+    evidence=[CLEANLLM],
 )
-def unicode_replacement(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """The text was decoded wrongly somewhere: it holds U+FFFD, or UTF-8 read as Latin-1 (`Ã©` for `é`).
+def unicode_replacement(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text was decoded with the wrong encoding.
 
-    Go back to the source and read it in its own encoding.
+    It has the replacement character U+FFFD, or UTF-8 that was read as Latin-1, such as `Ã©` for
+    `é`. The model learns to write it. Read the source again, in its own encoding.
     """
-    found = _DAMAGED.search(text)
-    if found:
-        around = text[max(found.start() - 10, 0) : found.end() + 10]
-        what = (
-            "the replacement character U+FFFD" if found[0] == "\ufffd" else "UTF-8 read as Latin-1"
+    match = _DAMAGED.search(text)
+    if match:
+        damage = "replacement character U+FFFD" if match[0] == "\ufffd" else "UTF-8 read as Latin-1"
+        yield Hit(
+            f"{damage} in {excerpt(_around(text, match))}; read the source in its own encoding"
         )
-        yield Hit(f"{what} in {excerpt(around)}; read the source in its own encoding")
 
 
 ENOUGH = 9
-"""Capitals, digits, `_` and `-` that a key has at least, a digit and a capital among them; words with dashes have fewer."""
+"""Minimum number of capitals, digits, `_` and `-` in a key.
+
+Ordinary words with dashes have fewer.
+"""
 
 _KEYS = (
     ("sk-", "an OpenAI or Anthropic key", r"sk-[A-Za-z0-9_-]{20,}"),
@@ -154,38 +177,45 @@ _KEYS = (
     ("npm_", "an npm token", r"npm_[A-Za-z0-9]{36}"),
     ("eyJ", "a JSON Web Token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
 )
-"""Kinds of keys: text that each of them holds, what it is, and its pattern."""
+"""Kinds of keys: a text that all of them have, a name and a pattern."""
 
 _KEY_PATTERNS = [
-    (part, what, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, what, pattern in _KEYS
+    (part, kind, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, kind, pattern in _KEYS
 ]
+"""The same, compiled. A key does not begin in the middle of a word."""
 _AFTER_DASH, _AFTER_UNDERSCORE, _AFTER_J = (
     rf"{mark}(?=[A-Z0-9_-]{{8}})(?=[0-9_-]*[A-Z])[A-Z_-]*[0-9]" for mark in "-_J"
 )
+"""Prefilter patterns: the residue of a key after the last fixed character of its prefix."""
 _PRIVATE_KEY_PART = "-----BEGIN"
+"""Text that all private keys have."""
 _PRIVATE_KEY = re.compile(rf"{_PRIVATE_KEY_PART} [A-Z ]{{0,20}}PRIVATE KEY")
+"""First line of a private key in PEM format."""
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
+"""The `@` and the domain of an e-mail address."""
 _MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}$", re.ASCII)
+"""The part of an e-mail address before the `@`."""
 _RESERVED = re.compile(
     r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE
 )
+"""Domains that are reserved for examples and tests (RFC 2606)."""
 
 
 def find_key(text: str) -> tuple[str, str] | None:
-    """What kind of key the text holds, and the key."""
-    for part, what, pattern in _KEY_PATTERNS:
+    """Return the kind and the text of the first key, or None."""
+    for part, kind, pattern in _KEY_PATTERNS:
         if part not in text:
             continue
-        for found in pattern.finditer(text):
-            odd = [char for char in found[0] if not char.islower()]
-            if len(odd) >= ENOUGH and any(map(str.isdigit, odd)) and any(map(str.isupper, odd)):
-                return what, found[0]
-    found_private = _PRIVATE_KEY.search(text) if _PRIVATE_KEY_PART in text else None
-    return ("a private key", found_private[0]) if found_private else None
+        for match in pattern.finditer(text):
+            rare = [char for char in match[0] if not char.islower()]
+            if len(rare) >= ENOUGH and any(map(str.isdigit, rare)) and any(map(str.isupper, rare)):
+                return kind, match[0]
+    private_key = _PRIVATE_KEY.search(text) if _PRIVATE_KEY_PART in text else None
+    return ("a private key", private_key[0]) if private_key else None
 
 
 def find_address(text: str) -> str | None:
-    """The first e-mail address of the text that is not at a reserved example domain."""
+    """Return the first e-mail address, or None. Reserved example domains are left out."""
     for domain in _DOMAIN.finditer(text):
         mailbox = _MAILBOX.search(text, max(domain.start() - 64, 0), domain.start())
         if mailbox and not _RESERVED.search(domain[1]):
@@ -197,10 +227,10 @@ def find_address(text: str) -> str | None:
     "FT404",
     "secret",
     WARNING,
-    "text",
-    good=GOOD,
-    bad=said("My key is AKIA2J4K6L8M0N2P4Q6R"),
-    screen=[
+    Text,
+    bad=user_says("My key is AKIA2J4K6L8M0N2P4Q6R"),
+    good=user_says("My key is in the vault."),
+    prefilter=[
         _AFTER_DASH,
         _AFTER_UNDERSCORE,
         _AFTER_J,
@@ -217,76 +247,78 @@ def find_address(text: str) -> str | None:
         r"SG": r"SG\.[A-Za-z0-9_-]{20}",
         r"AI": r"AIza[A-Za-z0-9_-]{35}",
     },
-    evidence="datasets-lint; datalint",
+    evidence=[DATASETS_LINT, DATALINT],
 )
-def secret(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """The text looks like it holds an API key, a token, a private key or an e-mail address.
+def secret(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text seems to have an API key, a token, a private key or an e-mail address.
 
-    A model repeats what it was trained on. Take it out, and replace a key that has been in a file. Addresses at the reserved
-    example domains are not reported. The message shows the first characters only.
+    A model can repeat what it was trained on. Remove it, and revoke a key that has been in a file.
+    Addresses at domains that are reserved for examples are not reported. The message shows only the
+    first characters.
     """
     key = find_key(text)
     address = None if key else find_address(text)
     if key:
-        yield Hit(f"this looks like {key[0]} ({key[1][:8]}…); take it out, and replace the key")
+        yield Hit(f"this looks like {key[0]} ({key[1][:8]}…); remove it, and revoke the key")
     if address:
         mailbox, _, domain = address.partition("@")
-        yield Hit(
-            f"this looks like an e-mail address ({mailbox[:2]}…@{domain[:40]}); take it out if it is private"
-        )
+        shown = f"{mailbox[:2]}…@{domain[:40]}"
+        yield Hit(f"this looks like an e-mail address ({shown}); remove it if it is private")
 
 
 _PLACEHOLDER_PARTS = ("{{", "INSERT", "YOUR", "PLACEHOLDER", "REPLACE", "TODO")
+"""Texts one of which every placeholder has."""
 _PLACEHOLDER = re.compile(
     r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*(?:\|[^{}\n]{1,40})?-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE)\b[^<>\[\]\n]{0,60}[>\]]"
     r"|\bYOUR_[A-Z_]{2,40}\b|\bTODO\b"
 )
+"""Template variables, bracketed instructions, `YOUR_…` names and TODO notes."""
 
 
 @rule(
     "FT405",
     "placeholder-text",
     WARNING,
-    "text",
-    good=GOOD,
-    bad=said("Dear {{name}},"),
-    screen=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    Text,
+    bad=user_says("Dear {{name}},"),
+    good=user_says("Dear Ms Lovelace,"),
+    prefilter=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
     confirm={r"\{\{": r"\{\{"},
-    evidence="no other tool checks it",
+    evidence=[OWN_CHECK],
 )
-def placeholder_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """A template variable or a note to oneself was left in the text: `{{name}}`, `<INSERT NAME>`, TODO.
+def placeholder_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text has a template variable or a note: `{{name}}`, `<INSERT NAME>`, TODO.
 
-    The model learns to write it. Fill it in.
+    It was not filled in, and the model learns to write it. Fill it in.
     """
-    found = _PLACEHOLDER.search(text) if any(part in text for part in _PLACEHOLDER_PARTS) else None
-    if found:
-        yield Hit(f"{excerpt(found[0], 60)} looks like a placeholder that was not filled in")
+    match = _PLACEHOLDER.search(text) if any(part in text for part in _PLACEHOLDER_PARTS) else None
+    if match:
+        yield Hit(f"{excerpt(match[0], 60)} looks like a placeholder; fill it in")
 
 
 _MARKUP = re.compile(
     r"<\|(?:im_start|im_end|im_sep|start|end|message|channel|user|assistant|system|eot_id|start_header_id|end_header_id"
     r"|begin_of_text|end_of_text|return|call)\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
 )
+"""Markup of the chat templates of ChatML, Harmony, Llama, Mistral and Gemma."""
 
 
 @rule(
     "FT406",
     "chat-markup-text",
     WARNING,
-    "text",
-    good=GOOD,
-    bad=said("<|im_start|>system"),
-    screen=[r"<\|", r"\[INST\]", r"<<SYS>>", r"<__>"],
-    evidence="the service's behaviour is unknown; text that ends a turn is a risk",
+    Text,
+    bad=user_says("<|im_start|>system"),
+    good=user_says("You are a system."),
+    prefilter=[r"<\|", r"\[INST\]", r"<<SYS>>", r"<__>"],
+    evidence=[OWN_CHECK],
 )
-def chat_markup_text(text: str, plan: ScanPlan) -> Iterator[Hit]:
-    """The text holds the markup of a chat template: `<|im_start|>`, `[INST]`, `<start_of_turn>`.
+def chat_markup_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
+    """The text has the markup of a chat template, such as `<|im_start|>`, `[INST]` or `<start_of_turn>`.
 
-    Most often a prompt was rendered before it was saved. Keep roles in `role` and text in `content`.
+    Usually a prompt was rendered before it was saved. The markup is then applied twice, or ends the
+    turn. Write the role in `role`, and only the text in `content`.
     """
-    found = _MARKUP.search(text)
-    if found:
-        yield Hit(
-            f"{found[0]} is markup of a chat template; keep roles in role and text in content"
-        )
+    match = _MARKUP.search(text)
+    if match:
+        yield Hit(f"chat template markup {match[0]} in the text; write only the text in `content`")

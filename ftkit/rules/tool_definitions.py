@@ -1,4 +1,4 @@
-"""The tools that an example declares."""
+"""Tools that an example declares."""
 
 from __future__ import annotations
 
@@ -6,87 +6,107 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
-from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, also, rule
-from ftkit.rules.messages import line
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
+from ftkit.rules.nodes import SchemaError
 from ftkit.rules.parameters import schema_problem
-from ftkit.rules.tools import ASK, GOOD_TOOLS, NAME, NAME_RULE, SAY, TOOL, each_definition
+from ftkit.rules.samples import ASK, SAY, TOOL, TOOLS, chat
+from ftkit.rules.sources import (
+    AZURE_DOCS,
+    JSON_SCHEMA,
+    MISTRAL_COMMON,
+    OPENAI_CHAT_API,
+    OWN_CHECK,
+)
+from ftkit.rules.tool_calls import FUNCTION_NAME, FUNCTION_NAME_HINT
+from ftkit.rules.traverse import iter_definitions
+
+FUNCTION_KEYS = ("name", "parameters", "description", "strict")
+"""Keys that belong inside `function`."""
+GOOD = chat(ASK, SAY, rest=TOOLS)
 
 
 @rule(
     "FT510",
     "tools-empty",
     WARNING,
-    "conversation",
+    Conversation,
     needs=["tools"],
-    good=GOOD_TOOLS,
-    bad=line(ASK, SAY, rest=', "tools": []'),
-    evidence="the chat API refuses []; examples of the fine-tuning guides have it",
+    bad=chat(ASK, SAY, rest=', "tools": []'),
+    good=chat(ASK, SAY),
+    evidence=[
+        OPENAI_CHAT_API.with_detail("refuses []"),
+        AZURE_DOCS.with_detail("examples have it"),
+    ],
 )
 def tools_empty(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """`tools` is an empty list. Leave it out."""
+    """`tools` is an empty array.
+
+    The chat API refuses it, though examples in fine-tuning guides have it. Leave it out.
+    """
     if conversation.tools == [] and conversation.part != "output":
-        yield Hit('"tools" is empty; leave it out', f"{conversation.path.rpartition('.')[0]}.tools")
+        yield Hit('"tools" is empty; remove it', f"{conversation.path.rpartition('.')[0]}.tools")
 
 
 @rule(
     "FT511",
     "tool-schema-invalid",
     ERROR,
-    "shape",
-    good=GOOD_TOOLS,
-    bad=line(
+    SchemaError,
+    places=[
+        *((owner, "*", "*") for owner in ("ToolDefinition", "FunctionDefinition")),
+        *(
+            (owner, field, "*")
+            for owner in ("Chat", "PreferenceInput", "Reinforcement")
+            for field in ("tools", "functions", "parallel_tool_calls")
+        ),
+    ],
+    bad=chat(
         ASK, SAY, rest=', "tools": [{"type": "function", "name": "weather", "parameters": {}}]'
     ),
-    shapes=[(owner, "*", "*") for owner in ("ToolDefinition", "FunctionDefinition")]
-    + [
-        (owner, field, "*")
-        for owner in ("Chat", "PreferenceInput", "Reinforcement")
-        for field in ("tools", "functions", "parallel_tool_calls")
-    ],
-    evidence="mistral-common checks it against JSON Schema draft 7",
+    good=GOOD,
+    evidence=[MISTRAL_COMMON.with_detail("checks parameters against draft 7"), JSON_SCHEMA],
 )
-def tool_schema_invalid(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """A tool is not declared as the API wants it, or its `parameters` are not a JSON Schema of an object.
+def tool_schema_invalid(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """A tool declaration is invalid, or its `parameters` are not the JSON Schema of an object.
 
-    The form is `{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}`. The Responses API
-    has a flatter one, without the inner `function`.
+    Providers refuse the example. Write
+    `{"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}`.
+    The Responses API has a flatter form, without the inner `function`.
     """
-    if broken.keyword == "additionalProperties" and broken.field in (
-        "name",
-        "parameters",
-        "description",
-        "strict",
-    ):
+    if error.keyword == "additionalProperties" and error.field in FUNCTION_KEYS:
         yield Hit(
-            f'{excerpt(broken.field)} belongs inside "function": {{...}} (this is the Responses API\'s form)',
-            broken.path,
+            f'{excerpt(error.field)} belongs inside "function": {{...}}; '
+            "move it there (this is the form of the Responses API)",
+            error.path,
         )
-    elif broken.keyword == "additionalProperties":
+    elif error.keyword == "additionalProperties":
         yield Hit(
-            f"a tool declaration has no key {excerpt(broken.field, 60)}; remove it", broken.path
+            f"a tool declaration has no key {excerpt(error.field, 60)}; remove it", error.path
         )
-    elif broken.keyword == "required":
-        yield Hit(f'the tool declaration lacks "{broken.field}"', broken.path)
+    elif error.keyword == "required":
+        yield Hit(f'the tool declaration has no "{error.field}"; add it', error.path)
     else:
         yield Hit(
-            f"{excerpt(broken.value, 60)} cannot stand here in a tool declaration", broken.path
+            f"{excerpt(error.value, 60)} is not valid at this place of a tool declaration",
+            error.path,
         )
 
 
-@also(tool_schema_invalid, "conversation", needs=["tools", "functions"])
+@also(tool_schema_invalid, Conversation, needs=["tools", "functions"])
 def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     if conversation.part == "output":
         return
-    for path, definition in each_definition(conversation):
-        if not NAME.fullmatch(definition.name):
+    for path, definition in iter_definitions(conversation):
+        if not FUNCTION_NAME.fullmatch(definition.name):
             yield Hit(
-                f"{excerpt(definition.name, 80)} is no function name; {NAME_RULE}", f"{path}.name"
+                f"{excerpt(definition.name, 80)} is not a function name; {FUNCTION_NAME_HINT}",
+                f"{path}.name",
             )
         if definition.parameters:
             problem = schema_problem(definition.parameters)
             if problem:
                 yield Hit(
-                    f"parameters are not a JSON Schema of an object: {problem}",
+                    f"parameters are not the JSON Schema of an object: {problem}",
                     f"{path}.parameters",
                 )
 
@@ -95,19 +115,22 @@ def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     "FT512",
     "tool-name-duplicate",
     ERROR,
-    "conversation",
+    Conversation,
     needs=["tools", "functions"],
-    good=GOOD_TOOLS,
-    bad=line(ASK, SAY, rest=f', "tools": [{TOOL}, {TOOL}]'),
-    evidence="no other tool checks it",
+    bad=chat(ASK, SAY, rest=f', "tools": [{TOOL}, {TOOL}]'),
+    good=GOOD,
+    evidence=[OWN_CHECK],
 )
 def tool_name_duplicate(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """Two declared tools have one name."""
-    seen: set[str] = set()
-    for path, definition in each_definition(conversation) if conversation.part != "output" else ():
-        if definition.name in seen:
+    """Two declared tools have the same name.
+
+    It is not clear which of them a call means. Rename or remove one.
+    """
+    names: set[str] = set()
+    for path, definition in iter_definitions(conversation) if conversation.part != "output" else ():
+        if definition.name in names:
             yield Hit(
-                f"the name {excerpt(definition.name, 60)} is declared twice; keep one",
+                f"name {excerpt(definition.name, 60)} is declared twice; rename or remove one",
                 f"{path}.name",
             )
-        seen.add(definition.name)
+        names.add(definition.name)

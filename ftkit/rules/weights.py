@@ -1,4 +1,4 @@
-"""Weights: which of the assistant's messages are trained on."""
+"""Weights, which choose the assistant messages to train on."""
 
 from __future__ import annotations
 
@@ -7,30 +7,40 @@ from collections.abc import Iterator
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Assistant
-from ftkit.rules.base import ERROR, Broken, Hit, ScanPlan, rule
-from ftkit.rules.json_lines import GOOD
-from ftkit.rules.messages import ASSISTANT, USER, WEIGHTLESS, line
+from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.messages import UNWEIGHTED_TYPES
+from ftkit.rules.nodes import SchemaError
+from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
+from ftkit.rules.sources import MISTRAL_FINETUNE, OPENAI_GUIDE, OPENAPI, TOGETHER
+
+
+def weighted(weight: str) -> str:
+    """Return a chat example whose assistant message has this weight, which is JSON."""
+    return chat(USER, f'{{"role": "assistant", "content": "Hello!", "weight": {weight}}}')
+
+
+GOOD = weighted("1")
 
 
 @rule(
     "FT340",
     "weight-value",
     ERROR,
-    "shape",
-    shapes=[("Assistant", "weight", "enum")],
+    SchemaError,
+    places=[("Assistant", "weight", "enum")],
+    bad=weighted("2"),
     good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 2}'),
-    evidence="API description: enum [0, 1]; together 1.5; mistral-finetune",
+    evidence=[OPENAPI.with_detail("enum: [0, 1]"), TOGETHER, MISTRAL_FINETUNE],
 )
-def weight_value(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
+def weight_value(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """A weight is neither 0 nor 1.
 
-    1 trains on the message, 0 leaves it out. There is nothing between.
+    Providers refuse the example. 1 trains on the message, and 0 does not; there is nothing in
+    between.
     """
-    if type(broken.value) is int:
+    if type(error.value) is int:
         yield Hit(
-            f"weight is {excerpt(broken.value, 30)}; it must be 0 (not trained on) or 1",
-            broken.path,
+            f"weight must be 0 (not trained on) or 1, not {excerpt(error.value, 30)}", error.path
         )
 
 
@@ -38,35 +48,40 @@ def weight_value(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     "FT341",
     "weight-type",
     ERROR,
-    "shape",
-    shapes=[("Assistant", "weight", "enum")],
+    SchemaError,
+    places=[("Assistant", "weight", "enum")],
+    bad=weighted('"1"'),
     good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": "1"}'),
-    evidence="API description: an integer; together 1.5 lets true pass",
+    evidence=[OPENAPI.with_detail("type: integer"), TOGETHER.with_detail("accepts true")],
 )
-def weight_type(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """A weight is not an integer: a string, true, null or a fraction."""
-    if type(broken.value) is not int:
-        yield Hit(
-            f"weight is {excerpt(broken.value, 30)}; it must be the integer 0 or 1", broken.path
-        )
+def weight_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """A weight is not an integer, but a string, a boolean, null or a fraction.
+
+    Providers refuse the example. Write `0` or `1`.
+    """
+    if type(error.value) is not int:
+        yield Hit(f"weight must be the integer 0 or 1, not {excerpt(error.value, 30)}", error.path)
 
 
 @rule(
     "FT342",
     "weight-role",
     ERROR,
-    "shape",
-    good=GOOD,
-    shapes=[(owner, "weight", "additionalProperties") for owner in WEIGHTLESS],
-    bad=line('{"role": "user", "content": "Hi", "weight": 1}', ASSISTANT),
-    evidence="API description: only assistant messages have a weight; together 1.5",
+    SchemaError,
+    places=[(owner, "weight", "additionalProperties") for owner in UNWEIGHTED_TYPES],
+    bad=chat('{"role": "user", "content": "Hi", "weight": 1}', ASSISTANT),
+    good=CHAT,
+    evidence=[OPENAPI.with_detail("only the assistant message has a weight"), TOGETHER],
 )
-def weight_role(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
-    """A weight stands on a message that is not the assistant's. Only answers are trained on; remove it."""
+def weight_role(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
+    """A message other than the assistant's has a weight.
+
+    Only assistant messages are trained on, and providers refuse the key elsewhere. Remove it.
+    """
     yield Hit(
-        f"a {broken.owner.lower()} message has no weight, only the assistant's are trained on; remove it",
-        broken.path,
+        f"a {error.owner.lower()} message has no weight, "
+        "since only assistant messages are trained on; remove it",
+        error.path,
     )
 
 
@@ -74,18 +89,21 @@ def weight_role(broken: Broken, plan: ScanPlan) -> Iterator[Hit]:
     "FT343",
     "weight-all-zero",
     ERROR,
-    "conversation",
+    Conversation,
     parts=["chat"],
     needs=["weight"],
+    bad=weighted("0"),
     good=GOOD,
-    bad=line(USER, '{"role": "assistant", "content": "Hello!", "weight": 0}'),
-    evidence="fine-tuning guide: at least one must count",
+    evidence=[OPENAI_GUIDE.with_detail("at least one weight must be 1")],
 )
 def weight_all_zero(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    """Every assistant message of the example has weight 0, so nothing is trained."""
+    """Every assistant message of the example has weight 0.
+
+    Nothing is trained on. Give at least one message the weight 1, or remove the example.
+    """
     answers = [message for message in conversation.messages if isinstance(message, Assistant)]
     if answers and all(message.weight == 0 for message in answers):
         yield Hit(
-            "every assistant message has weight 0: nothing is trained; give one the weight 1",
+            "every assistant message has weight 0, so nothing is trained on; give one the weight 1",
             conversation.path,
         )

@@ -38,7 +38,7 @@ class Screen:
         self._ascii: list[Finder] = []
         self._other: list[Finder] = []
         for rule in rules:
-            for pattern in rule.screen:
+            for pattern in rule.prefilter:
                 beyond = pattern.startswith(("\\x", "\\\\"))
                 (self._other if beyond else self._ascii).append(_finder(rule, pattern))
 

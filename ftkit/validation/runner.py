@@ -12,7 +12,8 @@ from ftkit.dataset.formats import Conversation, Format
 from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.types import Answer, Assistant, Developer, Function, System, Tool, User, lineage
 from ftkit.rules import RULES
-from ftkit.rules.base import Broken, Dataset, Hit, Rule, ScanPlan, Subject
+from ftkit.rules.base import Hit, Place, Rule, ScanPlan
+from ftkit.rules.nodes import Dataset, Roles, SchemaError, Text
 from ftkit.summary import Finding
 from ftkit.tokens.counting import Counted
 
@@ -39,34 +40,36 @@ class Checks:
 
     def __init__(self, plan: ScanPlan) -> None:
         self.plan = plan
-        self._of: dict[Subject, list[Rule]] = {}
-        self._by_shape: dict[tuple[str, str, str], list[Rule]] = {}
+        self._of: dict[type[Any], list[Rule]] = {}
+        self._by_place: dict[Place, list[Rule]] = {}
         for rule in RULES.values():
             if rule.formats and plan.format not in rule.formats:
                 continue
-            for subject in rule.checks if rule.name in plan.rules else ():
-                self._of.setdefault(subject, []).append(rule)
-            for shape in rule.shapes:
-                self._by_shape.setdefault(shape, []).append(rule)
+            for node_type in rule.checks if rule.name in plan.rules else ():
+                self._of.setdefault(node_type, []).append(rule)
+            for place in rule.places:
+                self._by_place.setdefault(place, []).append(rule)
         self._needed: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
 
-    def on(self, subject: Subject) -> list[Rule]:
-        """The rules that look at that subject."""
-        return self._of.get(subject, [])
+    def on(self, node_type: type[Any]) -> list[Rule]:
+        """Return the rules that visit nodes of this type."""
+        return self._of.get(node_type, [])
 
     def reading(self, reading: Reading) -> Iterator[Finding]:
         """What is wrong with the bytes and the JSON of a line."""
-        for rule in self.on("reading"):
-            for hit in rule.checks["reading"](reading, self.plan):
+        for rule in self.on(Reading):
+            for hit in rule.checks[Reading](reading, self.plan):
                 yield finding(rule, hit, reading.number)
 
-    def shapes(self, broken: Sequence[Broken], line: int) -> Iterator[Finding]:
+    def shapes(self, broken: Sequence[SchemaError], line: int) -> Iterator[Finding]:
         """The findings for the places that do not fit the types, of which at least one is spoken of."""
         # A rule that was not chosen speaks too: leaving it out is no reason to call its line broken JSON.
         rules = [(rule, place) for place in broken for rule in self._candidates(place)]
         said = [
-            (rule, hit) for rule, place in rules for hit in rule.checks["shape"](place, self.plan)
+            (rule, hit)
+            for rule, place in rules
+            for hit in rule.checks[SchemaError](place, self.plan)
         ]
         yield from (finding(rule, hit, line) for rule, hit in said if rule.name in self.plan.rules)
         if broken and not said:
@@ -77,14 +80,14 @@ class Checks:
                 line,
             )
 
-    def _candidates(self, place: Broken) -> list[Rule]:
+    def _candidates(self, place: SchemaError) -> list[Rule]:
         found: dict[str, Rule] = {}
         for owner in lineage(place.owner):
             for field in (place.field, "*"):
                 for keyword in (place.keyword, "*"):
                     found.update(
                         (rule.name, rule)
-                        for rule in self._by_shape.get((owner, field, keyword), ())
+                        for rule in self._by_place.get((owner, field, keyword), ())
                     )
         return list(found.values())
 
@@ -93,8 +96,8 @@ class Checks:
         plain = format.name == "chat" and example.parallel_tool_calls is UNSET
         found = [
             finding(rule, hit, line)
-            for rule in self.on("example")
-            for hit in rule.checks["example"](example, self.plan)
+            for rule in self.on(type(example))
+            for hit in rule.checks[type(example)](example, self.plan)
         ]
         for conversation in format.conversations(example):
             kinds = tuple(map(type, conversation.messages))
@@ -114,12 +117,12 @@ class Checks:
         if key not in self._needed:
             self._needed[key] = [
                 rule
-                for rule in self.on("conversation")
+                for rule in self.on(Conversation)
                 if not present.isdisjoint(rule.needs)
                 and (not rule.parts or conversation.part in rule.parts)
             ]
         for rule in self._needed[key]:
-            for hit in rule.checks["conversation"](conversation, self.plan):
+            for hit in rule.checks[Conversation](conversation, self.plan):
                 yield finding(rule, hit, line)
 
     def _order_of(
@@ -130,13 +133,13 @@ class Checks:
         if key not in self._order:
             if len(self._order) > 10_000:
                 self._order.clear()
-            self._order[key] = tuple(self._role_hits(tuple(ROLES[kind] for kind in kinds), part))
+            self._order[key] = tuple(self._role_hits(Roles(ROLES[kind] for kind in kinds), part))
         return self._order[key]
 
-    def _role_hits(self, roles: tuple[str, ...], part: str) -> Iterator[tuple[Rule, Hit]]:
-        for rule in self.on("roles"):
+    def _role_hits(self, roles: Roles, part: str) -> Iterator[tuple[Rule, Hit]]:
+        for rule in self.on(Roles):
             if not rule.parts or part in rule.parts:
-                for hit in rule.checks["roles"](roles, self.plan):
+                for hit in rule.checks[Roles](roles, self.plan):
                     yield rule, hit
 
     def texts(
@@ -145,19 +148,19 @@ class Checks:
         """What is wrong with the texts of an example, by these of the rules."""
         for path, text in texts:
             for rule in rules:
-                for hit in rule.checks["text"](text, self.plan):
+                for hit in rule.checks[Text](text, self.plan):
                     yield finding(rule, hit, line, path)
 
     def counted(self, counted: Counted, line: int) -> Iterator[Finding]:
         """Whether the example is too long."""
-        for rule in self.on("counted"):
-            for hit in rule.checks["counted"](counted, self.plan):
+        for rule in self.on(Counted):
+            for hit in rule.checks[Counted](counted, self.plan):
                 yield finding(rule, hit, line)
 
     def dataset(self, dataset: Dataset) -> Iterator[tuple[Finding, int]]:
         """What is wrong with the file as a whole: each finding with the number of places it stands for."""
-        for rule in self.on("dataset"):
-            for hit in rule.checks["dataset"](dataset, self.plan):
+        for rule in self.on(Dataset):
+            for hit in rule.checks[Dataset](dataset, self.plan):
                 yield finding(rule, hit, hit.line), hit.times
 
 

@@ -28,9 +28,10 @@ from ftkit.dataset.lenient_json import MAX_DEPTH, depth, read
 from ftkit.dataset.types import Completions, Graded
 from ftkit.errors import FileError, did_you_mean, os_error_message
 from ftkit.rules.base import ScanPlan
-from ftkit.rules.messages import has_images
+from ftkit.rules.nodes import Text
+from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
-from ftkit.tokens.counting import count, may_exceed
+from ftkit.tokens.counting import Counted, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
 from ftkit.tokens.tally import Meter
 from ftkit.validation.prefilter import Screen, residue
@@ -170,8 +171,8 @@ class Scanner:
         self.format: Format = FORMATS[plan.format]
         self.at_start = at_start
         self.checks = Checks(plan)
-        self.screen = Screen(self.checks.on("text"))
-        self.counts_tokens = bool(self.checks.on("counted"))
+        self.screen = Screen(self.checks.on(Text))
+        self.counts_tokens = bool(self.checks.on(Counted))
         self.lines = self.size = self.examples = self.with_images = self.last_content = 0
         self.counts: dict[str, int] = {}
         self.findings: list[Finding] = []
@@ -310,7 +311,7 @@ class Scanner:
         self.counts, self.findings = reported
         if found.clean:
             self.note(
-                self.checks.texts(self.format.texts(found.whole), number, self.checks.on("text"))
+                self.checks.texts(self.format.texts(found.whole), number, self.checks.on(Text))
             )
         self.may_be_long(number, found.whole, len(spell(found.whole)))
 

@@ -17,12 +17,12 @@ from jsonschema.protocols import Validator
 from ftkit.dataset import types as examples
 from ftkit.dataset.formats import schema
 from ftkit.dataset.lenient_json import join
-from ftkit.rules.base import Broken
+from ftkit.rules.nodes import SchemaError
 
 JSON_TYPES = {"string": str, "array": list, "object": dict, "boolean": bool, "null": type(None)}
 
 
-def broken_places(value: Any, format: str) -> list[Broken]:
+def broken_places(value: Any, format: str) -> list[SchemaError]:
     """Every place where `value` does not fit the format called `format`, in the order of the document."""
     return [_broken(error, value) for error in _validator(format).iter_errors(value)]
 
@@ -169,7 +169,7 @@ def _type(validator: Any, name: str, value: Any, schema: Any) -> Iterator[Valida
         yield _fail("type", value)
 
 
-def _broken(error: ValidationError, root: Any) -> Broken:
+def _broken(error: ValidationError, root: Any) -> SchemaError:
     path, parent = "$", root
     for step in list(error.absolute_path)[:-1]:
         parent = parent[step]
@@ -177,6 +177,6 @@ def _broken(error: ValidationError, root: Any) -> Broken:
         path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
     notes, keyword = _notes(error), str(error.validator)
     owner, field, known = notes.get("owner", ""), notes.get("field", ""), notes.get("known", ())
-    return Broken(
+    return SchemaError(
         owner, field, keyword, path, error.instance, parent, known, tuple(error.absolute_path)
     )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from ftkit.dataset.formats import Format
 from ftkit.dataset.lenient_json import Reading, join, read
 from ftkit.dataset.types import Message, PromptMessage
-from ftkit.rules.base import Broken
+from ftkit.rules.nodes import Roles, SchemaError, Text
 from ftkit.summary import Finding
 from ftkit.validation.runner import Checks
 
@@ -72,7 +72,7 @@ def _explain_object(
     whole = _decode_rest(value, broken, format)
     if whole is None:
         findings.extend(_with_stand_ins(value, format, checks, number))
-        findings.extend(checks.texts(texts, number, checks.on("text")))
+        findings.extend(checks.texts(texts, number, checks.on(Text)))
         return Explained(findings, 1)
     hidden = (*unreadable, *_hidden_by(broken))
     findings.extend(
@@ -87,7 +87,7 @@ MATCHING = ("tool-orphan", "tool-unanswered")
 """The rules that match calls and answers, of which nothing can be said when some cannot be read."""
 
 
-def _hidden_by(broken: list[Broken]) -> Iterator[str]:
+def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:
     """The paths of which nothing more is said: those that do not fit, and content that they would have replaced."""
     for place in broken:
         yield place.path
@@ -127,7 +127,7 @@ def _pieces(reading: Reading, format: Format, checks: Checks, findings: list[Fin
     return Explained(findings, examples)
 
 
-def _decode_rest(value: dict[str, Any], broken: list[Broken], format: Format) -> Any:
+def _decode_rest(value: dict[str, Any], broken: list[SchemaError], format: Format) -> Any:
     """The example without the keys that do not fit; None if it cannot be decoded even so."""
     for place in broken:
         holder, key = place.parent, place.steps[-1] if place.steps else None
@@ -172,7 +172,7 @@ def _with_stand_ins(
         example = format.build(value)
     except (msgspec.ValidationError, TypeError):
         return
-    order = {rule.name for rule in checks.on("roles")} if guessed else set()
+    order = {rule.name for rule in checks.on(Roles)} if guessed else set()
     for finding in checks.example(format, example, number)[0]:
         said = (
             finding.path.startswith(tuple(replaced))

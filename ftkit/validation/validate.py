@@ -11,11 +11,12 @@ from typing import Literal
 import msgspec
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
+from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
 from ftkit.errors import FileError, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
-from ftkit.rules.base import Dataset
-from ftkit.rules.reinforcement import fields_asked
+from ftkit.rules.nodes import Dataset
+from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
     SEVERITIES,
@@ -99,7 +100,7 @@ def validate(
 def read_grader(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The fields of the item that the grader in this file asks for; raises `FileError` if it is not JSON."""
     try:
-        return fields_asked(msgspec.json.decode(Path(path).read_bytes()))
+        return fields_read(msgspec.json.decode(Path(path).read_bytes()))
     except OSError as error:
         raise FileError(f"cannot open {os.fspath(path)}: {os_error_message(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -120,15 +121,9 @@ class _Scanned:
         self.plan = msgspec.structs.replace(
             plan, format=choose_format(head, asked), asked=asked, purpose=purpose
         )
-        rules = [
-            rule for rule in RULES.values() if "file" in rule.checks and rule.name in plan.rules
-        ]
+        rules = [rule for rule in RULES.values() if Head in rule.checks and rule.name in plan.rules]
         self.fatal = next(
-            (
-                finding(rule, hit, 0)
-                for rule in rules
-                for hit in rule.checks["file"](head, self.plan)
-            ),
+            (finding(rule, hit, 0) for rule in rules for hit in rule.checks[Head](head, self.plan)),
             None,
         )
         del head

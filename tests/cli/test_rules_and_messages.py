@@ -12,10 +12,33 @@ def test_rules_are_listed_and_explained() -> None:
     listed = run_ftkit("rules").stdout.splitlines()
     assert any(line.startswith("FT120  json-syntax") for line in listed)
     assert len(json.loads(run_ftkit("rules", "--output", "json").stdout)) == len(listed)
-    assert "single quotes" in run_ftkit("rule", "json-syntax").stdout
-    assert (
-        json.loads(run_ftkit("rule", "FT120", "--output", "json").stdout)["rule"] == "json-syntax"
+    shown = run_ftkit("rule", "json-syntax").stdout
+    parts = (
+        "json-syntax (FT120, error)",
+        "single quotes",
+        "Bad:",
+        "Good:",
+        "Evidence:",
+        "https://",
     )
+    assert all(part in shown for part in parts)
+    rule = json.loads(run_ftkit("rule", "FT120", "--output", "json").stdout)
+    assert rule["rule"] == "json-syntax"
+    assert json.loads(rule["good"])["messages"]
+    assert rule["sources"][1] == {
+        "name": "RFC 8259, JSON",
+        "url": "https://www.rfc-editor.org/rfc/rfc8259",
+        "date": "",
+        "detail": "",
+    }
+
+
+def test_a_long_sample_is_shown_by_its_first_and_last_lines() -> None:
+    shown = run_ftkit("rule", "duplicate-example").stdout
+    bad, good = (shown.partition(label)[2].splitlines()[1:6] for label in ("Bad:", "Good:"))
+    assert bad[0] == bad[4]
+    assert bad[2].strip() == "… (57 more lines)"
+    assert good[0] != good[4]
 
 
 def test_a_schema_is_json_schema_that_the_samples_satisfy() -> None:
@@ -53,4 +76,4 @@ def test_a_message_that_nobody_knows_ends_with_1() -> None:
 
 
 def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:
-    assert "has none of these faults" in run_ftkit("explain", "contains invalid json", MARV).stdout
+    assert "has none of these errors" in run_ftkit("explain", "contains invalid json", MARV).stdout

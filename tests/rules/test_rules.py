@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ftkit import UnknownNameError, UsageError, validate
 from ftkit.catalog import find_limits
-from ftkit.rules import RULES, SUBJECTS, Rule, ScanPlan, choose_rules, find_rule
-from ftkit.rules.base import Broken, Dataset
-from ftkit.rules.completions import GOOD_FILE as COMPLETIONS
-from ftkit.rules.dataset import examples
+from ftkit.dataset.detect import Head
+from ftkit.dataset.lenient_json import Reading
+from ftkit.rules import RULES, Rule, ScanPlan, choose_rules, find_rule, rules_by_subject
+from ftkit.rules.nodes import Dataset, SchemaError
+from ftkit.rules.samples import COMPLETION_FILE, numbered_chats
 from ftkit.summary import FileReport, Summary
 from ftkit.validation.runner import Checks
 from support.fixture_types import Write
@@ -36,11 +36,11 @@ PUBLIC = {
 
 def padding(rule: Rule) -> list[bytes]:
     """Sixty good lines of the format that the rule's examples have."""
-    format = rule.given.get("format") or (rule.formats[0] if rule.formats else "chat")
+    format = rule.context.get("format") or (rule.formats[0] if rule.formats else "chat")
     if format == "chat":
-        return [line.encode() for line in examples(60)]
+        return [line.encode() for line in numbered_chats(60)]
     if format == "completions":
-        return COMPLETIONS.encode().splitlines()
+        return COMPLETION_FILE.encode().splitlines()
     if format == "preference":
         return [_preference(number) for number in range(60)]
     field = "score" if b"score" in rule.bad else "answer"
@@ -64,15 +64,17 @@ def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport
     """The report on a file of good lines with this one among them, with all that the rule needs to be given."""
     padded = padding(rule)
     path = write(data if rule.whole_file else [*padded[:30], data, *padded[30:]])
-    if "asked" in rule.given:
-        options["format"] = rule.given["asked"][0]
-    if "grader_fields" in rule.given:
+    if "asked" in rule.context:
+        options["format"] = rule.context["asked"][0]
+    if "grader_fields" in rule.context:
         options["grader"] = write(
-            json.dumps({"reference": "{{item.%s}}" % rule.given["grader_fields"]}).encode(),
+            json.dumps({"reference": "{{item.%s}}" % rule.context["grader_fields"]}).encode(),
             "grader.json",
         )
-    if "validation" in rule.given:
-        options["validation_file"] = write([rule.given["validation"].encode()], "validation.jsonl")
+    if "validation" in rule.context:
+        options["validation_file"] = write(
+            [rule.context["validation"].encode()], "validation.jsonl"
+        )
     return validate(path, **options).files[0]
 
 
@@ -83,7 +85,7 @@ def names(report: FileReport, rule: Rule) -> set[str]:
     )
 
 
-SIZED = [rule for rule in RULES.values() if "bytes" in rule.given]
+SIZED = [rule for rule in RULES.values() if "bytes" in rule.context]
 TABLE = [rule for rule in RULES.values() if rule not in SIZED]
 
 
@@ -96,11 +98,11 @@ def test_the_bad_example_breaks_this_rule_and_no_other(rule: Rule, write: Write)
 
 @pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
 def test_the_good_example_breaks_nothing(rule: Rule, write: Write) -> None:
-    given_anyway = {rule.name} if rule.given.keys() & {"asked", "validation"} else set()
+    given_anyway = {rule.name} if rule.context.keys() & {"asked", "validation"} else set()
     assert names(checked(rule, rule.good, write), rule) <= given_anyway
 
 
-SHAPED = [rule for rule in TABLE if rule.shapes]
+SHAPED = [rule for rule in TABLE if rule.places]
 
 
 @pytest.mark.parametrize("rule", SHAPED, ids=lambda rule: rule.name)
@@ -111,7 +113,7 @@ def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_o
 
 
 def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
-    place = Broken("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
+    place = SchemaError("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
     (found,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
     assert (found.rule, found.severity, found.line, found.path) == (
         "json-syntax",
@@ -124,7 +126,7 @@ def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> N
 @pytest.mark.parametrize("rule", SIZED, ids=lambda rule: rule.name)
 def test_a_large_file_breaks_the_rules_on_size(rule: Rule) -> None:
     plan = ScanPlan(find_limits(), rules=frozenset({rule.name}))
-    for size, expected in ((rule.given["bytes"], [rule.name]), (1000, [])):
+    for size, expected in ((rule.context["bytes"], [rule.name]), (1000, [])):
         found = Checks(plan).dataset(Dataset(Summary(examples=60, lines=60, size=size)))
         assert [finding.rule for finding, _ in found] == expected
 
@@ -134,7 +136,10 @@ def test_a_rule_documents_itself(rule: Rule) -> None:
     assert re.fullmatch(r"FT\d{3}", rule.code)
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name)
     assert rule.summary.endswith((".", ".`"))
-    assert rule.evidence
+    assert rule.doc.partition("\n\n")[2], "say why it is bad and what to do"
+    assert rule.sources
+    assert all(source.name in rule.evidence for source in rule.sources)
+    assert all(source.url.startswith("https://") for source in rule.sources if source.url)
     for said in rule.says:
         re.compile(said)
 
@@ -148,12 +153,27 @@ def test_the_public_names_keep_their_severity() -> None:
     assert {name: RULES[name].severity for name in PUBLIC} == PUBLIC
 
 
-def test_every_rule_belongs_to_a_subject() -> None:
-    def held() -> Iterator[str]:
-        for module in SUBJECTS:
-            yield from (value.name for value in vars(module).values() if isinstance(value, Rule))
+@pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
+def test_the_samples_differ_unless_the_context_makes_the_bad_one_bad(rule: Rule) -> None:
+    assert rule.bad != rule.good or rule.context.keys() & {"asked", "validation"}
 
-    assert set(held()) == set(RULES)
+
+def test_a_rule_has_checks_for_several_node_types() -> None:
+    rule = RULES["encoding-utf16"]
+    assert (Head in rule.checks, Reading in rule.checks, Dataset in rule.checks) == (
+        True,
+        True,
+        False,
+    )
+    head = Head("data.jsonl", "{}".encode("utf-16-le") * 20, complete=True)
+    (hit,) = rule.checks[Head](head, ScanPlan(find_limits()))
+    assert "UTF-16" in hit.message
+
+
+def test_every_rule_belongs_to_a_subject() -> None:
+    subjects = rules_by_subject()
+    assert {rule.name for rules in subjects.values() for rule in rules} == set(RULES)
+    assert all(doc.partition("\n")[0].endswith(".") for doc in subjects)
 
 
 def test_rules_are_chosen_by_name_code_and_beginning_of_codes() -> None:

@@ -21,7 +21,7 @@ BAD = {
         "line 3",
     ),
     "json": (chat_lines(12, {5: b"oops"}), "invalid_file_format", "line 5"),
-    "few": (chat_lines(4), "invalid_n_examples", "no fewer than 10"),
+    "few": (chat_lines(4), "invalid_n_examples", "needs at least 10"),
     "extra": (
         chat_lines(12, {2: {"messages": json.loads(chat_lines(1)[0])["messages"], "extra": 1}}),
         "invalid_file_format",

@@ -1,0 +1,130 @@
+"""Duplicates, and overlap with the validation file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ftkit.rules.base import WARNING, Hit, ScanPlan, rule
+from ftkit.rules.nodes import Dataset
+from ftkit.rules.samples import CHAT_FILE, file, numbered_chats
+from ftkit.rules.sources import CLEANLLM, DATALINT, DATASETS_LINT, OPENAPI, PREPARE_DATA
+from ftkit.summary import FINGERPRINT, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def fingerprints(summary: Summary) -> np.ndarray[Any, Any]:
+    """Return the fingerprints as a numpy record array with columns line, prompt and answer."""
+    import numpy as np
+
+    return np.frombuffer(summary.fingerprints, FINGERPRINT)
+
+
+def first_equal(summary: Summary, *columns: str) -> np.ndarray[Any, Any]:
+    """Return, for each example, the index of the first one with equal fingerprint columns."""
+    import numpy as np
+
+    records = fingerprints(summary)
+    order = np.lexsort([records[column] for column in columns])
+    ordered = records[order]
+    begins = np.zeros(len(records), bool)
+    begins[:1] = True
+    for column in columns:
+        begins[1:] |= ordered[column][1:] != ordered[column][:-1]
+    first = np.empty(len(records), np.intp)
+    first[order] = order[begins][np.cumsum(begins) - 1] if len(records) else 0
+    return first
+
+
+def distinct_answers(summary: Summary) -> int:
+    """Return the number of different answers."""
+    import numpy as np
+
+    return int(np.unique(fingerprints(summary)["answer"]).size)
+
+
+@rule(
+    "FT220",
+    "duplicate-example",
+    WARNING,
+    Dataset,
+    bad=CHAT_FILE + file(numbered_chats(1)[0]),
+    good=CHAT_FILE,
+    evidence=[PREPARE_DATA, DATASETS_LINT, CLEANLLM],
+)
+def duplicate_example(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
+    """The file has the same example more than once.
+
+    Each copy is billed, and gives the example more weight in training. Keep one. Key order and
+    spacing do not matter, and the first copy is not reported.
+    """
+    lines = fingerprints(dataset.summary)["line"]
+    first = first_equal(dataset.summary, "prompt", "answer")
+    for index in (lines[first] != lines).nonzero()[0]:
+        yield Hit(
+            f"same example as on line {lines[first[index]]}; keep one", line=int(lines[index])
+        )
+
+
+@rule(
+    "FT221",
+    "duplicate-conflict",
+    WARNING,
+    Dataset,
+    formats=["chat", "completions", "reinforcement"],
+    bad=CHAT_FILE + file(numbered_chats(1)[0].replace("Number", "No number")),
+    good=CHAT_FILE,
+    evidence=[DATASETS_LINT],
+)
+def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
+    """The same prompt has different answers.
+
+    The model learns both. That is fine where answers may vary; otherwise one of them is wrong. Keep
+    the right one.
+    """
+    records = fingerprints(dataset.summary)
+    earlier = records[first_equal(dataset.summary, "prompt")]
+    for index in (records["answer"] != earlier["answer"]).nonzero()[0]:
+        yield Hit(
+            f"same prompt as on line {earlier['line'][index]}, but another answer; "
+            "keep one if only one is right",
+            line=int(records["line"][index]),
+        )
+
+
+@rule(
+    "FT222",
+    "split-overlap",
+    WARNING,
+    Dataset,
+    bad=CHAT_FILE,
+    good=CHAT_FILE,
+    context={"validation": numbered_chats(1)[0]},
+    evidence=[OPENAPI.with_detail("the files should not overlap"), DATASETS_LINT, DATALINT],
+)
+def split_overlap(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
+    """An example of the training file is in the validation file, too.
+
+    The validation loss then looks better than it is. Remove the example from one of the files.
+    Checked only with `--validation-file`.
+    """
+    import numpy as np
+
+    if not dataset.validation_fingerprints:
+        return
+    records = fingerprints(dataset.summary)
+    others = np.frombuffer(dataset.validation_fingerprints, FINGERPRINT)
+    lines = {(int(prompt), int(answer)): int(number) for number, prompt, answer in reversed(others)}
+    shared = np.isin(records["prompt"], others["prompt"]) & np.isin(
+        records["answer"], others["answer"]
+    )
+    for number, prompt, answer in records[shared]:
+        other = lines.get((int(prompt), int(answer)))
+        if other:
+            yield Hit(
+                f"same example as on line {other} of the validation file {dataset.validation}; "
+                "remove one",
+                line=int(number),
+            )

@@ -1,0 +1,327 @@
+"""JSON syntax."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ftkit._text import excerpt
+from ftkit.dataset.lenient_json import MAX_DEPTH, Reading
+from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.samples import CHAT, CHAT_LINE, reinforcement, user_says
+from ftkit.rules.sources import (
+    COOKBOOK,
+    OPENAI_MESSAGE,
+    PYTHON_INT,
+    PYTHON_JSON,
+    RFC_8259,
+    TOGETHER,
+)
+
+QUESTION = '{"role": "user", "content": "Hi"}'
+
+
+@rule(
+    "FT120",
+    "json-syntax",
+    ERROR,
+    Reading,
+    bad='{"messages": [{"role": "user", "content": "Hi"},]}',
+    good=CHAT,
+    evidence=[OPENAI_MESSAGE.with_detail("file status `error`"), RFC_8259],
+    says=[r"contains invalid json", r"cannot be parsed", r"is not valid JSON"],
+)
+def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """The line is not valid JSON.
+
+    Providers refuse the file. The mistake is at the reported column or just before it. Common ones
+    are a comma after the last item, single quotes, a quote inside a string without a backslash, a
+    comment, and Python's `True` and `None`. Write the lines with a JSON library instead of by hand.
+    """
+    if reading.bom and not reading.first:
+        yield Hit(
+            "the line begins with a byte order mark (EF BB BF), which is not JSON; remove it",
+            column=1,
+        )
+    error = reading.error
+    if error and not _is_cut_off(reading):
+        yield Hit(f"not JSON: {_diagnosis(reading)}", column=reading.shift + error.pos + 1)
+
+
+def _ends_early(reading: Reading) -> bool:
+    """Return True if the text ends before its JSON does."""
+    error = reading.error
+    if error is None or reading.text[:1] not in "{[":
+        return False
+    return error.pos >= len(reading.text) or error.msg.startswith("Unterminated string")
+
+
+def _is_cut_off(reading: Reading) -> bool:
+    """Return True if the file ends in the middle of this line."""
+    return (
+        reading.last
+        and reading.error is not None
+        and reading.text[:1] in "{["
+        and reading.text[-1:] not in "}]"
+    )
+
+
+def _diagnosis(reading: Reading) -> str:
+    """Return the most likely cause of a syntax error, and what to do."""
+    error, text = reading.error, reading.text
+    assert error is not None
+    here, before = text[error.pos : error.pos + 1], text[: error.pos].rstrip()[-1:]
+    shown = excerpt(text[error.pos : error.pos + 20])
+    if _ends_early(reading):
+        return "the line ends before its JSON does; write each example on one line"
+    if (before == "," and here in ("}", "]")) or error.msg.startswith("Illegal trailing comma"):
+        return "a comma after the last item; remove it"
+    if here and here in HINTS:
+        return HINTS[here]
+    if word := re.match(r"True|False|None|undefined|nan", text[error.pos :]):
+        return f"{word[0]!r}; JSON has true, false and null"
+    if error.msg.startswith("Invalid \\"):
+        return f"an invalid escape: {shown}; write \\\\ for a backslash"
+    if re.match(r"\w", here) and before == '"':
+        return f'text after the closing quote: {shown}; write \\" for a quote inside a string'
+    if re.match(r"\w", here) and error.msg.startswith("Expecting property name"):
+        return f"a key without quotes: {shown}; write keys in double quotes"
+    return f"{error.msg[0].lower()}{error.msg[1:]} at {shown}"
+
+
+HINTS = {
+    "'": (
+        "single quotes; write strings in double quotes "
+        "(if Python printed this, use json.dumps instead)"
+    ),
+    "/": "a comment; JSON has no comments, remove it",
+    "#": "a comment; JSON has no comments, remove it",
+    "\ufeff": "a byte order mark (EF BB BF), which is not JSON; remove it",
+    **dict.fromkeys("“”„‟", "a typographic quote; write straight double quotes"),
+}
+"""Diagnoses by the character at which parsing stops."""
+
+
+@rule(
+    "FT121",
+    "json-truncated",
+    ERROR,
+    Reading,
+    whole_file=True,
+    bad=CHAT[:60],
+    good=CHAT_LINE,
+    evidence=[OPENAI_MESSAGE.with_detail("as for json-syntax")],
+)
+def json_truncated(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """The last line ends in the middle of an example.
+
+    The file is incomplete: a download was interrupted, or a program did not close the file.
+    Providers refuse it. Get the whole file again.
+    """
+    if _is_cut_off(reading):
+        yield Hit(
+            "the file ends in the middle of an example; get the whole file again",
+            column=reading.shift + len(reading.text),
+        )
+
+
+@rule(
+    "FT122",
+    "json-extra-data",
+    ERROR,
+    Reading,
+    bad=CHAT + ",",
+    good=CHAT,
+    evidence=[OPENAI_MESSAGE.with_detail("as for json-syntax")],
+    says=[r"Extra data"],
+)
+def json_extra_data(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """There is text after the example on a line.
+
+    It is a comma, a comment or a second example, and makes the line invalid JSON. Remove it, or put
+    each example on its own line.
+    """
+    if reading.extra and not reading.pieces:
+        rest = reading.text[reading.extra :].lstrip()
+        column = reading.shift + len(reading.text) - len(rest) + 1
+        shown = "a comma" if rest == "," else excerpt(rest, 40)
+        action = "put each example on its own line" if rest.startswith("{") else "remove it"
+        yield Hit(f"{shown} after the end of the example; {action}", column=column)
+
+
+@rule(
+    "FT123",
+    "json-not-object",
+    ERROR,
+    Reading,
+    bad='["Hi", "Hello!"]',
+    good=CHAT,
+    evidence=[OPENAI_MESSAGE, TOGETHER, COOKBOOK.with_detail("data_type")],
+    says=[r"is not a dictionary", r"every line is a JSON dictionary"],
+)
+def json_not_object(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """The line is JSON, but not an object.
+
+    Providers refuse the file, since every example is an object. Write the line as `{...}`.
+    """
+    if reading.parsed and not isinstance(reading.value, dict):
+        yield Hit(
+            f"the line is {_kind(reading.value)}, not an object; write an example {{...}}",
+            column=reading.shift + 1,
+        )
+
+
+def _kind(value: object) -> str:
+    """Return the JSON type of a value, with its article."""
+    if value is None:
+        return "null"
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+    }
+    return names.get(type(value), "a value")
+
+
+@rule(
+    "FT124",
+    "json-duplicate-key",
+    ERROR,
+    Reading,
+    bad=CHAT.replace('"Hi"', '"Hi", "content": "Hey"'),
+    good=CHAT,
+    evidence=[RFC_8259.with_detail("section 4: the behavior of parsers is unpredictable")],
+)
+def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """An object has the same key twice.
+
+    Parsers silently keep the last value, so the others are lost. Keep one of them.
+    """
+    for mark in reading.marks:
+        if mark.kind == "duplicate":
+            yield Hit(
+                f"the object has the key {excerpt(mark.shown, 60)} twice, "
+                "and parsers keep only the last; remove one",
+                mark.path,
+            )
+
+
+@rule(
+    "FT125",
+    "json-nonfinite",
+    ERROR,
+    Reading,
+    context={"format": "reinforcement"},
+    bad=reinforcement(QUESTION, rest=', "score": NaN'),
+    good=reinforcement(QUESTION, rest=', "score": null'),
+    evidence=[
+        RFC_8259.with_detail("section 6: Infinity and NaN are not permitted"),
+        PYTHON_JSON.with_detail("writes and reads them by default"),
+    ],
+)
+def json_nonfinite(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """The line has NaN or Infinity, which JSON does not.
+
+    Strict parsers refuse the line. Python's json module writes these values unless it is called
+    with `allow_nan=False`. Write null, or leave the key out.
+    """
+    for mark in reading.marks:
+        if mark.kind == "nonfinite":
+            yield Hit(f"{mark.shown} is not JSON; write null or leave the key out", mark.path)
+
+
+@rule(
+    "FT126",
+    "json-number-range",
+    WARNING,
+    Reading,
+    context={"format": "reinforcement"},
+    bad=reinforcement(QUESTION, rest=', "score": 1e999'),
+    good=reinforcement(QUESTION, rest=', "score": 1e9'),
+    evidence=[
+        RFC_8259.with_detail("section 6: numbers are doubles, up to 1.8e308"),
+        PYTHON_INT.with_detail("no integers of more than 4,300 digits"),
+    ],
+)
+def json_number_range(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """A number is too large for a double, or has too many digits.
+
+    Parsers turn it into infinity, or refuse the line. Write identifiers as strings.
+    """
+    for mark in reading.marks:
+        if mark.kind == "range":
+            yield Hit(f"{mark.shown}, which parsers cannot hold; write it as a string", mark.path)
+
+
+@rule(
+    "FT127",
+    "json-too-deep",
+    ERROR,
+    Reading,
+    context={"format": "reinforcement"},
+    bad=reinforcement(QUESTION, rest=f', "answer": {"[" * 1000}{"]" * 1000}'),
+    good=reinforcement(QUESTION, rest=f', "answer": {"[" * 100}{"]" * 100}'),
+    evidence=[PYTHON_JSON.with_detail("RecursionError at about a thousand levels")],
+)
+def json_too_deep(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """Arrays and objects are nested too deeply.
+
+    JSON parsers give up at about a thousand levels. Such a line is nearly always the product of a
+    bug in the program that wrote it. Flatten the value.
+    """
+    if reading.too_deep:
+        yield Hit(
+            f"{reading.too_deep:,} levels of nesting, but parsers give up at about {MAX_DEPTH}; "
+            "flatten the value"
+        )
+
+
+@rule(
+    "FT128",
+    "json-control-char",
+    ERROR,
+    Reading,
+    bad=user_says("a\tb"),
+    good=user_says(r"a\tb"),
+    evidence=[RFC_8259.with_detail("section 7: control characters must be escaped")],
+)
+def json_control_char(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    r"""A string has a raw control character, such as a tab or NUL.
+
+    It makes the line invalid JSON. Escape it, as `\t` or `\u0000`, or write the file with a JSON
+    library, which does.
+    """
+    if reading.control:
+        at = reading.control.pos
+        character = reading.text[at]
+        yield Hit(
+            f"raw control character U+{ord(character):04X} in a string; "
+            f"write it as \\u{ord(character):04x}",
+            column=reading.shift + at + 1,
+        )
+
+
+@rule(
+    "FT129",
+    "json-lone-surrogate",
+    ERROR,
+    Reading,
+    bad=user_says(r"\ud83d"),
+    good=user_says(r"\ud83d\ude00"),
+    evidence=[RFC_8259.with_detail("section 8.2: the behavior of parsers is unpredictable")],
+)
+def json_lone_surrogate(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    r"""A string has half of a surrogate pair, such as `\ud83d` without its partner.
+
+    It is not a character and cannot be written as UTF-8. Usually a string was cut in the middle of
+    an emoji. Cut by characters, or remove the half.
+    """
+    for mark in reading.marks:
+        if mark.kind == "surrogate":
+            yield Hit(
+                f"half of a surrogate pair in {mark.shown}; "
+                "cut texts between characters, or remove the half",
+                mark.path,
+            )

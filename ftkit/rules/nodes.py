@@ -1,0 +1,55 @@
+"""Node types that exist only for rules: schema errors, roles, texts and whole files.
+
+The other node types are `Head`, `Reading`, `Conversation`, `Counted` and the types of decoded
+examples, which belong to the packages below.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from ftkit.summary import Summary
+
+
+class SchemaError(Struct, frozen=True):
+    """A place where the JSON of an example does not fit the types of its format."""
+
+    owner: str
+    """Name of the type that declares the field."""
+    field: str
+    """Name of the field, or "" for the value as a whole."""
+    keyword: str
+    """JSON Schema keyword that failed, or `discriminator` or `discriminator-missing` for a tag."""
+    path: str
+    """JSON path of the value."""
+    value: Any
+    """The value that does not fit."""
+    parent: Any
+    """The object or array that holds the value."""
+    allowed: tuple[str, ...] = ()
+    """Keys or tags that are allowed instead."""
+    steps: tuple[str | int, ...] = ()
+    """Keys and indices that lead from the root to the value."""
+
+
+class Roles(tuple[str, ...]):
+    """Roles of the messages of a conversation, in order. Paths of hits are indices into it."""
+
+    __slots__ = ()
+
+
+Text = str
+"""Node type of a text of an example. Only texts of lines that pass the prefilter are visited."""
+
+
+class Dataset(Struct, frozen=True):
+    """A whole file."""
+
+    summary: Summary
+    """Sum over all lines of the file."""
+    validation: str | None = None
+    """Name of the validation file that belongs to this training file."""
+    validation_fingerprints: bytes = b""
+    """Fingerprints of the examples of the validation file."""
