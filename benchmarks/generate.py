@@ -148,7 +148,7 @@ LANGUAGES = [
         "prüfte|erklärte|verglich|übersetzte|ordnete|beschrieb|suchte|verbesserte|las|vergaß",
         "den ausführlichen Bericht|die Ergebnisse der Messung|drei alte Landkarten|die Einstellungen des Programms|"
         "das Gespräch über Größen und Maße|den Brief einer Kundin|die Geschichte der Stadt|einige fremde Wörter|"
-        "den ScanPlan für die Reise|ein einfaches Beispiel",
+        "den Plan für die Reise|ein einfaches Beispiel",
     ),
     Language(
         "{time}, {subject} {verb} {object}.",
