@@ -31,7 +31,7 @@ from ftkit.report.estimate import render_estimate_text
 from ftkit.rules.base import ScanPlan
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
-from ftkit.tokens.encodings import reference
+from ftkit.tokens.encodings import tiktoken_encoding
 from ftkit.tokens.images import ASSUMED, image_tokens, size
 from ftkit.tokens.stats import Distribution, Histogram, TokenStats, above, distribution, total
 from ftkit.validation.scan import Scanner
@@ -43,7 +43,7 @@ SAMPLES = ROOT / "samples"
 
 def by_hand(messages: list[dict[str, Any]], encoding: str = "o200k_base") -> int:
     """The formula, written down once more."""
-    count = reference(encoding).encode_ordinary
+    count = tiktoken_encoding(encoding).encode_ordinary
     return 1 + sum(
         3 + len(count(message["role"])) + len(count(message["content"])) for message in messages
     )
@@ -79,7 +79,7 @@ def measured(examples: int, messages: int, tokens: int) -> Summary:
     """A summary of examples with so many tokens in all, by the formula, whose messages hold `x` as often as it takes."""
     text = tokens - examples - 4 * messages
     return Summary(
-        ledgers={
+        stats={
             "o200k_base tiles-mini": TokenStats(
                 examples, {0: examples - 1, examples + 4 * messages + text: 1}
             )
@@ -117,7 +117,7 @@ def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
 
 
 def test_the_launch_example_costs_2_40() -> None:
-    summary = Summary(ledgers={"cl100k_base": TokenStats(1000, {100: 1000})})
+    summary = Summary(stats={"cl100k_base": TokenStats(1000, {100: 1000})})
     told = estimate(summary, OLD, epochs=3, today=TODAY)
     launch = load_catalog().models[OLD].providers["openai"].training[-1]
     assert (launch.as_of, launch.usd) == ("2023-08", 8.0)
@@ -179,7 +179,7 @@ def test_only_what_the_assistant_says_with_weight_is_trained(write: Write) -> No
         MINI,
         today=TODAY,
     )
-    assert told.trained_tokens_per_epoch == len(reference("o200k_base").encode_ordinary("but this"))
+    assert told.trained_tokens_per_epoch == len(tiktoken_encoding("o200k_base").encode_ordinary("but this"))
     assert told.tokens_per_epoch == by_hand(messages)
 
 
@@ -261,7 +261,7 @@ ODD = [
         + 3
         + (3 + 3)
         + sum(
-            len(reference("o200k_base").encode_ordinary(text))
+            len(tiktoken_encoding("o200k_base").encode_ordinary(text))
             for text in ("f:Do it", "a:string:What", "x", "y", "b:object:", "c::")
         ),
     ),
@@ -314,14 +314,14 @@ def test_a_call_is_counted_as_its_text(write: Write) -> None:
         messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [CALL]}]
     )
     told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    text = sum(len(reference("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}'))
+    text = sum(len(tiktoken_encoding("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}'))
     assert told.tokens_per_epoch == by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
     assert told.trained_tokens_per_epoch == text
 
 
 def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_outputs() -> None:
     told = quote(SAMPLES / "preference.jsonl", ["gpt-4.1-mini-2025-04-14"], today=TODAY)
-    count, tokens, trained = reference("o200k_base").encode_ordinary, 0, 0
+    count, tokens, trained = tiktoken_encoding("o200k_base").encode_ordinary, 0, 0
     for line in (SAMPLES / "preference.jsonl").read_text("utf-8").splitlines():
         value = json.loads(line)
         for output in ("preferred_output", "non_preferred_output"):
@@ -332,7 +332,7 @@ def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_output
 
 def test_prompts_and_completions_are_counted_as_text() -> None:
     told = quote(SAMPLES / "completions.jsonl", ["davinci-002"], today=TODAY)
-    count = reference("cl100k_base").encode_ordinary
+    count = tiktoken_encoding("cl100k_base").encode_ordinary
     rows = [
         json.loads(line) for line in (SAMPLES / "completions.jsonl").read_text("utf-8").splitlines()
     ]
@@ -461,7 +461,7 @@ def test_a_higher_limit_never_cuts_more(numbers: Histogram, limit: int) -> None:
 
 @given(st.integers(1, 50))
 def test_more_epochs_cost_more(epochs: int) -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {100: 10})})
+    summary = Summary(stats={"o200k_base tiles-mini": TokenStats(10, {100: 10})})
     one, two = (
         estimate(summary, MINI, epochs=number, today=TODAY).cost for number in (epochs, epochs + 1)
     )
@@ -476,7 +476,7 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + lines(8) + [b"oop
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
     asked = meters([MINI, OLD], "openai", load_catalog())
-    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, meters=asked, judges=False)
+    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, counting_methods=asked, judges=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)
@@ -484,12 +484,12 @@ def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObje
         return scanner.summary()
 
     at = data.draw(st.integers(0, len(rows)))
-    assert (ledgers(rows[:at]) + ledgers(rows[at:])).ledgers == ledgers(rows).ledgers
+    assert (ledgers(rows[:at]) + ledgers(rows[at:])).stats == ledgers(rows).stats
 
 
 def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
     told = estimate(
-        Summary(ledgers={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
+        Summary(stats={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
     )
     assert (told.trainable, told.trainable_until, told.served_days) == (
         False,
@@ -558,7 +558,7 @@ def test_a_summary_that_was_measured_for_another_model_is_refused() -> None:
 
 
 def test_using_the_model_is_priced_and_training_pays_for_itself_or_not() -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {106: 10}, answers=200)})
+    summary = Summary(stats={"o200k_base tiles-mini": TokenStats(10, {106: 10}, answers=200)})
     cost = estimate(summary, MINI, epochs=1, today=TODAY).cost
     dear = usage(summary, MINI, 1000, cost)
     assert dear is not None

@@ -10,7 +10,7 @@ The caller adds code, severity and line. The subjects, by the name given as `on`
 - `"conversation"`: `formats.Conversation`; only called where it has one of the facets in `needs`.
 - `"example"`: the decoded example.
 - `"text"`: one text of the example; only called where the canonical line matches `screen` and `confirm` (see `screening`).
-- `"counted"`: `Counted`, the tokens of an example that may be too long.
+- `"counted"`: `counting.TokenCount`, the tokens of an example that may be too long.
 - `"dataset"`: `Dataset`, the summary of the whole file.
 """
 
@@ -25,7 +25,7 @@ from msgspec import Struct
 from ftkit.catalog import Limits
 from ftkit.errors import UnknownNameError, UsageError, did_you_mean
 from ftkit.summary import KEEP, Lines, Severity, Summary
-from ftkit.tokens.tally import Metered
+from ftkit.tokens.tally import CountingMethod
 
 Subject = Literal[
     "file", "reading", "shape", "roles", "conversation", "example", "text", "counted", "dataset"
@@ -60,9 +60,9 @@ def listed(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
 class ScanPlan(Struct, frozen=True):
     """What a file is checked and measured for. Picklable: it travels to the worker processes.
 
-    `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty). `meters` are
-    the ways that the tokens of all examples are counted; without `judges`, only that is done, and lines are left out that the
-    service would not take.
+    `format` is what the file has, `asked` are those that the method or the model can train on (all, if empty). The tokens of
+    all examples are counted by each of `counting_methods`; without `judges`, only that is done, and lines that the service would
+    refuse are left out.
     """
 
     limits: Limits
@@ -72,7 +72,7 @@ class ScanPlan(Struct, frozen=True):
     keep: int = KEEP
     grader_fields: tuple[str, ...] = ()
     purpose: Literal["training", "validation"] = "training"
-    meters: tuple[Metered, ...] = ()
+    counting_methods: tuple[CountingMethod, ...] = ()
     judges: bool = True
 
 

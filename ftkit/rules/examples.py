@@ -10,7 +10,7 @@ from ftkit.rules.base import ERROR, WARNING, Broken, Hit, ScanPlan, rule
 from ftkit.rules.json_lines import GOOD
 from ftkit.rules.messages import MESSAGES, line
 from ftkit.rules.preference import real_key
-from ftkit.tokens.counting import Counted
+from ftkit.tokens.counting import TokenCount
 
 EXAMPLES = ("Chat", "Completions", "Preference", "PreferenceInput")
 
@@ -79,7 +79,7 @@ def long_example(weights: tuple[int, int]) -> str:
     bad=lambda: long_example((1, 0)),
     evidence="fine-tuning guide: cut at the end; the cookbook notebook warns",
 )
-def example_too_long(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
+def example_too_long(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     """The example has more tokens than the model trains on. What is beyond is cut off, without a word.
 
     Tokens are counted as the service bills them: 1 for the example, and for each message 3, its role and its content. Where the
@@ -104,7 +104,7 @@ def example_too_long(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
     evidence="TRL#6025: trains on nothing in silence",
     says=[r"anything to learn within [\d,]+ tokens"],
 )
-def example_trained_tokens_cut(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
+def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     """The part of the example that is cut off holds answers that were to be trained on.
 
     The cut takes the end of the example, which is where the answer stands. Shorten the prompt or split the example.

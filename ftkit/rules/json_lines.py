@@ -305,11 +305,11 @@ def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     Parsers keep the last one in silence, so data is lost. Keep one.
     """
-    for mark in reading.marks:
-        if mark.kind == "duplicate":
+    for defect in reading.defects:
+        if defect.kind == "duplicate":
             yield Hit(
-                f"the key {excerpt(mark.shown, 60)} stands twice in one object and only the last counts; keep one",
-                mark.path,
+                f"the key {excerpt(defect.shown, 60)} stands twice in one object and only the last counts; keep one",
+                defect.path,
             )
 
 
@@ -328,9 +328,9 @@ def json_nonfinite(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     Python's json module writes them unless told `allow_nan=False`. Write null or leave the key out.
     """
-    for mark in reading.marks:
-        if mark.kind == "nonfinite":
-            yield Hit(f"{mark.shown} is not JSON; write null or leave the key out", mark.path)
+    for defect in reading.defects:
+        if defect.kind == "nonfinite":
+            yield Hit(f"{defect.shown} is not JSON; write null or leave the key out", defect.path)
 
 
 @rule(
@@ -348,9 +348,11 @@ def json_number_range(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     Parsers turn it into infinity or refuse it. Write it as a string if it is an identifier.
     """
-    for mark in reading.marks:
-        if mark.kind == "range":
-            yield Hit(f"{mark.shown}, which parsers cannot hold; write it as a string", mark.path)
+    for defect in reading.defects:
+        if defect.kind == "range":
+            yield Hit(
+                f"{defect.shown}, which parsers cannot hold; write it as a string", defect.path
+            )
 
 
 @rule(
@@ -411,9 +413,9 @@ def json_lone_surrogate(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     It comes from cutting a string in the middle of an emoji. Cut by characters, or drop the half.
     """
-    for mark in reading.marks:
-        if mark.kind == "surrogate":
+    for defect in reading.defects:
+        if defect.kind == "surrogate":
             yield Hit(
-                f"half of a surrogate pair in {mark.shown}; the text was cut inside a character",
-                mark.path,
+                f"half of a surrogate pair in {defect.shown}; the text was cut inside a character",
+                defect.path,
             )
