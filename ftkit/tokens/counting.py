@@ -55,7 +55,7 @@ APPROXIMATIONS = {
     "remote images": "an image behind a URL is assumed to have 1,024 x 1,024 pixels",
     "completions": "a prompt and its completion are counted as text, without overhead",
     "preferences": "the prompt is counted with each of the two outputs",
-    "cut": "tokens beyond the limit are assumed not to be billed",
+    "cut": "tokens that are cut off are assumed not to be billed",
 }
 """Reasons that a count may differ from the bill, each with the rule that is used."""
 
