@@ -356,7 +356,7 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
         403,
         "",
         "Fine-tuning jobs cannot be created on an Explore plan",
-        "Look at billing",
+        "Check the billing",
     ),
     "the end of training": (
         "create",
@@ -377,7 +377,7 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
         429,
         "insufficient_quota",
         "You exceeded your current quota",
-        "Look at billing",
+        "Check the billing",
     ),
     "the wrong method": (
         "create",
@@ -523,14 +523,14 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "moderation by line": (
         "",
         "This file failed moderation safety checks. Flagged lines: 4, 13",
-        "Take the lines out",
+        "Remove or rewrite these lines",
     ),
     "distillation": (
         "unsafe_file",
         "The file was blocked for model reasoning extraction",
         "safety screening",
     ),
-    "a billing limit": ("exceeded_quota", "The job was stopped", "Look at billing"),
+    "a billing limit": ("exceeded_quota", "The job was stopped", "Check the billing"),
     "a fault of the service": (
         "server_error",
         "The job failed due to an internal error",
@@ -580,7 +580,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "images": (
         "invalid_training_file",
         "example 3: this service takes no images",
-        "Take the examples with images out",
+        "Remove the examples with images",
     ),
     "a process that died": (
         "server_error",
