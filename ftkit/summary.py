@@ -65,7 +65,7 @@ class Lines(Struct, frozen=True):
     """Numbers of the first of them."""
 
     def plus(self, other: Lines, offset: int, keep: int) -> Lines:
-        """Return both, with `other` moved down by `offset` lines. At most `keep` numbers are kept."""
+        """Return both, with `other` moved down by `offset` lines and at most `keep` numbers."""
         room = max(keep - len(self.first), 0)
         return Lines(
             self.count + other.count,

@@ -363,7 +363,7 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
         403,
         "training_not_available",
         "Fine-tuning is winding down",
-        "Train at another service",
+        "Train at another provider",
     ),
     "another base": (
         "create",
@@ -560,7 +560,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "no such base": (
         "model_not_available",
         "the base model a/b cannot be loaded: a/b is not a local folder",
-        "Name a model of the Hugging Face hub",
+        "Use a Hugging Face model",
     ),
     "a tuned model that was deleted": (
         "model_not_available",
@@ -575,7 +575,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "a template that refuses": (
         "invalid_training_file",
         "example 1 does not fit the chat template of the base model: no",
-        "user and assistant in turn",
+        "alternating user and assistant messages",
     ),
     "images": (
         "invalid_training_file",

@@ -179,7 +179,9 @@ def test_only_what_the_assistant_says_with_weight_is_trained(write: Write) -> No
         MINI,
         today=TODAY,
     )
-    assert told.trained_tokens_per_epoch == len(tiktoken_encoding("o200k_base").encode_ordinary("but this"))
+    assert told.trained_tokens_per_epoch == len(
+        tiktoken_encoding("o200k_base").encode_ordinary("but this")
+    )
     assert told.tokens_per_epoch == by_hand(messages)
 
 
@@ -314,7 +316,9 @@ def test_a_call_is_counted_as_its_text(write: Write) -> None:
         messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [CALL]}]
     )
     told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    text = sum(len(tiktoken_encoding("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}'))
+    text = sum(
+        len(tiktoken_encoding("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}')
+    )
     assert told.tokens_per_epoch == by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
     assert told.trained_tokens_per_epoch == text
 

@@ -346,7 +346,10 @@ def test_the_chunks_of_a_text_join_to_the_text_and_count_alike(text: str, size: 
         and len(max(cut, key=len)) < 2 * size
     ):
         whole = len(tiktoken_encoding("cl100k_base").encode_ordinary(text))
-        assert sum(len(tiktoken_encoding("cl100k_base").encode_ordinary(chunk)) for chunk in cut) == whole
+        assert (
+            sum(len(tiktoken_encoding("cl100k_base").encode_ordinary(chunk)) for chunk in cut)
+            == whole
+        )
 
 
 def test_a_chunk_is_cut_between_words() -> None:

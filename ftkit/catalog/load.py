@@ -103,8 +103,8 @@ def find_provider(name: str, catalog: Catalog | None = None) -> Provider:
     providers = (catalog or load_catalog()).providers
     if name not in providers:
         hint = did_you_mean(name, providers, otherwise=".")
-        known = ", ".join(providers)
-        raise UnknownNameError(f"unknown provider {name!r}{hint} Known providers: {known}.")
+        names = ", ".join(providers)
+        raise UnknownNameError(f"unknown provider {name!r}{hint} Known providers: {names}.")
     return providers[name]
 
 

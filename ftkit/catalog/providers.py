@@ -33,7 +33,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: Figure | None = None
     """Maximum batch size."""
     hyperparameters: Literal["method", "flat method", "flat"] = "method"
-    """Place of the hyperparameters in a request: under the method's type, in the method, or apart."""
+    """Place of the hyperparameters: under the method's type, in the method, or at the top level."""
     auto: bool = True
     """True if the provider chooses the number of epochs when it is not given."""
     rate_is_absolute: bool = False

@@ -96,7 +96,7 @@ class Head:
     @cached_property
     def magic(self) -> tuple[str, str] | None:
         """Name of the file type and what to do, if the file begins with a magic number."""
-        return next((known for magic, known in MAGIC.items() if self.data.startswith(magic)), None)
+        return next((kind for magic, kind in MAGIC.items() if self.data.startswith(magic)), None)
 
     @cached_property
     def readings(self) -> list[Reading]:

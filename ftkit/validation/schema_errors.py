@@ -49,16 +49,16 @@ def _validator(format: str) -> Validator:
 
 
 def _fail(
-    keyword: str, value: Any, path: tuple[str | int, ...] = (), known: tuple[str, ...] = ()
+    keyword: str, value: Any, path: tuple[str | int, ...] = (), allowed: tuple[str, ...] = ()
 ) -> ValidationError:
     """Return an error for the value, at a path below the value being validated."""
     error = ValidationError(keyword, validator=keyword, instance=value, path=path)
-    _notes(error)["known"] = known
+    _notes(error)["allowed"] = allowed
     return error
 
 
 def _notes(error: ValidationError) -> dict[str, Any]:
-    """Return the notes of this module on an error: its `owner`, `field` and `known` keys."""
+    """Return the notes of this module on an error: its `owner`, `field` and `allowed` keys."""
     return vars(error)
 
 
@@ -184,6 +184,6 @@ def _broken(error: ValidationError, root: Any) -> Broken:
         path=path,
         value=error.instance,
         parent=parent,
-        known=notes.get("known", ()),
+        known=notes.get("allowed", ()),
         steps=steps,
     )
