@@ -38,7 +38,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut the middle out of a text that is longer than `width`, since names differ at their ends."""
+    """Replace the middle of a text longer than `width` by …, since names differ at their ends."""
     if len(text) <= width:
         return text
     end = (width - 1) // 2

@@ -1,8 +1,8 @@
-"""The values that everything passes around: findings, shards, summaries, reports.
+"""Values that all parts share: findings, shards, summaries and reports.
 
-They hold data and add up; they know nothing of rules, files or output. A `Summary` is made for each shard of a file and the
-summaries are added in file order, so the sum of every field is associative, and nothing in it grows faster than 24 bytes an
-example.
+A `Summary` describes a shard of a file. Adding the summaries of consecutive shards in file order
+gives the summary of the file. The addition of every field is associative, and no field takes more
+than 24 bytes per example.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from ftkit.tokens.stats import TokenStats, added
+from ftkit.tokens.stats import TokenStats, sum_by_key
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 KEEP = 1000
-"""Findings that are kept for each rule and file unless told otherwise; their number is always exact."""
+"""Default maximum of findings kept for each rule and file. Their counts are always exact."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
-"""The numpy record of one example in `Summary.fingerprints`."""
+"""Fields of the numpy record of an example in `Summary.fingerprints`."""
 
 
 class Finding(Struct, frozen=True):
-    """One thing found in a file.
+    """A violation of a rule in a file.
 
-    `line` counts from 1, and 0 stands for the whole file. `column` counts the characters of the line from 1 (its bytes where
-    it is not UTF-8), and 0 stands for none. `path` is the JSON path inside the line.
+    Attributes:
+        code: Code of the rule, such as `FT301`.
+        rule: Name of the rule.
+        line: Line number from 1, or 0 for the whole file.
+        column: Character of the line from 1 (its byte if it is not UTF-8), or 0 for no column.
+        path: JSON path inside the line.
     """
 
     code: str
@@ -41,12 +45,12 @@ class Finding(Struct, frozen=True):
     path: str = "$"
 
     def moved(self, offset: int) -> Finding:
-        """The same finding, `offset` lines further down."""
+        """Return the finding moved down by `offset` lines."""
         return msgspec.structs.replace(self, line=self.line + offset) if self.line else self
 
 
 class Shard(Struct, frozen=True):
-    """The lines of `file` whose first byte lies in `[start, end)`. A compressed file is one shard."""
+    """The lines of a file whose first byte is in `[start, end)`. A compressed file is one shard."""
 
     file: str
     start: int
@@ -54,13 +58,14 @@ class Shard(Struct, frozen=True):
 
 
 class Lines(Struct, frozen=True):
-    """How many lines something holds for, and the first of their numbers."""
+    """Lines that have something in common."""
 
     count: int = 0
     first: tuple[int, ...] = ()
+    """Numbers of the first of them."""
 
     def plus(self, other: Lines, offset: int, keep: int) -> Lines:
-        """Both, `other` standing `offset` lines further down; at most `keep` numbers are kept."""
+        """Return both, with `other` moved down by `offset` lines and at most `keep` numbers."""
         room = max(keep - len(self.first), 0)
         return Lines(
             self.count + other.count,
@@ -69,7 +74,7 @@ class Lines(Struct, frozen=True):
 
 
 class Affixes(Struct, frozen=True):
-    """What all strings of a set begin and end with, at most `LIMIT` characters of it."""
+    """Longest common prefix and suffix of some texts, up to `LIMIT` characters each."""
 
     prefix: str
     suffix: str
@@ -78,6 +83,7 @@ class Affixes(Struct, frozen=True):
 
     @classmethod
     def of(cls, text: str) -> Affixes:
+        """Return the affixes of a single text."""
         return cls(text[: cls.LIMIT], text[-cls.LIMIT :])
 
     def __add__(self, other: Affixes) -> Affixes:
@@ -86,29 +92,31 @@ class Affixes(Struct, frozen=True):
 
 
 def common_prefix(one: str, two: str) -> str:
-    """The longest string that both begin with."""
-    same = 0
-    for a, b in zip(one, two, strict=False):
-        if a != b:
+    """Return the longest common prefix of two texts."""
+    length = 0
+    for left, right in zip(one, two, strict=False):
+        if left != right:
             break
-        same += 1
-    return one[:same]
+        length += 1
+    return one[:length]
 
 
 class Style(Struct, frozen=True):
-    """How the prompts and completions of a file are written; only the `completions` format fills it.
-
-    `letters` and `upper` count the letters of the prompts and completions, and those of them in upper case. Empty
-    texts have no affixes.
-    """
+    """Style of the texts of a file with prompts and completions."""
 
     prompts: Affixes | None = None
+    """Common affixes of the prompts that are not empty, if any."""
     completions: Affixes | None = None
+    """Common affixes of the completions that are not blank, if any."""
     no_space: Lines = Lines()
+    """Lines whose completion does not begin with white space."""
     letters: int = 0
+    """Number of letters."""
     upper: int = 0
+    """Number of letters in upper case."""
 
     def plus(self, other: Style, offset: int, keep: int) -> Style:
+        """Return the style of both, with `other` moved down by `offset` lines."""
         return Style(
             _both(self.prompts, other.prompts),
             _both(self.completions, other.completions),
@@ -123,31 +131,32 @@ def _both(one: Affixes | None, two: Affixes | None) -> Affixes | None:
 
 
 class Summary(Struct, frozen=True):
-    """What is known of some consecutive lines of a file; `a + b` is what is known of `a` followed by `b`.
-
-    - `counts` holds the exact number of findings of each rule, `findings` the first `keep` of each, in file order.
-    - `blank` are the blank lines; the last `blank_tail` of them end these lines. Whether they stand between examples or at
-      the end of the file is known only when what follows has been read.
-    - `fingerprints` are `FINGERPRINT` records: the line of each example and hashes of its prompt and its answer.
-    - `fields` are the lines of a reinforcement file by the names of their grader fields.
-    - `ledgers` hold the tokens of the examples that could be read, by the name of the meter.
-    - `size` is their bytes, `with_images` counts the examples that hold an image.
-    """
+    """Summary of consecutive lines of a file. `a + b` is the summary of `a` followed by `b`."""
 
     keep: int = KEEP
+    """Maximum of findings, and of line numbers, that are kept of each kind."""
     lines: int = 0
     size: int = 0
+    """Number of bytes."""
     examples: int = 0
     with_images: int = 0
+    """Number of examples that have an image."""
     counts: dict[str, int] = {}
+    """Exact number of findings of each rule."""
     findings: tuple[Finding, ...] = ()
+    """The first `keep` findings of each rule, in file order."""
     blank: Lines = Lines()
     blank_tail: int = 0
+    """Number of blank lines at the end. Only what follows tells if they are the end of the file."""
     crlf: Lines = Lines()
+    """Lines that end with CRLF."""
     fingerprints: bytes = b""
+    """A `FINGERPRINT` record of each example: its line, and hashes of its prompt and its answer."""
     fields: dict[tuple[str, ...], Lines] = {}
+    """Lines by the names of their fields for the grader."""
     style: Style = Style()
-    ledgers: dict[str, TokenStats] = {}
+    stats: dict[str, TokenStats] = {}
+    """Token statistics by the name of the counting method."""
 
     def __add__(self, other: Summary) -> Summary:
         offset, keep = self.lines, self.keep
@@ -158,7 +167,7 @@ class Summary(Struct, frozen=True):
             size=self.size + other.size,
             examples=self.examples + other.examples,
             with_images=self.with_images + other.with_images,
-            counts=added(self.counts, other.counts),
+            counts=sum_by_key(self.counts, other.counts),
             findings=tuple(first_of_each((*self.findings, *moved), keep)),
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail
@@ -172,9 +181,9 @@ class Summary(Struct, frozen=True):
                 for names in (*self.fields, *other.fields)
             },
             style=self.style.plus(other.style, offset, keep),
-            ledgers={
-                name: self.ledgers.get(name, TokenStats()) + other.ledgers.get(name, TokenStats())
-                for name in (*self.ledgers, *other.ledgers)
+            stats={
+                name: self.stats.get(name, TokenStats()) + other.stats.get(name, TokenStats())
+                for name in (*self.stats, *other.stats)
             },
         )
 
@@ -190,16 +199,24 @@ def _moved_fingerprints(records: bytes, offset: int) -> bytes:
 
 
 def first_of_each(findings: Iterable[Finding], keep: int) -> Iterable[Finding]:
-    """The first `keep` findings of each rule, in the order given."""
-    seen: dict[str, int] = {}
+    """Yield the first `keep` findings of each rule, in the same order."""
+    counts: dict[str, int] = {}
     for finding in findings:
-        seen[finding.rule] = seen.get(finding.rule, 0) + 1
-        if seen[finding.rule] <= keep:
+        counts[finding.rule] = counts.get(finding.rule, 0) + 1
+        if counts[finding.rule] <= keep:
             yield finding
 
 
 class FileReport(Struct, frozen=True):
-    """All that was found in one file. `findings` are in file order, those on the whole file first."""
+    """Validation result of one file.
+
+    Attributes:
+        file: Path of the file.
+        format: Name of the format, or None if the file could not be read.
+        errors: Number of findings of severity error; `warnings` and `infos` likewise.
+        counts: Exact number of findings of each rule.
+        findings: Findings on the whole file, then the others in file order.
+    """
 
     file: str
     format: str | None
@@ -214,7 +231,13 @@ class FileReport(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What `ftkit validate` found: one `FileReport` a file, and whether all of it is below `fail_on`."""
+    """Validation result of all files.
+
+    Attributes:
+        ok: True if no finding is as severe as `fail_on`.
+        provider: Name of the provider.
+        model: Name of the model, if one was given.
+    """
 
     ok: bool
     provider: str
@@ -222,7 +245,7 @@ class Report(Struct, frozen=True):
     files: tuple[FileReport, ...]
 
     def total(self, severity: Severity) -> int:
-        """The number of findings of that severity in all files."""
+        """Return the number of findings of a severity in all files."""
         return sum(
             {"error": file.errors, "warning": file.warnings, "info": file.infos}[severity]
             for file in self.files

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ftkit.catalog import Catalog, Offer, Price, base_model, with_others
 from ftkit.compare.recordings import Message, Prompt
 from ftkit.compare.replies import text_of
-from ftkit.tokens.encodings import OVERHEADS, counter
+from ftkit.tokens.encodings import OVERHEADS, token_counter
 
 
 class Bill(Struct, frozen=True):
@@ -37,7 +37,7 @@ def bill(
     facts = with_others(catalog, provider, [model]).models.get(base_model(model))
     if facts is None:
         return Bill(len(prompts), None, None, None, "")
-    counts = counter(facts.encoding)
+    counts = token_counter(facts.encoding)
     given = [message for prompt in prompts for message in prompt.messages]
     asked = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
     taken = len(given) * OVERHEADS[facts.encoding]["message"] + sum(
@@ -71,7 +71,7 @@ def _output(references: Sequence[Message | None], encoding: str, most: int | Non
     known = [_said(reference) for reference in references if reference is not None]
     if len(known) < len(references):
         return None if most is None else most * len(references)
-    counts = counter(encoding).count(known)
+    counts = token_counter(encoding).count(known)
     return sum(count if most is None else min(count, most) for count in counts)
 
 

@@ -138,13 +138,13 @@ def field_measure(key: str) -> Measure:
 
 def token_trait(encoding: str) -> Trait:
     """The number of tokens of the text in that encoding."""
-    from ftkit.tokens.encodings import counter
+    from ftkit.tokens.encodings import token_counter
 
     return Trait(
         "tokens",
         f"tokens ({encoding})",
         "count",
-        lambda reply: float(counter(encoding).count([reply.text])[0]),
+        lambda reply: float(token_counter(encoding).count([reply.text])[0]),
     )
 
 

@@ -1,1 +1,1 @@
-"""The data: types of examples, formats, reading and recognising files."""
+"""Dataset examples: their types, formats, parsing and detection."""

@@ -1,6 +1,6 @@
-"""Examples as bytes: one spelling of each, its hash, and the number of strings that it has.
+"""Canonical form and fingerprints of examples.
 
-Two lines that say the same in another key order, spacing or escaping have one spelling.
+Two lines that differ only in key order, spacing or escapes have the same canonical form.
 """
 
 from __future__ import annotations
@@ -29,116 +29,128 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def spell(value: Any) -> bytes:
-    """An example, or a part of one, as bytes that do not depend on key order, spacing or escapes."""
+    """Return the canonical form of an example or of a part of one."""
     return _encode(value)
 
 
-OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
-    kind: tuple(name for name in kind.__struct_fields__ if name not in ("content", "tool_call_id"))
-    for kind in (System, Developer, User, Answer, Assistant, Tool, Function)
-}
-"""The fields of each kind of message beside its content."""
+MESSAGE_TYPES = (System, Developer, User, Answer, Assistant, Tool, Function)
 
-_others = {kind: attrgetter(*(names or ("content",))) for kind, names in OPTIONAL.items()}
-_plain: dict[type[Struct], Any] = {
-    kind: (UNSET,) * len(names) if len(names) > 1 else UNSET
-    for kind, names in OPTIONAL.items()
-    if kind not in (Tool, Function)
+OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
+    type_: tuple(
+        name for name in type_.__struct_fields__ if name not in ("content", "tool_call_id")
+    )
+    for type_ in MESSAGE_TYPES
+}
+"""Fields of each message type, except its content and the id of its tool call."""
+
+# A message is plain if all of its fields in OPTIONAL are unset. They are compared in one step.
+_get_optional = {type_: attrgetter(*(names or ("content",))) for type_, names in OPTIONAL.items()}
+_unset: dict[type[Struct], Any] = {
+    type_: (UNSET,) * len(names) if len(names) > 1 else UNSET
+    for type_, names in OPTIONAL.items()
+    if type_ not in (Tool, Function)
 }
 
 
 def is_plain(message: Any) -> bool:
-    """Whether a message has a role and a text and nothing else, as most have."""
-    kind = type(message)
+    """Return True for a message that has a role and a text and nothing else, as most have."""
+    type_ = type(message)
     return (
-        kind in _plain and type(message.content) is str and _others[kind](message) == _plain[kind]
+        type_ in _unset
+        and type(message.content) is str
+        and _get_optional[type_](message) == _unset[type_]
     )
 
 
-def strings(line: bytes) -> int:
-    """The number of strings, keys among them, in some lines of JSON."""
-    if b'\\\\"' in line:
-        line = line.replace(b"\\\\", b"")
-    return (line.count(b'"') - line.count(b'\\"')) // 2
+def count_strings(data: bytes) -> int:
+    """Return the number of strings, including keys, in lines of JSON."""
+    if b'\\\\"' in data:
+        data = data.replace(b"\\\\", b"")
+    return (data.count(b'"') - data.count(b'\\"')) // 2
 
 
-def has_repeated_key(line: bytes, example: Any) -> bool:
-    """Whether the line has more strings than its decoded example, as it does when a key stands twice in an object."""
-    extra = 1 if isinstance(example, Graded) else 0
-    return strings(line) != strings(spell(example)) - extra
+def has_repeated_key(line: bytes, example: Any, extra_keys: int = 0) -> bool:
+    """Return True if an object in the line has the same key twice.
+
+    The decoder keeps only the last of them, so the line then has more strings than its example.
+
+    Args:
+        line: The line.
+        example: The decoded example.
+        extra_keys: Number of keys of the example that are not in the line.
+    """
+    return count_strings(line) != count_strings(spell(example)) - extra_keys
 
 
-def may_repeat_keys(lines: bytes, others: Sequence[bytes], messages: int) -> bool:
-    """Whether a key may stand twice in one of these lines but for `others`; so many plain messages are in them.
+def may_repeat_keys(joined: bytes, others: Sequence[bytes], messages: int) -> bool:
+    """Return False if no object in some lines of plain messages has the same key twice.
 
-    Quotes inside strings are escaped, so `"role"` can only be a key or a whole text, and must occur once for each message.
-    A second `"messages"` brings messages of its own, since none may be empty.
+    The quotes inside a string are escaped, so `"role"` is a key or a whole text, and occurs once
+    for each message. A second `"messages"` adds messages, since a list of messages is never empty.
+
+    Args:
+        joined: The lines.
+        others: Those of the lines that are left out.
+        messages: The number of messages in the remaining lines.
     """
     return any(
-        lines.count(key) - sum(line.count(key) for line in others) != messages
+        joined.count(key) - sum(line.count(key) for line in others) != messages
         for key in (b'"role"', b'"content"')
     )
 
 
 def digest(data: bytes) -> int:
-    """A hash of 64 bits that is the same in every process."""
+    """Return a 64-bit hash that is the same in every process."""
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-_MARKS = {kind: b"\xff" + kind.__name__.encode() + b"\xff" for kind in OPTIONAL}
+# UTF-8 has no byte 0xFF, so it separates messages that are joined.
+_TYPE_TAGS = {type_: b"\xff" + type_.__name__.encode() + b"\xff" for type_ in MESSAGE_TYPES}
 
 
-def _spell_message(message: Any) -> bytes:
-    """The message as bytes. They begin with 0xFF, which no UTF-8 has, so that messages put together stay apart."""
+def _tagged_message(message: Any) -> bytes:
+    """Return the canonical form of a message, tagged with its type if it is plain."""
     if is_plain(message):
         text: str = message.content
-        return _MARKS[type(message)] + text.encode()
+        return _TYPE_TAGS[type(message)] + text.encode()
     return b"\xff" + spell(message)
 
 
 def chat_fingerprint(example: Chat) -> tuple[int, int]:
-    *before, last = map(_spell_message, example.messages)
-    if (
-        example.tools is not UNSET
-        or example.functions is not UNSET
-        or example.parallel_tool_calls is not UNSET
-    ):
-        before.append(
-            spell(
-                (
-                    example.tools or None,
-                    example.functions or None,
-                    example.parallel_tool_calls or None,
-                )
-            )
-        )
+    """Return the hashes of all messages but the last and of the last message."""
+    *before, last = map(_tagged_message, example.messages)
+    options = (example.tools, example.functions, example.parallel_tool_calls)
+    if any(option is not UNSET for option in options):
+        before.append(spell(tuple(option or None for option in options)))
     return digest(b"".join(before)), digest(last)
 
 
 def plain_fingerprint(example: Chat) -> tuple[int, int]:
-    """What `chat_fingerprint` gives, for an example that has plain messages and nothing else."""
+    """Return `chat_fingerprint` of an example that has only plain messages, more quickly."""
     *before, last = [
-        _MARKS[type(message)] + message.content.encode()  # type: ignore[union-attr]
+        _TYPE_TAGS[type(message)] + message.content.encode()  # type: ignore[union-attr]
         for message in example.messages
     ]
     return digest(b"".join(before)), digest(last)
 
 
 def fingerprint_cut_at(marker: bytes) -> Callable[[Any], tuple[int, int]]:
-    """Fingerprint the spelled line in two parts, cut where its last `marker` begins.
+    """Return a function that hashes the canonical form in two parts.
 
-    Inside a string the quotes of the marker would be escaped, so it can only be found where the structure has it.
+    The second part begins at the last `marker`. Its quotes would be escaped inside a string, so it
+    can only match a key.
     """
 
     def fingerprint(example: Any) -> tuple[int, int]:
         line = spell(example)
-        at = line.rfind(marker)
-        return digest(line[:at]), digest(line[at:])
+        cut = line.rfind(marker)
+        return digest(line[:cut]), digest(line[cut:])
 
     return fingerprint
 
 
 def graded_fingerprint(example: Graded) -> tuple[int, int]:
+    """Return the hashes of the prompt and of the fields for the grader."""
     answer = spell(example.fields)
     prompt = spell(example).removesuffix(b',"fields":' + answer + b"}")
     return digest(prompt), digest(answer)

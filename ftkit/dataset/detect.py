@@ -1,6 +1,7 @@
-"""What a file is, from its beginning: one of the dataset formats, or another known shape.
+"""Format detection from the beginning of a file.
 
-Another known shape gets one finding that names it, instead of one for each of its lines.
+A file in another well-known shape gets one finding that names the shape, instead of one for each
+line.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from ftkit.dataset.formats import FORMATS, ends_with_assistant
 from ftkit.dataset.lenient_json import Reading, read
 
 HEAD_BYTES = 1 << 20
+"""Bytes of the beginning of a file that are looked at."""
+
 SAMPLE_LINES = 100
-"""Examples that vote on the format of a file."""
+"""Number of lines that vote on the format of a file."""
 
 MAGIC = {
     b"\x1f\x8b": ("gzip", "unpack it with gunzip, or name it .jsonl.gz for ftkit"),
@@ -32,45 +36,57 @@ MAGIC = {
     b"\xd0\xcf\x11\xe0": ("an old Office document", "export it as JSON Lines"),
     b"SQLite format 3": ("an SQLite database", "export it as JSON Lines"),
 }
+"""Magic numbers of binary files: the name of the file type and what to do."""
 
-Shape = tuple[str, str]
+
+class Shape(NamedTuple):
+    """A well-known shape of lines that is not a fine-tuning format."""
+
+    name: str
+    conversion: str
+    """How to convert it."""
+
 
 FOREIGN: dict[str, Shape] = {
-    "sharegpt": (
+    "sharegpt": Shape(
         "ShareGPT",
         "turn each `conversations` entry {from, value} into a message {role, content}",
     ),
-    "alpaca": (
+    "alpaca": Shape(
         "Alpaca",
         "make `instruction` and `input` the user's message and `output` the assistant's",
     ),
-    "gemini": (
+    "gemini": Shape(
         "Gemini (Vertex AI)",
         "turn `contents` into `messages`, role `model` into `assistant`, `parts` into content",
     ),
-    "bedrock": (
+    "bedrock": Shape(
         "Amazon Bedrock",
         "turn the content blocks of each message into strings and `system` into a message",
     ),
-    "batch": (
+    "batch": Shape(
         "Batch API request",
         "take `messages` out of `body` and add the assistant's answer to each",
     ),
-    "responses": (
+    "responses": Shape(
         "Responses API",
         "turn `input` into `messages` and add the assistant's answer to each",
     ),
-    "text": (
+    "text": Shape(
         "plain text (`text` only)",
         "split it into `prompt` and `completion`, or into `messages`",
     ),
-    "messages": ("bare array of messages", 'wrap each line as {"messages": [...]}'),
+    "messages": Shape("bare array of messages", 'wrap each line as {"messages": [...]}'),
 }
-"""Known shapes that are not fine-tuning formats: what to call them and how to convert them."""
+"""Well-known shapes that are not fine-tuning formats."""
 
 
 class Head:
-    """The beginning of a file: whole lines, about `HEAD_BYTES` of them. `complete` says that this is all."""
+    """The beginning of a file: about `HEAD_BYTES` in whole lines.
+
+    Attributes:
+        complete: True if this is the whole file.
+    """
 
     def __init__(self, name: str, data: bytes, complete: bool) -> None:
         self.name = name
@@ -79,20 +95,20 @@ class Head:
 
     @cached_property
     def magic(self) -> tuple[str, str] | None:
-        """What the first bytes say the file is, if it is not text, and what to do."""
-        return next((told for magic, told in MAGIC.items() if self.data.startswith(magic)), None)
+        """Name of the file type and what to do, if the file begins with a magic number."""
+        return next((kind for magic, kind in MAGIC.items() if self.data.startswith(magic)), None)
 
     @cached_property
     def readings(self) -> list[Reading]:
-        """The first lines that are not blank, read."""
-        found: list[Reading] = []
+        """The first `SAMPLE_LINES` lines that are not blank."""
+        readings: list[Reading] = []
         for number, line in enumerate(self.data.split(b"\n"), 1):
-            if len(found) >= SAMPLE_LINES:
+            if len(readings) >= SAMPLE_LINES:
                 break
             if line.strip():
                 reading = _read_quickly(line, number)
-                found.extend(map(read, reading.pieces) if reading.pieces else [reading])
-        return found
+                readings.extend(map(read, reading.pieces) if reading.pieces else [reading])
+        return readings
 
     @cached_property
     def objects(self) -> list[dict[str, Any]]:
@@ -101,18 +117,18 @@ class Head:
 
     @cached_property
     def kind(self) -> str | None:
-        """The format or foreign shape that most of the first lines have; None if they have none."""
+        """Name of the format or the shape that most of the first lines have, if any."""
         votes = Counter(kind for reading in self.readings if (kind := classify(reading.value)))
         return votes.most_common(1)[0][0] if votes else None
 
     @cached_property
     def asks(self) -> bool:
-        """Whether most of the first lines end with a question to the model rather than with its answer."""
+        """True if most of the first lines end with a message to the model."""
         return sum(not ends_with_assistant(value) for value in self.objects) * 2 > len(self.objects)
 
     @cached_property
     def spread(self) -> Any:
-        """The JSON object or array that begins on the first line and ends on a later one, if there is one."""
+        """The JSON object or array that begins on the first line and ends on a later one."""
         text = self.data.decode(errors="replace").lstrip("\ufeff \t\r\n")
         if text[:1] not in ("{", "[") or not self.readings or self.readings[0].parsed:
             return None
@@ -127,49 +143,32 @@ class Head:
 
 
 def _read_quickly(line: bytes, number: int) -> Reading:
-    """Read a line, by the fast decoder if that can do it."""
+    """Read a line with the fast decoder, or with the lenient one if that fails."""
     try:
         value = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return read(line, number, first=number == 1)
-    return Reading(
-        line, number, text=line[:100].decode(errors="replace").strip(), parsed=True, value=value
-    )
+    text = line[:100].decode(errors="replace").strip()
+    return Reading(line, number, text=text, parsed=True, value=value)
 
 
 def classify(value: Any) -> str | None:
-    """The format or foreign shape that one JSON value looks like; None if it looks like none of them."""
+    """Return the name of the format or the shape that a JSON value looks like, or None."""
     if isinstance(value, list):
         is_messages = value and all(isinstance(item, dict) and "role" in item for item in value)
         return "messages" if is_messages else None
     if not isinstance(value, dict):
         return None
     keys = {key.lower() for key in value if isinstance(key, str)}
-    if keys & {
-        "preferred_output",
-        "non_preferred_output",
-        "preferred_completion",
-        "non_preferred_completion",
-    }:
-        return "preference"
-    if keys & {"chosen", "rejected"} or ("input" in keys and isinstance(value.get("input"), dict)):
-        return "preference"
-    if "messages" in keys:
-        return _classify_messages(value, keys)
-    if "custom_id" in keys and "body" in keys:
-        return "batch"
-    return _classify_keys(keys)
-
-
-def _classify_messages(value: dict[str, Any], keys: set[str]) -> str:
-    if "schemaversion" in keys or _has_bedrock_blocks(value.get("messages")):
+    if "messages" in keys and ("schemaversion" in keys or _has_bedrock_blocks(value)):
         return "bedrock"
-    graded = keys - {"messages", "tools", "parallel_tool_calls", "functions"}
-    return "reinforcement" if graded and not ends_with_assistant(value) else "chat"
+    formats = (name for name, format in FORMATS.items() if format.recognizes(value, keys))
+    return next(formats, None) or _classify_foreign(keys)
 
 
-def _has_bedrock_blocks(messages: Any) -> bool:
-    """Whether a message holds content blocks without a `type`, as Bedrock writes them, and no format of ours does."""
+def _has_bedrock_blocks(value: dict[str, Any]) -> bool:
+    """Return True if the messages have content blocks without a `type`, as only Bedrock does."""
+    messages = value.get("messages")
     blocks = [
         block
         for message in (messages if isinstance(messages, list) else ())
@@ -180,9 +179,9 @@ def _has_bedrock_blocks(messages: Any) -> bool:
     return len(bare) > 1 and len(bare) == len(blocks)
 
 
-def _classify_keys(keys: set[str]) -> str | None:
-    if keys & {"prompt", "completion"}:
-        return "completions"
+def _classify_foreign(keys: set[str]) -> str | None:
+    if {"custom_id", "body"} <= keys:
+        return "batch"
     if "conversations" in keys or "conversation" in keys:
         return "sharegpt"
     if "instruction" in keys:
@@ -194,16 +193,8 @@ def _classify_keys(keys: set[str]) -> str | None:
     return "text" if keys == {"text"} else None
 
 
-def ends_with_assistant(value: dict[str, Any]) -> bool:
-    """Whether the last of the messages is the assistant's, or none can be seen to be another's."""
-    messages = value.get("messages")
-    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
-        return True
-    return messages[-1].get("role") not in ("user", "system", "developer", "tool", "function")
-
-
 def looks_like_csv(line: str) -> str | None:
-    """The name of the separator if the line looks like the header of a table."""
+    """Return the name of the table format if a line looks like the header of a table."""
     for separator, name in ((",", "CSV"), ("\t", "TSV"), (";", "CSV (semicolons)")):
         cells = [cell.strip().strip('"') for cell in line.split(separator)]
         if len(cells) > 1 and all(re.fullmatch(r"[A-Za-z_][\w .-]{0,40}", cell) for cell in cells):
@@ -212,6 +203,6 @@ def looks_like_csv(line: str) -> str | None:
 
 
 def first_texts(head: Head, count: int = 3) -> Iterator[str]:
-    """The texts of the first lines that are not blank."""
+    """Yield the texts of the first lines that are not blank."""
     for reading in head.readings[:count]:
         yield reading.text

@@ -1,7 +1,7 @@
-"""One line of a file, read with all the patience that the fast decoder does not have.
+"""Lenient JSON reader for single lines.
 
-`read` takes any bytes and never raises: it decodes, strips a byte order mark, parses JSON as far as it goes, and keeps
-everything odd that it met. What is wrong with it is for the rules to say.
+`read` accepts any bytes and never raises. It decodes them, strips a byte order mark, parses as much
+of the JSON as it can, and records every error and defect. The rules turn those into findings.
 """
 
 from __future__ import annotations
@@ -9,111 +9,136 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from msgspec import Struct
 
 MAX_DEPTH = 950
-"""Nested arrays and objects that are read: a little less than Python's own JSON module can take."""
+"""Maximum nesting of arrays and objects, a little below the limit of Python's JSON module."""
 
 MAX_DIGITS = 4300
-"""Digits of an integer that Python reads: its own limit against slow conversions, `sys.int_info.default_max_str_digits`."""
+"""Maximum digits of an integer, the default of `sys.set_int_max_str_digits`."""
 
 PATH_KEY = 80
-"""Characters of a key that are shown in a JSON path."""
+"""Maximum characters of a key in a JSON path."""
 
 JSON_SPACE = " \t\r\n"
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
+RepeatedKeys = dict[int, tuple[dict[str, Any], list[str]]]
+"""Repeated keys of each object that has some, by `id`. Holding the object keeps its `id` unique."""
 
-class Mark(Struct, frozen=True):
-    """Something odd inside a JSON value that could be read."""
+
+class Defect(Struct, frozen=True):
+    """Something wrong inside a JSON value that could be parsed."""
 
     kind: Literal["duplicate", "nonfinite", "range", "surrogate"]
     path: str
+    """JSON path of the value."""
     shown: str
+    """The key or value, as a message shows it."""
 
 
 class Reading(Struct):
-    """A line, read. `number` counts from 1; `first` and `last` say that the file begins or ends with this line.
-
-    `value` is the JSON value, cleaned of what cannot be encoded, or None with `parsed` False. `error` is the JSON error that
-    stopped the reading and `control` one that did not (a raw control character); `extra` is where the text after the value
-    begins. Columns count characters from 0 here, as Python's JSON module does, and `shift` is what was stripped before.
-    """
+    """A line that was read. Columns count characters from 0."""
 
     raw: bytes
     number: int = 0
+    """Line number, from 1."""
     last: bool = False
+    """True for the last line of a file."""
     first: bool = False
+    """True for the first line of a file."""
     text: str = ""
+    """The decoded line without byte order mark and surrounding white space."""
     shift: int = 0
+    """Number of characters stripped before `text`."""
     bom: bool = False
+    """True if the line begins with a byte order mark."""
     utf16: bool = False
+    """True if the line looks like UTF-16 or UTF-32. Nothing else is known of it then."""
     bad_byte: UnicodeDecodeError | None = None
+    """The first error in decoding UTF-8. Undecodable bytes are U+FFFD in `text`."""
     too_deep: int = 0
+    """Depth of nesting if it is more than `MAX_DEPTH`, else 0."""
     error: json.JSONDecodeError | None = None
+    """The error that stopped the parser."""
     control: json.JSONDecodeError | None = None
+    """The error of a raw control character in a string, which does not stop the parser."""
     extra: int = 0
+    """Column of the text after the JSON value, or 0."""
     parsed: bool = False
     value: Any = None
-    marks: list[Mark] = []
+    """The JSON value, cleaned of what cannot be encoded; None unless `parsed`."""
+    defects: list[Defect] = []
     pieces: list[bytes] = []
+    """Parts of the line that bare carriage returns separate, if there are several."""
 
 
 class NonFinite(float):
-    """NaN or an infinity, spelled out."""
+    """NaN or an infinity, which JSON has no syntax for."""
 
 
 class OutOfRange(float):
-    """A number that is too large for a double or too long to be read. `digits` is its length where it is an integer."""
+    """A number that is too large for a double, or has too many digits to be parsed."""
 
     digits = 0
+    """Number of digits of an integer, else 0."""
 
 
 def read(raw: bytes, number: int = 0, last: bool = False, first: bool = False) -> Reading:
-    """Read one line, without its line feed. Total: any bytes give a reading."""
-    found = Reading(raw, number, last, first)
+    """Read a line.
+
+    Args:
+        raw: The line without its line feed.
+        number: Line number, from 1.
+        last: True for the last line of a file.
+        first: True for the first line of a file.
+    """
+    reading = Reading(raw, number, last, first)
     if is_utf16(raw):
-        found.utf16 = True
-        return found
-    text = _decode(found)
-    found.bom = text.startswith("\ufeff")
-    kept = text.removeprefix("\ufeff").lstrip(JSON_SPACE)
-    found.shift = len(text) - len(kept)
-    found.text = kept.rstrip(JSON_SPACE)
-    if found.text:
-        _parse(found)
-    return found
+        reading.utf16 = True
+        return reading
+    text = _decode(reading)
+    reading.bom = text.startswith("\ufeff")
+    stripped = text.removeprefix("\ufeff").lstrip(JSON_SPACE)
+    reading.shift = len(text) - len(stripped)
+    reading.text = stripped.rstrip(JSON_SPACE)
+    if reading.text:
+        _parse(reading)
+    return reading
 
 
 def is_utf16(raw: bytes) -> bool:
-    """Whether the bytes look like UTF-16 or UTF-32: a mark at the start, or NULs in every second place and few elsewhere."""
+    """Return True if the bytes look like UTF-16 or UTF-32.
+
+    They begin with a byte order mark, or have NULs at every second place and few elsewhere.
+    """
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return True
     even, odd, half = raw[0::2].count(0), raw[1::2].count(0), len(raw) / 2
     return half > 4 and max(even, odd) > 0.4 * half and min(even, odd) < 0.6 * half
 
 
-def _decode(found: Reading) -> str:
+def _decode(reading: Reading) -> str:
     try:
-        return found.raw.decode()
+        return reading.raw.decode()
     except UnicodeDecodeError as error:
-        found.bad_byte = error
-        return found.raw.decode(errors="replace")
+        reading.bad_byte = error
+        return reading.raw.decode(errors="replace")
 
 
-def _parse(found: Reading) -> None:
-    brackets = found.raw.count(b"[") + found.raw.count(b"{")
-    found.too_deep = depth(found.raw) if brackets > MAX_DEPTH else 0
-    if found.too_deep <= MAX_DEPTH:
-        found.too_deep = 0
-        _parse_json(found, found.text)
+def _parse(reading: Reading) -> None:
+    brackets = reading.raw.count(b"[") + reading.raw.count(b"{")
+    reading.too_deep = depth(reading.raw) if brackets > MAX_DEPTH else 0
+    if reading.too_deep <= MAX_DEPTH:
+        reading.too_deep = 0
+        _parse_json(reading, reading.text)
 
 
 def depth(raw: bytes) -> int:
-    """How deep the arrays and objects of the line are nested."""
+    """Return the depth to which arrays and objects are nested in a line."""
     level = deepest = 0
     for token in _NESTING.finditer(raw):
         first = raw[token.start()]
@@ -125,47 +150,54 @@ def depth(raw: bytes) -> int:
     return deepest
 
 
-def _parse_json(found: Reading, text: str) -> None:
-    repeated: dict[int, tuple[dict[str, Any], list[str]]] = {}
+def _parse_json(reading: Reading, text: str) -> None:
+    repeated: RepeatedKeys = {}
     try:
         value, end = _decoder(repeated, strict=True).raw_decode(text)
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Invalid control character"):
-            found.error = error
+            reading.error = error
             return
-        found.control = error
+        reading.control = error
         try:
             value, end = _decoder(repeated, strict=False).raw_decode(text)
-        except json.JSONDecodeError as worse:
-            found.error = worse
+        except json.JSONDecodeError as fatal:
+            reading.error = fatal
             return
     if end < len(text):
-        found.extra = end
+        reading.extra = end
         if "\r" in text:
-            found.pieces = [piece.encode() for piece in re.split(r"\r+", text)]
+            reading.pieces = [piece.encode() for piece in re.split(r"\r+", text)]
             return
-    found.parsed = True
-    found.value = _clean(value, repeated, found.marks)
+    reading.parsed = True
+    reading.value = _clean(value, repeated, reading.defects)
 
 
-def _decoder(
-    repeated: dict[int, tuple[dict[str, Any], list[str]]], strict: bool
-) -> json.JSONDecoder:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) < len(items):
-            seen: set[str] = set()
-            twice = [key for key, _ in items if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-            repeated[id(made)] = (made, list(dict.fromkeys(twice)))
-        return made
+def _decoder(repeated: RepeatedKeys, strict: bool) -> json.JSONDecoder:
+    def make_object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(items)
+        if len(value) < len(items):
+            repeated[id(value)] = (value, _repeats(key for key, _ in items))
+        return value
 
     return json.JSONDecoder(
-        object_pairs_hook=pairs,
+        object_pairs_hook=make_object,
         parse_int=_integer,
         parse_float=_float,
         parse_constant=NonFinite,
         strict=strict,
     )
+
+
+def _repeats(keys: Iterable[str]) -> list[str]:
+    """Return the keys that occur again, in the order of their second occurrence."""
+    seen: set[str] = set()
+    repeats: dict[str, None] = {}
+    for key in keys:
+        if key in seen:
+            repeats[key] = None
+        seen.add(key)
+    return list(repeats)
 
 
 def _integer(digits: str) -> int | OutOfRange:
@@ -181,10 +213,11 @@ def _float(text: str) -> float:
     return OutOfRange(value) if math.isinf(value) else value
 
 
-def _clean(
-    root: Any, repeated: dict[int, tuple[dict[str, Any], list[str]]], marks: list[Mark]
-) -> Any:
-    """Collect what is odd in the value, and replace it by what can be encoded. Iterative: the value may be deep."""
+def _clean(root: Any, repeated: RepeatedKeys, defects: list[Defect]) -> Any:
+    """Record the defects of a value, and return it with what cannot be encoded replaced.
+
+    Iterative, since the value may be nested more deeply than Python's stack allows.
+    """
     holder = [root]
     stack: list[tuple[Any, Any, str]] = [(holder, 0, "$")]
     while stack:
@@ -192,49 +225,44 @@ def _clean(
         value = parent[key]
         if isinstance(value, dict):
             if id(value) in repeated:
-                marks.extend(
-                    Mark("duplicate", join(path, name), name) for name in repeated[id(value)][1]
-                )
+                names = repeated[id(value)][1]
+                defects.extend(Defect("duplicate", join(path, name), name) for name in names)
             for name in [name for name in value if not encodable(name)]:
-                marks.append(Mark("surrogate", path, ascii(name)))
+                defects.append(Defect("surrogate", path, ascii(name)))
                 value[without_surrogates(name)] = value.pop(name)
             stack.extend((value, name, join(path, name)) for name in reversed(value))
         elif isinstance(value, list):
-            stack.extend(
-                (value, index, f"{path}[{index}]") for index in reversed(range(len(value)))
-            )
+            indices = reversed(range(len(value)))
+            stack.extend((value, index, f"{path}[{index}]") for index in indices)
         elif isinstance(value, str):
             if not encodable(value):
-                marks.append(Mark("surrogate", path, ascii(value[:40])))
+                defects.append(Defect("surrogate", path, ascii(value[:40])))
                 parent[key] = without_surrogates(value)
         elif isinstance(value, NonFinite):
-            marks.append(
-                Mark(
-                    "nonfinite",
-                    path,
-                    "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity"),
-                )
-            )
+            defects.append(Defect("nonfinite", path, _constant(value)))
             parent[key] = None
         elif isinstance(value, OutOfRange):
-            shown = (
-                f"an integer of {value.digits:,} digits"
-                if value.digits
-                else "a number beyond 1.8e308"
-            )
-            marks.append(Mark("range", path, shown))
+            defects.append(Defect("range", path, _size(value)))
             parent[key] = 0
     return holder[0]
 
 
+def _constant(value: NonFinite) -> str:
+    return "NaN" if math.isnan(value) else str(float(value)).replace("inf", "Infinity")
+
+
+def _size(value: OutOfRange) -> str:
+    return f"an integer of {value.digits:,} digits" if value.digits else "a number beyond 1.8e308"
+
+
 def join(path: str, key: str) -> str:
-    """The JSON path of a key below `path`."""
+    """Return the JSON path of a key below `path`."""
     plain = len(key) <= PATH_KEY and re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII)
     return f"{path}.{key}" if plain else f"{path}[{json.dumps(key[:PATH_KEY])}]"
 
 
 def encodable(text: str) -> bool:
-    """Whether the text can be written as UTF-8, which lone surrogates cannot."""
+    """Return False for a text with lone surrogates, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -243,5 +271,5 @@ def encodable(text: str) -> bool:
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD in place of each lone surrogate."""
+    """Return the text with U+FFFD in place of each lone surrogate."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

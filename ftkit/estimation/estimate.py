@@ -37,9 +37,9 @@ from ftkit.rules import RULES, ScanPlan
 from ftkit.rules.nodes import SchemaError
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
-from ftkit.tokens.encodings import OVERHEADS, PER_EXAMPLE, counter
+from ftkit.tokens.encodings import OVERHEADS, PER_EXAMPLE, token_counter
 from ftkit.tokens.stats import TokenStats, above, total
-from ftkit.tokens.tally import Metered
+from ftkit.tokens.tally import CountingMethod
 from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.runner import finding
 from ftkit.validation.scan import Map, choose_format, must_be_readable, read_head, split, summarize
@@ -56,7 +56,7 @@ choose its epochs itself agrees with it.
 
 NOTEBOOK_LIMIT, NOTEBOOK_PER_EXAMPLE = 4_096, 3
 NOTEBOOK_MORE = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
-NOTEBOOK = Metered("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
+NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
 """The way the notebook counts: always in cl100k_base, cut at 4,096 tokens, and with 3 tokens an example instead of 1.
 
 These give the figures that it is published with: 4,306 tokens, 20 epochs and 86,120 for its toy file.
@@ -79,7 +79,7 @@ class Measured(Struct, frozen=True):
     @property
     def skipped(self) -> int:
         """The lines that were left out, since no example could be read from them."""
-        counted = next((ledger.examples for ledger in self.summary.ledgers.values()), 0)
+        counted = next((ledger.examples for ledger in self.summary.stats.values()), 0)
         return max(self.summary.lines - self.summary.blank.count - counted, 0)
 
 
@@ -151,14 +151,14 @@ def auto_epochs(examples: int) -> int:
     return TARGET_EPOCHS
 
 
-def meters(models: Sequence[str], provider: str, catalog: Catalog) -> tuple[Metered, ...]:
+def meters(models: Sequence[str], provider: str, catalog: Catalog) -> tuple[CountingMethod, ...]:
     """The ways to count that these models need, each once, cut at the limits of them all; and the notebook's."""
-    found: dict[str, Metered] = {}
+    found: dict[str, CountingMethod] = {}
     for name in models:
         model = find_model(name, catalog)
         known = found.get(
             meter_name(model),
-            Metered(meter_name(model), model.encoding, (), catalog.images.get(model.images)),
+            CountingMethod(meter_name(model), model.encoding, (), catalog.images.get(model.images)),
         )
         limits = {*known.limits, find_limits(provider, name, catalog).tokens}
         found[known.name] = msgspec.structs.replace(known, limits=tuple(sorted(limits)))
@@ -193,7 +193,7 @@ def measure(
         find_limits(provider, None, known),
         asked=(format,) if format else (),
         rules=CANNOT_TAKE,
-        meters=asked,
+        counting_methods=asked,
         judges=False,
     )
     with scanning(workers, [Path(path)], progress) as map_:
@@ -333,9 +333,9 @@ def _offer(model: str, facts: Model, provider: str, title: str) -> Offer:
 def ledger_of(summary: Summary, model: str, counting: Counting, catalog: Catalog) -> TokenStats:
     """The ledger that holds the model's tokens; raises `UsageError` if the file was not measured for it."""
     name = meter_name(find_model(model, catalog)) if counting == "billing" else NOTEBOOK.name
-    if name not in summary.ledgers:
+    if name not in summary.stats:
         raise UsageError(f"the file was not measured for {model}; name it when calling measure()")
-    ledger = summary.ledgers[name]
+    ledger = summary.stats[name]
     return ledger if counting == "billing" else _as_in_notebook(ledger)
 
 
@@ -350,7 +350,7 @@ def _approximations(
     ledger: TokenStats, cut: int, counting: Counting, offer: Offer, facts: Model
 ) -> tuple[str, ...]:
     """Why the tokens may not be those of the bill: how many examples, and the rule used."""
-    kinds = {**ledger.kinds, "cut": cut}
+    kinds = {**ledger.approximations, "cut": cut}
     found = [
         f"{kinds[kind]:,} examples: {text}"
         for kind, text in APPROXIMATIONS.items()
@@ -407,7 +407,7 @@ def usage(
     """
     known = catalog or load_catalog()
     facts = find_model(model, known)
-    offer, ledger = facts.providers.get(provider, Offer()), summary.ledgers[meter_name(facts)]
+    offer, ledger = facts.providers.get(provider, Offer()), summary.stats[meter_name(facts)]
     if not (offer.input and offer.output and offer.base_input and offer.base_output):
         return None
     number = sum(ledger.lengths.values())
@@ -416,7 +416,7 @@ def usage(
     prompt = (
         total(ledger.lengths) / number - answer - per["example"] - per["message"] + per["priming"]
     )
-    longer = counter(facts.encoding).count([base_prompt])[0]
+    longer = token_counter(facts.encoding).count([base_prompt])[0]
     tuned = (prompt * offer.input.usd + answer * offer.output.usd) / 1e6
     base = ((prompt + longer) * offer.base_input.usd + answer * offer.base_output.usd) / 1e6
     saves = training is not None and base > tuned

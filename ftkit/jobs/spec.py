@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit.catalog import Api
+from ftkit.catalog import Api, api_limits
 from ftkit.errors import UsageError
 
 MARK = "ftkit_submission"
@@ -83,14 +83,15 @@ def check(spec: JobSpec, api: Api, title: str) -> None:
     _within(
         "--batch-size", spec.batch_size, 1, api.batch_size.value if api.batch_size else None, title
     )
-    _within("--seed", spec.seed, 0, 2_147_483_647, title)
+    _within("--seed", spec.seed, 0, api_limits().seed.value, title)
     if spec.lr_multiplier is not None and not 0 < spec.lr_multiplier < math.inf:
         raise UsageError("--lr-multiplier must be a number more than 0")
     if spec.lr_multiplier is not None and api.rate_is_absolute and spec.lr_multiplier > 0.01:
         told = f"--lr-multiplier {spec.lr_multiplier:g} is too large"
         raise UsageError(f"{title} takes the learning rate itself, e.g. 2e-5; {told}")
-    if spec.beta is not None and (spec.method != "dpo" or not 0 < spec.beta <= 2):
-        raise UsageError("--beta is for --method dpo, and more than 0 and at most 2")
+    most_beta = api_limits().beta.value
+    if spec.beta is not None and (spec.method != "dpo" or not 0 < spec.beta <= most_beta):
+        raise UsageError(f"--beta is for --method dpo, and more than 0 and at most {most_beta}")
     if spec.method == "reinforcement" and (spec.grader is None or spec.validation is None):
         raise UsageError("--method reinforcement needs a --grader and a --validation-file")
     if spec.grader is not None and spec.method != "reinforcement":
@@ -135,8 +136,10 @@ def _check_metadata(metadata: Mapping[str, str], api: Api, title: str) -> None:
         raise UsageError(
             f"{len(metadata)} pairs of --metadata; {title} takes {most + 1}, and ftkit needs one"
         )
+    most_key, most_value = api_limits().metadata_key.value, api_limits().metadata_value.value
     for key, value in metadata.items():
-        if not key or len(key) > 64 or len(value) > 512:
+        if not key or len(key) > most_key or len(value) > most_value:
             raise UsageError(
-                f"--metadata {key[:64]!r}: a key has 1 to 64 characters, a value at most 512"
+                f"--metadata {key[:most_key]!r}: a key has 1 to {most_key} characters,"
+                f" a value at most {most_value}"
             )

@@ -43,9 +43,7 @@ class Submitted(Struct, frozen=True):
     submission: str
 
 
-def key_of(
-    spec: JobSpec, account: str, training: str, validation: str | None, of: str = ""
-) -> str:
+def key_of(spec: JobSpec, account: str, training: str, validation: str | None, of: str = "") -> str:
     """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
     told = {
         name: getattr(spec, name)
@@ -111,9 +109,7 @@ def submit(
         files = Files(client, journal, say, progress, sleep)
         training_file = files.uploaded(spec.training, training)
         validation_file = (
-            files.uploaded(spec.validation, validation)
-            if spec.validation and validation
-            else None
+            files.uploaded(spec.validation, validation) if spec.validation and validation else None
         )
         body = request(spec, client.api, training_file, validation_file, mark)
         try:

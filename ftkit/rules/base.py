@@ -9,7 +9,7 @@ A rule is a decorated generator that yields a `Hit` per violation. `on` is the n
 - `Conversation`: the messages of an example, if they have one of the facets in `needs`.
 - `Completions`, `Preference`, `Graded`: a decoded example of that type.
 - `Text`: a text of an example, if the line passes the `prefilter`.
-- `Counted`: the tokens of an example that may be too long.
+- `TokenCount`: the tokens of an example that may be too long.
 - `Dataset`: the whole file.
 
 The caller adds code, severity and line to each hit.
@@ -29,7 +29,7 @@ from ftkit.errors import UnknownNameError, UsageError, did_you_mean
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.sources import Source
 from ftkit.summary import KEEP, Lines, Severity
-from ftkit.tokens.tally import Metered
+from ftkit.tokens.tally import CountingMethod
 
 ERROR: Severity = "error"
 WARNING: Severity = "warning"
@@ -81,7 +81,7 @@ class ScanPlan(Struct, frozen=True):
     grader_fields: tuple[str, ...] = ()
     """Fields that the grader reads from each example, as dotted paths."""
     purpose: Literal["training", "validation"] = "training"
-    meters: tuple[Metered, ...] = ()
+    counting_methods: tuple[CountingMethod, ...] = ()
     """Token counts to make over all examples."""
     judges: bool = True
     """False to count tokens only, leaving out lines that the provider would refuse."""

@@ -19,7 +19,7 @@ from ftkit.rules.sources import (
     PREPARE_DATA,
     TRL_6025,
 )
-from ftkit.tokens.counting import Counted
+from ftkit.tokens.counting import TokenCount
 
 EXAMPLE_TYPES = ("Chat", "Completions", "Preference", "PreferenceInput")
 
@@ -74,12 +74,12 @@ def key_case(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     "FT205",
     "example-too-long",
     WARNING,
-    Counted,
+    TokenCount,
     bad=lambda: long_chat((1, 0)),
     good=CHAT,
     evidence=[OPENAI_GUIDE.with_detail("examples are truncated at the end"), COOKBOOK],
 )
-def example_too_long(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
+def example_too_long(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     """The example has more tokens than the model is trained on.
 
     The provider cuts off the end without an error. Shorten or split the example.
@@ -101,13 +101,13 @@ def example_too_long(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
     "FT206",
     "example-trained-tokens-cut",
     WARNING,
-    Counted,
+    TokenCount,
     bad=lambda: long_chat((0, 1)),
     good=CHAT,
     evidence=[TRL_6025.with_detail("silently trains on nothing")],
     says=[r"anything to learn within [\d,]+ tokens"],
 )
-def example_trained_tokens_cut(counted: Counted, plan: ScanPlan) -> Iterator[Hit]:
+def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     """The example is too long, and the part that is cut off has tokens to be trained on.
 
     The end of an example is cut off, where its answer is, so the model learns a part of the answer

@@ -40,7 +40,7 @@ def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """
     if reading.bom and not reading.first:
         yield Hit(
-            "the line begins with a byte order mark (EF BB BF), which is not JSON; remove it",
+            "the line begins with a byte order defect (EF BB BF), which is not JSON; remove it",
             column=1,
         )
     error = reading.error
@@ -96,7 +96,7 @@ HINTS = {
     ),
     "/": "a comment; JSON has no comments, remove it",
     "#": "a comment; JSON has no comments, remove it",
-    "\ufeff": "a byte order mark (EF BB BF), which is not JSON; remove it",
+    "\ufeff": "a byte order defect (EF BB BF), which is not JSON; remove it",
     **dict.fromkeys("“”„‟", "a typographic quote; write straight double quotes"),
 }
 """Diagnoses by the character at which parsing stops."""
@@ -199,12 +199,12 @@ def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     Parsers silently keep the last value, so the others are lost. Keep one of them.
     """
-    for mark in reading.marks:
-        if mark.kind == "duplicate":
+    for defect in reading.defects:
+        if defect.kind == "duplicate":
             yield Hit(
-                f"the object has the key {excerpt(mark.shown, 60)} twice, "
+                f"the object has the key {excerpt(defect.shown, 60)} twice, "
                 "and parsers keep only the last; remove one",
-                mark.path,
+                defect.path,
             )
 
 
@@ -227,9 +227,9 @@ def json_nonfinite(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     Strict parsers refuse the line. Python's json module writes these values unless it is called
     with `allow_nan=False`. Write null, or leave the key out.
     """
-    for mark in reading.marks:
-        if mark.kind == "nonfinite":
-            yield Hit(f"{mark.shown} is not JSON; write null or leave the key out", mark.path)
+    for defect in reading.defects:
+        if defect.kind == "nonfinite":
+            yield Hit(f"{defect.shown} is not JSON; write null or leave the key out", defect.path)
 
 
 @rule(
@@ -250,9 +250,11 @@ def json_number_range(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
     Parsers turn it into infinity, or refuse the line. Write identifiers as strings.
     """
-    for mark in reading.marks:
-        if mark.kind == "range":
-            yield Hit(f"{mark.shown}, which parsers cannot hold; write it as a string", mark.path)
+    for defect in reading.defects:
+        if defect.kind == "range":
+            yield Hit(
+                f"{defect.shown}, which parsers cannot hold; write it as a string", defect.path
+            )
 
 
 @rule(
@@ -318,10 +320,10 @@ def json_lone_surrogate(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     It is not a character and cannot be written as UTF-8. Usually a string was cut in the middle of
     an emoji. Cut by characters, or remove the half.
     """
-    for mark in reading.marks:
-        if mark.kind == "surrogate":
+    for defect in reading.defects:
+        if defect.kind == "surrogate":
             yield Hit(
-                f"half of a surrogate pair in {mark.shown}; "
+                f"half of a surrogate pair in {defect.shown}; "
                 "cut texts between characters, or remove the half",
-                mark.path,
+                defect.path,
             )

@@ -1,6 +1,6 @@
 """Node types that exist only for rules: schema errors, roles, texts and whole files.
 
-The other node types are `Head`, `Reading`, `Conversation`, `Counted` and the types of decoded
+The other node types are `Head`, `Reading`, `Conversation`, `TokenCount` and the types of decoded
 examples, which belong to the packages below.
 """
 

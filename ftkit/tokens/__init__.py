@@ -1,1 +1,1 @@
-"""Token counting: encodings with their vocabularies, images, and statistics over examples."""
+"""Token counting: encodings with their vocabularies, images, and statistics."""

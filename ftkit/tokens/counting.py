@@ -1,12 +1,13 @@
-"""An example as what is counted: its sequences, their parts, and the tokens of each.
+"""Token counts of examples: each is laid out as sequences of parts, whose texts are counted.
 
-    tokens(example) = 1 + the sum over its messages of (3 + tokens(role) + tokens(content))
+    tokens(example) = 1 + sum over its messages of (3 + tokens(role) + tokens(content))
 
-Source: see `tokens.PER_MESSAGE`; models whose tokens are bytes have overheads of their own (`tokens.OVERHEADS`). That is exact
-for messages of a role and a text. How services write out anything else is not published, so it is counted by a rule of thumb, which
-`APPROXIMATIONS` names: a part says which of them it needs.
+See `encodings.PER_MESSAGE` for the source, and `encodings.OVERHEADS` for models whose tokens are
+bytes. The formula is exact for messages of a role and a text. How providers count anything else is
+not published, so it is approximated; each part names the `APPROXIMATIONS` that it needs.
 
-A preference example has two sequences, the input with each of its outputs; any other example has one.
+A preference example has two sequences, its prompt with each of the outputs. Any other example has
+one.
 """
 
 from __future__ import annotations
@@ -18,137 +19,157 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from ftkit.dataset.canonical import is_plain
-from ftkit.dataset.formats import Conversation, Format, message_texts
-from ftkit.dataset.types import Answer, Assistant, Completions, FunctionCall, ImagePart, ImageUrl
-from ftkit.tokens.encodings import OVERHEADS, chunks, counter, size
+from ftkit.dataset.formats import Conversation, Format, Text, message_texts
+from ftkit.dataset.types import Answer, Assistant, FunctionCall, ImagePart, ImageUrl
+from ftkit.tokens.encodings import OVERHEADS, chunks, token_counter, utf8_size
 
 PIECE = 2_000
-"""Characters that are counted before the bound is looked at again."""
+"""Characters that `may_exceed` counts before it checks the upper bound again."""
 
 CERTAIN = 5
-"""Bytes for each token of the limit from which an example is counted as a whole at once: few are that far below it."""
+"""Bytes per token of the limit above which `may_exceed` does not count: few examples stay below."""
 
 PER_NAME = 1
-PER_PROPERTIES = PER_PROPERTY = PER_ITEM = 3
-PER_ENUM = -3
-"""Tokens beside those of the texts: of a participant's name, of the properties of a tool, of each of them, of each value that
-one may have, and of the list of these.
+"""Tokens of a participant's name, beside its text.
 
-Source: OpenAI's cookbook, How to count tokens with tiktoken. The rule is for prompts; no bill was seen that proves it for training.
+Source of this and the next ones: "How to count tokens with tiktoken" in the OpenAI cookbook. The
+rule is for prompts; no published bill confirms it for training.
 """
+PER_PROPERTIES = 3
+"""Tokens of the properties of a tool."""
+PER_PROPERTY = 3
+"""Tokens of each property, beside its text."""
+PER_ENUM = -3
+"""Tokens of a list of allowed values."""
+PER_ITEM = 3
+"""Tokens of each allowed value, beside its text."""
 
 APPROXIMATIONS = {
     "names": "the name of a participant is counted as its text and 1 token",
-    "tools": "the definitions of tools are counted by the rule that OpenAI's cookbook gives for prompts",
+    "tools": "tool definitions are counted by the rule for prompts in the OpenAI cookbook",
     "tool calls": "the name and the arguments of a call are counted as text",
-    "parts": "the texts of a content in parts are counted one by one",
+    "parts": "the text parts of a message are counted one by one",
     "refusals": "a refusal is counted as text",
     "weights": "a message of weight 0 is counted like any other, but not as trained",
-    "images": "images are counted by size and detail as in prompts",
-    "remote images": "an image behind a URL is taken to be 1,024 x 1,024 pixels",
-    "completions": "a prompt and its completion are counted as text, with nothing around them",
-    "preferences": "the input is counted with each of the two outputs",
-    "cut": "what is cut off is taken not to be billed",
+    "images": "images are counted by size and detail, as in prompts",
+    "remote images": "an image behind a URL is assumed to have 1,024 x 1,024 pixels",
+    "completions": "a prompt and its completion are counted as text, without overhead",
+    "preferences": "the prompt is counted with each of the two outputs",
+    "cut": "tokens that are cut off are assumed not to be billed",
 }
-"""Why a count may differ from the bill, each with the rule used."""
+"""Reasons that a count may differ from the bill, each with the rule that is used."""
 
 
-class Counted(Struct, frozen=True):
-    """The tokens of an example: all, and for each trained text its path and the tokens before and through its end."""
+class TokenCount(Struct, frozen=True):
+    """Tokens of the longest sequence of an example."""
 
     tokens: int
     trained: tuple[tuple[str, int, int], ...]
+    """JSON path of each trained message, and the number of tokens before and through its text."""
 
 
 class Part(NamedTuple):
-    """Something in a sequence: which piece it is (a key of `tokens.OVERHEADS`), its texts, and whether these are trained.
-
-    `more` are tokens that it costs in every encoding, `functions` is the number of functions that it defines, `kinds` the
-    approximations that counting it needs.
-    """
+    """A part of a sequence: a message, or something else that costs tokens."""
 
     path: str
-    piece: str
+    kind: str
+    """Key of `encodings.OVERHEADS`."""
     texts: tuple[str, ...]
     trained: bool = False
     images: tuple[ImageUrl, ...] = ()
-    more: int = 0
+    extra_tokens: int = 0
+    """Tokens beside those of the texts that do not depend on the encoding."""
     functions: int = 0
-    kinds: tuple[str, ...] = ()
+    """Number of functions that the part defines."""
+    approximations: tuple[str, ...] = ()
 
 
 def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
-    """The sequences of an example, each as its parts in order."""
-    if isinstance(example, Completions):
-        completion = Part("$.completion", "completion", (example.completion,), True)
-        yield [Part("$.prompt", "prompt", (example.prompt,), kinds=("completions",)), completion]
-        return
-    first = [Part("$", "example", ()), *_tools(format.conversations(example)[0])]
-    for messages in format.sequences(example):
-        yield [*first, *(_message(path, message) for path, message in messages)]
+    """Yield the parts of each sequence of an example."""
+    conversations = format.conversations(example)
+    opening = [Part("$", "example", ()), *_tools(conversations[0])] if conversations else []
+    for turns in format.sequences(example):
+        yield [*opening, *(_part(path, item, trainable) for path, item, trainable in turns)]
 
 
-def _message(path: str, message: Any) -> Part:
-    trained = (
-        isinstance(message, Assistant) and message.weight != 0 and not path.startswith("$.input")
-    )
-    if is_plain(message):
-        return Part(path, "message", (message.content,), trained)
+def _part(path: str, item: Any, trainable: bool) -> Part:
+    """Return the part of a message or a `Text`."""
+    if is_plain(item):
+        trained = trainable and isinstance(item, Assistant) and item.weight != 0
+        return Part(path, "message", (item.content,), trained)
+    if isinstance(item, Text):
+        approximations = ("completions",) if item.kind == "prompt" else ()
+        return Part(path, item.kind, (item.text,), trainable, approximations=approximations)
+    return _message(path, item, trainable)
+
+
+def _message(path: str, message: Any, trainable: bool) -> Part:
     texts = [text for _, text in message_texts(path, message)]
-    images = (
-        tuple(part.image_url for part in message.content if isinstance(part, ImagePart))
-        if _parts(message)
-        else ()
-    )
-    kinds, more = [], 0
-    if _parts(message):
-        kinds.append("parts")
+    approximations: list[str] = []
+    images: tuple[ImageUrl, ...] = ()
+    if isinstance(message.content, list):
+        images = tuple(part.image_url for part in message.content if isinstance(part, ImagePart))
+        approximations.append("parts")
     if images:
-        kinds += (
-            ["images", "remote images"]
-            if any(not image.url.startswith("data:") for image in images)
-            else ["images"]
-        )
-    if getattr(message, "name", None):
-        kinds.append("names")
-        texts.append(message.name)
-        more = PER_NAME
+        approximations.append("images")
+    if any(not image.url.startswith("data:") for image in images):
+        approximations.append("remote images")
+    name = getattr(message, "name", None)
+    if name:
+        texts.append(name)
+        approximations.append("names")
     if isinstance(message, Answer):
-        calls = [call.function for call in message.tool_calls or ()]
-        calls += [message.function_call] if isinstance(message.function_call, FunctionCall) else []
-        texts += [call.name for call in calls]
-        kinds += ["tool calls"] if calls else []
-        kinds += ["refusals"] if message.refusal else []
-    if getattr(message, "weight", None) == 0:
-        kinds.append("weights")
-    return Part(path, "message", tuple(texts), trained, images, more, kinds=tuple(kinds))
+        names = _called_functions(message)
+        texts += names
+        approximations += ["tool calls"] if names else []
+        approximations += ["refusals"] if message.refusal else []
+    weight = getattr(message, "weight", None)
+    if weight == 0:
+        approximations.append("weights")
+    return Part(
+        path,
+        "message",
+        tuple(texts),
+        trainable and isinstance(message, Assistant) and weight != 0,
+        images,
+        PER_NAME if name else 0,
+        approximations=tuple(approximations),
+    )
 
 
-def _parts(message: Any) -> bool:
-    return isinstance(message.content, list)
+def _called_functions(message: Answer) -> list[str]:
+    names = [call.function.name for call in message.tool_calls or ()]
+    if isinstance(message.function_call, FunctionCall):
+        names.append(message.function_call.name)
+    return names
 
 
 def _tools(conversation: Conversation) -> Iterator[Part]:
-    """The definitions of a conversation's tools, if it has any."""
+    """Yield the part of the tool definitions, if there are any."""
     definitions = [
         *(tool.function for tool in conversation.tools or ()),
         *(conversation.functions or ()),
     ]
     if not definitions:
         return
-    more, texts = 0, []
+    extra_tokens, texts = 0, []
     for definition in definitions:
         texts.append(f"{definition.name}:{(definition.description or '').removesuffix('.')}")
         for tokens, text in _properties(definition.parameters):
-            more += tokens
+            extra_tokens += tokens
             texts += [text] if text else []
     yield Part(
-        "$.tools", "tools", tuple(texts), more=more, functions=len(definitions), kinds=("tools",)
+        "$.tools",
+        "tools",
+        tuple(texts),
+        extra_tokens=extra_tokens,
+        functions=len(definitions),
+        approximations=("tools",),
     )
 
 
 def _properties(schema: Any) -> Iterator[tuple[int, str]]:
-    """What the properties of a JSON Schema cost: tokens, and text to be counted."""
+    """Yield the tokens of each element of a JSON Schema, and its text, which costs more."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict) or not properties:
         return
@@ -168,46 +189,50 @@ def _properties(schema: Any) -> Iterator[tuple[int, str]]:
 
 
 def overhead(part: Part, encoding: str) -> int:
-    """The tokens that a part costs beside its texts and images."""
-    per = OVERHEADS[encoding]
-    return per[part.piece] + part.more + part.functions * per["function"]
+    """Return the tokens of a part, except those of its texts and images."""
+    tokens = OVERHEADS[encoding]
+    return tokens[part.kind] + part.extra_tokens + part.functions * tokens["function"]
 
 
-def count(examples: Sequence[Any], format: Format, encoding: str) -> list[Counted]:
-    """For each example the tokens of its longest sequence, and where those lie that are trained, images left out.
+def count(examples: Sequence[Any], format: Format, encoding: str) -> list[TokenCount]:
+    """Return the token count of each example, without images.
 
-    All texts are counted in one call.
+    All texts are counted in one call, which is faster.
     """
-    laid_out = [list(sequences(example, format)) for example in examples]
-    texts = [text for each in laid_out for parts in each for part in parts for text in part.texts]
-    counts = iter(counter(encoding).count(texts))
+    layouts = [list(sequences(example, format)) for example in examples]
+    texts = [
+        text for layout in layouts for parts in layout for part in parts for text in part.texts
+    ]
+    counts = iter(token_counter(encoding).count(texts))
     return [
-        max((_add_up(parts, counts, encoding) for parts in each), key=_tokens) for each in laid_out
+        max((_add_up(parts, counts, encoding) for parts in layout), key=_tokens)
+        for layout in layouts
     ]
 
 
-def _tokens(counted: Counted) -> int:
-    return counted.tokens
+def _tokens(count: TokenCount) -> int:
+    return count.tokens
 
 
-def _add_up(parts: Iterable[Part], counts: Iterator[int], encoding: str) -> Counted:
-    at, trained = 0, []
+def _add_up(parts: Iterable[Part], counts: Iterator[int], encoding: str) -> TokenCount:
+    """Return the token count of a sequence, taking one of `counts` for each text."""
+    end, trained = 0, []
     for part in parts:
-        start = at + overhead(part, encoding)
-        at = start + sum(islice(counts, len(part.texts)))
+        start = end + overhead(part, encoding)
+        end = start + sum(islice(counts, len(part.texts)))
         if part.trained:
-            trained.append((part.path, start, at))
-    return Counted(at, tuple(trained))
+            trained.append((part.path, start, end))
+    return TokenCount(end, tuple(trained))
 
 
 def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
-    """Whether an example may have more than `limit` tokens. False is certain; most examples are told by a part of them.
+    """Return False if an example certainly has at most `limit` tokens.
 
-    A token is at least one byte of UTF-8, so what has been counted plus the bytes of what has not is a bound from above. The
-    texts are counted piece by piece until the bound is low enough, or all is counted. Once the fast tokenizer is loaded, it
-    counts them all more quickly.
+    A token has at least one byte, so the tokens counted so far plus the bytes of the rest are an
+    upper bound. The texts are counted piece by piece until the bound is low enough. If the fast
+    tokenizer is loaded, the result is always True, since counting everything is faster then.
     """
-    if counter(encoding).is_fast:
+    if token_counter(encoding).is_fast:
         return True
     for parts in sequences(example, format):
         texts = [text for part in parts for text in part.texts]
@@ -217,12 +242,12 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
 
 
 def _exceeds(texts: Sequence[str], overhead: int, limit: int, encoding: str) -> bool:
-    bound = overhead + sum(map(size, texts))
+    bound = overhead + sum(map(utf8_size, texts))
     if bound > CERTAIN * limit:
         return True
     for text in sorted(texts, key=len, reverse=True):
         for piece in chunks(text, PIECE):
             if bound <= limit:
                 return False
-            bound -= size(piece) - counter(encoding).count((piece,))[0]
+            bound -= utf8_size(piece) - token_counter(encoding).count((piece,))[0]
     return bound > limit

@@ -1,8 +1,10 @@
-"""Token counts, without the network: the byte-pair ranks are package data, checked by hash.
+"""Offline token counters. The vocabularies are package data, verified by hash.
 
-tiktoken is the reference. It loads in a tenth of a second, so it serves until much text comes at once; then the fast
-tokenizer takes over where it has wheels. The two are equal except on strings that hold one of `ODD` (case folding maps them
-to ASCII letters), which always go to tiktoken. Text of special tokens (`<|endoftext|>`) is counted as ordinary text.
+Two tokenizers give equal counts. tiktoken is the reference and loads in 0.1 s, so it counts small
+amounts of text. fastokens is ten times as fast but slow to load and has no wheels for some
+platforms, so it takes over for large amounts where it is installed. Texts with one of the
+`CASE_FOLDED` characters always go to tiktoken, since fastokens may split them differently. The text
+of a special token such as `<|endoftext|>` is counted as ordinary text.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
     import tiktoken
 
 PER_EXAMPLE = 1
-PER_MESSAGE = 3
-PER_ROLE = 1
-"""Billed tokens beside those of the texts: an example costs 1, a message 3 and its role, which is one token.
+"""Billed tokens of each example, beside those of its messages.
 
-Source: the `trained_tokens` of two real jobs on gpt-4o-mini-2024-07-18 (25 examples, 83 messages, 4 epochs: 6,104; 10
-examples, 30 messages, 10 epochs: 4,480). They give two equations in the two overheads, with this one solution.
+Source of this and the next two: the `trained_tokens` of two real jobs on gpt-4o-mini-2024-07-18 (25
+examples, 83 messages, 4 epochs: 6,104; 10 examples, 30 messages, 10 epochs: 4,480). They are two
+equations in the overheads of an example and of a message, with one solution.
 """
+PER_MESSAGE = 3
+"""Billed tokens of each message, beside its role and its texts."""
+PER_ROLE = 1
+"""Tokens of a role name."""
 
 BILLED = {
     "example": PER_EXAMPLE,
@@ -53,110 +58,128 @@ OVERHEADS = {
         "function": 0,
     },
 }
-"""By encoding, what each piece of an example costs beside its texts, and what a request costs for its answer to begin (`priming`).
+"""Tokens of each kind of part beside its texts, by encoding. `priming` starts a model's reply.
 
-Sources: for tools, their functions and the priming, OpenAI's cookbook, How to count tokens with tiktoken; for bytes, the chat
-template in `ftkit/server/training/smoke.py`, which writes a mark before each message and one at its end.
+Sources: for `tools`, `function` and `priming`, "How to count tokens with tiktoken" in the OpenAI
+cookbook; for `bytes`, the chat template in `ftkit/server/training/smoke.py`, which writes a special
+token before and after each message.
 """
 
 FAST_FROM = 3_000_000
-"""Characters in one call for which the fast tokenizer is worth loading (0.4 s for cl100k_base, 1 s for o200k_base)."""
+"""Characters in one call that make fastokens worth loading.
 
-ODD = re.compile("[\u017f\u212a]")
+It takes 0.4 s for cl100k_base and 1 s for o200k_base.
+"""
+
+CASE_FOLDED = re.compile("[\u017f\u212a]")
+"""Characters that case folding maps to the ASCII letters s and k."""
+
 CHUNK = 250_000
+"""Characters of a chunk that is tokenized at once."""
+
 BATCH = 2_000_000
+"""Characters in one call of fastokens, whose memory use grows with its input."""
+
 _WORD_END = re.compile(r"[A-Za-z](?= [A-Za-z])")
 
 
 class Encoding(Struct, frozen=True):
-    """A byte-pair encoding: the SHA-256 of its ranks and the pattern that cuts text into the pieces that are merged."""
+    """A byte-pair encoding."""
 
     name: str
     sha256: str
+    """SHA-256 of the vocabulary file, which holds the merge ranks."""
     pattern: str
+    """Regular expression that splits text before merging."""
 
 
-# The patterns are those of tiktoken 0.14 (MIT licence), which publishes them with the ranks.
+# The patterns are those of tiktoken 0.14 (MIT licence), published together with the ranks.
 ENCODINGS = {
     encoding.name: encoding
     for encoding in (
         Encoding(
             "cl100k_base",
             "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]"
-            r"|\s+(?!\S)|\s",
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
+            r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
         ),
         Encoding(
             "o200k_base",
             "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
             r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         ),
     )
 }
 
-Count = Callable[[Sequence[str]], list[int]]
+CountTexts = Callable[[Sequence[str]], list[int]]
+"""A function that returns the number of tokens of each text."""
 
 
-class Counter:
-    """Counts tokens in one encoding. Make it with `counter`, which keeps one for each encoding and process."""
+class TokenCounter:
+    """Token counter of one encoding. `token_counter` returns the shared one of the process."""
 
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
-        self._fast: Count | None = None
+        self._count_fast: CountTexts | None = None
 
     @property
     def is_fast(self) -> bool:
-        """Whether the fast tokenizer is loaded, so that counting much takes no longer than finding out what need not be counted."""
-        return self._fast is not None
+        """True if counting all of a text is no slower than finding out if it has to be counted."""
+        return self._count_fast is not None
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The number of tokens of each text. The texts hold no lone surrogates."""
-        if self._fast is None and sum(map(len, texts)) > FAST_FROM and has_fast():
-            self._fast = fast(self.encoding)
-        if self._fast is None:
-            return [self._count_one(text) for text in texts]
-        counts = self._count_fast(self._fast, texts)
+        """Return the number of tokens of each text. The texts have no lone surrogates."""
+        if self._count_fast is None and sum(map(len, texts)) > FAST_FROM and has_fastokens():
+            self._count_fast = load_fastokens(self.encoding)
+        if self._count_fast is None:
+            return [self._count_reference(text) for text in texts]
+        counts = _count_in_batches(self._count_fast, texts)
         for index, text in enumerate(texts):
-            if not text.isascii() and ODD.search(text):
-                counts[index] = self._count_one(text)
+            if not text.isascii() and CASE_FOLDED.search(text):
+                counts[index] = self._count_reference(text)
         return counts
 
-    def _count_fast(self, count: Count, texts: Sequence[str]) -> list[int]:
-        counts = [0] * len(texts)
-        pieces = ((index, piece) for index, text in enumerate(texts) for piece in chunks(text))
-        for some in _batches(pieces):
-            for (index, _), number in zip(some, count([piece for _, piece in some]), strict=True):
-                counts[index] += number
-        return counts
-
-    def _count_one(self, text: str) -> int:
-        return sum(len(reference(self.encoding).encode_ordinary(chunk)) for chunk in chunks(text))
+    def _count_reference(self, text: str) -> int:
+        encode = tiktoken_encoding(self.encoding).encode_ordinary
+        return sum(len(encode(chunk)) for chunk in chunks(text))
 
 
-class ByteCounter(Counter):
-    """Counts the bytes of UTF-8, for models whose tokens these are."""
+class ByteCounter(TokenCounter):
+    """Token counter for models whose tokens are the bytes of UTF-8."""
 
     is_fast = True
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The number of bytes of each text."""
-        return [size(text) for text in texts]
+        """Return the number of bytes of each text."""
+        return [utf8_size(text) for text in texts]
 
 
-def size(text: str) -> int:
-    """The bytes of a text in UTF-8."""
+def utf8_size(text: str) -> int:
+    """Return the number of bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _batches(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """The pieces in runs of about `BATCH` characters: what the fast tokenizer needs grows with what it is given."""
+def _count_in_batches(count: CountTexts, texts: Sequence[str]) -> list[int]:
+    counts = [0] * len(texts)
+    numbered = ((index, chunk) for index, text in enumerate(texts) for chunk in chunks(text))
+    for batch in _batches(numbered):
+        chunk_counts = count([chunk for _, chunk in batch])
+        for (index, _), number in zip(batch, chunk_counts, strict=True):
+            counts[index] += number
+    return counts
+
+
+def _batches(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Yield numbered chunks in batches of about `BATCH` characters."""
     batch: list[tuple[int, str]] = []
     size = 0
-    for index, piece in pieces:
-        batch.append((index, piece))
-        size += len(piece)
+    for index, chunk in numbered:
+        batch.append((index, chunk))
+        size += len(chunk)
         if size > BATCH:
             yield batch
             batch, size = [], 0
@@ -164,21 +187,22 @@ def _batches(pieces: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]
 
 
 @cache
-def counter(encoding: str) -> Counter:
-    """The counter of this process for the encoding of that name."""
-    return ByteCounter(encoding) if encoding == "bytes" else Counter(encoding)
+def token_counter(encoding: str) -> TokenCounter:
+    """Return the token counter of this process for an encoding."""
+    return ByteCounter(encoding) if encoding == "bytes" else TokenCounter(encoding)
 
 
 def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
-    """Cut a text into chunks of about `size` characters, where no token can cross, so that counting it needs little memory.
+    """Yield a text in chunks of `size` to `2 * size` characters, to bound the memory for counting.
 
-    Such a place is before a space between two ASCII letters. Where the next `size` characters hold none, the text is cut
-    anyway, and the count may be off by a token or two for each such cut.
+    A chunk ends before a space between two ASCII letters, where no token can cross. If there is no
+    such place, the text is cut anyway, and the count may be off by a token or two for each such
+    cut.
     """
     start = 0
     while len(text) - start > size:
-        found = _WORD_END.search(text, start + size, start + 2 * size)
-        end = found.end() if found else start + 2 * size
+        word_end = _WORD_END.search(text, start + size, start + 2 * size)
+        end = word_end.end() if word_end else start + 2 * size
         yield text[start:end]
         start = end
     yield text[start:]
@@ -188,43 +212,53 @@ def _vocabulary_path(encoding: str) -> Path:
     return Path(__file__).parent / "vocab" / f"{encoding}.tiktoken"
 
 
-def _vocabulary(encoding: str) -> bytes:
+def _read_vocabulary(encoding: str) -> bytes:
+    """Return the vocabulary file of an encoding after checking its hash."""
     data = _vocabulary_path(encoding).read_bytes()
     if hashlib.sha256(data).hexdigest() != ENCODINGS[encoding].sha256:
-        raise FtkitError(
-            f"the vocabulary {encoding} that came with ftkit is damaged; install ftkit again"
-        )
+        raise FtkitError(f"ftkit's vocabulary file for {encoding} is damaged; reinstall ftkit")
     return data
 
 
 @cache
-def reference(encoding: str) -> tiktoken.Encoding:
-    """tiktoken's encoding of that name, made from the ranks in the package; raises `FtkitError` if they are damaged."""
+def tiktoken_encoding(encoding: str) -> tiktoken.Encoding:
+    """Return the tiktoken encoding with the vocabulary of the package.
+
+    Raises:
+        FtkitError: The vocabulary file is damaged.
+    """
     import tiktoken
 
-    ranks = dict(_ranks(_vocabulary(encoding)))
     return tiktoken.Encoding(
-        encoding, pat_str=ENCODINGS[encoding].pattern, mergeable_ranks=ranks, special_tokens={}
+        encoding,
+        pat_str=ENCODINGS[encoding].pattern,
+        mergeable_ranks=dict(_parse_ranks(_read_vocabulary(encoding))),
+        special_tokens={},
     )
 
 
-def _ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    for line in data.splitlines():
+def _parse_ranks(vocabulary: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield each token with its merge rank."""
+    for line in vocabulary.splitlines():
         token, _, rank = line.partition(b" ")
         yield base64.b64decode(token), int(rank)
 
 
-def has_fast() -> bool:
-    """Whether the fast tokenizer is installed here; it has no wheels for Linux on Arm."""
+def has_fastokens() -> bool:
+    """Return True if fastokens is installed. It has no wheels for Linux on Arm."""
     return find_spec("fastokens") is not None
 
 
-def fast(encoding: str) -> Count:
-    """The fast tokenizer for that encoding, as a function from texts to counts."""
+def load_fastokens(encoding: str) -> CountTexts:
+    """Return a function that counts tokens with fastokens.
+
+    Raises:
+        FtkitError: The vocabulary file is damaged.
+    """
     import numpy as np
     from fastokens import Tokenizer
 
-    _vocabulary(encoding)
+    _read_vocabulary(encoding)
     tokenizer: Any = Tokenizer.from_tiktoken(str(_vocabulary_path(encoding)), encoding=encoding)
 
     def count(texts: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The tokens of an image, by its size, its detail and the family of the model; the figures are in `catalog/images.toml`."""
+"""Image token costs, by size, detail and model family. The figures are in `catalog/images.toml`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from ftkit.catalog import ImageCost
 from ftkit.dataset.types import ImageUrl
 
 ASSUMED = (1024, 1024)
-"""Pixels of an image that ftkit cannot see: one behind a URL, which it does not fetch, or one that is damaged."""
+"""Assumed width and height of an image that is behind a URL, which is not fetched, or damaged."""
 
-TILE, FIT, SHORT = 512, 2048, 768
+TILE = 512
+"""Side of a tile in pixels."""
+FIT = 2048
+"""Longest side in pixels after the first scaling of the tile method."""
+SHORT = 768
+"""Shortest side in pixels after the second scaling of the tile method."""
 PATCH = 32
+"""Side of a patch in pixels."""
 
 
 def image_tokens(image: ImageUrl, cost: ImageCost) -> int:
-    """The tokens that the image costs at models which count that way."""
-    if cost.kind == "tiles":
-        return (
-            cost.base if image.detail == "low" else cost.base + cost.each * _tiles(*size(image.url))
-        )
-    return math.ceil(cost.factor * _patches(*size(image.url), cost.most))
+    """Return the number of tokens of an image."""
+    if cost.kind == "patches":
+        return math.ceil(cost.factor * _patches(*size(image.url), cost.most))
+    if image.detail == "low":
+        return cost.base
+    return cost.base + cost.each * _tiles(*size(image.url))
 
 
 def size(url: str) -> tuple[int, int]:
-    """Width and height of the image in a `data:` URL, in pixels; `ASSUMED` where they cannot be told."""
+    """Return the width and height in pixels of the image in a `data:` URL, or else `ASSUMED`."""
     if not url.startswith("data:"):
         return ASSUMED
     import imagesize
@@ -42,20 +48,22 @@ def size(url: str) -> tuple[int, int]:
 
 
 def _tiles(width: int, height: int) -> int:
+    """Return the number of tiles: fit into `FIT`, shrink the short side to `SHORT`, then tile."""
     scale = min(1.0, FIT / max(width, height))
     scale *= min(1.0, SHORT / (min(width, height) * scale))
     return math.ceil(width * scale / TILE) * math.ceil(height * scale / TILE)
 
 
-def _patches(width: int, height: int, most: int) -> int:
-    if math.ceil(width / PATCH) * math.ceil(height / PATCH) <= most:
-        return math.ceil(width / PATCH) * math.ceil(height / PATCH)
-    scale = math.sqrt(PATCH**2 * most / (width * height))
-    across, down = width * scale / PATCH, height * scale / PATCH
-    scale *= (
-        min(math.floor(across) / across, math.floor(down) / down) if min(across, down) >= 1 else 1
-    )
+def _patches(width: int, height: int, limit: int) -> int:
+    """Return the number of patches, after scaling the image down until `limit` patches cover it."""
+    patches = math.ceil(width / PATCH) * math.ceil(height / PATCH)
+    if patches <= limit:
+        return patches
+    scale = math.sqrt(PATCH**2 * limit / (width * height))
+    columns, rows = width * scale / PATCH, height * scale / PATCH
+    if min(columns, rows) >= 1:
+        scale *= min(math.floor(columns) / columns, math.floor(rows) / rows)
     return min(
-        most,
+        limit,
         math.ceil(round(width * scale / PATCH, 6)) * math.ceil(round(height * scale / PATCH, 6)),
     )

@@ -1,4 +1,4 @@
-"""What the examples of a file cost in tokens, as sums that add up: exact integers, whatever the shards."""
+"""Token statistics of examples, as exact integers that add up in any grouping."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from typing import TypeVar
 from msgspec import Struct
 
 Histogram = dict[int, int]
-"""How often each number occurs."""
+"""Number of occurrences of each value."""
 
 Key = TypeVar("Key")
 
 
 class Cut(Struct, frozen=True):
-    """What a limit on the tokens of a sequence takes away from the trained ones: how many, and from how many examples."""
+    """Trained tokens lost to a limit on the tokens of a sequence. `a + b` adds up."""
 
     examples: int = 0
+    """Number of examples that lose trained tokens."""
     tokens: int = 0
+    """Number of trained tokens lost."""
 
     def __add__(self, other: Cut) -> Cut:
         return Cut(self.examples + other.examples, self.tokens + other.tokens)
 
 
 class TokenStats(Struct, frozen=True):
-    """The tokens of some examples in one encoding, with images counted one way; `a + b` is that of both.
-
-    - `lengths` are the tokens of the sequences, `trained` those of each example that are learned, `messages` its messages.
-    - `trained_cut` is what is lost of `trained` at each limit; what is lost of `lengths` can be told from these.
-    - `answers` sums the tokens of the last trained message of each sequence.
-    - `kinds` are the numbers of examples that need an approximation, by its name in `counting.APPROXIMATIONS`.
-    """
+    """Token statistics of examples under one `CountingMethod`. `a + b` covers both sets."""
 
     examples: int = 0
     lengths: Histogram = {}
+    """Tokens of each sequence."""
     trained: Histogram = {}
+    """Trained tokens of each example."""
     messages: Histogram = {}
+    """Messages of each example."""
     trained_cut: dict[int, Cut] = {}
+    """Loss of `trained` at each limit. The loss of `lengths` follows from the histogram."""
     answers: int = 0
-    kinds: dict[str, int] = {}
+    """Tokens of the last trained message of each sequence, added up."""
+    approximations: dict[str, int] = {}
+    """Number of examples that need an approximation, by its key in `counting.APPROXIMATIONS`."""
     without_system: int = 0
     without_user: int = 0
 
@@ -48,39 +50,40 @@ class TokenStats(Struct, frozen=True):
         limits = {*self.trained_cut, *other.trained_cut}
         return TokenStats(
             examples=self.examples + other.examples,
-            lengths=added(self.lengths, other.lengths),
-            trained=added(self.trained, other.trained),
-            messages=added(self.messages, other.messages),
+            lengths=sum_by_key(self.lengths, other.lengths),
+            trained=sum_by_key(self.trained, other.trained),
+            messages=sum_by_key(self.messages, other.messages),
             trained_cut={
-                at: self.trained_cut.get(at, Cut()) + other.trained_cut.get(at, Cut())
-                for at in sorted(limits)
+                limit: self.trained_cut.get(limit, Cut()) + other.trained_cut.get(limit, Cut())
+                for limit in sorted(limits)
             },
             answers=self.answers + other.answers,
-            kinds=added(self.kinds, other.kinds),
+            approximations=sum_by_key(self.approximations, other.approximations),
             without_system=self.without_system + other.without_system,
             without_user=self.without_user + other.without_user,
         )
 
 
-def added(one: Mapping[Key, int], two: Mapping[Key, int]) -> dict[Key, int]:
-    """The sums of the numbers in two mappings, by their keys."""
+def sum_by_key(one: Mapping[Key, int], two: Mapping[Key, int]) -> dict[Key, int]:
+    """Return the sum of the values of two mappings for each key."""
     return {key: one.get(key, 0) + two.get(key, 0) for key in (*one, *two)}
 
 
-def total(numbers: Histogram, most: int | None = None) -> int:
-    """The sum of the numbers, each at most `most`."""
+def total(histogram: Histogram, limit: int | None = None) -> int:
+    """Return the sum of the values, each capped at `limit`."""
     return sum(
-        (number if most is None else min(number, most)) * times for number, times in numbers.items()
+        (value if limit is None else min(value, limit)) * count
+        for value, count in histogram.items()
     )
 
 
-def above(numbers: Histogram, most: int) -> int:
-    """How many of the numbers are larger than `most`."""
-    return sum(times for number, times in numbers.items() if number > most)
+def above(histogram: Histogram, limit: int) -> int:
+    """Return the number of values larger than `limit`."""
+    return sum(count for value, count in histogram.items() if value > limit)
 
 
 class Distribution(Struct, frozen=True):
-    """How numbers are distributed. Quantiles are interpolated between the two nearest numbers, as numpy does by default."""
+    """Summary statistics. Quantiles are interpolated linearly, the default of `numpy.quantile`."""
 
     min: int = 0
     mean: float = 0
@@ -92,20 +95,24 @@ class Distribution(Struct, frozen=True):
     max: int = 0
 
 
-def distribution(numbers: Histogram) -> Distribution:
-    """The distribution of the numbers; all zero if there are none."""
-    ordered = sorted(numbers)
-    if not ordered:
+def distribution(histogram: Histogram) -> Distribution:
+    """Return the distribution of the values, or all zeros for an empty histogram."""
+    values = sorted(histogram)
+    if not values:
         return Distribution()
-    ends = list(accumulate(numbers[number] for number in ordered))
+    cumulative = list(accumulate(histogram[value] for value in values))
 
     def quantile(fraction: float) -> float:
-        place = fraction * (ends[-1] - 1)
-        low = ordered[bisect_right(ends, int(place))]
-        high = ordered[bisect_right(ends, min(int(place) + 1, ends[-1] - 1))]
-        return low + (high - low) * (place - int(place))
+        position = fraction * (cumulative[-1] - 1)
+        low = values[bisect_right(cumulative, int(position))]
+        high = values[bisect_right(cumulative, min(int(position) + 1, cumulative[-1] - 1))]
+        return low + (high - low) * (position - int(position))
 
     quantiles = {f"p{percent}": quantile(percent / 100) for percent in (5, 10, 90, 95)}
     return Distribution(
-        ordered[0], total(numbers) / ends[-1], quantile(0.5), **quantiles, max=ordered[-1]
+        values[0],
+        total(histogram) / cumulative[-1],
+        quantile(0.5),
+        **quantiles,
+        max=values[-1],
     )

@@ -1,6 +1,9 @@
-"""Adds the tokens of examples up in ledgers, one for each encoding and way of counting images.
+"""Token tally: adds up the token statistics of examples, for several counting methods at once.
 
-Examples are taken in until there is enough text to count at once. The texts are counted once for each encoding.
+Examples are collected until there is enough text to count in one call. Their texts are then counted
+once for each encoding:
+
+    examples -> _Batch (parts in rows) -> _Counts (one encoding) -> TokenStats (one method)
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
-from ftkit.dataset.types import Completions, System, User
+from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
-from ftkit.tokens.encodings import counter
+from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import image_tokens
 from ftkit.tokens.stats import Cut, Histogram, TokenStats
 
@@ -26,152 +29,148 @@ TOGETHER = 4 << 20
 """Bytes of lines whose tokens are counted together."""
 
 
-class Metered(Struct, frozen=True):
-    """A way to count tokens: the encoding, the cost of images, and the limits at which sequences are cut; and its name."""
+class CountingMethod(Struct, frozen=True):
+    """A method of counting tokens."""
 
     name: str
     encoding: str
     limits: tuple[int, ...] = ()
+    """Limits on the tokens of a sequence, for each of which the lost trained tokens are counted."""
     images: ImageCost | None = None
 
 
-class Meter:
-    """Takes examples of a format, and adds their tokens up as is asked for."""
+class Tally:
+    """Token statistics of the examples that are added to it."""
 
-    def __init__(self, asked: Sequence[Metered], format: Format) -> None:
-        self.ledgers = {each.name: TokenStats() for each in asked}
-        self._asked = asked
+    def __init__(self, methods: Sequence[CountingMethod], format: Format) -> None:
+        self.stats = {method.name: TokenStats() for method in methods}
+        """Statistics by the name of the method; complete after `flush`."""
+        self._methods = methods
         self._format = format
-        self._kept: list[Any] = []
+        self._pending: list[Any] = []
         self._size = 0
 
     def add(self, example: Any, size: int) -> None:
-        """Take in an example whose line has `size` bytes."""
-        self._kept.append(example)
+        """Add an example whose line has `size` bytes."""
+        self._pending.append(example)
         self._size += size
         if self._size > TOGETHER:
             self.flush()
 
     def flush(self) -> None:
-        """Count what has been taken in."""
-        if not self._kept:
+        """Count the examples that are pending."""
+        if not self._pending:
             return
-        batch = _Batch(self._kept, self._format)
-        plain = batch.plain()
-        for encoding in dict.fromkeys(each.encoding for each in self._asked):
-            counted = _Counts(batch, encoding)
-            for each in self._asked:
-                if each.encoding == encoding:
-                    self.ledgers[each.name] += counted.ledger(plain, each)
-        self._kept, self._size = [], 0
+        batch = _Batch(self._pending, self._format)
+        common = batch.common_stats()
+        for encoding in dict.fromkeys(method.encoding for method in self._methods):
+            counts = _Counts(batch, encoding)
+            for method in self._methods:
+                if method.encoding == encoding:
+                    self.stats[method.name] += counts.stats(common, method)
+        self._pending, self._size = [], 0
 
 
 class _Batch:
-    """Some examples, laid out: parts of sequences of examples in rows, with the places where each begins and ends."""
+    """The parts of all sequences of some examples in one list."""
 
     def __init__(self, examples: Sequence[Any], format: Format) -> None:
         self.examples = examples
+        self.format = format
         self.parts: list[Part] = []
         self.sequence_ends: list[int] = [0]
+        """Number of parts before each sequence, and of all parts."""
         self.example_ends: list[int] = [0]
+        """Number of sequences before each example, and of all sequences."""
         for example in examples:
             for parts in sequences(example, format):
                 self.parts += parts
                 self.sequence_ends.append(len(self.parts))
             self.example_ends.append(len(self.sequence_ends) - 1)
-        self.format = format
 
-    def plain(self) -> TokenStats:
-        """What does not depend on how tokens are counted."""
-        kinds: dict[str, int] = {}
+    def common_stats(self) -> TokenStats:
+        """Return the statistics that do not depend on the counting method."""
+        approximations: dict[str, int] = {}
         messages: Histogram = {}
         without_system = without_user = 0
-        for number, example in enumerate(self.examples):
-            held = self._messages(example)
-            messages[len(held)] = messages.get(len(held), 0) + 1
-            types = set(map(type, held))
-            without_system += System not in types and bool(held)
-            without_user += User not in types and bool(held)
-            for kind in self._kinds(number):
-                kinds[kind] = kinds.get(kind, 0) + 1
+        for index, example in enumerate(self.examples):
+            example_messages = self.format.messages(example)
+            number = len(example_messages)
+            messages[number] = messages.get(number, 0) + 1
+            types = set(map(type, example_messages))
+            without_system += System not in types and number > 0
+            without_user += User not in types and number > 0
+            for name in self._approximations(index):
+                approximations[name] = approximations.get(name, 0) + 1
         return TokenStats(
             len(self.examples),
             messages=messages,
-            kinds=kinds,
+            approximations=approximations,
             without_system=without_system,
             without_user=without_user,
         )
 
-    def _messages(self, example: Any) -> list[Any]:
-        if isinstance(example, Completions):
-            return []
-        return [
-            message
-            for conversation in self.format.conversations(example)[:2]
-            for message in conversation.messages
-        ]
-
-    def _kinds(self, number: int) -> set[str]:
-        first, last = self.example_ends[number], self.example_ends[number + 1]
-        parts = self.parts[self.sequence_ends[first] : self.sequence_ends[last]]
-        found = {kind for part in parts if part.kinds for kind in part.kinds}
-        return found | {"preferences"} if last - first > 1 else found
+    def _approximations(self, index: int) -> set[str]:
+        first, end = self.example_ends[index], self.example_ends[index + 1]
+        parts = self.parts[self.sequence_ends[first] : self.sequence_ends[end]]
+        names = {name for part in parts if part.approximations for name in part.approximations}
+        return names | {"preferences"} if end - first > 1 else names
 
 
 class _Span(NamedTuple):
-    """Where trained tokens lie in a sequence."""
+    """Range of trained tokens in a sequence."""
 
     start: int
     end: int
 
 
 class _Counts:
-    """The tokens of a batch in one encoding."""
+    """Token counts of a batch in one encoding."""
 
     def __init__(self, batch: _Batch, encoding: str) -> None:
         import numpy as np
 
         self.batch = batch
         parts = batch.parts
-        counts = counter(encoding).count([text for part in parts for text in part.texts])
+        counts = token_counter(encoding).count([text for part in parts for text in part.texts])
         ends = np.cumsum([0, *(len(part.texts) for part in parts)])
-        self.texts: NDArray[np.int64] = np.diff(_sums(np.asarray(counts, np.int64))[ends])
+        self.texts: NDArray[np.int64] = np.diff(_prefix_sums(np.asarray(counts, np.int64))[ends])
         self.overhead = np.asarray([overhead(part, encoding) for part in parts], np.int64)
         self.trained = np.asarray([part.trained for part in parts], bool)
 
-    def ledger(self, plain: TokenStats, asked: Metered) -> TokenStats:
-        """The ledger of the batch."""
+    def stats(self, common: TokenStats, method: CountingMethod) -> TokenStats:
+        """Return the statistics of the batch.
+
+        Args:
+            common: The statistics that do not depend on the method.
+            method: The method, in the encoding of these counts.
+        """
         import msgspec
         import numpy as np
 
         batch, parts = self.batch, self.overhead + self.texts
-        for index, part in enumerate(
-            batch.parts if asked.images and "images" in plain.kinds else ()
-        ):
-            parts[index] += (
-                sum(image_tokens(image, asked.images) for image in part.images)
-                if asked.images
-                else 0
-            )
-        lengths = np.diff(_sums(parts)[batch.sequence_ends])
-        learned = np.diff(_sums(self.texts * self.trained)[batch.sequence_ends])
+        if method.images and "images" in common.approximations:
+            for index, part in enumerate(batch.parts):
+                parts[index] += sum(image_tokens(image, method.images) for image in part.images)
+        lengths = np.diff(_prefix_sums(parts)[batch.sequence_ends])
+        trained = np.diff(_prefix_sums(self.texts * self.trained)[batch.sequence_ends])
         return msgspec.structs.replace(
-            plain,
+            common,
             lengths=histogram(lengths),
-            trained=histogram(np.diff(_sums(learned)[batch.example_ends])),
-            trained_cut={limit: self._cut(parts, lengths, limit) for limit in asked.limits},
+            trained=histogram(np.diff(_prefix_sums(trained)[batch.example_ends])),
+            trained_cut={limit: self._cut(parts, lengths, limit) for limit in method.limits},
             answers=self._answers(),
         )
 
     def _cut(self, parts: NDArray[np.int64], lengths: NDArray[np.int64], limit: int) -> Cut:
-        """What the limit takes away of the trained tokens."""
+        """Return the trained tokens beyond a limit."""
         import numpy as np
 
         examples, tokens = set(), 0
         for sequence in np.flatnonzero(lengths > limit).tolist():
             lost = sum(
                 span.end - max(span.start, limit)
-                for span in self._trained(parts, sequence)
+                for span in self._trained_spans(parts, sequence)
                 if span.end > limit
             )
             tokens += lost
@@ -179,33 +178,32 @@ class _Counts:
                 examples.add(int(np.searchsorted(self.batch.example_ends, sequence, "right")))
         return Cut(len(examples), tokens)
 
-    def _trained(self, parts: NDArray[np.int64], sequence: int) -> list[_Span]:
-        first, last = self.batch.sequence_ends[sequence], self.batch.sequence_ends[sequence + 1]
-        ends = parts[first:last].cumsum()
-        spans = zip(ends, self.texts[first:last], self.trained[first:last], strict=True)
-        return [_Span(int(end - own), int(end)) for end, own, trained in spans if trained]
+    def _trained_spans(self, parts: NDArray[np.int64], sequence: int) -> list[_Span]:
+        first, end = self.batch.sequence_ends[sequence], self.batch.sequence_ends[sequence + 1]
+        ends = parts[first:end].cumsum()
+        rows = zip(ends, self.texts[first:end], self.trained[first:end], strict=True)
+        return [_Span(int(end - text), int(end)) for end, text, trained in rows if trained]
 
     def _answers(self) -> int:
-        """The tokens of the last trained part of each sequence."""
+        """Return the tokens of the last trained part of each sequence, added up."""
         import numpy as np
 
         ends = np.asarray(self.batch.sequence_ends)
-        last = np.maximum.accumulate(np.where(self.trained, np.arange(len(self.trained)), -1))[
-            ends[1:] - 1
-        ]
+        indices = np.where(self.trained, np.arange(len(self.trained)), -1)
+        last = np.maximum.accumulate(indices)[ends[1:] - 1]
         return int(self.texts[last[last >= ends[:-1]]].sum())
 
 
-def _sums(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sums of the first 0, 1, 2, ... of the numbers."""
+def _prefix_sums(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sums of the first 0, 1, 2, ... numbers."""
     import numpy as np
 
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers, dtype=np.int64)])
 
 
 def histogram(numbers: NDArray[np.int64]) -> Histogram:
-    """How often each number occurs."""
+    """Return the number of occurrences of each number."""
     import numpy as np
 
-    values, times = np.unique(numbers, return_counts=True)
-    return dict(zip(values.tolist(), times.tolist(), strict=True))
+    values, counts = np.unique(numbers, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))

@@ -1,1 +1,1 @@
-"""Validation: shards of a file are scanned, their summaries added, the whole judged."""
+"""Validation: scans the shards of a file, adds up their summaries and applies the rules."""

@@ -1,4 +1,4 @@
-"""The rules of a plan, ready to be called: each group keyed by what its checks look at."""
+"""Rule runner: calls the checks of the rules that apply to a line, an example or a file."""
 
 from __future__ import annotations
 
@@ -7,133 +7,140 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ftkit.dataset.canonical import OPTIONAL, is_plain
+from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_plain
 from ftkit.dataset.formats import Conversation, Format
 from ftkit.dataset.lenient_json import Reading
-from ftkit.dataset.types import Answer, Assistant, Developer, Function, System, Tool, User, lineage
+from ftkit.dataset.types import Function, Tool, lineage
 from ftkit.rules import RULES
 from ftkit.rules.base import Hit, Place, Rule, ScanPlan
 from ftkit.rules.nodes import Dataset, Roles, SchemaError, Text
 from ftkit.summary import Finding
-from ftkit.tokens.counting import Counted
+from ftkit.tokens.counting import TokenCount
 
-ROLES: dict[type[Any], str] = {
-    System: "system",
-    Developer: "developer",
-    User: "user",
-    Answer: "assistant",
-    Assistant: "assistant",
-    Tool: "tool",
-    Function: "function",
-}
-MARKERS: dict[type[Any], tuple[str, ...]] = {Tool: ("tool",), Function: ("function",)}
+ROLES: dict[type[Any], str] = {type_: str(type_.__struct_config__.tag) for type_ in MESSAGE_TYPES}
+"""Role of each message type."""
+
+MAX_ORDERS = 10_000
+"""Maximum number of message orders whose hits are cached."""
+
+_TYPE_FACETS: dict[type[Any], tuple[str, ...]] = {Tool: ("tool",), Function: ("function",)}
 
 
 def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
-    """The finding that a hit of the rule on that line makes; `path` goes before the path of the hit."""
-    where = path + hit.path.removeprefix("$") if path else hit.path
-    return Finding(rule.code, rule.name, rule.severity, hit.message, line, hit.column, where)
+    """Return the finding for a hit of a rule.
+
+    Args:
+        rule: The rule.
+        hit: The hit.
+        line: Line number, or 0 for the whole file.
+        path: JSON path to put before that of the hit.
+    """
+    path = path + hit.path.removeprefix("$") if path else hit.path
+    return Finding(rule.code, rule.name, rule.severity, hit.message, line, hit.column, path)
 
 
 class Checks:
-    """The checks of a plan's rules."""
+    """The checks of the rules of a plan, by node type."""
 
     def __init__(self, plan: ScanPlan) -> None:
         self.plan = plan
-        self._of: dict[type[Any], list[Rule]] = {}
+        self._by_node: dict[type[Any], list[Rule]] = {}
         self._by_place: dict[Place, list[Rule]] = {}
         for rule in RULES.values():
             if rule.formats and plan.format not in rule.formats:
                 continue
             for node_type in rule.checks if rule.name in plan.rules else ():
-                self._of.setdefault(node_type, []).append(rule)
+                self._by_node.setdefault(node_type, []).append(rule)
             for place in rule.places:
                 self._by_place.setdefault(place, []).append(rule)
-        self._needed: dict[tuple[str, frozenset[str]], list[Rule]] = {}
+        self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
 
     def on(self, node_type: type[Any]) -> list[Rule]:
-        """Return the rules that visit nodes of this type."""
-        return self._of.get(node_type, [])
+        """Return the rules that visit nodes of a type."""
+        return self._by_node.get(node_type, [])
 
     def reading(self, reading: Reading) -> Iterator[Finding]:
-        """What is wrong with the bytes and the JSON of a line."""
+        """Check the bytes and the JSON of a line."""
         for rule in self.on(Reading):
             for hit in rule.checks[Reading](reading, self.plan):
                 yield finding(rule, hit, reading.number)
 
-    def shapes(self, broken: Sequence[SchemaError], line: int) -> Iterator[Finding]:
-        """The findings for the places that do not fit the types, of which at least one is spoken of."""
-        # A rule that was not chosen speaks too: leaving it out is no reason to call its line broken JSON.
-        rules = [(rule, place) for place in broken for rule in self._candidates(place)]
-        said = [
-            (rule, hit)
-            for rule, place in rules
-            for hit in rule.checks[SchemaError](place, self.plan)
-        ]
-        yield from (finding(rule, hit, line) for rule, hit in said if rule.name in self.plan.rules)
-        if broken and not said:
-            place = broken[0]
-            yield finding(
-                RULES["json-syntax"],
-                Hit(f"{place.field or 'this'} does not fit here", place.path),
-                line,
-            )
+    def schema_errors(self, errors: Sequence[SchemaError], line: int) -> Iterator[Finding]:
+        """Yield findings on places that do not fit the types, at least one if there are any.
 
-    def _candidates(self, place: SchemaError) -> list[Rule]:
-        found: dict[str, Rule] = {}
-        for owner in lineage(place.owner):
-            for field in (place.field, "*"):
-                for keyword in (place.keyword, "*"):
-                    found.update(
-                        (rule.name, rule)
-                        for rule in self._by_place.get((owner, field, keyword), ())
-                    )
-        return list(found.values())
+        Rules that are not selected are checked, too, since only a place that no rule explains may
+        be reported as `json-syntax`.
+        """
+        hits = [
+            (rule, hit)
+            for error in errors
+            for rule in self._rules_for(error)
+            for hit in rule.checks[SchemaError](error, self.plan)
+        ]
+        yield from (finding(rule, hit, line) for rule, hit in hits if rule.name in self.plan.rules)
+        if errors and not hits:
+            error = errors[0]
+            hit = Hit(f"{error.field or 'this value'} does not fit here", error.path)
+            yield finding(RULES["json-syntax"], hit, line)
+
+    def _rules_for(self, error: SchemaError) -> list[Rule]:
+        """Return the rules on the place of an error, the most specific first."""
+        rules: dict[str, Rule] = {}
+        for owner in lineage(error.owner):
+            for field in (error.field, "*"):
+                for keyword in (error.keyword, "*"):
+                    matching = self._by_place.get((owner, field, keyword), ())
+                    rules.update((rule.name, rule) for rule in matching)
+        return list(rules.values())
 
     def example(self, format: Format, example: Any, line: int) -> tuple[list[Finding], bool]:
-        """What is wrong with a decoded example, its texts and its length apart; and whether all its messages are plain."""
-        plain = format.name == "chat" and example.parallel_tool_calls is UNSET
-        found = [
+        """Check a decoded example, except for its texts and its length.
+
+        Returns:
+            The findings, and True if the example has only plain messages (see `is_plain`).
+        """
+        plain = format.may_be_plain(example)
+        findings = [
             finding(rule, hit, line)
             for rule in self.on(type(example))
             for hit in rule.checks[type(example)](example, self.plan)
         ]
         for conversation in format.conversations(example):
-            kinds = tuple(map(type, conversation.messages))
-            for rule, hit in self._order_of(conversation.part, conversation.path, kinds):
-                found.append(finding(rule, hit, line, conversation.path))
+            types = tuple(map(type, conversation.messages))
+            for rule, hit in self._order_of(conversation.part, conversation.path, types):
+                findings.append(finding(rule, hit, line, conversation.path))
             present = facets(conversation)
             if present:
                 plain = plain and present == {"empty"}
-                found.extend(self._conversation(conversation, present, line))
-        return found, plain
+                findings.extend(self._conversation(conversation, present, line))
+        return findings, plain
 
     def _conversation(
         self, conversation: Conversation, present: set[str], line: int
     ) -> Iterator[Finding]:
-        """What is wrong with what the messages hold."""
+        """Check what the messages contain, with the rules for the facets that are present."""
         key = (conversation.part, frozenset(present))
-        if key not in self._needed:
-            self._needed[key] = [
+        if key not in self._by_facets:
+            self._by_facets[key] = [
                 rule
                 for rule in self.on(Conversation)
                 if not present.isdisjoint(rule.needs)
                 and (not rule.parts or conversation.part in rule.parts)
             ]
-        for rule in self._needed[key]:
+        for rule in self._by_facets[key]:
             for hit in rule.checks[Conversation](conversation, self.plan):
                 yield finding(rule, hit, line)
 
     def _order_of(
-        self, part: str, path: str, kinds: tuple[type, ...]
+        self, part: str, path: str, types: tuple[type, ...]
     ) -> tuple[tuple[Rule, Hit], ...]:
-        """What is wrong with the order of such messages. Remembered: a file has few different ones."""
-        key = (part, path, kinds)
+        """Return the hits on the order of the messages. Cached, since most orders occur often."""
+        key = (part, path, types)
         if key not in self._order:
-            if len(self._order) > 10_000:
+            if len(self._order) > MAX_ORDERS:
                 self._order.clear()
-            self._order[key] = tuple(self._role_hits(Roles(ROLES[kind] for kind in kinds), part))
+            self._order[key] = tuple(self._role_hits(Roles(ROLES[type_] for type_ in types), part))
         return self._order[key]
 
     def _role_hits(self, roles: Roles, part: str) -> Iterator[tuple[Rule, Hit]]:
@@ -145,20 +152,20 @@ class Checks:
     def texts(
         self, texts: Iterable[tuple[str, str]], line: int, rules: Iterable[Rule]
     ) -> Iterator[Finding]:
-        """What is wrong with the texts of an example, by these of the rules."""
+        """Check the texts of an example with some of the rules."""
         for path, text in texts:
             for rule in rules:
                 for hit in rule.checks[Text](text, self.plan):
                     yield finding(rule, hit, line, path)
 
-    def counted(self, counted: Counted, line: int) -> Iterator[Finding]:
-        """Whether the example is too long."""
-        for rule in self.on(Counted):
-            for hit in rule.checks[Counted](counted, self.plan):
+    def counted(self, counted: TokenCount, line: int) -> Iterator[Finding]:
+        """Check the number of tokens of an example."""
+        for rule in self.on(TokenCount):
+            for hit in rule.checks[TokenCount](counted, self.plan):
                 yield finding(rule, hit, line)
 
     def dataset(self, dataset: Dataset) -> Iterator[tuple[Finding, int]]:
-        """What is wrong with the file as a whole: each finding with the number of places it stands for."""
+        """Check the whole file. Yields each finding with the number of places it stands for."""
         for rule in self.on(Dataset):
             for hit in rule.checks[Dataset](dataset, self.plan):
                 yield finding(rule, hit, hit.line), hit.times
@@ -169,23 +176,27 @@ def _is_absent(value: Any) -> bool:
 
 
 def facets(conversation: Conversation) -> set[str]:
-    """What a conversation has beyond messages of a role and a text: the keys by which rules are called for it."""
-    found: set[str] = set()
+    """Return what a conversation has beyond plain messages, as keys of `Rule.needs`.
+
+    The keys are names of optional fields, and `tools`, `functions`, `tool`, `function`, `parts`
+    (content in parts), `nothing` (no content) and `empty` (blank content).
+    """
+    facets: set[str] = set()
     if conversation.tools is not None:
-        found.add("tools")
+        facets.add("tools")
     if conversation.functions is not None:
-        found.add("functions")
+        facets.add("functions")
     for message in conversation.messages:
         content = message.content
         if is_plain(message):
             if not content or content.isspace():
-                found.add("empty")
+                facets.add("empty")
             continue
         if type(content) is str:
-            found.update(("empty",) if not content or content.isspace() else ())
+            facets.update(("empty",) if not content or content.isspace() else ())
         else:
-            found.add("parts" if type(content) is list else "nothing")
-        kind = type(message)
-        found.update(MARKERS.get(kind, ()))
-        found.update(name for name in OPTIONAL[kind] if not _is_absent(getattr(message, name)))
-    return found
+            facets.add("parts" if type(content) is list else "nothing")
+        type_ = type(message)
+        facets.update(_TYPE_FACETS.get(type_, ()))
+        facets.update(name for name in OPTIONAL[type_] if not _is_absent(getattr(message, name)))
+    return facets

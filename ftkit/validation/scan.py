@@ -25,15 +25,14 @@ from ftkit.dataset.canonical import has_repeated_key, may_repeat_keys, plain_fin
 from ftkit.dataset.detect import HEAD_BYTES, Head
 from ftkit.dataset.formats import FORMATS, Format
 from ftkit.dataset.lenient_json import MAX_DEPTH, depth, read
-from ftkit.dataset.types import Completions, Graded
 from ftkit.errors import FileError, did_you_mean, os_error_message
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
 from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Shard, Style, Summary, first_of_each
-from ftkit.tokens.counting import Counted, count, may_exceed
+from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
-from ftkit.tokens.tally import Meter
+from ftkit.tokens.tally import Tally
 from ftkit.validation.prefilter import Screen, residue
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explained, explain
@@ -101,9 +100,7 @@ def choose_format(head: Head, asked: tuple[str, ...]) -> str:
     A chat example without an answer and a reinforcement example without fields for the grader look the same.
     """
     found = head.kind if head.kind in FORMATS else None
-    if len(asked) == 1 and (
-        found is None or (found == "chat" and asked[0] == "reinforcement" and head.asks)
-    ):
+    if len(asked) == 1 and (found is None or (head.asks and asked[0] in FORMATS[found].lookalikes)):
         return asked[0]
     return found or "chat"
 
@@ -172,7 +169,7 @@ class Scanner:
         self.at_start = at_start
         self.checks = Checks(plan)
         self.screen = Screen(self.checks.on(Text))
-        self.counts_tokens = bool(self.checks.on(Counted))
+        self.counts_tokens = bool(self.checks.on(TokenCount))
         self.lines = self.size = self.examples = self.with_images = self.last_content = 0
         self.counts: dict[str, int] = {}
         self.findings: list[Finding] = []
@@ -183,7 +180,8 @@ class Scanner:
         self.style = Style()
         self.pending: list[tuple[int, Any]] = []
         self.pending_size = 0
-        self.meter = Meter(plan.meters, self.format) if plan.meters else None
+        methods = plan.counting_methods
+        self.tally = Tally(methods, self.format) if methods else None
 
     def note(self, found: Iterable[Finding]) -> None:
         """Count the findings, and keep the first of each rule."""
@@ -210,8 +208,8 @@ class Scanner:
                 self.odd(line, number, last and number == end)
                 continue
             self.last_content = number
-            if self.meter:
-                self.meter.add(example, len(line))
+            if self.tally:
+                self.tally.add(example, len(line))
             if not self.plan.judges:
                 self.examples += 1
                 continue
@@ -230,13 +228,8 @@ class Scanner:
 
     def is_deep(self, line: bytes, example: Any) -> bool:
         """Whether the line may be nested deeper than is read; only values of any type can be."""
-        loose = (
-            self.plan.format == "reinforcement"
-            or getattr(example, "tools", None)
-            or self.plan.format == "preference"
-        )
         return (
-            bool(loose)
+            self.format.may_be_deep(example)
             and line.count(b"[") + line.count(b"{") > MAX_DEPTH
             and depth(line) > MAX_DEPTH
         )
@@ -259,14 +252,16 @@ class Scanner:
         self.fingerprints.extend((number, prompt, answer))
         if not plain:
             self.with_images += any(map(has_images, self.format.conversations(example)))
-        if isinstance(example, Graded):
-            if example.fields:
-                names = tuple(sorted(example.fields))
+        if self.format.grader_fields:
+            names = tuple(sorted(self.format.grader_fields(example)))
+            if names:
                 self.fields[names] = self.fields.get(names, Lines()).plus(
                     Lines(1, (number,)), 0, self.plan.keep
                 )
-        elif isinstance(example, Completions):
-            self.style = self.style.plus(style_of(example, number), 0, self.plan.keep)
+        if self.format.prompt_and_completion:
+            prompt_text, completion = self.format.prompt_and_completion(example)
+            style = style_of(prompt_text, completion, number)
+            self.style = self.style.plus(style, 0, self.plan.keep)
         return plain
 
     def odd(self, line: bytes, number: int, last: bool) -> None:
@@ -295,10 +290,10 @@ class Scanner:
         )
         if (
             found.whole is not None
-            and self.meter
+            and self.tally
             and not any(each.severity == "error" for each in found.findings)
         ):
-            self.meter.add(found.whole, len(line))
+            self.tally.add(found.whole, len(line))
         if found.whole is not None and self.plan.judges:
             self.take(number, found)
         return found
@@ -339,7 +334,7 @@ class Scanner:
         if may_repeat_keys(joined, [each[1] for each in others], messages):
             others = list(good)
         for number, line, example, _ in others:
-            if has_repeated_key(line, example):
+            if has_repeated_key(line, example, self.format.extra_keys):
                 found = self.checks.reading(read(line, number))
                 self.note(each for each in found if each.rule == "json-duplicate-key")
 
@@ -364,8 +359,8 @@ class Scanner:
     def summary(self) -> Summary:
         """What the lines so far add up to."""
         self.count_tokens()
-        if self.meter:
-            self.meter.flush()
+        if self.tally:
+            self.tally.flush()
         keep = self.plan.keep
         ordered = sorted(self.findings, key=lambda found: found.line)
         return Summary(
@@ -382,7 +377,7 @@ class Scanner:
             fingerprints=little_endian(self.fingerprints),
             fields=self.fields,
             style=self.style,
-            ledgers=self.meter.ledgers if self.meter else {},
+            stats=self.tally.stats if self.tally else {},
         )
 
 
@@ -393,9 +388,8 @@ def little_endian(numbers: array[int]) -> bytes:
     return numbers.tobytes()
 
 
-def style_of(example: Completions, number: int) -> Style:
-    """How one prompt and its completion are written."""
-    prompt, completion = example.prompt, example.completion
+def style_of(prompt: str, completion: str, number: int) -> Style:
+    """Return the style of a prompt and its completion."""
     spaced = completion[:1].isspace() or not completion
     text = prompt + completion
     return Style(

@@ -1,7 +1,8 @@
-"""Where a JSON value does not fit the types of a format: their JSON Schema, held against the value by jsonschema.
+"""Schema errors: validates a JSON value against the JSON Schema of a format with jsonschema.
 
-The schema is generated from the same types that the fast decoder uses. A union is entered by its tag (`role`, `type`), so
-that an error speaks of the message that is meant and not of all that it might have been.
+The schema is generated from the types that the fast decoder uses. The branch of a union is chosen
+by its tag (`role`, `type`), so that an error is about the intended message type and not about all
+types.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from ftkit.rules.nodes import SchemaError
 JSON_TYPES = {"string": str, "array": list, "object": dict, "boolean": bool, "null": type(None)}
 
 
-def broken_places(value: Any, format: str) -> list[SchemaError]:
-    """Every place where `value` does not fit the format called `format`, in the order of the document."""
-    return [_broken(error, value) for error in _validator(format).iter_errors(value)]
+def schema_errors(value: Any, format: str) -> list[SchemaError]:
+    """Return every place where a value does not fit a format, in document order."""
+    return [_schema_error(error, value) for error in _validator(format).iter_errors(value)]
 
 
 @cache
 def _validator(format: str) -> Validator:
-    written = schema(format)
+    definition = schema(format)
     keywords = {
-        "$ref": _reference(written["$defs"]),
+        "$ref": _reference(definition["$defs"]),
         "anyOf": _any_of,
         "properties": _properties,
         "required": _required,
@@ -40,28 +41,29 @@ def _validator(format: str) -> Validator:
         "additionalProperties": _additional,
         "type": _type,
     }
-    made: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    validator_class: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         jsonschema.Draft202012Validator, keywords
     )
-    checked: Validator = made(written)
-    return checked
+    validator: Validator = validator_class(definition)
+    return validator
 
 
 def _fail(
-    keyword: str, value: Any, path: tuple[str | int, ...] = (), known: tuple[str, ...] = ()
+    keyword: str, value: Any, path: tuple[str | int, ...] = (), allowed: tuple[str, ...] = ()
 ) -> ValidationError:
+    """Return an error for the value, at a path below the value being validated."""
     error = ValidationError(keyword, validator=keyword, instance=value, path=path)
-    _notes(error)["known"] = known
+    _notes(error)["allowed"] = allowed
     return error
 
 
 def _notes(error: ValidationError) -> dict[str, Any]:
-    """What this module notes on an error: its `owner` type and `field`, and the keys or tags that are `known`."""
+    """Return the notes of this module on an error: its `owner`, `field` and `allowed` keys."""
     return vars(error)
 
 
 def _own(error: ValidationError, owner: str, field: str) -> ValidationError:
-    """Note which field of which type the error is about; the innermost type says it first."""
+    """Note the type and the field of an error, unless an inner type has noted its own."""
     _notes(error).setdefault("owner", owner)
     _notes(error).setdefault("field", field)
     return error
@@ -102,7 +104,8 @@ def _fits(validator: Any, branch: Any, value: Any) -> bool:
 
 
 def _tagged(validator: Any, tag: Any, value: Any) -> Iterator[ValidationError]:
-    name, known = tag["propertyName"], tuple(tag["mapping"])
+    """Validate a value against the type that its tag names."""
+    name, tags = tag["propertyName"], tuple(tag["mapping"])
     if not isinstance(value, dict):
         yield _fail("items", value)
     elif name not in value:
@@ -110,9 +113,9 @@ def _tagged(validator: Any, tag: Any, value: Any) -> Iterator[ValidationError]:
         if near:
             yield _own(_fail("additionalProperties", value[near], (near,), (name,)), "User", near)
         else:
-            yield _own(_fail("discriminator-missing", value, (name,), known), "", name)
-    elif not isinstance(value[name], str) or value[name] not in known:
-        yield _own(_fail("discriminator", value[name], (name,), known), "", name)
+            yield _own(_fail("discriminator-missing", value, (name,), tags), "", name)
+    elif not isinstance(value[name], str) or value[name] not in tags:
+        yield _own(_fail("discriminator", value[name], (name,), tags), "", name)
     else:
         yield from validator.descend(value, {"$ref": tag["mapping"][value[name]]})
 
@@ -129,7 +132,7 @@ def _properties(
 
 def _required(validator: Any, names: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(value, dict):
-        # A type that refuses other keys refuses this one in another case, too, and says so better.
+        # If unknown keys are refused, `additionalProperties` reports the same key in another case.
         lowered = (
             {key.lower() for key in value} if schema.get("additionalProperties") is False else ()
         )
@@ -140,18 +143,15 @@ def _required(validator: Any, names: Any, value: Any, schema: Any) -> Iterator[V
 
 def _additional(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if isinstance(value, dict) and allowed is False:
-        known = tuple(schema["properties"])
+        keys = tuple(schema["properties"])
         for name in value:
-            if name not in known:
-                yield _own(
-                    _fail("additionalProperties", value[name], (name,), known),
-                    schema["title"],
-                    name,
-                )
+            if name not in keys:
+                error = _fail("additionalProperties", value[name], (name,), keys)
+                yield _own(error, schema["title"], name)
 
 
 def _enum(validator: Any, values: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-    if not any(type(value) is type(each) and value == each for each in values):
+    if not any(type(value) is type(allowed) and value == allowed for allowed in values):
         yield _fail("enum", value)
 
 
@@ -169,14 +169,21 @@ def _type(validator: Any, name: str, value: Any, schema: Any) -> Iterator[Valida
         yield _fail("type", value)
 
 
-def _broken(error: ValidationError, root: Any) -> SchemaError:
+def _schema_error(error: ValidationError, root: Any) -> SchemaError:
     path, parent = "$", root
-    for step in list(error.absolute_path)[:-1]:
+    steps = tuple(error.absolute_path)
+    for step in steps[:-1]:
         parent = parent[step]
-    for step in error.absolute_path:
+    for step in steps:
         path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
-    notes, keyword = _notes(error), str(error.validator)
-    owner, field, known = notes.get("owner", ""), notes.get("field", ""), notes.get("known", ())
+    notes = _notes(error)
     return SchemaError(
-        owner, field, keyword, path, error.instance, parent, known, tuple(error.absolute_path)
+        owner=notes.get("owner", ""),
+        field=notes.get("field", ""),
+        keyword=str(error.validator),
+        path=path,
+        value=error.instance,
+        parent=parent,
+        allowed=notes.get("allowed", ()),
+        steps=steps,
     )

@@ -1,4 +1,4 @@
-"""What a service's message means: the rules that it is about, and the lines that it names."""
+"""Interpretation of a provider's error message: the rules it is about and the lines it names."""
 
 from __future__ import annotations
 
@@ -10,38 +10,43 @@ from ftkit.catalog import KnownMessage, match_messages
 from ftkit.rules import RULES, Rule
 
 EXPLAINS = "`ftkit rule NAME` explains: "
-"""The words before the names of rules, separated by commas, in a message of the service that comes with ftkit."""
+"""Text before a comma-separated list of rule names in the messages of ftkit's own service."""
 
-_NAMED = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
+_LINE = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
 
 
 class Meaning(Struct, frozen=True):
-    """What a message is about. `lines` are those that it names; examples are counted as lines, from 1."""
+    """Interpretation of a message."""
 
     rules: tuple[Rule, ...]
     known_messages: tuple[KnownMessage, ...]
     lines: tuple[int, ...]
+    """Numbers of the lines that the message names. Examples are counted as lines, from 1."""
 
     @property
     def known(self) -> bool:
+        """True if the message matches a rule or a known message."""
         return bool(self.rules or self.known_messages)
 
 
 def meaning(message: str) -> Meaning:
-    """The rules that the message names, or else those whose words it has, what else is known of it, and the lines that it names."""
-    rules = _named(message) or tuple(
+    """Return the interpretation of a provider's message.
+
+    Its rules are those that it names, or else those whose patterns it matches.
+    """
+    rules = _named_rules(message) or tuple(
         rule
         for rule in RULES.values()
-        if any(re.search(said, message, re.IGNORECASE) for said in rule.says)
+        if any(re.search(pattern, message, re.IGNORECASE) for pattern in rule.says)
     )
-    known = match_messages(message)
-    lines = [int(number) for number in _NAMED.findall(message)]
-    for saying in known:
-        found = re.search(saying.lines, message) if saying.lines else None
-        lines += [int(number) for number in re.findall(r"\d+", found[1])] if found else []
-    return Meaning(rules, known, tuple(dict.fromkeys(lines)))
+    known_messages = match_messages(message)
+    lines = [int(number) for number in _LINE.findall(message)]
+    for known_message in known_messages:
+        match = re.search(known_message.lines, message) if known_message.lines else None
+        lines += [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+    return Meaning(rules, known_messages, tuple(dict.fromkeys(lines)))
 
 
-def _named(message: str) -> tuple[Rule, ...]:
+def _named_rules(message: str) -> tuple[Rule, ...]:
     names = re.findall(r"[\w-]+", message.rpartition(EXPLAINS)[2]) if EXPLAINS in message else ()
     return tuple(RULES[name] for name in names if name in RULES)

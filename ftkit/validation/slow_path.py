@@ -1,7 +1,7 @@
-"""The slow path: a line that the fast decoder refused, or that is odd, is read patiently and its faults are named.
+"""The slow path: explains the faults of a line that the fast decoder refused.
 
-`explain` is total: it never raises, whatever the bytes. What of the example can be read is returned with the findings, so
-that the rules on whole examples are not skipped because of a fault elsewhere in the line.
+`explain` never raises, whatever the bytes. As much of the example as possible is decoded, so that a
+fault in one place does not hide the findings on the rest.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ from msgspec import Struct
 
 from ftkit.dataset.formats import Format
 from ftkit.dataset.lenient_json import Reading, join, read
-from ftkit.dataset.types import Message, PromptMessage
 from ftkit.rules.nodes import Roles, SchemaError, Text
 from ftkit.summary import Finding
 from ftkit.validation.runner import Checks
 
+MATCHING = ("tool-orphan", "tool-unanswered")
+"""Rules that match tool calls with tool messages, which needs all messages."""
+
+TEXT_KEYS = ("content", "text", "refusal", "arguments", "prompt", "completion")
+"""Keys whose values the rules on texts apply to."""
+
 
 class Explained(Struct):
-    """What one line turned out to be.
-
-    `examples` counts the JSON objects that it holds (more than one where bare CRs separate them). `whole` is the example if
-    the line has one that can be decoded, after the places that do not fit were taken out. `clean` says that its text can be
-    trusted: every byte of it could be decoded.
-    """
+    """Explanation of a line."""
 
     findings: list[Finding]
     examples: int = 0
+    """Number of JSON objects in the line; several if bare carriage returns separate them."""
     whole: Any = None
+    """The example without the values that do not fit, or None if it cannot be decoded even so."""
     clean: bool = True
+    """False if some of the bytes or values could not be decoded."""
     blank: bool = False
 
 
@@ -43,11 +46,20 @@ def explain(
     last: bool = False,
     first: bool = False,
 ) -> Explained:
-    """Everything that is wrong with one line, given without its line feed. `number` counts from 1 in the file."""
+    """Return all findings on a line.
+
+    Args:
+        raw: The line without its line feed.
+        format: The format of the file.
+        checks: The rules to check.
+        number: Line number, from 1.
+        last: True for the last line of the file.
+        first: True for the first line of the file.
+    """
     reading = read(raw, number, last, first)
     findings = list(checks.reading(reading))
     if reading.pieces:
-        return _pieces(reading, format, checks, findings)
+        return _explain_pieces(reading, format, checks, findings)
     if not reading.text and not reading.utf16:
         return Explained(findings, blank=True)
     if not isinstance(reading.value, dict):
@@ -57,78 +69,79 @@ def explain(
     return _explain_object(reading, format, checks, findings)
 
 
+def _explain_pieces(
+    reading: Reading, format: Format, checks: Checks, findings: list[Finding]
+) -> Explained:
+    """Explain the examples of a line that bare carriage returns separate."""
+    examples = 0
+    for piece in reading.pieces:
+        explained = explain(piece, format, checks, reading.number)
+        findings.extend(explained.findings)
+        examples += explained.examples
+    return Explained(findings, examples)
+
+
 def _explain_object(
     reading: Reading, format: Format, checks: Checks, findings: list[Finding]
 ) -> Explained:
-    from ftkit.validation.schema_errors import (
-        broken_places,
-    )  # brings in jsonschema, which most files never need
+    # Imports jsonschema, which most files never need.
+    from ftkit.validation.schema_errors import schema_errors
 
     value, number = reading.value, reading.number
-    unreadable = tuple(mark.path for mark in reading.marks if mark.kind in ("nonfinite", "range"))
-    broken = [place for place in broken_places(value, format.name) if place.path not in unreadable]
-    findings.extend(checks.shapes(broken, number))
-    texts = [] if reading.bad_byte or reading.marks else list(_texts(value, format.name))
-    whole = _decode_rest(value, broken, format)
-    if whole is None:
-        findings.extend(_with_stand_ins(value, format, checks, number))
+    clean = not reading.bad_byte and not reading.defects
+    unreadable = tuple(
+        defect.path for defect in reading.defects if defect.kind in ("nonfinite", "range")
+    )
+    broken = [place for place in schema_errors(value, format.name) if place.path not in unreadable]
+    findings.extend(checks.schema_errors(broken, number))
+    texts = list(_texts(value)) if clean else []
+    example = _decode_rest(value, broken, format)
+    if example is None:
+        findings.extend(_check_with_placeholders(value, format, checks, number))
         findings.extend(checks.texts(texts, number, checks.on(Text)))
         return Explained(findings, 1)
     hidden = (*unreadable, *_hidden_by(broken))
     findings.extend(
-        each
-        for each in checks.example(format, whole, number)[0]
-        if not each.path.startswith(hidden or ("?",)) and not (hidden and each.rule in MATCHING)
+        finding
+        for finding in checks.example(format, example, number)[0]
+        if not finding.path.startswith(hidden or ("?",))
+        and not (hidden and finding.rule in MATCHING)
     )
-    return Explained(findings, 1, whole, clean=not reading.bad_byte and not reading.marks)
-
-
-MATCHING = ("tool-orphan", "tool-unanswered")
-"""The rules that match calls and answers, of which nothing can be said when some cannot be read."""
+    return Explained(findings, 1, example, clean)
 
 
 def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:
-    """The paths of which nothing more is said: those that do not fit, and content that they would have replaced."""
+    """Yield the paths that get no other findings.
+
+    These are the values that do not fit, and content that may be empty beside them.
+    """
     for place in broken:
         yield place.path
         if place.field in ("tool_calls", "function_call", "refusal"):
             yield f"{place.path.partition(f'.{place.field}')[0]}.content"
 
 
-TEXT_KEYS = ("content", "text", "refusal", "arguments", "prompt", "completion")
-
-
-def _texts(value: Any, format: str) -> Iterator[tuple[str, str]]:
-    """The texts of an example that cannot be decoded, each with its path."""
-    stack = [("$", "", value)]
+def _texts(root: Any) -> Iterator[tuple[str, str]]:
+    """Yield each text of an example that cannot be decoded with its JSON path."""
+    stack = [("$", "", root)]
     while stack:
-        path, key, each = stack.pop()
-        if isinstance(each, str) and key in TEXT_KEYS:
-            yield path, each
-        elif isinstance(each, dict):
+        path, key, value = stack.pop()
+        if isinstance(value, str) and key in TEXT_KEYS:
+            yield path, value
+        elif isinstance(value, dict):
             stack.extend(
                 (join(path, name), name, inner)
-                for name, inner in reversed(each.items())
+                for name, inner in reversed(value.items())
                 if name != "tools"
             )
-        elif isinstance(each, list):
+        elif isinstance(value, list):
             stack.extend(
-                (f"{path}[{index}]", key, each[index]) for index in reversed(range(len(each)))
+                (f"{path}[{index}]", key, value[index]) for index in reversed(range(len(value)))
             )
-
-
-def _pieces(reading: Reading, format: Format, checks: Checks, findings: list[Finding]) -> Explained:
-    """Explain each of the examples that bare carriage returns separate, all of them on one line."""
-    examples = 0
-    for piece in reading.pieces:
-        found = explain(piece, format, checks, reading.number)
-        findings.extend(found.findings)
-        examples += found.examples
-    return Explained(findings, examples)
 
 
 def _decode_rest(value: dict[str, Any], broken: list[SchemaError], format: Format) -> Any:
-    """The example without the keys that do not fit; None if it cannot be decoded even so."""
+    """Remove the keys that do not fit, and return the example, or None if it still does not fit."""
     for place in broken:
         holder, key = place.parent, place.steps[-1] if place.steps else None
         if isinstance(holder, dict) and place.keyword != "required":
@@ -139,71 +152,50 @@ def _decode_rest(value: dict[str, Any], broken: list[SchemaError], format: Forma
         return None
 
 
-STAND_INS: dict[str, dict[str, str]] = {
-    "system": {},
-    "developer": {},
-    "user": {},
-    "assistant": {},
-    "tool": {"tool_call_id": "?"},
-    "function": {"name": "unknown"},
-}
-
-
-def _with_stand_ins(
+def _check_with_placeholders(
     value: dict[str, Any], format: Format, checks: Checks, number: int
 ) -> Iterator[Finding]:
-    """Findings on the rest of an example that has messages which cannot be decoded.
+    """Yield the findings on an example in which some messages cannot be decoded.
 
-    These are replaced by plain messages of the same role, and nothing is said of them, nor of whether calls and answers
-    match. Where a role is not known, nothing is said of the order of the messages.
+    Placeholders of the same role replace these messages. There are no findings on them, nor on
+    matching tool calls, nor on the order of the messages if a role is unknown.
     """
-    replaced, guessed = [], False
-    for path, messages in _message_lists(value, format.name):
+    replaced, unknown_role = [], False
+    for path, messages in _message_lists(value, format):
         for index, message in enumerate(messages):
-            if not _decodes(message, format):
+            if not _is_decodable(message, format):
                 role = message.get("role") if isinstance(message, dict) else None
-                stand_in = STAND_INS.get(role) if isinstance(role, str) else None
-                guessed = guessed or stand_in is None
-                messages[index] = (
-                    PLAIN if stand_in is None else {"role": role, "content": "?", **stand_in}
-                )
+                placeholder = format.placeholders.get(role) if isinstance(role, str) else None
+                unknown_role = unknown_role or placeholder is None
+                messages[index] = placeholder or format.placeholders["user"]
                 replaced.append(f"{path}[{index}]")
     try:
         example = format.build(value)
     except (msgspec.ValidationError, TypeError):
         return
-    order = {rule.name for rule in checks.on(Roles)} if guessed else set()
+    order = {rule.name for rule in checks.on(Roles)} if unknown_role else set()
     for finding in checks.example(format, example, number)[0]:
-        said = (
+        if not (
             finding.path.startswith(tuple(replaced))
             or finding.rule in MATCHING
             or finding.rule in order
-        )
-        if not said:
+        ):
             yield finding
 
 
-PLAIN = {"role": "user", "content": "?"}
-
-
-def _decodes(message: Any, format: Format) -> bool:
+def _is_decodable(message: Any, format: Format) -> bool:
     try:
-        msgspec.convert(message, PromptMessage if format.name == "reinforcement" else Message)
+        msgspec.convert(message, format.message_type)
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _message_lists(value: dict[str, Any], format: str) -> Iterator[tuple[str, list[Any]]]:
-    if format == "preference":
-        inner = value.get("input")
-        yield from _lists(inner if isinstance(inner, dict) else {}, "$.input.", "messages")
-        yield from _lists(value, "$.", "preferred_output", "non_preferred_output")
-    else:
-        yield from _lists(value, "$.", "messages")
-
-
-def _lists(holder: dict[str, Any], path: str, *keys: str) -> Iterator[tuple[str, list[Any]]]:
-    for key in keys:
-        if isinstance(holder.get(key), list):
-            yield f"{path}{key}", holder[key]
+def _message_lists(value: dict[str, Any], format: Format) -> Iterator[tuple[str, list[Any]]]:
+    """Yield each list of messages in an example with its JSON path."""
+    for keys in format.message_lists:
+        inner: Any = value
+        for key in keys:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, list):
+            yield ".".join(("$", *keys)), inner

@@ -26,7 +26,7 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "base_url", "said"),
     [
-        ("mistral", "", "is not supported: it has a protocol of its own"),
+        ("mistral", "", "is not supported: it has its own API"),
         (
             "azure",
             "",

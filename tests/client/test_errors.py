@@ -48,14 +48,14 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
         403,
         "",
         "Fine-tuning jobs cannot be created on an Explore plan",
-        "Look at billing",
+        "Check the billing",
     ),
     "the end of training": (
         "create",
         403,
         "training_not_available",
         "Fine-tuning is winding down",
-        "Train at another service",
+        "Train at another provider",
     ),
     "another base": (
         "create",
@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
         429,
         "insufficient_quota",
         "You exceeded your current quota",
-        "Look at billing",
+        "Check the billing",
     ),
     "the wrong method": (
         "create",

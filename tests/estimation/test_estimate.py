@@ -16,7 +16,7 @@ from ftkit.estimation.quote import quote
 from ftkit.rules.base import ScanPlan
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
-from ftkit.tokens.encodings import reference
+from ftkit.tokens.encodings import tiktoken_encoding
 from ftkit.tokens.stats import Histogram, TokenStats, above, total
 from ftkit.validation.scan import Scanner
 from support.estimates import TODAY, count_by_hand, histograms
@@ -38,7 +38,9 @@ def test_only_what_the_assistant_says_with_weight_is_trained(write: Write) -> No
         MINI,
         today=TODAY,
     )
-    assert told.trained_tokens_per_epoch == len(reference("o200k_base").encode_ordinary("but this"))
+    assert told.trained_tokens_per_epoch == len(
+        tiktoken_encoding("o200k_base").encode_ordinary("but this")
+    )
     assert told.tokens_per_epoch == count_by_hand(messages)
 
 
@@ -120,7 +122,7 @@ ODD = [
         + 3
         + (3 + 3)
         + sum(
-            len(reference("o200k_base").encode_ordinary(text))
+            len(tiktoken_encoding("o200k_base").encode_ordinary(text))
             for text in ("f:Do it", "a:string:What", "x", "y", "b:object:", "c::")
         ),
     ),
@@ -173,14 +175,16 @@ def test_a_call_is_counted_as_its_text(write: Write) -> None:
         messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [CALL]}]
     )
     told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    text = sum(len(reference("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}'))
+    text = sum(
+        len(tiktoken_encoding("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}')
+    )
     assert told.tokens_per_epoch == count_by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
     assert told.trained_tokens_per_epoch == text
 
 
 def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_outputs() -> None:
     told = quote(SAMPLES / "preference.jsonl", ["gpt-4.1-mini-2025-04-14"], today=TODAY)
-    count, tokens, trained = reference("o200k_base").encode_ordinary, 0, 0
+    count, tokens, trained = tiktoken_encoding("o200k_base").encode_ordinary, 0, 0
     for line in (SAMPLES / "preference.jsonl").read_text("utf-8").splitlines():
         value = json.loads(line)
         for output in ("preferred_output", "non_preferred_output"):
@@ -191,7 +195,7 @@ def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_output
 
 def test_prompts_and_completions_are_counted_as_text() -> None:
     told = quote(SAMPLES / "completions.jsonl", ["davinci-002"], today=TODAY)
-    count = reference("cl100k_base").encode_ordinary
+    count = tiktoken_encoding("cl100k_base").encode_ordinary
     rows = [
         json.loads(line) for line in (SAMPLES / "completions.jsonl").read_text("utf-8").splitlines()
     ]
@@ -242,7 +246,7 @@ def test_a_higher_limit_never_cuts_more(numbers: Histogram, limit: int) -> None:
 
 @given(st.integers(1, 50))
 def test_more_epochs_cost_more(epochs: int) -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {100: 10})})
+    summary = Summary(stats={"o200k_base tiles-mini": TokenStats(10, {100: 10})})
     one, two = (
         estimate(summary, MINI, epochs=number, today=TODAY).cost for number in (epochs, epochs + 1)
     )
@@ -257,7 +261,7 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + chat_lines(8) + [
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
     asked = meters([MINI, GPT_35], "openai", load_catalog())
-    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, meters=asked, judges=False)
+    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, counting_methods=asked, judges=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)
@@ -265,4 +269,4 @@ def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObje
         return scanner.summary()
 
     at = data.draw(st.integers(0, len(rows)))
-    assert (ledgers(rows[:at]) + ledgers(rows[at:])).ledgers == ledgers(rows).ledgers
+    assert (ledgers(rows[:at]) + ledgers(rows[at:])).stats == ledgers(rows).stats

@@ -51,7 +51,7 @@ def measured(examples: int, messages: int, tokens: int) -> Summary:
     """A summary of examples with so many tokens in all, by the formula, whose messages hold `x` as often as it takes."""
     text = tokens - examples - 4 * messages
     return Summary(
-        ledgers={
+        stats={
             "o200k_base tiles-mini": TokenStats(
                 examples, {0: examples - 1, examples + 4 * messages + text: 1}
             )
@@ -89,7 +89,7 @@ def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
 
 
 def test_the_launch_example_costs_2_40() -> None:
-    summary = Summary(ledgers={"cl100k_base": TokenStats(1000, {100: 1000})})
+    summary = Summary(stats={"cl100k_base": TokenStats(1000, {100: 1000})})
     told = estimate(summary, GPT_35, epochs=3, today=TODAY)
     launch = load_catalog().models[GPT_35].providers["openai"].training[-1]
     assert (launch.as_of, launch.usd) == ("2023-08", 8.0)

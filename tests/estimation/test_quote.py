@@ -21,7 +21,7 @@ from support.paths import SAMPLES
 
 def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
     told = estimate(
-        Summary(ledgers={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
+        Summary(stats={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
     )
     assert (told.trainable, told.trainable_until, told.served_days) == (
         False,
@@ -90,7 +90,7 @@ def test_a_summary_that_was_measured_for_another_model_is_refused() -> None:
 
 
 def test_using_the_model_is_priced_and_training_pays_for_itself_or_not() -> None:
-    summary = Summary(ledgers={"o200k_base tiles-mini": TokenStats(10, {106: 10}, answers=200)})
+    summary = Summary(stats={"o200k_base tiles-mini": TokenStats(10, {106: 10}, answers=200)})
     cost = estimate(summary, MINI, epochs=1, today=TODAY).cost
     dear = usage(summary, MINI, 1000, cost)
     assert dear is not None

@@ -65,14 +65,14 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "moderation by line": (
         "",
         "This file failed moderation safety checks. Flagged lines: 4, 13",
-        "Take the lines out",
+        "Remove or rewrite these lines",
     ),
     "distillation": (
         "unsafe_file",
         "The file was blocked for model reasoning extraction",
         "safety screening",
     ),
-    "a billing limit": ("exceeded_quota", "The job was stopped", "Look at billing"),
+    "a billing limit": ("exceeded_quota", "The job was stopped", "Check the billing"),
     "a fault of the service": (
         "server_error",
         "The job failed due to an internal error",
@@ -102,7 +102,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "no such base": (
         "model_not_available",
         "the base model a/b cannot be loaded: a/b is not a local folder",
-        "Name a model of the Hugging Face hub",
+        "Use a Hugging Face model",
     ),
     "a tuned model that was deleted": (
         "model_not_available",
@@ -117,12 +117,12 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "a template that refuses": (
         "invalid_training_file",
         "example 1 does not fit the chat template of the base model: no",
-        "user and assistant in turn",
+        "alternating user and assistant messages",
     ),
     "images": (
         "invalid_training_file",
         "example 3: this service takes no images",
-        "Take the examples with images out",
+        "Remove the examples with images",
     ),
     "a process that died": (
         "server_error",

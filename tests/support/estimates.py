@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ftkit.tokens.encodings import reference
+from ftkit.tokens.encodings import tiktoken_encoding
 from ftkit.tokens.stats import Histogram
 
 TODAY = datetime.date(2026, 11, 20)
@@ -15,7 +15,7 @@ TODAY = datetime.date(2026, 11, 20)
 
 def count_by_hand(messages: list[dict[str, Any]], encoding: str = "o200k_base") -> int:
     """The formula, written down once more."""
-    count = reference(encoding).encode_ordinary
+    count = tiktoken_encoding(encoding).encode_ordinary
     return 1 + sum(
         3 + len(count(message["role"])) + len(count(message["content"])) for message in messages
     )

@@ -12,7 +12,7 @@ from ftkit import FtkitError, validate
 from ftkit.dataset.formats import FORMATS
 from ftkit.tokens import encodings as tokens
 from ftkit.tokens.counting import count
-from ftkit.tokens.encodings import ENCODINGS, PER_ROLE, counter, reference
+from ftkit.tokens.encodings import ENCODINGS, PER_ROLE, tiktoken_encoding, token_counter
 from ftkit.validation.runner import ROLES
 from support.examples import chat_lines
 from support.fixture_types import Write
@@ -27,10 +27,10 @@ def test_the_vocabulary_is_the_one_that_is_published(name: str) -> None:
 def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"IQ== 0\n")
     monkeypatch.setattr(tokens, "_vocabulary_path", lambda encoding: tmp_path / "damaged")
-    reference.cache_clear()
-    with pytest.raises(FtkitError, match="cl100k_base that came with ftkit is damaged"):
-        reference("cl100k_base")
-    reference.cache_clear()
+    tiktoken_encoding.cache_clear()
+    with pytest.raises(FtkitError, match="vocabulary file for cl100k_base is damaged"):
+        tiktoken_encoding("cl100k_base")
+    tiktoken_encoding.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ],
 )
 def test_counts_are_those_of_tiktoken(encoding: str, text: str, number: int) -> None:
-    assert counter(encoding).count([text]) == [number]
+    assert token_counter(encoding).count([text]) == [number]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("role", sorted(set(ROLES.values())))
 def test_each_role_costs_one_token(encoding: str, role: str) -> None:
-    assert len(reference(encoding).encode_ordinary(role)) == PER_ROLE
+    assert len(tiktoken_encoding(encoding).encode_ordinary(role)) == PER_ROLE
 
 
 def test_an_example_costs_1_and_each_message_3_its_role_and_its_content() -> None:

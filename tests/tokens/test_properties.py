@@ -8,24 +8,31 @@ from hypothesis import strategies as st
 
 from ftkit.dataset.formats import FORMATS
 from ftkit.tokens.counting import count, may_exceed
-from ftkit.tokens.encodings import CHUNK, Counter, chunks, fast, has_fast, reference
+from ftkit.tokens.encodings import (
+    CHUNK,
+    TokenCounter,
+    chunks,
+    has_fastokens,
+    load_fastokens,
+    tiktoken_encoding,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text(
     "aſKK<|>' \n9é漢", max_size=60
 )
 
 
-@pytest.mark.skipif(not has_fast(), reason="the fast tokenizer has no wheels for this platform")
+@pytest.mark.skipif(not has_fastokens(), reason="fastokens has no wheels for this platform")
 @pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
 def test_both_tokenizers_count_alike(encoding: str) -> None:
-    counter = Counter(encoding)
-    counter._fast = fast(encoding)
+    counter = TokenCounter(encoding)
+    counter._count_fast = load_fastokens(encoding)
 
     @given(st.lists(texts, min_size=1, max_size=5))
     @settings(max_examples=200)
     def alike(some: list[str]) -> None:
         assert counter.count(some) == [
-            len(reference(encoding).encode_ordinary(text)) for text in some
+            len(tiktoken_encoding(encoding).encode_ordinary(text)) for text in some
         ]
 
     alike()
@@ -43,8 +50,11 @@ def test_the_chunks_of_a_text_join_to_the_text_and_count_alike(text: str, size: 
         and len(cut) > 1
         and len(max(cut, key=len)) < 2 * size
     ):
-        whole = len(reference("cl100k_base").encode_ordinary(text))
-        assert sum(len(reference("cl100k_base").encode_ordinary(chunk)) for chunk in cut) == whole
+        whole = len(tiktoken_encoding("cl100k_base").encode_ordinary(text))
+        assert (
+            sum(len(tiktoken_encoding("cl100k_base").encode_ordinary(chunk)) for chunk in cut)
+            == whole
+        )
 
 
 def test_a_chunk_is_cut_between_words() -> None:

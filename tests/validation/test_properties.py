@@ -22,7 +22,7 @@ from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Shard, Summary
 from ftkit.validation.runner import Checks
 from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
-from ftkit.validation.schema_errors import broken_places
+from ftkit.validation.schema_errors import schema_errors
 from support.examples import chat_example, chat_lines
 
 PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
@@ -168,7 +168,7 @@ def test_the_decoder_and_the_schema_take_the_same_examples(
         taken = True
     except DECODE_ERRORS:
         taken = False
-    assert (broken_places(json.loads(line), format) == []) == taken
+    assert (schema_errors(json.loads(line), format) == []) == taken
 
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
@@ -179,7 +179,7 @@ def test_what_the_decoder_refuses_has_a_finding_of_severity_error(
     line = json.dumps(value).encode()
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
     scanner.scan([line], len(line), True)
-    if broken_places(json.loads(line), format):
+    if schema_errors(json.loads(line), format):
         assert any(finding.severity == "error" for finding in scanner.summary().findings)
 
 
@@ -292,7 +292,7 @@ def test_a_repeated_key_is_found_wherever_it_stands(
         "reinforcement"
         if "answer" in value or "score" in value
         else next(
-            name for name, format in FORMATS.items() if broken_places(json.loads(line), name) == []
+            name for name, format in FORMATS.items() if schema_errors(json.loads(line), name) == []
         )
     )
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
