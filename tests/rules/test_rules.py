@@ -114,7 +114,7 @@ def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_o
 
 def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
     place = SchemaError("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
-    (found,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).shapes([place], 7)
+    (found,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).schema_errors([place], 7)
     assert (found.rule, found.severity, found.line, found.path) == (
         "json-syntax",
         "error",
