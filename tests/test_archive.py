@@ -26,12 +26,12 @@ from service import Service as Fake
 from service import encoded, error, seeded
 from terminal import on_a_terminal
 
-from ftkit.archive import layout, pages
-from ftkit.archive.fetch import to_json
-from ftkit.archive.manifest import Manifest, encode, read_manifest, read_progress
+from ftkit.archive import index, layout, pages
+from ftkit.archive.manifest import Manifest, encode_manifest, read_manifest, read_progress
 from ftkit.archive.read import find_job, open_archive
-from ftkit.archive.store import Store
-from ftkit.archive.sync import Saved, Wanted, save
+from ftkit.archive.serialize import to_json
+from ftkit.archive.store import ArchiveStore
+from ftkit.archive.sync import Selection, SyncResult, sync
 from ftkit.archive.verify import verify
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
@@ -61,8 +61,8 @@ def reach(url: str, provider: str = "openai") -> Client:
     )
 
 
-def archived(url: str, folder: Path, wanted: Wanted | None = None, **more: Any) -> Saved:
-    return save(reach(url), folder, wanted, now=NOW, sleep=lambda seconds: None, **more)
+def archived(url: str, folder: Path, selection: Selection | None = None, **more: Any) -> SyncResult:
+    return sync(reach(url), folder, selection, now=NOW, sleep=lambda seconds: None, **more)
 
 
 def add_job(fake: Fake, number: int = 0, **more: Any) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) 
     job = add_job(fake, 1)
     done = ftkit("archive", "a")
     assert done.returncode == 0, done.stderr
-    assert "jobs     1, 1 of them new" in done.stdout
+    assert "jobs     1 (1 new)" in done.stdout
     assert "3 permissions (forbidden)" in done.stdout
     told = json.loads(ftkit("archive", "--output", "json", "a").stdout)
     assert (told["jobs"], told["new_jobs"], told["fetched_jobs"], told["fetched_files"]) == (
@@ -200,10 +200,10 @@ def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) 
     story = (tmp_path / "a" / "jobs" / job["id"] / "README.md").read_text("utf-8")
     for part in (
         job["id"],
-        "by supervised fine-tuning. It succeeded.",
-        "| tokens billed | 1,000,000 |",
+        f"Fine-tuning of {MINI} (supervised), created on 2025-10-10. The job succeeded.",
+        "| billed tokens | 1,000,000 |",
         "about $3.00, at $3.00 per million tokens",
-        "2027-01-14 (says the service)",
+        "2027-01-14 (reported by the provider)",
         "| n_epochs | 3 |",
         "best by validation loss: step 30",
         "█",
@@ -271,7 +271,7 @@ def test_what_could_not_be_had_is_said_with_the_reason(
 
 def test_what_a_provider_lacks_is_noted_and_not_tried(fake: Fake, url: str, tmp_path: Path) -> None:
     add_job(fake)
-    saved = save(reach(url, "llmariner"), tmp_path / "a", now=NOW)
+    saved = sync(reach(url, "llmariner"), tmp_path / "a", now=NOW)
     assert {(one.what, one.reason) for one in saved.manifest.missing} == {
         ("events", "not offered"),
         ("checkpoints", "not offered"),
@@ -283,7 +283,7 @@ def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(
     fake: Fake, url: str, tmp_path: Path
 ) -> None:
     job = add_job(fake)
-    missing = save(reach(url, "local"), tmp_path / "a", now=NOW).manifest.missing
+    missing = sync(reach(url, "local"), tmp_path / "a", now=NOW).manifest.missing
     assert [(one.what, one.id, one.reason) for one in missing] == [
         ("permissions", job["id"], "not offered")
     ]
@@ -394,7 +394,7 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
     for _ in range(2):
         done = ftkit("archive", "a")
         assert done.returncode == 1
-        assert f"did not get it again: {path.relative_to('a').as_posix()}" in done.stdout
+        assert f"could not be fetched again: {path.relative_to('a').as_posix()}" in done.stdout
     assert ftkit("archive", "verify", "a").returncode == 1
     path.write_bytes(whole)
     assert ftkit("archive", "a").returncode == 0
@@ -455,7 +455,7 @@ def test_a_download_that_is_short_is_kept_and_tried_again(
         "short" if path == f"/v1/files/{job['training_file']}/content" else ""
     )
     saved = archived(url, tmp_path / "a")
-    assert [(one.what, one.reason) for one in saved.unfinished] == [("file", "incomplete")]
+    assert [(one.what, one.reason) for one in saved.retryable] == [("file", "incomplete")]
     kept = open_archive(tmp_path / "a").job(job["id"]).training
     assert kept
     assert whole.startswith(kept.read_bytes())
@@ -529,7 +529,7 @@ def test_names_are_safe_and_differ_not_only_in_case(ids: list[str]) -> None:
     assert len({name.lower() for name in names}) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,64}", name) for name in names)
     assert all(
-        layout.inside(Path("/a"), f"{layout.folder_of(id)}/job.json").is_relative_to("/a/jobs")
+        layout.resolve(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to("/a/jobs")
         for id in ids
     )
 
@@ -549,12 +549,12 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
 ) -> None:
     (tmp_path / "a").mkdir()
     found = Manifest(account="x", contents={"file-1": path})
-    (tmp_path / "a" / "manifest.json").write_bytes(encode(found))
+    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(found))
     if path:
         with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")
     with pytest.raises(FileError, match="do not trust"):
-        layout.inside(tmp_path, path)
+        layout.resolve(tmp_path, path)
 
 
 def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftkit: Run) -> None:
@@ -563,7 +563,7 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(fake: Fake, ftk
     fake.add_file("unused.jsonl", b"unused")
     told = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
     assert told.returncode == 0
-    assert "  left out  3 of 4 jobs at the service (--since, --status)\n" in told.stdout
+    assert "  left out  3 of 4 jobs (filtered by since and status)\n" in told.stdout
     archive = open_archive("a")
     assert [each.job.created_at for each in archive.jobs()] == [BEGUN + 2 * 86400]
     assert len(archive.manifest.contents) == 2
@@ -600,7 +600,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    assert "is no archive and not empty" in ftkit("archive", "other").stderr
+    assert "is not an archive and not empty" in ftkit("archive", "other").stderr
     assert os.listdir(tmp_path / "other") == ["thesis.txt"]
     ftkit("archive", "a")
     done = ftkit(
@@ -613,8 +613,8 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
     assert done.returncode == 2
     assert "is the archive of openai" in done.stderr
     assert "has no manifest.json" in ftkit("archive", "verify", "other").stderr
-    with Store(tmp_path / "a").alone():
-        assert "another ftkit is archiving" in ftkit("archive", "a").stderr
+    with ArchiveStore(tmp_path / "a").locked():
+        assert "another ftkit process is archiving" in ftkit("archive", "a").stderr
     (tmp_path / "a" / "manifest.json").write_text("{")
     for arguments in (["a"], ["verify", "a"]):
         done = ftkit("archive", *arguments)
@@ -674,7 +674,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("ftkit: cannot write a")
-    assert done.stderr.endswith("run the same again, and it goes on from here\n")
+    assert done.stderr.endswith("run the same command again to continue\n")
     assert done.stderr.count("\n") == 1
     assert ftkit("archive", "a").returncode == 0
     assert but_date(tmp_path / "a") == but_date(tmp_path / "whole")
@@ -715,7 +715,7 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(
     prompts = str(write([*lines(12)], "prompts.jsonl"))
     done = ftkit("archive", "a", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
-    assert "1 models 12 prompts, about" in done.stderr
+    assert "12 prompts to 1 models, about" in done.stderr
     each = open_archive("a").job(job["id"])
     first = each.answers[0]
     assert first.messages == [{"role": "user", "content": "What follows 0?"}]
@@ -750,7 +750,7 @@ def test_prompts_are_drawn_from_the_data_of_each_job_the_same_each_time(
     ]
     done = ftkit("archive", "a", "--sample", "5", "--yes")
     assert done.returncode == 0, done.stderr
-    assert f"no prompts for the job {other['id']}" in done.stderr
+    assert f"no prompts for job {other['id']}" in done.stderr
     answers = open_archive("a").job(job["id"]).answers
     assert 3 <= len(answers) <= 5
     fake.requests.clear()
@@ -910,10 +910,10 @@ def in_page(
     monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script: str
 ) -> list[list[str]]:
     """The rows of the index that are shown after the script has run in it: job, status, training loss."""
-    monkeypatch.setattr(pages, "SCRIPT", pages.SCRIPT + script)
+    monkeypatch.setattr(index, "SCRIPT", index.SCRIPT + script)
     found = open_archive(archive)
-    store = Store(archive)
-    with store.alone():
+    store = ArchiveStore(archive)
+    with store.locked():
         pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
     shown = in_browser((archive / layout.INDEX).read_text("utf-8"), folder)
     rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)
@@ -1067,7 +1067,7 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
     job = add_job(fake)
     archived(url, tmp_path / "a")
     del fake.jobs[job["id"]]
-    path = tmp_path / "a" / layout.folder_of(job["id"]) / "job.json"
+    path = tmp_path / "a" / layout.job_folder(job["id"]) / "job.json"
     before = path.read_bytes()
     path.unlink()
     if damage is not None:
@@ -1095,7 +1095,7 @@ def test_a_file_that_is_nowhere_any_more_gives_no_prompts(
     del fake.files[job["training_file"]], fake.contents[job["training_file"]]
     told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
     assert told.returncode == 1
-    assert f"no prompts for the job {job['id']}" in told.stderr
+    assert f"no prompts for job {job['id']}" in told.stderr
 
 
 def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
@@ -1113,8 +1113,8 @@ def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
         path = archive.file(id)
         assert path
         assert path.read_bytes() == whole[:600]
-        assert "sent 600" in archive.lack(id)
-        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text(
+        assert "sent 600" in archive.why_unusable(id)
+        assert "600 bytes, incomplete)" in (archive.job(job["id"]).folder / "README.md").read_text(
             "utf-8"
         )
     assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [
@@ -1149,14 +1149,14 @@ def test_a_manifest_that_names_what_it_does_not_list_is_changed(
     archived(url, tmp_path / "a")
     manifest = read_manifest(tmp_path / "a")
     manifest.contents[job["training_file"]] = "../outside.jsonl"
-    (tmp_path / "a" / "manifest.json").write_bytes(encode(manifest))
+    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(manifest))
     assert verify(tmp_path / "a").changed == ("manifest.json",)
 
 
 def test_a_folder_in_the_place_of_a_file_is_a_change(fake: Fake, url: str, tmp_path: Path) -> None:
     job = add_job(fake)
     archived(url, tmp_path / "a")
-    path = tmp_path / "a" / layout.folder_of(job["id"]) / "events.jsonl"
+    path = tmp_path / "a" / layout.job_folder(job["id"]) / "events.jsonl"
     path.unlink()
     path.mkdir()
     assert [Path(each).name for each in verify(tmp_path / "a").changed] == ["events.jsonl"]
@@ -1174,7 +1174,7 @@ def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
     told = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
-    assert "tokens in, nobody knows how many out" in told.stderr
+    assert "input tokens and an unknown number of output tokens" in told.stderr
 
 
 def test_an_interrupted_run_waits_for_no_service_that_hangs(

@@ -52,7 +52,7 @@ class Asked(Struct, frozen=True):
 def archived(each: ArchivedJob) -> Old:
     """A job of an archive, with its files there."""
     ids = {"training": each.job.training_file, "validation": each.job.validation_file}
-    lost = {field: why for field, id in ids.items() if id and (why := each.archive.lack(id))}
+    lost = {field: why for field, id in ids.items() if id and (why := each.archive.why_unusable(id))}
     paths = {
         field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost
     }
