@@ -17,7 +17,8 @@ from service import error
 from ftkit.client.resources import Job
 from ftkit.jobs.spec import MARK, check
 from ftkit.migration.prepare import BOM, prepare
-from ftkit.migration.translate import MOVED_FROM, Old, Translation, translate
+from ftkit.migration.source import SourceJob
+from ftkit.migration.translate import MOVED_FROM, Translation, translate
 
 MINI = "gpt-4o-mini-2024-07-18"
 DAY = datetime.date(2026, 11, 21)
@@ -28,7 +29,7 @@ def old(
     method: str = "supervised",
     hyperparameters: dict[str, Any] | None = None,
     **raw: Any,
-) -> Old:
+) -> SourceJob:
     given = {
         "id": "ftjob-1",
         "model": MINI,
@@ -42,7 +43,7 @@ def old(
         if hyperparameters is None
         else hyperparameters
     )
-    return Old(provider, Job.read(given), method, chosen, "data.jsonl", None)
+    return SourceJob(provider, Job.read(given), method, chosen, "data.jsonl", None)
 
 
 def changes(made: Translation) -> dict[str, tuple[str, str]]:
@@ -52,7 +53,7 @@ def changes(made: Translation) -> dict[str, tuple[str, str]]:
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
     made = translate(old(metadata={"team": "a", MARK: "x"}), "azure", today=DAY)
     assert (made.changes, made.obstacles) == ((), ())
-    order = made.order
+    order = made.spec
     assert (
         order.model,
         order.epochs,
@@ -101,7 +102,7 @@ def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
     ],
 )
 def test_what_means_something_else_there_is_changed_and_told(
-    job: Old, to: str, model: str | None, what: str, after: str
+    job: SourceJob, to: str, model: str | None, what: str, after: str
 ) -> None:
     made = translate(job, to, model)
     assert changes(made)[what][1] == after
@@ -113,7 +114,7 @@ def test_what_means_something_else_there_is_changed_and_told(
 )
 def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) -> None:
     whys = [change.why for change in translate(old(), "openai", today=day).changes]
-    assert any("trains it no more since 2027-01-06" in why for why in whys) == told
+    assert any("does not train it after 2027-01-06" in why for why in whys) == told
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
         (
             old(model="gpt-3.5-turbo"),
             "azure",
-            "does not train gpt-3.5-turbo; name gpt-4.1-2025-04-14 or",
+            "does not train gpt-3.5-turbo; set `model` to gpt-4.1-2025-04-14 or",
         ),
         (old(method="reinforcement"), "local", "does not train with the method 'reinforcement'"),
         (old(hyperparameters={}), "llmariner", "does not choose the epochs itself"),
@@ -133,7 +134,7 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
         ),
     ],
 )
-def test_what_cannot_go_says_why(job: Old, to: str, said: str) -> None:
+def test_what_cannot_go_says_why(job: SourceJob, to: str, said: str) -> None:
     assert any(said in obstacle for obstacle in translate(job, to, today=DAY).obstacles)
 
 
@@ -159,7 +160,7 @@ def test_an_order_without_obstacles_is_one_that_the_target_takes(
     target = load_catalog().providers[to]
     assert target.api
     if not made.obstacles:
-        check(made.order, target.api, target.title)
+        check(made.spec, target.api, target.title)
 
 
 @given(
@@ -233,12 +234,12 @@ def test_a_job_that_has_moved_moves_no_second_time_whatever_has_changed(
     for more in ([], ["--epochs", "5"], ["--suffix", "other"]):
         told = ftkit(*command, *more)
         assert told.returncode == 0
-        assert f"{done} -> {new} was there already, and is " in told.stdout
+        assert f"Job {done} was already migrated to {new} (" in told.stdout
     assert fake.created[-1] == new
     again = ftkit(*command, "--epochs", "5", "--suffix", "other", "--again")
-    assert "created" in again.stdout
-    assert "epochs: 3 -> 5 (as asked)" in again.stdout
-    assert "suffix: mine -> other (as asked)" in again.stdout
+    assert "Created job" in again.stdout
+    assert "epochs: 3 -> 5 (as requested)" in again.stdout
+    assert "suffix: mine -> other (as requested)" in again.stdout
     assert fake.created[-1] != new
 
 
@@ -253,11 +254,11 @@ def test_a_new_job_that_failed_is_1_until_it_is_done_again(
     assert (ftkit(*command).returncode, ftkit(*every).returncode) == (1, 1)
     told = ftkit(*every[:-1], "--again", "--dry-run")
     assert (
-        "to OpenAI, for $0.00 where" in told.stdout
+        "total cost at OpenAI: $0.00\n" in told.stdout
     )  # nobody was asked whether it failed, so it counts as moved
     told = ftkit(*every[:-1], "--again")
-    assert "which failed; goes again" in told.stdout
-    assert "to OpenAI, for $0.00 where" not in told.stdout
+    assert "(failed); will be migrated again" in told.stdout
+    assert "total cost at OpenAI: $0.00\n" not in told.stdout
     assert ftkit(*every, "--again").returncode == 0
 
 
@@ -269,7 +270,7 @@ def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(
     command = ("--to", "llmariner", "--to-base-url", url, "--model", "m/m", "--yes")
     for job in (done, twin["id"]):
         told = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
-        assert "created" in told.stdout, told.stderr
+        assert "Created job" in told.stdout, told.stderr
     assert len(fake.created) == 4
 
 
@@ -280,13 +281,13 @@ def test_a_validation_file_is_judged_as_one_and_named(
     fake.jobs[done]["validation_file"] = small["id"]
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--dry-run")
     assert told.returncode == 0, told.stdout
-    assert "validation file, ends of lines: CRLF -> LF" in told.stdout
+    assert "validation file, line endings: CRLF -> LF" in told.stdout
     bad = fake.add_file("bad.jsonl", b"\n\n\n" + b"\n".join(lines(12, {4: b"oops"})))
     fake.jobs[done]["validation_file"] = bad["id"]
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--dry-run")
     assert told.returncode == 1
     line = fake.contents[bad["id"]].split(b"\n").index(b"oops") + 1
-    assert f"cannot go: validation file, line {line}: json-syntax" in told.stdout
+    assert f"cannot be migrated: validation file, line {line}: json-syntax" in told.stdout
 
 
 def test_an_archive_is_not_taken_for_a_job(
@@ -295,7 +296,7 @@ def test_an_archive_is_not_taken_for_a_job(
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
     told = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
     assert told.returncode == 2
-    assert "is an archive; name a job in it" in told.stderr
+    assert "is an archive; give one of its jobs" in told.stderr
 
 
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(
@@ -306,7 +307,7 @@ def test_a_job_that_cannot_go_is_1_and_sends_nothing(
     fake.files[file]["bytes"] = len(fake.contents[file])
     told = ftkit("migrate", done, "--to", "openai", "--to-base-url", url, "--yes")
     assert told.returncode == 1
-    assert "cannot go: line 4: json-syntax" in told.stdout
+    assert "cannot be migrated: line 4: json-syntax" in told.stdout
     assert len(fake.created) == 1
 
 
@@ -318,9 +319,9 @@ def test_migrating_asks_first(fake: Fake, ftkit: Run, url: str, done: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name a job, or an archive"),
+        ([], "give either a job, or an archive"),
         (["ftjob-none"], "does not have it"),
-        (["nowhere/jobs/x"], "is in no archive"),
+        (["nowhere/jobs/x"], "is not in an archive"),
         (["--all", "nowhere"], "nowhere"),
     ],
 )
@@ -346,16 +347,16 @@ def test_an_archive_moves_as_a_whole_after_a_table(
         "migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes"
     )
     assert told.returncode == 1, told.stderr
-    assert "its training file could not be had" in told.stdout
+    assert "its training file is missing" in told.stdout
     assert len(fake.created) == before + 1
     again = ftkit(
         "migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes"
     )
-    assert f"is {fake.created[-1]}" in again.stdout
+    assert f"migrated to {fake.created[-1]}" in again.stdout
     assert len(fake.created) == before + 1
     one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if done in path.name)
     assert (
-        "was there already"
+        "was already migrated to"
         in ftkit("migrate", str(one), "--to", "openai", "--to-base-url", url, "--yes").stdout
     )
 
@@ -414,7 +415,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     fake.files[id]["bytes"] += 1
     assert ftkit("archive", str(tmp_path / "old")).returncode == 1
     part = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", url, "--yes")
-    assert "a part of it" in part.stdout
+    assert "a part of it is in the archive" in part.stdout
     assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
     assert len(fake.created) == 1
 
@@ -429,13 +430,13 @@ def test_a_validation_file_that_could_not_be_had_is_named(
     job = str(tmp_path / "old" / done) if of == "an archive" else done
     told = ftkit("migrate", job, "--to", "openai", "--to-base-url", url, "--yes")
     assert told.returncode == 0, told.stderr
-    assert "validation file: file-gone -> left behind" in told.stdout
+    assert "validation file: file-gone -> dropped" in told.stdout
 
 
 @pytest.mark.parametrize("to", ["nebius", "crusoe", "llmariner"])
 def test_a_base_that_is_known_to_be_elsewhere_does_not_go(to: str) -> None:
     assert any(
-        f"does not train {MINI}; name a base that it has" in each
+        f"does not train {MINI}; set `model` to one of its base models" in each
         for each in translate(old(), to).obstacles
     )
     assert not any("does not train" in each for each in translate(old(), to, "m/m").obstacles)
@@ -452,8 +453,8 @@ def test_odd_values_of_a_job_stop_nothing() -> None:
         metadata={"a": 5},
     )
     made = translate(odd, "azure")
-    assert made.order.epochs is made.order.batch_size is None
-    assert made.order.metadata["a"] == "5"
+    assert made.spec.epochs is made.spec.batch_size is None
+    assert made.spec.metadata["a"] == "5"
 
 
 def test_a_job_that_is_refused_does_not_hold_up_the_others(
@@ -478,7 +479,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
         "migrate", "--all", str(tmp_path / "old"), "--to", "openai", "--to-base-url", url, "--yes"
     )
     assert told.returncode == 1
-    assert f"ftkit: {fake.created[1]} was not moved: " in told.stderr
+    assert f"ftkit: job {fake.created[1]} was not migrated: " in told.stderr
     assert "not this one" in told.stderr
     assert len(fake.created) == before + 2
 
@@ -500,10 +501,10 @@ def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
     assert ftkit(*command).returncode == 0
     new = fake.created[-1]
     fake.jobs[new]["status"] = "failed"
-    assert f"is {new}, which failed" in ftkit(*command).stdout
+    assert f"migrated to {new} (failed)" in ftkit(*command).stdout
     again = ftkit(*command, "--again")
-    assert again.stdout.count("created") == 1, again.stderr
-    assert ftkit(*command, "--again").stdout.count("created") == 0
+    assert again.stdout.count("Created") == 1, again.stderr
+    assert ftkit(*command, "--again").stdout.count("Created") == 0
     new = fake.created[-1]
     del fake.jobs[new]
     assert ftkit(*command).returncode == 0
