@@ -281,7 +281,7 @@ class _JobTask:
             self._files[path] = self._archived[path]
 
     def _read(self, name: str) -> bytes | None:
-        """Return the content of an archived file of the job, or None if there is none."""
+        """Return the content of a file of the job, or None if it is not in the archive."""
         path = f"{self._folder}/{name}"
         return self._store.read(path) if path in self._archived else None
 

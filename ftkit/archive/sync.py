@@ -94,7 +94,7 @@ class SyncResult(Struct, frozen=True):
 
     @property
     def retryable(self) -> list[Missing]:
-        """What is missing, and another run may get."""
+        """Missing items that another run may get."""
         return [item for item in self.manifest.missing if item.reason in RETRYABLE]
 
 

@@ -81,7 +81,7 @@ def verify(folder: str, output: str) -> int:
     metavar="N",
     help="Record the answers of each fine-tuned model to N prompts of its own data.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def archive(
     folder: str,

@@ -66,7 +66,7 @@ EXIT_CODES = (
     help="Create a new job even if the job was migrated before; with --all, only if that failed.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan without sending anything.")
-@click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the new job until it finishes.")
 @output_option
 def migrate(
