@@ -204,8 +204,8 @@ def _record_job(
     if not refused:
         return ()
     lines = ", ".join(str(number) for number, _ in refused[:10])
-    said = f"{len(refused)} prompts (lines {lines}): {refused[0][1]}"
-    return (Missing("answers", asking.model, "refused", said, archived.id),)
+    message = f"{len(refused)} prompts (lines {lines}): {refused[0][1]}"
+    return (Missing("answers", asking.model, "refused", message, archived.id),)
 
 
 def _ask(asking: Asking, on_answer: Callable[[], object]) -> list[tuple[int, str]]:

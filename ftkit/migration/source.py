@@ -23,7 +23,7 @@ class SourceJob(Struct, frozen=True):
         method: Training method.
         hyperparameters: Hyperparameters as the provider resolved them.
         training: Path of the training file, or "" if it is missing.
-        validation: Path of the validation file, or None if there is none or it is missing.
+        validation: Path of the validation file, or None if the job has none or it is missing.
         missing: Why the `training` or the `validation` file is missing.
     """
 
