@@ -24,15 +24,38 @@ def check_writable(path: str) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and rename it to `path` on success.
+def temporary_file(folder: Path, name: str = "") -> Iterator[Path]:
+    """Yield the path of a new temporary file in `folder`, and remove what is left of it at the end.
 
-    The temporary file is removed if the block raises. Its name is random, so it cannot be a file
-    that somebody else keeps there.
+    Rename the file with `os.replace` when it is complete. Use `atomic_write` if its final path is
+    known before it is written.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+    temporary = temporary_path(folder, name)
     try:
         yield temporary
-        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(folder: Path, name: str = "") -> Path:
+    """Return an unused path in `folder`: its random name cannot be that of somebody else's file."""
+    return folder / f".{name[:100]}.{secrets.token_hex(8)}.part"
+
+
+@contextmanager
+def atomic_write(path: Path, folder: Path | None = None, fsync: bool = False) -> Iterator[Path]:
+    """Yield a temporary path, and rename the file written there to `path` on success.
+
+    The temporary file is removed if the block raises.
+
+    Args:
+        path: The file to write.
+        folder: Folder of the temporary file, on the same file system. Default: that of `path`.
+        fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
+    """
+    with temporary_file(folder or path.parent, path.name) as temporary:
+        yield temporary
+        if fsync:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)

@@ -181,7 +181,7 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
             compared[model] = json.loads(told.stdout)["measures"]["exact"]["between"]["mean"]
         assert compared == {"@last": 1, SMOKE: 0}
         planned = ftkit(new, tmp_path, "migrate", "--all", str(archive), "--to", "local", "--yes")
-        assert "is ftjob-" in planned.stdout
+        assert "migrated to ftjob-" in planned.stdout
         assert len(ftkit(new, tmp_path, "jobs", "list", *here).stdout.splitlines()) == 2
     finally:
         assert ftkit(new, tmp_path, "serve", "stop").returncode == 0

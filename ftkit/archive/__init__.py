@@ -1,1 +1,1 @@
-"""Everything that an account holds about fine-tuning, in a folder: made, checked and read."""
+"""Archives of everything that a provider account holds about fine-tuning."""

@@ -1,4 +1,7 @@
-"""What is fetched from the service: each method makes one step of the archive. Nothing here changes anything at the service."""
+"""Downloads of jobs and files from the provider. All requests are read-only.
+
+Each task returns a `ManifestUpdate`, with `Missing` records for what could not be fetched.
+"""
 
 from __future__ import annotations
 
@@ -10,312 +13,312 @@ from typing import Any
 import msgspec
 
 from ftkit.archive import layout
-from ftkit.archive.manifest import STAYS, Book, Entry, Missing, Reason, Step
-from ftkit.archive.store import Received, Store
+from ftkit.archive.manifest import Entry, ManifestBuilder, ManifestUpdate
+from ftkit.archive.missing import PERMANENT, Missing, missing_because
+from ftkit.archive.serialize import to_json, to_json_lines
+from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
 from ftkit.client.retry import Patience
 from ftkit.errors import FtkitError, ProviderError, UsageError
 from ftkit.jobs.metrics import decoded
 
-DECODED = 64 << 20
-"""Bytes of a result file up to which it is looked at whether it is in base64; larger ones stay as they came."""
+MAX_DECODE_BYTES = 64 << 20
+"""Maximum size of a result file that is checked for base64. Larger files are kept as they are."""
 
-LISTS = ("events", "checkpoints", "permissions", "models")
-"""What is asked for as a list, so that an answer of `404` speaks of the list, not of something in it."""
+RESULTS_PURPOSE = "fine-tune-results"
+"""Purpose of result files."""
 
-RESULTS = "fine-tune-results"
-"""The purpose of result files."""
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+"""Values of a field that is not set."""
+
+TRANSIENT_FIELDS = ("estimated_finish", "error")
+"""Fields of a job that may become empty in the course of training."""
 
 
-class Collector:
-    """Fetches what the archive lacks; safe to use from several threads, each with steps of its own."""
+class Fetcher:
+    """Fetches what the archive does not have. Methods may be called from several threads.
 
-    def __init__(self, client: Client, store: Store, book: Book, patience: Patience) -> None:
-        self.client = client.patient(patience)
-        self.store, self.book, self.patience = store, book, patience
-        self.permissions = Permissions()
+    Attributes:
+        client: The client, with retries.
+        permissions: Access to permissions.
+    """
 
-    def job(self, job: Job) -> Step:
-        """All that belongs to a job but its training and validation files."""
-        made = _Making(self, job)
-        raw = job.raw
-        old = made.old(layout.JOB)
-        if old is not None and _is_worse(raw, json.loads(old)):
-            made.keep(layout.JOB)
-        else:
-            made.put(layout.JOB, to_json(raw))
-        made.list(
+    def __init__(
+        self, client: Client, store: ArchiveStore, builder: ManifestBuilder, retry: Patience
+    ) -> None:
+        self.client = client.patient(retry)
+        self.store, self.builder, self.retry = store, builder, retry
+        self.permissions = PermissionAccess()
+
+    def fetch_job(self, job: Job) -> ManifestUpdate:
+        """Fetch everything that belongs to a job except its training and validation files."""
+        task = _JobTask(self, job)
+        task.save_job(job)
+        task.save_list(
             layout.EVENTS, "events", lambda: (event.raw for event in self.client.events(job.id))
         )
-        checkpoints = made.list(
+        checkpoints = task.save_list(
             layout.CHECKPOINTS,
             "checkpoints",
             lambda: (checkpoint.raw for checkpoint in self.client.checkpoints(job.id)),
         )
-        made.permissions(checkpoints)
-        for file in job.result_files:
-            made.result(file)
+        task.save_permissions(checkpoints)
+        for file_id in job.result_files:
+            task.save_results(file_id)
         for name in (layout.ANSWERS, layout.ANSWERS_CHAT):
-            made.keep(name)
-        return Step(
-            f"job {job.id}",
-            job.id,
-            layout.folder_of(job.id),
-            made.contents,
-            made.files,
-            tuple(made.missing),
-        )
+            task.keep(name)
+        return task.update()
 
-    def file(self, id: str, known: RemoteFile | None) -> Step:
-        """The content of a file; `known` is what the service has listed of it."""
+    def fetch_file(self, id: str, listed: RemoteFile | None) -> ManifestUpdate:
+        """Fetch the content of a file.
+
+        Args:
+            id: Id of the file.
+            listed: The file object, if the provider's list of files contains it.
+        """
         owner = f"file {id}"
         try:
-            file = known or self.patience(lambda: self.client.file(id))
-        except ProviderError as problem:
-            return Step(owner, missing=(self._lost(id, problem),))
+            file = listed or self.retry(lambda: self.client.file(id))
+        except ProviderError as error:
+            return ManifestUpdate(owner, missing=(self._missing_file(id, error),))
         try:
-            received, short = self._whole(file)
-        except ProviderError as problem:
-            return Step(owner, missing=(self._lost(id, problem),), raw=file.raw)
-        is_result = file.purpose == RESULTS
-        received = self._decode(received) if is_result else received
-        path = layout.content_path(received.entry.sha256, is_result)
-        before = self.book.manifest.contents.get(id, path)
-        there = self.book.manifest.files.get(before)
-        if (
-            short and there is not None and there.size > received.entry.size
-        ):  # an earlier run had more of it
-            received.path.unlink()
-            path, entry = before, there
-        else:
-            entry = self.store.adopt(received, path, self.book.manifest.files.get(path))
-        told = f"the service says {file.size:,} bytes, and sent {entry.size:,}"
-        missing = (Missing("file", id, "incomplete", told),) if short else ()
-        return Step(owner, contents={id: path}, files={path: entry}, missing=missing, raw=file.raw)
+            download, is_complete = self._download_complete(file)
+        except ProviderError as error:
+            return ManifestUpdate(owner, missing=(self._missing_file(id, error),), raw=file.raw)
+        is_result = file.purpose == RESULTS_PURPOSE
+        download = self._decode(download) if is_result else download
+        path, entry = self._add_content(id, download, is_result, is_complete)
+        missing: tuple[Missing, ...] = ()
+        if not is_complete:
+            sizes = f"the provider reports {file.size:,} bytes, and sent {entry.size:,}"
+            missing = (Missing("file", id, "incomplete", sizes),)
+        return ManifestUpdate(
+            owner, contents={id: path}, files={path: entry}, missing=missing, raw=file.raw
+        )
 
-    def _lost(self, id: str, problem: ProviderError) -> Missing:
-        """Why a file could not be had; where an earlier run had a part of it, also that."""
-        missing = self._missing("file", id, problem)
-        before = [one for one in self.book.missing(f"file {id}") if one.reason == "incomplete"]
-        if not before or id not in self.book.manifest.contents:
+    def download_results(self, id: str) -> Download:
+        """Download a result file, decoded."""
+        return self._decode(self._download(id))
+
+    def missing(self, what: str, id: str, error: FtkitError, job: str = "") -> Missing:
+        """Return the record of a failed request.
+
+        Raises:
+            ProviderError: The API key is not valid any more, so no other request can succeed.
+        """
+        if isinstance(error, ProviderError) and error.status == 401 and what != "permissions":
+            raise error
+        return missing_because(error, what, id, job)
+
+    def _add_content(
+        self, id: str, download: Download, is_result: bool, is_complete: bool
+    ) -> tuple[str, Entry]:
+        """Add a download to the archive, unless an earlier run got more of an incomplete file."""
+        manifest = self.builder.manifest
+        path = layout.content_path(download.entry.sha256, is_result)
+        earlier_path = manifest.contents.get(id, path)
+        earlier = manifest.files.get(earlier_path)
+        if not is_complete and earlier is not None and earlier.size > download.entry.size:
+            download.path.unlink()
+            return earlier_path, earlier
+        return path, self.store.add(download, path, manifest.files.get(path))
+
+    def _missing_file(self, id: str, error: ProviderError) -> Missing:
+        """Return why a file is missing, and also that an earlier run got a part of it."""
+        missing = self.missing("file", id, error)
+        incomplete = [
+            item for item in self.builder.missing(f"file {id}") if item.reason == "incomplete"
+        ]
+        if not incomplete or id not in self.builder.manifest.contents:
             return missing
-        if missing.reason not in STAYS:
-            return before[0]
-        return msgspec.structs.replace(
-            missing, said=f"{missing.said}; before that {before[0].said}"
+        if missing.reason not in PERMANENT:
+            return incomplete[0]
+        message = f"{missing.said}; before that {incomplete[0].said}"
+        return msgspec.structs.replace(missing, said=message)
+
+    def _download_complete(self, file: RemoteFile) -> tuple[Download, bool]:
+        """Download a file, and once more if it is shorter than the size that the provider reports.
+
+        Returns:
+            The longer download, and True if it is complete.
+        """
+        first = self._download(file.id)
+        if first.entry.size >= file.size or file.purpose == RESULTS_PURPOSE:
+            return first, True
+        second = self._download(file.id)
+        shorter, longer = (
+            (first, second) if second.entry.size >= first.entry.size else (second, first)
         )
+        shorter.path.unlink()
+        return longer, longer.entry.size >= file.size
 
-    def results(self, id: str) -> Received:
-        """A result file, decoded."""
-        return self._decode(self._receive(id))
+    def _download(self, id: str) -> Download:
+        download: Download = self.retry(lambda: self.store.download(self.client.pieces(id)))
+        return download
 
-    def _whole(self, file: RemoteFile) -> tuple[Received, bool]:
-        """The content of a file, and whether it is shorter than announced, twice."""
-        first = self._receive(file.id)
-        if first.entry.size >= file.size or file.purpose == RESULTS:
-            return first, False
-        second = self._receive(file.id)
-        better, other = (
-            (second, first) if second.entry.size >= first.entry.size else (first, second)
-        )
-        other.path.unlink()
-        return better, better.entry.size < file.size
-
-    def _receive(self, id: str) -> Received:
-        received: Received = self.patience(lambda: self.store.receive(self.client.pieces(id)))
-        return received
-
-    def _decode(self, received: Received) -> Received:
-        if received.entry.size > DECODED:
-            return received
-        content = received.path.read_bytes()
-        plain = decoded(content)
-        if plain is content:
-            return received
-        received.path.unlink()
-        return self.store.receive([plain])
-
-    def _missing(self, what: str, id: str, problem: FtkitError, job: str = "") -> Missing:
-        if isinstance(problem, ProviderError) and problem.status == 401 and what != "permissions":
-            raise problem  # the key is wrong by now, and nothing else could be had
-        return Missing(
-            what, id, reason_of(problem, what), getattr(problem, "said", "") or str(problem), job
-        )
+    def _decode(self, download: Download) -> Download:
+        """Decode a result file that the provider sent in base64."""
+        if download.entry.size > MAX_DECODE_BYTES:
+            return download
+        content = download.path.read_bytes()
+        csv = decoded(content)
+        if csv is content:
+            return download
+        download.path.unlink()
+        return self.store.download([csv])
 
 
-class Permissions:
-    """Whether the key may see permissions. A key that may not is told so once, and not asked for the others."""
+class PermissionAccess:
+    """Remembers that the API key cannot read permissions, so it is not tried for every checkpoint.
+
+    Attributes:
+        denied: The provider's refusal, or None.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._allowed = False
-        self.refused: ProviderError | None = None
+        self._is_allowed = False
+        self.denied: ProviderError | None = None
 
     def allow(self) -> None:
-        """Note that the service has answered."""
+        """Record a successful request."""
         with self._lock:
-            self._allowed, self.refused = True, None
+            self._is_allowed, self.denied = True, None
 
-    def refuse(self, problem: ProviderError) -> None:
-        """Note that the service has refused."""
+    def deny(self, error: ProviderError) -> None:
+        """Record a failed request."""
         with self._lock:
-            if not self._allowed and problem.status in (401, 403):
-                self.refused = problem
+            if not self._is_allowed and error.status in (401, 403):
+                self.denied = error
 
 
-class _Making:
-    """The step of a job while it is made."""
+class _JobTask:
+    """Writes the files of one job, and collects the manifest update."""
 
-    def __init__(self, collector: Collector, job: Job) -> None:
-        self.collector, self.id, self.folder = collector, job.id, layout.folder_of(job.id)
-        self.contents: dict[str, str] = {}
-        self.files: dict[str, Entry] = {}
-        self.missing: list[Missing] = []
+    def __init__(self, fetcher: Fetcher, job: Job) -> None:
+        self._fetcher, self._store, self._client = fetcher, fetcher.store, fetcher.client
+        self._archived = fetcher.builder.manifest.files
+        self._id, self._folder = job.id, layout.job_folder(job.id)
+        self._contents: dict[str, str] = {}
+        self._files: dict[str, Entry] = {}
+        self._missing: list[Missing] = []
 
-    def old(self, name: str) -> bytes | None:
-        """What is in a file of the job's folder since an earlier run; None where there is none."""
-        path = f"{self.folder}/{name}"
-        return (
-            self.collector.store.read(path) if path in self.collector.book.manifest.files else None
+    def update(self) -> ManifestUpdate:
+        """Return the manifest update."""
+        return ManifestUpdate(
+            f"job {self._id}",
+            self._id,
+            self._folder,
+            self._contents,
+            self._files,
+            tuple(self._missing),
         )
 
-    def keep(self, name: str) -> None:
-        """Leave a file as it is."""
-        path = f"{self.folder}/{name}"
-        known = self.collector.book.manifest.files.get(path)
-        if known:
-            self.files[path] = known
+    def save_job(self, job: Job) -> None:
+        """Write the job object, unless the archived one has more values."""
+        archived = self._read(layout.JOB)
+        if archived is not None and _has_lost_values(job.raw, json.loads(archived)):
+            self.keep(layout.JOB)
+        else:
+            self._write(layout.JOB, to_json(job.raw))
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a file."""
-        path = f"{self.folder}/{name}"
-        self.files[path] = self.collector.store.write(
-            path, data, self.collector.book.manifest.files.get(path)
-        )
-
-    def list(
+    def save_list(
         self, name: str, what: str, fetch: Callable[[], Iterable[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
-        """Write a list, oldest first. What an earlier run has seen and the service shows no more stays in it."""
-        old = self.old(name)
-        known = _items(old, name) if old else []
+        """Write a list, oldest first. Archived items that the provider no longer lists are kept."""
+        data = self._read(name)
+        archived = _parse_items(data, name) if data else []
         try:
-            found = list(fetch())
-        except (ProviderError, UsageError) as problem:
-            self._lacks(what, self.id, problem)
+            items = list(fetch())
+        except (ProviderError, UsageError) as error:
+            self._add_missing(what, self._id, error)
             self.keep(name)
-            return known
-        merged = _merged(known, found)
-        self.put(name, to_lines(merged) if name.endswith(".jsonl") else to_json(merged))
+            return archived
+        merged = _merge(archived, items)
+        self._write(name, to_json_lines(merged) if name.endswith(".jsonl") else to_json(merged))
         return merged
 
-    def permissions(self, checkpoints: Iterable[dict[str, Any]]) -> None:
+    def save_permissions(self, checkpoints: Iterable[dict[str, Any]]) -> None:
         """Write the permissions of the checkpoints."""
-        old = self.old(layout.PERMISSIONS)
-        found: dict[str, Any] = json.loads(old) if old else {}
-        seen, lacking = self.collector.permissions, None
+        data = self._read(layout.PERMISSIONS)
+        permissions: dict[str, Any] = json.loads(data) if data else {}
+        access, unsupported = self._fetcher.permissions, None
         for checkpoint in map(Checkpoint.read, checkpoints):
             try:
-                if seen.refused:
-                    raise seen.refused
-                found[checkpoint.id] = list(self.collector.client.permissions(checkpoint.id))
-                seen.allow()
-            except ProviderError as problem:
-                seen.refuse(problem)
-                if checkpoint.id not in found:
-                    self._lacks("permissions", checkpoint.id, problem)
-            except UsageError as problem:
-                lacking = problem
-        if lacking:
-            self._lacks("permissions", self.id, lacking)
-        if found:
-            self.put(layout.PERMISSIONS, to_json(found))
+                if access.denied:
+                    raise access.denied
+                permissions[checkpoint.id] = list(self._client.permissions(checkpoint.id))
+                access.allow()
+            except ProviderError as error:
+                access.deny(error)
+                if checkpoint.id not in permissions:
+                    self._add_missing("permissions", checkpoint.id, error)
+            except UsageError as error:
+                unsupported = error
+        if unsupported:
+            self._add_missing("permissions", self._id, unsupported)
+        if permissions:
+            self._write(layout.PERMISSIONS, to_json(permissions))
 
-    def result(self, file: str) -> None:
-        """Write a result file, unless it is there."""
-        path = layout.results_path(self.id, file)
-        known = self.collector.book.manifest.files.get(path)
-        if known is None:
+    def save_results(self, file_id: str) -> None:
+        """Write a result file, unless the archive has it."""
+        path = layout.results_path(self._id, file_id)
+        entry = self._archived.get(path)
+        if entry is None:
             try:
-                known = self.collector.store.adopt(self.collector.results(file), path)
-            except ProviderError as problem:
-                self._lacks("result file", file, problem)
+                entry = self._store.add(self._fetcher.download_results(file_id), path)
+            except ProviderError as error:
+                self._add_missing("result file", file_id, error)
                 return
-        self.files[path] = known
-        self.contents[file] = path
+        self._files[path] = entry
+        self._contents[file_id] = path
 
-    def _lacks(self, what: str, id: str, problem: FtkitError) -> None:
-        self.missing.append(self.collector._missing(what, id, problem, self.id))
+    def keep(self, name: str) -> None:
+        """Keep an archived file as it is."""
+        path = f"{self._folder}/{name}"
+        if path in self._archived:
+            self._files[path] = self._archived[path]
 
+    def _read(self, name: str) -> bytes | None:
+        """Return the content of a file of the job, or None if it is not in the archive."""
+        path = f"{self._folder}/{name}"
+        return self._store.read(path) if path in self._archived else None
 
-def reason_of(problem: FtkitError, what: str = "file") -> Reason:
-    """Why something could not be had; of lists that the service does not have, that it does not offer them."""
-    if not isinstance(problem, ProviderError):
-        return "not offered"
-    if problem.status == 410 or (
-        problem.status in (400, 404) and "expired" in problem.said.lower()
-    ):
-        return "expired"
-    if problem.status in (404, 405, 501):
-        return "deleted" if problem.status == 404 and what not in LISTS else "not offered"
-    if problem.status in (401, 403):
-        return "forbidden"
-    return (
-        "failed"
-        if problem.status == 0 or problem.status in (408, 409, 429) or problem.status >= 500
-        else "refused"
-    )
+    def _write(self, name: str, data: bytes) -> None:
+        path = f"{self._folder}/{name}"
+        self._files[path] = self._store.write(path, data, self._archived.get(path))
+
+    def _add_missing(self, what: str, id: str, error: FtkitError) -> None:
+        self._missing.append(self._fetcher.missing(what, id, error, self._id))
 
 
-def to_json(value: Any) -> bytes:
-    """A value as JSON that people can read."""
-    return _utf8(value, indent=2) + b"\n"
-
-
-def to_lines(values: Iterable[Any]) -> bytes:
-    """Values as JSON Lines."""
-    return b"".join(_utf8(value) + b"\n" for value in values)
-
-
-def _utf8(value: Any, **how: Any) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, **how).encode()
-    except UnicodeEncodeError:  # a lone surrogate, which has no bytes but as an escape
-        return json.dumps(value, **how).encode()
-
-
-def _items(data: bytes, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (
+def _parse_items(data: bytes, name: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (
         [json.loads(line) for line in data.splitlines()]
         if name.endswith(".jsonl")
         else json.loads(data)
     )
-    return found
+    return items
 
 
-def _merged(
-    known: list[dict[str, Any]], newest_first: list[dict[str, Any]]
+def _merge(
+    archived: list[dict[str, Any]], newest_first: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What was known and what was found, each once, oldest first."""
-    found = {_identity(item): item for item in reversed(newest_first)}
-    gone = [item for item in known if _identity(item) not in found]
-    return sorted([*gone, *found.values()], key=lambda item: Event.read(item).created_at)
+    """Return archived and fetched items without duplicates, oldest first."""
+    fetched = {_identity(item): item for item in reversed(newest_first)}
+    unlisted = [item for item in archived if _identity(item) not in fetched]
+    return sorted([*unlisted, *fetched.values()], key=lambda item: Event.read(item).created_at)
 
 
 def _identity(item: dict[str, Any]) -> str:
     return str(item.get("id") or "") or json.dumps(item, sort_keys=True)
 
 
-def _is_worse(new: dict[str, Any], old: dict[str, Any]) -> bool:
-    """Whether the service tells less of a job than it did: a field has lost its value."""
+def _has_lost_values(new: dict[str, Any], archived: dict[str, Any]) -> bool:
+    """Return True if a field of the archived job is set, and that of the new one is not."""
     return any(
         value not in EMPTY and new.get(name) in EMPTY
-        for name, value in old.items()
-        if name not in PASSING
+        for name, value in archived.items()
+        if name not in TRANSIENT_FIELDS
     )
-
-
-EMPTY: tuple[Any, ...] = (None, "", [], {})
-PASSING = ("estimated_finish", "error")
-"""Fields of a job that may lose their value while it goes on."""

@@ -1,6 +1,8 @@
-"""What things are called on disk. Names are made of ids and hashes, never of what somebody called a file.
+"""File and folder names in an archive.
 
-They are safe (letters, digits, `.`, `_`, `-`), bounded, and differ not only in case, so that an archive can be copied to any disk.
+Names are derived from ids and hashes, never from names that users chose. They are safe on every
+file system: bounded in length, made of letters, digits, `.`, `_` and `-`, and distinct even without
+regard to case.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from ftkit.errors import FileError
 
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
+"""Names in the folder of an archive. Each job's folder has a `README` as well."""
 
 JOB, EVENTS, CHECKPOINTS, PERMISSIONS = (
     "job.json",
@@ -21,12 +24,13 @@ JOB, EVENTS, CHECKPOINTS, PERMISSIONS = (
     "permissions.json",
 )
 ANSWERS, ANSWERS_CHAT = "answers.jsonl", "answers-chat.jsonl"
+"""Names in the folder of a job."""
 
-PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
-"""Ids that are their own names."""
+PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
+"""Ids that are used as names without a change."""
 
-HASHED = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
-"""What the name of any other id looks like, so that no plain one may."""
+HASHED_NAME = re.compile(r".*-[0-9a-f]{16}", re.DOTALL)
+"""Names made for all other ids. Plain ids that look like one are hashed, too."""
 
 RESERVED = {
     "con",
@@ -35,40 +39,46 @@ RESERVED = {
     "nul",
     *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)),
 }
-"""Names that Windows keeps for itself."""
+"""Device names that Windows does not allow as file names."""
 
 SAFE_PATH = re.compile(
     r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 )
+"""Relative paths that may occur in a manifest."""
 
 
 def name_of(id: str) -> str:
-    """The name of what has this id: the id itself where it is plain, else what is safe of it, and a hash."""
-    if PLAIN.fullmatch(id) and not HASHED.fullmatch(id) and id not in RESERVED:
+    """Return the file name for an id: a plain id itself, else its safe characters and a hash."""
+    if PLAIN_ID.fullmatch(id) and not HASHED_NAME.fullmatch(id) and id not in RESERVED:
         return id
     safe = re.sub(r"[^A-Za-z0-9]+", "-", id).strip("-")[:48].rstrip("-") or "id"
     return f"{safe}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
-def folder_of(job: str) -> str:
-    """The folder of a job."""
-    return f"jobs/{name_of(job)}"
+def job_folder(job_id: str) -> str:
+    """Return the path of a job's folder."""
+    return f"jobs/{name_of(job_id)}"
 
 
-def results_path(job: str, file: str) -> str:
-    """The path of a result file of a job."""
-    return f"{folder_of(job)}/results-{name_of(file)}.csv"
+def results_path(job_id: str, file_id: str) -> str:
+    """Return the path of a job's result file."""
+    return f"{job_folder(job_id)}/results-{name_of(file_id)}.csv"
 
 
 def content_path(sha256: str, is_result: bool = False) -> str:
-    """The path of a file with that content."""
+    """Return the path of a file with that content."""
     return f"files/{sha256}.{'csv' if is_result else 'jsonl'}"
 
 
-def inside(folder: Path, path: str) -> Path:
-    """Where a path of the manifest is; raises `FileError` for one that no archive has, such as one that leads out of it."""
+def resolve(folder: Path, path: str) -> Path:
+    """Return the location of a path that a manifest names.
+
+    Raises:
+        FileError: No archive has such a path; for example, it leads out of the archive.
+    """
     if not SAFE_PATH.fullmatch(path) or ".." in path:
         raise FileError(
-            f"{folder / MANIFEST} names the path {path[:100]!r}, which no archive has; do not trust this archive"
+            f"{folder / MANIFEST} contains the invalid path {path[:100]!r};"
+            " do not trust this archive"
         )
     return folder / path

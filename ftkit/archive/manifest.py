@@ -1,37 +1,25 @@
-"""The manifest: every file of an archive with its hash, and what could not be had and why; and the steps that lead to it.
+"""The manifest: every file of an archive with its hash, and everything that is missing.
 
-While an archive is made, each step is a line in `.progress.jsonl`. The next run adds them to the manifest, so nothing that was
-fetched is fetched again, whenever the run before ended.
+While an archive is being written, each update to the manifest is appended to `.progress.jsonl`. The
+next run applies these updates to the manifest, so nothing is fetched twice after an interruption.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ftkit.archive.layout import MANIFEST, PROGRESS
+from ftkit.archive.missing import Missing
 from ftkit.errors import FileError, os_error_message
 
 FORMAT = 1
-"""The version of what the manifest's keys mean."""
-
-Reason = Literal[
-    "deleted", "expired", "forbidden", "refused", "not offered", "failed", "incomplete", "left out"
-]
-"""Why something could not be had.
-
-`deleted`, `expired` and `not offered` (the service has no such thing) stay so.
-`forbidden` (the key may not), `refused`, `failed` (errors and broken connections, again and again), `incomplete` (what came is
-shorter than announced, and kept) and `left out` (on purpose) are tried again by the next run.
-"""
-
-STAYS = ("deleted", "expired", "not offered")
+"""Version of the manifest's format."""
 
 
 class Entry(Struct, frozen=True):
@@ -41,40 +29,20 @@ class Entry(Struct, frozen=True):
     size: int
 
 
-class Missing(Struct, frozen=True, omit_defaults=True):
-    """Something that could not be had: what it is, its id at the service, the job that it belongs to, and why.
-
-    `what` is `file`, `result file`, `events`, `checkpoints`, `permissions`, `models` or `answers`; `said` are the service's words.
-    """
-
-    what: str
-    id: str
-    reason: Reason
-    said: str = ""
-    job: str = ""
-
-    @property
-    def owner(self) -> str:
-        """The step that this belongs to."""
-        if self.what == "answers":
-            return f"answers {self.job}"
-        return f"job {self.job}" if self.job else f"{self.what} {self.id}"
-
-
-def counted(missing: Iterable[Missing]) -> str:
-    """How much could not be had, and why: `3 file (deleted), 12 permissions (forbidden)`; empty where there is nothing."""
-    counts = Counter((one.what, one.reason) for one in missing)
-    return ", ".join(
-        f"{number:,} {what} ({reason})" for (what, reason), number in sorted(counts.items())
-    )
-
-
 class Manifest(Struct, kw_only=True):
-    """What is in an archive.
+    """The content of an archive.
 
-    `account` is the service and its address, `organizations` are what it calls the account. `date` is when the last run began
-    (UTC), `finished` whether it came to its end. `jobs` are the folders of jobs and `contents` the paths of what was in
-    files at the service, by id; `files` are all files by path.
+    Attributes:
+        format: Version of the format.
+        tool: Version of ftkit that wrote the manifest.
+        account: Name and base URL of the provider.
+        organizations: Organization ids of the account.
+        date: Start of the last run, in UTC.
+        finished: False if the last run was interrupted.
+        jobs: Folder of each job, by job id.
+        contents: Path of each file's content, by the provider's file id.
+        missing: Everything that could not be fetched.
+        files: All files of the archive, by path.
     """
 
     format: int = FORMAT
@@ -89,10 +57,17 @@ class Manifest(Struct, kw_only=True):
     files: dict[str, Entry] = {}
 
 
-class Step(Struct, frozen=True, omit_defaults=True):
-    """What a step has brought: of a job, of a file at the service, of the answers of a job's model, or of the models.
+class ManifestUpdate(Struct, frozen=True, omit_defaults=True):
+    """Additions to the manifest: the result of one task.
 
-    `owner` names it. `raw` is what the service knows of a file.
+    Attributes:
+        owner: What the update is about, such as `job ftjob-1`, `file file-1` or `answers ftjob-1`.
+        job: Id of a job to add, or "".
+        folder: Folder of that job.
+        contents: Paths of contents by file id.
+        files: Written files by path.
+        missing: Replaces everything that was missing for the same owner.
+        raw: File object as the provider returned it.
     """
 
     owner: str
@@ -104,111 +79,125 @@ class Step(Struct, frozen=True, omit_defaults=True):
     raw: dict[str, Any] | None = None
 
 
-class Book:
-    """The manifest while it is worked on."""
+class ManifestBuilder:
+    """A manifest that is being changed.
+
+    Attributes:
+        manifest: The manifest, except `missing`, which is set by `build`.
+        file_objects: File objects of the provider that updates brought, by file id.
+        changed: True if the pages of the archive have to be written again.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.raws: dict[str, dict[str, Any]] = {}
+        self.file_objects: dict[str, dict[str, Any]] = {}
         self.changed = False
         self._missing: dict[str, tuple[Missing, ...]] = {}
-        for one in manifest.missing:
-            self._missing[one.owner] = (*self._missing.get(one.owner, ()), one)
+        for item in manifest.missing:
+            self._missing[item.owner] = (*self._missing.get(item.owner, ()), item)
 
-    def take(self, step: Step) -> None:
-        """Take a step in. It replaces what is known to be missing of the same owner."""
-        known = self.manifest
-        self.changed |= any(known.files.get(path) != entry for path, entry in step.files.items())
-        self.changed |= self._missing.get(step.owner, ()) != step.missing
-        known.files.update(step.files)
-        known.contents.update(step.contents)
-        if step.job:
-            known.jobs[step.job] = step.folder
-        if step.missing:
-            self._missing[step.owner] = step.missing
+    def apply(self, update: ManifestUpdate) -> None:
+        """Apply an update."""
+        manifest = self.manifest
+        self.changed |= any(
+            manifest.files.get(path) != entry for path, entry in update.files.items()
+        )
+        self.changed |= self._missing.get(update.owner, ()) != update.missing
+        manifest.files.update(update.files)
+        manifest.contents.update(update.contents)
+        if update.job:
+            manifest.jobs[update.job] = update.folder
+        if update.missing:
+            self._missing[update.owner] = update.missing
         else:
-            self._missing.pop(step.owner, None)
-        if step.raw is not None:
-            self.raws[str(step.raw.get("id") or "")] = step.raw
+            self._missing.pop(update.owner, None)
+        if update.raw is not None:
+            self.file_objects[str(update.raw.get("id") or "")] = update.raw
 
-    def drop(self, path: str) -> tuple[Entry, list[str]]:
-        """Forget a file that is not what it was; returns its entry, and the ids of the files at the service that it was."""
+    def remove_file(self, path: str) -> tuple[Entry, list[str]]:
+        """Remove a file.
+
+        Returns:
+            Its entry, and the provider's ids of the files whose content it was.
+        """
         self.changed = True
-        ids = [id for id, held in self.manifest.contents.items() if held == path]
+        ids = [id for id, content_path in self.manifest.contents.items() if content_path == path]
         for id in ids:
             del self.manifest.contents[id]
         return self.manifest.files.pop(path), ids
 
     def missing(self, owner: str) -> tuple[Missing, ...]:
-        """What could not be had of this owner."""
+        """Return what is missing for that owner."""
         return self._missing.get(owner, ())
 
-    def all_missing(self) -> list[Missing]:
-        """All that could not be had."""
-        return sorted(
-            (one for each in self._missing.values() for one in each),
-            key=lambda one: (one.what, one.job, one.id),
+    def build(self) -> Manifest:
+        """Return the manifest, in an order that does not depend on that of the updates."""
+        manifest = self.manifest
+        missing = sorted(
+            (item for items in self._missing.values() for item in items),
+            key=lambda item: (item.what, item.job, item.id),
         )
-
-    def whole(self) -> Manifest:
-        """The manifest as it stands, in an order that does not depend on that of the steps."""
-        known = self.manifest
-        ordered = {
-            name: dict(sorted(getattr(known, name).items()))
-            for name in ("jobs", "contents", "files")
-        }
-        return msgspec.structs.replace(known, missing=self.all_missing(), **ordered)
+        return msgspec.structs.replace(
+            manifest,
+            missing=missing,
+            jobs=dict(sorted(manifest.jobs.items())),
+            contents=dict(sorted(manifest.contents.items())),
+            files=dict(sorted(manifest.files.items())),
+        )
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an archive; raises `FileError` where there is none, or it cannot be read."""
+    """Read the manifest of an archive.
+
+    Raises:
+        FileError: There is no manifest, or it cannot be read.
+    """
     path = folder / MANIFEST
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError as error:
-        raise FileError(f"{folder} is no archive: it has no {MANIFEST}") from error
+        raise FileError(f"{folder} is not an archive: it has no {MANIFEST}") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FileError(
-            f"{path} is damaged ({error}); take it from a copy, or archive into a new folder"
+            f"{path} is damaged ({error}); restore it from a copy, or archive into a new folder"
         ) from error
-    if found.format > FORMAT:
+    if manifest.format > FORMAT:
         raise FileError(
-            f"{path} was written by a newer ftkit ({found.tool}); this one reads format {FORMAT}"
+            f"{path} was written by a newer version ({manifest.tool}) in format {manifest.format};"
+            f" this version reads format {FORMAT}"
         )
-    return found
+    return manifest
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The manifest as its file."""
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-def read_progress(folder: Path) -> list[Step]:
-    """The steps of a run that did not come to its end. A last line that was not finished is cut off."""
+def read_progress(folder: Path) -> list[ManifestUpdate]:
+    """Read the updates of an interrupted run, and cut off an incomplete last line."""
     path = folder / PROGRESS
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole != data:
-        os.truncate(path, len(whole))
-    return list(_steps(whole.splitlines()))
+    complete = data[: data.rfind(b"\n") + 1]
+    if complete != data:
+        os.truncate(path, len(complete))
+    return list(_decode_updates(complete.splitlines()))
 
 
-def _steps(lines: Iterable[bytes]) -> Iterable[Step]:
-    decoder = msgspec.json.Decoder(Step)
+def _decode_updates(lines: Iterable[bytes]) -> Iterator[ManifestUpdate]:
+    decoder = msgspec.json.Decoder(ManifestUpdate)
     for line in lines:
         try:
             yield decoder.decode(line)
-        except (
-            msgspec.DecodeError
-        ):  # after a crash of the machine, what was written last may be anything
+        except msgspec.DecodeError:  # after a power failure, the last lines may be garbage
             return
 
 
-def encode_step(step: Step) -> bytes:
-    """The line of a step."""
-    return msgspec.json.encode(step) + b"\n"
+def encode_update(update: ManifestUpdate) -> bytes:
+    """Return an update as a line of JSON."""
+    return msgspec.json.encode(update) + b"\n"

@@ -1,186 +1,144 @@
-"""What there is to tell of an archived job: the figures behind its row in the index, and its README."""
+"""README files of an archive and of its jobs, in Markdown."""
 
 from __future__ import annotations
 
-import datetime
 import posixpath
 from typing import Any
 
-from msgspec import Struct
-
 from ftkit._text import money, printable
+from ftkit.archive.figures import JobFigures, day_of
 from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, CHECKPOINTS, EVENTS, JOB, PERMISSIONS
-from ftkit.archive.read import ArchivedJob
-from ftkit.catalog import Catalog, Offer, Price, base_model
-from ftkit.jobs.metrics import TRAIN, VALID, Metrics, judge
+from ftkit.archive.read import Archive, ArchivedJob
+from ftkit.jobs.metrics import judge
 from ftkit.report.metrics import render_metrics_text
 
+JOB_FILES = {
+    JOB: "job object of the provider",
+    EVENTS: "events, oldest first",
+    CHECKPOINTS: "checkpoints with their metrics, oldest first",
+    PERMISSIONS: "permissions of the checkpoints",
+    ANSWERS: "recorded answers of the fine-tuned model, with prompts, parameters and usage",
+    ANSWERS_CHAT: "the recorded answers as training data",
+}
+"""Files in the folder of a job, with their descriptions."""
 
-class Story(Struct, frozen=True):
-    """A job in figures. `cost` is in US dollars, None where it is not known; `cost_note` says where the price is from."""
-
-    each: ArchivedJob
-    metrics: Metrics
-    train: list[tuple[int, float]]
-    valid: list[tuple[int, float]]
-    cost: float | None
-    cost_note: str
-    served_until: str
-    served_note: str
-
-
-def tell(each: ArchivedJob, catalog: Catalog) -> Story:
-    """The story of a job; prices and dates are those of the catalog."""
-    metrics = each.metrics()
-    facts = catalog.models.get(base_model(each.job.model))
-    offer = facts.providers.get(each.archive.provider, Offer()) if facts else Offer()
-    cost, note = _cost(each, offer)
-    until, source = _until(each, offer)
-    return Story(
-        each, metrics, metrics.series(TRAIN), metrics.series(VALID), cost, note, until, source
-    )
+MAX_TEXT = 500
+"""Maximum number of characters of a value."""
 
 
-def _cost(each: ArchivedJob, offer: Offer) -> tuple[float | None, str]:
-    tokens, month = each.job.trained_tokens, day_of(each.job.created_at)[:7]
-    if not isinstance(tokens, int) or not offer.training:
-        return None, ""
-    before: list[Price] = [price for price in offer.training if price.as_of <= month]
-    price = before[0] if before else offer.training[-1]
-    if price.per != "million tokens":
-        return None, f"{money(price.usd)} an hour ({price.source}, {price.as_of})"
-    later = "" if before else ", later than the job"
+def render_archive_readme(archive: Archive) -> str:
+    """Return the README of an archive."""
     return (
-        tokens * price.usd / 1e6,
-        f"{money(price.usd)} per million tokens ({price.source}, {price.as_of}{later})",
+        f"# Archive of {archive.manifest.account}\n\n"
+        "Everything that the account holds about fine-tuning, as the provider returned it."
+        " Created by `ftkit archive`.\n\n"
+        "- `index.html`: all jobs on one page, for a browser; it works offline.\n"
+        "- `jobs/`: a folder for each job, with a summary in its `README.md`.\n"
+        "- `files/`: training and validation files, named by the SHA-256 of their content.\n"
+        "- `files.json`, `models.json`: file and model objects of the provider.\n"
+        "- `manifest.json`: SHA-256 and size of every file, and what is missing and why.\n\n"
+        "`ftkit archive verify` checks all files. Without ftkit, compare the hashes in the"
+        " manifest with the output of `sha256sum`.\n"
     )
 
 
-def _until(each: ArchivedJob, offer: Offer) -> tuple[str, str]:
-    model = each.archive.models.get(each.job.fine_tuned_model)
-    if not each.job.fine_tuned_model:
-        return "", ""
-    if model and model.shutdown_date:
-        return model.shutdown_date, "says the service"
-    if offer.served_until:
-        return f"{offer.served_until.date:%Y-%m-%d}", offer.served_until.source
-    return "", ""
-
-
-def day_of(seconds: int) -> str:
-    """A time as a day in UTC; empty where there is none."""
-    return (
-        f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
-        if 0 < seconds < LAST
-        else ""
-    )
-
-
-LAST = 253402300800
-"""The first second that is in no year of four digits."""
-
-
-def readme(story: Story) -> str:
-    """The README of a job."""
-    each, job = story.each, story.each.job
-    parts = [f"# {_plain(job.id)}\n\n{_summary(story)}\n", _table(_facts(story))]
-    if each.hyperparameters:
+def render_job_readme(figures: JobFigures) -> str:
+    """Return the README of a job."""
+    archived = figures.archived
+    title = f"# {escape_markdown(archived.job.id)}\n\n{_summary(archived)}\n"
+    parts = [title, _table(_facts(figures))]
+    if archived.hyperparameters:
         rows = [
-            (_plain(name), _value(value)) for name, value in sorted(each.hyperparameters.items())
+            (escape_markdown(name), _value(value))
+            for name, value in sorted(archived.hyperparameters.items())
         ]
-        parts.append(f"## Hyperparameters\n\nAs the service resolved them.\n\n{_table(rows)}")
-    if story.metrics.rows:
-        shown = printable_lines(
-            render_metrics_text(story.metrics, judge(story.metrics), "the result file")
-        )
-        parts.append(f"## Losses\n\n```text\n{shown}```\n")
-    parts.append(f"## Files\n\n{_files(story)}")
-    if each.missing:
+        parts.append(f"## Hyperparameters\n\nAs the provider resolved them.\n\n{_table(rows)}")
+    if figures.metrics.rows:
+        verdict = judge(figures.metrics)
+        text = render_metrics_text(figures.metrics, verdict, "the result file")
+        parts.append(f"## Losses\n\n```text\n{_code_block(text)}```\n")
+    parts.append(f"## Files\n\n{_files(archived)}")
+    if archived.missing:
         lines = "".join(
-            f"- {one.what} `{_plain(one.id)}`: {one.reason} ({_plain(one.said)})\n"
-            for one in each.missing
+            f"- {item.what} `{escape_markdown(item.id)}`: {item.reason}"
+            f" ({escape_markdown(item.said)})\n"
+            for item in archived.missing
         )
-        parts.append(f"## What could not be had\n\n{lines}")
+        parts.append(f"## Missing\n\n{lines}")
     return "\n".join(parts)
 
 
-def _summary(story: Story) -> str:
-    job = story.each.job
-    day = day_of(job.created_at)
-    begun = f"Created{f' on {day}' if day else ''} on {_plain(job.model) or 'a model'}, by {_plain(story.each.method)} fine-tuning"
+def _summary(archived: ArchivedJob) -> str:
+    job = archived.job
+    model, day = escape_markdown(job.model) or "an unknown model", day_of(job.created_at)
+    created = f", created on {day}" if day else ""
+    summary = f"Fine-tuning of {model} ({escape_markdown(archived.method)}){created}."
     if job.status == "succeeded":
-        return f"{begun}. It succeeded."
-    why = (
-        f": {_plain(job.error)}{f' ({_plain(job.error_code)})' if job.error_code else ''}"
-        if job.error
-        else ""
-    )
-    return f"{begun}. Its status was {_plain(job.status)} when it was archived{why}."
+        return f"{summary} The job succeeded."
+    code = f" ({escape_markdown(job.error_code)})" if job.error_code else ""
+    error = f": {escape_markdown(job.error)}{code}" if job.error else ""
+    return f"{summary} The status was {escape_markdown(job.status)} at the last sync{error}."
 
 
-def _facts(story: Story) -> list[tuple[str, str]]:
-    each, job = story.each, story.each.job
+def _facts(figures: JobFigures) -> list[tuple[str, str]]:
+    archived, job = figures.archived, figures.archived.job
     finished = job.raw.get("finished_at")
     tokens = f"{job.trained_tokens:,}" if isinstance(job.trained_tokens, int) else ""
-    cost = (
-        f"about {money(story.cost)}, at {story.cost_note}"
-        if story.cost is not None
-        else story.cost_note
-    )
-    until = f"{story.served_until} ({story.served_note})" if story.served_until else ""
+    cost = figures.cost_note
+    if figures.cost is not None:
+        cost = f"about {money(figures.cost)}, at {figures.cost_note}"
+    served_until = ""
+    if figures.served_until:
+        served_until = f"{figures.served_until} ({figures.served_until_source})"
     rows = [
-        ("model", _plain(job.fine_tuned_model)),
-        ("base", _plain(job.model)),
-        ("status", _plain(job.status)),
+        ("model", escape_markdown(job.fine_tuned_model)),
+        ("base model", escape_markdown(job.model)),
+        ("status", escape_markdown(job.status)),
         ("created", day_of(job.created_at)),
         ("finished", day_of(finished) if isinstance(finished, int) else ""),
-        ("tokens billed", tokens),
+        ("billed tokens", tokens),
         ("cost", cost),
-        ("answers until", until),
-        ("training data", _data(each, job.training_file)),
-        ("validation data", _data(each, job.validation_file)),
+        ("served until", served_until),
+        ("training data", _data_file(archived, job.training_file)),
+        ("validation data", _data_file(archived, job.validation_file)),
         ("seed", _value(job.raw.get("seed"))),
         ("organization", _value(job.raw.get("organization_id"))),
-        *((_plain(f"metadata {key}"), _value(value)) for key, value in job.metadata.items()),
+        *(
+            (escape_markdown(f"metadata {key}"), _value(value))
+            for key, value in job.metadata.items()
+        ),
     ]
     return [(name, value) for name, value in rows if value]
 
 
-def _data(each: ArchivedJob, id: str) -> str:
-    """A file of the job: a link to its content, its name and size."""
+def _data_file(archived: ArchivedJob, id: str) -> str:
+    """Return a link to a file of the job, with its name and size, or a note that it is missing."""
     if not id:
         return ""
-    known, path = each.archive.files.get(id), each.archive.manifest.contents.get(id)
-    size = (
-        f", {each.archive.manifest.files[path].size:,} bytes"
-        if path in each.archive.manifest.files
-        else ""
-    )
-    told = f"{_plain(known.name)}{size}, " if known else ""
-    link = f"[{_plain(id)}]({posixpath.relpath(path, each.path)})" if path else f"{_plain(id)}"
-    here = "a part of it is here" if id in each.archive.missing else "here"
-    return f"{link} ({told}{here if path else 'could not be had'})"
+    archive, name = archived.archive, escape_markdown(id)
+    file, path = archive.files.get(id), archive.manifest.contents.get(id)
+    details = [escape_markdown(file.name)] if file else []
+    if path is None:
+        return f"{name} ({', '.join([*details, 'missing'])})"
+    if path in archive.manifest.files:
+        details.append(f"{archive.manifest.files[path].size:,} bytes")
+    if id in archive.missing:
+        details.append("incomplete")
+    return f"[{name}]({posixpath.relpath(path, archived.path)}) ({', '.join(details)})"
 
 
-def _files(story: Story) -> str:
-    each = story.each
-    known = {
-        JOB: "the job as the service sent it",
-        EVENTS: "what happened, oldest first",
-        CHECKPOINTS: "states of the model, with their losses",
-        PERMISSIONS: "who may use the checkpoints",
-        ANSWERS: "what the model answered, with prompts, parameters and usage",
-        ANSWERS_CHAT: "the same as training data",
+def _files(archived: ArchivedJob) -> str:
+    files = {
+        name: description
+        for name, description in JOB_FILES.items()
+        if archived.archive.has(f"{archived.path}/{name}")
     }
-    there = {name: text for name, text in known.items() if each.archive.has(f"{each.path}/{name}")}
-    there |= {path.name: "the losses by step" for path in each.results}
-    return _table([(f"[{name}]({name})", text) for name, text in there.items()])
+    files |= {path.name: "metrics by step" for path in archived.results}
+    return _table([(f"[{name}]({name})", description) for name, description in files.items()])
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    lines = "".join(
-        f"| {name} | {value} |\n" for name, value in ((_cell(one), _cell(two)) for one, two in rows)
-    )
+    lines = "".join(f"| {_cell(name)} | {_cell(value)} |\n" for name, value in rows)
     return f"| | |\n|---|---|\n{lines}"
 
 
@@ -189,15 +147,15 @@ def _cell(text: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return "" if value is None else _plain(str(value))
+    return "" if value is None else escape_markdown(str(value))
 
 
-def _plain(text: str) -> str:
-    """Text from outside, on one line and without what Markdown or HTML would make something of."""
-    shown = printable(" ".join(text.split()))[:500]
-    return "".join(f"\\{char}" if char in "\\`*<>[]#" else char for char in shown)
+def escape_markdown(text: str) -> str:
+    """Return untrusted text on one line, without characters that are markup in Markdown or HTML."""
+    line = printable(" ".join(text.split()))[:MAX_TEXT]
+    return "".join(f"\\{char}" if char in "\\`*<>[]#" else char for char in line)
 
 
-def printable_lines(text: str) -> str:
-    """The lines of a text without control characters, and without a fence that would end the block."""
+def _code_block(text: str) -> str:
+    """Return text for a fenced code block: printable, and without a fence that would end it."""
     return "".join(f"{printable(line)}\n" for line in text.replace("```", "'''").splitlines())

@@ -1,4 +1,4 @@
-"""How the tuned models of an archive answer, recorded while they still do: for comparing successors, and as training data."""
+"""Recording of fine-tuned models' answers, for comparing successors and as training data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.archive.answer_files import entries, forget_part
-from ftkit.archive.fetch import reason_of
-from ftkit.archive.layout import ANSWERS, inside
-from ftkit.archive.manifest import Book, Missing, Step, read_manifest, read_progress
+from ftkit.archive.answers import remove_partial_answers, write_training_data
+from ftkit.archive.layout import ANSWERS, resolve
+from ftkit.archive.manifest import ManifestUpdate
+from ftkit.archive.missing import Missing, missing_because
 from ftkit.archive.read import ArchivedJob, open_archive
-from ftkit.archive.store import AT_ONCE, Store
-from ftkit.archive.sync import Wanted, conclude
+from ftkit.archive.store import CONCURRENCY, ArchiveStore
+from ftkit.archive.sync import Selection
+from ftkit.archive.write import ArchiveWriter
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
 from ftkit.client.retry import GIVE_UP
@@ -33,69 +34,85 @@ from ftkit.errors import (
 )
 
 PARAMETERS: dict[str, Any] = {"temperature": 0}
-"""What is sent with each prompt, so that answers can be had again."""
+"""Request parameters, for reproducible answers."""
 
 
-class Planned(Struct, frozen=True):
-    """What there is to ask the models of an archive. `skipped` are the jobs whose data holds no prompts."""
+class RecordingPlan(Struct, frozen=True):
+    """Requests that record answers.
 
-    asking: tuple[tuple[ArchivedJob, Asking], ...]
+    Attributes:
+        jobs: Jobs with the prompts for their models.
+        bills: Expected cost of the requests to each model.
+        skipped: Ids of jobs without prompts: their data is missing or holds none.
+    """
+
+    jobs: tuple[tuple[ArchivedJob, Asking], ...]
     bills: tuple[Bill, ...]
     skipped: tuple[str, ...]
 
     @property
     def requests(self) -> int:
-        """Requests to send."""
-        return sum(each.requests for each in self.bills)
+        """Number of requests."""
+        return sum(bill.requests for bill in self.bills)
 
 
-def plan(
+def plan_recording(
     client: Client,
     folder: Path,
     catalog: Catalog,
     *,
-    wanted: Wanted,
+    selection: Selection,
     prompts: str | None = None,
     sample: int | None = None,
-) -> Planned:
-    """What to ask: each tuned model the prompts of a file, or so many of its own validation file, else its training file.
+) -> RecordingPlan:
+    """Plan the requests to all fine-tuned models; prompts that have been answered are left out.
 
-    What has been answered before is not asked again. Raises `FileError` where the file of prompts cannot be read.
+    Args:
+        client: Client of the account.
+        folder: Folder of the archive.
+        catalog: Prices.
+        selection: Jobs whose models to ask.
+        prompts: File with prompts for all models.
+        sample: Without `prompts`, number of prompts from each job's validation file, or from its
+            training file if it has none.
+
+    Raises:
+        FileError: The file with prompts cannot be read.
     """
     archive = open_archive(folder, lenient=True)
-    given = read_prompts(prompts) if prompts else []
-    asking, bills, skipped = [], [], []
-    for each in archive.jobs():
-        if not each.job.fine_tuned_model or not wanted.takes(each.job):
+    common_prompts = read_prompts(prompts) if prompts else []
+    jobs, bills, skipped = [], [], []
+    for archived in archive.jobs():
+        model = archived.job.fine_tuned_model
+        if not model or not selection.includes(archived.job):
             continue
-        asked = given or _drawn(each, sample or 0)
-        if not asked:
-            skipped.append(each.id)
+        job_prompts = common_prompts or _sample_prompts(archived, sample or 0)
+        if not job_prompts:
+            skipped.append(archived.id)
             continue
-        path = inside(archive.folder, f"{each.path}/{ANSWERS}")
-        one = Asking(
-            client,
-            each.job.fine_tuned_model,
-            asked,
-            _parameters(path),
-            Keeper(str(path), keeps_part=True),
-        )
-        if one.missing:
-            asking.append((each, one))
-            bills.append(bill(one.missing, one.model, client.name, catalog))
-    return Planned(tuple(asking), tuple(bills), tuple(skipped))
+        path = resolve(archive.folder, f"{archived.path}/{ANSWERS}")
+        keeper = Keeper(str(path), keeps_part=True)
+        asking = Asking(client, model, job_prompts, _parameters(path), keeper)
+        if asking.missing:
+            jobs.append((archived, asking))
+            bills.append(bill(asking.missing, model, client.name, catalog))
+    return RecordingPlan(tuple(jobs), tuple(bills), tuple(skipped))
 
 
 def _parameters(path: Path) -> dict[str, Any]:
-    """What is sent with a prompt: as with those that are answered already, since some models take no temperature."""
-    known = read_recorded(str(path)) if path.exists() else []
-    plain = known and all("temperature" not in one.parameters for one in known)
-    return {} if plain else PARAMETERS
+    """Return the parameters of earlier answers, since some models do not support a temperature."""
+    answers = read_recorded(str(path)) if path.exists() else []
+    if answers and all("temperature" not in answer.parameters for answer in answers):
+        return {}
+    return PARAMETERS
 
 
-def _drawn(each: ArchivedJob, count: int) -> list[Prompt]:
-    """So many prompts of the job's own data: the same ones each time, wherever they stand in it."""
-    path = each.validation or each.training
+def _sample_prompts(archived: ArchivedJob, count: int) -> list[Prompt]:
+    """Return `count` prompts of the job's own data.
+
+    Lines are chosen by their hashes, so the sample is the same in every run and in any line order.
+    """
+    path = archived.validation or archived.training
     if path is None or not count or not path.is_file():
         return []
     with open(path, "rb") as file:
@@ -104,22 +121,17 @@ def _drawn(each: ArchivedJob, count: int) -> list[Prompt]:
             for number, line in enumerate(file, 1)
             if line.strip()
         )
-        chosen = heapq.nsmallest(count, lines)
-    found = []
-    for _, number, line in sorted(chosen, key=lambda one: one[1]):
-        prompt = _prompt(line, number)
-        if prompt:
-            found.append(prompt)
-    return found
+        sample = heapq.nsmallest(count, lines)
+    in_file_order = sorted((number, line) for _, number, line in sample)
+    prompts = (_prompt(line, number) for number, line in in_file_order)
+    return [prompt for prompt in prompts if prompt]
 
 
 def _prompt(line: bytes, number: int) -> Prompt | None:
-    """The prompt of a line of data; None where it holds none."""
+    """Return the prompt of a line of data, or None if it has none."""
     try:
         raw = msgspec.json.decode(line, type=dict[str, Any])
-        if isinstance(
-            raw.get("input"), dict
-        ):  # a preference example: the reference is the answer to prefer
+        if isinstance(raw.get("input"), dict):  # a preference example
             preferred = raw.get("preferred_output") or []
             raw = {**raw["input"], "messages": [*raw["input"].get("messages", ()), *preferred[:1]]}
         return prompt_of(raw, number, f"line {number}")
@@ -130,77 +142,85 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
 def record(
     client: Client,
     folder: Path,
-    planned: Planned,
+    plan: RecordingPlan,
     catalog: Catalog,
-    told: Callable[[], object] = lambda: None,
+    on_answer: Callable[[], object] = lambda: None,
 ) -> list[Missing]:
-    """Ask what was planned, keep each answer as soon as it is there, and return what could not be had.
+    """Send the planned requests, and save each answer as soon as it arrives.
 
-    Raises `ProviderError` where the service refuses the key or the account's money is used up, `UnreachableError` where it does not
-    answer any more; what was answered until then is kept and in the manifest.
+    Args:
+        client: Client of the account.
+        folder: Folder of the archive.
+        plan: The requests.
+        catalog: Prices and shutdown dates for the pages of the archive.
+        on_answer: Called after each request.
+
+    Returns:
+        What could not be recorded.
+
+    Raises:
+        ProviderError: The provider rejects the API key, or the account's quota is used up. Answers
+            up to then are in the archive.
+        UnreachableError: The provider failed too many requests in a row; likewise.
     """
-    store = Store(folder)
-    with store.alone():
-        book = Book(read_manifest(folder))
-        for step in read_progress(folder):
-            book.take(step)
-        lost: list[Missing] = []
+    store = ArchiveStore(folder)
+    with store.locked():
+        writer = ArchiveWriter(store)
+        all_missing: list[Missing] = []
         try:
-            for each, asking in planned.asking:
-                missing = _ask(each, asking, told)
-                step = Step(f"answers {each.id}", files=entries(store, each.path), missing=missing)
-                store.note(step)
-                book.take(step)
-                forget_part(store, each.path)
-                lost += missing
-                if len(lost) >= GIVE_UP and all(one.reason == "failed" for one in lost[-GIVE_UP:]):
-                    raise UnreachableError(
-                        f"{lost[-1].said}; run the same again later: what was answered is kept"
-                    )
+            for archived, asking in plan.jobs:
+                missing = _record_job(archived, asking, on_answer)
+                entries = write_training_data(store, archived.path)
+                writer.apply(
+                    ManifestUpdate(f"answers {archived.id}", files=entries, missing=missing)
+                )
+                remove_partial_answers(store, archived.path)
+                all_missing += missing
+                _check_reachable(all_missing)
         finally:
-            book.changed = True
-            conclude(store, book, catalog)
-        return lost
+            writer.builder.changed = True
+            writer.finish(catalog)
+        return all_missing
 
 
-def _ask(each: ArchivedJob, asking: Asking, told: Callable[[], object]) -> tuple[Missing, ...]:
+def _check_reachable(missing: list[Missing]) -> None:
+    """Raise `UnreachableError` if the last requests all failed."""
+    if len(missing) >= GIVE_UP and all(item.reason == "failed" for item in missing[-GIVE_UP:]):
+        raise UnreachableError(
+            f"{missing[-1].said}; run the same command again later: recorded answers are kept"
+        )
+
+
+def _record_job(
+    archived: ArchivedJob, asking: Asking, on_answer: Callable[[], object]
+) -> tuple[Missing, ...]:
     """Ask one model, and return what it did not answer."""
     try:
-        asked = _without_temperature(asking, told)
-    except ProviderError as problem:
-        if problem.status in (401, 402, 429):
+        refused = _ask(asking, on_answer)
+    except ProviderError as error:
+        if error.status in (401, 402, 429):
             raise
-        return (
-            Missing(
-                "answers", asking.model, reason_of(problem), problem.said or str(problem), each.id
-            ),
-        )
-    if not asked:
+        return (missing_because(error, "answers", asking.model, archived.id),)
+    if not refused:
         return ()
-    lines = ", ".join(str(number) for number, _ in asked[:10])
-    return (
-        Missing(
-            "answers",
-            asking.model,
-            "refused",
-            f"{len(asked)} prompts (lines {lines}): {asked[0][1]}",
-            each.id,
-        ),
-    )
+    lines = ", ".join(str(number) for number, _ in refused[:10])
+    message = f"{len(refused)} prompts (lines {lines}): {refused[0][1]}"
+    return (Missing("answers", asking.model, "refused", message, archived.id),)
 
 
-def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tuple[int, str]]:
-    """Ask, and once more without a temperature where the model takes none; returns the prompts that were refused."""
+def _ask(asking: Asking, on_answer: Callable[[], object]) -> list[tuple[int, str]]:
+    """Ask one model, and again without a temperature if it does not support one.
+
+    Returns:
+        The line numbers of the refused prompts, with the provider's messages.
+    """
     try:
-        return asking.ask(AT_ONCE, told).refused
+        return asking.ask(CONCURRENCY, on_answer).refused
     except (UnknownOutcomeError, NotFoundError):
         raise
-    except ProviderError as problem:
-        if (
-            problem.status != 400
-            or "temperature" not in problem.said.lower()
-            or not asking.parameters
-        ):
+    except ProviderError as error:
+        rejects_temperature = error.status == 400 and "temperature" in error.said.lower()
+        if not rejects_temperature or not asking.parameters:
             raise
         plain = Asking(asking.client, asking.model, asking.prompts, {}, asking.keep)
-        return plain.ask(AT_ONCE, told).refused
+        return plain.ask(CONCURRENCY, on_answer).refused

@@ -1,4 +1,4 @@
-"""What a run of `ftkit archive` has done, and what `ftkit archive verify` has found: for people, and as one JSON object."""
+"""Results of `ftkit archive` and `ftkit archive verify` as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,133 +9,129 @@ from typing import Any
 import msgspec
 
 from ftkit._text import printable
-from ftkit.archive.manifest import Missing, counted
-from ftkit.archive.sync import Saved
-from ftkit.archive.verify import Verified
+from ftkit.archive.manifest import Manifest
+from ftkit.archive.missing import Missing, count_missing
+from ftkit.archive.sync import SyncResult
+from ftkit.archive.verify import VerifyResult
 from ftkit.report.columns import fields
 
-SHOWN = 10
-"""Paths that are named for people; JSON has all."""
+MAX_PATHS = 10
+"""Maximum number of paths per line label in the text; JSON has all."""
 
 
-def render_saved_text(saved: Saved) -> str:
-    """A run, for people."""
-    manifest = saved.manifest
-    again = saved.fetched_jobs - saved.new_jobs
+def render_sync_text(result: SyncResult) -> str:
+    """Return the result of a sync as text."""
+    manifest, new = result.manifest, result.new_jobs
+    updated = result.fetched_jobs - new
+    jobs = f"{new:,} new" + (f", {updated:,} updated" if updated else "")
     rows = [
-        ("account", ", ".join([manifest.account, *manifest.organizations])),
-        (
-            "jobs",
-            f"{len(manifest.jobs):,}, {saved.new_jobs:,} of them new{f', {again:,} looked at again' if again else ''}",
-        ),
-        ("left out", _left_out(saved)),
-        (
-            "files",
-            f"{len(manifest.contents):,} with content, {saved.fetched_files:,} asked for now",
-        ),
-        (
-            "size",
-            f"{sum(each.size for each in manifest.files.values()):,} bytes in {len(manifest.files):,} files",
-        ),
-        (
-            "replaced",
-            f"{len(saved.replaced):,} files were not as the manifest says, and are now"
-            if saved.replaced
-            else "",
-        ),
-        ("missing", _counted(manifest.missing)),
+        ("account", _account(manifest)),
+        ("jobs", f"{len(manifest.jobs):,} ({jobs})"),
+        ("left out", _left_out(result)),
+        ("files", f"{len(manifest.contents):,} ({result.fetched_files:,} requested in this run)"),
+        ("size", f"{_total_size(manifest):,} bytes in {len(manifest.files):,} files"),
+        ("replaced", f"{len(result.replaced):,} damaged files" if result.replaced else ""),
+        ("missing", _missing(manifest.missing)),
     ]
-    damaged = _named("differs from the manifest, and this run did not get it again", saved.damaged)
-    return f"{printable(str(saved.folder))}\n{fields(rows)}{damaged}"
+    damaged = _paths("damaged, and could not be fetched again", result.damaged)
+    return f"{printable(str(result.folder))}\n{fields(rows)}{damaged}"
 
 
-def _left_out(saved: Saved) -> str:
-    """The jobs at the service that were not asked for, and why; empty where there are none."""
-    why = ", ".join(
-        f"--{name}" for name in ("since", "status") if getattr(saved.wanted, name) is not None
-    )
+def _left_out(result: SyncResult) -> str:
+    if not result.left_out_jobs:
+        return ""
+    filters = [name for name in ("since", "status") if getattr(result.selection, name) is not None]
     return (
-        f"{saved.left_out_jobs:,} of {saved.listed_jobs:,} jobs at the service ({why})"
-        if saved.left_out_jobs
-        else ""
+        f"{result.left_out_jobs:,} of {result.listed_jobs:,} jobs (filtered by"
+        f" {' and '.join(filters)})"
     )
 
 
-def render_saved_json(saved: Saved) -> str:
-    """A run, for programs."""
-    manifest = saved.manifest
+def render_sync_json(result: SyncResult) -> str:
+    """Return the result of a sync as JSON."""
+    manifest = result.manifest
     return _json(
         {
-            "folder": str(saved.folder),
+            "folder": str(result.folder),
             "account": manifest.account,
             "organizations": manifest.organizations,
             "date": manifest.date,
             "jobs": len(manifest.jobs),
-            "left_out_jobs": saved.left_out_jobs,
-            "new_jobs": saved.new_jobs,
-            "fetched_jobs": saved.fetched_jobs,
+            "left_out_jobs": result.left_out_jobs,
+            "new_jobs": result.new_jobs,
+            "fetched_jobs": result.fetched_jobs,
             "contents": len(manifest.contents),
-            "fetched_files": saved.fetched_files,
+            "fetched_files": result.fetched_files,
             "files": len(manifest.files),
-            "bytes": sum(each.size for each in manifest.files.values()),
-            "replaced": list(saved.replaced),
-            "damaged": list(saved.damaged),
+            "bytes": _total_size(manifest),
+            "replaced": list(result.replaced),
+            "damaged": list(result.damaged),
             "missing": msgspec.to_builtins(manifest.missing),
         }
     )
 
 
-def render_verified_text(found: Verified) -> str:
-    """What verifying has found, for people."""
-    manifest = found.manifest
-    intact = len(manifest.files.keys() - {*found.changed, *found.gone})
+def render_verify_text(result: VerifyResult) -> str:
+    """Return the result of an integrity check as text."""
+    manifest = result.manifest
+    intact = len(manifest.files.keys() - {*result.changed, *result.gone})
     rows = [
-        ("account", ", ".join([manifest.account, *manifest.organizations])),
+        ("account", _account(manifest)),
         ("archived", manifest.date),
         ("jobs", f"{len(manifest.jobs):,}"),
-        ("intact", f"{intact:,} of {len(manifest.files):,} files, {found.bytes:,} bytes"),
-        ("missing", _counted(manifest.missing)),
+        ("intact", f"{intact:,} of {len(manifest.files):,} files, {result.bytes:,} bytes"),
+        ("missing", _missing(manifest.missing)),
         (
             "interrupted",
-            "the last run did not come to its end; run it again" if found.interrupted else "",
+            "the last run did not finish; run it again" if result.interrupted else "",
         ),
     ]
     return (
         fields(rows)
-        + _named("changed", found.changed)
-        + _named("gone", found.gone)
-        + _named("not in the manifest", found.unknown)
+        + _paths("changed", result.changed)
+        + _paths("gone", result.gone)
+        + _paths("not in the manifest", result.unknown)
     )
 
 
-def render_verified_json(found: Verified) -> str:
-    """What verifying has found, for programs."""
-    manifest = found.manifest
+def render_verify_json(result: VerifyResult) -> str:
+    """Return the result of an integrity check as JSON."""
+    manifest = result.manifest
     return _json(
         {
-            "ok": found.ok,
+            "ok": result.ok,
             "account": manifest.account,
             "organizations": manifest.organizations,
             "date": manifest.date,
             "jobs": len(manifest.jobs),
             "files": len(manifest.files),
-            "intact_bytes": found.bytes,
-            "changed": list(found.changed),
-            "gone": list(found.gone),
-            "unknown": list(found.unknown),
-            "interrupted": found.interrupted,
+            "intact_bytes": result.bytes,
+            "changed": list(result.changed),
+            "gone": list(result.gone),
+            "unknown": list(result.unknown),
+            "interrupted": result.interrupted,
             "missing": msgspec.to_builtins(manifest.missing),
         }
     )
 
 
-def _counted(missing: Sequence[Missing]) -> str:
-    return f"{counted(missing)}; see manifest.json" if missing else "nothing"
+def _account(manifest: Manifest) -> str:
+    return ", ".join([manifest.account, *manifest.organizations])
 
 
-def _named(what: str, paths: Sequence[str]) -> str:
-    shown = "".join(f"  {what}: {printable(path)}\n" for path in paths[:SHOWN])
-    return shown + (f"  {what}: {len(paths) - SHOWN:,} more\n" if len(paths) > SHOWN else "")
+def _total_size(manifest: Manifest) -> int:
+    return sum(entry.size for entry in manifest.files.values())
+
+
+def _missing(missing: Sequence[Missing]) -> str:
+    return f"{count_missing(missing)}; see manifest.json" if missing else "nothing"
+
+
+def _paths(label: str, paths: Sequence[str]) -> str:
+    lines = [f"  {label}: {printable(path)}\n" for path in paths[:MAX_PATHS]]
+    if len(paths) > MAX_PATHS:
+        lines.append(f"  {label}: {len(paths) - MAX_PATHS:,} more\n")
+    return "".join(lines)
 
 
 def _json(value: dict[str, Any]) -> str:

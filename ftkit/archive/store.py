@@ -1,9 +1,8 @@
-"""The folder of an archive: files come to stand under their names whole or not at all."""
+"""Access to the folder of an archive: locking, atomic writes, downloads, integrity checks."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import shutil
 import threading
@@ -11,177 +10,200 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
-from ftkit.archive.layout import LOCK, MANIFEST, PARTIAL, PROGRESS, inside
-from ftkit.archive.manifest import Entry, Step, encode_step
+from ftkit._atomic import atomic_write, temporary_path
+from ftkit.archive.layout import LOCK, MANIFEST, PARTIAL, PROGRESS, resolve
+from ftkit.archive.manifest import Entry, ManifestUpdate, encode_update
 from ftkit.errors import FileError, UsageError, os_error_message
 
-AT_ONCE = 4
-"""Requests, and checks of files, at a time."""
+CONCURRENCY = 4
+"""Maximum number of concurrent requests, and of concurrent integrity checks."""
 
-TOGETHER = 50
-"""Files that a thread checks before it looks for more."""
+CHUNK_FILES = 50
+"""Files that a thread checks as one task."""
 
-OWN = {MANIFEST, PROGRESS, PARTIAL, LOCK}
+INTERNAL = {MANIFEST, PROGRESS, PARTIAL, LOCK}
+"""Names in an archive's folder that the manifest does not list."""
+
+FileState = Literal["intact", "changed", "gone"]
+"""Result of comparing a file with its entry in the manifest."""
 
 
-class Stopped(Exception):
-    """The run is to end; what was under way is left."""
+class StoppedError(Exception):
+    """The run is ending: a background thread must not write any more."""
 
 
-class Received(Struct, frozen=True):
-    """What was downloaded, still beside the archive."""
+class Download(Struct, frozen=True):
+    """A downloaded file that is not in the archive yet."""
 
     path: Path
     entry: Entry
 
 
-class Store:
-    """The folder. Nobody else writes to it within `with Store(...).alone():`.
+class ArchiveStore:
+    """The folder of an archive, for writing. Methods may be called from several threads.
 
-    Raises `UsageError` where the folder holds something else or another ftkit is at work in it, `FileError` where it cannot
-    be written.
+    Use it within `with store.locked():`. Methods raise `FileError` if the folder cannot be read or
+    written, and `StoppedError` after the end of the `with` block.
+
+    Attributes:
+        folder: The folder.
+        stopping: Set it to make downloads raise `StoppedError`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stopping = threading.Event()
-        self._numbers = itertools.count()
         self._progress: IO[bytes] | None = None
         self._is_closed = False
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Make the folder, and keep every other ftkit from it."""
-        with self._problems(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            there = set(os.listdir(self.folder))
-            if there and MANIFEST not in there and not there <= OWN:
-                raise UsageError(f"{self.folder} is no archive and not empty; name a new folder")
-            lock = FileLock(self.folder / LOCK)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise UsageError(
-                    f"another ftkit is archiving into {self.folder}; wait until it has ended"
-                ) from None
+    def locked(self) -> Iterator[None]:
+        """Create the folder if necessary, and keep other processes from writing to it.
+
+        Raises:
+            UsageError: The folder holds something else, or another process is writing to it.
+        """
+        with self._os_errors(self.folder):
+            lock = self._lock()
         try:
-            with self._problems(self.folder):
+            with self._os_errors(self.folder):
                 shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
                 (self.folder / PARTIAL).mkdir()
             yield
         finally:
             self._is_closed = True
-            if self._progress:
-                self._progress.close()
-                self._progress = None
+            self._close_progress()
             shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
             lock.release()
 
+    def _lock(self) -> FileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = set(os.listdir(self.folder))
+        if names and MANIFEST not in names and not names <= INTERNAL:
+            raise UsageError(
+                f"{self.folder} is not an archive and not empty; choose another folder"
+            )
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"another ftkit process is archiving into {self.folder}; wait until it has finished"
+            ) from None
+        return lock
+
     def write(
-        self, path: str, data: bytes, known: Entry | None = None, safe: bool = False
+        self, path: str, data: bytes, current: Entry | None = None, fsync: bool = False
     ) -> Entry:
-        """Put the data under that name, unless it is what is `known` to be there. `safe`: it survives a power cut from here on."""
+        """Write a file atomically.
+
+        Args:
+            path: Path in the archive.
+            data: Content of the file.
+            current: Entry of the file as it is. If the data is the same, nothing is written.
+            fsync: Flush the file to disk, so that it survives a power failure.
+
+        Returns:
+            The file's entry.
+        """
         entry = entry_of(data)
-        if entry != known:
-            target = inside(self.folder, path)
-            with self._problems(target):
-                aside = self._aside()
-                with open(aside, "wb") as file:
-                    file.write(data)
-                    _settle(file, safe)
-                self._place(aside, target)
+        if entry != current:
+            target = resolve(self.folder, path)
+            self._check_open()
+            with (
+                self._os_errors(target),
+                atomic_write(target, self.folder / PARTIAL, fsync) as temporary,
+            ):
+                temporary.write_bytes(data)
+                self._check_open()
+                target.parent.mkdir(parents=True, exist_ok=True)
         return entry
 
-    def receive(self, pieces: Iterable[bytes]) -> Received:
-        """Keep what comes beside the archive, and hash it on the way."""
-        aside, sha256, size = self._aside(), hashlib.sha256(), 0
-        with self._problems(aside), open(aside, "wb") as file:
-            for piece in pieces:
+    def download(self, chunks: Iterable[bytes]) -> Download:
+        """Write chunks to a temporary file, and hash them."""
+        self._check_open()
+        temporary, sha256, size = temporary_path(self.folder / PARTIAL), hashlib.sha256(), 0
+        with self._os_errors(temporary), open(temporary, "wb") as file:
+            for chunk in chunks:
                 if self.stopping.is_set():
-                    raise Stopped
-                file.write(piece)
-                sha256.update(piece)
-                size += len(piece)
-        return Received(aside, Entry(sha256.hexdigest(), size))
+                    raise StoppedError
+                file.write(chunk)
+                sha256.update(chunk)
+                size += len(chunk)
+        return Download(temporary, Entry(sha256.hexdigest(), size))
 
-    def adopt(self, received: Received, path: str, known: Entry | None = None) -> Entry:
-        """Put what was received under that name, unless it is what is `known` to be there."""
-        if received.entry == known:
-            received.path.unlink()
+    def add(self, download: Download, path: str, current: Entry | None = None) -> Entry:
+        """Move a download to its path in the archive, unless the `current` file is the same."""
+        if download.entry == current:
+            download.path.unlink()
         else:
-            target = inside(self.folder, path)
-            with self._problems(target):
-                self._place(received.path, target)
-        return received.entry
+            target = resolve(self.folder, path)
+            with self._os_errors(target):
+                self._check_open()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(download.path, target)
+        return download.entry
 
-    def note(self, step: Step) -> None:
-        """Write a step down."""
+    def log(self, update: ManifestUpdate) -> None:
+        """Append an update to the progress file."""
         path = self.folder / PROGRESS
-        with self._problems(path):
+        with self._os_errors(path):
             if self._progress is None:
-                self._progress = open(path, "ab", buffering=0)
-            self._progress.write(encode_step(step))
+                self._progress = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `locked`
+            self._progress.write(encode_update(update))
 
-    def conclude(self, manifest: bytes) -> None:
-        """Put the manifest in its place, when all that it names is safe on the disk, and forget the steps."""
-        with self._problems(self.folder):
+    def finish(self, manifest: bytes) -> None:
+        """Flush all files to disk, write the manifest, and remove the progress file."""
+        with self._os_errors(self.folder):
             if hasattr(os, "sync"):
                 os.sync()
-            self.write(MANIFEST, manifest, safe=True)
-            if self._progress:
-                self._progress.close()
-                self._progress = None
+            self.write(MANIFEST, manifest, fsync=True)
+            self._close_progress()
             (self.folder / PROGRESS).unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes:
-        """What is in a file of the archive."""
-        with self._problems(self.folder / path, "read"):
-            return inside(self.folder, path).read_bytes()
+        """Read a file of the archive."""
+        with self._os_errors(self.folder / path, "read"):
+            return resolve(self.folder, path).read_bytes()
 
-    def _aside(self) -> Path:
-        if self._is_closed:
-            raise Stopped
-        return self.folder / PARTIAL / str(next(self._numbers))
+    def _close_progress(self) -> None:
+        if self._progress:
+            self._progress.close()
+            self._progress = None
 
-    def _place(self, aside: Path, target: Path) -> None:
+    def _check_open(self) -> None:
         if self._is_closed:
-            raise Stopped
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(aside, target)
+            raise StoppedError
 
     @contextmanager
-    def _problems(self, path: Path, doing: str = "write") -> Iterator[None]:
+    def _os_errors(self, path: Path, action: str = "write") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            why = os_error_message(error)
             raise FileError(
-                f"cannot {doing} {path}: {why}; run the same again, and it goes on from here"
+                f"cannot {action} {path}: {os_error_message(error)};"
+                " run the same command again to continue"
             ) from error
 
 
-def _settle(file: IO[bytes], safe: bool) -> None:
-    file.flush()
-    if safe:
-        os.fsync(file.fileno())
+def entry_of(data: bytes) -> Entry:
+    """Return the entry of a file with that content."""
+    return Entry(hashlib.sha256(data).hexdigest(), len(data))
 
 
-def state(folder: Path, path: str, entry: Entry) -> str:
-    """`intact`, `gone`, or `changed`: what has become of a file since it was written."""
+def check_file(folder: Path, path: str, entry: Entry) -> FileState:
+    """Compare a file with its entry in the manifest."""
     try:
-        with open(inside(folder, path), "rb") as file:
+        with open(resolve(folder, path), "rb") as file:
             if os.fstat(file.fileno()).st_size != entry.size:
                 return "changed"
-            return (
-                "intact"
-                if hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
-                else "changed"
-            )
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return "intact" if sha256 == entry.sha256 else "changed"
     except (FileNotFoundError, NotADirectoryError):
         return "gone"
     except IsADirectoryError:
@@ -190,17 +212,14 @@ def state(folder: Path, path: str, entry: Entry) -> str:
         raise FileError(f"cannot read {folder / path}: {os_error_message(error)}") from error
 
 
-def states(folder: Path, files: dict[str, Entry]) -> Iterator[str]:
-    """For each file `intact`, `gone` or `changed`, by its hash."""
+def check_files(folder: Path, files: dict[str, Entry]) -> Iterator[tuple[str, FileState]]:
+    """Compare files with their entries in the manifest, and yield paths and states in order."""
+
+    def check(chunk: list[tuple[str, Entry]]) -> list[tuple[str, FileState]]:
+        return [(path, check_file(folder, path, entry)) for path, entry in chunk]
+
     items = list(files.items())
-    some = (items[start : start + TOGETHER] for start in range(0, len(items), TOGETHER))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(
-            lambda each: [state(folder, path, entry) for path, entry in each], some
-        ):
-            yield from found
-
-
-def entry_of(data: bytes) -> Entry:
-    """The entry of a file that holds the data."""
-    return Entry(hashlib.sha256(data).hexdigest(), len(data))
+    chunks = (items[start : start + CHUNK_FILES] for start in range(0, len(items), CHUNK_FILES))
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        for states in pool.map(check, chunks):
+            yield from states

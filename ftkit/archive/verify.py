@@ -1,4 +1,4 @@
-"""Checking an archive: is every file what the manifest says, and what is not in it?"""
+"""Integrity check of an archive against its manifest."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from msgspec import Struct
 
 from ftkit.archive.layout import JOB, MANIFEST, PROGRESS
 from ftkit.archive.manifest import Manifest, read_manifest
-from ftkit.archive.store import OWN, states
+from ftkit.archive.missing import RETRYABLE
+from ftkit.archive.store import INTERNAL, FileState, check_files
 from ftkit.errors import FileError, os_error_message
 
 
-class Verified(Struct, frozen=True):
-    """What was found: `changed` and `gone` are paths of the manifest, `unknown` are files that it does not name.
+class VerifyResult(Struct, frozen=True):
+    """Result of an integrity check.
 
-    `interrupted`: the last run did not come to its end.
+    Attributes:
+        manifest: The manifest.
+        bytes: Total size of the intact files.
+        changed: Paths of files that differ from the manifest.
+        gone: Paths of files that no longer exist.
+        unknown: Paths of files that the manifest does not list.
+        interrupted: True if the last run did not finish.
     """
 
     manifest: Manifest
@@ -29,48 +36,59 @@ class Verified(Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether every file is there as it was written, and nothing is missing that another run may get."""
-        again = any(one.reason in ("failed", "incomplete") for one in self.manifest.missing)
-        return not (self.changed or self.gone or self.interrupted or again)
+        """True if every file is intact and another run has nothing left to try again."""
+        retryable = any(item.reason in RETRYABLE for item in self.manifest.missing)
+        return not (self.changed or self.gone or self.interrupted or retryable)
 
 
 def verify(
-    folder: str | os.PathLike[str], told: Callable[[int, int], object] = lambda done, total: None
-) -> Verified:
-    """Check every file of the archive by its hash; raises `FileError` where there is none, or it cannot be read."""
-    place = Path(folder)
-    manifest = read_manifest(place)
-    found: dict[str, list[str]] = {"changed": [], "gone": [], "intact": []}
-    for number, (path, what) in enumerate(
-        zip(manifest.files, states(place, manifest.files), strict=True), 1
-    ):
-        found[what].append(path)
-        told(number, len(manifest.files))
-    named = {*manifest.contents.values(), *(f"{folder}/{JOB}" for folder in manifest.jobs.values())}
-    if not named <= manifest.files.keys():
-        found["changed"].append(
-            MANIFEST
-        )  # nobody but ftkit writes it, and ftkit names no file that it does not list
-    return Verified(
+    folder: str | os.PathLike[str],
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> VerifyResult:
+    """Check every file of an archive by its hash.
+
+    Args:
+        folder: Folder of the archive.
+        on_progress: Called with the number of checked files and of all files.
+
+    Raises:
+        FileError: The folder is not an archive, or it cannot be read.
+    """
+    root = Path(folder)
+    manifest = read_manifest(root)
+    paths: dict[FileState, list[str]] = {"changed": [], "gone": [], "intact": []}
+    for number, (path, state) in enumerate(check_files(root, manifest.files), 1):
+        paths[state].append(path)
+        on_progress(number, len(manifest.files))
+    if not _is_consistent(manifest):
+        paths["changed"].append(MANIFEST)
+    return VerifyResult(
         manifest=manifest,
-        bytes=sum(manifest.files[path].size for path in found["intact"]),
-        changed=tuple(found["changed"]),
-        gone=tuple(found["gone"]),
-        unknown=tuple(_unknown(place, manifest)),
-        interrupted=not manifest.finished or (place / PROGRESS).exists(),
+        bytes=sum(manifest.files[path].size for path in paths["intact"]),
+        changed=tuple(paths["changed"]),
+        gone=tuple(paths["gone"]),
+        unknown=tuple(_unknown_files(root, manifest)),
+        interrupted=not manifest.finished or (root / PROGRESS).exists(),
     )
 
 
-def _unknown(folder: Path, manifest: Manifest) -> list[str]:
-    """The files that the manifest does not name, but for those that ftkit works with."""
+def _is_consistent(manifest: Manifest) -> bool:
+    """Return False if the manifest refers to files that it does not list, as ftkit never does."""
+    job_files = {f"{folder}/{JOB}" for folder in manifest.jobs.values()}
+    return {*manifest.contents.values(), *job_files} <= manifest.files.keys()
 
-    def cannot(error: OSError) -> None:
+
+def _unknown_files(root: Path, manifest: Manifest) -> list[str]:
+    """Return the paths of files that neither the manifest lists nor ftkit uses internally."""
+
+    def fail(error: OSError) -> None:
         raise FileError(f"cannot read {error.filename}: {os_error_message(error)}") from error
 
-    found = []
-    for place, folders, names in os.walk(folder, onerror=cannot):
-        inner = os.path.relpath(place, folder)
-        folders[:] = [name for name in folders if inner != "." or name not in OWN]
-        paths = (name if inner == "." else f"{Path(inner).as_posix()}/{name}" for name in names)
-        found += [path for path in paths if path not in manifest.files and path not in OWN]
-    return sorted(found)
+    unknown = []
+    for folder, subfolders, names in os.walk(root, onerror=fail):
+        relative = os.path.relpath(folder, root)
+        subfolders[:] = [name for name in subfolders if relative != "." or name not in INTERNAL]
+        prefix = "" if relative == "." else f"{Path(relative).as_posix()}/"
+        paths = (prefix + name for name in names)
+        unknown += [path for path in paths if path not in manifest.files and path not in INTERNAL]
+    return sorted(unknown)

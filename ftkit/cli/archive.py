@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,58 +16,72 @@ from ftkit.cli.service import consent, open_service, progress_bar
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from ftkit.archive.record import Planned
-    from ftkit.archive.sync import Wanted
+    from ftkit.archive.record import RecordingPlan
+    from ftkit.archive.sync import Selection
     from ftkit.catalog import Catalog
     from ftkit.client.client import Client
 
-ENDS = "Exit codes: 0 all is here that the service has, 1 run it again for the rest, 2 ftkit could not do it, 130 interrupted."
-VERIFY_ENDS = "Exit codes: 0 all is as it was written, 1 it is not, or not all is here that can be had, 2 ftkit could not do it."
+EXIT_CODES = (
+    "Exit codes: 0 the archive is complete, 1 run the command again for the rest, 2 error,"
+    " 130 interrupted."
+)
+VERIFY_EXIT_CODES = (
+    "Exit codes: 0 all files are intact, 1 files differ or another run can fetch more, 2 error."
+)
+
+MAX_SKIPPED = 10
+"""Maximum number of jobs without prompts that are listed."""
 
 
-class WithVerify(Configured):
-    """`ftkit archive DIR`, and `ftkit archive verify DIR`."""
+class ArchiveCommand(Configured):
+    """`ftkit archive DIR`, with the subcommand `ftkit archive verify DIR`."""
 
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
+        """Parse the arguments of the subcommand if it is named, else those of the command."""
         if args[:1] == ["verify"]:
             return verify.make_context(f"{info_name} verify", args[1:], *more, **extra)
         return super().make_context(info_name, args, *more, **extra)
 
 
-@click.command(epilog=VERIFY_ENDS)
+@click.command(epilog=VERIFY_EXIT_CODES)
 @click.argument("folder", metavar="DIR")
 @output_option
 def verify(folder: str, output: str) -> int:
-    """Check every file of the archive in DIR by its hash, and say what is incomplete. Needs no network and no key."""
-    from ftkit.archive.report import render_verified_json, render_verified_text
+    """Check every file of the archive in DIR by its hash, and report what is missing.
+
+    Needs neither a network connection nor an API key.
+    """
+    from ftkit.archive.report import render_verify_json, render_verify_text
     from ftkit.archive.verify import verify as check
 
-    with progress_bar() as told:
-        found = check(folder, lambda done, total: told("checking", done, total))
-    print_text((render_verified_json if output == "json" else render_verified_text)(found))
-    return 0 if found.ok else 1
+    with progress_bar() as on_progress:
+        result = check(folder, partial(on_progress, "checking"))
+    print_text((render_verify_json if output == "json" else render_verify_text)(result))
+    return 0 if result.ok else 1
 
 
-@click.command(cls=WithVerify, epilog=ENDS)
+@click.command(cls=ArchiveCommand, epilog=EXIT_CODES)
 @click.argument("folder", metavar="DIR")
 @service_options
 @click.option(
     "--since", type=Day(), metavar="DATE", help="Only jobs created on that day (UTC) or later."
 )
-@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
-@click.option("--no-files", is_flag=True, help="Leave training and validation files out.")
+@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs with that status.")
+@click.option("--no-files", is_flag=True, help="Leave out training and validation files.")
 @click.option(
-    "--prompts", metavar="FILE", help="Record each tuned model's answers to these prompts."
+    "--prompts",
+    metavar="FILE",
+    help="Record the answers of each fine-tuned model to these prompts.",
 )
 @click.option(
     "--sample",
     type=click.IntRange(1),
     metavar="N",
-    help="Record answers to N prompts of each job's own data.",
+    help="Record the answers of each fine-tuned model to N prompts of its own data.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def archive(
     folder: str,
@@ -81,87 +96,91 @@ def archive(
     yes: bool,
     output: str,
 ) -> int:
-    """Save everything that the account holds about fine-tuning into DIR; run again, fetch what is new.
+    """Save all jobs, files and models of an account to DIR, or update the archive in DIR.
 
-    Nothing is changed at the service. `ftkit archive verify DIR` checks an archive.
+    All requests are read-only. `ftkit archive verify DIR` checks an archive.
     """
-    from ftkit.archive.report import render_saved_json, render_saved_text
-    from ftkit.archive.sync import Wanted, save
+    from ftkit.archive.report import render_sync_json, render_sync_text
+    from ftkit.archive.sync import Selection, sync
     from ftkit.catalog import load_catalog
     from ftkit.compare.recordings import read_prompts
 
     if prompts and sample:
-        raise UsageError("--prompts and --sample both say what to ask; give one of them")
+        raise UsageError("--prompts and --sample cannot be combined")
     if prompts:
         read_prompts(prompts)
     if (prompts or sample) and not yes and not sys.stdin.isatty():
         consent("", yes)
-    catalog, wanted = load_catalog(facts), Wanted(since, status, not no_files)
+    catalog, selection = load_catalog(facts), Selection(since, status, not no_files)
     client = open_service(provider, base_url, facts)
-    with progress_bar() as told:
-        saved = save(client, Path(folder), wanted, catalog=catalog, told=told)
-    if (prompts or sample) and not _record(client, folder, wanted, catalog, prompts, sample, yes):
-        click.echo("ftkit: no answers were recorded", err=True)
-    saved = saved.again()
-    print_text((render_saved_json if output == "json" else render_saved_text)(saved))
-    return 1 if saved.unfinished or saved.damaged else 0
+    with progress_bar() as on_progress:
+        result = sync(client, Path(folder), selection, catalog=catalog, on_progress=on_progress)
+    if prompts or sample:
+        plan = _plan_recording(client, folder, selection, catalog, prompts, sample)
+        if plan.requests and not _record(client, folder, plan, catalog, yes):
+            click.echo("ftkit: no answers were recorded", err=True)
+    result = result.reload()
+    print_text((render_sync_json if output == "json" else render_sync_text)(result))
+    return 1 if result.retryable or result.damaged else 0
 
 
-def _record(
+def _plan_recording(
     client: Client,
     folder: str,
-    wanted: Wanted,
+    selection: Selection,
     catalog: Catalog,
     prompts: str | None,
     sample: int | None,
-    yes: bool,
-) -> bool:
-    """Say what answers cost, ask, and record them; False where the user does not want it."""
-    from ftkit.archive.record import plan, record
+) -> RecordingPlan:
+    """Plan the requests, and report the jobs without prompts."""
+    from ftkit.archive.record import plan_recording
 
-    planned = plan(client, Path(folder), catalog, wanted=wanted, prompts=prompts, sample=sample)
-    for id in planned.skipped[:10]:
-        click.echo(
-            f"ftkit: no prompts for the job {id}: its data is not here, or holds none", err=True
-        )
-    if len(planned.skipped) > 10:
-        click.echo(f"ftkit: and none for {len(planned.skipped) - 10:,} more jobs", err=True)
-    if not planned.requests:
-        return True
-    click.echo(f"  ask  {_cost(planned)}", err=True)
-    if not consent(f"Send {planned.requests:,} requests?", yes):
+    plan = plan_recording(
+        client, Path(folder), catalog, selection=selection, prompts=prompts, sample=sample
+    )
+    for id in plan.skipped[:MAX_SKIPPED]:
+        click.echo(f"ftkit: no prompts for job {id}: its data is missing or has none", err=True)
+    if len(plan.skipped) > MAX_SKIPPED:
+        more = len(plan.skipped) - MAX_SKIPPED
+        click.echo(f"ftkit: no prompts for {more:,} more jobs", err=True)
+    return plan
+
+
+def _record(client: Client, folder: str, plan: RecordingPlan, catalog: Catalog, yes: bool) -> bool:
+    """Print the cost, ask for confirmation, and record; return False if the user declines."""
+    from ftkit.archive.record import record
+
+    click.echo(f"  recording  {_cost(plan)}", err=True)
+    if not consent(f"Send {plan.requests:,} requests?", yes):
         return False
-    done = 0
-    with progress_bar() as told:
+    answered = 0
+    with progress_bar() as on_progress:
 
-        def count() -> None:
-            nonlocal done
-            done += 1
-            told("asking", done, planned.requests)
+        def on_answer() -> None:
+            nonlocal answered
+            answered += 1
+            on_progress("recording answers", answered, plan.requests)
 
-        record(client, Path(folder), planned, catalog, count)
+        record(client, Path(folder), plan, catalog, on_answer)
     return True
 
 
-def _cost(planned: Planned) -> str:
-    """What asking takes, as far as it is known."""
+def _cost(plan: RecordingPlan) -> str:
+    """Return the numbers of models, prompts and tokens, and the price, as far as they are known."""
     from ftkit._text import money
 
-    bills = planned.bills
-    parts = [f"{len(bills):,} models {planned.requests:,} prompts"]
-    taken, made = (
-        [getattr(each, name) for each in bills] for name in ("input_tokens", "output_tokens")
-    )
-    if None not in taken:
-        parts += [
-            f"about {sum(taken):,} tokens in, {'nobody knows how many' if None in made else f'{sum(made):,}'} out"
-        ]
-    known = [each for each in bills if each.usd is not None]
-    sources = ", ".join(sorted({each.source for each in known}))
-    parts += [f"about {money(sum(each.usd or 0 for each in known))} ({sources})"] if known else []
-    parts += (
-        [f"cost not known for {len(bills) - len(known):,} models"]
-        if len(known) < len(bills)
-        else []
-    )
+    bills = plan.bills
+    parts = [f"{plan.requests:,} prompts to {len(bills):,} models"]
+    input_tokens = [bill.input_tokens for bill in bills if bill.input_tokens is not None]
+    output_tokens = [bill.output_tokens for bill in bills if bill.output_tokens is not None]
+    if len(input_tokens) == len(bills):
+        is_known = len(output_tokens) == len(bills)
+        output = f"{sum(output_tokens):,}" if is_known else "an unknown number of"
+        parts.append(f"about {sum(input_tokens):,} input tokens and {output} output tokens")
+    prices = [bill.usd for bill in bills if bill.usd is not None]
+    if prices:
+        sources = sorted({bill.source for bill in bills if bill.usd is not None})
+        parts.append(f"about {money(sum(prices))} ({', '.join(sources)})")
+    if len(prices) < len(bills):
+        parts.append(f"cost unknown for {len(bills) - len(prices):,} models")
     return ", ".join(parts)

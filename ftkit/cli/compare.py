@@ -198,7 +198,7 @@ def _recorded_in(place: str) -> str:
     """The file with the recorded answers of a job of an archive, or of the only one there that has some; else `place` itself."""
     if os.path.isfile(place):
         return place
-    from ftkit.archive.layout import ANSWERS, MANIFEST, inside
+    from ftkit.archive.layout import ANSWERS, MANIFEST, resolve
     from ftkit.archive.read import find_job, open_archive
 
     if os.path.isfile(os.path.join(place, MANIFEST)):
@@ -220,7 +220,7 @@ def _recorded_in(place: str) -> str:
         raise FileError(
             f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample"
         )
-    return str(inside(job.archive.folder, f"{job.path}/{ANSWERS}"))
+    return str(resolve(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
 def _sides(

@@ -29,44 +29,51 @@ if TYPE_CHECKING:
     from ftkit.client.client import Client
     from ftkit.jobs.journal import Journal
     from ftkit.migration.plan import Move, Planner
-    from ftkit.migration.translate import Old
+    from ftkit.migration.source import SourceJob
 
-FATES = {"failed": "failed", "cancelled": "was cancelled"}
-"""What is told of a new job that brought no model."""
+UNSUCCESSFUL = ("failed", "cancelled")
+"""Statuses of a job that ended without a model."""
 
-OF_THE_JOB = (400, 404, 409, 413, 422)
-"""Statuses of a refusal that speaks of one job. Any other the next job would meet as well."""
+JOB_ERRORS = (400, 404, 409, 413, 422)
+"""HTTP statuses of errors that concern one job. Any other error would concern all jobs."""
 
-ENDS = "Exit codes: 0 moved, 1 a job cannot go or failed, 2 ftkit could not do it, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 migrated, 1 a job cannot be migrated or failed, 2 error, 130 interrupted."
+)
 
 
-@click.command(cls=Configured, epilog=ENDS)
+@click.command(cls=Configured, epilog=EXIT_CODES)
 @click.argument("job", metavar="JOB|DIR/JOB", required=False)
-@click.option("--to", "to", required=True, metavar="PROVIDER", help="Where the job is to go.")
-@click.option("--to-base-url", metavar="URL", help="Its address, if it is not the provider's own.")
-@click.option("--all", "everything", metavar="DIR", help="All jobs of this archive that succeeded.")
-@click.option("--model", metavar="BASE", help="Train on this base instead.")
-@click.option("--suffix", metavar="TEXT", help="Name the new model so.")
+@click.option("--to", "to", required=True, metavar="PROVIDER", help="Target provider.")
+@click.option("--to-base-url", metavar="URL", help="Base URL of the target provider.")
 @click.option(
-    "--epochs", type=click.IntRange(1), metavar="N", help="Train for so many epochs instead."
+    "--all", "archive", metavar="DIR", help="Migrate all succeeded jobs of the archive in DIR."
+)
+@click.option("--model", metavar="NAME", help="Base model to fine-tune.  [default: as before]")
+@click.option(
+    "--suffix", metavar="TEXT", help="Suffix for the fine-tuned model's name.  [default: as before]"
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of training epochs.  [default: as before]",
 )
 @service_options
 @click.option(
     "--again",
     is_flag=True,
-    help="Make a new job even where there is one; with --all, where that failed.",
+    help="Create a new job even if the job was migrated before; with --all, only if that failed.",
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Show the plan, and send nothing; needs no key of the target."
-)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--watch", "follow", is_flag=True, help="Follow the new job until it is over.")
+@click.option("--dry-run", is_flag=True, help="Print the plan without sending anything.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--watch", "follow", is_flag=True, help="Follow the new job until it finishes.")
 @output_option
 def migrate(
     job: str | None,
     to: str,
     to_base_url: str | None,
-    everything: str | None,
+    archive: str | None,
     model: str | None,
     suffix: str | None,
     epochs: int | None,
@@ -79,111 +86,107 @@ def migrate(
     follow: bool,
     output: str,
 ) -> int:
-    """Do the same job elsewhere: from the service (JOB), or from an archive (DIR/JOB).
+    """Repeat a fine-tuning job at another provider.
 
-    The same command again finds the new job that is there.
+    The job is read from a provider (JOB) or from an archive (DIR/JOB). A job that was migrated
+    before is not migrated again.
     """
     from ftkit.catalog import find_provider, load_catalog
     from ftkit.client.connect import account_of
-    from ftkit.migration.plan import Asked, Planner
+    from ftkit.migration.plan import Overrides, Planner
 
-    if (job is None) == (everything is None):
-        raise UsageError("name a job, or an archive with --all")
-    if everything and follow:
-        raise UsageError("--watch follows one job, and --all moves many; see `ftkit jobs list`")
-    olds = _archived(everything) if everything else [_find(job or "", provider, base_url, facts)]
+    if (job is None) == (archive is None):
+        raise UsageError("give either a job, or an archive with --all")
+    if archive and follow:
+        raise UsageError("--watch follows one job, and --all migrates many; use `ftkit jobs list`")
+    sources = _archived_jobs(archive) if archive else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_service(to, to_base_url, facts)
     account = target.account if target else account_of(to, to_base_url or "", catalog)
-    planner = Planner(
-        to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target
-    )
-    title, plans = find_provider(to, catalog).title, _plans(planner, olds)
-    going = [plan for plan in plans if plan.can_go and _is_open(plan, again, alone=not everything)]
+    overrides = Overrides(model, suffix, epochs)
+    planner = Planner(to, account, journal, _folder(), catalog, overrides, target)
+    title, plans = find_provider(to, catalog).title, _plan(planner, sources)
+    selected = [plan for plan in plans if _is_selected(plan, again, alone=not archive)]
     if output == "text":
-        print_text(_table(plans, going, title) if everything else _one(plans[0], title))
-    if output == "text" and target and plans[0].moved and not (everything or going):
-        print_text(
-            printable(f"{plans[0].old.job.id} -> {plans[0].moved}{_there(plans[0].status)}") + "\n"
-        )
-    code = 0
-    if target and going and not consent(_question(going, title), yes):
+        print_text(_table(plans, selected, title) if archive else _details(plans[0], title))
+        if target and plans[0].new_id and not (archive or selected):
+            print_text(f"{_exists(plans[0])}\n")
+    if target and selected and not consent(_question(selected, title), yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
+    failures = 0
     try:
-        if target:
-            code = max(
-                [
-                    _move(plan, target, journal, output, again, alone=not everything)
-                    for plan in going
-                ],
-                default=0,
-            )
+        for plan in selected if target else ():
+            assert target
+            failures += not _migrate(plan, target, journal, output, again, alone=not archive)
     finally:
         if output == "json":
-            (print_json_line if follow else print_one)([_told(plan) for plan in plans])
-    if target and follow and plans[0].moved:
+            (print_json_line if follow else print_one)([_as_dict(plan) for plan in plans])
+    if target and follow and plans[0].new_id:
         from ftkit.cli.jobs import follow_job
 
-        return follow_job(target, plans[0].moved, output)
-    return max(code, int(any(map(_fails, plans))))
+        return follow_job(target, plans[0].new_id, output)
+    return 1 if failures or any(map(_has_failed, plans)) else 0
 
 
-def _fails(plan: Move) -> bool:
-    """Whether the job has become one that brought no model, or none, since it cannot go."""
-    return plan.status in FATES if plan.moved else not plan.can_go
+def _has_failed(plan: Move) -> bool:
+    """Return True if the new job ended without a model, or the job cannot be migrated."""
+    return plan.status in UNSUCCESSFUL if plan.new_id else not plan.is_possible
 
 
-def _there(status: str) -> str:
-    return f" was there already, and is {status}; --again makes another"
+def _is_selected(plan: Move, again: bool, alone: bool) -> bool:
+    """Return True if the job is to be migrated now.
+
+    With `again`, a job that was migrated before is selected if it is alone, or if the new job
+    ended without a model.
+    """
+    if not plan.is_possible:
+        return False
+    return not plan.new_id or (again and (alone or plan.status in UNSUCCESSFUL))
 
 
-def _is_open(plan: Move, again: bool, alone: bool) -> bool:
-    """Whether the job has become none yet, or is to be done again: one of many only if that brought no model."""
-    return not plan.moved or (again and (alone or plan.status in FATES))
+def _question(selected: list[Move], title: str) -> str:
+    jobs = "this job" if len(selected) == 1 else f"these {len(selected):,} jobs"
+    return f"Migrate {jobs} to {title}?"
 
 
-def _question(going: list[Move], title: str) -> str:
-    return f"Move {'this job' if len(going) == 1 else f'these {len(going):,} jobs'} to {title}?"
-
-
-def _plans(planner: Planner, olds: list[Old]) -> list[Move]:
+def _plan(planner: Planner, sources: list[SourceJob]) -> list[Move]:
     plans = []
-    with progress_bar() as told:
-        for number, old in enumerate(olds, 1):
-            plans.append(planner.plan(old))
-            told("planning", number, len(olds))
+    with progress_bar() as on_progress:
+        for number, source in enumerate(sources, 1):
+            plans.append(planner.plan(source))
+            on_progress("planning", number, len(sources))
     return plans
 
 
-def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> Old:
-    """The job at the service, or in an archive, whose folder is then part of its name."""
+def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> SourceJob:
+    """Return the job in an archive if `job` is a path, else the job at the provider."""
     from ftkit.archive.layout import MANIFEST
     from ftkit.archive.read import find_job
-    from ftkit.migration.plan import archived, fetched
+    from ftkit.migration.source import from_archive, from_provider
 
-    found = find_job(job)
-    if found:
-        return archived(found)
+    archived = find_job(job)
+    if archived:
+        return from_archive(archived)
     if os.path.isfile(os.path.join(job, MANIFEST)):
+        example = os.path.join(job, "ftjob-...")
         raise UsageError(
-            f"{job} is an archive; name a job in it, as {os.path.join(job, 'ftjob-...')}, or all with --all {job}"
+            f"{job} is an archive; give one of its jobs, as {example}, or all with --all {job}"
         )
     if os.sep in job:
-        raise FileError(f"{job} is in no archive: there is no manifest.json above it")
-    return fetched(open_service(provider, base_url, facts), job, _folder())
+        raise FileError(f"{job} is not in an archive: no folder above it has a {MANIFEST}")
+    return from_provider(open_service(provider, base_url, facts), job, _folder())
 
 
-def _archived(folder: str) -> list[Old]:
+def _archived_jobs(folder: str) -> list[SourceJob]:
+    """Return the succeeded jobs of an archive."""
     from ftkit.archive.read import open_archive
-    from ftkit.migration.plan import archived
+    from ftkit.migration.source import from_archive
 
-    found = [
-        archived(each) for each in open_archive(folder).jobs() if each.job.status == "succeeded"
-    ]
-    if not found:
-        raise UsageError(f"no job in {folder} has succeeded; there is nothing to move")
-    return found
+    jobs = [job for job in open_archive(folder).jobs() if job.job.status == "succeeded"]
+    if not jobs:
+        raise UsageError(f"{folder} has no job that succeeded")
+    return [from_archive(job) for job in jobs]
 
 
 def _folder() -> Path:
@@ -192,105 +195,109 @@ def _folder() -> Path:
     return state_folder(os.environ) / "migrations"
 
 
-def _move(
+def _migrate(
     plan: Move, target: Client, journal: Journal, output: str, again: bool, alone: bool
-) -> int:
-    """Make the move. Where it is not `alone` and the service refuses just this one, that is told, and the others go on."""
+) -> bool:
+    """Migrate a job; return False if only this one of several jobs failed."""
     from ftkit.errors import ProviderError
     from ftkit.migration.plan import move
 
-    order = plan.translation.spec
+    spec, old_id = plan.translation.spec, plan.old.job.id
+    files = [spec.training, *([spec.validation] if spec.validation else [])]
     try:
-        with uploading(
-            [order.training, *([order.validation] if order.validation else [])]
-        ) as progress:
-            done = move(plan, target, journal, again=again, say=_say, progress=progress)
-    except (FileError, ProviderError) as problem:
-        if alone or getattr(problem, "status", 400) not in OF_THE_JOB:
+        with uploading(files) as progress:
+            submitted = move(plan, target, journal, again=again, say=_say, progress=progress)
+    except (FileError, ProviderError) as error:
+        if alone or getattr(error, "status", 400) not in JOB_ERRORS:
             raise
-        _say(printable(f"ftkit: {plan.old.job.id} was not moved: {problem}"))
-        return 1
+        _say(printable(f"ftkit: job {old_id} was not migrated: {error}"))
+        return False
     if output == "text":
-        there = _there(done.job.status) if done.adopted else " created"
-        print_text(printable(f"{plan.old.job.id} -> {done.job.id}{there}") + "\n")
-    return 0
+        created = f"Created job {submitted.job.id} from {old_id}."
+        print_text((_exists(plan) if submitted.adopted else printable(created)) + "\n")
+    return True
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _usd(usd: float | None) -> str:
+def _exists(plan: Move) -> str:
+    return printable(
+        f"Job {plan.old.job.id} was already migrated to {plan.new_id} ({plan.status})."
+        " Use --again to create another job."
+    )
+
+
+def _cost(usd: float | None) -> str:
     from ftkit._text import money
 
     return "-" if usd is None else money(usd)
 
 
-def _one(plan: Move, title: str) -> str:
-    order, made = plan.translation.spec, plan.translation
+def _details(plan: Move, title: str) -> str:
+    """Return the plan of one job as text."""
+    translation, spec = plan.translation, plan.translation.spec
     rows: list[tuple[str, object]] = [
-        ("model", order.model),
-        ("method", order.method),
-        ("epochs", order.epochs),
-        ("batch size", order.batch_size),
-        ("learning rate", order.lr_multiplier),
-        ("beta", order.beta),
-        ("seed", order.seed),
-        ("suffix", order.suffix),
-        ("cost", _usd(plan.usd)),
-        ("moved before", _is(plan) if plan.moved else None),
+        ("model", spec.model),
+        ("method", spec.method),
+        ("epochs", spec.epochs),
+        ("batch size", spec.batch_size),
+        ("learning rate", spec.lr_multiplier),
+        ("beta", spec.beta),
+        ("seed", spec.seed),
+        ("suffix", spec.suffix),
+        ("cost", _cost(plan.usd)),
+        ("migrated to", _new_job(plan) if plan.new_id else None),
     ]
-    lines = [f"{name:<13}  {value}" for name, value in rows if value is not None]
+    lines = [f"{plan.old.name} to {title}"]
+    lines += [f"  {name:<13}  {value}" for name, value in rows if value is not None]
     lines += [
-        f"{each.what}: {each.before} -> {each.after or 'left behind'} ({each.why})"
-        for each in made.changes
+        f"  {change.what}: {change.before} -> {change.after or 'dropped'} ({change.why})"
+        for change in translation.changes
     ]
-    lines += [f"cannot go: {obstacle}" for obstacle in made.obstacles]
-    return (
-        printable(f"{plan.old.name} to {title}")
-        + "\n"
-        + "".join(f"  {printable(line)}\n" for line in lines)
-    )
+    lines += [f"  cannot be migrated: {obstacle}" for obstacle in translation.obstacles]
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _table(plans: list[Move], going: list[Move], title: str) -> str:
-    rows, chosen = [("job", "model", "goes to", "cost", "what becomes of it")], set(map(id, going))
+def _table(plans: list[Move], selected: list[Move], title: str) -> str:
+    """Return the plans of several jobs as a table, with the total cost."""
+    rows = [("job", "model", "new model", "cost", "plan")]
     for plan in plans:
-        made, count = plan.translation, len(plan.translation.changes)
-        goes = f"goes with {count} change{'s' * (count > 1)}" if count else "goes as it is"
-        fate = f"cannot go: {made.obstacles[0]}" if made.obstacles else goes
-        if plan.moved:
-            fate = f"{_is(plan)}{'; goes again' if id(plan) in chosen else ''}"
-        rows.append(
-            (
-                plan.old.job.id,
-                plan.old.job.model,
-                "-" if made.obstacles else made.spec.model,
-                _usd(plan.usd),
-                fate,
-            )
-        )
-    total = sum(plan.usd or 0 for plan in going)
-    shown = table(
-        [[printable(cell) for cell in row] for row in rows],
-        left=len(rows[0]),
-        width=terminal_width(),
-        long=[4],
-    )
-    return f"{shown}\nto {title}, for {_usd(total)} where the price is known\n"
+        translation = plan.translation
+        new_model = "-" if translation.obstacles else translation.spec.model
+        outcome = _outcome(plan, any(plan is other for other in selected))
+        rows.append((plan.old.job.id, plan.old.job.model, new_model, _cost(plan.usd), outcome))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    text = table(cells, left=len(rows[0]), width=terminal_width(), long=[4])
+    total = sum(plan.usd or 0 for plan in selected)
+    unknown = sum(plan.usd is None for plan in selected)
+    note = f" (without {unknown:,} of {len(selected):,} jobs, whose cost is unknown)"
+    return f"{text}\ntotal cost at {title}: {_cost(total)}{note if unknown else ''}\n"
 
 
-def _is(plan: Move) -> str:
-    return f"is {plan.moved}{f', which {FATES[plan.status]}' if plan.status in FATES else ''}"
+def _outcome(plan: Move, is_selected: bool) -> str:
+    translation = plan.translation
+    if plan.new_id:
+        again = "; will be migrated again" if is_selected else ""
+        return f"migrated to {_new_job(plan)}{again}"
+    if translation.obstacles:
+        return f"cannot be migrated: {translation.obstacles[0]}"
+    count = len(translation.changes)
+    return f"{count} change{'s' * (count > 1)}" if count else "no changes"
 
 
-def _told(plan: Move) -> dict[str, Any]:
-    made = plan.translation
+def _new_job(plan: Move) -> str:
+    return f"{plan.new_id} ({plan.status})" if plan.status else plan.new_id
+
+
+def _as_dict(plan: Move) -> dict[str, Any]:
+    translation = plan.translation
     return {
         "job": plan.old.name,
-        "to": plan.moved or None,
-        "order": msgspec.to_builtins(made.spec),
-        "changes": msgspec.to_builtins(made.changes),
-        "obstacles": list(made.obstacles),
+        "to": plan.new_id or None,
+        "order": msgspec.to_builtins(translation.spec),
+        "changes": msgspec.to_builtins(translation.changes),
+        "obstacles": list(translation.obstacles),
         "usd": plan.usd,
     }

@@ -1,1 +1,1 @@
-"""Moving fine-tuning jobs from one service to another."""
+"""Migration of fine-tuning jobs from one provider to another."""

@@ -1,105 +1,66 @@
-"""Planning the moves and making them: what becomes of each job at the target, what it costs, and whether it is there already."""
+"""Migration plans: translation, prepared files, cost and earlier migrations of each job.
+
+source job → translate → prepare files → validate → price → Move → submit
+"""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
-from ftkit.archive.read import ArchivedJob
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
-from ftkit.errors import FtkitError, NotFoundError, UnknownOutcomeError
+from ftkit.errors import FtkitError, NotFoundError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.uploads import Progress, Say, digest
 from ftkit.migration.prepare import obstacles_in, prepare
-from ftkit.migration.translate import Change, Old, Translation, translate
+from ftkit.migration.source import SourceJob
+from ftkit.migration.translate import Change, Translation, translate
 
 if TYPE_CHECKING:
     from ftkit.jobs.submit import Submitted
 
 
 class Move(Struct):
-    """What becomes of a job. `usd` is None where nobody knows the price; `moved` is the id of the job that it has become before.
+    """The planned migration of one job.
 
-    `status` is that of the job that it has become; `hashes` are the SHA-256 of its files as they were checked.
+    Attributes:
+        old: The job.
+        translation: The new job, with changes and obstacles.
+        usd: Estimated cost in US dollars, or None if the price is unknown.
+        new_id: Id of the job that it was migrated to before, or "".
+        hashes: SHA-256 of the checked training and validation files.
+        status: Status of the job that it was migrated to.
     """
 
-    old: Old
+    old: SourceJob
     translation: Translation
     usd: float | None
-    moved: str
+    new_id: str
     hashes: tuple[str, str | None] = ("", None)
     status: str = ""
 
     @property
-    def can_go(self) -> bool:
-        """Whether nothing stands in the way."""
+    def is_possible(self) -> bool:
+        """True if there are no obstacles."""
         return not self.translation.obstacles
 
 
-class Asked(Struct, frozen=True):
-    """What is to be other than it was."""
+class Overrides(Struct, frozen=True):
+    """Settings of the new jobs that differ from the old ones. None keeps the old value."""
 
     model: str | None = None
     suffix: str | None = None
     epochs: int | None = None
 
 
-def archived(each: ArchivedJob) -> Old:
-    """A job of an archive, with its files there."""
-    ids = {"training": each.job.training_file, "validation": each.job.validation_file}
-    lost = {field: why for field, id in ids.items() if id and (why := each.archive.lack(id))}
-    paths = {
-        field: str(each.archive.file(id)) for field, id in ids.items() if id and field not in lost
-    }
-    training, validation = paths.get("training", ""), paths.get("validation")
-    return Old(
-        each.archive.provider,
-        each.job,
-        each.method,
-        each.hyperparameters,
-        training,
-        validation,
-        lost,
-    )
-
-
-def fetched(client: Client, id: str, folder: Path) -> Old:
-    """A job at a service, its files fetched into `folder`; what is there already is not fetched again. Raises `ProviderError`."""
-    job = client.job(id)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    paths, lost = {}, {}
-    for field, file in (("training", job.training_file), ("validation", job.validation_file)):
-        try:
-            paths[field] = _fetch(client, file, folder) if file else ""
-        except NotFoundError as problem:
-            lost[field] = str(problem)
-    training, validation = paths.get("training", ""), paths.get("validation") or None
-    return Old(client.name, job, job.method, job.hyperparameters, training, validation, lost)
-
-
-def _fetch(client: Client, file: str, folder: Path) -> str:
-    name = hashlib.sha256(f"{client.account} {file}".encode()).hexdigest()
-    path = folder / f"{name[:32]}.jsonl"
-    if not path.exists():
-        client.download(file, path)
-        announced, size = client.file(file).size, path.stat().st_size
-        if size < announced:
-            path.unlink()
-            raise UnknownOutcomeError(
-                f"cannot read the file {file}: {client.provider.title} says {announced:,} bytes, and sent {size:,}"
-            )
-    return str(path)
-
-
 class Planner:
-    """Plans moves to a provider, where `account` is what the journal knows it by; what was moved is looked up at any `target`.
+    """Plans migrations to one provider.
 
-    Each file is checked and priced once, however many jobs it has served. Copies of files are made in `folder`.
+    Each file is prepared, validated and priced once, even if several jobs use it.
     """
 
     def __init__(
@@ -109,68 +70,83 @@ class Planner:
         journal: Journal,
         folder: Path,
         catalog: Catalog,
-        asked: Asked,
+        overrides: Overrides,
         target: Client | None = None,
     ) -> None:
+        """Create a planner.
+
+        Args:
+            to: Name of the target provider.
+            account: Account at the target, as the journal knows it.
+            journal: Journal with earlier migrations.
+            folder: Folder for copies of files.
+            catalog: Facts about providers and models.
+            overrides: Settings of the new jobs.
+            target: Client that looks up earlier migrations. Without it, the journal is trusted.
+        """
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
-        self._catalog, self._asked, self._target = catalog, asked, target
+        self._catalog, self._overrides, self._target = catalog, overrides, target
         self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
         self._obstacles: dict[tuple[str, str, str], tuple[str, ...]] = {}
         self._prices: dict[tuple[str, str, int | None], float | None] = {}
 
-    def plan(self, old: Old) -> Move:
-        """What becomes of the job. Raises `FileError` where a file cannot be copied, `ProviderError` where nothing answers."""
-        moved, status = self._moved(old)
-        asked = self._asked
-        made = translate(
+    def plan(self, old: SourceJob) -> Move:
+        """Plan the migration of a job.
+
+        Raises:
+            FileError: A file cannot be copied.
+            ProviderError: The target cannot be reached.
+        """
+        new_id, status = self._earlier_migration(old)
+        translation = translate(
             old,
             self._to,
-            asked.model,
-            suffix=asked.suffix,
-            epochs=asked.epochs,
+            self._overrides.model,
+            suffix=self._overrides.suffix,
+            epochs=self._overrides.epochs,
             catalog=self._catalog,
         )
         if not old.training:
-            return Move(old, _more(made, obstacles=(_lost(old),)), None, moved, status=status)
-        made, training = self._with_file(made, "training")
-        made, validation = self._with_file(made, "validation")
-        return Move(
-            old,
-            made,
-            None if made.obstacles else self._cost(made),
-            moved,
-            (training, validation or None),
-            status,
-        )
+            reason = old.missing.get("training")
+            obstacle = f"its training file is missing{f': {reason}' if reason else ''}"
+            translation = _extend(translation, obstacles=(obstacle,))
+            return Move(old, translation, None, new_id, status=status)
+        translation, training = self._prepare(translation, "training")
+        translation, validation = self._prepare(translation, "validation")
+        usd = None if translation.obstacles else self._cost(translation)
+        return Move(old, translation, usd, new_id, (training, validation or None), status)
 
-    def _moved(self, old: Old) -> tuple[str, str]:
-        """The job that it has become, if that is still there, and its status; without a service to ask, as the journal says."""
-        moved = self._journal.moved_to(old.name, self._account)
+    def _earlier_migration(self, old: SourceJob) -> tuple[str, str]:
+        """Return the id and status of the job that it was migrated to, if that still exists."""
+        new_id = self._journal.moved_to(old.name, self._account)
+        if not new_id or not self._target:
+            return new_id, ""
         try:
-            return moved, self._target.job(moved).status if moved and self._target else ""
+            return new_id, self._target.job(new_id).status
         except NotFoundError:
             return "", ""
 
-    def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
-        """The translation with the file as the target wants it, and the hash of that file."""
-        path = getattr(made.spec, field)
+    def _prepare(self, translation: Translation, field: str) -> tuple[Translation, str]:
+        """Return the translation with a prepared file, and the SHA-256 of that file."""
+        path = getattr(translation.spec, field)
         if not path:
-            return made, ""
+            return translation, ""
         if path not in self._prepared:
             copy, changes = prepare(path, self._to, self._folder, self._catalog)
             self._prepared[path] = copy, changes, digest(copy)
         copy, changes, sha256 = self._prepared[path]
-        spec = msgspec.structs.replace(made.spec, **{field: copy})
-        obstacles = self._check(copy, path, spec.model, field)
+        spec = msgspec.structs.replace(translation.spec, **{field: copy})
+        obstacles = self._validate(copy, path, spec.model, field)
         if field == "validation":
             changes = tuple(
-                msgspec.structs.replace(each, what=f"validation file, {each.what}")
-                for each in changes
+                msgspec.structs.replace(change, what=f"validation file, {change.what}")
+                for change in changes
             )
-            obstacles = tuple(f"validation file, {each}" for each in obstacles)
-        return _more(msgspec.structs.replace(made, spec=spec), changes, obstacles), sha256
+            obstacles = tuple(f"validation file, {obstacle}" for obstacle in obstacles)
+        translation = msgspec.structs.replace(translation, spec=spec)
+        return _extend(translation, changes, obstacles), sha256
 
-    def _check(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
+    def _validate(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
         key = (copy, base, field)
         if key not in self._obstacles:
             validates = field == "validation"
@@ -179,49 +155,59 @@ class Planner:
             )
         return self._obstacles[key]
 
-    def _cost(self, made: Translation) -> float | None:
-        spec = made.spec
+    def _cost(self, translation: Translation) -> float | None:
+        spec = translation.spec
         key = (spec.training, spec.model, spec.epochs)
         if key not in self._prices:
             self._prices[key] = _price(*key, self._to, self._catalog)
         return self._prices[key]
 
 
-def _lost(old: Old) -> str:
-    why = old.lost.get("training")
-    return f"its training file could not be had{f': {why}' if why else ''}"
-
-
-def _more(
-    made: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()
+def _extend(
+    translation: Translation, changes: tuple[Change, ...] = (), obstacles: tuple[str, ...] = ()
 ) -> Translation:
     return msgspec.structs.replace(
-        made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles)
+        translation,
+        changes=(*translation.changes, *changes),
+        obstacles=(*translation.obstacles, *obstacles),
     )
 
 
 def _price(
     training: str, model: str, epochs: int | None, provider: str, catalog: Catalog
 ) -> float | None:
+    """Return the cost of training in US dollars, or None if it is unknown."""
     from ftkit.estimation.quote import quote
 
     try:
-        told = quote(training, [model], provider=provider, epochs=epochs, catalog=catalog)
+        cost = quote(training, [model], provider=provider, epochs=epochs, catalog=catalog)
     except FtkitError:
         return None
-    return told.models[0].cost.usd if told.models[0].cost else None
+    return cost.models[0].cost.usd if cost.models[0].cost else None
 
 
 def move(
     plan: Move, target: Client, journal: Journal, *, again: bool, say: Say, progress: Progress
 ) -> Submitted:
-    """Submit the order of a plan, and keep the link in the journal; `again` makes a new job. Raises what `submit` raises."""
+    """Submit the new job of a plan, record the migration in the journal, and update the plan.
+
+    Args:
+        plan: The plan.
+        target: Client of the target provider.
+        journal: Journal.
+        again: Create a new job even if the job was migrated before.
+        say: Receives messages.
+        progress: Receives the progress of uploads.
+
+    Raises:
+        FtkitError: Any error of `ftkit.submit`.
+    """
     from ftkit.jobs.submit import submit
 
     spec, old = plan.translation.spec, plan.old.name
-    done = submit(
+    submitted = submit(
         spec, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
     )
-    journal.moved(old, target.account, done.job.id)
-    plan.moved, plan.status = done.job.id, done.job.status
-    return done
+    journal.moved(old, target.account, submitted.job.id)
+    plan.new_id, plan.status = submitted.job.id, submitted.job.status
+    return submitted

@@ -1,4 +1,4 @@
-"""The files of a job as another service wants them: rewritten where that loses nothing, and checked by its rules and limits."""
+"""Dataset files for the target provider: rewritten where nothing is lost, then validated."""
 
 from __future__ import annotations
 
@@ -8,69 +8,81 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from ftkit._atomic import temporary_file
 from ftkit.catalog import Catalog, find_provider, load_catalog
 from ftkit.errors import FileError, os_error_message
 from ftkit.migration.translate import Change
 
 BOM = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
 
-SHOWN = 3
-"""Findings that an obstacle names."""
+MAX_FINDINGS = 3
+"""Maximum number of findings that are listed as obstacles."""
 
 
 def prepare(
     path: str, to: str, folder: Path, catalog: Catalog | None = None
 ) -> tuple[str, tuple[Change, ...]]:
-    """The file as the provider wants its lines written: the mark at the beginning, the ends of lines, no blank lines.
+    """Rewrite a file with the byte order mark and the line endings that a provider expects.
 
-    Returns `path` itself where nothing is to change, else the path of a copy in `folder`; the same content gives the same copy.
-    Raises `FileError`.
+    Args:
+        path: The file.
+        to: Name of the provider.
+        folder: Folder for the copy.
+        catalog: Facts about the provider. Default: the built-in catalog.
+
+    Returns:
+        The path of the copy, or `path` if there is nothing to change, and the changes. The same
+        content always results in the same copy.
+
+    Raises:
+        FileError: The file cannot be read, or the copy cannot be written.
     """
-    wanted = find_provider(to, catalog).bom == "wanted"
+    needs_bom = find_provider(to, catalog).bom == "wanted"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.part"
     try:
-        with open(path, "rb") as file, aside.open("wb") as out:
-            changes, sha256 = _rewrite(file, out, wanted)
-        if not changes:
-            return path, ()
-        copy = folder / f"{sha256[:24]}.jsonl"
-        os.replace(aside, copy)
+        with temporary_file(folder) as temporary:
+            with open(path, "rb") as source, temporary.open("wb") as target:
+                changes, sha256 = _rewrite(source, target, needs_bom)
+            if not changes:
+                return path, ()
+            copy = folder / f"{sha256[:24]}.jsonl"
+            os.replace(temporary, copy)
     except OSError as error:
         raise FileError(f"cannot copy {path} to {folder}: {os_error_message(error)}") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return str(copy), tuple(changes)
 
 
-def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change], str]:
-    """Write the lines as they are wanted; returns what has changed, and the hash of what was written."""
+def _rewrite(source: IO[bytes], target: IO[bytes], needs_bom: bool) -> tuple[list[Change], str]:
+    """Copy the lines.
+
+    Returns:
+        The changes, and the SHA-256 of the copy.
+    """
     sha256 = hashlib.sha256()
-    has_mark, returns, blank = False, 0, 0
-
-    def write(data: bytes) -> None:
-        out.write(data)
-        sha256.update(data)
-
-    begun = not wanted
-    for number, line in enumerate(file):
+    has_bom, crlf_lines, blank_lines = False, 0, 0
+    prefix = BOM if needs_bom else b""
+    is_empty = True
+    for number, line in enumerate(source):
         if number == 0 and line.startswith(BOM):
-            has_mark, line = True, line[len(BOM) :]
-        returns += line.endswith(b"\r\n")
-        if line.strip():
-            write((b"" if begun else BOM) + line.rstrip(b"\r\n") + b"\n")
-            begun = True
-        else:
-            blank += 1
-    found = []
-    if begun and has_mark != wanted:
-        told = ("none", "a mark of UTF-8") if wanted else ("a mark of UTF-8", "none")
-        found.append(Change("beginning of the file", *told, "as the service wants it"))
-    if returns:
-        found.append(Change("ends of lines", "CRLF", "LF", "one way to write them"))
-    if blank:
-        found.append(Change("blank lines", str(blank), "0", "they are no examples"))
-    return found, sha256.hexdigest()
+            has_bom, line = True, line[len(BOM) :]
+        crlf_lines += line.endswith(b"\r\n")
+        if not line.strip():
+            blank_lines += 1
+            continue
+        data = prefix + line.rstrip(b"\r\n") + b"\n"
+        target.write(data)
+        sha256.update(data)
+        prefix, is_empty = b"", False
+    changes = []
+    if has_bom != needs_bom and not (is_empty and needs_bom):
+        before, after = ("none", "UTF-8") if needs_bom else ("UTF-8", "none")
+        changes.append(Change("byte order mark", before, after, "as the provider expects"))
+    if crlf_lines:
+        changes.append(Change("line endings", "CRLF", "LF", "the JSON Lines format"))
+    if blank_lines:
+        changes.append(Change("blank lines", str(blank_lines), "0", "they are not examples"))
+    return changes, sha256.hexdigest()
 
 
 def obstacles_in(
@@ -82,30 +94,35 @@ def obstacles_in(
     validates: bool = False,
     original: str | None = None,
 ) -> tuple[str, ...]:
-    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go.
+    """Return the errors of a file by the rules and limits of a provider.
 
-    `validates` says that it is a validation file; lines are told as they are numbered in the `original` of a copy.
+    Args:
+        path: The file.
+        base: Base model to train.
+        to: Name of the provider.
+        catalog: Facts about the provider. Default: the built-in catalog.
+        validates: True for a validation file.
+        original: File of which `path` is a copy. Errors have its line numbers.
     """
     from ftkit.validation.validate import validate
 
-    known = catalog or load_catalog()
+    catalog = catalog or load_catalog()
     training, validation = ([], path) if validates else ([path], None)
-    model = base if base in known.models else None
-    file = validate(
-        training, validation_file=validation, provider=to, model=model, catalog=known
+    model = base if base in catalog.models else None
+    report = validate(
+        training, validation_file=validation, provider=to, model=model, catalog=catalog
     ).files[0]
-    errors = [finding for finding in file.findings if finding.severity == "error"][:SHOWN]
-    lines = [_line_in(original or path, each.line) if each.line else 0 for each in errors]
-    told = [
-        f"{f'line {line}: ' if line else ''}{each.rule}: {each.message}"
-        for line, each in zip(lines, errors, strict=True)
-    ]
-    more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
-    return (*told, *more)
+    obstacles = []
+    for finding in [item for item in report.findings if item.severity == "error"][:MAX_FINDINGS]:
+        line = f"line {_original_line(original or path, finding.line)}: " if finding.line else ""
+        obstacles.append(f"{line}{finding.rule}: {finding.message}")
+    if report.errors > MAX_FINDINGS:
+        obstacles.append(f"{report.errors - MAX_FINDINGS:,} more errors")
+    return tuple(obstacles)
 
 
-def _line_in(original: str, line: int) -> int:
-    """Where the line of a copy, in which there are no blank lines, stands in the original; the copy may be the original itself."""
+def _original_line(original: str, line: int) -> int:
+    """Return the number in the original of a line of its copy, which has no blank lines."""
     with open(original, "rb") as file:
-        written = (number for number, each in enumerate(file, 1) if each.removeprefix(BOM).strip())
-        return next(islice(written, line - 1, None), line)
+        numbers = (number for number, text in enumerate(file, 1) if text.removeprefix(BOM).strip())
+        return next(islice(numbers, line - 1, None), line)

@@ -1,6 +1,6 @@
-"""A job of one service as an order for another: what goes over as it is, what is changed, what is left behind, and why.
+"""Translation of a job at one provider into a job spec for another.
 
-Nothing here asks a service or reads a file; it is arithmetic on the job and the facts of both services.
+A pure function of the job and the facts about both providers: no requests, no files.
 """
 
 from __future__ import annotations
@@ -14,26 +14,36 @@ from msgspec import Struct
 from ftkit.catalog import (
     Api,
     Catalog,
-    Deadline,
     Figure,
     Offer,
+    Provider,
     base_model,
     find_provider,
     load_catalog,
 )
-from ftkit.client.resources import Job
+from ftkit.dataset.formats import METHODS
 from ftkit.errors import UsageError
 from ftkit.jobs.spec import MARK, JobSpec, check
+from ftkit.migration.source import SourceJob
 
 MOVED_FROM = "ftkit_migrated_from"
-"""The key in the new job's metadata that names the old one, as `PROVIDER/JOB`."""
+"""Metadata key of the new job that holds the name of the old one, `PROVIDER/JOB`."""
 
+OWN_METADATA = (MARK, MOVED_FROM)
+"""Metadata keys that ftkit sets itself."""
 
 T = TypeVar("T")
 
 
 class Change(Struct, frozen=True):
-    """Something that does not go over as it is. `after` is empty where it is left behind."""
+    """A setting that differs between the old job and the new one.
+
+    Attributes:
+        what: Name of the setting.
+        before: Its value in the old job.
+        after: Its value in the new job, or "" if it is dropped.
+        why: The reason.
+    """
 
     what: str
     before: str
@@ -42,46 +52,21 @@ class Change(Struct, frozen=True):
 
 
 class Translation(Struct, frozen=True):
-    """The order for the target, the changes on the way, and the obstacles; with any of these the job cannot go."""
+    """Result of a translation.
+
+    Attributes:
+        spec: The new job.
+        changes: Settings that differ from the old job.
+        obstacles: Reasons why the job cannot be created at the target.
+    """
 
     spec: JobSpec
     changes: tuple[Change, ...]
     obstacles: tuple[str, ...]
 
 
-class Old(Struct, frozen=True):
-    """A job that is to move: where it was, what it was, and its files on this machine.
-
-    `lost` says why the `training` or the `validation` file of the job is not among them.
-    """
-
-    provider: str
-    job: Job
-    method: str
-    hyperparameters: dict[str, Any]
-    training: str
-    validation: str | None
-    lost: dict[str, str] = {}
-
-    @property
-    def name(self) -> str:
-        """The job's name across services."""
-        return f"{self.provider}/{self.job.id}"
-
-
-class _Moving:
-    """Collects what happens on the way."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-        self.obstacles: list[str] = []
-
-    def change(self, what: str, before: object, after: object, why: str) -> None:
-        self.changes.append(Change(what, str(before), "" if after is None else str(after), why))
-
-
 def translate(
-    old: Old,
+    old: SourceJob,
     to: str,
     model: str | None = None,
     *,
@@ -90,207 +75,214 @@ def translate(
     catalog: Catalog | None = None,
     today: datetime.date | None = None,
 ) -> Translation:
-    """The job as an order for the provider `to`; on another base, with another suffix or other epochs where these are given.
+    """Translate a job for another provider.
 
-    Raises `UnknownNameError` for a provider that nobody knows.
+    Args:
+        old: The job.
+        to: Name of the target provider.
+        model: Base model. Default: that of the job.
+        suffix: Suffix of the new model's name. Default: that of the job.
+        epochs: Number of epochs. Default: that of the job.
+        catalog: Facts about providers and models. Default: the built-in catalog.
+        today: Date on which deadlines are evaluated. Default: the current date.
+
+    Raises:
+        UnknownNameError: There is no such provider.
     """
-    known = catalog or load_catalog()
-    source, target = find_provider(old.provider, known), find_provider(to, known)
-    moving = _Moving()
-    api = target.api
-    if api is None:
-        moving.obstacles.append(f"nothing is known of how to reach {target.title}")
-        return Translation(JobSpec(old.job.model, old.training), (), tuple(moving.obstacles))
-    base = _base(old, model, to, known, today or datetime.date.today(), moving)
-    same_base = base == base_model(old.job.model)
-    spec = JobSpec(
-        model=base,
-        training=old.training,
-        validation=old.validation,
-        method=old.method,
-        suffix=_as_asked("suffix", _old_suffix(old), suffix, moving)
-        or _suffix(old, api, target.title, moving),
-        epochs=_as_asked("epochs", old.hyperparameters.get("n_epochs", "auto"), epochs, moving)
-        or _count(old, "n_epochs", "epochs", api.epochs, target.title, moving),
-        batch_size=_count(old, "batch_size", "batch size", api.batch_size, target.title, moving),
-        lr_multiplier=_rate(old, source.api, api, same_base, moving),
-        beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
-        seed=old.job.raw.get("seed") if isinstance(old.job.raw.get("seed"), int) else None,
-        metadata=_metadata(old, api, target.title, moving),
-    )
-    _must_fit(old, spec, api, target.title, target.formats, moving)
-    return Translation(spec, tuple(moving.changes), tuple(moving.obstacles))
+    catalog = catalog or load_catalog()
+    target = find_provider(to, catalog)
+    if target.api is None:
+        obstacle = f"the catalog has no API settings for {target.title}"
+        return Translation(JobSpec(old.job.model, old.training), (), (obstacle,))
+    translator = _Translator(old, target, target.api)
+    base = translator.choose_base(to, model, catalog, today or datetime.date.today())
+    spec = translator.build_spec(base, suffix, epochs, find_provider(old.provider, catalog).api)
+    translator.check_spec(spec)
+    return Translation(spec, tuple(translator.changes), tuple(translator.obstacles))
 
 
-def _base(
-    old: Old, model: str | None, to: str, catalog: Catalog, today: datetime.date, moving: _Moving
-) -> str:
-    before, target = old.job.model, find_provider(to, catalog)
-    base = model or base_model(before)
-    if base != before:
-        why = (
-            "as asked"
-            if model
-            else "the job went on from a fine-tuned model, which stays where it is"
-        )
-        moving.change("model", before, base, why)
-    offers = {
-        name: each.providers[to] for name, each in catalog.models.items() if to in each.providers
-    }
-    own = base not in catalog.models or (
-        target.api and target.api.embedded
-    )  # where names can be made to stand for other bases
-    offer = offers.get(base, target.others.providers.get(to) if target.others and own else None)
-    if offer and old.method not in offer.methods:
-        moving.obstacles.append(
-            f"{target.title} does not train {base} with the method '{old.method}'"
-        )
-    elif offer is None and (not own or (offers and not target.others)):
-        able = [
+class _Translator:
+    """Translates the settings of one job, and collects changes and obstacles."""
+
+    def __init__(self, old: SourceJob, target: Provider, api: Api) -> None:
+        self._old, self._target, self._api, self._title = old, target, api, target.title
+        self.changes: list[Change] = []
+        self.obstacles: list[str] = []
+
+    def choose_base(
+        self, to: str, model: str | None, catalog: Catalog, today: datetime.date
+    ) -> str:
+        """Return the base model of the new job."""
+        before = self._old.job.model
+        base = model or base_model(before)
+        if base != before:
+            why = "as requested" if model else "fine-tuned models cannot be transferred"
+            self._change("model", before, base, why)
+        offers = {
+            name: model_facts.providers[to]
+            for name, model_facts in catalog.models.items()
+            if to in model_facts.providers
+        }
+        others = self._target.others
+        # The local service can serve a base model under any name.
+        is_custom = base not in catalog.models or self._api.embedded
+        offer = offers.get(base, others.providers.get(to) if others and is_custom else None)
+        if offer is None:
+            if not is_custom or (offers and not others):
+                self._reject_base(base, offers, today)
+        elif self._old.method not in offer.methods:
+            self.obstacles.append(
+                f"{self._title} does not train {base} with the method '{self._old.method}'"
+            )
+        elif _has_ended(offer, today):
+            deadline = offer.trainable_until
+            assert deadline
+            why = (
+                f"according to the catalog, {self._title} does not train it after"
+                f" {deadline.date} ({deadline.source})"
+            )
+            self._change("model", base, base, why)
+        return base
+
+    def _reject_base(self, base: str, offers: dict[str, Offer], today: datetime.date) -> None:
+        names = [
             name
-            for name, each in offers.items()
-            if old.method in each.methods and not _over(each, today)
+            for name, offer in offers.items()
+            if self._old.method in offer.methods and not _has_ended(offer, today)
         ]
-        named = " or ".join(able) or "a base that it has"
-        moving.obstacles.append(f"{target.title} does not train {base}; name {named} with --model")
-    elif offer and (over := _over(offer, today)):
-        why = f"{target.title} trains it no more since {over.date} ({over.source}), as far as ftkit knows"
-        moving.change("model", base, base, why)
-    return base
+        choice = " or ".join(names) or "one of its base models"
+        self.obstacles.append(f"{self._title} does not train {base}; set `model` to {choice}")
+
+    def build_spec(
+        self, base: str, suffix: str | None, epochs: int | None, source: Api | None
+    ) -> JobSpec:
+        """Return the new job."""
+        old, raw = self._old, self._old.job.raw
+        same_base = base == base_model(old.job.model)
+        old_epochs = old.hyperparameters.get("n_epochs", "auto")
+        return JobSpec(
+            model=base,
+            training=old.training,
+            validation=old.validation,
+            method=old.method,
+            suffix=self._override("suffix", _old_suffix(old), suffix) or self._suffix(),
+            epochs=self._override("epochs", old_epochs, epochs)
+            or self._count("n_epochs", "epochs", self._api.epochs),
+            batch_size=self._count("batch_size", "batch size", self._api.batch_size),
+            lr_multiplier=self._learning_rate(source, same_base),
+            beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
+            seed=raw.get("seed") if isinstance(raw.get("seed"), int) else None,
+            metadata=self._metadata(),
+        )
+
+    def check_spec(self, spec: JobSpec) -> None:
+        """Add obstacles for what the provider does not support, and changes for what is dropped."""
+        old, raw = self._old, self._old.job.raw
+        if old.method not in {METHODS[format] for format in self._target.formats}:
+            self.obstacles.append(f"{self._title} does not train with the method '{old.method}'")
+        if old.job.validation_file and not old.validation:
+            why = old.missing.get("validation", "it is missing")
+            self._change("validation file", old.job.validation_file, None, why)
+        integrations = raw.get("integrations")
+        if isinstance(integrations, list) and integrations:
+            self._change("integrations", len(integrations), None, "they belong to the old account")
+        try:
+            check(spec, self._api, self._title)
+        except UsageError as error:
+            self.obstacles.append(str(error))
+
+    def _change(self, what: str, before: object, after: object, why: str) -> None:
+        self.changes.append(Change(what, str(before), "" if after is None else str(after), why))
+
+    def _override(self, what: str, before: object, after: T | None) -> T | None:
+        """Return the requested value, and add a change if it differs."""
+        if after is not None and after != before:
+            self._change(what, before or "none", after, "as requested")
+        return after
+
+    def _suffix(self) -> str | None:
+        """Return the suffix with the characters and the length that the target accepts."""
+        api, before = self._api, _old_suffix(self._old)
+        if not before and not api.suffix_needed:
+            return None
+        suffix = before or self._old.job.id
+        if api.suffix_characters:
+            suffix = re.sub(f"[^{api.suffix_characters}]", "-", suffix)
+        if api.suffix:
+            suffix = suffix[: api.suffix.value]
+        if suffix != before:
+            why = f"{self._title} {_suffix_limits(api) if before else 'requires a suffix'}"
+            self._change("suffix", before or "none", suffix, why)
+        return suffix
+
+    def _count(self, field: str, what: str, limit: Figure | None) -> int | None:
+        """Return a hyperparameter that is a whole number, cut to the target's limit."""
+        before = self._old.hyperparameters.get(field, "auto")
+        number = _number(before)
+        if number is None or number < 1:
+            why = "the old provider does not report its value; the target chooses one"
+            self._change(what, before, None, why)
+            return None
+        count = min(round(number), limit.value) if limit else round(number)
+        if count != number:
+            maximum = f" up to {limit.value:,}" if limit else ""
+            self._change(
+                what, f"{number:g}", count, f"{self._title} accepts whole numbers{maximum}"
+            )
+        return count
+
+    def _learning_rate(self, source: Api | None, same_base: bool) -> float | None:
+        """Return the learning rate (multiplier) if it means the same at both providers."""
+        rate = _number(self._old.hyperparameters.get("learning_rate_multiplier"))
+        if rate is None:
+            return None
+        is_absolute = bool(source and source.rate_is_absolute)
+        if is_absolute != self._api.rate_is_absolute:
+            kinds = ("an absolute rate", "a multiplier")
+            before, after = kinds if is_absolute else kinds[::-1]
+            why = f"the old provider uses {before}, the target {after}; the target chooses one"
+        elif not is_absolute and not same_base:
+            why = "a multiplier applies to one base model only"
+        else:
+            return rate
+        self._change("learning rate", f"{rate:g}", None, why)
+        return None
+
+    def _metadata(self) -> dict[str, str]:
+        metadata = {
+            key: value for key, value in self._old.job.metadata.items() if key not in OWN_METADATA
+        }
+        if "metadata" in self._api.lacks:
+            if metadata:
+                why = f"{self._title} does not support metadata"
+                self._change("metadata", ", ".join(metadata), None, why)
+            return {}
+        limit = self._api.metadata_pairs
+        room = limit.value - len(OWN_METADATA) if limit else len(metadata)
+        for key in list(metadata)[room:]:
+            why = f"{self._title} accepts {room + 2} pairs, and ftkit adds two"
+            self._change(f"metadata {key}", metadata.pop(key), None, why)
+        return {**metadata, MOVED_FROM: self._old.name}
 
 
-def _over(offer: Offer, today: datetime.date) -> Deadline | None:
-    """The day after which the model can no longer be trained, if that is over."""
-    until = offer.trainable_until
-    return until if until and until.date < today else None
+def _has_ended(offer: Offer, today: datetime.date) -> bool:
+    """Return True if the model cannot be trained any more."""
+    return offer.trainable_until is not None and offer.trainable_until.date < today
 
 
-def _as_asked(what: str, before: object, after: T | None, moving: _Moving) -> T | None:
-    """What was asked for, if anything was; told where it is other than before."""
-    if after is not None and after != before:
-        moving.change(what, before or "none", after, "as asked")
-    return after
-
-
-def _old_suffix(old: Old) -> str:
+def _old_suffix(old: SourceJob) -> str:
     parts = old.job.fine_tuned_model.split(":")
     return str(old.job.raw.get("user_provided_suffix") or (parts[3] if len(parts) == 5 else ""))
 
 
-def _suffix(old: Old, api: Api, title: str, moving: _Moving) -> str | None:
-    before = _old_suffix(old)
-    if not before and not api.suffix_needed:
-        return None
-    after = before or old.job.id
-    after = re.sub(f"[^{api.suffix_characters}]", "-", after) if api.suffix_characters else after
-    after = after[: api.suffix.value] if api.suffix else after
-    if after != before:
-        moving.change(
-            "suffix",
-            before or "none",
-            after,
-            f"{title} takes {_taken(api)}" if before else f"{title} needs one",
-        )
-    return after
-
-
-def _taken(api: Api) -> str:
-    most = f"{api.suffix.value} characters at most" if api.suffix else ""
-    return " and ".join(
-        filter(None, (most, f"only {api.suffix_characters}" if api.suffix_characters else ""))
-    )
+def _suffix_limits(api: Api) -> str:
+    limits = [f"at most {api.suffix.value} characters"] if api.suffix else []
+    limits += [f"only the characters {api.suffix_characters}"] if api.suffix_characters else []
+    return f"accepts {' and '.join(limits)}"
 
 
 def _number(value: Any) -> float | None:
-    is_number = (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < float("inf")
-    )
-    return float(value) if is_number else None
-
-
-def _count(
-    old: Old, name: str, called: str, limit: Figure | None, title: str, moving: _Moving
-) -> int | None:
-    given = old.hyperparameters.get(name, "auto")
-    before = _number(given)
-    if before is None or before < 1:
-        moving.change(
-            called, given, None, "the service never said what it chose; the new one chooses"
-        )
+    """Return a finite number as a float, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    after = min(round(before), limit.value) if limit else round(before)
-    if after != before:
-        most = f", {limit.value:,} at most" if limit else ""
-        moving.change(called, f"{before:g}", after, f"{title} takes whole numbers{most}")
-    return after
-
-
-def _rate(
-    old: Old, source: Api | None, target: Api, same_base: bool, moving: _Moving
-) -> float | None:
-    """The learning rate, where the number means the same at both."""
-    before = _number(old.hyperparameters.get("learning_rate_multiplier"))
-    if before is None:
-        return None
-    absolute = bool(source and source.rate_is_absolute)
-    if absolute != target.rate_is_absolute:
-        kinds = ("a learning rate", "a factor of the model's own rate")
-        was, is_ = kinds if absolute else kinds[::-1]
-        moving.change(
-            "learning rate",
-            f"{before:g}",
-            None,
-            f"there it was {was}, here it would be {is_}; the service chooses",
-        )
-        return None
-    if not absolute and not same_base:
-        moving.change(
-            "learning rate",
-            f"{before:g}",
-            None,
-            "a factor of the old model's own rate says nothing of another model",
-        )
-        return None
-    return before
-
-
-def _metadata(old: Old, api: Api, title: str, moving: _Moving) -> dict[str, str]:
-    kept = {key: value for key, value in old.job.metadata.items() if key not in (MARK, MOVED_FROM)}
-    if "metadata" in api.lacks:
-        if kept:
-            moving.change("metadata", ", ".join(kept), None, f"{title} keeps none")
-        return {}
-    room = api.metadata_pairs.value - 2 if api.metadata_pairs else len(kept)
-    for key in list(kept)[room:]:
-        moving.change(
-            f"metadata {key}",
-            kept.pop(key),
-            None,
-            f"{title} keeps {room + 2} pairs, and ftkit needs two",
-        )
-    return {**kept, MOVED_FROM: old.name}
-
-
-def _must_fit(
-    old: Old, spec: JobSpec, api: Api, title: str, formats: tuple[str, ...], moving: _Moving
-) -> None:
-    from ftkit.dataset.formats import METHODS
-
-    if old.method not in {METHODS[format] for format in formats}:
-        moving.obstacles.append(f"{title} does not train with the method '{old.method}'")
-    if old.job.validation_file and not old.validation:
-        moving.change(
-            "validation file",
-            old.job.validation_file,
-            None,
-            old.lost.get("validation", "it could not be had"),
-        )
-    integrations = old.job.raw.get("integrations")
-    if isinstance(integrations, list) and integrations:
-        moving.change("integrations", len(integrations), None, "they belong to the old account")
-    try:
-        check(spec, api, title)
-    except UsageError as problem:
-        moving.obstacles.append(str(problem))
+    return float(value) if abs(value) < float("inf") else None

@@ -25,7 +25,7 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(
     prompts = str(write([*chat_lines(12)], "prompts.jsonl"))
     done = ftkit("archive", "a", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
-    assert "1 models 12 prompts, about" in done.stderr
+    assert "12 prompts to 1 models, about" in done.stderr
     each = open_archive("a").job(job["id"])
     first = each.answers[0]
     assert first.messages == [{"role": "user", "content": "What follows 0?"}]
@@ -60,7 +60,7 @@ def test_prompts_are_drawn_from_the_data_of_each_job_the_same_each_time(
     )["id"]
     done = ftkit("archive", "a", "--sample", "5", "--yes")
     assert done.returncode == 0, done.stderr
-    assert f"no prompts for the job {other['id']}" in done.stderr
+    assert f"no prompts for job {other['id']}" in done.stderr
     answers = open_archive("a").job(job["id"]).answers
     assert 3 <= len(answers) <= 5
     fake_provider.requests.clear()
@@ -167,7 +167,7 @@ def test_a_file_that_is_nowhere_any_more_gives_no_prompts(
     del fake_provider.files[job["training_file"]], fake_provider.contents[job["training_file"]]
     told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
     assert told.returncode == 1
-    assert f"no prompts for the job {job['id']}" in told.stderr
+    assert f"no prompts for job {job['id']}" in told.stderr
 
 
 def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(
@@ -199,4 +199,4 @@ def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
     told = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
-    assert "tokens in, nobody knows how many out" in told.stderr
+    assert "input tokens and an unknown number of output tokens" in told.stderr

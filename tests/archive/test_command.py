@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 from ftkit.archive.read import open_archive
-from ftkit.archive.store import Store
+from ftkit.archive.store import ArchiveStore
 from support.archives import FIRST_CREATED, add_job
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
+from support.models import MINI
 
 
 def test_the_command_saves_and_verifies(
@@ -20,7 +21,7 @@ def test_the_command_saves_and_verifies(
     job = add_job(fake_provider, 1)
     done = ftkit("archive", "a")
     assert done.returncode == 0, done.stderr
-    assert "jobs     1, 1 of them new" in done.stdout
+    assert "jobs     1 (1 new)" in done.stdout
     assert "3 permissions (forbidden)" in done.stdout
     told = json.loads(ftkit("archive", "--output", "json", "a").stdout)
     assert (told["jobs"], told["new_jobs"], told["fetched_jobs"], told["fetched_files"]) == (
@@ -39,10 +40,10 @@ def test_the_command_saves_and_verifies(
     story = (tmp_path / "a" / "jobs" / job["id"] / "README.md").read_text("utf-8")
     for part in (
         job["id"],
-        "by supervised fine-tuning. It succeeded.",
-        "| tokens billed | 1,000,000 |",
+        f"Fine-tuning of {MINI} (supervised), created on 2025-10-10. The job succeeded.",
+        "| billed tokens | 1,000,000 |",
         "about $3.00, at $3.00 per million tokens",
-        "2027-01-14 (says the service)",
+        "2027-01-14 (reported by the provider)",
         "| n_epochs | 3 |",
         "best by validation loss: step 30",
         "█",
@@ -72,7 +73,7 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(
     fake_provider.add_file("unused.jsonl", b"unused")
     told = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
     assert told.returncode == 0
-    assert "  left out  3 of 4 jobs at the service (--since, --status)\n" in told.stdout
+    assert "  left out  3 of 4 jobs (filtered by since and status)\n" in told.stdout
     archive = open_archive("a")
     assert [each.job.created_at for each in archive.jobs()] == [FIRST_CREATED + 2 * 86400]
     assert len(archive.manifest.contents) == 2
@@ -111,7 +112,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    assert "is no archive and not empty" in ftkit("archive", "other").stderr
+    assert "is not an archive and not empty" in ftkit("archive", "other").stderr
     assert os.listdir(tmp_path / "other") == ["thesis.txt"]
     ftkit("archive", "a")
     done = ftkit(
@@ -124,8 +125,8 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
     assert done.returncode == 2
     assert "is the archive of openai" in done.stderr
     assert "has no manifest.json" in ftkit("archive", "verify", "other").stderr
-    with Store(tmp_path / "a").alone():
-        assert "another ftkit is archiving" in ftkit("archive", "a").stderr
+    with ArchiveStore(tmp_path / "a").locked():
+        assert "another ftkit process is archiving" in ftkit("archive", "a").stderr
     (tmp_path / "a" / "manifest.json").write_text("{")
     for arguments in (["a"], ["verify", "a"]):
         done = ftkit("archive", *arguments)

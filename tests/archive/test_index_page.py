@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.archive import layout, pages
+from ftkit.archive import index, layout, pages
 from ftkit.archive.read import open_archive
-from ftkit.archive.store import Store
+from ftkit.archive.store import ArchiveStore
 from ftkit.catalog import load_catalog
 from support.archives import RESULTS, add_job, save_archive
 from support.browser import HOSTILE_TEXTS, TagCollector, needs_browser, rendered_dom
@@ -20,10 +20,10 @@ def in_page(
     monkeypatch: pytest.MonkeyPatch, archive: Path, folder: Path, script: str
 ) -> list[list[str]]:
     """The rows of the index that are shown after the script has run in it: job, status, training loss."""
-    monkeypatch.setattr(pages, "SCRIPT", pages.SCRIPT + script)
+    monkeypatch.setattr(index, "SCRIPT", index.SCRIPT + script)
     found = open_archive(archive)
-    store = Store(archive)
-    with store.alone():
+    store = ArchiveStore(archive)
+    with store.locked():
         pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
     shown = rendered_dom((archive / layout.INDEX).read_text("utf-8"), folder)
     rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)

@@ -55,7 +55,7 @@ def test_a_download_that_is_short_is_kept_and_tried_again(
         "short" if path == f"/v1/files/{job['training_file']}/content" else ""
     )
     saved = save_archive(provider_url, tmp_path / "a")
-    assert [(one.what, one.reason) for one in saved.unfinished] == [("file", "incomplete")]
+    assert [(one.what, one.reason) for one in saved.retryable] == [("file", "incomplete")]
     kept = open_archive(tmp_path / "a").job(job["id"]).training
     assert kept
     assert whole.startswith(kept.read_bytes())
@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("ftkit: cannot write a")
-    assert done.stderr.endswith("run the same again, and it goes on from here\n")
+    assert done.stderr.endswith("run the same command again to continue\n")
     assert done.stderr.count("\n") == 1
     assert ftkit("archive", "a").returncode == 0
     assert manifest_without_date(tmp_path / "a") == manifest_without_date(tmp_path / "whole")

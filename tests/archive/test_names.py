@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.archive import layout
-from ftkit.archive.manifest import Manifest, encode
+from ftkit.archive.manifest import Manifest, encode_manifest
 from ftkit.archive.read import open_archive
 from ftkit.errors import FileError
 from support.archives import add_job
@@ -73,7 +73,7 @@ def test_names_are_safe_and_differ_not_only_in_case(ids: list[str]) -> None:
     assert len({name.lower() for name in names}) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,64}", name) for name in names)
     assert all(
-        layout.inside(Path("/a"), f"{layout.folder_of(id)}/job.json").is_relative_to("/a/jobs")
+        layout.resolve(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to("/a/jobs")
         for id in ids
     )
 
@@ -93,9 +93,9 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
 ) -> None:
     (tmp_path / "a").mkdir()
     found = Manifest(account="x", contents={"file-1": path})
-    (tmp_path / "a" / "manifest.json").write_bytes(encode(found))
+    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(found))
     if path:
         with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")
     with pytest.raises(FileError, match="do not trust"):
-        layout.inside(tmp_path, path)
+        layout.resolve(tmp_path, path)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.archive import layout
-from ftkit.archive.fetch import to_json
 from ftkit.archive.read import find_job, open_archive
+from ftkit.archive.serialize import to_json
 from ftkit.archive.verify import verify
 from ftkit.client.resources import Job
 from ftkit.errors import FileError
@@ -36,7 +36,7 @@ def test_a_job_is_found_by_its_place(
         assert found
         assert found.id == "ftjob-ABC"
     assert find_job("ftjob-1") is None
-    with pytest.raises(FileError, match="holds no job"):
+    with pytest.raises(FileError, match="has no job"):
         find_job("a/ftjob-none")
 
 

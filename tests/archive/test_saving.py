@@ -10,7 +10,7 @@ import pytest
 from ftkit.archive import layout
 from ftkit.archive.manifest import read_manifest
 from ftkit.archive.read import open_archive
-from ftkit.archive.sync import save
+from ftkit.archive.sync import sync
 from ftkit.archive.verify import verify
 from ftkit.errors import FileError
 from support.archives import (
@@ -135,7 +135,7 @@ def test_what_a_provider_lacks_is_noted_and_not_tried(
     fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
     add_job(fake_provider)
-    saved = save(connect_to(provider_url, "llmariner"), tmp_path / "a", now=NOW)
+    saved = sync(connect_to(provider_url, "llmariner"), tmp_path / "a", now=NOW)
     assert {(one.what, one.reason) for one in saved.manifest.missing} == {
         ("events", "not offered"),
         ("checkpoints", "not offered"),
@@ -147,7 +147,7 @@ def test_permissions_that_a_provider_does_not_have_are_noted_once_a_job(
     fake_provider: FakeProvider, provider_url: str, tmp_path: Path
 ) -> None:
     job = add_job(fake_provider)
-    missing = save(connect_to(provider_url, "local"), tmp_path / "a", now=NOW).manifest.missing
+    missing = sync(connect_to(provider_url, "local"), tmp_path / "a", now=NOW).manifest.missing
     assert [(one.what, one.id, one.reason) for one in missing] == [
         ("permissions", job["id"], "not offered")
     ]
@@ -269,7 +269,7 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
     for _ in range(2):
         done = ftkit("archive", "a")
         assert done.returncode == 1
-        assert f"did not get it again: {path.relative_to('a').as_posix()}" in done.stdout
+        assert f"could not be fetched again: {path.relative_to('a').as_posix()}" in done.stdout
     assert ftkit("archive", "verify", "a").returncode == 1
     path.write_bytes(whole)
     assert ftkit("archive", "a").returncode == 0
@@ -283,7 +283,7 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
     job = add_job(fake_provider)
     save_archive(provider_url, tmp_path / "a")
     del fake_provider.jobs[job["id"]]
-    path = tmp_path / "a" / layout.folder_of(job["id"]) / "job.json"
+    path = tmp_path / "a" / layout.job_folder(job["id"]) / "job.json"
     before = path.read_bytes()
     path.unlink()
     if damage is not None:
@@ -315,8 +315,8 @@ def test_of_two_incomplete_files_the_longer_stays_and_is_called_incomplete(
         path = archive.file(id)
         assert path
         assert path.read_bytes() == whole[:600]
-        assert "sent 600" in archive.lack(id)
-        assert "a part of it is here" in (archive.job(job["id"]).folder / "README.md").read_text(
+        assert "sent 600" in archive.why_unusable(id)
+        assert "600 bytes, incomplete)" in (archive.job(job["id"]).folder / "README.md").read_text(
             "utf-8"
         )
     assert [(one.what, one.reason) for one in archive.manifest.missing if one.id == id] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftkit.archive import layout
-from ftkit.archive.manifest import encode, read_manifest
+from ftkit.archive.manifest import encode_manifest, read_manifest
 from ftkit.archive.verify import verify
 from support.archives import add_job, save_archive
 from support.fake_provider import FakeProvider
@@ -18,7 +18,7 @@ def test_a_manifest_that_names_what_it_does_not_list_is_changed(
     save_archive(provider_url, tmp_path / "a")
     manifest = read_manifest(tmp_path / "a")
     manifest.contents[job["training_file"]] = "../outside.jsonl"
-    (tmp_path / "a" / "manifest.json").write_bytes(encode(manifest))
+    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(manifest))
     assert verify(tmp_path / "a").changed == ("manifest.json",)
 
 
@@ -27,7 +27,7 @@ def test_a_folder_in_the_place_of_a_file_is_a_change(
 ) -> None:
     job = add_job(fake_provider)
     save_archive(provider_url, tmp_path / "a")
-    path = tmp_path / "a" / layout.folder_of(job["id"]) / "events.jsonl"
+    path = tmp_path / "a" / layout.job_folder(job["id"]) / "events.jsonl"
     path.unlink()
     path.mkdir()
     assert [Path(each).name for each in verify(tmp_path / "a").changed] == ["events.jsonl"]

@@ -75,12 +75,12 @@ def test_a_job_that_has_moved_moves_no_second_time_whatever_has_changed(
     for more in ([], ["--epochs", "5"], ["--suffix", "other"]):
         told = ftkit(*command, *more)
         assert told.returncode == 0
-        assert f"{succeeded_job} -> {new} was there already, and is " in told.stdout
+        assert f"Job {succeeded_job} was already migrated to {new} (" in told.stdout
     assert fake_provider.created[-1] == new
     again = ftkit(*command, "--epochs", "5", "--suffix", "other", "--again")
-    assert "created" in again.stdout
-    assert "epochs: 3 -> 5 (as asked)" in again.stdout
-    assert "suffix: mine -> other (as asked)" in again.stdout
+    assert "Created job" in again.stdout
+    assert "epochs: 3 -> 5 (as requested)" in again.stdout
+    assert "suffix: mine -> other (as requested)" in again.stdout
     assert fake_provider.created[-1] != new
 
 
@@ -95,11 +95,11 @@ def test_a_new_job_that_failed_is_1_until_it_is_done_again(
     assert (ftkit(*command).returncode, ftkit(*every).returncode) == (1, 1)
     told = ftkit(*every[:-1], "--again", "--dry-run")
     assert (
-        "to OpenAI, for $0.00 where" in told.stdout
+        "total cost at OpenAI: $0.00\n" in told.stdout
     )  # nobody was asked whether it failed, so it counts as moved
     told = ftkit(*every[:-1], "--again")
-    assert "which failed; goes again" in told.stdout
-    assert "to OpenAI, for $0.00 where" not in told.stdout
+    assert "(failed); will be migrated again" in told.stdout
+    assert "total cost at OpenAI: $0.00\n" not in told.stdout
     assert ftkit(*every, "--again").returncode == 0
 
 
@@ -116,7 +116,7 @@ def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(
     command = ("--to", "llmariner", "--to-base-url", provider_url, "--model", "m/m", "--yes")
     for job in (succeeded_job, twin["id"]):
         told = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
-        assert "created" in told.stdout, told.stderr
+        assert "Created job" in told.stdout, told.stderr
     assert len(fake_provider.created) == 4
 
 
@@ -129,7 +129,7 @@ def test_a_validation_file_is_judged_as_one_and_named(
         "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--dry-run"
     )
     assert told.returncode == 0, told.stdout
-    assert "validation file, ends of lines: CRLF -> LF" in told.stdout
+    assert "validation file, line endings: CRLF -> LF" in told.stdout
     bad = fake_provider.add_file("bad.jsonl", b"\n\n\n" + b"\n".join(chat_lines(12, {4: b"oops"})))
     fake_provider.jobs[succeeded_job]["validation_file"] = bad["id"]
     told = ftkit(
@@ -137,7 +137,7 @@ def test_a_validation_file_is_judged_as_one_and_named(
     )
     assert told.returncode == 1
     line = fake_provider.contents[bad["id"]].split(b"\n").index(b"oops") + 1
-    assert f"cannot go: validation file, line {line}: json-syntax" in told.stdout
+    assert f"cannot be migrated: validation file, line {line}: json-syntax" in told.stdout
 
 
 def test_an_archive_is_not_taken_for_a_job(
@@ -146,7 +146,7 @@ def test_an_archive_is_not_taken_for_a_job(
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
     told = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
     assert told.returncode == 2
-    assert "is an archive; name a job in it" in told.stderr
+    assert "is an archive; give one of its jobs" in told.stderr
 
 
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(
@@ -157,7 +157,7 @@ def test_a_job_that_cannot_go_is_1_and_sends_nothing(
     fake_provider.files[file]["bytes"] = len(fake_provider.contents[file])
     told = ftkit("migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--yes")
     assert told.returncode == 1
-    assert "cannot go: line 4: json-syntax" in told.stdout
+    assert "cannot be migrated: line 4: json-syntax" in told.stdout
     assert len(fake_provider.created) == 1
 
 
@@ -174,9 +174,9 @@ def test_migrating_asks_first(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name a job, or an archive"),
+        ([], "give either a job, or an archive"),
         (["ftjob-none"], "does not have it"),
-        (["nowhere/jobs/x"], "is in no archive"),
+        (["nowhere/jobs/x"], "is not in an archive"),
         (["--all", "nowhere"], "nowhere"),
     ],
 )
@@ -209,7 +209,7 @@ def test_an_archive_moves_as_a_whole_after_a_table(
         "--yes",
     )
     assert told.returncode == 1, told.stderr
-    assert "its training file could not be had" in told.stdout
+    assert "its training file is missing" in told.stdout
     assert len(fake_provider.created) == before + 1
     again = ftkit(
         "migrate",
@@ -221,11 +221,11 @@ def test_an_archive_moves_as_a_whole_after_a_table(
         provider_url,
         "--yes",
     )
-    assert f"is {fake_provider.created[-1]}" in again.stdout
+    assert f"migrated to {fake_provider.created[-1]}" in again.stdout
     assert len(fake_provider.created) == before + 1
     one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if succeeded_job in path.name)
     assert (
-        "was there already"
+        "was already migrated to"
         in ftkit(
             "migrate", str(one), "--to", "openai", "--to-base-url", provider_url, "--yes"
         ).stdout
@@ -304,7 +304,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     fake_provider.files[id]["bytes"] += 1
     assert ftkit("archive", str(tmp_path / "old")).returncode == 1
     part = ftkit("migrate", str(place), "--to", "openai", "--to-base-url", provider_url, "--yes")
-    assert "a part of it" in part.stdout
+    assert "a part of it is in the archive" in part.stdout
     assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
     assert len(fake_provider.created) == 1
 
@@ -324,7 +324,7 @@ def test_a_validation_file_that_could_not_be_had_is_named(
     job = str(tmp_path / "old" / succeeded_job) if of == "an archive" else succeeded_job
     told = ftkit("migrate", job, "--to", "openai", "--to-base-url", provider_url, "--yes")
     assert told.returncode == 0, told.stderr
-    assert "validation file: file-gone -> left behind" in told.stdout
+    assert "validation file: file-gone -> dropped" in told.stdout
 
 
 def test_a_job_that_is_refused_does_not_hold_up_the_others(
@@ -358,7 +358,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
         "--yes",
     )
     assert told.returncode == 1
-    assert f"ftkit: {fake_provider.created[1]} was not moved: " in told.stderr
+    assert f"ftkit: job {fake_provider.created[1]} was not migrated: " in told.stderr
     assert "not this one" in told.stderr
     assert len(fake_provider.created) == before + 2
 
@@ -380,10 +380,10 @@ def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
     assert ftkit(*command).returncode == 0
     new = fake_provider.created[-1]
     fake_provider.jobs[new]["status"] = "failed"
-    assert f"is {new}, which failed" in ftkit(*command).stdout
+    assert f"migrated to {new} (failed)" in ftkit(*command).stdout
     again = ftkit(*command, "--again")
-    assert again.stdout.count("created") == 1, again.stderr
-    assert ftkit(*command, "--again").stdout.count("created") == 0
+    assert again.stdout.count("Created") == 1, again.stderr
+    assert ftkit(*command, "--again").stdout.count("Created") == 0
     new = fake_provider.created[-1]
     del fake_provider.jobs[new]
     assert ftkit(*command).returncode == 0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ftkit.client.resources import Job
 from ftkit.jobs.spec import MARK, check
 from ftkit.migration.prepare import BOM, prepare
-from ftkit.migration.translate import MOVED_FROM, Old, Translation, translate
+from ftkit.migration.source import SourceJob
+from ftkit.migration.translate import MOVED_FROM, Translation, translate
 from support.models import MINI
 
 DAY = datetime.date(2026, 11, 21)
@@ -24,7 +25,7 @@ def old(
     method: str = "supervised",
     hyperparameters: dict[str, Any] | None = None,
     **raw: Any,
-) -> Old:
+) -> SourceJob:
     given = {
         "id": "ftjob-1",
         "model": MINI,
@@ -38,7 +39,7 @@ def old(
         if hyperparameters is None
         else hyperparameters
     )
-    return Old(provider, Job.read(given), method, chosen, "data.jsonl", None)
+    return SourceJob(provider, Job.read(given), method, chosen, "data.jsonl", None)
 
 
 def changes(made: Translation) -> dict[str, tuple[str, str]]:
@@ -48,7 +49,7 @@ def changes(made: Translation) -> dict[str, tuple[str, str]]:
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
     made = translate(old(metadata={"team": "a", MARK: "x"}), "azure", today=DAY)
     assert (made.changes, made.obstacles) == ((), ())
-    order = made.order
+    order = made.spec
     assert (
         order.model,
         order.epochs,
@@ -97,7 +98,7 @@ def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
     ],
 )
 def test_what_means_something_else_there_is_changed_and_told(
-    job: Old, to: str, model: str | None, what: str, after: str
+    job: SourceJob, to: str, model: str | None, what: str, after: str
 ) -> None:
     made = translate(job, to, model)
     assert changes(made)[what][1] == after
@@ -109,7 +110,7 @@ def test_what_means_something_else_there_is_changed_and_told(
 )
 def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) -> None:
     whys = [change.why for change in translate(old(), "openai", today=day).changes]
-    assert any("trains it no more since 2027-01-06" in why for why in whys) == told
+    assert any("does not train it after 2027-01-06" in why for why in whys) == told
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
         (
             old(model="gpt-3.5-turbo"),
             "azure",
-            "does not train gpt-3.5-turbo; name gpt-4.1-2025-04-14 or",
+            "does not train gpt-3.5-turbo; set `model` to gpt-4.1-2025-04-14 or",
         ),
         (old(method="reinforcement"), "local", "does not train with the method 'reinforcement'"),
         (old(hyperparameters={}), "llmariner", "does not choose the epochs itself"),
@@ -129,7 +130,7 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
         ),
     ],
 )
-def test_what_cannot_go_says_why(job: Old, to: str, said: str) -> None:
+def test_what_cannot_go_says_why(job: SourceJob, to: str, said: str) -> None:
     assert any(said in obstacle for obstacle in translate(job, to, today=DAY).obstacles)
 
 
@@ -155,7 +156,7 @@ def test_an_order_without_obstacles_is_one_that_the_target_takes(
     target = load_catalog().providers[to]
     assert target.api
     if not made.obstacles:
-        check(made.order, target.api, target.title)
+        check(made.spec, target.api, target.title)
 
 
 @given(
@@ -189,7 +190,7 @@ def test_preparing_a_file_keeps_every_line_that_says_something(
 @pytest.mark.parametrize("to", ["nebius", "crusoe", "llmariner"])
 def test_a_base_that_is_known_to_be_elsewhere_does_not_go(to: str) -> None:
     assert any(
-        f"does not train {MINI}; name a base that it has" in each
+        f"does not train {MINI}; set `model` to one of its base models" in each
         for each in translate(old(), to).obstacles
     )
     assert not any("does not train" in each for each in translate(old(), to, "m/m").obstacles)
@@ -206,5 +207,5 @@ def test_odd_values_of_a_job_stop_nothing() -> None:
         metadata={"a": 5},
     )
     made = translate(odd, "azure")
-    assert made.order.epochs is made.order.batch_size is None
-    assert made.order.metadata["a"] == "5"
+    assert made.spec.epochs is made.spec.batch_size is None
+    assert made.spec.metadata["a"] == "5"

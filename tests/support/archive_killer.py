@@ -21,9 +21,9 @@ import ftkit.archive.record
 import ftkit.archive.sync
 import ftkit.archive.verify
 from ftkit.archive.layout import MANIFEST, PROGRESS
-from ftkit.archive.manifest import Step, encode_step
-from ftkit.archive.store import Store
-from ftkit.archive.sync import save
+from ftkit.archive.manifest import ManifestUpdate, encode_update
+from ftkit.archive.store import ArchiveStore
+from ftkit.archive.sync import sync
 from ftkit.client.client import Client
 from ftkit.client.connect import connect
 
@@ -48,7 +48,7 @@ def in_a_process(do: Callable[[], int]) -> int:
 
 def archive(url: str, folder: Path) -> int:
     service = connect("openai", url, environment={"OPENAI_API_KEY": "sk-test"})
-    save(service, folder, now=NOW, sleep=lambda seconds: None)
+    sync(service, folder, now=NOW, sleep=lambda seconds: None)
     return 0
 
 
@@ -60,7 +60,7 @@ class Points:
 
     def install(self) -> None:
         sys.addaudithook(self._audit)
-        page, receive, note = Client._page, Store.receive, Store.note
+        page, download, log = Client._page, ArchiveStore.download, ArchiveStore.log
 
         def counted_page(*arguments: Any) -> Any:
             self.pass_()
@@ -68,21 +68,21 @@ class Points:
             self.pass_()
             return result
 
-        def counted_receive(store: Store, pieces: Iterable[bytes]) -> Any:
-            return receive(store, self._pieces(pieces))
+        def counted_download(store: ArchiveStore, chunks: Iterable[bytes]) -> Any:
+            return download(store, self._pieces(chunks))
 
-        def torn_note(store: Store, step: Step) -> None:
+        def torn_log(store: ArchiveStore, update: ManifestUpdate) -> None:
             if self.is_last():
                 with open(store.folder / PROGRESS, "ab", buffering=0) as file:
-                    line = encode_step(step)
+                    line = encode_update(update)
                     file.write(line[: len(line) // 2])
                 self.kill()
-            note(store, step)
+            log(store, update)
 
         for owner, name, counted in (
             (Client, "_page", counted_page),
-            (Store, "receive", counted_receive),
-            (Store, "note", torn_note),
+            (ArchiveStore, "download", counted_download),
+            (ArchiveStore, "log", torn_log),
         ):
             setattr(owner, name, counted)
 

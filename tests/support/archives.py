@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.archive.manifest import Manifest, read_manifest
-from ftkit.archive.sync import Saved, Wanted, save
+from ftkit.archive.sync import Selection, SyncResult, sync
 from ftkit.archive.verify import verify
 from support.connections import connect_to
 from support.examples import chat_lines
@@ -25,8 +25,10 @@ RESULTS = b"step,train_loss,valid_loss\n" + b"".join(
 )
 
 
-def save_archive(url: str, folder: Path, wanted: Wanted | None = None, **more: Any) -> Saved:
-    return save(connect_to(url), folder, wanted, now=NOW, sleep=lambda seconds: None, **more)
+def save_archive(
+    url: str, folder: Path, selection: Selection | None = None, **more: Any
+) -> SyncResult:
+    return sync(connect_to(url), folder, selection, now=NOW, sleep=lambda seconds: None, **more)
 
 
 def add_job(fake_provider: FakeProvider, number: int = 0, **more: Any) -> dict[str, Any]:
