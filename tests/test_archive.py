@@ -36,9 +36,9 @@ from ftkit.archive.verify import verify
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
 from ftkit.client.resources import Job
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import FileError, ProviderError, UnknownOutcomeError, UnreachableError
-from ftkit.jobs.metrics import decoded
+from ftkit.jobs.metrics import decode_results
 
 MINI = "gpt-4o-mini-2024-07-18"
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -424,7 +424,7 @@ def test_the_service_says_how_long_to_wait() -> None:
             raise ProviderError("slow down", 429, wait=wait)
         return "done"
 
-    assert Patience(slept.append)(ask) == "done"
+    assert Retry(slept.append)(ask) == "done"
     assert 7 in slept
     assert max(slept) <= 120
 
@@ -436,12 +436,12 @@ def test_a_service_that_stays_away_ends_the_run() -> None:
         calls.append(1)
         raise UnknownOutcomeError("no connection")
 
-    patience = Patience(lambda seconds: None)
+    retry = Retry(lambda seconds: None)
     for _ in range(3):
         with pytest.raises(UnknownOutcomeError):
-            patience(ask)
-    with pytest.raises(UnreachableError, match="run the same again later"):
-        patience(ask)
+            retry(ask)
+    with pytest.raises(UnreachableError, match="run the same command again later"):
+        retry(ask)
     assert len(calls) == 28
 
 
@@ -626,7 +626,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
 def test_a_wrong_key_and_no_connection_are_one_line(fake: Fake, ftkit: Run, tmp_path: Path) -> None:
     done = ftkit("archive", "a", env={"OPENAI_API_KEY": "sk-other"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "does not take the key" in done.stderr
+    assert "rejected the API key" in done.stderr
     assert "sk-" not in done.stderr
 
 
@@ -635,7 +635,7 @@ def test_a_key_that_is_taken_away_on_the_way_ends_the_run(
 ) -> None:
     job = add_job(fake)
     fake.refuse[f"GET /fine_tuning/jobs/{job['id']}/events"] = (401, error("revoked"))
-    with pytest.raises(ProviderError, match="does not take the key"):
+    with pytest.raises(ProviderError, match="rejected the API key"):
         archived(url, tmp_path / "a")
     assert verify(tmp_path / "a").interrupted
     fake.refuse.clear()
@@ -887,12 +887,12 @@ def test_hyperparameters_are_found_wherever_they_stand(
 @given(st.binary(max_size=200))
 def test_a_plain_result_file_is_not_taken_for_base64(data: bytes) -> None:
     csv = b"step,train_loss\n" + data
-    assert decoded(csv) == csv
-    assert decoded(encoded(csv)) == csv
+    assert decode_results(csv) == csv
+    assert decode_results(encoded(csv)) == csv
 
 
 def test_a_column_that_could_be_base64_is_left_alone() -> None:
-    assert decoded(b"step\n12\n34") == b"step\n12\n34"
+    assert decode_results(b"step\n12\n34") == b"step\n12\n34"
 
 
 @given(

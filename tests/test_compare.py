@@ -954,7 +954,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert (
-        "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read"
+        "the prompt of line 5 is left out: cannot ask m: OpenAI sent a response that cannot be read"
         in done.stderr
     )
 
@@ -1044,7 +1044,7 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
     assert "18 of" in done.stdout
     assert "2 left out, not answered by both: lines 8, 18" in done.stdout
     assert (
-        "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter"
+        "the prompt of line 8 is left out: cannot ask m: OpenAI responded with 400: flagged by the filter"
         in done.stderr
     )
 
@@ -1056,7 +1056,7 @@ def test_a_service_that_refuses_all_is_asked_a_few_times_only(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        "ftkit: cannot ask m: OpenAI said 400: temperature"
+        "ftkit: cannot ask m: OpenAI responded with 400: temperature"
     )
     assert len(fake.requests) < 20
 
@@ -1075,7 +1075,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     fake.on_chat = until_the_key_is_withdrawn
     done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2")
     assert done.returncode == 2
-    assert "does not take the key" in done.stderr
+    assert "rejected the API key" in done.stderr
     assert not os.path.exists(kept)
     there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
     assert len(there) >= 8
@@ -1124,7 +1124,7 @@ def test_an_answer_that_is_none_is_one_clear_line(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        "ftkit: cannot ask m: OpenAI gave an answer that cannot be read"
+        "ftkit: cannot ask m: OpenAI sent a response that cannot be read"
     )
 
 

@@ -176,7 +176,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
         lambda it: it.delete_file("file-1"),
         None,
     ),
-    "upload": ("POST", "/uploads", UPLOAD, lambda it: it.begin_upload("a.jsonl", 3), "upload_1"),
+    "upload": ("POST", "/uploads", UPLOAD, lambda it: it.create_upload("a.jsonl", 3), "upload_1"),
     "part": (
         "POST",
         "/uploads/upload_1/parts",
@@ -188,7 +188,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
         "POST",
         "/uploads/upload_1/complete",
         {**UPLOAD, "file": FILE},
-        lambda it: it.end_upload("upload_1", ["part_1"]).id,
+        lambda it: it.complete_upload("upload_1", ["part_1"]).id,
         "file-1",
     ),
     "model list": (
@@ -271,29 +271,29 @@ TROUBLES: dict[str, tuple[Any, type[ProviderError], str]] = {
     "401": (
         httpx.Response(401, json={"error": {"message": "Incorrect API key provided: sk-test"}}),
         ProviderError,
-        "does not take the key",
+        "rejected the API key",
     ),
     "404": (
         httpx.Response(404, json={"error": {"message": "No such thing"}}),
         NotFoundError,
-        "does not have it (No such thing)",
+        "not found at OpenAI (No such thing)",
     ),
     "429": (
         httpx.Response(429, json={"error": {"message": "Slow down"}}),
         ProviderError,
-        "is asked too often",
+        "rate limit or quota of OpenAI exceeded",
     ),
     "500": (
         httpx.Response(500, json={"error": {"message": "Oops"}}),
         UnknownOutcomeError,
-        "said 500: Oops",
+        "responded with 500: Oops",
     ),
     "a page of HTML": (
         httpx.Response(502, text="<html>\n<h1>Bad gateway</h1>"),
         UnknownOutcomeError,
-        "said 502",
+        "responded with 502",
     ),
-    "an error that is no object": (httpx.Response(400, json=["no"]), ProviderError, "said 400"),
+    "an error that is no object": (httpx.Response(400, json=["no"]), ProviderError, "responded with 400"),
     "a time-out": (httpx.ReadTimeout("too slow"), UnknownOutcomeError, "cannot"),
     "a broken connection": (httpx.ConnectError("refused"), UnknownOutcomeError, "cannot"),
 }

@@ -27,7 +27,7 @@ from ftkit.client.client import Client
 from ftkit.client.resources import STATUSES, Event, Job
 from ftkit.errors import FtkitError, ProviderError
 from ftkit.jobs.metrics import Metrics, judge, read_results
-from ftkit.jobs.watch import Seen, watch
+from ftkit.jobs.watch import NewEvents, watch
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
 from ftkit.server.jobs import FINAL, WAITING
 
@@ -221,16 +221,16 @@ PROBLEMS = {
     "no key": (
         ["jobs", "list"],
         {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""},
-        "no key for openai: set OPENAI_API_KEY, or write",
+        "no key for openai: set OPENAI_API_KEY, or add",
     ),
     "no key for another's service": (
         ["jobs", "list", "--base-url", "https://models.example/v1"],
         {"OPENAI_API_KEY": ""},
         "no key for https://models.example/v1: set OPENAI_API_KEY to the key of that service, or to none if it needs none",
     ),
-    "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "does not take the key"),
-    "an unknown job": (["jobs", "show", "ftjob-x"], {}, "does not have it"),
-    "an unknown file": (["files", "show", "file-x"], {}, "does not have it"),
+    "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "rejected the API key"),
+    "an unknown job": (["jobs", "show", "ftjob-x"], {}, "not found at"),
+    "an unknown file": (["files", "show", "file-x"], {}, "not found at"),
     "another protocol": (["jobs", "list", "--provider", "mistral"], {}, "not supported"),
     "a base model": (["models", "delete", "gpt-4o"], {}, "is no fine-tuned model"),
     "compressed": (
@@ -347,7 +347,7 @@ def test_an_address_that_is_set_for_one_provider_gets_no_key_of_another(
 def test_a_service_on_this_machine_needs_no_key(fake: Fake, ftkit: Run) -> None:
     fake.key = "none"
     assert ftkit("jobs", "list", env={"OPENAI_API_KEY": ""}).returncode == 0
-    assert "does not take the key" in ftkit("jobs", "list").stderr
+    assert "rejected the API key" in ftkit("jobs", "list").stderr
 
 
 def test_a_model_of_the_settings_is_for_training_and_chooses_no_jobs(
@@ -658,16 +658,16 @@ def test_watching_waits_out_trouble_but_not_a_wrong_key(fake: Fake, url: str) ->
     troubles = iter(["429", "500 before", "drop before", ""])
     fake.faults = lambda method, path: next(troubles, "")
     looks = list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
-    assert [bool(look.trouble) for look in looks] == [True, True, True, False]
+    assert [bool(look.error) for look in looks] == [True, True, True, False]
     fake.key = "sk-new"
-    with pytest.raises(ProviderError, match="does not take the key"):
+    with pytest.raises(ProviderError, match="rejected the API key"):
         list(watch(reach(url), fake.created[0], sleep=lambda seconds: None))
 
 
 def test_watching_ends_when_the_service_stays_away(fake: Fake, url: str) -> None:
     fake.faults = lambda method, path: "500 before"
     hours = iter(range(0, 36000, 1200))
-    with pytest.raises(ProviderError, match="said 500"):
+    with pytest.raises(ProviderError, match="responded with 500"):
         list(
             watch(
                 reach(url), "ftjob-1", sleep=lambda seconds: None, clock=lambda: float(next(hours))
@@ -803,9 +803,9 @@ def test_events_are_given_once_however_they_are_split(times: list[int], at: int)
         Event.read({"id": f"e{n}", "created_at": sum(times[: n + 1]), "message": str(n)})
         for n in range(len(times))
     ]
-    seen = Seen()
-    first = seen.new(iter(made[:at][::-1]))
-    second = seen.new(iter(made[::-1]))
+    seen = NewEvents()
+    first = seen.select(iter(made[:at][::-1]))
+    second = seen.select(iter(made[::-1]))
     assert [event.id for event in (*first, *second)] == [event.id for event in made]
 
 
@@ -820,7 +820,7 @@ def test_the_model_that_was_made_last_answers_to_last(fake: Fake, ftkit: Run, da
 def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Path) -> None:
     told = ftkit("models", "export", "ft:mini:me::1", str(tmp_path / "out"))
     assert told.returncode == 2
-    assert "does not give weights away" in told.stderr
+    assert "does not offer model weights" in told.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -988,7 +988,7 @@ def test_a_refusal_names_the_rule_behind_it_only_where_there_is_one(
     fake.refuse["POST /fine_tuning/jobs"] = (400, error(message))
     done = ftkit("submit", data, "--model", MINI, "--yes")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(f"said 400: {message}{hint}")
+    assert done.stderr.splitlines()[-1].endswith(f"responded with 400: {message}{hint}")
 
 
 def test_the_doctor_says_of_a_job_that_succeeded_that_there_is_nothing_to_mend(

@@ -319,7 +319,7 @@ def test_migrating_asks_first(fake: Fake, ftkit: Run, url: str, done: str) -> No
     ("arguments", "said"),
     [
         ([], "name a job, or an archive"),
-        (["ftjob-none"], "does not have it"),
+        (["ftjob-none"], "not found at"),
         (["nowhere/jobs/x"], "is in no archive"),
         (["--all", "nowhere"], "nowhere"),
     ],

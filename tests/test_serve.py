@@ -594,7 +594,7 @@ def test_a_tuned_model_is_exported_whole_or_not_at_all(
         export(service, tuned, tmp_path / "a")
     with pytest.raises(NotFoundError):
         export(service, "ft:none:a::b", tmp_path / "b")
-    with pytest.raises(UsageError, match="does not give weights away"):
+    with pytest.raises(UsageError, match="does not offer model weights"):
         export(
             connect("openai", local.url, environment={"OPENAI_API_KEY": "x"}), tuned, tmp_path / "b"
         )

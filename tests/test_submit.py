@@ -31,7 +31,7 @@ from ftkit.errors import FileError, FtkitError, ProviderError, UnknownOutcomeErr
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import MARK, JobSpec, check, request
 from ftkit.jobs.submit import submit
-from ftkit.jobs.uploads import digest, planned
+from ftkit.jobs.uploads import hash_file, upload_requests
 
 MINI = "gpt-4o-mini-2024-07-18"
 
@@ -141,7 +141,7 @@ def killing(seed: int, service: Client, journal: Journal) -> None:
     """Make the process die before or after one of the steps that it takes, chosen by the seed."""
     steps = [(service, name) for name in ("upload", "create", "jobs", "files", "file")]
     steps += [
-        (journal, name) for name in ("plan", "sending", "created", "begin_upload", "end_upload")
+        (journal, name) for name in ("plan", "mark_sent", "mark_created", "begin_upload", "finish_upload")
     ]
     chance = random.Random(seed)
     holder, name = chance.choice(steps)
@@ -206,7 +206,7 @@ def test_two_at_once_make_one_job(fake: Fake, url: str, order: JobSpec, tmp_path
 def test_a_file_that_changes_after_its_check_is_refused_and_taken_back(
     fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(order, reach(url), journal, hashes=("0" * 64, None))
     assert not fake.files
     assert not fake.created
@@ -260,11 +260,11 @@ def test_a_service_without_a_file_status_is_not_waited_for(
 def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     order = JobSpec(MINI, str(write(lines(12))))
     service = reach(url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     sent: list[int] = []
 
     def fault(method: str, path: str) -> str:
@@ -510,14 +510,14 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
     [
         (
             (401, error("Incorrect API key provided: sk-test")),
-            "does not take the key; see what OPENAI_API_KEY holds",
+            "rejected the API key; check OPENAI_API_KEY",
         ),
-        ((429, error("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
+        ((429, error("Rate limit reached", "rate_limit_exceeded")), "rate limit or quota"),
         (
             (403, error("Your organization cannot", "training_not_available")),
-            "said 403: Your organization cannot",
+            "responded with 403: Your organization cannot",
         ),
-        ((404, error("No such job")), "does not have it"),
+        ((404, error("No such job")), "not found at"),
         ((200, b"<html>"), "cannot be read"),
     ],
 )
@@ -596,7 +596,7 @@ def test_a_creation_that_was_never_sent_is_not_waited_for(
     fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     service, slept = reach(url), list[float]()
-    closed = Client("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
+    closed = Client("openai", service.provider, service.api, client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
     with pytest.raises(UnknownOutcomeError, match="no connection"):
         submit(order, service, journal, sleep=slept.append)
@@ -678,14 +678,14 @@ def test_a_list_that_is_an_error_is_not_taken_for_the_absence_of_a_job(
 def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
     fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
-    checked = digest(order.training)
+    checked = hash_file(order.training)
     Path(order.training).write_bytes(
         Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS")
     )
     fake.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/files") else ""
     )
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(order, reach(url), journal, hashes=(checked, None), sleep=lambda seconds: None)
     assert not fake.files
     assert not fake.created
@@ -693,8 +693,8 @@ def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
 
 def in_parts(url: str) -> Client:
     service = reach(url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     return service
 
 
@@ -723,14 +723,14 @@ def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
         waits.set()
 
     def second() -> None:
-        with Journal(journal.folder).alone("key", say):
+        with Journal(journal.folder).lock("key", say):
             told.append("its turn")
 
     other = threading.Thread(target=second)
-    with journal.alone("key", told.append):
+    with journal.lock("key", told.append):
         other.start()
         assert waits.wait(10)
-        assert told == ["another ftkit is sending the same; waiting until it is done"]
+        assert told == ["another ftkit process is submitting this; waiting for it to finish"]
     other.join()
     assert told[1:] == ["its turn"]
 
@@ -751,7 +751,7 @@ def test_files_go_in_parts_where_the_service_needs_them_to(
     file = tmp_path / "large.jsonl"
     file.touch()
     os.truncate(file, size)
-    assert planned(str(file), "0" * 64, load_catalog().providers[provider])[0]["path"] == path
+    assert upload_requests(str(file), "0" * 64, load_catalog().providers[provider])[0]["path"] == path
 
 
 @pytest.mark.parametrize("reached", [reach, in_parts])
@@ -763,9 +763,9 @@ def test_what_a_dry_run_plans_is_what_is_sent(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     service = reached(url)
-    told = planned(order.training, digest(order.training), service.facts)
+    told = upload_requests(order.training, hash_file(order.training), service.provider)
     submit(order, service, journal)
     sent = [
         (path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"
@@ -787,7 +787,7 @@ def test_what_a_dry_run_plans_is_what_is_sent(
 def test_a_file_that_changes_between_its_parts_is_refused(
     fake: Fake, url: str, write: Write, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 200_000)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 200_000)
     path = write(lines(5000))
 
     def change(method: str, where: str) -> str:
@@ -798,7 +798,7 @@ def test_a_file_that_changes_between_its_parts_is_refused(
         return ""
 
     fake.faults = change
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(JobSpec(MINI, str(path)), in_parts(url), journal)
     assert not fake.created
 
@@ -806,7 +806,7 @@ def test_a_file_that_changes_between_its_parts_is_refused(
 def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
     fake: Fake, url: str, order: JobSpec, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     fake.faults = lambda method, path: (
         "drop before" if path.endswith("/parts") and len(fake.parts) == 2 else ""
     )
@@ -814,6 +814,6 @@ def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
         submit(order, in_parts(url), journal)
     fake.uploads.clear()
     fake.faults = lambda method, path: ""
-    with pytest.raises(ProviderError, match="does not have it"):
+    with pytest.raises(ProviderError, match="not found at"):
         submit(order, in_parts(url), journal)
     assert submit(order, in_parts(url), journal).job.id == fake.created[0]

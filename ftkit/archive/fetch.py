@@ -13,10 +13,11 @@ from ftkit.archive import layout
 from ftkit.archive.manifest import STAYS, Book, Entry, Missing, Reason, Step
 from ftkit.archive.store import Received, Store
 from ftkit.client.client import Client
+from ftkit.client.errors import is_transient
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import FtkitError, ProviderError, UsageError
-from ftkit.jobs.metrics import decoded
+from ftkit.jobs.metrics import decode_results
 
 DECODED = 64 << 20
 """Bytes of a result file up to which it is looked at whether it is in base64; larger ones stay as they came."""
@@ -31,9 +32,9 @@ RESULTS = "fine-tune-results"
 class Collector:
     """Fetches what the archive lacks; safe to use from several threads, each with steps of its own."""
 
-    def __init__(self, client: Client, store: Store, book: Book, patience: Patience) -> None:
-        self.client = client.patient(patience)
-        self.store, self.book, self.patience = store, book, patience
+    def __init__(self, client: Client, store: Store, book: Book, retry: Retry) -> None:
+        self.client = client.with_retry(retry)
+        self.store, self.book, self.retry = store, book, retry
         self.permissions = Permissions()
 
     def job(self, job: Job) -> Step:
@@ -71,7 +72,7 @@ class Collector:
         """The content of a file; `known` is what the service has listed of it."""
         owner = f"file {id}"
         try:
-            file = known or self.patience(lambda: self.client.file(id))
+            file = known or self.retry(lambda: self.client.file(id))
         except ProviderError as problem:
             return Step(owner, missing=(self._lost(id, problem),))
         try:
@@ -123,14 +124,14 @@ class Collector:
         return better, better.entry.size < file.size
 
     def _receive(self, id: str) -> Received:
-        received: Received = self.patience(lambda: self.store.receive(self.client.pieces(id)))
+        received: Received = self.retry(lambda: self.store.receive(self.client.iter_content(id)))
         return received
 
     def _decode(self, received: Received) -> Received:
         if received.entry.size > DECODED:
             return received
         content = received.path.read_bytes()
-        plain = decoded(content)
+        plain = decode_results(content)
         if plain is content:
             return received
         received.path.unlink()
@@ -261,11 +262,7 @@ def reason_of(problem: FtkitError, what: str = "file") -> Reason:
         return "deleted" if problem.status == 404 and what not in LISTS else "not offered"
     if problem.status in (401, 403):
         return "forbidden"
-    return (
-        "failed"
-        if problem.status == 0 or problem.status in (408, 409, 429) or problem.status >= 500
-        else "refused"
-    )
+    return "failed" if is_transient(problem) else "refused"
 
 
 def to_json(value: Any) -> bytes:

@@ -20,7 +20,7 @@ from ftkit.archive.store import AT_ONCE, Store
 from ftkit.archive.sync import Wanted, conclude
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
-from ftkit.client.retry import GIVE_UP
+from ftkit.client.retry import MAX_CONSECUTIVE_FAILURES
 from ftkit.compare.ask import Asking
 from ftkit.compare.cost import Bill, bill
 from ftkit.compare.recordings import Keeper, Prompt, prompt_of, read_prompts, read_recorded
@@ -153,7 +153,7 @@ def record(
                 book.take(step)
                 forget_part(store, each.path)
                 lost += missing
-                if len(lost) >= GIVE_UP and all(one.reason == "failed" for one in lost[-GIVE_UP:]):
+                if len(lost) >= MAX_CONSECUTIVE_FAILURES and all(one.reason == "failed" for one in lost[-MAX_CONSECUTIVE_FAILURES:]):
                     raise UnreachableError(
                         f"{lost[-1].said}; run the same again later: what was answered is kept"
                     )

@@ -37,7 +37,7 @@ from ftkit.archive.store import AT_ONCE, Store, entry_of, states
 from ftkit.catalog import Catalog, load_catalog
 from ftkit.client.client import Client
 from ftkit.client.resources import Job, RemoteFile
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import ProviderError, UsageError
 
 Told = Callable[[str, int, int], object]
@@ -198,7 +198,7 @@ class _Run:
         sleep: Callable[[float], object],
     ) -> None:
         self.store, self.book, self.wanted, self.told = store, book, wanted, told
-        self.collector = Collector(client, store, book, Patience(sleep))
+        self.collector = Collector(client, store, book, Retry(sleep))
         self.client = self.collector.client
         self.dropped: dict[str, tuple[Entry, list[str]]] = {}
         self.damaged: list[str] = []

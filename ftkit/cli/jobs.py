@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ftkit.client.client import Client
     from ftkit.client.resources import Checkpoint, Event, Job
     from ftkit.jobs.metrics import Metrics
-    from ftkit.jobs.watch import Look
+    from ftkit.jobs.watch import Update
 
 HEAD = ("id", "status", "created (UTC)", "model")
 PLAIN = {
@@ -173,12 +173,12 @@ def follow_job(client: Client, id: str, output: str) -> int:
     return 0
 
 
-def _show_json(looks: Iterable[Look]) -> Job:
+def _show_json(looks: Iterable[Update]) -> Job:
     """A JSON document on a line for each event, and for the job when it has changed, as the service sent them."""
     job: Job | None = None
     for look in looks:
-        if look.trouble:
-            print_json_line({"trouble": look.trouble})
+        if look.error:
+            print_json_line({"trouble": look.error})
         for event in look.events:
             print_json_line({"event": event.raw})
         if look.job and (job is None or look.job.raw != job.raw):
@@ -188,12 +188,12 @@ def _show_json(looks: Iterable[Look]) -> Job:
     return job
 
 
-def _show_lines(looks: Iterable[Look]) -> Job:
+def _show_lines(looks: Iterable[Update]) -> Job:
     """A line for each event and each change of the status."""
     job: Job | None = None
     for look in looks:
-        if look.trouble:
-            click.echo(f"ftkit: {look.trouble}; trying again", err=True)
+        if look.error:
+            click.echo(f"ftkit: {look.error}; trying again", err=True)
         for event in look.events:
             print_text(_event_line(event))
         if look.job and (job is None or look.job.status != job.status):
@@ -214,9 +214,9 @@ def _event_line(event: Event) -> str:
 @output_option
 def events(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """List the events of the job ID, oldest first."""
-    from ftkit.jobs.watch import Seen
+    from ftkit.jobs.watch import NewEvents
 
-    found = Seen().new(open_service(provider, base_url, facts).events(id))
+    found = NewEvents().select(open_service(provider, base_url, facts).events(id))
     if output == "json":
         print_one([event.raw for event in found])
     else:
@@ -298,7 +298,7 @@ def metrics(
         print_text(_as_csv(found))
     else:
         verdict = judge(found)
-        told = {name: getattr(verdict, name) for name in ("best_step", "best_loss", "parts_at")}
+        told = {"best_step": verdict.best_step, "best_loss": verdict.best_loss, "parts_at": verdict.overfits_from}
         rows = [
             {name: value if is_finite(value) else None for name, value in row.items()}
             for row in found.rows

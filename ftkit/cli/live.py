@@ -13,14 +13,14 @@ from ftkit._text import printable
 from ftkit.cli.service import when
 from ftkit.client.resources import Event, Job
 from ftkit.jobs.metrics import is_finite
-from ftkit.jobs.watch import Look
+from ftkit.jobs.watch import Update
 from ftkit.report.metrics import sparkline
 
 LAST = 8
 """Events that are shown."""
 
 
-def show_live(looks: Iterable[Look]) -> Job:
+def show_live(looks: Iterable[Update]) -> Job:
     """Show the looks at a job until it is over, and return the job."""
     console = Console()
     view = View()
@@ -42,9 +42,9 @@ class View:
         self.step = self.steps = 0
         self.trouble = ""
 
-    def take(self, look: Look) -> None:
+    def take(self, look: Update) -> None:
         """Take in what a look has shown."""
-        self.trouble = look.trouble
+        self.trouble = look.error
         self.job = look.job or self.job
         for event in look.events:
             step, steps = event.data.get("step"), event.data.get("total_steps")

@@ -109,13 +109,26 @@ def export(
     """Write the tuned model ID into the new folder DIR, as a PEFT adapter."""
     from ftkit.jobs.export import export as write
 
-    base = write(open_service(provider, base_url, facts), id, Path(folder), merge)
+    base = write(
+        open_service(provider, base_url, facts), id, Path(folder), _merge if merge else None
+    )
     if output == "json":
         print_one({"model": id, "base": base, "folder": folder, "merged": merge})
     else:
         print_text(
             f"written to {folder}: {'the whole model' if merge else f'an adapter for {base}'}\n"
         )
+
+
+def _merge(base: str, folder: Path) -> None:
+    """Merge an adapter into its base model."""
+    try:
+        from ftkit.server.training.merging import merge
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"`merge` needs more packages ({error.name} is missing): pip install 'ftkit[local]'"
+        ) from error
+    merge(base, folder)
 
 
 def _is_tuned(id: str) -> bool:

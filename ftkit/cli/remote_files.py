@@ -70,15 +70,15 @@ def list_(
 @output_option
 def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Upload the file at PATH for fine-tuning, unless the service has its content already."""
-    from ftkit.jobs.uploads import Files, digest
+    from ftkit.jobs.uploads import Uploader, hash_file
 
     must_be_plain(path)
     client = open_service(provider, base_url, facts)
-    sha256 = digest(path)
+    sha256 = hash_file(path)
     with uploading([path]) as told:
-        id = Files(
+        id = Uploader(
             client, open_journal(), say=lambda text: click.echo(text, err=True), progress=told
-        ).uploaded(path, sha256)
+        ).upload(path, sha256)
     if output == "json":
         print_one(client.file(id).raw)
     else:

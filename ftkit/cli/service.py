@@ -60,7 +60,7 @@ def named_model(client: Client, model: str) -> str:
     """The id of the model, which may be `LAST`."""
     if model != LAST:
         return model
-    job = open_journal().last_job(client.account)
+    job = open_journal().last_job_id(client.account)
     if not job:
         raise UsageError(f"{LAST}: no job was submitted from here to {client.provider.title}")
     found = client.job(job)

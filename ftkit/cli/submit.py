@@ -111,11 +111,11 @@ def submit(
     """
     from ftkit.catalog import load_catalog
     from ftkit.jobs.spec import JobSpec, check
-    from ftkit.jobs.uploads import digest
+    from ftkit.jobs.uploads import hash_file
 
     must_be_plain(file, validation_file)
     catalog = load_catalog(facts)
-    hashes = digest(file), digest(validation_file) if validation_file else None
+    hashes = hash_file(file), hash_file(validation_file) if validation_file else None
     format, clean = _validated(file, model, validation_file, provider, grader, catalog, output)
     if not clean and not force:
         click.echo(
@@ -386,7 +386,7 @@ def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog:
     """Print the requests that would be sent."""
     from ftkit.catalog import find_provider
     from ftkit.jobs.spec import check, request
-    from ftkit.jobs.uploads import planned
+    from ftkit.jobs.uploads import upload_requests
 
     client = find_provider(provider, catalog)
     if client.api is None:
@@ -397,7 +397,7 @@ def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog:
         each
         for file, sha256 in zip(files, hashes, strict=False)
         if sha256
-        for each in planned(file, sha256, client)
+        for each in upload_requests(file, sha256, client)
     ]
     second = "<id of the validation file>" if spec.validation else None
     body = request(

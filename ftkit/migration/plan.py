@@ -14,7 +14,7 @@ from ftkit.catalog import Catalog
 from ftkit.client.client import Client
 from ftkit.errors import FtkitError, NotFoundError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.uploads import Progress, Say, digest
+from ftkit.jobs.uploads import Progress, Say, hash_file
 from ftkit.migration.prepare import obstacles_in, prepare
 from ftkit.migration.translate import Change, Old, Translation, translate
 
@@ -145,7 +145,7 @@ class Planner:
 
     def _moved(self, old: Old) -> tuple[str, str]:
         """The job that it has become, if that is still there, and its status; without a service to ask, as the journal says."""
-        moved = self._journal.moved_to(old.name, self._account)
+        moved = self._journal.find_move(old.name, self._account)
         try:
             return moved, self._target.job(moved).status if moved and self._target else ""
         except NotFoundError:
@@ -158,7 +158,7 @@ class Planner:
             return made, ""
         if path not in self._prepared:
             copy, changes = prepare(path, self._to, self._folder, self._catalog)
-            self._prepared[path] = copy, changes, digest(copy)
+            self._prepared[path] = copy, changes, hash_file(copy)
         copy, changes, sha256 = self._prepared[path]
         spec = msgspec.structs.replace(made.spec, **{field: copy})
         obstacles = self._check(copy, path, spec.model, field)
@@ -222,6 +222,6 @@ def move(
     done = submit(
         spec, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
     )
-    journal.moved(old, target.account, done.job.id)
+    journal.record_move(old, target.account, done.job.id)
     plan.moved, plan.status = done.job.id, done.job.status
     return done
