@@ -232,7 +232,7 @@ PROBLEMS = {
     "an unknown job": (["jobs", "show", "ftjob-x"], {}, "not found at"),
     "an unknown file": (["files", "show", "file-x"], {}, "not found at"),
     "another protocol": (["jobs", "list", "--provider", "mistral"], {}, "not supported"),
-    "a base model": (["models", "delete", "gpt-4o"], {}, "is no fine-tuned model"),
+    "a base model": (["models", "delete", "gpt-4o"], {}, "is not a fine-tuned model"),
     "compressed": (
         ["submit", "x.jsonl.gz", "--model", MINI],
         {},
@@ -512,7 +512,7 @@ def test_files_make_the_trip_there_and_back(
         == Path(data).read_bytes()
         == ftkit("files", "download", id).stdout.encode()
     )
-    assert "is there already" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
+    assert "already exists" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
     told = json.loads(ftkit("files", "download", id, "other", "--output", "json").stdout)
     assert told == {"id": id, "path": "other", "bytes": Path(data).stat().st_size}
     assert "needs a PATH" in ftkit("files", "download", id, "--output", "json").stderr
@@ -725,7 +725,7 @@ def test_an_interrupt_leaves_the_job_running_and_says_so(fake: Fake, url: str) -
     fake.on_job = lambda job: job.update(status="running")
     code, shown = on_a_terminal(url, "jobs", "watch", fake.created[0], interrupt=b"running")
     assert code == 130
-    assert b"the job goes on" in shown
+    assert b"the job continues" in shown
     assert fake.jobs[fake.created[0]]["status"] == "running"
 
 
@@ -810,9 +810,9 @@ def test_events_are_given_once_however_they_are_split(times: list[int], at: int)
 
 
 def test_the_model_that_was_made_last_answers_to_last(fake: Fake, ftkit: Run, data: str) -> None:
-    assert "no job was submitted from here" in ftkit("chat", "@last", "one two").stderr
+    assert "no job has been submitted to OpenAI from this machine" in ftkit("chat", "@last", "one two").stderr
     assert ftkit("submit", data, "--model", MINI, "--yes").returncode == 0
-    assert "has made no model" in ftkit("chat", "@last", "one two").stderr
+    assert "has no model" in ftkit("chat", "@last", "one two").stderr
     fake.jobs[fake.created[0]]["fine_tuned_model"] = "ft:mini:me::1"
     assert ftkit("chat", "@last", "one two").stdout == "two one \n"
 
@@ -999,7 +999,7 @@ def test_the_doctor_says_of_a_job_that_succeeded_that_there_is_nothing_to_mend(
     done = ftkit("jobs", "doctor", job["id"])
     assert (done.returncode, done.stdout) == (
         0,
-        f"{job['id']}: it has succeeded; there is nothing to mend\n",
+        f"{job['id']}: the job succeeded; there is nothing to fix\n",
     )
 
 
@@ -1064,4 +1064,4 @@ def test_a_command_without_standard_input_is_told_to_say_yes(url: str, data: str
         ["sh", "-c", command], capture_output=True, text=True, check=False, env=given
     )
     assert done.returncode == 2
-    assert "--yes goes on without" in done.stderr
+    assert "stdin is not a terminal; pass --yes" in done.stderr

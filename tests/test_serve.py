@@ -590,7 +590,7 @@ def test_a_tuned_model_is_exported_whole_or_not_at_all(
     service = connect("local", local.url)
     assert export(service, tuned, tmp_path / "a") == SMOKE
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
-    with pytest.raises(FileError, match="is there already"):
+    with pytest.raises(FileError, match="already exists"):
         export(service, tuned, tmp_path / "a")
     with pytest.raises(NotFoundError):
         export(service, "ft:none:a::b", tmp_path / "b")

@@ -391,7 +391,7 @@ def test_a_damaged_journal_is_set_aside_and_named(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
-    with pytest.raises(FileError, match="cannot make"):
+    with pytest.raises(FileError, match="cannot create"):
         Journal(tmp_path / "state")
 
 
@@ -433,7 +433,7 @@ def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> N
         == "azure https://other.test/v1"
     )
     assert connect("openai", environment=home).account == "openai https://api.openai.com/v1"
-    with pytest.raises(UsageError, match=r"the address of nebius under \[base-url\] is no text"):
+    with pytest.raises(UsageError, match=r"the address of nebius under \[base-url\] must be a string"):
         connect("nebius", environment=home | {"NEBIUS_API_KEY": "n"})
 
 
@@ -450,10 +450,10 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
         (
             "azure",
             "",
-            r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE",
+            r"set `base_url`, or write it under \[base-url\] in .*, e\.g\. https://RESOURCE",
         ),
-        ("openai", "api.openai.com", "is no address"),
-        ("openai", "http://[::1/v1", "is no address"),
+        ("openai", "api.openai.com", "must be a URL"),
+        ("openai", "http://[::1/v1", "must be a URL"),
         ("opnai", "", "did you mean 'openai'"),
     ],
 )
@@ -499,7 +499,7 @@ def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"start one with `ftkit serve`, or give the address of one as base_url="
+        UsageError, match=r"start one with `ftkit serve`, or set `base_url`"
     ):
         connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
     assert not list(tmp_path.iterdir())
@@ -645,7 +645,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     "address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"]
 )
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="--base-url") as raised:
+    with pytest.raises(UsageError, match="base_url") as raised:
         connect("openai", address, environment=KEYS)
     assert "hunter2" not in str(raised.value)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
+from ftkit.cli.connection import open_client
 from ftkit.cli.options import Configured, Day, Status, output_option, service_options
-from ftkit.cli.service import consent, open_service, progress_bar
+from ftkit.cli.output import consent, progress_bar
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def archive(
     if (prompts or sample) and not yes and not sys.stdin.isatty():
         consent("", yes)
     catalog, wanted = load_catalog(facts), Wanted(since, status, not no_files)
-    client = open_service(provider, base_url, facts)
+    client = open_client(provider, base_url, facts)
     with progress_bar() as told:
         saved = save(client, Path(folder), wanted, catalog=catalog, told=told)
     if (prompts or sample) and not _record(client, folder, wanted, catalog, prompts, sample, yes):

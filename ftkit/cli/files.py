@@ -1,139 +1,151 @@
-"""The files that a command is given: patterns, standard input, and a progress bar for the long ones."""
+"""`ftkit files`."""
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftkit._text import shorten
-from ftkit.errors import FileError, UsageError
+import click
 
-FORMATS = ("chat", "completions", "preference", "reinforcement")
+from ftkit._text import format_minute, format_time
+from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.inputs import must_be_plain, uploading
+from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.output import (
+    Columns,
+    consent,
+    first,
+    print_deleted,
+    print_fields,
+    print_json,
+    print_line,
+    print_list,
+    print_note,
+)
+from ftkit.errors import FileError, UsageError, os_error_message
 
-PROGRESS_FROM = 32 << 20
-"""Bytes from which a progress bar is shown, on a terminal."""
-
-REFRESH = 0.1
-"""Seconds between two drawings of a progress bar: files are told of in many small steps."""
-
-UPLOAD_FROM = 1 << 20
-"""Bytes from which one is shown for an upload, which takes longer."""
-
-
-def expand(files: Sequence[str]) -> list[str]:
-    """The files that the arguments name, patterns expanded, each once; raises `FileError` for a pattern without any."""
-    found: list[str] = []
-    for name in files:
-        if name == "-" or os.path.exists(name) or not glob.has_magic(name):
-            found.append(name)
-            continue
-        matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
-        if not matches:
-            raise FileError(f"no file matches {name!r}")
-        found.extend(matches)
-    return list(dict.fromkeys(found))
+if TYPE_CHECKING:
+    from ftkit.client.resources import RemoteFile
 
 
-@contextmanager
-def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The paths to check, and the names to show for them: what comes through a pipe is kept in a temporary file."""
-    paths = expand(files)
-    streams = [path for path in paths if path == "-" or _is_stream(path)]
-    if not streams:
-        yield paths, {}
+@click.group(cls=Group)
+def files() -> None:
+    """List, upload, download and delete files of a provider."""
+
+
+def _file_row(file: RemoteFile) -> tuple[str, ...]:
+    created = format_minute(file.created_at)
+    return file.id, f"{file.size:,}", created, file.purpose, file.status or "-", file.name
+
+
+@files.command("list")
+@service_options
+@click.option(
+    "--purpose", metavar="NAME", default="", help="Only files with this purpose, e.g. fine-tune."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of files.")
+@output_option
+def list_(
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    purpose: str,
+    limit: int | None,
+    output: str,
+) -> None:
+    """List files, newest first."""
+    items = open_client(provider, base_url, facts).files(purpose)
+    head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
+    print_list(first(items, limit), Columns(head, _file_row, shortened=[5]), output, "files")
+
+
+@files.command()
+@click.argument("path")
+@service_options
+@output_option
+def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Upload a file for fine-tuning, unless the provider already has its content."""
+    from ftkit.jobs.uploads import Uploader, hash_file
+
+    must_be_plain(path)
+    client = open_client(provider, base_url, facts)
+    sha256 = hash_file(path)
+    with uploading([path]) as progress:
+        uploader = Uploader(client, open_journal(), say=print_note, progress=progress)
+        id = uploader.upload(path, sha256)
+    if output == "json":
+        print_json(client.file(id).raw)
+    else:
+        print_line(id)
+
+
+@files.command()
+@click.argument("id")
+@service_options
+@output_option
+def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Show a file's name, size and status."""
+    file = open_client(provider, base_url, facts).file(id)
+    if output == "json":
+        print_json(file.raw)
         return
-    with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        kept = {
-            path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
-        }
-        for path, copy in kept.items():
-            _keep(path, copy)
-        yield [kept.get(path, path) for path in paths], {copy: path for path, copy in kept.items()}
-
-
-def _is_stream(path: str) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-
-
-def _keep(path: str, copy: str) -> None:
-    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("- reads standard input, and there is none; redirect a file into it")
-    with open(copy, "wb") as target:
-        if path == "-":
-            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
-        else:
-            with open(path, "rb") as source:
-                shutil.copyfileobj(source, target, 1 << 20)
-
-
-def must_be_plain(*files: str | None) -> None:
-    """Raise `UsageError` for a file that cannot be sent as it is: services take plain .jsonl files."""
-    for name in filter(None, files):
-        if name == "-":
-            raise UsageError(
-                "- is standard input, and what is sent must be a file; write it to one first"
-            )
-        if name.endswith(".gz"):
-            raise UsageError(
-                f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip"
-            )
-
-
-@contextmanager
-def one_file(name: str) -> Iterator[tuple[str, str]]:
-    """The path of one file, and the name to show for it; raises `UsageError` for a pattern of several."""
-    with local_files([name]) as (paths, names):
-        if len(paths) > 1:
-            raise UsageError(f"{name!r} matches {len(paths)} files, and this takes one; name it")
-        yield paths[0], names.get(paths[0], paths[0])
-
-
-@contextmanager
-def progress(
-    paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM
-) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal and the files have `least` bytes.
-
-    Gives a function that is told the name of a file and the bytes done since the last call, or None. The bar is shown from its
-    first call on.
-    """
-    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < least or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
+    print_fields(
+        [
+            ("file", file.id),
+            ("name", file.name),
+            ("size", f"{file.size:,} bytes"),
+            ("created", format_time(file.created_at)),
+            ("purpose", file.purpose),
+            ("status", file.status),
+            ("details", str(file.raw.get("status_details") or "")),
+        ]
     )
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, auto_refresh=False
-    ) as bar:
-        task, shown = bar.add_task(doing, total=total, visible=False), 0.0
-
-        def advance(file: str, done: int) -> None:
-            nonlocal shown
-            due = time.monotonic() - shown > REFRESH
-            shown = time.monotonic() if due else shown
-            name = shorten(os.path.basename(file), 24)
-            bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
-
-        yield advance
 
 
-@contextmanager
-def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
-    """A progress bar for uploads, or a function that shows nothing."""
-    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as told:
-        yield told or (lambda file, done: None)
+@files.command()
+@click.argument("id")
+@click.argument("path", required=False)
+@service_options
+@output_option
+def download(
+    id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str
+) -> None:
+    """Download a file to PATH, or to standard output."""
+    if path is None and output == "json":
+        raise UsageError(
+            "--output json needs a PATH, because the content would go to standard output too"
+        )
+    client = open_client(provider, base_url, facts)
+    if path is None:
+        sys.stdout.buffer.write(client.content(id))
+        return
+    if os.path.exists(path):
+        raise UsageError(f"{path} already exists; choose another path, or remove it")
+    try:
+        client.download(id, Path(path))
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+    if output == "json":
+        print_json({"id": id, "path": path, "bytes": os.path.getsize(path)})
+    else:
+        print_note(f"wrote {path}")
+
+
+@files.command()
+@click.argument("id")
+@service_options
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@output_option
+def delete(
+    id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
+) -> int:
+    """Delete a file of the provider."""
+    client = open_client(provider, base_url, facts)
+    file = client.file(id)
+    if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
+        return 2
+    client.delete_file(id)
+    print_deleted(id, output)
+    return 0

@@ -11,14 +11,13 @@ import msgspec
 
 from ftkit._text import printable
 from ftkit.cli import print_text
-from ftkit.cli.files import uploading
+from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import (
+from ftkit.cli.output import (
     consent,
-    open_journal,
-    open_service,
+    print_json,
     print_json_line,
-    print_one,
     progress_bar,
     terminal_width,
 )
@@ -93,7 +92,7 @@ def migrate(
         raise UsageError("--watch follows one job, and --all moves many; see `ftkit jobs list`")
     olds = _archived(everything) if everything else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
-    target = None if dry_run else open_service(to, to_base_url, facts)
+    target = None if dry_run else open_client(to, to_base_url, facts)
     account = target.account if target else account_of(to, to_base_url or "", catalog)
     planner = Planner(
         to, account, journal, _folder(), catalog, Asked(model, suffix, epochs), target
@@ -121,7 +120,7 @@ def migrate(
             )
     finally:
         if output == "json":
-            (print_json_line if follow else print_one)([_told(plan) for plan in plans])
+            (print_json_line if follow else print_json)([_told(plan) for plan in plans])
     if target and follow and plans[0].moved:
         from ftkit.cli.jobs import follow_job
 
@@ -171,7 +170,7 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> O
         )
     if os.sep in job:
         raise FileError(f"{job} is in no archive: there is no manifest.json above it")
-    return fetched(open_service(provider, base_url, facts), job, _folder())
+    return fetched(open_client(provider, base_url, facts), job, _folder())
 
 
 def _archived(folder: str) -> list[Old]:

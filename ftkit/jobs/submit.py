@@ -43,9 +43,7 @@ class Submitted(Struct, frozen=True):
     submission: str
 
 
-def key_of(
-    spec: JobSpec, account: str, training: str, validation: str | None, of: str = ""
-) -> str:
+def key_of(spec: JobSpec, account: str, training: str, validation: str | None, of: str = "") -> str:
     """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
     told = {
         name: getattr(spec, name)
@@ -111,9 +109,7 @@ def submit(
         uploader = Uploader(client, journal, say, progress, sleep)
         training_file = uploader.upload(spec.training, training)
         validation_file = (
-            uploader.upload(spec.validation, validation)
-            if spec.validation and validation
-            else None
+            uploader.upload(spec.validation, validation) if spec.validation and validation else None
         )
         body = request(spec, client.api, training_file, validation_file, mark)
         try:
@@ -158,7 +154,9 @@ def _find(
         with suppress(NotFoundError):
             return client.job(known.job_id)
     unanswered = known is not None and known.sent_at is not None and not known.job_id
-    pauses = _pauses(known.sent_at, settled) if known and known.sent_at and unanswered else SETTLE[:1]
+    pauses = (
+        _pauses(known.sent_at, settled) if known and known.sent_at and unanswered else SETTLE[:1]
+    )
     for number, pause in enumerate(pauses, 1):
         if number == 2:
             say(
