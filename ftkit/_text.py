@@ -59,7 +59,7 @@ def money(usd: float) -> str:
 
 
 def format_time(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the second, or return "-" if there is none."""
+    """Format a Unix time as UTC, to the second; "-" if it is missing."""
     if not seconds:
         return "-"
     try:
@@ -70,12 +70,12 @@ def format_time(seconds: int | None) -> str:
 
 
 def format_minute(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the minute, or return "-" if there is none."""
+    """Format a Unix time as UTC, to the minute; "-" if it is missing."""
     return format_time(seconds)[:16]
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that is not blank, or "" if there is none."""
+    """Return the last line of a log that is not blank, or ""."""
     try:
         with log.open("rb") as file:
             file.seek(max(log.stat().st_size - LOG_TAIL, 0))

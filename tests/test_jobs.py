@@ -247,12 +247,12 @@ PROBLEMS = {
     "a stream": (
         ["submit", "-", "--model", MINI],
         {},
-        "- is standard input, and what is sent must be a file",
+        "- is standard input, but an upload must be a file",
     ),
     "a stream, alone": (
         ["files", "upload", "-"],
         {},
-        "- is standard input, and what is sent must be a file",
+        "- is standard input, but an upload must be a file",
     ),
     "no such file": (["submit", "x.jsonl", "--model", MINI], {}, "cannot open x.jsonl"),
     "what is no pair": (

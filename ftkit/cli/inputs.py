@@ -1,4 +1,4 @@
-"""The files that a command is given: patterns, standard input, and a progress bar for the long ones."""
+"""Local input files of a command: patterns, standard input, progress bars."""
 
 from __future__ import annotations
 
@@ -18,53 +18,62 @@ from ftkit.errors import FileError, UsageError
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
 PROGRESS_FROM = 32 << 20
-"""Bytes from which a progress bar is shown, on a terminal."""
+"""Total size in bytes from which a progress bar is shown."""
 
 REFRESH = 0.1
-"""Seconds between two drawings of a progress bar: files are told of in many small steps."""
+"""Seconds between two refreshes of a progress bar, since files are read in many small steps."""
 
 UPLOAD_FROM = 1 << 20
-"""Bytes from which one is shown for an upload, which takes longer."""
+"""Total size in bytes from which a progress bar is shown for uploads, which are slower."""
 
 
 def expand(files: Sequence[str]) -> list[str]:
-    """The files that the arguments name, patterns expanded, each once; raises `FileError` for a pattern without any."""
-    found: list[str] = []
+    """Return the files that the arguments name, with patterns expanded and without duplicates.
+
+    Raises:
+        FileError: A pattern matches no file.
+    """
+    paths: list[str] = []
     for name in files:
         if name == "-" or os.path.exists(name) or not glob.has_magic(name):
-            found.append(name)
+            paths.append(name)
             continue
         matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
         if not matches:
             raise FileError(f"no file matches {name!r}")
-        found.extend(matches)
-    return list(dict.fromkeys(found))
+        paths.extend(matches)
+    return list(dict.fromkeys(paths))
 
 
 @contextmanager
 def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The paths to check, and the names to show for them: what comes through a pipe is kept in a temporary file."""
+    """Yield the paths to read, and the names to show for those that are temporary copies.
+
+    Standard input and other streams are copied to temporary files, which exist until the block
+    ends.
+    """
     paths = expand(files)
     streams = [path for path in paths if path == "-" or _is_stream(path)]
     if not streams:
         yield paths, {}
         return
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        kept = {
+        copies = {
             path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
         }
-        for path, copy in kept.items():
-            _keep(path, copy)
-        yield [kept.get(path, path) for path in paths], {copy: path for path, copy in kept.items()}
+        for path, copy in copies.items():
+            _copy(path, copy)
+        names = {copy: path for path, copy in copies.items()}
+        yield [copies.get(path, path) for path in paths], names
 
 
 def _is_stream(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def _keep(path: str, copy: str) -> None:
+def _copy(path: str, copy: str) -> None:
     if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("- reads standard input, and there is none; redirect a file into it")
+        raise UsageError("- reads standard input; redirect a file to it")
     with open(copy, "wb") as target:
         if path == "-":
             shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
@@ -74,24 +83,28 @@ def _keep(path: str, copy: str) -> None:
 
 
 def must_be_plain(*files: str | None) -> None:
-    """Raise `UsageError` for a file that cannot be sent as it is: services take plain .jsonl files."""
+    """Raise `UsageError` for a file that cannot be uploaded: providers take plain .jsonl files."""
     for name in filter(None, files):
         if name == "-":
             raise UsageError(
-                "- is standard input, and what is sent must be a file; write it to one first"
+                "- is standard input, but an upload must be a file; write it to one first"
             )
         if name.endswith(".gz"):
             raise UsageError(
-                f"services take plain .jsonl files: unpack {name} first, e.g. with gunzip"
+                f"providers take plain .jsonl files: unpack {name} first, e.g. with gunzip"
             )
 
 
 @contextmanager
 def one_file(name: str) -> Iterator[tuple[str, str]]:
-    """The path of one file, and the name to show for it; raises `UsageError` for a pattern of several."""
+    """Yield the path of one file, and the name to show for it.
+
+    Raises:
+        UsageError: The name is a pattern that matches several files.
+    """
     with local_files([name]) as (paths, names):
         if len(paths) > 1:
-            raise UsageError(f"{name!r} matches {len(paths)} files, and this takes one; name it")
+            raise UsageError(f"{name!r} matches {len(paths)} files, but only one is allowed")
         yield paths[0], names.get(paths[0], paths[0])
 
 
@@ -99,10 +112,17 @@ def one_file(name: str) -> Iterator[tuple[str, str]]:
 def progress(
     paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM
 ) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal and the files have `least` bytes.
+    """Show a progress bar on standard error if that is a terminal and the files are large.
 
-    Gives a function that is told the name of a file and the bytes done since the last call, or None. The bar is shown from its
-    first call on.
+    Args:
+        paths: Files to be read.
+        quiet: Show no progress bar.
+        doing: Verb in front of the name of the file.
+        least: Total size in bytes from which the progress bar is shown.
+
+    Yields:
+        Function to call with the name of a file and the number of bytes done since the last call,
+        or None without a progress bar. The bar appears with the first call.
     """
     total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
     if quiet or total < least or not sys.stderr.isatty():
@@ -134,6 +154,6 @@ def progress(
 
 @contextmanager
 def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
-    """A progress bar for uploads, or a function that shows nothing."""
-    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as told:
-        yield told or (lambda file, done: None)
+    """Show a progress bar for uploads like `progress`, but always yield a function."""
+    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as advance:
+        yield advance or (lambda file, done: None)

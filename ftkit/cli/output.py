@@ -64,7 +64,7 @@ def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -
         items: Resources, each with its JSON object as `raw`.
         columns: Columns of the table.
         output: "text" or "json".
-        name: Plural of the items, for the message that there are none.
+        name: Plural of the items, for the message about an empty list.
     """
     if output == "json":
         print_json_array(item.raw for item in items)

@@ -103,7 +103,7 @@ class Client:
         yield from map(Job.read, self._list("list jobs", "/fine_tuning/jobs", parameters))
 
     def job(self, id: str) -> Job:
-        """Return the job with this id. Raises `NotFoundError` if there is none."""
+        """Return the job with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the job {id}"):
             return Job.read(_as_dict(self._client.fine_tuning.jobs.retrieve(id)))
 
@@ -181,7 +181,7 @@ class Client:
         yield from map(RemoteFile.read, self._list("list files", "/files", parameters))
 
     def file(self, id: str) -> RemoteFile:
-        """Return the file with this id. Raises `NotFoundError` if there is none."""
+        """Return the file with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the file {id}"):
             return RemoteFile.read(_as_dict(self._client.files.retrieve(id)))
 
@@ -249,7 +249,7 @@ class Client:
             file.writelines(self.iter_content(id))
 
     def delete_file(self, id: str) -> None:
-        """Delete a file. Raises `NotFoundError` if there is none."""
+        """Delete a file. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"delete the file {id}"):
             self._client.files.delete(id)
 
@@ -258,7 +258,7 @@ class Client:
         yield from map(RemoteModel.read, self._list_page("list models", "/models", {}).items)
 
     def model(self, id: str) -> RemoteModel:
-        """Return the model with this id. Raises `NotFoundError` if there is none."""
+        """Return the model with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the model {id}"):
             return RemoteModel.read(_as_dict(self._client.models.retrieve(id)))
 
@@ -275,7 +275,7 @@ class Client:
             return ""
 
     def delete_model(self, id: str) -> None:
-        """Delete a fine-tuned model. Raises `NotFoundError` if there is none."""
+        """Delete a fine-tuned model. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"delete the model {id}"):
             self._client.models.delete(id)
 

@@ -86,7 +86,7 @@ def find_address(provider: str, environment: Mapping[str, str]) -> str:
 
 
 def _read_table(name: str, path: Path) -> dict[str, Any]:
-    """Return a table of the user's settings file, empty if there is none.
+    """Return a table of the user's settings file, or {} without file or table.
 
     Raises:
         UsageError: The file is invalid, or other users can read it.

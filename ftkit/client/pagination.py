@@ -26,7 +26,7 @@ class Page(Struct, frozen=True):
 
     @classmethod
     def read(cls, response: Any) -> Page:
-        """Return the page in a decoded response. Raises `ValueError` if there is none."""
+        """Return the page in a decoded response. Raises `ValueError` if it has none."""
         body: Any = json.loads(response) if isinstance(response, str) else response
         if body.get("error"):
             raise ValueError(f"an error: {body['error']}")
@@ -37,7 +37,7 @@ class Page(Struct, frozen=True):
 
     @property
     def last_id(self) -> str:
-        """Id of the last item, or "" if there is none."""
+        """Id of the last item, or ""."""
         return str(self.items[-1].get("id") or "") if self.items else ""
 
 

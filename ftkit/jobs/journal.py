@@ -188,7 +188,7 @@ class Journal:
             lock.release()
 
     def find_upload(self, account: str, sha256: str) -> Upload | None:
-        """Return the upload of a content, or None if there is none."""
+        """Return the upload of a content, or None."""
         with self._database() as database:
             row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
@@ -234,7 +234,7 @@ class Journal:
         return next(iter(submissions), None)
 
     def last_job_id(self, account: str) -> str:
-        """Return the id of the job that was submitted last, or "" if there is none."""
+        """Return the id of the job that was submitted last, or ""."""
         submissions = self._select_submissions(
             "WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1", (account,)
         )
