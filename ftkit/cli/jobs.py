@@ -332,7 +332,9 @@ def _metrics_as_dict(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
 @service_options
 @output_option
 def doctor(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
-    """Explain why a job failed or is stuck: the rule, the lines of the local file, the remedy.
+    """Explain why a job failed or is stuck.
+
+    Shows the provider's message, the rule behind it, the lines of the local file, and what to do.
 
     Exit codes: 0 nothing is wrong, 1 something is wrong, 2 error.
     """
