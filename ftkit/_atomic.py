@@ -1,9 +1,10 @@
-"""Atomic file writes."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,3 +60,19 @@ def atomic_write(path: Path, folder: Path | None = None, fsync: bool = False) ->
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside `path`, and rename it to `path` on success.
+
+    The temporary folder is removed if the block raises. Its name is random, like that of
+    `atomic_write`. `path` must not exist, or be an empty folder; its parents are created.
+    """
+    temporary = temporary_path(path.parent, path.name)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

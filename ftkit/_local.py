@@ -1,4 +1,8 @@
-"""Address and data folder of the local service, shared by the server, which announces itself, and its clients."""
+"""Address and data folder of the local service, shared by the server and its clients.
+
+The server announces itself in a file of the data folder; a client reads the file and checks that
+the process still responds.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,33 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ftkit._atomic import atomic_write
+
 PORT = 8642
-FOUND = "server.json"
+"""Default port of the local service."""
+
+ANNOUNCEMENT = "server.json"
+"""File in the data folder that holds the `Running` service."""
+
+HEALTH_TIMEOUT = 5.0
+"""Seconds to wait for a response to a health check."""
 
 RUN_MODULE = (sys.executable, "-P", "-m")
-"""Runs a module in a process of its own; with -P, a `json.py` of the user's in the present folder is none of its imports."""
+"""Start of a command that runs a module in a new process.
+
+With -P, the module does not import a `json.py` of the user's from the working directory.
+"""
 
 
 class Running(Struct, frozen=True):
-    """A service that runs: its process, and the base URL of its API."""
+    """Running service: the id of its process and the base URL of its API."""
 
     pid: int
     url: str
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
-    """Where the service keeps its things: `FTKIT_DATA_DIR`, or `ftkit` in the user's data directory."""
+    """Return the service's data folder: `FTKIT_DATA_DIR`, or `ftkit` in the user's data folder."""
     if environment.get("FTKIT_DATA_DIR"):
         return Path(environment["FTKIT_DATA_DIR"])
     import platformdirs
@@ -37,7 +52,7 @@ def data_folder(environment: Mapping[str, str]) -> Path:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or number of a host means this machine."""
+    """Return True if a host name or IP address means this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -45,32 +60,34 @@ def is_loopback(host: str) -> bool:
 
 
 def announce(folder: Path, url: str) -> None:
-    """Write down that this process serves the folder at `url`."""
-    aside = folder / f"{FOUND}.part"
-    aside.write_bytes(msgspec.json.encode(Running(os.getpid(), url)))
-    os.replace(aside, folder / FOUND)
+    """Record that this process serves the data folder at `url`."""
+    with atomic_write(folder / ANNOUNCEMENT) as temporary:
+        temporary.write_bytes(msgspec.json.encode(Running(os.getpid(), url)))
 
 
 def withdraw(folder: Path) -> None:
-    """Take that back."""
-    (folder / FOUND).unlink(missing_ok=True)
+    """Remove the record of `announce`."""
+    (folder / ANNOUNCEMENT).unlink(missing_ok=True)
 
 
 def find_running(folder: Path) -> Running | None:
-    """The service that serves the folder, if one answers."""
+    """Return the service that serves the data folder, or None if none responds."""
     try:
-        found = msgspec.json.decode((folder / FOUND).read_bytes(), type=Running)
+        running = msgspec.json.decode((folder / ANNOUNCEMENT).read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError):
         return None
-    return found if _answers(found) else None
+    return running if _responds(running) else None
 
 
-def _answers(service: Running) -> bool:
-    """Whether that process answers there. After a kill, another service may have its port, and another process its number."""
+def _responds(service: Running) -> bool:
+    """Return True if that process responds at that address.
+
+    After a crash, another service may use the port, and another process the id.
+    """
+    health = f"{service.url.removesuffix('/v1')}/health"
     try:
-        with urllib.request.urlopen(
-            f"{service.url.removesuffix('/v1')}/health", timeout=5
-        ) as answer:
-            return bool(json.load(answer).get("pid") == service.pid)
+        # S310: the server wrote the address itself.
+        with urllib.request.urlopen(health, timeout=HEALTH_TIMEOUT) as response:  # noqa: S310
+            return bool(json.load(response).get("pid") == service.pid)
     except (OSError, ValueError, AttributeError):
         return False

@@ -1,13 +1,21 @@
-"""Text for messages: excerpts, printable text, money."""
+"""Text for messages: excerpts, printable text, money, times, logs."""
 
 from __future__ import annotations
 
+import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 EXCERPT_LENGTH = 200
 """Maximum number of characters of the user's data in a message."""
+
+LOG_TAIL = 4000
+"""Bytes at the end of a log that are searched for its last line."""
+
+LOG_LINE_LENGTH = 300
+"""Maximum number of characters of a line of a log in a message."""
 
 
 def excerpt(value: Any, limit: int = EXCERPT_LENGTH) -> str:
@@ -48,3 +56,30 @@ def shorten(text: str, width: int) -> str:
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+
+
+def format_time(seconds: int | None) -> str:
+    """Format a Unix time as UTC, to the second; "-" if it is missing."""
+    if not seconds:
+        return "-"
+    try:
+        time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return "-"
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def format_minute(seconds: int | None) -> str:
+    """Format a Unix time as UTC, to the minute; "-" if it is missing."""
+    return format_time(seconds)[:16]
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not blank, or ""."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - LOG_TAIL, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:LOG_LINE_LENGTH] for line in reversed(lines) if line.strip()), "")

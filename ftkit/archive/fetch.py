@@ -19,9 +19,9 @@ from ftkit.archive.serialize import to_json, to_json_lines
 from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import FtkitError, ProviderError, UsageError
-from ftkit.jobs.metrics import decoded
+from ftkit.jobs.metrics import decode_results
 
 MAX_DECODE_BYTES = 64 << 20
 """Maximum size of a result file that is checked for base64. Larger files are kept as they are."""
@@ -45,9 +45,9 @@ class Fetcher:
     """
 
     def __init__(
-        self, client: Client, store: ArchiveStore, builder: ManifestBuilder, retry: Patience
+        self, client: Client, store: ArchiveStore, builder: ManifestBuilder, retry: Retry
     ) -> None:
-        self.client = client.patient(retry)
+        self.client = client.with_retry(retry)
         self.store, self.builder, self.retry = store, builder, retry
         self.permissions = PermissionAccess()
 
@@ -98,7 +98,7 @@ class Fetcher:
         )
 
     def download_results(self, id: str) -> Download:
-        """Download a result file, decoded."""
+        """Download a result file, decode_results."""
         return self._decode(self._download(id))
 
     def missing(self, what: str, id: str, error: FtkitError, job: str = "") -> Missing:
@@ -154,7 +154,7 @@ class Fetcher:
         return longer, longer.entry.size >= file.size
 
     def _download(self, id: str) -> Download:
-        download: Download = self.retry(lambda: self.store.download(self.client.pieces(id)))
+        download: Download = self.retry(lambda: self.store.download(self.client.iter_content(id)))
         return download
 
     def _decode(self, download: Download) -> Download:
@@ -162,7 +162,7 @@ class Fetcher:
         if download.entry.size > MAX_DECODE_BYTES:
             return download
         content = download.path.read_bytes()
-        csv = decoded(content)
+        csv = decode_results(content)
         if csv is content:
             return download
         download.path.unlink()

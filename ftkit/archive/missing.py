@@ -8,8 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ftkit.client.errors import is_transient
 from ftkit.errors import FtkitError, ProviderError
-from ftkit.jobs.watch import passes
 
 Reason = Literal[
     "deleted", "expired", "forbidden", "refused", "not offered", "failed", "incomplete", "left out"
@@ -79,7 +79,7 @@ def reason_of(error: FtkitError, what: str) -> Reason:
         return "deleted" if error.status == 404 and what not in LISTS else "not offered"
     if error.status in (401, 403):
         return "forbidden"
-    return "failed" if passes(error) else "refused"
+    return "failed" if is_transient(error) else "refused"
 
 
 def count_missing(missing: Iterable[Missing]) -> str:

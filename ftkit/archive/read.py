@@ -179,7 +179,7 @@ class ArchivedJob:
 
     @property
     def results(self) -> list[Path]:
-        """The result files, decoded."""
+        """The result files, decode_results."""
         return [path for id in self.job.result_files if (path := self.archive.file(id))]
 
     @property

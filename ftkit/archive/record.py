@@ -21,7 +21,7 @@ from ftkit.archive.sync import Selection
 from ftkit.archive.write import ArchiveWriter
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
-from ftkit.client.retry import GIVE_UP
+from ftkit.client.retry import MAX_CONSECUTIVE_FAILURES
 from ftkit.compare.ask import Asking
 from ftkit.compare.cost import Bill, bill
 from ftkit.compare.recordings import Keeper, Prompt, prompt_of, read_prompts, read_recorded
@@ -185,7 +185,9 @@ def record(
 
 def _check_reachable(missing: list[Missing]) -> None:
     """Raise `UnreachableError` if the last requests all failed."""
-    if len(missing) >= GIVE_UP and all(item.reason == "failed" for item in missing[-GIVE_UP:]):
+    if len(missing) >= MAX_CONSECUTIVE_FAILURES and all(
+        item.reason == "failed" for item in missing[-MAX_CONSECUTIVE_FAILURES:]
+    ):
         raise UnreachableError(
             f"{missing[-1].said}; run the same command again later: recorded answers are kept"
         )

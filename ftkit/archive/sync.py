@@ -27,7 +27,7 @@ from ftkit.archive.write import ArchiveWriter
 from ftkit.catalog import Catalog, load_catalog
 from ftkit.client.client import Client
 from ftkit.client.resources import Job, RemoteFile
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import ProviderError
 
 OnProgress = Callable[[str, int, int], object]
@@ -129,7 +129,7 @@ def sync(
     with store.locked():
         date = f"{now or datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
         writer = ArchiveWriter.begin(store, client.account, date)
-        retry = Patience(sleep or store.stopping.wait)
+        retry = Retry(sleep or store.stopping.wait)
         fetcher = Fetcher(client, store, writer.builder, retry)
         run = _Sync(fetcher, writer, selection or Selection(), on_progress)
         try:

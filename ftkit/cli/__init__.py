@@ -21,7 +21,7 @@ COMMANDS = {
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
-    "files": ("ftkit.cli.remote_files", "List, upload, download and delete a provider's files."),
+    "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),
     "models": ("ftkit.cli.models", "List, show, export and delete models."),
     "chat": ("ftkit.cli.chat", "Chat with a model."),
     "archive": ("ftkit.cli.archive", "Save an account's jobs, files and results to a folder."),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
+from ftkit.cli.connection import open_client
 from ftkit.cli.options import Configured, Day, Status, output_option, service_options
-from ftkit.cli.service import consent, open_service, progress_bar
+from ftkit.cli.output import consent, progress_bar
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def archive(
     if (prompts or sample) and not yes and not sys.stdin.isatty():
         consent("", yes)
     catalog, selection = load_catalog(facts), Selection(since, status, not no_files)
-    client = open_service(provider, base_url, facts)
+    client = open_client(provider, base_url, facts)
     with progress_bar() as on_progress:
         result = sync(client, Path(folder), selection, catalog=catalog, on_progress=on_progress)
     if prompts or sample:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ftkit._text import printable
 from ftkit.cli import print_text
+from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import named_model, open_service, print_json_line
+from ftkit.cli.output import is_terminal, print_json_line, print_warning
 from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("prompt", required=False)
 @service_options
-@click.option("--system", metavar="TEXT", help="What the system message says.")
-@click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 to 2.")
+@click.option("--system", metavar="TEXT", help="System message.")
 @click.option(
-    "--max-tokens", type=click.IntRange(1), metavar="N", help="End the answer after so many."
+    "--temperature", type=click.FloatRange(0, 2), metavar="X", help="Sampling temperature, 0 to 2."
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of tokens in the reply.",
 )
 @output_option
 def chat(
@@ -37,43 +44,72 @@ def chat(
     output: str,
     **options: Any,
 ) -> None:
-    """Ask MODEL the PROMPT, or talk with it: a line at a time, until end of file (Ctrl-D).
+    """Send PROMPT to MODEL and print the reply.
 
-    MODEL may be @last: the model that the job made which was submitted last from here.
+    Without PROMPT, hold a conversation: each line of standard input is a message, until end of
+    file (Ctrl-D). MODEL may be @last: the model of the job that was submitted last from here.
     """
-    client = open_service(provider, base_url, facts)
-    model = named_model(client, model)
-    given = {name: value for name, value in options.items() if value is not None}
-    messages = [{"role": "system", "content": system}] if system else []
+    client = open_client(provider, base_url, facts)
+    conversation = Conversation(
+        client,
+        resolve_model(client, model),
+        system,
+        {name: value for name, value in options.items() if value is not None},
+        output,
+    )
     if prompt is not None:
-        _answer(client, model, [*messages, {"role": "user", "content": prompt}], given, output)
+        conversation.send(prompt)
         return
     for line in _lines():
-        messages.append({"role": "user", "content": line})
         try:
-            messages.append(
-                {"role": "assistant", "content": _answer(client, model, messages, given, output)}
-            )
-        except FtkitError as problem:
-            if not _is_a_person():
+            conversation.send(line)
+        except FtkitError as error:
+            if not is_terminal(sys.stdin):
                 raise
-            messages.pop()
-            click.echo(f"ftkit: {problem}", err=True)
+            print_warning(str(error))
 
 
-def _is_a_person() -> bool:
-    """Whether somebody sits there who can ask again."""
-    return sys.stdin is not None and sys.stdin.isatty()
+class Conversation:
+    """Messages that have been exchanged with a model."""
+
+    def __init__(
+        self,
+        client: Client,
+        model: str,
+        system: str | None,
+        options: dict[str, Any],
+        output: str,
+    ) -> None:
+        self._client, self._model, self._options, self._output = client, model, options, output
+        self._messages = [{"role": "system", "content": system}] if system else []
+
+    def send(self, prompt: str) -> None:
+        """Send a message and print the reply; both become part of the conversation.
+
+        Raises:
+            ProviderError: The provider refused the message, which is not kept then.
+        """
+        messages = [*self._messages, {"role": "user", "content": prompt}]
+        fragments = []
+        for fragment in self._client.chat(self._model, messages, **self._options):
+            fragments.append(fragment)
+            if self._output == "text":
+                _print_fragment(fragment)
+        reply = "".join(fragments)
+        if self._output == "json":
+            print_json_line({"model": self._model, "prompt": prompt, "answer": reply})
+        else:
+            print_text("\n")
+        self._messages = [*messages, {"role": "assistant", "content": reply}]
 
 
-def _harmless(text: str) -> str:
-    """The text without what could play tricks on a terminal, where it is printed on one."""
-    if not sys.stdout.isatty():
-        return text
-    return printable(text, keep="\n\t")
+def _print_fragment(text: str) -> None:
+    """Print a part of a reply, as it is if standard output is not a terminal."""
+    print_text(printable(text, keep="\n\t") if is_terminal(sys.stdout) else text)
 
 
-def _lines() -> Any:
+def _lines() -> Iterator[str]:
+    """Yield the lines of standard input that are not blank, with a prompt on a terminal."""
     while sys.stdin is not None:
         if sys.stdin.isatty():
             click.echo("> ", nl=False, err=True)
@@ -82,19 +118,3 @@ def _lines() -> Any:
             return
         if line.strip():
             yield line.strip()
-
-
-def _answer(
-    client: Client, model: str, messages: list[dict[str, str]], given: dict[str, Any], output: str
-) -> str:
-    pieces = []
-    for piece in client.chat(model, messages, **given):
-        pieces.append(piece)
-        if output == "text":
-            print_text(_harmless(piece))
-    said = "".join(pieces)
-    if output == "json":
-        print_json_line({"model": model, "prompt": messages[-1]["content"], "answer": said})
-    else:
-        print_text("\n")
-    return said

@@ -13,9 +13,10 @@ from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
 from ftkit.cli import print_text
-from ftkit.cli.files import one_file
+from ftkit.cli.connection import open_client, resolve_model
+from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
-from ftkit.cli.service import consent, named_model, open_service
+from ftkit.cli.output import consent
 from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
@@ -251,11 +252,11 @@ def _sides(
         if side in files:
             sides.append(files[side])
             continue
-        client = open_service(*place)
+        client = open_client(*place)
         sides.append(
             Asking(
                 client,
-                named_model(client, side),
+                resolve_model(client, side),
                 some,
                 parameters,
                 Keeper(save) if save else None,

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ftkit.cli import print_text
-from ftkit.cli.files import FORMATS, one_file, progress
+from ftkit.cli.inputs import FORMATS, one_file, progress
 from ftkit.cli.options import Configured, Epochs, on_day, option
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote

@@ -1,151 +1,151 @@
-"""Local input files of a command: patterns, standard input, progress bars."""
+"""`ftkit files`."""
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftkit._text import shorten
-from ftkit.errors import FileError, UsageError
+import click
 
-FORMATS = ("chat", "completions", "preference", "reinforcement")
+from ftkit._text import format_minute, format_time
+from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.inputs import must_be_plain, uploading
+from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.output import (
+    Columns,
+    consent,
+    first,
+    print_deleted,
+    print_fields,
+    print_json,
+    print_line,
+    print_list,
+    print_note,
+)
+from ftkit.errors import FileError, UsageError, os_error_message
 
-MIN_PROGRESS_BYTES = 32 << 20
-"""Smallest total size of files for which a progress bar is shown."""
-
-MIN_UPLOAD_PROGRESS_BYTES = 1 << 20
-"""The same for uploads, which are slower."""
-
-REFRESH_SECONDS = 0.1
-"""Time between two drawings of a progress bar."""
-
-
-def expand(files: Sequence[str]) -> list[str]:
-    """Expand patterns and drop repetitions.
-
-    Raises:
-        FileError: No file matches a pattern.
-    """
-    paths: list[str] = []
-    for name in files:
-        if name == "-" or os.path.exists(name) or not glob.has_magic(name):
-            paths.append(name)
-            continue
-        matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
-        if not matches:
-            raise FileError(f"no file matches {name!r}")
-        paths.extend(matches)
-    return list(dict.fromkeys(paths))
+if TYPE_CHECKING:
+    from ftkit.client.resources import RemoteFile
 
 
-@contextmanager
-def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Yield the paths to read, and the names to show for those that are temporary copies.
+@click.group(cls=Group)
+def files() -> None:
+    """List, upload, download and delete files of a provider."""
 
-    Standard input and pipes are copied to temporary files, since a file is read more than once.
-    """
-    paths = expand(files)
-    streams = [path for path in paths if path == "-" or _is_stream(path)]
-    if not streams:
-        yield paths, {}
+
+def _file_row(file: RemoteFile) -> tuple[str, ...]:
+    created = format_minute(file.created_at)
+    return file.id, f"{file.size:,}", created, file.purpose, file.status or "-", file.name
+
+
+@files.command("list")
+@service_options
+@click.option(
+    "--purpose", metavar="NAME", default="", help="Only files with this purpose, e.g. fine-tune."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of files.")
+@output_option
+def list_(
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    purpose: str,
+    limit: int | None,
+    output: str,
+) -> None:
+    """List files, newest first."""
+    items = open_client(provider, base_url, facts).files(purpose)
+    head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
+    print_list(first(items, limit), Columns(head, _file_row, shortened=[5]), output, "files")
+
+
+@files.command()
+@click.argument("path")
+@service_options
+@output_option
+def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Upload a file for fine-tuning, unless the provider already has its content."""
+    from ftkit.jobs.uploads import Uploader, hash_file
+
+    must_be_plain(path)
+    client = open_client(provider, base_url, facts)
+    sha256 = hash_file(path)
+    with uploading([path]) as progress:
+        uploader = Uploader(client, open_journal(), say=print_note, progress=progress)
+        id = uploader.upload(path, sha256)
+    if output == "json":
+        print_json(client.file(id).raw)
+    else:
+        print_line(id)
+
+
+@files.command()
+@click.argument("id")
+@service_options
+@output_option
+def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
+    """Show a file's name, size and status."""
+    file = open_client(provider, base_url, facts).file(id)
+    if output == "json":
+        print_json(file.raw)
         return
-    with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        copies = {
-            path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
-        }
-        for path, copy in copies.items():
-            _copy_stream(path, copy)
-        yield (
-            [copies.get(path, path) for path in paths],
-            {copy: path for path, copy in copies.items()},
-        )
-
-
-def _is_stream(path: str) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-
-
-def _copy_stream(path: str, copy: str) -> None:
-    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
-        raise UsageError("- reads standard input, which is a terminal; redirect a file into it")
-    with open(copy, "wb") as target:
-        if path == "-":
-            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
-        else:
-            with open(path, "rb") as source:
-                shutil.copyfileobj(source, target, 1 << 20)
-
-
-def must_be_plain(*files: str | None) -> None:
-    """Raise `UsageError` for standard input and compressed files, which cannot be uploaded."""
-    for name in filter(None, files):
-        if name == "-":
-            raise UsageError("standard input cannot be uploaded; write it to a file first")
-        if name.endswith(".gz"):
-            raise UsageError(
-                f"providers take plain .jsonl files; unpack {name} first, for example with gunzip"
-            )
-
-
-@contextmanager
-def one_file(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the path of one file, and the name to show for it.
-
-    Raises:
-        UsageError: The pattern matches several files.
-    """
-    with local_files([name]) as (paths, names):
-        if len(paths) > 1:
-            raise UsageError(f"{name!r} matches {len(paths)} files; name one")
-        yield paths[0], names.get(paths[0], paths[0])
-
-
-@contextmanager
-def progress(
-    paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = MIN_PROGRESS_BYTES
-) -> Iterator[Any]:
-    """Show a progress bar on stderr if that is a terminal and the files have `least` bytes.
-
-    Yields:
-        A function that takes the name of a file and the bytes done since the last call, or None.
-        The bar appears with its first call.
-    """
-    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < least or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
+    print_fields(
+        [
+            ("file", file.id),
+            ("name", file.name),
+            ("size", f"{file.size:,} bytes"),
+            ("created", format_time(file.created_at)),
+            ("purpose", file.purpose),
+            ("status", file.status),
+            ("details", str(file.raw.get("status_details") or "")),
+        ]
     )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task, drawn_at = bar.add_task(doing, total=total, visible=False), 0.0
-
-        def advance(file: str, done: int) -> None:
-            nonlocal drawn_at
-            is_due = time.monotonic() - drawn_at > REFRESH_SECONDS
-            drawn_at = time.monotonic() if is_due else drawn_at
-            description = f"{doing} {shorten(os.path.basename(file), 24)}"
-            bar.update(task, advance=done, description=description, visible=True, refresh=is_due)
-
-        yield advance
 
 
-@contextmanager
-def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
-    """Show a progress bar for uploads; yields a function that takes a file's name and bytes."""
-    with progress(paths, quiet=False, doing="uploading", least=MIN_UPLOAD_PROGRESS_BYTES) as bar:
-        yield bar or (lambda file, done: None)
+@files.command()
+@click.argument("id")
+@click.argument("path", required=False)
+@service_options
+@output_option
+def download(
+    id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str
+) -> None:
+    """Download a file to PATH, or to standard output."""
+    if path is None and output == "json":
+        raise UsageError(
+            "--output json needs a PATH, because the content would go to standard output too"
+        )
+    client = open_client(provider, base_url, facts)
+    if path is None:
+        sys.stdout.buffer.write(client.content(id))
+        return
+    if os.path.exists(path):
+        raise UsageError(f"{path} already exists; choose another path, or remove it")
+    try:
+        client.download(id, Path(path))
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+    if output == "json":
+        print_json({"id": id, "path": path, "bytes": os.path.getsize(path)})
+    else:
+        print_note(f"wrote {path}")
+
+
+@files.command()
+@click.argument("id")
+@service_options
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@output_option
+def delete(
+    id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
+) -> int:
+    """Delete a file of the provider."""
+    client = open_client(provider, base_url, facts)
+    file = client.file(id)
+    if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
+        return 2
+    client.delete_file(id)
+    print_deleted(id, output)
+    return 0

@@ -8,64 +8,66 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit._text import printable
+from ftkit._text import format_minute, format_time
 from ftkit.cli import print_text
+from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.options import Group, Status, output_option, service_options
-from ftkit.cli.service import (
-    at_most,
-    minute,
-    open_journal,
-    open_service,
+from ftkit.cli.output import (
+    Columns,
+    first,
+    is_terminal,
     print_fields,
+    print_json,
     print_json_line,
+    print_line,
     print_list,
-    print_one,
-    when,
+    print_note,
+    print_warning,
 )
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
     from ftkit.client.client import Client
     from ftkit.client.resources import Checkpoint, Event, Job
-    from ftkit.jobs.metrics import Metrics
-    from ftkit.jobs.watch import Look
+    from ftkit.jobs.diagnose import Diagnosis
+    from ftkit.jobs.metrics import Metrics, Verdict
+    from ftkit.jobs.watch import Update
 
-HEAD = ("id", "status", "created (UTC)", "model")
-PLAIN = {
+HYPERPARAMETER_LABELS = {
     "n_epochs": "epochs",
     "batch_size": "batch size",
     "learning_rate_multiplier": "lr multiplier",
 }
-"""Hyperparameters as the options of `ftkit submit` call them."""
+"""Labels of hyperparameters, after the options of `ftkit submit`."""
 
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """List, watch, steer and understand fine-tuning jobs."""
+    """List, watch and manage fine-tuning jobs."""
 
 
-def _row(job: Job) -> tuple[str, ...]:
-    return job.id, job.status, minute(job.created_at), job.fine_tuned_model or job.model
+def _job_row(job: Job) -> tuple[str, ...]:
+    return job.id, job.status, format_minute(job.created_at), job.fine_tuned_model or job.model
 
 
 @jobs.command("list")
 @service_options
-@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs of this status.")
-@click.option("--model", metavar="NAME", help="Only jobs on this model.")
+@click.option("--status", type=Status(), metavar="STATUS", help="Only jobs with this status.")
+@click.option("--model", metavar="NAME", help="Only jobs with this base model.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
     default=20,
     show_default=True,
     metavar="N",
-    help="At most so many.",
+    help="Maximum number of jobs.",
 )
-@click.option("--after", metavar="ID", default="", help="Begin after this job.")
-@click.option("--all", "every", is_flag=True, help="All of them, however many.")
+@click.option("--after", metavar="ID", default="", help="Start after this job.")
+@click.option("--all", "every", is_flag=True, help="List all jobs, ignoring --limit.")
 @output_option
 def list_(
     provider: str,
@@ -79,15 +81,14 @@ def list_(
     output: str,
 ) -> None:
     """List jobs, newest first."""
-    client = open_service(provider, base_url, facts)
-    found = (
+    client = open_client(provider, base_url, facts)
+    matches = (
         job
         for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
-    print_list(
-        at_most(found, None if every else limit), HEAD, _row, lambda job: job.raw, output, long=[3]
-    )
+    columns = Columns(("id", "status", "created (UTC)", "model"), _job_row, shortened=[3])
+    print_list(first(matches, None if every else limit), columns, output, "jobs")
 
 
 @jobs.command()
@@ -95,43 +96,41 @@ def list_(
 @service_options
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-    """Show the job ID."""
-    job = open_service(provider, base_url, facts).job(id)
+    """Show a job."""
+    job = open_client(provider, base_url, facts).job(id)
     if output == "json":
-        print_one(job.raw)
+        print_json(job.raw)
         return
-    told = (
-        f"{job.error} ({job.error_code})"
-        if job.error and job.error_code
-        else job.error or job.error_code
-    )
+    error = f"{job.error} ({job.error_code})" if job.error and job.error_code else ""
     print_fields(
         [
             ("job", job.id),
             ("status", job.status),
             ("model", job.model),
             ("fine-tuned", job.fine_tuned_model),
-            *_chosen(job),
-            ("created", when(job.created_at)),
-            ("finish", when(job.estimated_finish)),
-            ("finished", when(job.finished_at)),
+            *_settings(job),
+            ("created", format_time(job.created_at)),
+            ("finish", format_time(job.estimated_finish)),
+            ("finished", format_time(job.finished_at)),
             ("training", job.training_file),
             ("validation", job.validation_file),
             ("trained", f"{job.trained_tokens:,} tokens" if job.trained_tokens else ""),
             ("results", ", ".join(job.result_files)),
             ("metadata", ", ".join(map("=".join, job.metadata.items()))),
-            ("error", told),
+            ("error", error or job.error or job.error_code),
         ]
     )
 
 
-def _chosen(job: Job) -> list[tuple[str, str]]:
-    """How the job trains, as the service has resolved it."""
-    given = {PLAIN.get(name, name): value for name, value in job.hyperparameters.items()}
-    given |= {"suffix": job.raw.get("user_provided_suffix"), "seed": job.raw.get("seed")}
+def _settings(job: Job) -> list[tuple[str, str]]:
+    """Return the method, hyperparameters, suffix and seed of a job, as the provider chose them."""
+    settings = {
+        HYPERPARAMETER_LABELS.get(name, name): value for name, value in job.hyperparameters.items()
+    }
+    settings |= {"suffix": job.raw.get("user_provided_suffix"), "seed": job.raw.get("seed")}
     return [
         ("method", job.method),
-        *((name, str(value)) for name, value in given.items() if value is not None),
+        *((name, str(value)) for name, value in settings.items() if value is not None),
     ]
 
 
@@ -140,72 +139,76 @@ def _chosen(job: Job) -> list[tuple[str, str]]:
 @service_options
 @output_option
 def watch(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
-    """Follow the job ID until it is over.
+    """Follow a job until it ends.
 
-    Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 ftkit could not do it, 130 interrupted; the job goes on.
+    Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 error, 130 interrupted (the job
+    continues).
     """
-    return follow_job(open_service(provider, base_url, facts), id, output)
+    return follow_job(open_client(provider, base_url, facts), id, output)
 
 
 def follow_job(client: Client, id: str, output: str) -> int:
-    """Show what happens to a job until it is over, and return the exit code."""
-    from ftkit.jobs.watch import watch as look
+    """Print the progress of a job until it ends, and return the exit code."""
+    from ftkit.jobs.watch import watch as poll
 
     try:
-        if output == "json":
-            last = _show_json(look(client, id))
-        elif sys.stdout.isatty():
-            from ftkit.cli.live import show_live
-
-            last = show_live(look(client, id))
-        else:
-            last = _show_lines(look(client, id))
+        job = _show_updates(poll(client, id), output)
     except KeyboardInterrupt:
-        click.echo(f"ftkit: the job goes on; `ftkit jobs watch {id}` follows it again", err=True)
+        print_warning(f"the job continues; follow it again with: ftkit jobs watch {id}")
         raise
-    if last.status != "succeeded":
-        click.echo(
-            f"ftkit: the job {printable(last.status)}; `ftkit jobs doctor {id}` says why", err=True
-        )
+    if job.status != "succeeded":
+        error = f": {job.error.rstrip('.')}" if job.error else ""
+        print_warning(f"job {id} {job.status}{error}. Run: ftkit jobs doctor {id}")
         return 1
     if output == "text":
-        print_text(f"model {printable(last.fine_tuned_model)}\n")
+        print_line(f"model {job.fine_tuned_model}")
     return 0
 
 
-def _show_json(looks: Iterable[Look]) -> Job:
-    """A JSON document on a line for each event, and for the job when it has changed, as the service sent them."""
+def _show_updates(updates: Iterable[Update], output: str) -> Job:
+    """Print the updates of a job in the format of the output, and return the job at its end."""
+    if output == "json":
+        return _show_json(updates)
+    if is_terminal(sys.stdout):
+        from ftkit.cli.live import show_live
+
+        return show_live(updates)
+    return _show_lines(updates)
+
+
+def _show_json(updates: Iterable[Update]) -> Job:
+    """Print a JSON line for each event and for each change of the job."""
     job: Job | None = None
-    for look in looks:
-        if look.trouble:
-            print_json_line({"trouble": look.trouble})
-        for event in look.events:
+    for update in updates:
+        if update.error:
+            print_json_line({"trouble": update.error})
+        for event in update.events:
             print_json_line({"event": event.raw})
-        if look.job and (job is None or look.job.raw != job.raw):
-            print_json_line({"job": look.job.raw})
-        job = look.job or job
+        if update.job and (job is None or update.job.raw != job.raw):
+            print_json_line({"job": update.job.raw})
+        job = update.job or job
     assert job
     return job
 
 
-def _show_lines(looks: Iterable[Look]) -> Job:
-    """A line for each event and each change of the status."""
+def _show_lines(updates: Iterable[Update]) -> Job:
+    """Print a line for each event and for each change of the status."""
     job: Job | None = None
-    for look in looks:
-        if look.trouble:
-            click.echo(f"ftkit: {look.trouble}; trying again", err=True)
-        for event in look.events:
-            print_text(_event_line(event))
-        if look.job and (job is None or look.job.status != job.status):
-            print_text(f"{when(int(time.time()))}  status: {printable(look.job.status)}\n")
-        job = look.job or job
+    for update in updates:
+        if update.error:
+            print_warning(f"{update.error}; trying again")
+        for event in update.events:
+            print_line(_event_line(event))
+        if update.job and (job is None or update.job.status != job.status):
+            print_line(f"{format_time(int(time.time()))}  status: {update.job.status}")
+        job = update.job or job
     assert job
     return job
 
 
 def _event_line(event: Event) -> str:
     level = "" if event.level == "info" else f"{event.level}: "
-    return f"{when(event.created_at)}  {level}{printable(event.message)}\n"
+    return f"{format_time(event.created_at)}  {level}{event.message}"
 
 
 @jobs.command()
@@ -213,45 +216,34 @@ def _event_line(event: Event) -> str:
 @service_options
 @output_option
 def events(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-    """List the events of the job ID, oldest first."""
-    from ftkit.jobs.watch import Seen
+    """List the events of a job, oldest first."""
+    from ftkit.jobs.watch import NewEvents
 
-    found = Seen().new(open_service(provider, base_url, facts).events(id))
+    oldest_first = NewEvents().select(open_client(provider, base_url, facts).events(id))
     if output == "json":
-        print_one([event.raw for event in found])
-    else:
-        print_text("".join(map(_event_line, found)))
+        print_json([event.raw for event in oldest_first])
+        return
+    for event in oldest_first:
+        print_line(_event_line(event))
+    if not oldest_first:
+        print_note("No events.")
 
 
-def _acting(name: str, what: str) -> None:
-    @jobs.command(name, help=f"{what} the job ID.")
+def _add_action(name: str) -> None:
+    @jobs.command(name, help=f"{name.capitalize()} a job.")
     @click.argument("id")
     @service_options
     @output_option
     def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-        job = open_service(provider, base_url, facts).act(id, name)
+        job = open_client(provider, base_url, facts).act(id, name)
         if output == "json":
-            print_one(job.raw)
+            print_json(job.raw)
         else:
-            print_text(f"job {job.id} is {printable(job.status)}\n")
+            print_line(f"job {job.id} is {job.status}")
 
 
-for _name, _what in (("cancel", "Cancel"), ("pause", "Pause"), ("resume", "Go on with")):
-    _acting(_name, _what)
-
-
-def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
-    from ftkit.jobs.metrics import TRAIN, VALID
-
-    losses = [
-        next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None)
-        for names in (TRAIN, VALID)
-    ]
-    return (
-        f"{checkpoint.step}",
-        *("-" if loss is None else f"{loss:.4g}" for loss in losses),
-        checkpoint.model,
-    )
+for _name in ("cancel", "pause", "resume"):
+    _add_action(_name)
 
 
 @jobs.command()
@@ -261,57 +253,78 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 def checkpoints(
     id: str, provider: str, base_url: str | None, facts: str | None, output: str
 ) -> None:
-    """List the checkpoints of the job ID, newest first."""
-    found = open_service(provider, base_url, facts).checkpoints(id)
+    """List the checkpoints of a job, newest first."""
     head = ("step", "train loss", "valid loss", "model")
-    print_list(found, head, _checkpoint_row, lambda checkpoint: checkpoint.raw, output, long=[3])
+    columns = Columns(head, _checkpoint_row, shortened=[3])
+    items = open_client(provider, base_url, facts).checkpoints(id)
+    print_list(items, columns, output, "checkpoints")
+
+
+def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
+    from ftkit.jobs.metrics import TRAIN, VALID
+
+    losses = [
+        next((checkpoint.metrics[name] for name in names if name in checkpoint.metrics), None)
+        for names in (TRAIN, VALID)
+    ]
+    cells = ("-" if loss is None else f"{loss:.4g}" for loss in losses)
+    return (f"{checkpoint.step}", *cells, checkpoint.model)
 
 
 @jobs.command()
 @click.argument("id")
 @service_options
-@click.option("--plot", metavar="FILE", help="Draw the losses into a .png, .svg or .html file.")
+@click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
 @click.option(
     "--output",
     type=click.Choice(["text", "csv", "json"]),
     default="text",
     show_default=True,
-    help="How to report.",
+    help="Output format.",
 )
 def metrics(
     id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
 ) -> None:
-    """Show the losses of the job ID, and the best checkpoint by validation loss."""
-    from ftkit.jobs.metrics import is_finite, job_metrics, judge
+    """Show the losses of a job and its best checkpoint by validation loss."""
+    from ftkit.jobs.metrics import job_metrics, judge
     from ftkit.report.metrics import draw, render_metrics_text
 
-    client = open_service(provider, base_url, facts)
-    found = job_metrics(client, client.job(id))
-    if not found.rows:
+    client = open_client(provider, base_url, facts)
+    job_data = job_metrics(client, client.job(id))
+    if not job_data.rows:
         raise UsageError(f"the job {id} has no metrics yet")
     if plot:
-        draw(found, id, Path(plot))
-        click.echo(f"drawn into {plot}", err=True)
+        draw(job_data, id, Path(plot))
+        print_note(f"wrote {plot}")
     if output == "text":
-        print_text(render_metrics_text(found, judge(found)))
+        print_text(render_metrics_text(job_data, judge(job_data)))
     elif output == "csv":
-        print_text(_as_csv(found))
+        print_text(_metrics_csv(job_data))
     else:
-        verdict = judge(found)
-        told = {name: getattr(verdict, name) for name in ("best_step", "best_loss", "parts_at")}
-        rows = [
-            {name: value if is_finite(value) else None for name, value in row.items()}
-            for row in found.rows
-        ]
-        print_one({"columns": found.columns, "rows": rows, "verdict": told})
+        print_json(_metrics_as_dict(job_data, judge(job_data)))
 
 
-def _as_csv(found: Metrics) -> str:
+def _metrics_csv(metrics: Metrics) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, found.columns, lineterminator="\n")
+    writer = csv.DictWriter(text, metrics.columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found.rows)
+    writer.writerows(metrics.rows)
     return text.getvalue()
+
+
+def _metrics_as_dict(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
+    from ftkit.jobs.metrics import is_finite
+
+    rows = [
+        {name: value if is_finite(value) else None for name, value in row.items()}
+        for row in metrics.rows
+    ]
+    assessment = {
+        "best_step": verdict.best_step,
+        "best_loss": verdict.best_loss,
+        "parts_at": verdict.overfits_from,
+    }
+    return {"columns": metrics.columns, "rows": rows, "verdict": assessment}
 
 
 @jobs.command()
@@ -319,34 +332,44 @@ def _as_csv(found: Metrics) -> str:
 @service_options
 @output_option
 def doctor(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
-    """Find out why the job ID failed or is stuck: the rule, the lines of the local file, what to do.
+    """Explain why a job failed or is stuck.
 
-    Exit codes: 0 nothing is wrong, 1 something is, 2 ftkit could not do it.
+    Shows the provider's message, the rule behind it, the lines of the local file, and what to do.
+
+    Exit codes: 0 nothing is wrong, 1 something is wrong, 2 error.
     """
     from ftkit.jobs.diagnose import diagnose
+
+    client = open_client(provider, base_url, facts)
+    diagnosis = diagnose(client.job(id), client, open_journal())
+    if output == "json":
+        print_json(_diagnosis_as_dict(diagnosis))
+    else:
+        _print_diagnosis(diagnosis)
+    return int(diagnosis.wrong)
+
+
+def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     from ftkit.report.json import finding_as_dict
 
-    client = open_service(provider, base_url, facts)
-    job = client.job(id)
-    found = diagnose(job, client, open_journal())
-    if output == "json":
-        findings = [finding_as_dict(finding) for finding in found.findings]
-        told = {
-            "job": job.id,
-            "status": job.status,
-            "says": found.says,
-            "rules": found.rules,
-            "file": found.path,
-        }
-        print_one({**told, "findings": findings, "advice": found.advice})
-        return int(found.wrong)
-    if not found.wrong:
-        print_text(f"{job.id}: {printable(found.says)}; {found.advice}\n")
-        return 0
-    print_text(f"{job.id} ({job.status}): {printable(found.says)}\n")
-    for finding in found.findings:
-        print_text(
-            f"{found.path}:{finding.line}: {finding.code} {finding.rule}: {finding.message}\n"
-        )
-    print_text(f"{found.advice}\n")
-    return 1
+    return {
+        "job": diagnosis.job.id,
+        "status": diagnosis.job.status,
+        "says": diagnosis.says,
+        "rules": diagnosis.rules,
+        "file": diagnosis.path,
+        "findings": [finding_as_dict(finding) for finding in diagnosis.findings],
+        "advice": diagnosis.advice,
+    }
+
+
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
+    job = diagnosis.job
+    if not diagnosis.wrong:
+        print_line(f"{job.id}: {diagnosis.says}; {diagnosis.advice}")
+        return
+    print_line(f"{job.id} ({job.status}): {diagnosis.says}")
+    for finding in diagnosis.findings:
+        rule = f"{finding.code} {finding.rule}"
+        print_line(f"{diagnosis.path}:{finding.line}: {rule}: {finding.message}")
+    print_line(diagnosis.advice)

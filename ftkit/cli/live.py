@@ -1,95 +1,95 @@
-"""The live view of a job on a terminal: status, losses, what happened last."""
+"""Live view of a job on a terminal: status, losses and latest events."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ftkit._text import printable
-from ftkit.cli.service import when
+from ftkit._text import format_time, printable
 from ftkit.client.resources import Event, Job
 from ftkit.jobs.metrics import is_finite
-from ftkit.jobs.watch import Look
+from ftkit.jobs.watch import Update
 from ftkit.report.metrics import sparkline
 
-LAST = 8
-"""Events that are shown."""
+EVENT_COUNT = 8
+"""Number of events in the view."""
+
+STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red", "canceled": "red"}
 
 
-def show_live(looks: Iterable[Look]) -> Job:
-    """Show the looks at a job until it is over, and return the job."""
+def show_live(updates: Iterable[Update]) -> Job:
+    """Show the updates of a job until it ends, and return the job."""
     console = Console()
     view = View()
     with Live(view.render(console.width), console=console, refresh_per_second=4) as live:
-        for look in looks:
-            view.take(look)
+        for update in updates:
+            view.apply(update)
             live.update(view.render(console.width), refresh=True)
     assert view.job
     return view.job
 
 
 class View:
-    """What is shown of a job."""
+    """State of a job as it is shown."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
         self.events: list[Event] = []
         self.losses: dict[str, list[float]] = {}
-        self.step = self.steps = 0
-        self.trouble = ""
+        self.step = self.total_steps = 0
+        self.error = ""
 
-    def take(self, look: Look) -> None:
-        """Take in what a look has shown."""
-        self.trouble = look.trouble
-        self.job = look.job or self.job
-        for event in look.events:
-            step, steps = event.data.get("step"), event.data.get("total_steps")
+    def apply(self, update: Update) -> None:
+        """Add an update to the view."""
+        self.error = update.error
+        self.job = update.job or self.job
+        for event in update.events:
+            step, total_steps = event.data.get("step"), event.data.get("total_steps")
             self.step = int(step) if is_finite(step) else self.step
-            self.steps = int(steps) if is_finite(steps) else self.steps
+            self.total_steps = int(total_steps) if is_finite(total_steps) else self.total_steps
             for name in ("train_loss", "valid_loss"):
-                value = event.data.get(name)
-                if is_finite(value):
-                    self.losses.setdefault(name, []).append(float(value))
-        self.events = [*self.events, *look.events][-LAST:]
+                loss = event.data.get(name)
+                if is_finite(loss):
+                    self.losses.setdefault(name, []).append(float(loss))
+        self.events = [*self.events, *update.events][-EVENT_COUNT:]
 
     def render(self, width: int) -> Group:
-        """The view for a terminal of that width."""
+        """Return the view for a terminal of this width."""
         if self.job is None:
-            return Group(Text(self.trouble or "looking at the job ..."))
-        job = self.job
-        step = (
-            f"  step {self.step:,}{f' of {self.steps:,}' if self.steps else ''}"
-            if self.step
-            else ""
-        )
-        left = (
-            f"  done about {when(job.estimated_finish)} UTC"
-            if job.estimated_finish and not job.is_over
-            else ""
-        )
-        status = (printable(job.status), COLOURS.get(job.status, "cyan"))
-        lines = [
-            Text.assemble(
-                (printable(job.id), "bold"), f"  {printable(job.model)}  ", status, step, left
-            )
-        ]
-        for name, values in self.losses.items():
-            lines.append(
-                Text(f"{name:<10}  {sparkline(values, max(width - 30, 10))}  {values[-1]:.4g}")
-            )
-        lines += [
-            Text(f"{when(event.created_at)}  {printable(event.message)}", style="dim", no_wrap=True)
-            for event in self.events
-        ]
-        if self.trouble:
-            lines.append(
-                Text(f"{self.trouble}; trying again ({time.strftime('%H:%M:%S')})", style="yellow")
-            )
-        return Group(*lines)
+            return Group(_text(self.error or "looking up the job ..."))
+        return Group(_text_of_job(self.job, self._progress()), *self._details(width))
+
+    def _progress(self) -> str:
+        if not self.step:
+            return ""
+        return f"  step {self.step:,}{f' of {self.total_steps:,}' if self.total_steps else ''}"
+
+    def _details(self, width: int) -> Iterator[Text]:
+        for name, losses in self.losses.items():
+            chart = sparkline(losses, max(width - 30, 10))
+            yield _text(f"{name:<10}  {chart}  {losses[-1]:.4g}")
+        for event in self.events:
+            yield _text(f"{format_time(event.created_at)}  {event.message}", "dim", no_wrap=True)
+        if self.error:
+            yield _text(f"{self.error}; trying again ({time.strftime('%H:%M:%S')})", "yellow")
 
 
-COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red", "canceled": "red"}
+def _text_of_job(job: Job, progress: str) -> Text:
+    is_estimated = job.estimated_finish and not job.is_over
+    finish = f"  done about {format_time(job.estimated_finish)} UTC" if is_estimated else ""
+    return Text.assemble(
+        _text(job.id, "bold"),
+        _text(f"  {job.model}  "),
+        _text(job.status, STATUS_COLOURS.get(job.status, "cyan")),
+        _text(progress),
+        _text(finish),
+    )
+
+
+def _text(text: str, style: str = "", no_wrap: bool | None = None) -> Text:
+    """Return styled text, escaped so that it cannot control the terminal."""
+    return Text(printable(text), style=style, no_wrap=no_wrap)

@@ -11,14 +11,13 @@ import msgspec
 
 from ftkit._text import printable
 from ftkit.cli import print_text
-from ftkit.cli.files import uploading
+from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, service_options
-from ftkit.cli.service import (
+from ftkit.cli.output import (
     consent,
-    open_journal,
-    open_service,
+    print_json,
     print_json_line,
-    print_one,
     progress_bar,
     terminal_width,
 )
@@ -101,7 +100,7 @@ def migrate(
         raise UsageError("--watch follows one job, and --all migrates many; use `ftkit jobs list`")
     sources = _archived_jobs(archive) if archive else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
-    target = None if dry_run else open_service(to, to_base_url, facts)
+    target = None if dry_run else open_client(to, to_base_url, facts)
     account = target.account if target else account_of(to, to_base_url or "", catalog)
     overrides = Overrides(model, suffix, epochs)
     planner = Planner(to, account, journal, _folder(), catalog, overrides, target)
@@ -121,7 +120,7 @@ def migrate(
             failures += not _migrate(plan, target, journal, output, again, alone=not archive)
     finally:
         if output == "json":
-            (print_json_line if follow else print_one)([_as_dict(plan) for plan in plans])
+            (print_json_line if follow else print_json)([_as_dict(plan) for plan in plans])
     if target and follow and plans[0].new_id:
         from ftkit.cli.jobs import follow_job
 
@@ -175,7 +174,7 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> S
         )
     if os.sep in job:
         raise FileError(f"{job} is not in an archive: no folder above it has a {MANIFEST}")
-    return from_provider(open_service(provider, base_url, facts), job, _folder())
+    return from_provider(open_client(provider, base_url, facts), job, _folder())
 
 
 def _archived_jobs(folder: str) -> list[SourceJob]:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ftkit.cli import print_text
+from ftkit._text import format_minute, format_time
+from ftkit.cli.connection import open_client
 from ftkit.cli.options import Group, output_option, service_options
-from ftkit.cli.service import (
+from ftkit.cli.output import (
+    Columns,
     consent,
-    minute,
-    open_service,
     print_deleted,
     print_fields,
+    print_json,
+    print_line,
     print_list,
-    print_one,
-    when,
 )
 from ftkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftkit.client.resources import RemoteModel
 
 
 @click.group(cls=Group)
 def models() -> None:
-    """List, show, export and delete models at the service."""
+    """List, show, export and delete models of a provider."""
+
+
+def _model_row(model: RemoteModel) -> tuple[str, ...]:
+    return model.id, format_minute(model.created_at), model.owner, model.shutdown_date or "-"
 
 
 @models.command("list")
@@ -32,20 +40,13 @@ def models() -> None:
 @output_option
 def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, output: str) -> None:
     """List the models that the account may use."""
-    found = (
+    matches = (
         model
-        for model in open_service(provider, base_url, facts).models()
-        if not tuned or _is_tuned(model.id)
+        for model in open_client(provider, base_url, facts).models()
+        if not tuned or _is_fine_tuned(model.id)
     )
     head = ("id", "created (UTC)", "owner", "shut down on")
-    print_list(
-        found,
-        head,
-        lambda model: (model.id, minute(model.created_at), model.owner, model.shutdown_date or "-"),
-        lambda model: model.raw,
-        output,
-        long=[2, 0],
-    )
+    print_list(matches, Columns(head, _model_row, shortened=[2, 0]), output, "models")
 
 
 @models.command()
@@ -53,18 +54,18 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
 @service_options
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-    """Show what the service knows of the model ID."""
-    model = open_service(provider, base_url, facts).model(id)
+    """Show a model."""
+    model = open_client(provider, base_url, facts).model(id)
     if output == "json":
-        print_one(model.raw)
+        print_json(model.raw)
         return
     print_fields(
         [
             ("model", model.id),
-            ("created", when(model.created_at)),
+            ("created", format_time(model.created_at)),
             ("owner", model.owner),
             ("shut down on", model.shutdown_date),
-            ("fine-tuned", "yes" if _is_tuned(model.id) else "no"),
+            ("fine-tuned", "yes" if _is_fine_tuned(model.id) else "no"),
         ]
     )
 
@@ -72,17 +73,17 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @models.command()
 @click.argument("id")
 @service_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
-    """Delete the fine-tuned model ID for good."""
-    if not _is_tuned(id):
-        raise UsageError(f"{id} is no fine-tuned model, and those alone can be deleted")
-    client = open_service(provider, base_url, facts)
+    """Delete a fine-tuned model permanently."""
+    if not _is_fine_tuned(id):
+        raise UsageError(f"{id} is not a fine-tuned model; only those can be deleted")
+    client = open_client(provider, base_url, facts)
     client.model(id)
-    if not consent(f"Delete {id} for good?", yes):
+    if not consent(f"Delete {id} permanently?", yes):
         return 2
     client.delete_model(id)
     print_deleted(id, output)
@@ -94,7 +95,7 @@ def delete(
 @click.argument("folder", metavar="DIR")
 @service_options
 @click.option(
-    "--merge", is_flag=True, help="Write the whole model, the adapter merged into its base."
+    "--merge", is_flag=True, help="Merge the adapter into its base and write the whole model."
 )
 @output_option
 def export(
@@ -106,17 +107,32 @@ def export(
     merge: bool,
     output: str,
 ) -> None:
-    """Write the tuned model ID into the new folder DIR, as a PEFT adapter."""
-    from ftkit.jobs.export import export as write
+    """Export a fine-tuned model to the new folder DIR, as a PEFT adapter."""
+    from ftkit.jobs.export import export as write_model
 
-    base = write(open_service(provider, base_url, facts), id, Path(folder), merge)
+    client = open_client(provider, base_url, facts)
+    base = write_model(client, id, Path(folder), _merge_adapter if merge else None)
     if output == "json":
-        print_one({"model": id, "base": base, "folder": folder, "merged": merge})
+        print_json({"model": id, "base": base, "folder": folder, "merged": merge})
     else:
-        print_text(
-            f"written to {folder}: {'the whole model' if merge else f'an adapter for {base}'}\n"
-        )
+        content = "the merged model" if merge else f"an adapter for {base}"
+        print_line(f"wrote {content} to {folder}")
 
 
-def _is_tuned(id: str) -> bool:
+def _merge_adapter(base: str, folder: Path) -> None:
+    """Merge the adapter in a folder into its base model.
+
+    Raises:
+        UsageError: The packages for this are not installed, or the base model cannot be loaded.
+    """
+    try:
+        from ftkit.server.training.merging import merge
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--merge needs {error.name}; install it with: pip install 'ftkit[local]'"
+        ) from error
+    merge(base, folder)
+
+
+def _is_fine_tuned(id: str) -> bool:
     return id.startswith("ft:") or ".ft-" in id

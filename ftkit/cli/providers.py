@@ -10,7 +10,7 @@ import msgspec
 
 from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
-from ftkit.cli.service import print_one, terminal_width
+from ftkit.cli.output import print_json, terminal_width
 from ftkit.client.credentials import NO_KEY, find_key
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, wrap
@@ -28,7 +28,7 @@ def providers(facts: str | None, output: str) -> None:
 
     known, others = load_catalog(facts).providers, unsupported()
     if output == "json":
-        print_one(
+        print_json(
             {"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)}
         )
         return

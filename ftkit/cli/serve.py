@@ -11,7 +11,7 @@ import click
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli import print_text
 from ftkit.cli.options import option, output_option
-from ftkit.cli.service import print_one
+from ftkit.cli.output import print_json
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
@@ -129,7 +129,7 @@ def status(folder: Path, output: str) -> int:
     """Say whether a service runs on this machine, and where. Exit codes: 0 it runs, 1 it does not."""
     found = find_running(folder)
     if output == "json":
-        print_one(
+        print_json(
             {
                 "running": found is not None,
                 "url": found.url if found else None,
@@ -148,6 +148,6 @@ def stop(folder: Path, output: str) -> None:
     """End the service on this machine. Its jobs go on when it is started again."""
     found = stop_service(folder)
     if output == "json":
-        print_one({"stopped": found is not None})
+        print_json({"stopped": found is not None})
     else:
         print_text(f"stopped {found.url}\n" if found else "not running\n")

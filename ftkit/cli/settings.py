@@ -65,9 +65,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     names = Settings.__struct_encode_fields__
     for key in table if isinstance(table, dict) else ():
         if key == "base-url":
-            reason = (
-                "base-url is not allowed in a project's settings, since API keys are sent to it"
-            )
+            reason = "base-url is not allowed here, since API keys are sent to it"
             raise UsageError(f"{path}: {reason}; use FTKIT_BASE_URL or --base-url")
         if key not in names:
             suggestion = did_you_mean(key, names)

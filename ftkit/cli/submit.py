@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.files import must_be_plain, uploading
+from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.inputs import must_be_plain, uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
-from ftkit.cli.service import (
+from ftkit.cli.output import (
     consent,
     is_terminal,
-    open_journal,
-    open_service,
     print_fields,
+    print_json,
     print_json_line,
-    print_one,
 )
 from ftkit.errors import FileError, UsageError
 
@@ -111,11 +110,11 @@ def submit(
     """
     from ftkit.catalog import load_catalog
     from ftkit.jobs.spec import JobSpec, check
-    from ftkit.jobs.uploads import digest
+    from ftkit.jobs.uploads import hash_file
 
     must_be_plain(file, validation_file)
     catalog = load_catalog(facts)
-    hashes = digest(file), digest(validation_file) if validation_file else None
+    hashes = hash_file(file), hash_file(validation_file) if validation_file else None
     format, clean = _validated(file, model, validation_file, provider, grader, catalog, output)
     if not clean and not force:
         click.echo(
@@ -137,7 +136,7 @@ def submit(
     _hold(quote, model, max_cost)
     if dry_run:
         return _show(spec, provider, hashes, catalog)
-    client = open_service(provider, base_url, facts)
+    client = open_client(provider, base_url, facts)
     check(spec, client.api, client.provider.title)
     asks = not yes and is_terminal(sys.stdin)
     if output == "text" or asks:
@@ -150,7 +149,7 @@ def submit(
     done = _sent(spec, client, hashes, again, catalog, yes, base_url)
     if output == "json":
         told = {"job": done.job.raw, "adopted": done.adopted, "submission": done.submission}
-        (print_json_line if follow else print_one)(told)
+        (print_json_line if follow else print_json)(told)
     else:
         there = (
             f" was there already, and is {done.job.status}; --again makes another"
@@ -386,7 +385,7 @@ def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog:
     """Print the requests that would be sent."""
     from ftkit.catalog import find_provider
     from ftkit.jobs.spec import check, request
-    from ftkit.jobs.uploads import planned
+    from ftkit.jobs.uploads import upload_requests
 
     client = find_provider(provider, catalog)
     if client.api is None:
@@ -397,11 +396,11 @@ def _show(spec: JobSpec, provider: str, hashes: tuple[str, str | None], catalog:
         each
         for file, sha256 in zip(files, hashes, strict=False)
         if sha256
-        for each in planned(file, sha256, client)
+        for each in upload_requests(file, sha256, client)
     ]
     second = "<id of the validation file>" if spec.validation else None
     body = request(spec, client.api, "<id of the training file>", second, "<id of the submission>")
     requests.append({"method": "POST", "path": "/fine_tuning/jobs", "body": body})
-    print_one(requests)
+    print_json(requests)
     sys.stdout.flush()
     return 0

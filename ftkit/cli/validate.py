@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource as Source
 
 from ftkit.cli import EXIT_CODES, print_text
-from ftkit.cli.files import FORMATS, local_files, progress
+from ftkit.cli.inputs import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text

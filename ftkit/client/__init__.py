@@ -1,1 +1,1 @@
-"""Client for any provider that speaks OpenAI's fine-tuning protocol."""
+"""Client for providers of the OpenAI fine-tuning API."""

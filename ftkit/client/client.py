@@ -1,357 +1,373 @@
-"""The openai client for a named provider, with its quirks read from the facts. The SDK's objects stop here.
-
-Every method raises `ProviderError`, one line, where the service or the way to it fails. `UnknownOutcomeError` is the kind where nobody
-knows whether the service has acted.
-"""
+"""Client for providers of the OpenAI fine-tuning API. The SDK's own objects stay inside it."""
 
 from __future__ import annotations
 
 import io
-import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import quote
 
 from ftkit._atomic import atomic_write
-from ftkit._text import printable
-from ftkit.catalog import Api, Provider, match_messages
-from ftkit.client.credentials import NO_KEY
+from ftkit.catalog import Api, Provider
+from ftkit.client.errors import Endpoint, translated_errors
+from ftkit.client.pagination import PAGE_SIZE, Page, paginate, path_segment
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
-from ftkit.errors import (
-    ConnectError,
-    InvalidResponseError,
-    NotFoundError,
-    ProviderError,
-    UnknownOutcomeError,
-    UsageError,
-)
+from ftkit.errors import ProviderError, UsageError
 
 if TYPE_CHECKING:
     import openai
 
-Attempt = Callable[[Callable[[], Any]], Any]
-"""Calls what it is given until that returns, and returns the same; or gives up, and raises what that raised."""
+CHUNK_SIZE = 1 << 20
+"""Bytes of a download that are held in memory at once."""
 
-PAGE = 100
-"""Items that are asked for at once; the most that the protocol allows."""
+LOOKUP_TIMEOUT = 10.0
+"""Seconds to wait for a response that is only used for a hint."""
 
-PIECE = 1 << 20
-"""Bytes of a download that are held at once."""
+COMPLETION_RETRIES = 6
+"""Retries of a chat completion. With the SDK's backoff they take about half a minute."""
 
-LOOK_UP = 10.0
-"""Seconds to wait for an answer that can be done without."""
-
-ANSWER_RETRIES = 6
-"""How often a model is asked again where the service is busy or the way to it breaks: for about half a minute."""
+RetryPolicy = Callable[[Callable[[], Any]], Any]
+"""Function that calls a request until it succeeds and returns its result, such as a `Retry`."""
 
 
 class Client:
-    """A service that speaks the protocol, for one account. Make it with `connect`."""
+    """Connection of one account to a provider of the fine-tuning API.
+
+    Make one with `connect`, which finds the address and the API key:
+
+        client = ftkit.connect("openai")
+        for job in client.jobs():
+            print(job.id, job.status)
+
+    Lists are iterators that fetch a page when it is needed, newest item first. Every method that
+    sends a request raises:
+
+    * `NotFoundError` if the provider has no such job, file or model,
+    * `UnknownOutcomeError` if there is no usable response, so that the request may have been
+      carried out,
+    * `ProviderError`, the base class of both, if the provider refuses the request.
+
+    Attributes:
+        name: Name of the provider in the catalog.
+        provider: Facts about the provider.
+        api: Facts about its API.
+    """
 
     def __init__(
         self,
         name: str,
-        facts: Provider,
+        provider: Provider,
         api: Api,
         client: openai.OpenAI,
-        attempt: Attempt | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        self.name, self.provider, self.api = name, facts, api
+        self.name, self.provider, self.api = name, provider, api
         self._client = client
-        self._attempt: Attempt = attempt or (lambda do: do())
+        self._retry: RetryPolicy = retry or (lambda request: request())
 
     @property
     def account(self) -> str:
-        """The service and its address: what the journal knows it by. Holds no key, and no password."""
-        return f"{self.name} {str(self._client.base_url.copy_with(userinfo=b'', query=None)).rstrip('/')}"
+        """Provider and address, without key or password: identifies the account in the journal."""
+        url = self._client.base_url.copy_with(userinfo=b"", query=None)
+        return f"{self.name} {str(url).rstrip('/')}"
 
-    def patient(self, attempt: Attempt) -> Client:
-        """The same service, where `attempt` decides whether a request is sent again. It is called for each page of a list."""
-        return Client(
-            self.name, self.provider, self.api, self._client.with_options(max_retries=0), attempt
-        )
+    def with_retry(self, retry: RetryPolicy) -> Client:
+        """Return a client for the same account that gets each page of a list through `retry`.
 
-    def demand(self, feature: str) -> None:
+        The SDK's own retries are turned off.
+        """
+        single = self._client.with_options(max_retries=0)
+        return Client(self.name, self.provider, self.api, single, retry)
+
+    def require(self, feature: str) -> None:
         """Raise `UsageError` if the provider lacks the feature."""
         if feature in self.api.lacks:
             raise UsageError(
-                f"{self.provider.title} has no {feature}; `ftkit providers` says what each provider lacks"
+                f"{self.provider.title} has no {feature}; "
+                "`ftkit providers` lists the features of each provider"
             )
 
     def jobs(self, after: str = "", metadata: Mapping[str, str] | None = None) -> Iterator[Job]:
-        """All jobs, newest first, fetched page by page as they are taken."""
-        given: dict[str, Any] = {"limit": PAGE, **({"after": after} if after else {})}
-        given |= {"metadata": dict(metadata)} if metadata else {}
-        yield from map(Job.read, self._pages("list jobs", "/fine_tuning/jobs", given))
+        """Return all jobs, newest first.
+
+        Args:
+            after: Id of the job after which the list starts.
+            metadata: Metadata that the jobs must have. Providers without metadata ignore it.
+        """
+        parameters: dict[str, Any] = {"limit": PAGE_SIZE}
+        if after:
+            parameters["after"] = after
+        if metadata:
+            parameters["metadata"] = dict(metadata)
+        yield from map(Job.read, self._list("list jobs", "/fine_tuning/jobs", parameters))
 
     def job(self, id: str) -> Job:
-        """The job of that id."""
-        with self._problems(f"find the job {id}"):
-            return Job.read(_sent(self._client.fine_tuning.jobs.retrieve(id)))
+        """Return the job with this id. Raises `NotFoundError` if it does not exist."""
+        with self._errors(f"find the job {id}"):
+            return Job.read(_as_dict(self._client.fine_tuning.jobs.retrieve(id)))
 
     def create(self, request: Mapping[str, Any]) -> Job:
-        """Create a job. Sent once, since a repetition could make a second one; raises `UnknownOutcomeError` if it may exist."""
-        known = ("model", "training_file")
-        body = {name: value for name, value in request.items() if name not in known}
-        with self._problems("create the job"):
-            once = self._client.with_options(max_retries=0).fine_tuning.jobs
-            made = once.create(**{name: request[name] for name in known}, extra_body=body)
-            return Job.read(_sent(made))
+        """Create a job and return it.
+
+        The request is sent once, because a second one could create a second job.
+
+        Args:
+            request: Body of the request, with `model` and `training_file`.
+
+        Raises:
+            UnknownOutcomeError: There is no usable response; the job may exist.
+            ProviderError: The provider refused the request.
+        """
+        body = dict(request)
+        model, training_file = body.pop("model"), body.pop("training_file")
+        with self._errors("create the job"):
+            jobs = self._client.with_options(max_retries=0).fine_tuning.jobs
+            job = jobs.create(model=model, training_file=training_file, extra_body=body)
+            return Job.read(_as_dict(job))
 
     def act(self, id: str, action: str) -> Job:
-        """`cancel`, `pause` or `resume` a job."""
+        """Cancel, pause or resume a job and return it.
+
+        Args:
+            id: Id of the job.
+            action: "cancel", "pause" or "resume".
+
+        Raises:
+            UsageError: The provider cannot pause jobs.
+            NotFoundError: There is no such job.
+            ProviderError: The job is not in a state that allows the action.
+        """
         if action in ("pause", "resume"):
-            self.demand("pause")
+            self.require("pause")
         body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
-        with self._problems(f"{action} the job {id}"):
-            return Job.read(_sent(getattr(self._client.fine_tuning.jobs, action)(id, **body)))
+        with self._errors(f"{action} the job {id}"):
+            return Job.read(_as_dict(getattr(self._client.fine_tuning.jobs, action)(id, **body)))
 
     def events(self, id: str) -> Iterator[Event]:
-        """The events of a job, newest first, as services send them."""
-        self.demand("events")
-        path = f"/fine_tuning/jobs/{_quoted(id)}/events"
-        yield from map(Event.read, self._pages(f"list the events of {id}", path, {"limit": PAGE}))
+        """Return the events of a job, newest first.
+
+        Raises `UsageError` if the provider has none.
+        """
+        self.require("events")
+        path = f"/fine_tuning/jobs/{path_segment(id)}/events"
+        items = self._list(f"list the events of {id}", path, {"limit": PAGE_SIZE})
+        yield from map(Event.read, items)
 
     def checkpoints(self, id: str) -> Iterator[Checkpoint]:
-        """The checkpoints of a job, newest first."""
-        self.demand("checkpoints")
-        path = f"/fine_tuning/jobs/{_quoted(id)}/checkpoints"
-        yield from map(
-            Checkpoint.read, self._pages(f"list the checkpoints of {id}", path, {"limit": PAGE})
-        )
+        """Return the checkpoints of a job, newest first.
+
+        Raises `UsageError` if the provider has none.
+        """
+        self.require("checkpoints")
+        path = f"/fine_tuning/jobs/{path_segment(id)}/checkpoints"
+        items = self._list(f"list the checkpoints of {id}", path, {"limit": PAGE_SIZE})
+        yield from map(Checkpoint.read, items)
 
     def permissions(self, checkpoint: str) -> Iterator[dict[str, Any]]:
-        """The projects that may use a checkpoint, as the service sends them. Services want an administrator's key for it."""
-        self.demand("permissions")
-        path = f"/fine_tuning/checkpoints/{_quoted(checkpoint)}/permissions"
-        yield from self._pages(f"list the permissions of {checkpoint}", path, {"limit": PAGE})
+        """Return the projects that may use a checkpoint, as JSON objects of the API.
+
+        Raises:
+            UsageError: The provider has no permissions.
+            ProviderError: The key is not an administrator's.
+        """
+        self.require("permissions")
+        path = f"/fine_tuning/checkpoints/{path_segment(checkpoint)}/permissions"
+        yield from self._list(f"list the permissions of {checkpoint}", path, {"limit": PAGE_SIZE})
 
     def files(self, purpose: str = "") -> Iterator[RemoteFile]:
-        """The files of the account, newest first."""
-        yield from map(
-            RemoteFile.read,
-            self._pages("list files", "/files", {"purpose": purpose} if purpose else {}),
-        )
+        """Return the files of the account, newest first; with `purpose`, only those."""
+        parameters = {"purpose": purpose} if purpose else {}
+        yield from map(RemoteFile.read, self._list("list files", "/files", parameters))
 
     def file(self, id: str) -> RemoteFile:
-        """The file of that id."""
-        with self._problems(f"find the file {id}"):
-            return RemoteFile.read(_sent(self._client.files.retrieve(id)))
+        """Return the file with this id. Raises `NotFoundError` if it does not exist."""
+        with self._errors(f"find the file {id}"):
+            return RemoteFile.read(_as_dict(self._client.files.retrieve(id)))
 
     def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
-        """Upload a file for fine-tuning under that name. Sent once: the stream can be read once only."""
-        with self._problems(f"upload {name}"):
-            once = self._client.with_options(max_retries=0).files
-            return RemoteFile.read(
-                _sent(once.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune"))
-            )
+        """Upload a file for fine-tuning and return it.
 
-    def begin_upload(self, name: str, size: int) -> str:
-        """Begin an upload in parts, and return its id."""
-        self.demand("large uploads")
-        with self._problems(f"upload {name}"):
-            return self._client.uploads.create(**upload_body(name, size)).id
+        The request is sent once, because the stream can be read only once.
+
+        Raises:
+            UnknownOutcomeError: There is no usable response; the file may exist.
+            ProviderError: The provider refused the file.
+        """
+        with self._errors(f"upload {name}"):
+            files = self._client.with_options(max_retries=0).files
+            file = files.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")
+            return RemoteFile.read(_as_dict(file))
+
+    def create_upload(self, name: str, size: int) -> str:
+        """Start a multipart upload of `size` bytes and return its id.
+
+        Raises `UsageError` if the provider has no multipart uploads.
+        """
+        self.require("large uploads")
+        with self._errors(f"upload {name}"):
+            return self._client.uploads.create(**upload_request(name, size)).id
 
     def upload_part(self, upload: str, data: bytes) -> str:
-        """Upload a part, and return its id. A part that is sent twice does no harm: the end names those that count."""
-        with self._problems(f"upload a part of {upload}"):
+        """Upload a part and return its id.
+
+        A part that is sent twice does no harm: `complete_upload` names the parts to use.
+        """
+        with self._errors(f"upload a part of {upload}"):
             return self._client.uploads.parts.create(upload, data=data).id
 
-    def end_upload(self, upload: str, parts: list[str]) -> RemoteFile:
-        """Make one file of the parts, in that order."""
-        with self._problems(f"complete {upload}"):
-            made = self._client.uploads.complete(upload, part_ids=parts)
-            return RemoteFile.read(_sent(made.file))
+    def complete_upload(self, upload: str, parts: list[str]) -> RemoteFile:
+        """Join the parts, in this order, into a file and return it."""
+        with self._errors(f"complete {upload}"):
+            completed = self._client.uploads.complete(upload, part_ids=parts)
+            return RemoteFile.read(_as_dict(completed.file))
 
     def content(self, id: str) -> bytes:
-        """What is in a file at the service."""
-        with self._problems(f"read the file {id}"):
+        """Return the content of a file. Raises `NotFoundError` if there is no such file."""
+        with self._errors(f"read the file {id}"):
             return self._client.files.content(id).read()
 
-    def pieces(self, id: str) -> Iterator[bytes]:
-        """What is in a file at the service, piece by piece."""
+    def iter_content(self, id: str) -> Iterator[bytes]:
+        """Return the content of a file in chunks of at most `CHUNK_SIZE` bytes.
+
+        Raises `NotFoundError` if there is no such file.
+        """
         with (
-            self._problems(f"read the file {id}"),
-            self._client.files.with_streaming_response.content(id) as answer,
+            self._errors(f"read the file {id}"),
+            self._client.files.with_streaming_response.content(id) as response,
         ):
-            yield from answer.iter_bytes(PIECE)
+            yield from response.iter_bytes(CHUNK_SIZE)
 
     def download(self, id: str, path: Path) -> None:
-        """Write what is in a file at the service to `path`, which is there whole or not at all."""
-        with atomic_write(path) as aside, open(aside, "wb") as file:
-            file.writelines(self.pieces(id))
+        """Write the content of a file to `path` atomically.
 
-    def adapter(self, model: str, name: str) -> tuple[bytes, str]:
-        """A file of a tuned model's adapter, and the base that it goes on; only some services give them away."""
-        if not self.api.adapters:
-            raise UsageError(
-                f"{self.provider.title} does not give weights away; `ftkit serve` does"
-            )
-        from openai import HttpxBinaryResponseContent
-
-        with self._problems(f"export {model}"):
-            answer = self._client.get(
-                f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent
-            )
-            return answer.read(), answer.response.headers.get("x-ftkit-base", "")
+        Raises:
+            NotFoundError: There is no such file.
+            OSError: `path` cannot be written.
+        """
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            file.writelines(self.iter_content(id))
 
     def delete_file(self, id: str) -> None:
-        """Delete a file at the service."""
-        with self._problems(f"delete the file {id}"):
+        """Delete a file. Raises `NotFoundError` if it does not exist."""
+        with self._errors(f"delete the file {id}"):
             self._client.files.delete(id)
 
     def models(self) -> Iterator[RemoteModel]:
-        """The models that the account may use."""
-        yield from map(RemoteModel.read, self._pages("list models", "/models", {}, paged=False))
+        """Return the models that the account may use."""
+        yield from map(RemoteModel.read, self._list_page("list models", "/models", {}).items)
 
     def model(self, id: str) -> RemoteModel:
-        """The model of that id."""
-        with self._problems(f"find the model {id}"):
-            return RemoteModel.read(_sent(self._client.models.retrieve(id)))
+        """Return the model with this id. Raises `NotFoundError` if it does not exist."""
+        with self._errors(f"find the model {id}"):
+            return RemoteModel.read(_as_dict(self._client.models.retrieve(id)))
 
     def shutdown_date(self, id: str) -> str:
-        """The day on which the model is shut down, as `YYYY-MM-DD`; empty where the service does not say, whatever the reason."""
+        """Return the date, as `YYYY-MM-DD`, on which the provider shuts the model down.
+
+        Returns "" if the provider names none or does not respond; never raises `ProviderError`.
+        """
         try:
-            with self._problems(f"find the model {id}"):
-                quick = self._client.with_options(max_retries=0, timeout=LOOK_UP)
-                return RemoteModel.read(_sent(quick.models.retrieve(id))).shutdown_date
+            with self._errors(f"find the model {id}"):
+                single = self._client.with_options(max_retries=0, timeout=LOOKUP_TIMEOUT)
+                return RemoteModel.read(_as_dict(single.models.retrieve(id))).shutdown_date
         except ProviderError:
             return ""
 
     def delete_model(self, id: str) -> None:
-        """Delete a fine-tuned model."""
-        with self._problems(f"delete the model {id}"):
+        """Delete a fine-tuned model. Raises `NotFoundError` if it does not exist."""
+        with self._errors(f"delete the model {id}"):
             self._client.models.delete(id)
 
+    def adapter_file(self, model: str, name: str) -> tuple[bytes, str]:
+        """Return a file of a fine-tuned model's adapter, and the name of its base model.
+
+        Args:
+            model: Name of the fine-tuned model.
+            name: Name of the file, such as "adapter_config.json".
+
+        Raises:
+            UsageError: The provider does not offer the weights of models.
+            NotFoundError: There is no such model.
+        """
+        if not self.api.adapters:
+            raise UsageError(
+                f"{self.provider.title} does not offer model weights for download; "
+                "`ftkit serve` does"
+            )
+        from openai import HttpxBinaryResponseContent
+
+        with self._errors(f"export {model}"):
+            response = self._client.get(
+                f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent
+            )
+            return response.read(), response.response.headers.get("x-ftkit-base", "")
+
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[str]:
-        """The model's answer, piece by piece."""
-        with self._problems(f"ask {model}"):
+        """Return a model's reply as text fragments, as they arrive.
+
+        Args:
+            model: Name of the model.
+            messages: Conversation so far.
+            options: Further fields of the request, such as `temperature`.
+        """
+        with self._errors(f"ask {model}"):
             create: Any = self._client.chat.completions.create
             for chunk in create(model=model, messages=messages, stream=True, **options):
                 if chunk.choices and chunk.choices[0].delta.content:
                     yield chunk.choices[0].delta.content
 
-    def answer(self, model: str, messages: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
-        """The model's whole answer as the service sent it, with `choices` and `usage`; asks again where that may help."""
-        with self._problems(f"ask {model}"):
-            create: Any = self._client.with_options(
-                max_retries=ANSWER_RETRIES
-            ).chat.completions.create
-            sent: dict[str, Any] = create(model=model, messages=messages, **options).to_dict(
-                mode="json", warnings=False
-            )
-            choices = sent.get("choices")
-            if (
-                not isinstance(choices, list)
-                or not choices
-                or not isinstance(choices[0].get("message"), dict)
-            ):
+    def chat_completion(
+        self, model: str, messages: list[dict[str, Any]], **options: Any
+    ) -> dict[str, Any]:
+        """Return a chat completion as a JSON object of the API, with `choices` and `usage`.
+
+        A transient error is retried `COMPLETION_RETRIES` times.
+
+        Args:
+            model: Name of the model.
+            messages: Conversation so far.
+            options: Further fields of the request, such as `temperature`.
+
+        Raises:
+            InvalidResponseError: The response holds no message.
+            ProviderError: The provider refused the request.
+        """
+        with self._errors(f"ask {model}"):
+            client = self._client.with_options(max_retries=COMPLETION_RETRIES)
+            create: Any = client.chat.completions.create
+            completion = create(model=model, messages=messages, **options)
+            body: dict[str, Any] = completion.to_dict(mode="json", warnings=False)
+            if not _has_message(body.get("choices")):
                 raise ValueError("it holds no message")
-            return sent
+            return body
 
-    def _pages(
-        self, doing: str, path: str, given: Mapping[str, Any], paged: bool = True
+    def _list(
+        self, action: str, path: str, parameters: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """The items of a list, as the service sends them; fetched page by page as they are taken."""
-        asked, last = dict(given), ""
-        while True:
-            items, has_more = self._attempt(partial(self._page, doing, path, asked))
-            end = str(items[-1].get("id") or "") if items else ""
-            if end and end == last:
-                return  # the service knows no `after`, and has sent the same page again
-            yield from items
-            if not paged or not end or has_more is False:
-                return
-            asked["after"] = last = end
+        return paginate(lambda page: self._list_page(action, path, page), parameters)
 
-    def _page(
-        self, doing: str, path: str, given: Mapping[str, Any]
-    ) -> tuple[list[dict[str, Any]], Any]:
-        """The items of a page, and whether there are more, if the service says."""
-        with self._problems(doing):
-            answer: Any = self._client.get(path, cast_to=object, options={"params": dict(given)})
-            answer = json.loads(answer) if isinstance(answer, str) else answer
-            if answer.get("error"):
-                raise ValueError(f"an error: {answer['error']}")
-            items = list(answer.get("data") or ())
-            if not all(isinstance(item, dict) for item in items):
-                raise ValueError("it lists what is no object")
-            return items, answer.get("has_more")
+    def _list_page(self, action: str, path: str, parameters: Mapping[str, Any]) -> Page:
+        def request() -> Page:
+            with self._errors(action):
+                options: Any = {"params": dict(parameters)}
+                return Page.read(self._client.get(path, cast_to=object, options=options))
 
-    @contextmanager
-    def _problems(self, doing: str) -> Iterator[None]:
-        """Turn the SDK's exceptions into `ProviderError`s."""
-        import openai
+        page: Page = self._retry(request)
+        return page
 
-        title = self.provider.title
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            raise UnknownOutcomeError(f"cannot {doing}: {title} did not answer in time") from error
-        except openai.APIConnectionError as error:
-            why = self._told(str(error.__cause__ or error)).rstrip(".")
-            kind = (
-                ConnectError
-                if type(error.__cause__).__name__ == "ConnectError"
-                else UnknownOutcomeError
-            )
-            raise kind(
-                f"cannot {doing}: no connection to {self._client.base_url} ({why or 'it was closed'})"
-            ) from error
-        except openai.APIStatusError as error:
-            raise self._refused(doing, error) from error
-        except _transport_errors() as error:
-            why = self._told(str(error))
-            raise UnknownOutcomeError(
-                f"cannot {doing}: the connection to {self._client.base_url} broke ({why})"
-            ) from error
-        except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-            raise InvalidResponseError(
-                f"cannot {doing}: {title} gave an answer that cannot be read ({self._told(str(error))})"
-            ) from error
-
-    def _told(self, text: str) -> str:
-        """What was said, on one line, without the key and without what could play tricks on a terminal."""
-        key = self._client.api_key
-        line = _short(text.replace(key, "(the key)") if key and key != NO_KEY else text)
-        return printable(line)
-
-    def _refused(self, doing: str, error: openai.APIStatusError) -> ProviderError:
-        status, title = error.status_code, self.provider.title
-        body = error.body if isinstance(error.body, dict) else {}
-        said, code = (
-            self._told(str(body.get("message") or error.message)),
-            self._told(str(body.get("code") or "")),
+    def _errors(self, action: str) -> AbstractContextManager[None]:
+        endpoint = Endpoint(
+            self.provider.title,
+            str(self._client.base_url),
+            self._client.api_key,
+            tuple(self.api.keys),
         )
-        told = f"cannot {doing}: "
-        if status == 401:
-            named = " or ".join(self.api.keys)
-            return ProviderError(
-                f"{told}{title} does not take the key; see what {named} holds", status, code
-            )
-        quoted = f"{said} ({code})" if code and code not in said else said
-        known = match_messages(f"{said} {code} {error.message}")
-        advice = f"; {known[0].do.rstrip('.')}" if known else ""
-        if status == 404:
-            return NotFoundError(
-                f"{told}{title} does not have it ({quoted}){advice}", status, code, said
-            )
-        if status == 429:
-            why = "is asked too often, or the account's quota is used up"
-            wait = _wait(error.response.headers)
-            return ProviderError(
-                f"{told}{title} {why} ({quoted}){advice}", status, code, said, wait=wait
-            )
-        kind = UnknownOutcomeError if status >= 500 or status in (408, 409) else ProviderError
-        return kind(f"{told}{title} said {status}: {quoted}{advice}", status, code, said)
+        return translated_errors(action, endpoint)
 
 
-def upload_body(name: str, size: int) -> dict[str, Any]:
-    """What begins an upload in parts of a file of `size` bytes."""
+def upload_request(name: str, size: int) -> dict[str, Any]:
+    """Return the body of the request that starts a multipart upload of `size` bytes."""
     return {
         "bytes": size,
         "filename": name,
@@ -360,34 +376,19 @@ def upload_body(name: str, size: int) -> dict[str, Any]:
     }
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What the SDK's transport raises in the middle of a stream; it is httpx or, in newer releases, httpx2."""
-    return tuple(
-        sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules
-    )
+def _as_dict(resource: Any) -> dict[str, Any]:
+    """Return the JSON object of an SDK object.
 
-
-def _sent(made: Any) -> dict[str, Any]:
-    """What the service sent of a thing; raises `ValueError` where that has no id, such as an error that comes as a success."""
-    raw: dict[str, Any] = made.to_dict(mode="json", warnings=False)
+    Raises:
+        ValueError: It has no id, like an error that is sent with status 200.
+    """
+    raw: dict[str, Any] = resource.to_dict(mode="json", warnings=False)
     if not raw.get("id"):
         raise ValueError(f"it has no id: {raw}")
     return raw
 
 
-def _wait(headers: Mapping[str, str]) -> float:
-    """The seconds that a service wants to be left alone; 0 where it does not say, or gives a date."""
-    try:
-        return max(float(headers.get("retry-after") or 0), 0)
-    except ValueError:
-        return 0
-
-
-def _quoted(id: str) -> str:
-    """An id as a part of a path, in which dots alone would mean another one."""
-    return quote(id, safe="") if id.strip(".") else id.replace(".", "%2E")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else f"{line[:300]}…"
+def _has_message(choices: Any) -> bool:
+    return (
+        isinstance(choices, list) and bool(choices) and isinstance(choices[0].get("message"), dict)
+    )

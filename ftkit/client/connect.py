@@ -1,4 +1,4 @@
-"""Reaching a service by the name of its provider: its address, its key, its client."""
+"""Connection to a provider by its name: address, API key, client."""
 
 from __future__ import annotations
 
@@ -26,68 +26,84 @@ def connect(
     environment: Mapping[str, str] | None = None,
     client: openai.OpenAI | None = None,
 ) -> Client:
-    """The service of that name, at `base_url` if it has an address for each user or another is wanted.
+    """Return a client for a provider.
 
-    Raises `UnknownNameError` for a provider that nobody knows, `UsageError` for one that does not speak the protocol, or where the
-    address or the key is missing.
+    Args:
+        provider: Name of the provider in the catalog.
+        base_url: Address of the API. Needed for providers that give each user an address of their
+            own, unless it is in the user's settings file.
+        catalog: Models and providers; by default those that come with ftkit.
+        environment: Environment variables; by default those of the process.
+        client: SDK client to use instead of a new one.
+
+    Raises:
+        UnknownNameError: There is no such provider.
+        UsageError: The provider does not offer this API, or the address or the API key is missing.
     """
     variables = os.environ if environment is None else environment
-    facts, api = _speaking(provider, catalog)
+    facts, api = _provider_with_api(provider, catalog)
     address = (
         base_url
         or find_address(provider, variables)
         or api.base_url
-        or (_here(variables) if api.embedded else "")
+        or (_local_address(variables) if api.embedded else "")
     )
     if not address:
-        places = f"with --base-url (in Python base_url=), or under [base-url] in {config_file(variables)}"
         raise UsageError(
-            f"{facts.title} has an address for each user: give it {places}, e.g. {api.address}"
+            f"{facts.title} gives each user an address: set `base_url`, or write it under "
+            f"[base-url] in {config_file(variables)}, e.g. {api.address}"
         )
-    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address) or not _host(address):
-        raise UsageError(f"--base-url {address!r} is no address; it begins with https://")
-    if "@" in address.split("/")[2]:
-        raise UsageError(
-            "--base-url holds a name or a password, which would be shown and kept; leave out all before the @"
-        )
-    return Client(
-        provider, facts, api, client or _client(_key(provider, api, address, variables), address)
-    )
+    _check_address(address)
+    sdk_client = client or _sdk_client(_key(provider, api, address, variables), address)
+    return Client(provider, facts, api, sdk_client)
 
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
-    """What the journal knows a service by; needs no key. Raises what `connect` raises for a provider of no use."""
-    api = _speaking(provider, catalog)[1]
-    return f"{provider} {(base_url or find_address(provider, os.environ) or api.base_url or api.address).rstrip('/')}"
+    """Return `Client.account` of a provider, without needing an API key.
+
+    Raises `UnknownNameError` or `UsageError` like `connect`.
+    """
+    api = _provider_with_api(provider, catalog)[1]
+    address = base_url or find_address(provider, os.environ) or api.base_url or api.address
+    return f"{provider} {address.rstrip('/')}"
 
 
-def _speaking(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
-    """What is known of a provider that speaks the protocol."""
+def _provider_with_api(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
     if provider in unsupported():
         other = unsupported()[provider]
         raise UsageError(f"{other.title} is not supported: {other.why}")
     facts = find_provider(provider, catalog)
     if facts.api is None:
         raise UsageError(
-            f"nothing is known of how to reach {facts.title}; add [providers.{provider}.api] with --facts"
+            f"the API of {facts.title} is unknown; describe it under [providers.{provider}.api] "
+            "in a file and pass it as `facts`"
         )
     return facts, facts.api
 
 
-def _here(environment: Mapping[str, str]) -> str:
-    """The address of the service that runs on this machine; raises `UsageError` where none does."""
+def _check_address(address: str) -> None:
+    if not re.fullmatch(r"(?i:https?)://[^\s/]+[!-~]*", address) or not _host(address):
+        raise UsageError(f"`base_url` must be a URL that starts with https://, not {address!r}")
+    if "@" in address.split("/")[2]:
+        raise UsageError(
+            "`base_url` must not contain a user name or a password, because it is printed and "
+            "stored; remove everything up to the @"
+        )
+
+
+def _local_address(environment: Mapping[str, str]) -> str:
     from ftkit._local import data_folder, find_running
 
-    found = find_running(data_folder(environment))
-    if found is None:
+    running = find_running(data_folder(environment))
+    if running is None:
         raise UsageError(
-            "no service runs on this machine: start one with `ftkit serve`, or give the address of one as base_url="
+            "no local service is running: start one with `ftkit serve`, or set `base_url`"
         )
-    return found.url
+    return running.url
 
 
 def _host(address: str) -> str:
-    """The host of an address; empty where it has none."""
+    """Return the host of an address, or "" if it has none."""
     try:
         return urlsplit(address).hostname or ""
     except ValueError:
@@ -95,22 +111,29 @@ def _host(address: str) -> str:
 
 
 def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) -> str:
-    """What is sent as the key; a service on this machine that is not the provider's own is taken to need none."""
+    """Return the API key to send.
+
+    A service on this machine at another address than the provider's own is assumed to need none.
+    """
     from ftkit._local import is_loopback
 
-    foreign = bool(api.base_url) and address.rstrip("/") != api.base_url.rstrip("/")
-    needed = api.key_needed and not (foreign and is_loopback(_host(address)))
-    return find_key(provider, api.keys, environment, needed, address if foreign else "")
+    is_foreign = bool(api.base_url) and address.rstrip("/") != api.base_url.rstrip("/")
+    is_needed = api.key_needed and not (is_foreign and is_loopback(_host(address)))
+    return find_key(provider, api.keys, environment, is_needed, address if is_foreign else "")
 
 
-def _client(key: str, address: str) -> openai.OpenAI:
-    """The SDK's client. To import it makes many objects that stay, so nothing is gained by looking for garbage on the way."""
-    collecting = gc.isenabled()
+def _sdk_client(key: str, address: str) -> openai.OpenAI:
+    """Return a client of the SDK.
+
+    Importing the SDK creates many objects that all stay alive, so garbage collection in between
+    would only cost time.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         import openai
 
         return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()

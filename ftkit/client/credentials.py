@@ -1,6 +1,6 @@
-"""Where the key of a service, and an address of one's own, come from: the environment, or a file that only its owner can read.
+"""API keys and addresses from environment variables and the user's settings file.
 
-A key is never shown or kept.
+A key is never printed or stored.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Any
 
 from ftkit.errors import UsageError
 
+NO_KEY = "none"
+"""Key that is sent to a service that needs none."""
+
 
 def config_file(environment: Mapping[str, str]) -> Path:
-    """The user's own settings file: `~/.config/ftkit/config.toml`, or under `XDG_CONFIG_HOME`."""
+    """Return the path of the user's settings file, which need not exist.
+
+    It is `~/.config/ftkit/config.toml`, or below `XDG_CONFIG_HOME` if that is set.
+    """
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(
         environment.get("HOME") or os.path.expanduser("~"), ".config"
     )
     return Path(home) / "ftkit" / "config.toml"
-
-
-NO_KEY = "none"
-"""What is sent to a service that needs no key."""
 
 
 def find_key(
@@ -34,39 +36,61 @@ def find_key(
     needed: bool = True,
     foreign: str = "",
 ) -> str:
-    """The key for the provider: of the first variable that is set, else `[keys]` in the user's settings file.
+    """Return the API key for a provider.
 
-    A variable may hold several keys, separated by commas, for a service that takes them; the first is sent. `foreign` is the
-    address of a service that is not the provider's own.
+    It comes from the first variable that is set, or from `[keys]` in the user's settings file.
 
-    Raises `UsageError` where there is none, or where others can read the file.
+    Args:
+        provider: Name of the provider.
+        variables: Environment variables that may hold the key. One may hold several keys,
+            separated by commas; the first is used.
+        environment: Values of environment variables.
+        needed: False to return `NO_KEY` if there is no key.
+        foreign: Address of the service if it is not the provider's own.
+
+    Raises:
+        UsageError: There is no key but one is needed, the key cannot be sent in a header, or
+            other users can read the settings file.
     """
-    for name in variables:
-        found = next(
-            (key.strip() for key in environment.get(name, "").split(",") if key.strip()), ""
-        )
-        if found:
-            return _usable(found, name)
+    for variable in variables:
+        keys = (key.strip() for key in environment.get(variable, "").split(","))
+        first_key = next(filter(None, keys), "")
+        if first_key:
+            return _check_key(first_key, variable)
     path = config_file(environment)
-    key = _table("keys", path).get(provider)
-    if key is None:
-        return _without(provider, variables, path, needed, foreign)
-    if not isinstance(key, str) or not key.strip():
-        return _without(provider, variables, path, True, foreign)
-    return _usable(key.strip(), str(path))
+    key = _read_table("keys", path).get(provider)
+    if isinstance(key, str) and key.strip():
+        return _check_key(key.strip(), str(path))
+    if key is None and not needed:
+        return NO_KEY
+    names = " or ".join(variables)
+    if foreign:
+        raise UsageError(
+            f"no key for {foreign}: set {names} to the key of that service, "
+            f"or to {NO_KEY} if it needs none"
+        )
+    raise UsageError(f"no key for {provider}: set {names}, or add it under [keys] in {path}")
 
 
 def find_address(provider: str, environment: Mapping[str, str]) -> str:
-    """The address of the provider under `[base-url]` in the user's settings file; empty where it has none."""
+    """Return the provider's address under `[base-url]` in the user's settings file, or "".
+
+    Raises:
+        UsageError: The address is not a string, or other users can read the file.
+    """
     path = config_file(environment)
-    address = _table("base-url", path).get(provider, "")
+    address = _read_table("base-url", path).get(provider, "")
     if not isinstance(address, str):
-        raise UsageError(f"{path}: the address of {provider} under [base-url] is no text")
+        raise UsageError(f"{path}: the address of {provider} under [base-url] must be a string")
     return address
 
 
-def _table(name: str, path: Path) -> dict[str, Any]:
-    """A table of the user's settings file; raises `UsageError` where others can read the file, or nobody can."""
+def _read_table(name: str, path: Path) -> dict[str, Any]:
+    """Return a table of the user's settings file, or {} without file or table.
+
+    Raises:
+        UsageError: The file is invalid, or other users can read it.
+    """
     if not path.exists():
         return {}
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -76,27 +100,15 @@ def _table(name: str, path: Path) -> dict[str, Any]:
     try:
         return dict(tomllib.loads(path.read_text("utf-8")).get(name, {}))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, TypeError, ValueError) as error:
+        # The message of the error may quote a key.
         raise UsageError(f"cannot read {path}: {type(error).__name__}") from None
 
 
-def _without(
-    provider: str, variables: tuple[str, ...], path: Path, needed: bool, foreign: str
-) -> str:
-    """What is sent where there is no key; raises `UsageError` where one is needed. Another's key is not asked for."""
-    named = " or ".join(variables)
-    if not needed:
-        return NO_KEY
-    if foreign:
-        raise UsageError(
-            f"no key for {foreign}: set {named} to the key of that service, or to {NO_KEY} if it needs none"
-        )
-    raise UsageError(f"no key for {provider}: set {named}, or write it under [keys] into {path}")
-
-
-def _usable(key: str, where: str) -> str:
-    """The key, if it can be sent; what cannot would be shown by the transport when it refuses it."""
+def _check_key(key: str, source: str) -> str:
+    """Return the key if a header can hold it. Otherwise the transport's error would show it."""
     if not all("!" <= char <= "~" for char in key):
         raise UsageError(
-            f"the key in {where} has a space, a line break or another character that no key has; set it again"
+            f"the key in {source} contains a space, a line break or another character "
+            "that keys do not have; set it again"
         )
     return key

@@ -1,6 +1,7 @@
-"""What services hold, as values: jobs, events, checkpoints, files, models. `raw` is what the service sent, and loses nothing.
+"""Resources of the API as values: jobs, events, checkpoints, files, models.
 
-Services do not keep to the documented types. A field that is of another type than it should be counts as one that was not sent.
+Providers do not keep to the documented types. A field of another type counts as missing. `raw` is
+the JSON object exactly as the provider sent it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,32 @@ from typing import Any
 from msgspec import Struct
 
 FINAL = ("succeeded", "failed", "cancelled", "canceled")
-"""The statuses that a job stays in. Services have others beyond those documented; a job in any other goes on."""
+"""Statuses of jobs that have ended. A job in any other status, known or not, is still active."""
 
 STATUSES = ("validating_files", "queued", "pending", "running", "pausing", "paused", *FINAL)
-"""The statuses of jobs at the services that ftkit knows."""
+"""Statuses of jobs at the known providers."""
 
 
 class Job(Struct, frozen=True):
-    """A fine-tuning job. Times are seconds since 1970; fields that the service did not send are empty."""
+    """Fine-tuning job. Missing fields are empty, 0 or None.
+
+    Attributes:
+        id: Id of the job.
+        status: Status, one of `STATUSES` at the known providers.
+        model: Base model.
+        created_at: Unix time in seconds, or 0.
+        finished_at: Unix time in seconds.
+        fine_tuned_model: Name of the resulting model, or "".
+        training_file: Id of the training file.
+        validation_file: Id of the validation file, or "".
+        trained_tokens: Number of billed tokens.
+        estimated_finish: Unix time in seconds.
+        error: Error message, or "".
+        error_code: Error code, or "".
+        result_files: Ids of the result files.
+        metadata: Metadata that the job was created with.
+        raw: JSON object of the API.
+    """
 
     id: str
     status: str
@@ -38,45 +57,43 @@ class Job(Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether the job will not change any more."""
+        """True if the job has ended."""
         return self.status in FINAL
 
     @property
     def method(self) -> str:
-        """How it is trained: `supervised`, `dpo`, `reinforcement`, or what the service calls it."""
+        """Training method: "supervised", "dpo", "reinforcement" or the provider's own name."""
         method = self.raw.get("method")
         return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The hyperparameters, wherever the service puts them; a value goes before `auto`."""
-        method = self.raw.get("method")
-        method = method if isinstance(method, dict) else {}
-        own = method.get(str(method.get("type")))
-        found: dict[str, Any] = {}
-        for place in (self.raw, method, own if isinstance(own, dict) else {}):
-            given = place.get("hyperparameters")
-            for name, value in given.items() if isinstance(given, dict) else ():
-                if value is not None and (value != "auto" or name not in found):
-                    found[name] = value
-        return found
+        """Hyperparameters from all places where providers put them; a value overrides "auto"."""
+        method = _object(self.raw.get("method"))
+        method_settings = _object(method.get(str(method.get("type"))))
+        hyperparameters: dict[str, Any] = {}
+        for settings in (self.raw, method, method_settings):
+            for name, value in _object(settings.get("hyperparameters")).items():
+                if value is not None and (value != "auto" or name not in hyperparameters):
+                    hyperparameters[name] = value
+        return hyperparameters
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Job:
-        """The job that the service sent; its error counts only where it has a code or a message."""
-        given = raw.get("error")
-        error = {"message": given} if isinstance(given, str) else _object(given)
+        """Return the job of a JSON object of the API."""
+        error = raw.get("error")
+        error = {"message": error} if isinstance(error, str) else _object(error)
         return cls(
             id=str(raw.get("id") or ""),
             status=str(raw.get("status") or "unknown"),
             model=str(raw.get("model") or ""),
-            created_at=_whole(raw.get("created_at")) or 0,
-            finished_at=_whole(raw.get("finished_at")),
+            created_at=_integer(raw.get("created_at")) or 0,
+            finished_at=_integer(raw.get("finished_at")),
             fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
             training_file=str(raw.get("training_file") or ""),
             validation_file=str(raw.get("validation_file") or ""),
-            trained_tokens=_whole(raw.get("trained_tokens")),
-            estimated_finish=_whole(raw.get("estimated_finish")),
+            trained_tokens=_integer(raw.get("trained_tokens")),
+            estimated_finish=_integer(raw.get("estimated_finish")),
             error=str(error.get("message") or ""),
             error_code=str(error.get("code") or ""),
             result_files=_ids(raw.get("result_files")),
@@ -86,7 +103,17 @@ class Job(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """Something that happened to a job; `data` holds the step and the losses of an event of type `metrics`."""
+    """Event of a job. Missing fields are empty or 0.
+
+    Attributes:
+        id: Id of the event.
+        created_at: Unix time in seconds.
+        level: "info", "warn" or "error".
+        message: Text for people.
+        type: "message" or "metrics".
+        data: Step and losses, if the type is "metrics".
+        raw: JSON object of the API.
+    """
 
     id: str
     created_at: int
@@ -98,10 +125,10 @@ class Event(Struct, frozen=True):
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Event:
-        """The event that the service sent."""
+        """Return the event of a JSON object of the API."""
         return cls(
             id=str(raw.get("id") or ""),
-            created_at=_whole(raw.get("created_at")) or 0,
+            created_at=_integer(raw.get("created_at")) or 0,
             level=str(raw.get("level") or "info"),
             message=str(raw.get("message") or ""),
             type=str(raw.get("type") or "message"),
@@ -111,7 +138,15 @@ class Event(Struct, frozen=True):
 
 
 class Checkpoint(Struct, frozen=True):
-    """A state of the model during training, usable as a model; `metrics` are its losses and accuracies by name."""
+    """Checkpoint of a job, usable as a model.
+
+    Attributes:
+        id: Id of the checkpoint.
+        model: Name of the checkpoint as a model.
+        step: Training step.
+        metrics: Losses and accuracies by name.
+        raw: JSON object of the API.
+    """
 
     id: str
     model: str
@@ -121,7 +156,7 @@ class Checkpoint(Struct, frozen=True):
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Checkpoint:
-        """The checkpoint that the service sent."""
+        """Return the checkpoint of a JSON object of the API."""
         metrics = {
             name: value
             for name, value in _object(raw.get("metrics")).items()
@@ -130,14 +165,24 @@ class Checkpoint(Struct, frozen=True):
         return cls(
             id=str(raw.get("id") or ""),
             model=str(raw.get("fine_tuned_model_checkpoint") or ""),
-            step=_whole(raw.get("step_number")) or 0,
+            step=_integer(raw.get("step_number")) or 0,
             metrics=metrics,
             raw=raw,
         )
 
 
 class RemoteFile(Struct, frozen=True):
-    """A file at the service. `status` is empty where the service reports none."""
+    """File at the provider.
+
+    Attributes:
+        id: Id of the file.
+        name: Name of the file.
+        size: Bytes.
+        purpose: "fine-tune", "fine-tune-results" or another purpose.
+        status: "processed", "error" or another status; "" at providers that report none.
+        created_at: Unix time in seconds, or 0.
+        raw: JSON object of the API.
+    """
 
     id: str
     name: str
@@ -149,20 +194,28 @@ class RemoteFile(Struct, frozen=True):
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> RemoteFile:
-        """The file that the service sent."""
+        """Return the file of a JSON object of the API."""
         return cls(
             id=str(raw.get("id") or ""),
             name=str(raw.get("filename") or ""),
-            size=_whole(raw.get("bytes")) or 0,
+            size=_integer(raw.get("bytes")) or 0,
             purpose=str(raw.get("purpose") or ""),
             status=str(raw.get("status") or ""),
-            created_at=_whole(raw.get("created_at")) or 0,
+            created_at=_integer(raw.get("created_at")) or 0,
             raw=raw,
         )
 
 
 class RemoteModel(Struct, frozen=True):
-    """A model at the service; `shutdown_date` is empty where the service gives none."""
+    """Model at the provider.
+
+    Attributes:
+        id: Name of the model.
+        owner: Organization that owns the model.
+        created_at: Unix time in seconds, or 0.
+        shutdown_date: Date as `YYYY-MM-DD`, or "" if none is announced.
+        raw: JSON object of the API.
+    """
 
     id: str
     owner: str
@@ -172,18 +225,18 @@ class RemoteModel(Struct, frozen=True):
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> RemoteModel:
-        """The model that the service sent."""
+        """Return the model of a JSON object of the API."""
         return cls(
             id=str(raw.get("id") or ""),
             owner=str(raw.get("owned_by") or ""),
-            created_at=_whole(raw.get("created")) or 0,
+            created_at=_integer(raw.get("created")) or 0,
             shutdown_date=str(raw.get("shutdown_date") or ""),
             raw=raw,
         )
 
 
-def _whole(value: Any) -> int | None:
-    """A whole number, which some services send as a float or as text; None for anything else."""
+def _integer(value: Any) -> int | None:
+    """Return an integer, which some providers send as a float or a string, or None."""
     if isinstance(value, bool):
         return None
     try:
@@ -193,7 +246,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _ids(value: Any) -> tuple[str, ...]:
-    """The ids in a list of them, or of objects that have one."""
+    """Return the ids in a list of ids or of objects with an id."""
     items = value if isinstance(value, list) else ()
     return tuple(
         id

@@ -1,4 +1,4 @@
-"""Trying again what may yet work: for a while, never for ever."""
+"""Retries with exponential backoff."""
 
 from __future__ import annotations
 
@@ -8,70 +8,80 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ftkit.client.errors import is_transient
 from ftkit.errors import ProviderError, UnreachableError
-from ftkit.jobs.watch import passes
 
 T = TypeVar("T")
 
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds to wait before a request is sent again, where the service does not say."""
+DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds to wait before each retry if the provider names no delay."""
 
-LONGEST = 120.0
-"""Seconds that are waited at most when the service says how long."""
+MAX_DELAY = 120.0
+"""Maximum number of seconds to wait if the provider names a delay."""
 
-GIVE_UP = 4
-"""Requests in a row that failed in spite of all patience, after which the service is taken to be out of reach."""
+MAX_CONSECUTIVE_FAILURES = 4
+"""Requests that may fail in a row, each after all its retries, before the provider counts as
+unreachable."""
 
 
-class Patience:
-    """Sends requests again that failed for a reason that may pass; for several threads, which wait together when told to.
+class Retry:
+    """Policy that sends a request again after a transient error.
 
-    Raises the last `ProviderError`, or `UnreachableError` where nothing works any more.
+    One instance may be shared by several threads. A rate limit holds for the whole account, so all
+    of them wait for it. Example:
+
+        retry = Retry()
+        job = retry(lambda: client.job("ftjob-abc123"))
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep) -> None:
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._until = 0.0
-        self._failed = 0
+        self._paused_until = 0.0
+        self._failures = 0
 
-    def __call__(self, do: Callable[[], T]) -> T:
-        """What `do` returns, once it does."""
-        for pause in PAUSES:
-            self._wait()
+    def __call__(self, request: Callable[[], T]) -> T:
+        """Return the result of `request`, called again after each transient error.
+
+        Raises:
+            ProviderError: The error is permanent, or the last retry failed.
+            UnreachableError: `MAX_CONSECUTIVE_FAILURES` requests in a row have failed.
+        """
+        for delay in DELAYS:
+            self._wait_for_rate_limit()
             try:
-                done = do()
-            except ProviderError as problem:
-                if not passes(problem):
-                    self._failed = 0
+                result = request()
+            except ProviderError as error:
+                if not is_transient(error):
+                    self._failures = 0
                     raise
-                self._pause(problem, pause)
+                self._back_off(error, delay)
             else:
-                self._failed = 0
-                return done
-        return self._last(do)
+                self._failures = 0
+                return result
+        return self._last_attempt(request)
 
-    def _wait(self) -> None:
-        left = self._until - time.monotonic()
-        if left > 0:
-            self._sleep(left)
+    def _wait_for_rate_limit(self) -> None:
+        seconds = self._paused_until - time.monotonic()
+        if seconds > 0:
+            self._sleep(seconds)
 
-    def _pause(self, problem: ProviderError, pause: float) -> None:
-        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - not for secrets
-        seconds = min(problem.wait, LONGEST) or pause * jitter
-        if problem.status == 429:  # it is the account that asks too often, so all threads wait
+    def _back_off(self, error: ProviderError, delay: float) -> None:
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - not used for secrets
+        seconds = min(error.wait, MAX_DELAY) or delay * jitter
+        if error.status == 429:
             with self._lock:
-                self._until = max(self._until, time.monotonic() + seconds)
+                self._paused_until = max(self._paused_until, time.monotonic() + seconds)
         self._sleep(seconds)
 
-    def _last(self, do: Callable[[], T]) -> T:
+    def _last_attempt(self, request: Callable[[], T]) -> T:
         try:
-            return do()
-        except ProviderError as problem:
+            return request()
+        except ProviderError as error:
             with self._lock:
-                self._failed += passes(problem)
-                if self._failed >= GIVE_UP:
+                self._failures += is_transient(error)
+                if self._failures >= MAX_CONSECUTIVE_FAILURES:
                     raise UnreachableError(
-                        f"{problem}; run the same again later, and it goes on from here"
-                    ) from problem
+                        f"{error}; run the same command again later to continue"
+                    ) from error
             raise

@@ -130,7 +130,7 @@ class Asking:
 
     def _ask(self, prompt: Prompt) -> Recorded:
         options = self._options(prompt)
-        sent = self.client.answer(self.model, prompt.messages, **options)
+        sent = self.client.chat_completion(self.model, prompt.messages, **options)
         message = sent["choices"][0]["message"]
         answer = {"role": "assistant", "content": None}
         answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}

@@ -1,4 +1,4 @@
-"""Why a job failed: the service's message, the rule behind it, the lines of the local file, and what to do."""
+"""Diagnosis of a failed or stuck job: the provider's message, the rule, the lines, the remedy."""
 
 from __future__ import annotations
 
@@ -11,85 +11,117 @@ from ftkit.client.client import Client
 from ftkit.client.resources import Job
 from ftkit.errors import UsageError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.uploads import digest
+from ftkit.jobs.uploads import hash_file
 from ftkit.summary import Finding
 from ftkit.validation.service_messages import Meaning, meaning
 from ftkit.validation.validate import validate
 
-STUCK = 1800
-"""Seconds after which a job that is still validating its files is said to be stuck. Most take a few minutes."""
+STUCK_SECONDS = 1800
+"""Seconds after which a job that still validates its files counts as stuck. Most take minutes."""
+
+MAX_FINDINGS = 20
+"""Maximum number of findings in a diagnosis."""
 
 
 class Diagnosis(Struct, frozen=True):
-    """What is known of a job's trouble. `findings` are those of the local file that fit the message, at most 20."""
+    """Explanation of the state of a job.
+
+    Attributes:
+        job: The job.
+        says: Message of the provider, or a summary of the state.
+        rules: Names of the rules that the message is about.
+        path: Local file that the job was submitted from, or "" if it is unknown.
+        findings: Findings in that file that fit the message, at most `MAX_FINDINGS`.
+        advice: Next step.
+        wrong: False if nothing is wrong.
+    """
 
     job: Job
     says: str
-    rules: tuple[str, ...]
-    path: str
-    findings: tuple[Finding, ...]
-    advice: str
+    rules: tuple[str, ...] = ()
+    path: str = ""
+    findings: tuple[Finding, ...] = ()
+    advice: str = ""
     wrong: bool = True
 
 
 def diagnose(job: Job, client: Client, journal: Journal, now: float | None = None) -> Diagnosis:
-    """Find out what is wrong with a job."""
-    if (
-        job.status == "validating_files"
-        and job.created_at
-        and (now or time.time()) - job.created_at > STUCK
-    ):
-        minutes = int(((now or time.time()) - job.created_at) / 60)
+    """Return the diagnosis of a job.
+
+    Args:
+        job: The job.
+        client: Connection to its provider.
+        journal: Journal that may know the local file of the job.
+        now: Current Unix time; by default the system's.
+
+    Raises:
+        FileError: The local file cannot be read.
+    """
+    age = (time.time() if now is None else now) - job.created_at if job.created_at else 0
+    if job.status == "validating_files" and age > STUCK_SECONDS:
         return Diagnosis(
             job,
-            f"validating files for {minutes} minutes",
-            (),
-            "",
-            (),
-            (
-                f"most jobs take a few minutes for this; cancel it (`ftkit jobs cancel {job.id}`) and submit it with --again"
-            ),
+            f"validating files for {int(age / 60)} minutes",
+            advice="most jobs take a few minutes for this; cancel the job "
+            f"(`ftkit jobs cancel {job.id}`) and submit it again (`ftkit submit --again`)",
         )
-    if not job.error and not job.error_code and job.status != "failed":
-        if job.status == "succeeded":
-            return Diagnosis(job, "it has succeeded", (), "", (), "there is nothing to mend", False)
+    if job.status == "succeeded" and not (job.error or job.error_code):
+        return Diagnosis(job, "the job succeeded", advice="there is nothing to fix", wrong=False)
+    if job.status != "failed" and not (job.error or job.error_code):
         return Diagnosis(
-            job, f"it is {job.status}", (), "", (), "nothing is wrong that the service tells", False
+            job, f"the job is {job.status}", advice="the provider reports no error", wrong=False
         )
-    meant = meaning(f"{job.error} ({job.error_code})")
-    rules = tuple(rule.name for rule in meant.rules)
-    path, changed = _local(job, client, journal)
-    found = _findings(path, rules, job.model, client.name) if path and not changed else ()
-    says = job.error or job.error_code or "it does not say why"
-    return Diagnosis(job, says, rules, path, found, _advice(job, meant, path, changed, found))
+    message = meaning(f"{job.error} ({job.error_code})")
+    rules = tuple(rule.name for rule in message.rules)
+    path, has_changed = _local_file(job, client, journal)
+    findings = _findings(path, rules, job.model, client.name) if path and not has_changed else ()
+    return Diagnosis(
+        job,
+        job.error or job.error_code or "the provider gives no reason",
+        rules,
+        path,
+        findings,
+        _advice(job, message, path, has_changed, bool(findings)),
+    )
 
 
-def _local(job: Job, client: Client, journal: Journal) -> tuple[str, bool]:
-    """The local file that the job was submitted from, if it is known and there, and whether it has changed."""
-    known = journal.submission_of(client.account, job.id)
-    if known is None or not os.path.isfile(known.path):
+def _local_file(job: Job, client: Client, journal: Journal) -> tuple[str, bool]:
+    """Return the training file of a job, or "", and whether it has changed since the upload."""
+    submission = journal.submission_of_job(client.account, job.id)
+    if submission is None or not os.path.isfile(submission.path):
         return "", False
-    upload = journal.upload(client.account, digest(known.path))
-    return known.path, upload is None
+    upload = journal.find_upload(client.account, hash_file(submission.path))
+    return submission.path, upload is None
 
 
 def _findings(path: str, rules: tuple[str, ...], model: str, provider: str) -> tuple[Finding, ...]:
+    """Return the findings of these rules in a file, or all errors if there are no rules."""
     try:
         report = validate(path, model=model, provider=provider)
-    except UsageError:
+    except UsageError:  # the model is not in the catalog
         report = validate(path, provider=provider)
-    errors = [finding for finding in report.files[0].findings if finding.rule in rules or not rules]
-    return tuple(finding for finding in errors if rules or finding.severity == "error")[:20]
+    findings = (
+        finding
+        for finding in report.files[0].findings
+        if (finding.rule in rules if rules else finding.severity == "error")
+    )
+    return tuple(findings)[:MAX_FINDINGS]
 
 
-def _advice(job: Job, meant: Meaning, path: str, changed: bool, found: tuple[Finding, ...]) -> str:
-    if found:
-        return f"mend these lines of {path} and submit it again, which checks it first"
-    if changed:
-        return f"{path} has changed since; `ftkit validate` says whether the fault is still in it"
-    if meant.rules:
-        return f"`ftkit rule {meant.rules[0].name}` explains the rule; run `ftkit validate` on the training file"
-    if meant.known_messages:
-        return f"{meant.known_messages[0].means} {meant.known_messages[0].do}"
-    before = f"`ftkit jobs events {job.id}` tells what went before it"
-    return f"ftkit does not know this message; {before}, and the same job is likely to fail again"
+def _advice(job: Job, message: Meaning, path: str, has_changed: bool, has_findings: bool) -> str:
+    if has_findings:
+        return f"fix these lines of {path} and submit it again"
+    if has_changed:
+        return f"{path} has changed since; run `ftkit validate` to see if the error is still there"
+    if message.rules:
+        return (
+            f"`ftkit rule {message.rules[0].name}` explains the rule; "
+            "run `ftkit validate` on the training file"
+        )
+    if message.known_messages:
+        known_message = message.known_messages[0]
+        return f"{known_message.means} {known_message.do}"
+    return (
+        f"ftkit does not know this message; `ftkit jobs events {job.id}` shows what happened "
+        "before it, and the same job is likely to fail again"
+    )

@@ -1,52 +1,50 @@
-"""Tuned models as folders: a PEFT adapter as the service keeps it, or merged into its base with transformers."""
+"""Export of fine-tuned models as folders: a PEFT adapter, or a model merged from it."""
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+from ftkit._atomic import atomic_folder
 from ftkit.client.client import Client
-from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.errors import FileError, os_error_message
 
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-"""The files of an adapter, as PEFT names them."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""Files of an adapter, as PEFT names them."""
+
+Merge = Callable[[str, Path], None]
+"""Function that writes a base model with the adapter in a folder into that folder.
+
+Its arguments are the name of the base model and the folder.
+"""
 
 
-def export(client: Client, model: str, folder: Path, merge: bool = False) -> str:
-    """Write a tuned model into a new folder, whole or not at all, and return its base.
+def export(client: Client, model: str, folder: Path, merge: Merge | None = None) -> str:
+    """Write a fine-tuned model into a new folder, atomically, and return the name of its base.
 
-    Raises `UsageError` where the service gives no weights away, or the packages to merge are missing, and `FileError` where the
-    folder is there already or cannot be written.
+    Args:
+        client: Connection to the provider.
+        model: Name of the fine-tuned model.
+        folder: Folder to create.
+        merge: Merges the adapter into its base model; by default the adapter itself is written.
+
+    Raises:
+        FileError: The folder exists or cannot be written.
+        UsageError: The provider does not offer model weights, or the model cannot be merged.
+        NotFoundError: There is no such model.
     """
     if folder.exists():
-        raise FileError(f"{folder} is there already; name another, or remove it")
-    aside = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+        raise FileError(f"{folder} already exists; choose another folder, or remove it")
+    base = ""
     try:
-        base = ""
-        aside.mkdir(parents=True)
-        for name in ADAPTER:
-            data, base = client.adapter(model, name)
-            (aside / name).write_bytes(data)
-        if merge:
-            _merge(base, aside)
-        os.replace(aside, folder)
+        with atomic_folder(folder) as temporary:
+            for name in ADAPTER_FILES:
+                data, base = client.adapter_file(model, name)
+                (temporary / name).write_bytes(data)
+            if merge:
+                merge(base, temporary)
+                for name in ADAPTER_FILES:
+                    (temporary / name).unlink()
     except OSError as error:
         raise FileError(f"cannot write {folder}: {os_error_message(error)}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return base
-
-
-def _merge(base: str, folder: Path) -> None:
-    """Put the whole model into the folder in place of its adapter."""
-    try:
-        from ftkit.server.training.merging import merge
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"--merge needs more packages ({error.name} is missing): pip install 'ftkit[local]'"
-        ) from error
-    merge(base, folder)
-    for name in ADAPTER:
-        (folder / name).unlink()

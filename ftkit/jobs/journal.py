@@ -1,7 +1,8 @@
-"""What ftkit is about to do at a service, and what came of it, kept so that a crash at any moment costs nothing twice.
+"""Journal of uploads, submissions and migrations, in SQLite.
 
-Before each step the intent is written, after it the result; SQLite makes each of these durable before it returns. The journal
-holds no key and no data of the user but names, hashes and ids.
+An intent is recorded before each request and the result after it, durably, so that a run that
+crashes at any moment can be continued without paying or uploading twice. The journal holds names,
+hashes and ids, but no keys and no data.
 """
 
 from __future__ import annotations
@@ -18,73 +19,131 @@ from typing import Any
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
-from ftkit.errors import FileError, FtkitError, os_error_message
+from ftkit.errors import FileError, os_error_message
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS uploads (
-    account TEXT NOT NULL, sha256 TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL,
-    started REAL NOT NULL, upload TEXT NOT NULL DEFAULT '', parts TEXT NOT NULL DEFAULT '[]', file TEXT NOT NULL DEFAULT '',
+    account TEXT NOT NULL,
+    sha256  TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    size    INTEGER NOT NULL,
+    path    TEXT NOT NULL,
+    started REAL NOT NULL,
+    upload  TEXT NOT NULL DEFAULT '',
+    parts   TEXT NOT NULL DEFAULT '[]',
+    file    TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (account, sha256)
 );
 CREATE TABLE IF NOT EXISTS submissions (
-    id TEXT PRIMARY KEY, account TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL, path TEXT NOT NULL,
-    planned REAL NOT NULL, sent REAL, job TEXT NOT NULL DEFAULT ''
+    id      TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    request TEXT NOT NULL,
+    path    TEXT NOT NULL,
+    planned REAL NOT NULL,
+    sent    REAL,
+    job     TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS moves (
-    old TEXT NOT NULL, account TEXT NOT NULL, job TEXT NOT NULL, moved REAL NOT NULL, PRIMARY KEY (old, account)
+    old     TEXT NOT NULL,
+    account TEXT NOT NULL,
+    job     TEXT NOT NULL,
+    moved   REAL NOT NULL,
+    PRIMARY KEY (old, account)
 );
 CREATE INDEX IF NOT EXISTS submissions_by_key ON submissions (account, key);
 CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 """
 
-WAIT = 30
-"""Seconds to wait for another ftkit that is writing."""
+SELECT_UPLOAD = """
+SELECT sha256, name, size, path, started AS started_at, upload AS upload_id, parts AS part_ids,
+       file AS file_id
+FROM uploads
+WHERE account = ? AND sha256 = ?
+"""
 
-AFTER = "once it can be written, the same command goes on from here"
+SELECT_SUBMISSIONS = """
+SELECT id, account, key AS idempotency_key, request, path, planned AS planned_at, sent AS sent_at,
+       job AS job_id
+FROM submissions
+"""
+
+LOCK_TIMEOUT = 30
+"""Seconds to wait for another process that is writing to the database."""
+
+RESUME_HINT = "once it can be written, run the same command again to continue"
 
 
 class Upload(Struct, frozen=True):
-    """A file that was or is being uploaded; `file` is its id at the service once it is there."""
+    """File that has been uploaded, or whose upload has begun.
+
+    Attributes:
+        sha256: SHA-256 of the content.
+        name: Name of the file at the provider.
+        size: Bytes.
+        path: Local path.
+        started_at: Unix time at which the upload began.
+        upload_id: Id of a multipart upload in progress, or "".
+        part_ids: Ids of the parts that are complete.
+        file_id: Id of the file at the provider, or "" if the upload is not complete.
+    """
 
     sha256: str
     name: str
     size: int
     path: str
-    started: float
-    upload: str
-    parts: tuple[str, ...]
-    file: str
+    started_at: float
+    upload_id: str
+    part_ids: tuple[str, ...]
+    file_id: str
 
 
 class Submission(Struct, frozen=True):
-    """A job that is to be there once. `sent` is when its creation was last asked for, `job` its id once that is known."""
+    """Job that is to be created exactly once.
+
+    Attributes:
+        id: Id of the submission, part of the job's metadata.
+        account: `Client.account` that it is submitted to.
+        idempotency_key: Hash that identical submissions have in common.
+        request: Body of the request that creates the job.
+        path: Absolute path of the training file.
+        planned_at: Unix time at which the submission was recorded.
+        sent_at: Unix time of the last request, or None if none was sent or it was refused.
+        job_id: Id of the job, or "" while it is unknown.
+    """
 
     id: str
     account: str
-    key: str
+    idempotency_key: str
     request: dict[str, Any]
     path: str
-    planned: float
-    sent: float | None
-    job: str
+    planned_at: float
+    sent_at: float | None
+    job_id: str
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True if a request was sent and its outcome is unknown."""
+        return self.sent_at is not None and not self.job_id
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """Where the journal is: `FTKIT_STATE_DIR`, or `ftkit` in the user's state directory."""
-    given = environment.get("FTKIT_STATE_DIR")
-    if given:
-        return Path(given)
+    """Return the journal's folder: `FTKIT_STATE_DIR`, or `ftkit` in the user's state folder."""
+    if environment.get("FTKIT_STATE_DIR"):
+        return Path(environment["FTKIT_STATE_DIR"])
+    if environment.get("XDG_STATE_HOME"):
+        return Path(environment["XDG_STATE_HOME"]) / "ftkit"
     import platformdirs
 
-    return (
-        Path(environment["XDG_STATE_HOME"]) / "ftkit"
-        if environment.get("XDG_STATE_HOME")
-        else Path(platformdirs.user_state_dir("ftkit", appauthor=False))
-    )
+    return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
 
 
 class Journal:
-    """The journal in a folder. Raises `FileError` where it cannot be written, and sets a damaged one aside."""
+    """Journal in a folder, safe to use from several threads and processes.
+
+    Every method raises `FileError` if the journal cannot be written. A damaged database is renamed
+    before that, so that the next run starts with a new one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,166 +152,168 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise FileError(
-                f"cannot make {folder} for the journal: {os_error_message(error)}"
+                f"cannot create {folder} for the journal: {os_error_message(error)}"
             ) from error
-        # SQLite does not wait, but fails, where two make the same database at once.
-        with self.alone("journal"), self._database() as database:
+        # SQLite fails instead of waiting if two processes create the same database at once.
+        with self.lock("journal"), self._database() as database:
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("the check failed")
+                raise sqlite3.DatabaseError("the integrity check failed")
             database.executescript(SCHEMA)
 
     @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(
-                sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
-            ) as database:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.execute("PRAGMA synchronous = FULL")
-                database.row_factory = sqlite3.Row
-                yield database
-        except sqlite3.OperationalError as error:
-            raise FileError(f"cannot write the journal {self.path}: {error}; {AFTER}") from error
-        except sqlite3.DatabaseError as error:
-            raise self._set_aside(error) from error
+    def lock(
+        self, name: str, on_wait: Callable[[str], None] = lambda message: None
+    ) -> Iterator[None]:
+        """Hold an exclusive lock, which the system releases if the process dies.
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> FtkitError:
-        aside = self.path.with_name(f"journal-damaged-{time.strftime('%Y%m%d-%H%M%S')}.db")
-        for ending in ("", "-wal", "-shm"):
-            part = Path(f"{self.path}{ending}")
-            if part.exists():
-                os.replace(part, f"{aside}{ending}")
-        return FileError(
-            f"the journal was damaged ({error}) and is now {aside}; run again: jobs are looked up at the service"
-        )
-
-    @contextmanager
-    def alone(self, key: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-        """Keep every other ftkit from submitting the same until the block ends; the system lets go when a process dies.
-
-        `say` is told if another one is at it, and has to be waited for.
+        Args:
+            name: Name of the lock, such as an idempotency key. The first 32 characters count.
+            on_wait: Called with a message if another process holds the lock.
         """
-        lock = FileLock(self.folder / f"{key[:32]}.lock")
+        lock = FileLock(self.folder / f"{name[:32]}.lock")
         try:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
-                say("another ftkit is sending the same; waiting until it is done")
+                on_wait("another ftkit process is submitting this; waiting for it to finish")
                 lock.acquire()
         except OSError as error:
-            why = os_error_message(error)
+            reason = os_error_message(error)
             raise FileError(
-                f"cannot write the journal's lock {lock.lock_file}: {why}; {AFTER}"
+                f"cannot write the journal's lock {lock.lock_file}: {reason}; {RESUME_HINT}"
             ) from error
         try:
             yield
         finally:
             lock.release()
 
-    def upload(self, account: str, sha256: str) -> Upload | None:
-        """What is known of the upload of that content."""
+    def find_upload(self, account: str, sha256: str) -> Upload | None:
+        """Return the upload of a content, or None."""
         with self._database() as database:
-            row = database.execute(
-                "SELECT * FROM uploads WHERE account = ? AND sha256 = ?", (account, sha256)
-            ).fetchone()
+            row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
             return None
-        return Upload(
-            row["sha256"],
-            row["name"],
-            row["size"],
-            row["path"],
-            row["started"],
-            row["upload"],
-            tuple(json.loads(row["parts"])),
-            row["file"],
-        )
+        return Upload(**{**row, "part_ids": tuple(json.loads(row["part_ids"]))})
 
     def begin_upload(self, account: str, sha256: str, name: str, size: int, path: str) -> None:
-        """Write down that the content is about to be uploaded."""
-        with self._database() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO uploads (account, sha256, name, size, path, started) VALUES (?, ?, ?, ?, ?, ?)",
-                (account, sha256, name, size, path, time.time()),
-            )
-
-    def note_parts(self, account: str, sha256: str, upload: str, parts: tuple[str, ...]) -> None:
-        """Write down the parts that an upload has so far."""
-        with self._database() as database:
-            database.execute(
-                "UPDATE uploads SET upload = ?, parts = ? WHERE account = ? AND sha256 = ?",
-                (upload, json.dumps(parts), account, sha256),
-            )
-
-    def end_upload(self, account: str, sha256: str, file: str) -> None:
-        """Write down which file the content is at the service; an empty id says that it is there no more."""
-        with self._database() as database:
-            database.execute(
-                "UPDATE uploads SET file = ?, upload = '', parts = '[]' WHERE account = ? AND sha256 = ?",
-                (file, account, sha256),
-            )
-
-    def submissions(self, account: str, key: str) -> list[Submission]:
-        """The submissions of the same thing, the last first."""
-        return self._submissions(
-            "SELECT * FROM submissions WHERE account = ? AND key = ? ORDER BY planned DESC",
-            (account, key),
+        """Record that a content is about to be uploaded."""
+        self._execute(
+            "INSERT OR REPLACE INTO uploads (account, sha256, name, size, path, started)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (account, sha256, name, size, path, time.time()),
         )
 
-    def submission_of(self, account: str, job: str) -> Submission | None:
-        """The submission that the job came from, if it was made here."""
-        query = "SELECT * FROM submissions WHERE account = ? AND job = ? ORDER BY planned DESC"
-        return next(iter(self._submissions(query, (account, job))), None)
+    def save_parts(
+        self, account: str, sha256: str, upload_id: str, part_ids: tuple[str, ...]
+    ) -> None:
+        """Record the parts of a multipart upload that are complete."""
+        self._execute(
+            "UPDATE uploads SET upload = ?, parts = ? WHERE account = ? AND sha256 = ?",
+            (upload_id, json.dumps(part_ids), account, sha256),
+        )
 
-    def last_job(self, account: str) -> str:
-        """The id of the job that was submitted last, or an empty text."""
-        query = "SELECT * FROM submissions WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1"
-        return next((each.job for each in self._submissions(query, (account,))), "")
+    def finish_upload(self, account: str, sha256: str, file_id: str) -> None:
+        """Record the file that a content has become."""
+        self._execute(
+            "UPDATE uploads SET file = ?, upload = '', parts = '[]'"
+            " WHERE account = ? AND sha256 = ?",
+            (file_id, account, sha256),
+        )
 
-    def _submissions(self, query: str, values: tuple[str, ...]) -> list[Submission]:
-        with self._database() as database:
-            rows = [dict(row) for row in database.execute(query, values)]
-        return [Submission(**{**row, "request": json.loads(row["request"])}) for row in rows]
+    def submissions(self, account: str, idempotency_key: str) -> list[Submission]:
+        """Return the submissions with this idempotency key, newest first."""
+        return self._select_submissions(
+            "WHERE account = ? AND key = ? ORDER BY planned DESC", (account, idempotency_key)
+        )
 
-    def plan(self, id: str, account: str, key: str, request: Mapping[str, Any], path: str) -> None:
-        """Write down what is to be submitted."""
-        with self._database() as database:
-            database.execute(
-                "INSERT OR IGNORE INTO submissions (id, account, key, request, path, planned) VALUES (?, ?, ?, ?, ?, ?)",
-                (id, account, key, json.dumps(request), path, time.time()),
-            )
+    def submission_of_job(self, account: str, job_id: str) -> Submission | None:
+        """Return the submission that created a job, or None if it is not in this journal."""
+        submissions = self._select_submissions(
+            "WHERE account = ? AND job = ? ORDER BY planned DESC LIMIT 1", (account, job_id)
+        )
+        return next(iter(submissions), None)
 
-    def sending(self, id: str, request: Mapping[str, Any]) -> None:
-        """Write down that the job's creation is about to be asked for."""
-        with self._database() as database:
-            database.execute(
-                "UPDATE submissions SET sent = ?, request = ? WHERE id = ?",
-                (time.time(), json.dumps(request), id),
-            )
+    def last_job_id(self, account: str) -> str:
+        """Return the id of the job that was submitted last, or ""."""
+        submissions = self._select_submissions(
+            "WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1", (account,)
+        )
+        return next((submission.job_id for submission in submissions), "")
 
-    def moved(self, old: str, account: str, job: str) -> None:
-        """Write down which job of the account an old one, named `PROVIDER/JOB`, has become."""
-        with self._database() as database:
-            values = (old, account, job, time.time())
-            database.execute(
-                "INSERT OR REPLACE INTO moves (old, account, job, moved) VALUES (?, ?, ?, ?)",
-                values,
-            )
+    def plan(
+        self, id: str, account: str, idempotency_key: str, request: Mapping[str, Any], path: str
+    ) -> None:
+        """Record a submission, unless its id is recorded already."""
+        self._execute(
+            "INSERT OR IGNORE INTO submissions (id, account, key, request, path, planned)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (id, account, idempotency_key, json.dumps(request), path, time.time()),
+        )
 
-    def moved_to(self, old: str, account: str) -> str:
-        """The job of the account that an old one has become, or an empty text."""
+    def mark_sent(self, id: str, request: Mapping[str, Any]) -> None:
+        """Record that the request that creates a submission's job is about to be sent."""
+        self._execute(
+            "UPDATE submissions SET sent = ?, request = ? WHERE id = ?",
+            (time.time(), json.dumps(request), id),
+        )
+
+    def mark_refused(self, id: str) -> None:
+        """Record that the provider refused a submission, so that there is no job."""
+        self._execute("UPDATE submissions SET sent = NULL WHERE id = ?", (id,))
+
+    def mark_created(self, id: str, job_id: str) -> None:
+        """Record the job of a submission."""
+        self._execute("UPDATE submissions SET job = ? WHERE id = ?", (job_id, id))
+
+    def record_move(self, old_job: str, account: str, job_id: str) -> None:
+        """Record the job that an old one, named `PROVIDER/JOB`, was migrated to."""
+        self._execute(
+            "INSERT OR REPLACE INTO moves (old, account, job, moved) VALUES (?, ?, ?, ?)",
+            (old_job, account, job_id, time.time()),
+        )
+
+    def find_move(self, old_job: str, account: str) -> str:
+        """Return the id of the account's job that an old one was migrated to, or ""."""
         with self._database() as database:
             row = database.execute(
-                "SELECT job FROM moves WHERE old = ? AND account = ?", (old, account)
+                "SELECT job FROM moves WHERE old = ? AND account = ?", (old_job, account)
             ).fetchone()
         return row["job"] if row else ""
 
-    def refused(self, id: str) -> None:
-        """Write down that the service refused, so that there is no job."""
+    def _select_submissions(self, condition: str, values: tuple[str, ...]) -> list[Submission]:
         with self._database() as database:
-            database.execute("UPDATE submissions SET sent = NULL WHERE id = ?", (id,))
+            rows = database.execute(f"{SELECT_SUBMISSIONS} {condition}", values).fetchall()
+        return [Submission(**{**row, "request": json.loads(row["request"])}) for row in rows]
 
-    def created(self, id: str, job: str) -> None:
-        """Write down which job the submission became."""
+    def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
         with self._database() as database:
-            database.execute("UPDATE submissions SET job = ? WHERE id = ?", (job, id))
+            database.execute(statement, values)
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(
+                sqlite3.connect(self.path, timeout=LOCK_TIMEOUT, isolation_level=None)
+            ) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.row_factory = sqlite3.Row
+                yield database
+        except sqlite3.OperationalError as error:
+            raise FileError(
+                f"cannot write the journal {self.path}: {error}; {RESUME_HINT}"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._rename_damaged(error) from error
+
+    def _rename_damaged(self, error: sqlite3.DatabaseError) -> FileError:
+        """Rename the damaged database and return the error to raise."""
+        damaged = self.path.with_name(f"journal-damaged-{time.strftime('%Y%m%d-%H%M%S')}.db")
+        for ending in ("", "-wal", "-shm"):
+            part = Path(f"{self.path}{ending}")
+            if part.exists():
+                os.replace(part, f"{damaged}{ending}")
+        return FileError(
+            f"the journal was damaged ({error}) and has been renamed to {damaged}; "
+            "run the command again: it looks jobs up at the provider"
+        )

@@ -1,4 +1,4 @@
-"""What the training was like: the result file and the checkpoints of a job, by step."""
+"""Training metrics of a job by step, from its result file or its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,80 +17,93 @@ from ftkit.client.resources import Checkpoint, Job
 from ftkit.errors import FtkitError, NotFoundError
 
 TRAIN, VALID = ("train_loss",), ("full_valid_loss", "valid_loss")
-"""The columns of the losses, the better first. Services do not name them alike, so columns are read by name."""
+"""Names of the columns of the losses, the most accurate first; they differ between providers."""
 
-WORSE = 1.1
-"""How far above its best the validation loss is when training and validation are said to part."""
+OVERFITTING_RATIO = 1.1
+"""Ratio of a validation loss to the lowest one from which the model counts as overfitted."""
 
 
 class Metrics(Struct, frozen=True):
-    """The measured steps of a job: for each its number and the values by column, None where a step has none."""
+    """Metrics of the training steps of a job.
+
+    Attributes:
+        columns: Names of the columns, among them "step".
+        rows: Values by column for each step; None where a step has no value.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Steps and values of the first of the columns that has any; what is no finite number is left out."""
+        """Return steps and finite values of the first of the columns that has any."""
         for name in names:
-            found = [
+            points = [
                 (int(row["step"] or 0), value)
                 for row in self.rows
                 if is_finite(value := row.get(name))
             ]
-            if found:
-                return found
+            if points:
+                return points
         return []
 
 
-def is_finite(value: Any) -> TypeGuard[float]:
-    """Whether that is a number that can be compared and drawn: the losses of training that diverges are none."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 class Verdict(Struct, frozen=True):
-    """The best step by validation loss, and the step from which validation gets worse while training gets better."""
+    """Assessment of a training by its losses.
+
+    Attributes:
+        best_step: Step with the lowest validation loss, or None without validation losses.
+        best_loss: Validation loss of that step.
+        overfits_from: First later step whose validation loss is higher by `OVERFITTING_RATIO`
+            while the training loss falls, or None.
+    """
 
     best_step: int | None
     best_loss: float | None
-    parts_at: int | None
+    overfits_from: int | None
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Return True for a finite number. The losses of a training that diverges are not finite."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def read_results(content: bytes) -> Metrics:
-    """The metrics in a result file: CSV, or CSV in base64 as some services send it. Raises `FtkitError`."""
-    reader = csv.DictReader(
-        decoded(content).decode("utf-8-sig", "replace").replace("\0", "").splitlines()
-    )
+    """Return the metrics in a result file, which is CSV or, at some providers, CSV in base64.
+
+    Raises:
+        FtkitError: The file is not CSV, or has no column "step".
+    """
+    text = decode_results(content).decode("utf-8-sig", "replace").replace("\0", "")
+    reader = csv.DictReader(text.splitlines())
     columns = tuple(name.strip() for name in reader.fieldnames or ())
     if "step" not in columns:
-        raise FtkitError(
-            f"the result file has no column 'step' but {', '.join(columns)[:100] or 'nothing'}"
-        )
+        names = ", ".join(columns)[:100] or "none"
+        raise FtkitError(f"the result file has no column 'step' (columns: {names})")
     reader.fieldnames = list(columns)
     try:
-        rows = [{name: _number(row.get(name)) for name in columns} for row in reader]
+        rows = [{name: _parse_number(row.get(name)) for name in columns} for row in reader]
     except csv.Error as error:
-        raise FtkitError(f"the result file is no CSV: {error}") from error
+        raise FtkitError(f"the result file is not CSV: {error}") from error
     return Metrics(
         columns,
-        tuple({**row, "step": _whole(step)} for row in rows if is_finite(step := row["step"])),
+        tuple(
+            {**row, "step": int(step) if float(step).is_integer() else step}
+            for row in rows
+            if is_finite(step := row["step"])
+        ),
     )
 
 
-def decoded(content: bytes) -> bytes:
-    """The CSV in a result file, which some services send in base64."""
+def decode_results(content: bytes) -> bytes:
+    """Return the CSV of a result file, which some providers encode in base64."""
     if b"," not in content.partition(b"\n")[0]:
         with contextlib.suppress(binascii.Error, ValueError):
-            found = base64.b64decode(b"".join(content.split()), validate=True)
-            return found if b"," in found.partition(b"\n")[0] else content
+            decoded = base64.b64decode(b"".join(content.split()), validate=True)
+            return decoded if b"," in decoded.partition(b"\n")[0] else content
     return content
 
 
-def _whole(number: float) -> float:
-    """The number as an integer, where it is one."""
-    return int(number) if float(number).is_integer() else number
-
-
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         return float(text) if text and text.strip() else None
     except ValueError:
@@ -98,20 +111,25 @@ def _number(text: str | None) -> float | None:
 
 
 def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
-    """The metrics of checkpoints, for a job that has no result file yet."""
-    ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
+    """Return the metrics of checkpoints, for a job without a result file."""
+    by_step = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
     names = dict.fromkeys(
-        name for checkpoint in ordered for name in checkpoint.metrics if name != "step"
+        name for checkpoint in by_step for name in checkpoint.metrics if name != "step"
     )
-    columns = ("step", *names)
-    return Metrics(
-        columns,
-        tuple({**dict.fromkeys(names), **each.metrics, "step": each.step} for each in ordered),
+    rows = (
+        {**dict.fromkeys(names), **checkpoint.metrics, "step": checkpoint.step}
+        for checkpoint in by_step
     )
+    return Metrics(("step", *names), tuple(rows))
 
 
 def job_metrics(client: Client, job: Job) -> Metrics:
-    """The metrics of a job: of its result file if there is one, else of its checkpoints."""
+    """Return the metrics of a job, from its result file if it has one, else its checkpoints.
+
+    Raises:
+        FtkitError: The result file cannot be read.
+        UsageError: There is no result file, and the provider has no checkpoints.
+    """
     for id in job.result_files:
         try:
             return read_results(client.content(id))
@@ -121,15 +139,18 @@ def job_metrics(client: Client, job: Job) -> Metrics:
 
 
 def judge(metrics: Metrics) -> Verdict:
-    """Which step was best by validation loss, and where training and validation part."""
-    valid = metrics.series(VALID)
-    if not valid:
+    """Return the best step by validation loss, and the step from which the model overfits."""
+    validation = metrics.series(VALID)
+    if not validation:
         return Verdict(None, None, None)
-    step, loss = min(valid, key=lambda point: (point[1], point[0]))
-    later = [point for point in valid if point[0] > step]
-    train = dict(metrics.series(TRAIN))
-    falls = bool(train) and train[max(train)] < train.get(step, max(train.values()))
-    parts = (
-        next((at for at, value in later if value > WORSE * loss), None) if falls and later else None
+    best_step, best_loss = min(validation, key=lambda point: (point[1], point[0]))
+    training = dict(metrics.series(TRAIN))
+    training_loss_falls = bool(training) and training[max(training)] < training.get(
+        best_step, max(training.values())
     )
-    return Verdict(step, loss, parts)
+    overfitted = (
+        step
+        for step, loss in validation
+        if step > best_step and loss > OVERFITTING_RATIO * best_loss
+    )
+    return Verdict(best_step, best_loss, next(overfitted, None) if training_loss_falls else None)

@@ -23,7 +23,7 @@ from ftkit.client.resources import Job
 from ftkit.errors import ConnectError, NotFoundError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal, Submission
 from ftkit.jobs.spec import MARK, JobSpec, check, request
-from ftkit.jobs.uploads import Files, Progress, Say, Sleep, digest
+from ftkit.jobs.uploads import Progress, Say, Sleep, Uploader, hash_file
 
 SETTLE = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before each look for a job whose creation was not answered: the service may still be at it."""
@@ -90,11 +90,11 @@ def submit(
     """
     check(spec, client.api, client.provider.title)
     training, validation = hashes or (
-        digest(spec.training),
-        digest(spec.validation) if spec.validation else None,
+        hash_file(spec.training),
+        hash_file(spec.validation) if spec.validation else None,
     )
     key = key_of(spec, client.account, training, validation, of)
-    with journal.alone(key, say):
+    with journal.lock(key, say):
         mark, found = _place(client, journal, key, again, say, sleep)
         journal.plan(
             mark,
@@ -104,18 +104,18 @@ def submit(
             os.path.abspath(spec.training),
         )
         if found:
-            journal.created(mark, found.id)
+            journal.mark_created(mark, found.id)
             return Submitted(found, True, mark)
-        files = Files(client, journal, say, progress, sleep)
-        training_file = files.uploaded(spec.training, training)
+        uploader = Uploader(client, journal, say, progress, sleep)
+        training_file = uploader.upload(spec.training, training)
         validation_file = (
-            files.uploaded(spec.validation, validation) if spec.validation and validation else None
+            uploader.upload(spec.validation, validation) if spec.validation and validation else None
         )
         body = request(spec, client.api, training_file, validation_file, mark)
         try:
             return Submitted(_create(body, mark, key, client, journal, sleep), False, mark)
         except ProviderError as problem:
-            problem.uploaded = tuple(files.new)
+            problem.uploaded = tuple(uploader.new_file_ids)
             raise
 
 
@@ -128,7 +128,7 @@ def _place(
     """
     known = journal.submissions(client.account, key)
     number = max((int(each.id.rpartition("-")[2]) for each in known), default=1)
-    unfinished = any(each.id.endswith(f"-{number}") and not each.job for each in known)
+    unfinished = any(each.id.endswith(f"-{number}") and not each.job_id for each in known)
     found = _find(client, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
     while again and not unfinished and found:
         number += 1
@@ -149,12 +149,14 @@ def _find(
     known = next(
         (each for each in journal.submissions(client.account, key) if each.id == mark), None
     )
-    if known and known.job:
+    if known and known.job_id:
         # Not there: it was deleted, or belongs to another account at the same address. Then this one may have its own.
         with suppress(NotFoundError):
-            return client.job(known.job)
-    unanswered = known is not None and known.sent is not None and not known.job
-    pauses = _pauses(known.sent, settled) if known and known.sent and unanswered else SETTLE[:1]
+            return client.job(known.job_id)
+    unanswered = known is not None and known.sent_at is not None and not known.job_id
+    pauses = (
+        _pauses(known.sent_at, settled) if known and known.sent_at and unanswered else SETTLE[:1]
+    )
     for number, pause in enumerate(pauses, 1):
         if number == 2:
             say(
@@ -193,12 +195,12 @@ def _look_up_by_file(client: Client, journal: Journal, known: Submission | None)
 
     For services that keep no metadata.
     """
-    if known is None or known.sent is None:
+    if known is None or known.sent_at is None:
         return None
     for job in client.jobs():
-        if job.created_at and job.created_at < known.sent - SKEW:
+        if job.created_at and job.created_at < known.sent_at - SKEW:
             return None
-        other = journal.submission_of(client.account, job.id)
+        other = journal.submission_of_job(client.account, job.id)
         if other is not None and other.id != known.id:
             continue
         if (job.training_file, job.model) == (
@@ -212,11 +214,11 @@ def _look_up_by_file(client: Client, journal: Journal, known: Submission | None)
 def _create(
     body: dict[str, Any], mark: str, key: str, client: Client, journal: Journal, sleep: Sleep
 ) -> Job:
-    journal.sending(mark, body)
+    journal.mark_sent(mark, body)
     try:
         job = client.create(body)
     except ConnectError:
-        journal.refused(mark)
+        journal.mark_refused(mark)
         raise
     except UnknownOutcomeError as lost:
         told = UnknownOutcomeError(
@@ -230,7 +232,7 @@ def _create(
             raise told from lost
         job = found
     except ProviderError:
-        journal.refused(mark)
+        journal.mark_refused(mark)
         raise
-    journal.created(mark, job.id)
+    journal.mark_created(mark, job.id)
     return job

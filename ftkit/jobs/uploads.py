@@ -1,4 +1,10 @@
-"""Files on their way to a service: each content once, whole, and as it was checked."""
+"""Content-addressed uploads: each file is sent once and verified.
+
+    journal -> look up at the provider -> upload (whole or in parts) -> compare hashes -> wait
+
+The name of a file at the provider contains the hash of its content, so that it can be found even if
+the response to the upload was lost.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from msgspec import Struct
+
 from ftkit.catalog import Provider
-from ftkit.client.client import Client, upload_body
+from ftkit.client.client import Client, upload_request
 from ftkit.errors import (
     FileError,
     NotFoundError,
@@ -22,210 +30,254 @@ from ftkit.errors import (
 )
 from ftkit.jobs.journal import Journal, Upload
 
-PART = 64 << 20
-"""Bytes of a part of a large upload; the most that the protocol allows."""
+PART_SIZE = 64 << 20
+"""Bytes of a part of a multipart upload, the maximum of the protocol."""
 
-UPLOAD_LIFE = 3_300
-"""Seconds that a large upload can be gone on with; the service forgets it an hour after it began."""
+UPLOAD_LIFETIME = 3_300
+"""Seconds for which a multipart upload can be continued. It expires after an hour."""
 
-AWAIT = (0.5, 1.0, 2.0, 4.0, *[5.0] * 12)
-"""Seconds between looks at a file that is being processed. After them the job is created: the service waits for the file itself."""
+PROCESSING_DELAYS = (0.5, 1.0, 2.0, 4.0, *[5.0] * 12)
+"""Seconds between polls of a file that is being processed.
+
+After the last one the job is created all the same: the provider waits for the file itself.
+"""
 
 Say = Callable[[str], None]
+"""Called with a message for people."""
+
 Sleep = Callable[[float], None]
+"""Waits for some seconds."""
+
 Progress = Callable[[str, int], None]
-"""Told the name of a file and the bytes uploaded since the last call."""
+"""Called with the path of a file and the number of bytes uploaded since the last call."""
 
 
-def digest(path: str) -> str:
-    """The SHA-256 of a file; raises `FileError`."""
+class LocalFile(Struct, frozen=True):
+    """File to upload, with the SHA-256 that it had when it was validated."""
+
+    path: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Name at the provider, which contains the hash."""
+        return f"{Path(self.path).stem}-{self.sha256[:12]}.jsonl"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return os.path.getsize(self.path)
+
+
+def hash_file(path: str) -> str:
+    """Return the SHA-256 of a file in hexadecimal. Raises `FileError` if it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise FileError(f"{path} is no regular file; write it to one first")
+            raise FileError(f"{path} is not a regular file; write its content to one first")
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
 
 
-def planned(path: str, sha256: str, limits: Provider) -> list[dict[str, Any]]:
-    """The requests that upload a file to a service which does not have it, in their order."""
-    name, size = _name(path, sha256), os.path.getsize(path)
-    if not _in_parts(size, limits):
+def upload_requests(path: str, sha256: str, provider: Provider) -> list[dict[str, Any]]:
+    """Return descriptions of the requests that upload a new file, in order, for a dry run."""
+    file = LocalFile(path, sha256)
+    name, size = file.name, file.size
+    if not _needs_parts(size, provider):
         form = {"purpose": "fine-tune", "file": f"@{path}", "filename": name}
         return [{"method": "POST", "path": "/files", "form": form, "sha256": sha256}]
     upload = "/uploads/<id of the upload>"
-    ends = [min(start + PART, size) for start in range(0, size, PART)]
     parts = [
         {
             "method": "POST",
             "path": f"{upload}/parts",
             "form": {"data": f"@{path}"},
-            "bytes": [number * PART, end],
+            "bytes": [start, min(start + PART_SIZE, size)],
         }
-        for number, end in enumerate(ends)
+        for start in range(0, size, PART_SIZE)
     ]
     ids = [f"<id of part {number}>" for number, _ in enumerate(parts, 1)]
+    body = upload_request(name, size)
     return [
-        {"method": "POST", "path": "/uploads", "body": upload_body(name, size), "sha256": sha256},
+        {"method": "POST", "path": "/uploads", "body": body, "sha256": sha256},
         *parts,
         {"method": "POST", "path": f"{upload}/complete", "body": {"part_ids": ids}},
     ]
 
 
-def _name(path: str, sha256: str) -> str:
-    """What the file is called at the service: by it an upload is found whose answer was lost."""
-    return f"{Path(path).stem}-{sha256[:12]}.jsonl"
+def _needs_parts(size: int, provider: Provider) -> bool:
+    limit = provider.direct_bytes or provider.file_bytes
+    return limit is not None and size > limit.value
 
 
-def _in_parts(size: int, limits: Provider) -> bool:
-    whole = limits.direct_bytes or limits.file_bytes
-    return whole is not None and size > whole.value
+class Uploader:
+    """Uploads files to a provider, each content once.
 
-
-class Files:
-    """Brings files to the service, each content once."""
+    Attributes:
+        new_file_ids: Ids of the files that this uploader has uploaded.
+    """
 
     def __init__(
         self,
         client: Client,
         journal: Journal,
-        say: Say = lambda text: None,
-        progress: Progress = lambda name, size: None,
+        say: Say = lambda message: None,
+        progress: Progress = lambda path, size: None,
         sleep: Sleep = time.sleep,
     ) -> None:
         self.client, self.journal, self.account = client, journal, client.account
         self.say, self.progress, self.sleep = say, progress, sleep
-        self.new: list[str] = []
-        """The ids of the files that were not at the service before."""
+        self.new_file_ids: list[str] = []
 
-    def uploaded(self, path: str, sha256: str) -> str:
-        """The id of the file at the service that has this content; it is uploaded if it is not there."""
-        with self.journal.alone(f"upload{sha256}", self.say):
-            known = self.journal.upload(self.account, sha256)
-            there = self._there(known)
-            if there:
-                self.say(f"{path} is at {self.client.provider.title} already, as {there}")
+    def upload(self, path: str, sha256: str) -> str:
+        """Return the id of the provider's file with a content, after uploading it if needed.
+
+        Args:
+            path: Local path.
+            sha256: SHA-256 of the file when it was validated.
+
+        Raises:
+            FileError: The file cannot be read, or has changed since it was validated.
+            UnknownOutcomeError: There is no usable response; the same call continues the upload.
+            ProviderError: The provider refused the file.
+        """
+        file = LocalFile(path, sha256)
+        with self.journal.lock(f"upload{sha256}", self.say):
+            upload = self.journal.find_upload(self.account, sha256)
+            file_id = self._find_file(upload)
+            if file_id:
+                self.say(f"{path} is already at {self.client.provider.title}, as {file_id}")
             else:
-                there = self._upload(path, sha256, known)
-                self.new.append(there)
-            self.journal.end_upload(self.account, sha256, there)
-        self._await(there)
-        return there
+                file_id = self._send(file, upload)
+                self.new_file_ids.append(file_id)
+            self.journal.finish_upload(self.account, sha256, file_id)
+        self._wait_until_processed(file_id)
+        return file_id
 
-    def _there(self, known: Upload | None) -> str:
-        """The id of the file that an earlier upload became, if the service has it."""
-        if known is None:
+    def _find_file(self, upload: Upload | None) -> str:
+        """Return the id of the file of an earlier upload, or "" if the provider has none."""
+        if upload is None:
             return ""
-        if known.file:
+        if upload.file_id:
             try:
-                file = self.client.file(known.file)
+                file = self.client.file(upload.file_id)
             except NotFoundError:
                 return ""
             return "" if file.status == "error" else file.id
-        # The answer to the upload was lost: the name holds the hash of the content.
-        found = (file for file in self.client.files("fine-tune") if file.name == known.name)
-        return next(
-            (file.id for file in found if file.status != "error" and file.size in (0, known.size)),
-            "",
+        # The response to the upload was lost.
+        same_name = (file for file in self.client.files("fine-tune") if file.name == upload.name)
+        usable = (
+            file.id
+            for file in same_name
+            if file.status != "error" and file.size in (0, upload.size)
         )
+        return next(usable, "")
 
-    def _upload(self, path: str, sha256: str, known: Upload | None) -> str:
-        name, size = _name(path, sha256), os.path.getsize(path)
-        if known is None or known.file or time.time() - known.started > UPLOAD_LIFE:
-            self.journal.begin_upload(self.account, sha256, name, size, path)
-            known = self.journal.upload(self.account, sha256)
-        self.say(f"uploading {path} ({size:,} bytes)")
-        if _in_parts(size, self.client.provider):
-            return self._upload_parts(path, sha256, name, size, known)
-        with open(path, "rb") as stream:
-            watched = Watched(stream, lambda more: self.progress(path, more))
+    def _send(self, file: LocalFile, upload: Upload | None) -> str:
+        size = file.size
+        if upload is None or upload.file_id or time.time() - upload.started_at > UPLOAD_LIFETIME:
+            self.journal.begin_upload(self.account, file.sha256, file.name, size, file.path)
+            upload = self.journal.find_upload(self.account, file.sha256)
+        self.say(f"uploading {file.path} ({size:,} bytes)")
+        if _needs_parts(size, self.client.provider):
+            return self._send_parts(file, upload)
+        return self._send_whole(file, upload)
+
+    def _send_whole(self, file: LocalFile, upload: Upload | None) -> str:
+        with open(file.path, "rb") as stream:
+            reader = HashingReader(stream, lambda size: self.progress(file.path, size))
             try:
-                there = self.client.upload(name, watched).id
+                file_id = self.client.upload(file.name, reader).id
             except UnknownOutcomeError:
-                there = self._there(known)
-                if not there:
+                file_id = self._find_file(upload)
+                if not file_id:
                     raise
-        self._must_be(sha256, watched.sha256.hexdigest(), path, there)
-        return there
+        self._verify(file, reader.sha256.hexdigest(), file_id)
+        return file_id
 
-    def _must_be(self, checked: str, sent: str, path: str, file: str) -> None:
-        if sent != checked:
-            self.client.delete_file(file)
+    def _send_parts(self, file: LocalFile, upload: Upload | None) -> str:
+        """Upload a file in parts, continuing an earlier upload if there is one."""
+        if hash_file(file.path) != file.sha256:
             raise FileError(
-                f"{path} has changed since it was checked; the upload was deleted, run the command again"
+                f"{file.path} has changed since it was validated; run the command again"
+            )
+        upload_id = upload.upload_id if upload else ""
+        part_ids = upload.part_ids if upload and upload_id else ()
+        upload_id = upload_id or self.client.create_upload(file.name, file.size)
+        self.journal.save_parts(self.account, file.sha256, upload_id, part_ids)
+        sent, completed = hashlib.sha256(), len(part_ids)
+        try:
+            with open(file.path, "rb") as stream:
+                for index, data in enumerate(iter(lambda: stream.read(PART_SIZE), b"")):
+                    sent.update(data)
+                    if index >= completed:
+                        part_ids = (*part_ids, self.client.upload_part(upload_id, data))
+                        self.journal.save_parts(self.account, file.sha256, upload_id, part_ids)
+                    self.progress(file.path, len(data))
+            file_id = self.client.complete_upload(upload_id, list(part_ids)).id
+        except NotFoundError:
+            # The upload has expired: the next run starts a new one.
+            self.journal.save_parts(self.account, file.sha256, "", ())
+            raise
+        self._verify(file, sent.hexdigest(), file_id)
+        return file_id
+
+    def _verify(self, file: LocalFile, sent_sha256: str, file_id: str) -> None:
+        if sent_sha256 != file.sha256:
+            self.client.delete_file(file_id)
+            raise FileError(
+                f"{file.path} has changed since it was validated; the upload was deleted, "
+                "run the command again"
             )
 
-    def _upload_parts(
-        self, path: str, sha256: str, name: str, size: int, known: Upload | None
-    ) -> str:
-        """Upload a large file in parts, going on with those that are there."""
-        if digest(path) != sha256:
-            raise FileError(f"{path} has changed since it was checked; run the command again")
-        upload = known.upload if known else ""
-        parts = known.parts if known and upload else ()
-        upload = upload or self.client.begin_upload(name, size)
-        self.journal.note_parts(self.account, sha256, upload, parts)
-        sent, done = hashlib.sha256(), len(parts)
-        try:
-            with open(path, "rb") as stream:
-                for number, data in enumerate(iter(lambda: stream.read(PART), b"")):
-                    sent.update(data)
-                    if number >= done:
-                        parts = (*parts, self.client.upload_part(upload, data))
-                        self.journal.note_parts(self.account, sha256, upload, parts)
-                    self.progress(path, len(data))
-            there = self.client.end_upload(upload, list(parts)).id
-        except NotFoundError:
-            self.journal.note_parts(
-                self.account, sha256, "", ()
-            )  # the service has forgotten it: the next run begins anew
-            raise
-        self._must_be(sha256, sent.hexdigest(), path, there)
-        return there
-
-    def _await(self, id: str) -> None:
-        """Wait until the service has looked at the file; services that report no status are not waited for."""
-        for pause in AWAIT if self.client.api.file_status else ():
-            file = self.client.file(id)
+    def _wait_until_processed(self, file_id: str) -> None:
+        """Wait until the provider has processed a file, unless it reports no status."""
+        title = self.client.provider.title
+        for delay in PROCESSING_DELAYS if self.client.api.file_status else ():
+            file = self.client.file(file_id)
             if file.status == "error":
-                why = str(file.raw.get("status_details") or "it does not say why")
-                raise ProviderError(
-                    f"{self.client.provider.title} refused the file {id}: {why}", said=why
-                )
+                reason = str(file.raw.get("status_details") or "no reason given")
+                raise ProviderError(f"{title} refused the file {file_id}: {reason}", said=reason)
             if file.status not in ("uploaded", "pending", "running"):
                 return
-            self.sleep(pause)
+            self.sleep(delay)
 
 
-class Watched(io.RawIOBase):
-    """A file that is read from its beginning, hashed and counted on the way."""
+class HashingReader(io.RawIOBase):
+    """Stream that hashes and counts the bytes of another one as they are read the first time."""
 
-    def __init__(self, stream: BinaryIO, told: Callable[[int], None]) -> None:
-        self._stream, self._told = stream, told
-        self._read_to = 0
+    def __init__(self, stream: BinaryIO, on_read: Callable[[int], None]) -> None:
+        self._stream, self._on_read = stream, on_read
+        self._hashed_size = 0
         self.sha256 = hashlib.sha256()
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True: the SDK rewinds the stream to measure it."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        at = self._stream.tell()
+        """Return up to `size` bytes, or all remaining ones."""
+        start = self._stream.tell()
         data = self._stream.read(size)
-        fresh = data[max(self._read_to - at, 0) :]
-        self.sha256.update(fresh)
-        self._read_to = max(self._read_to, at + len(data))
-        self._told(len(fresh))
+        new_data = data[max(self._hashed_size - start, 0) :]
+        self.sha256.update(new_data)
+        self._hashed_size = max(self._hashed_size, start + len(data))
+        self._on_read(len(new_data))
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position and return it."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
+        """Return the current position."""
         return self._stream.tell()
 
     def fileno(self) -> int:
+        """Return the file descriptor of the underlying stream."""
         return self._stream.fileno()

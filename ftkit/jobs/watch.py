@@ -1,4 +1,4 @@
-"""Following a job until it is over: every event once, oldest first, through failures of the network and of the service."""
+"""Polling of a job until it ends, through transient errors of the network and the provider."""
 
 from __future__ import annotations
 
@@ -8,22 +8,38 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from ftkit.client.client import Client
+from ftkit.client.errors import is_transient
 from ftkit.client.resources import Event, Job
 from ftkit.errors import NotFoundError, ProviderError, UsageError
 
-FIRST, GROWTH, LONGEST = 2.0, 1.5, 30.0
-"""Seconds between two looks at a job: at first, the factor with which they grow while nothing happens, and at most."""
+MIN_INTERVAL, MAX_INTERVAL = 2.0, 30.0
+"""Seconds between two polls."""
 
-PATIENCE = 3600.0
-"""Seconds that a service may be out of reach before watching ends."""
+INTERVAL_GROWTH, ERROR_GROWTH = 1.5, 2.0
+"""Factors by which the interval grows after a poll without new events, and after an error."""
+
+MAX_OUTAGE = 3600.0
+"""Seconds of consecutive errors after which `watch` gives up."""
+
+MAX_KNOWN_EVENTS = 20
+"""Known events after which all older ones count as known.
+
+One is not enough, since events of the same second may come in any order.
+"""
 
 
-class Look(Struct, frozen=True):
-    """What a look at the job has shown: the job, the events that are new, and the trouble that there was, if any."""
+class Update(Struct, frozen=True):
+    """Result of one poll.
+
+    Attributes:
+        job: The job, or None if the poll failed.
+        events: Events that were not in an earlier update, oldest first.
+        error: Message of the transient error if the poll failed, or "".
+    """
 
     job: Job | None
     events: tuple[Event, ...]
-    trouble: str = ""
+    error: str = ""
 
 
 def watch(
@@ -32,70 +48,74 @@ def watch(
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Look]:
-    """Look at the job until it is over. The last look has all of its events.
+) -> Iterator[Update]:
+    """Poll a job until it ends, and yield an update for each poll.
 
-    Trouble that may pass (no connection, rate limits, errors of the service) is told in a look, and waited out for an hour;
-    raises `ProviderError` for any other, or when that is over.
+    Every event is in exactly one update. The last update has a job that has ended. A transient
+    error is yielded as an update too, and the poll is repeated for up to an hour.
+
+    Args:
+        client: Connection to the provider.
+        id: Id of the job.
+        sleep: Waits for some seconds.
+        clock: Returns the seconds since some point in time.
+
+    Raises:
+        NotFoundError: There is no such job.
+        ProviderError: The error is permanent, or has lasted for an hour.
     """
-    seen = Seen()
-    pause, since = FIRST, None
+    new_events = NewEvents()
+    interval, outage_start = MIN_INTERVAL, None
     while True:
         try:
             job = client.job(id)
-            events = seen.new(_events(client, id))
+            events = new_events.select(_events(client, id))
         except (NotFoundError, UsageError):
             raise
-        except ProviderError as problem:
-            if not passes(problem):
+        except ProviderError as error:
+            if not is_transient(error):
                 raise
-            since = clock() if since is None else since
-            if clock() - since > PATIENCE:
+            outage_start = clock() if outage_start is None else outage_start
+            if clock() - outage_start > MAX_OUTAGE:
                 raise
-            pause = min(pause * 2, LONGEST)
-            yield Look(None, (), str(problem))
+            interval = min(interval * ERROR_GROWTH, MAX_INTERVAL)
+            yield Update(None, (), str(error))
         else:
-            since = None
-            yield Look(job, events)
+            outage_start = None
+            yield Update(job, events)
             if job.is_over:
                 return
-            pause = FIRST if events else min(pause * GROWTH, LONGEST)
-        sleep(pause)
-
-
-def passes(problem: ProviderError) -> bool:
-    """Whether the problem may pass by itself."""
-    return problem.status in (0, 408, 409, 429) or problem.status >= 500
+            interval = MIN_INTERVAL if events else min(interval * INTERVAL_GROWTH, MAX_INTERVAL)
+        sleep(interval)
 
 
 def _events(client: Client, id: str) -> Iterator[Event]:
     return iter(()) if "events" in client.api.lacks else client.events(id)
 
 
-class Seen:
-    """Remembers which events were given."""
+class NewEvents:
+    """Filter that lets each event pass once."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._known: set[str] = set()
 
-    def new(self, newest_first: Iterator[Event]) -> tuple[Event, ...]:
-        """The events that were not given before, oldest first; reads no further than a page of known ones."""
-        found: list[Event] = []
-        known = 0
+    def select(self, newest_first: Iterator[Event]) -> tuple[Event, ...]:
+        """Return the events that no earlier call returned, oldest first.
+
+        Stops reading after `MAX_KNOWN_EVENTS` known events.
+        """
+        new_events: list[Event] = []
+        known_count = 0
         for event in newest_first:
-            if _identity(event) in self._ids:
-                known += 1
-                if known > REACH:
+            if _identity(event) in self._known:
+                known_count += 1
+                if known_count > MAX_KNOWN_EVENTS:
                     break
             else:
-                found.append(event)
-        self._ids.update(map(_identity, found))
-        found.reverse()
-        return tuple(sorted(found, key=lambda event: event.created_at))
-
-
-REACH = 20
-"""Known events after which the rest is known, too. One is not enough: events of the same second may come in any order."""
+                new_events.append(event)
+        self._known.update(map(_identity, new_events))
+        new_events.reverse()
+        return tuple(sorted(new_events, key=lambda event: event.created_at))
 
 
 def _identity(event: Event) -> str:

@@ -15,7 +15,7 @@ from ftkit.catalog import Catalog
 from ftkit.client.client import Client
 from ftkit.errors import FtkitError, NotFoundError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.uploads import Progress, Say, digest
+from ftkit.jobs.uploads import Progress, Say, hash_file
 from ftkit.migration.prepare import obstacles_in, prepare
 from ftkit.migration.source import SourceJob
 from ftkit.migration.translate import Change, Translation, translate
@@ -118,7 +118,7 @@ class Planner:
 
     def _earlier_migration(self, old: SourceJob) -> tuple[str, str]:
         """Return the id and status of the job that it was migrated to, if that still exists."""
-        new_id = self._journal.moved_to(old.name, self._account)
+        new_id = self._journal.find_move(old.name, self._account)
         if not new_id or not self._target:
             return new_id, ""
         try:
@@ -133,7 +133,7 @@ class Planner:
             return translation, ""
         if path not in self._prepared:
             copy, changes = prepare(path, self._to, self._folder, self._catalog)
-            self._prepared[path] = copy, changes, digest(copy)
+            self._prepared[path] = copy, changes, hash_file(copy)
         copy, changes, sha256 = self._prepared[path]
         spec = msgspec.structs.replace(translation.spec, **{field: copy})
         obstacles = self._validate(copy, path, spec.model, field)
@@ -208,6 +208,6 @@ def move(
     submitted = submit(
         spec, target, journal, hashes=plan.hashes, again=again, of=old, say=say, progress=progress
     )
-    journal.moved(old, target.account, submitted.job.id)
+    journal.record_move(old, target.account, submitted.job.id)
     plan.new_id, plan.status = submitted.job.id, submitted.job.status
     return submitted

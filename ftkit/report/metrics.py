@@ -60,9 +60,9 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.best_step is None:
         return "  no validation loss: submit with --validation-file to learn which checkpoint is best\n"
     best = f"  best by validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})\n"
-    if verdict.parts_at is None:
+    if verdict.overfits_from is None:
         return best
-    return f"{best}  from step {verdict.parts_at:,} on, training gets better and validation worse: take an earlier checkpoint\n"
+    return f"{best}  from step {verdict.overfits_from:,} on, training gets better and validation worse: take an earlier checkpoint\n"
 
 
 def draw(metrics: Metrics, title: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ftkit._local import RUN_MODULE, Running, find_running
+from ftkit._text import last_line
 from ftkit.errors import FtkitError
 
 PATIENCE = 60.0
@@ -38,16 +39,9 @@ def find_or_start(folder: Path, say: Callable[[str], None]) -> Running:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise FtkitError(f"the service on this machine did not start{_last_line(log)}; see {log}")
-
-
-def _last_line(log: Path) -> str:
-    with suppress(OSError):
-        lines = [
-            line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()
-        ]
-        return f" ({lines[-1][:300].removeprefix('ftkit: ')})" if lines else ""
-    return ""
+    reason = last_line(log).removeprefix("ftkit: ")
+    details = f" ({reason})" if reason else ""
+    raise FtkitError(f"the service on this machine did not start{details}; see {log}")
 
 
 def stop(folder: Path) -> Running | None:

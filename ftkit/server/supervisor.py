@@ -9,9 +9,10 @@ import subprocess
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ftkit._local import RUN_MODULE
+from ftkit._text import last_line
 from ftkit.server.files import release
 from ftkit.server.folder import Folder
 from ftkit.server.jobs import FINAL, add_event, fail, move
@@ -131,7 +132,8 @@ class Supervisor(threading.Thread):
             "queued" if task == "train" else before,
         ):
             return
-        said = _last_line(_log(self._folder.job(id)))
+        line = last_line(_log(self._folder.job(id)))
+        said = f": {line}" if line else ""
         attempts = job.kept["attempts"] + 1
         if attempts >= ATTEMPTS:
             told = f"The training process ended {attempts} times ({_cause(code)}{said})"
@@ -160,13 +162,3 @@ def _log(place: Path) -> Path:
 
 def _cause(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _last_line(log: Path) -> str:
-    """What the process said last, as `: text`; at most 300 characters."""
-    try:
-        lines: list[Any] = log.read_bytes()[-4000:].decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f": {said[:300]}" if said else ""

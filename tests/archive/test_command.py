@@ -140,5 +140,5 @@ def test_a_wrong_key_and_no_connection_are_one_line(
 ) -> None:
     done = ftkit("archive", "a", env={"OPENAI_API_KEY": "sk-other"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "does not take the key" in done.stderr
+    assert "rejected the API key" in done.stderr
     assert "sk-" not in done.stderr

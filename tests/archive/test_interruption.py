@@ -82,7 +82,7 @@ def test_a_key_that_is_taken_away_on_the_way_ends_the_run(
 ) -> None:
     job = add_job(fake_provider)
     fake_provider.refuse[f"GET /fine_tuning/jobs/{job['id']}/events"] = (401, error_body("revoked"))
-    with pytest.raises(ProviderError, match="does not take the key"):
+    with pytest.raises(ProviderError, match="rejected the API key"):
         save_archive(provider_url, tmp_path / "a")
     assert verify(tmp_path / "a").interrupted
     fake_provider.refuse.clear()

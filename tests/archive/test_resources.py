@@ -16,7 +16,7 @@ from ftkit.archive.serialize import to_json
 from ftkit.archive.verify import verify
 from ftkit.client.resources import Job
 from ftkit.errors import FileError
-from ftkit.jobs.metrics import decoded
+from ftkit.jobs.metrics import decode_results
 from support.archives import add_job, save_archive
 from support.fake_provider import FakeProvider, base64_content
 
@@ -68,12 +68,12 @@ def test_hyperparameters_are_found_wherever_they_stand(
 @given(st.binary(max_size=200))
 def test_a_plain_result_file_is_not_taken_for_base64(data: bytes) -> None:
     csv = b"step,train_loss\n" + data
-    assert decoded(csv) == csv
-    assert decoded(base64_content(csv)) == csv
+    assert decode_results(csv) == csv
+    assert decode_results(base64_content(csv)) == csv
 
 
 def test_a_column_that_could_be_base64_is_left_alone() -> None:
-    assert decoded(b"step\n12\n34") == b"step\n12\n34"
+    assert decode_results(b"step\n12\n34") == b"step\n12\n34"
 
 
 @given(

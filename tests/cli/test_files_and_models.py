@@ -26,7 +26,7 @@ def test_files_make_the_trip_there_and_back(
         == Path(clean_file).read_bytes()
         == ftkit("files", "download", id).stdout.encode()
     )
-    assert "is there already" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
+    assert "already exists" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
     told = json.loads(ftkit("files", "download", id, "other", "--output", "json").stdout)
     assert told == {"id": id, "path": "other", "bytes": Path(clean_file).stat().st_size}
     assert "needs a PATH" in ftkit("files", "download", id, "--output", "json").stderr
@@ -70,5 +70,5 @@ def test_a_file_beside_a_download_is_left_alone(fake_provider: FakeProvider, ftk
 def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Path) -> None:
     told = ftkit("models", "export", "ft:mini:me::1", str(tmp_path / "out"))
     assert told.returncode == 2
-    assert "does not give weights away" in told.stderr
+    assert "does not offer model weights" in told.stderr
     assert not (tmp_path / "out").exists()

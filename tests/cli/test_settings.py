@@ -16,7 +16,7 @@ from support.paths import MARV, SAMPLES
     [
         (
             'base-url = "http://models.example/v1"',
-            "base-url cannot stand there, since keys are sent to it; set FTKIT_BASE_URL",
+            "base-url is not allowed here, since API keys are sent to it; use FTKIT_BASE_URL",
         ),
         ('modle = "x"', "has no setting 'modle'; did you mean 'model'?"),
         ("ignore = 5", "[tool.ftkit]"),

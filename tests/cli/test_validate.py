@@ -87,7 +87,7 @@ def test_standard_input_is_read_and_named(write: Write) -> None:
 
 
 def test_standard_input_that_is_a_terminal_is_one_line() -> None:
-    assert b"redirect a file into it" in capture_terminal("validate", "-")
+    assert b"redirect a file to it" in capture_terminal("validate", "-")
 
 
 def test_several_files_and_patterns_are_checked_each_once() -> None:

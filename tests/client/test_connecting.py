@@ -30,10 +30,10 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
         (
             "azure",
             "",
-            r"give it with --base-url \(in Python base_url=\), or under \[base-url\] in .*, e\.g\. https://RESOURCE",
+            r"set `base_url`, or write it under \[base-url\] in .*, e\.g\. https://RESOURCE",
         ),
-        ("openai", "api.openai.com", "is no address"),
-        ("openai", "http://[::1/v1", "is no address"),
+        ("openai", "api.openai.com", "must be a URL"),
+        ("openai", "http://[::1/v1", "must be a URL"),
         ("opnai", "", "did you mean 'openai'"),
     ],
 )
@@ -54,9 +54,7 @@ def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
 
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"start one with `ftkit serve`, or give the address of one as base_url="
-    ):
+    with pytest.raises(UsageError, match=r"start one with `ftkit serve`, or set `base_url`"):
         connect("local", environment={"FTKIT_DATA_DIR": str(tmp_path)})
     assert not list(tmp_path.iterdir())
 
@@ -66,14 +64,14 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
     [
         (
             (401, error_body("Incorrect API key provided: sk-test")),
-            "does not take the key; see what OPENAI_API_KEY holds",
+            "rejected the API key; check OPENAI_API_KEY",
         ),
-        ((429, error_body("Rate limit reached", "rate_limit_exceeded")), "asked too often"),
+        ((429, error_body("Rate limit reached", "rate_limit_exceeded")), "rate limit or quota"),
         (
             (403, error_body("Your organization cannot", "training_not_available")),
-            "said 403: Your organization cannot",
+            "responded with 403: Your organization cannot",
         ),
-        ((404, error_body("No such job")), "does not have it"),
+        ((404, error_body("No such job")), "not found at"),
         ((200, b"<html>"), "cannot be read"),
     ],
 )
@@ -96,6 +94,6 @@ def test_no_connection_is_one_line() -> None:
     "address", ["http://user:hunter2@127.0.0.1/v1", "https://", "http://127.0.0.1/v1\n"]
 )
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="--base-url") as raised:
+    with pytest.raises(UsageError, match="base_url") as raised:
         connect("openai", address, environment=KEYS)
     assert "hunter2" not in str(raised.value)

@@ -43,7 +43,9 @@ def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> N
         == "azure https://other.test/v1"
     )
     assert connect("openai", environment=home).account == "openai https://api.openai.com/v1"
-    with pytest.raises(UsageError, match=r"the address of nebius under \[base-url\] is no text"):
+    with pytest.raises(
+        UsageError, match=r"the address of nebius under \[base-url\] must be a string"
+    ):
         connect("nebius", environment=home | {"NEBIUS_API_KEY": "n"})
 
 

@@ -74,29 +74,33 @@ TROUBLES: dict[str, tuple[Any, type[ProviderError], str]] = {
     "401": (
         httpx.Response(401, json={"error": {"message": "Incorrect API key provided: sk-test"}}),
         ProviderError,
-        "does not take the key",
+        "rejected the API key",
     ),
     "404": (
         httpx.Response(404, json={"error": {"message": "No such thing"}}),
         NotFoundError,
-        "does not have it (No such thing)",
+        "not found at OpenAI (No such thing)",
     ),
     "429": (
         httpx.Response(429, json={"error": {"message": "Slow down"}}),
         ProviderError,
-        "is asked too often",
+        "rate limit or quota of OpenAI exceeded",
     ),
     "500": (
         httpx.Response(500, json={"error": {"message": "Oops"}}),
         UnknownOutcomeError,
-        "said 500: Oops",
+        "responded with 500: Oops",
     ),
     "a page of HTML": (
         httpx.Response(502, text="<html>\n<h1>Bad gateway</h1>"),
         UnknownOutcomeError,
-        "said 502",
+        "responded with 502",
     ),
-    "an error that is no object": (httpx.Response(400, json=["no"]), ProviderError, "said 400"),
+    "an error that is no object": (
+        httpx.Response(400, json=["no"]),
+        ProviderError,
+        "responded with 400",
+    ),
     "a time-out": (httpx.ReadTimeout("too slow"), UnknownOutcomeError, "cannot"),
     "a broken connection": (httpx.ConnectError("refused"), UnknownOutcomeError, "cannot"),
 }

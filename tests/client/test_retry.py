@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftkit.client.retry import Patience
+from ftkit.client.retry import Retry
 from ftkit.errors import ProviderError, UnknownOutcomeError, UnreachableError
 
 
@@ -17,7 +17,7 @@ def test_the_service_says_how_long_to_wait() -> None:
             raise ProviderError("slow down", 429, wait=wait)
         return "done"
 
-    assert Patience(slept.append)(ask) == "done"
+    assert Retry(slept.append)(ask) == "done"
     assert 7 in slept
     assert max(slept) <= 120
 
@@ -29,10 +29,10 @@ def test_a_service_that_stays_away_ends_the_run() -> None:
         calls.append(1)
         raise UnknownOutcomeError("no connection")
 
-    patience = Patience(lambda seconds: None)
+    retry = Retry(lambda seconds: None)
     for _ in range(3):
         with pytest.raises(UnknownOutcomeError):
-            patience(ask)
-    with pytest.raises(UnreachableError, match="run the same again later"):
-        patience(ask)
+            retry(ask)
+    with pytest.raises(UnreachableError, match="run the same command again later"):
+        retry(ask)
     assert len(calls) == 28

@@ -49,7 +49,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert (
-        "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read"
+        "the prompt of line 5 is left out: cannot ask m: OpenAI sent a response that cannot be read"
         in done.stderr
     )
 
@@ -100,7 +100,7 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
     assert "18 of" in done.stdout
     assert "2 left out, not answered by both: lines 8, 18" in done.stdout
     assert (
-        "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter"
+        "the prompt of line 8 is left out: cannot ask m: OpenAI responded with 400: flagged by the filter"
         in done.stderr
     )
 
@@ -112,7 +112,7 @@ def test_a_service_that_refuses_all_is_asked_a_few_times_only(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        "ftkit: cannot ask m: OpenAI said 400: temperature"
+        "ftkit: cannot ask m: OpenAI responded with 400: temperature"
     )
     assert len(fake_provider.requests) < 20
 
@@ -136,5 +136,5 @@ def test_an_answer_that_is_none_is_one_clear_line(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(
-        "ftkit: cannot ask m: OpenAI gave an answer that cannot be read"
+        "ftkit: cannot ask m: OpenAI sent a response that cannot be read"
     )

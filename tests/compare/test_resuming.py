@@ -143,7 +143,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     fake_provider.on_chat = until_the_key_is_withdrawn
     done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2")
     assert done.returncode == 2
-    assert "does not take the key" in done.stderr
+    assert "rejected the API key" in done.stderr
     assert not os.path.exists(kept)
     there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
     assert len(there) >= 8

@@ -16,18 +16,18 @@ PROBLEMS = {
     "no key": (
         ["jobs", "list"],
         {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""},
-        "no key for openai: set OPENAI_API_KEY, or write",
+        "no key for openai: set OPENAI_API_KEY, or add",
     ),
     "no key for another's service": (
         ["jobs", "list", "--base-url", "https://models.example/v1"],
         {"OPENAI_API_KEY": ""},
         "no key for https://models.example/v1: set OPENAI_API_KEY to the key of that service, or to none if it needs none",
     ),
-    "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "does not take the key"),
-    "an unknown job": (["jobs", "show", "ftjob-x"], {}, "does not have it"),
-    "an unknown file": (["files", "show", "file-x"], {}, "does not have it"),
+    "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "rejected the API key"),
+    "an unknown job": (["jobs", "show", "ftjob-x"], {}, "not found at"),
+    "an unknown file": (["files", "show", "file-x"], {}, "not found at"),
     "another protocol": (["jobs", "list", "--provider", "mistral"], {}, "not supported"),
-    "a base model": (["models", "delete", "gpt-4o"], {}, "is no fine-tuned model"),
+    "a base model": (["models", "delete", "gpt-4o"], {}, "is not a fine-tuned model"),
     "compressed": (
         ["submit", "x.jsonl.gz", "--model", MINI],
         {},
@@ -42,12 +42,12 @@ PROBLEMS = {
     "a stream": (
         ["submit", "-", "--model", MINI],
         {},
-        "- is standard input, and what is sent must be a file",
+        "- is standard input, but an upload must be a file",
     ),
     "a stream, alone": (
         ["files", "upload", "-"],
         {},
-        "- is standard input, and what is sent must be a file",
+        "- is standard input, but an upload must be a file",
     ),
     "no such file": (["submit", "x.jsonl", "--model", MINI], {}, "cannot open x.jsonl"),
     "what is no pair": (

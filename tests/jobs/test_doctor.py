@@ -61,7 +61,7 @@ def test_a_refusal_names_the_rule_behind_it_only_where_there_is_one(
     fake_provider.refuse["POST /fine_tuning/jobs"] = (400, error_body(message))
     done = ftkit("submit", clean_file, "--model", MINI, "--yes")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith(f"said 400: {message}{hint}")
+    assert done.stderr.splitlines()[-1].endswith(f"responded with 400: {message}{hint}")
 
 
 def test_the_doctor_says_of_a_job_that_succeeded_that_there_is_nothing_to_mend(
@@ -72,7 +72,7 @@ def test_the_doctor_says_of_a_job_that_succeeded_that_there_is_nothing_to_mend(
     done = ftkit("jobs", "doctor", job["id"])
     assert (done.returncode, done.stdout) == (
         0,
-        f"{job['id']}: it has succeeded; there is nothing to mend\n",
+        f"{job['id']}: the job succeeded; there is nothing to fix\n",
     )
 
 

@@ -92,7 +92,7 @@ def test_a_disk_that_is_full_once_the_service_has_acted_costs_nothing(
     done = ftkit("submit", clean_file, "--model", MINI, "--yes", env=environment)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("ftkit: cannot write the journal")
-    assert done.stderr.endswith("once it can be written, the same command goes on from here\n")
+    assert done.stderr.endswith("once it can be written, run the same command again to continue\n")
     assert len(fake_provider.files) == 1
     fake_provider.faults = lambda method, at: ""
     (small_disk / "filler").unlink()

@@ -47,7 +47,8 @@ def killing(seed: int, service: Client, journal: Journal) -> None:
     """Make the process die before or after one of the steps that it takes, chosen by the seed."""
     steps = [(service, name) for name in ("upload", "create", "jobs", "files", "file")]
     steps += [
-        (journal, name) for name in ("plan", "sending", "created", "begin_upload", "end_upload")
+        (journal, name)
+        for name in ("plan", "mark_sent", "mark_created", "begin_upload", "finish_upload")
     ]
     chance = random.Random(seed)
     holder, name = chance.choice(steps)
@@ -154,7 +155,7 @@ def test_a_creation_that_was_never_sent_is_not_waited_for(
     fake_provider: FakeProvider, provider_url: str, order: JobSpec, journal: Journal
 ) -> None:
     service, slept = connect_to(provider_url), list[float]()
-    closed = Client("openai", service.facts, service.api, openai_client("http://127.0.0.1:9/v1"))
+    closed = Client("openai", service.provider, service.api, openai_client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
     with pytest.raises(UnknownOutcomeError, match="no connection"):
         submit(order, service, journal, sleep=slept.append)

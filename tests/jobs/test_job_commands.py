@@ -93,9 +93,12 @@ def test_what_the_service_leaves_out_is_empty() -> None:
 def test_the_model_that_was_made_last_answers_to_last(
     fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
-    assert "no job was submitted from here" in ftkit("chat", "@last", "one two").stderr
+    assert (
+        "no job has been submitted to OpenAI from this machine"
+        in ftkit("chat", "@last", "one two").stderr
+    )
     assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
-    assert "has made no model" in ftkit("chat", "@last", "one two").stderr
+    assert "has no model" in ftkit("chat", "@last", "one two").stderr
     fake_provider.jobs[fake_provider.created[0]]["fine_tuned_model"] = "ft:mini:me::1"
     assert ftkit("chat", "@last", "one two").stdout == "two one \n"
 

@@ -15,7 +15,7 @@ from ftkit.errors import UsageError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import MARK, JobSpec, check, request
 from ftkit.jobs.submit import submit
-from ftkit.jobs.uploads import digest, planned
+from ftkit.jobs.uploads import hash_file, upload_requests
 from support.connections import connect_to
 from support.fake_provider import FakeProvider
 from support.jobs import connect_with_small_parts
@@ -111,9 +111,9 @@ def test_what_a_dry_run_plans_is_what_is_sent(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     service = reached(provider_url)
-    told = planned(order.training, digest(order.training), service.facts)
+    told = upload_requests(order.training, hash_file(order.training), service.provider)
     submit(order, service, journal)
     sent = [
         (path.removeprefix("/v1"), body)

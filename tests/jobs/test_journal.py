@@ -30,7 +30,7 @@ def test_a_damaged_journal_is_set_aside_and_named(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
-    with pytest.raises(FileError, match="cannot make"):
+    with pytest.raises(FileError, match="cannot create"):
         Journal(tmp_path / "state")
 
 
@@ -67,13 +67,13 @@ def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
         waits.set()
 
     def second() -> None:
-        with Journal(journal.folder).alone("key", say):
+        with Journal(journal.folder).lock("key", say):
             told.append("its turn")
 
     other = threading.Thread(target=second)
-    with journal.alone("key", told.append):
+    with journal.lock("key", told.append):
         other.start()
         assert waits.wait(10)
-        assert told == ["another ftkit is sending the same; waiting until it is done"]
+        assert told == ["another ftkit process is submitting this; waiting for it to finish"]
     other.join()
     assert told[1:] == ["its turn"]

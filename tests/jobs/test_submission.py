@@ -97,7 +97,7 @@ def test_two_at_once_make_one_job(
 def test_a_file_that_changes_after_its_check_is_refused_and_taken_back(
     fake_provider: FakeProvider, provider_url: str, order: JobSpec, journal: Journal
 ) -> None:
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(order, connect_to(provider_url), journal, hashes=("0" * 64, None))
     assert not fake_provider.files
     assert not fake_provider.created

@@ -229,4 +229,4 @@ def test_a_command_without_standard_input_is_told_to_say_yes(
         ["sh", "-c", command], capture_output=True, text=True, check=False, env=given
     )
     assert done.returncode == 2
-    assert "--yes goes on without" in done.stderr
+    assert "stdin is not a terminal; pass --yes" in done.stderr

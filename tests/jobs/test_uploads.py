@@ -14,7 +14,7 @@ from ftkit.errors import FileError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import JobSpec
 from ftkit.jobs.submit import submit
-from ftkit.jobs.uploads import digest, planned
+from ftkit.jobs.uploads import hash_file, upload_requests
 from support.connections import connect_to
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider
@@ -60,11 +60,11 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     order = JobSpec(MINI, str(write(chat_lines(12))))
     service = connect_to(provider_url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     sent: list[int] = []
 
     def fault(method: str, path: str) -> str:
@@ -84,14 +84,14 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
 def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
     fake_provider: FakeProvider, provider_url: str, order: JobSpec, journal: Journal
 ) -> None:
-    checked = digest(order.training)
+    checked = hash_file(order.training)
     Path(order.training).write_bytes(
         Path(order.training).read_bytes().replace(b"follows", b"FOLLOWS")
     )
     fake_provider.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/files") else ""
     )
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(
             order,
             connect_to(provider_url),
@@ -119,7 +119,9 @@ def test_files_go_in_parts_where_the_service_needs_them_to(
     file = tmp_path / "large.jsonl"
     file.touch()
     os.truncate(file, size)
-    assert planned(str(file), "0" * 64, load_catalog().providers[provider])[0]["path"] == path
+    assert (
+        upload_requests(str(file), "0" * 64, load_catalog().providers[provider])[0]["path"] == path
+    )
 
 
 def test_a_file_that_changes_between_its_parts_is_refused(
@@ -129,7 +131,7 @@ def test_a_file_that_changes_between_its_parts_is_refused(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 200_000)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 200_000)
     path = write(chat_lines(5000))
 
     def change(method: str, where: str) -> str:
@@ -140,7 +142,7 @@ def test_a_file_that_changes_between_its_parts_is_refused(
         return ""
 
     fake_provider.faults = change
-    with pytest.raises(FileError, match="has changed since it was checked"):
+    with pytest.raises(FileError, match="has changed since it was validated"):
         submit(JobSpec(MINI, str(path)), connect_with_small_parts(provider_url), journal)
     assert not fake_provider.created
 
@@ -152,7 +154,7 @@ def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     fake_provider.faults = lambda method, path: (
         "drop before" if path.endswith("/parts") and len(fake_provider.parts) == 2 else ""
     )
@@ -160,7 +162,7 @@ def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
         submit(order, connect_with_small_parts(provider_url), journal)
     fake_provider.uploads.clear()
     fake_provider.faults = lambda method, path: ""
-    with pytest.raises(ProviderError, match="does not have it"):
+    with pytest.raises(ProviderError, match="not found at"):
         submit(order, connect_with_small_parts(provider_url), journal)
     assert (
         submit(order, connect_with_small_parts(provider_url), journal).job.id

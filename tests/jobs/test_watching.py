@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftkit.client.resources import Event
 from ftkit.errors import ProviderError
-from ftkit.jobs.watch import Seen, watch
+from ftkit.jobs.watch import NewEvents, watch
 from support.connections import connect_to
 from support.fake_provider import FakeProvider, random_faults
 from support.fixture_types import Run
@@ -55,9 +55,9 @@ def test_watching_waits_out_trouble_but_not_a_wrong_key(
     looks = list(
         watch(connect_to(provider_url), fake_provider.created[0], sleep=lambda seconds: None)
     )
-    assert [bool(look.trouble) for look in looks] == [True, True, True, False]
+    assert [bool(look.error) for look in looks] == [True, True, True, False]
     fake_provider.key = "sk-new"
-    with pytest.raises(ProviderError, match="does not take the key"):
+    with pytest.raises(ProviderError, match="rejected the API key"):
         list(watch(connect_to(provider_url), fake_provider.created[0], sleep=lambda seconds: None))
 
 
@@ -66,7 +66,7 @@ def test_watching_ends_when_the_service_stays_away(
 ) -> None:
     fake_provider.faults = lambda method, path: "500 before"
     hours = iter(range(0, 36000, 1200))
-    with pytest.raises(ProviderError, match="said 500"):
+    with pytest.raises(ProviderError, match="responded with 500"):
         list(
             watch(
                 connect_to(provider_url),
@@ -135,7 +135,7 @@ def test_an_interrupt_leaves_the_job_running_and_says_so(
         provider_url, "jobs", "watch", fake_provider.created[0], interrupt=b"running"
     )
     assert code == 130
-    assert b"the job goes on" in shown
+    assert b"the job continues" in shown
     assert fake_provider.jobs[fake_provider.created[0]]["status"] == "running"
 
 
@@ -145,9 +145,9 @@ def test_events_are_given_once_however_they_are_split(times: list[int], at: int)
         Event.read({"id": f"e{n}", "created_at": sum(times[: n + 1]), "message": str(n)})
         for n in range(len(times))
     ]
-    seen = Seen()
-    first = seen.new(iter(made[:at][::-1]))
-    second = seen.new(iter(made[::-1]))
+    seen = NewEvents()
+    first = seen.select(iter(made[:at][::-1]))
+    second = seen.select(iter(made[::-1]))
     assert [event.id for event in (*first, *second)] == [event.id for event in made]
 
 

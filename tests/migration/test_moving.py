@@ -175,7 +175,7 @@ def test_migrating_asks_first(
     ("arguments", "said"),
     [
         ([], "give either a job, or an archive"),
-        (["ftjob-none"], "does not have it"),
+        (["ftjob-none"], "not found at"),
         (["nowhere/jobs/x"], "is not in an archive"),
         (["--all", "nowhere"], "nowhere"),
     ],

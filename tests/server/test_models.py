@@ -55,11 +55,11 @@ def test_a_tuned_model_is_exported_whole_or_not_at_all(
     service = connect("local", local_server.url)
     assert export(service, tuned_model, tmp_path / "a") == SMOKE
     assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == b"weights"
-    with pytest.raises(FileError, match="is there already"):
+    with pytest.raises(FileError, match="already exists"):
         export(service, tuned_model, tmp_path / "a")
     with pytest.raises(NotFoundError):
         export(service, "ft:none:a::b", tmp_path / "b")
-    with pytest.raises(UsageError, match="does not give weights away"):
+    with pytest.raises(UsageError, match="does not offer model weights"):
         export(
             connect("openai", local_server.url, environment={"OPENAI_API_KEY": "x"}),
             tuned_model,

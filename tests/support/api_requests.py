@@ -122,7 +122,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
         lambda it: it.delete_file("file-1"),
         None,
     ),
-    "upload": ("POST", "/uploads", UPLOAD, lambda it: it.begin_upload("a.jsonl", 3), "upload_1"),
+    "upload": ("POST", "/uploads", UPLOAD, lambda it: it.create_upload("a.jsonl", 3), "upload_1"),
     "part": (
         "POST",
         "/uploads/upload_1/parts",
@@ -134,7 +134,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], Ask, Any]] = {
         "POST",
         "/uploads/upload_1/complete",
         {**UPLOAD, "file": FILE},
-        lambda it: it.end_upload("upload_1", ["part_1"]).id,
+        lambda it: it.complete_upload("upload_1", ["part_1"]).id,
         "file-1",
     ),
     "model list": (

@@ -24,7 +24,7 @@ from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import ManifestUpdate, encode_update
 from ftkit.archive.store import ArchiveStore
 from ftkit.archive.sync import sync
-from ftkit.client.client import Client
+from ftkit.client.pagination import Page
 from ftkit.client.connect import connect
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
@@ -60,13 +60,13 @@ class Points:
 
     def install(self) -> None:
         sys.addaudithook(self._audit)
-        page, download, log = Client._page, ArchiveStore.download, ArchiveStore.log
+        read, download, log = Page.read, ArchiveStore.download, ArchiveStore.log
 
-        def counted_page(*arguments: Any) -> Any:
+        def counted_page(response: Any) -> Page:
             self.pass_()
-            result = page(*arguments)
+            page = read(response)
             self.pass_()
-            return result
+            return page
 
         def counted_download(store: ArchiveStore, chunks: Iterable[bytes]) -> Any:
             return download(store, self._pieces(chunks))
@@ -80,7 +80,7 @@ class Points:
             log(store, update)
 
         for owner, name, counted in (
-            (Client, "_page", counted_page),
+            (Page, "read", counted_page),
             (ArchiveStore, "download", counted_download),
             (ArchiveStore, "log", torn_log),
         ):

@@ -36,6 +36,6 @@ class UpdatingDict(dict[str, Any]):
 
 def connect_with_small_parts(url: str) -> Client:
     service = connect_to(url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     return service

@@ -1,0 +1,159 @@
+"""Local input files of a command: patterns, standard input, progress bars."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ftkit._text import shorten
+from ftkit.errors import FileError, UsageError
+
+FORMATS = ("chat", "completions", "preference", "reinforcement")
+
+PROGRESS_FROM = 32 << 20
+"""Total size in bytes from which a progress bar is shown."""
+
+REFRESH = 0.1
+"""Seconds between two refreshes of a progress bar, since files are read in many small steps."""
+
+UPLOAD_FROM = 1 << 20
+"""Total size in bytes from which a progress bar is shown for uploads, which are slower."""
+
+
+def expand(files: Sequence[str]) -> list[str]:
+    """Return the files that the arguments name, with patterns expanded and without duplicates.
+
+    Raises:
+        FileError: A pattern matches no file.
+    """
+    paths: list[str] = []
+    for name in files:
+        if name == "-" or os.path.exists(name) or not glob.has_magic(name):
+            paths.append(name)
+            continue
+        matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
+        if not matches:
+            raise FileError(f"no file matches {name!r}")
+        paths.extend(matches)
+    return list(dict.fromkeys(paths))
+
+
+@contextmanager
+def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Yield the paths to read, and the names to show for those that are temporary copies.
+
+    Standard input and other streams are copied to temporary files, which exist until the block
+    ends.
+    """
+    paths = expand(files)
+    streams = [path for path in paths if path == "-" or _is_stream(path)]
+    if not streams:
+        yield paths, {}
+        return
+    with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
+        copies = {
+            path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
+        }
+        for path, copy in copies.items():
+            _copy(path, copy)
+        names = {copy: path for path, copy in copies.items()}
+        yield [copies.get(path, path) for path in paths], names
+
+
+def _is_stream(path: str) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _copy(path: str, copy: str) -> None:
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise UsageError("- reads standard input; redirect a file to it")
+    with open(copy, "wb") as target:
+        if path == "-":
+            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
+        else:
+            with open(path, "rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def must_be_plain(*files: str | None) -> None:
+    """Raise `UsageError` for a file that cannot be uploaded: providers take plain .jsonl files."""
+    for name in filter(None, files):
+        if name == "-":
+            raise UsageError(
+                "- is standard input, but an upload must be a file; write it to one first"
+            )
+        if name.endswith(".gz"):
+            raise UsageError(
+                f"providers take plain .jsonl files: unpack {name} first, e.g. with gunzip"
+            )
+
+
+@contextmanager
+def one_file(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of one file, and the name to show for it.
+
+    Raises:
+        UsageError: The name is a pattern that matches several files.
+    """
+    with local_files([name]) as (paths, names):
+        if len(paths) > 1:
+            raise UsageError(f"{name!r} matches {len(paths)} files, but only one is allowed")
+        yield paths[0], names.get(paths[0], paths[0])
+
+
+@contextmanager
+def progress(
+    paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM
+) -> Iterator[Any]:
+    """Show a progress bar on standard error if that is a terminal and the files are large.
+
+    Args:
+        paths: Files to be read.
+        quiet: Show no progress bar.
+        doing: Verb in front of the name of the file.
+        least: Total size in bytes from which the progress bar is shown.
+
+    Yields:
+        Function to call with the name of a file and the number of bytes done since the last call,
+        or None without a progress bar. The bar appears with the first call.
+    """
+    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+    if quiet or total < least or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, auto_refresh=False
+    ) as bar:
+        task, shown = bar.add_task(doing, total=total, visible=False), 0.0
+
+        def advance(file: str, done: int) -> None:
+            nonlocal shown
+            due = time.monotonic() - shown > REFRESH
+            shown = time.monotonic() if due else shown
+            name = shorten(os.path.basename(file), 24)
+            bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
+
+        yield advance
+
+
+@contextmanager
+def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
+    """Show a progress bar for uploads like `progress`, but always yield a function."""
+    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as advance:
+        yield advance or (lambda file, done: None)

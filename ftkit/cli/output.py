@@ -1,0 +1,179 @@
+"""Terminal output: lines, lists and fields, JSON, prompts, progress bars.
+
+Text from outside, such as the name of a file or a message of a provider, is escaped here, so that
+it cannot control the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from ftkit._text import printable
+from ftkit.cli import print_text
+from ftkit.errors import UsageError
+from ftkit.report.columns import fields, table
+
+T = TypeVar("T")
+
+ROWS_PER_TABLE = 100
+"""Rows that are aligned together; a longer list is printed in such pieces."""
+
+
+class Columns(Struct, frozen=True):
+    """Columns of a list.
+
+    Attributes:
+        head: Titles.
+        row: Returns the cells of an item.
+        shortened: Indexes of the columns that may be cut to fit the terminal.
+    """
+
+    head: Sequence[str]
+    row: Callable[[Any], Sequence[str]]
+    shortened: Sequence[int] = ()
+
+
+def print_line(text: str) -> None:
+    """Print a line to standard output."""
+    print_text(f"{printable(text)}\n")
+
+
+def print_note(text: str) -> None:
+    """Print a line about the progress of a command to standard error."""
+    click.echo(printable(text), err=True)
+
+
+def print_warning(text: str) -> None:
+    """Print a line about a problem to standard error, with the name of the program."""
+    print_note(f"ftkit: {text}")
+
+
+def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -> None:
+    """Print resources of the API as they arrive, as a table or as a JSON array.
+
+    Args:
+        items: Resources, each with its JSON object as `raw`.
+        columns: Columns of the table.
+        output: "text" or "json".
+        name: Plural of the items, for the message about an empty list.
+    """
+    if output == "json":
+        print_json_array(item.raw for item in items)
+        return
+    remaining, width, is_empty = iter(items), terminal_width(), True
+    while batch := list(islice(remaining, ROWS_PER_TABLE)):
+        rows = [[printable(cell) for cell in columns.row(item)] for item in batch]
+        head = columns.head
+        print_text(table([head, *rows], left=len(head), width=width, long=columns.shortened))
+        is_empty = False
+    if is_empty:
+        print_note(f"No {name}.")
+
+
+def print_fields(pairs: Iterable[tuple[str, str]], err: bool = False) -> None:
+    """Print names and values in two columns, without the empty values.
+
+    Args:
+        pairs: Names and values.
+        err: Print to standard error.
+    """
+    if err:
+        click.echo(fields(pairs, shutil.get_terminal_size().columns), nl=False, err=True)
+    else:
+        print_text(fields(pairs, terminal_width()))
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON document."""
+    print_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_json_line(value: Any) -> None:
+    """Print a JSON document on one line, as one of several."""
+    print_text(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def print_json_array(values: Iterable[Any]) -> None:
+    """Print a JSON array, one value on each line, as the values arrive."""
+    separator = "[\n"
+    for value in values:
+        print_text(separator + json.dumps(value, ensure_ascii=False))
+        separator = ",\n"
+    print_text("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def print_deleted(id: str, output: str) -> None:
+    """Print that a resource has been deleted."""
+    if output == "json":
+        print_json({"id": id, "deleted": True})
+    else:
+        print_line(f"deleted {id}")
+
+
+def is_terminal(stream: Any) -> bool:
+    """Return True if a stream is a terminal. A service manager may start a command without any."""
+    return stream is not None and stream.isatty()
+
+
+def terminal_width() -> int | None:
+    """Return the width of standard output, or None if it is not a terminal."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+
+
+def consent(question: str, yes: bool) -> bool:
+    """Return the answer to a yes-or-no question, True without asking if `yes` is set.
+
+    Raises:
+        UsageError: Standard input is not a terminal.
+    """
+    if yes:
+        return True
+    if not is_terminal(sys.stdin):
+        raise UsageError("confirmation required, but stdin is not a terminal; pass --yes")
+    return click.confirm(printable(question, keep="\n"), err=True)
+
+
+def first(items: Iterable[T], limit: int | None) -> Iterable[T]:
+    """Return the first `limit` items, or all of them."""
+    return items if limit is None else islice(items, limit)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
+    """Show a progress bar on standard error if that is a terminal.
+
+    Yields:
+        Function to call with a description, the number of steps done, and the total or 0.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda description, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda description, done, total: bar.update(
+            task, description=description, completed=done, total=total or None
+        )
