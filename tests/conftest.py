@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import respx
 from hypothesis import HealthCheck, settings
 
+from support.commands import run_ftkit
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider, serving
 from support.fixture_types import Run, Write
@@ -87,7 +87,6 @@ def provider_url(fake_provider: FakeProvider) -> Iterator[str]:
 def ftkit(provider_url: str, tmp_path: Path) -> Run:
     """Run ftkit against that service, with a key and a journal of its own."""
     environment = {
-        **os.environ,
         "OPENAI_API_KEY": "sk-test",
         "FTKIT_BASE_URL": provider_url,
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
@@ -96,15 +95,7 @@ def ftkit(provider_url: str, tmp_path: Path) -> Run:
     def run(
         *arguments: str, input: str | None = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ftkit", *arguments]
-        return subprocess.run(
-            command,
-            input=input,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**environment, **(env or {})},
-        )
+        return run_ftkit(*arguments, input=input, env={**environment, **(env or {})})
 
     return run
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.commands import run_ftkit
 from support.fixture_types import Run
 from support.recordings import chat_row, write_jsonl
 
@@ -17,17 +16,13 @@ from support.recordings import chat_row, write_jsonl
 def ftkit(provider_url: str) -> Run:
     """Run `ftkit compare` against the service."""
     environment = {
-        **os.environ,
         "OPENAI_API_KEY": "sk-test",
         "NEBIUS_API_KEY": "sk-test",
         "FTKIT_BASE_URL": provider_url,
     }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ftkit", "compare", *arguments]
-        return subprocess.run(
-            command, input="", capture_output=True, text=True, check=False, env=environment
-        )
+        return run_ftkit("compare", *arguments, env=environment)
 
     return run
 
