@@ -30,36 +30,8 @@ MOST_PAIRS = 100
 MOST_MATCHES = 50_000
 """Pairs of equal words, one of each answer, up to which differences are marked; with more, finding them takes too long."""
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --a: #2b7bba; --b: #c0632c }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem; padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-.wide { overflow-x: auto }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0 } dt { font-weight: 600 } dd { margin: 0 }
-svg { width: 150px; height: 16px; vertical-align: middle }
-article { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .7rem 1rem }
-.answers { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
-.answers > div { background: var(--soft); border-radius: .4rem; padding: .4rem .7rem; min-width: 0 }
-pre { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap }
-pre { margin: .2rem 0; unicode-bidi: isolate }
-.of-a { border-left: 3px solid var(--a) } .of-b { border-left: 3px solid var(--b) }
-mark { background: #f6c34466; color: inherit; border-radius: 2px }
-small { opacity: .75 } input { font: inherit; width: 20rem; max-width: 100%; padding: .2rem .5rem }
-"""
-
-SCRIPT = """
-const find = document.querySelector('input'), pairs = [...document.querySelectorAll('article')];
-const count = document.querySelector('output');
-const texts = pairs.map(pair => pair.textContent.toLowerCase());
-find.addEventListener('input', () => {
-  const wanted = find.value.toLowerCase();
-  pairs.forEach((pair, index) => { pair.hidden = !texts[index].includes(wanted); });
-  count.textContent = pairs.filter(pair => !pair.hidden).length;
-});
-"""
+STYLE = Path(__file__).with_name("compare_page.css").read_text("utf-8")
+SCRIPT = Path(__file__).with_name("compare_page.js").read_text("utf-8")
 
 
 def write_page(found: Comparison, sides: Sides, path: str) -> None:
