@@ -1,7 +1,8 @@
-"""Text for messages: excerpts, printable text, money."""
+"""Text for messages: excerpts, printable text, counts, ranges, money."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut the middle out of a text that is longer than `width`, since names differ at their ends."""
+    """Replace the middle of a text longer than `width`, because names differ at their ends."""
     if len(text) <= width:
         return text
     end = (width - 1) // 2
@@ -48,3 +49,25 @@ def shorten(text: str, width: int) -> str:
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Format a count with its noun, such as "1 example" or "1,200 examples"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def ranges(numbers: Iterable[int], limit: int = 12) -> str:
+    """Format numbers with consecutive ones joined, such as "3, 7-9, 12".
+
+    Args:
+        numbers: The numbers, in any order.
+        limit: Maximum number of ranges; an ellipsis stands for the rest.
+    """
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:limit]]
+    return ", ".join(shown) + (", …" if len(runs) > limit else "")

@@ -11,10 +11,9 @@ import pytest
 from conftest import ROOT
 
 from ftkit import FileReport, Finding, Report, validate
-from ftkit._text import excerpt, printable
+from ftkit._text import excerpt, printable, ranges
 from ftkit._version import __version__
 from ftkit.report import RENDERERS, render_text
-from ftkit.report.text import ranges
 from ftkit.summary import first_of_each
 
 GOLDEN = Path(__file__).parent / "golden"
