@@ -11,7 +11,7 @@ from service import Service as Fake
 from terminal import on_a_terminal
 
 from ftkit._text import shorten
-from ftkit.report.columns import LEAST, fields, table
+from ftkit.report.columns import MIN_WIDTH, fields, table
 
 NAME = "ft:gpt-4o-mini-2024-07-18:my-organisation:sports-headlines:Ab3dE5f"
 
@@ -35,7 +35,7 @@ def test_a_cut_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
 )
 def test_only_the_columns_that_are_named_are_cut(rows: list[tuple[str, str, str]]) -> None:
     shown = table(rows, left=3, width=60, long=[2, 0])
-    least = 2 * 3 + 9 + 2 * LEAST
+    least = 2 * 3 + 9 + 2 * MIN_WIDTH
     assert all(len(line) <= max(60, least) for line in shown.splitlines())
     assert [row[1] in line for row, line in zip(rows, shown.splitlines(), strict=True)] == [
         True
