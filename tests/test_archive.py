@@ -205,7 +205,7 @@ def test_the_command_saves_and_verifies(fake: Fake, ftkit: Run, tmp_path: Path) 
         "about $3.00, at $3.00 per million tokens",
         "2027-01-14 (says the service)",
         "| n_epochs | 3 |",
-        "best by validation loss: step 30",
+        "lowest validation loss: step 30",
         "█",
         "| metadata team | é\\|\\<b\\> |",
         "[events.jsonl](events.jsonl)",

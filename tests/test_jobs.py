@@ -457,7 +457,7 @@ def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Pat
     assert "step 5 (0.7)" in ftkit("jobs", "metrics", id).stdout
     fake.jobs[id]["result_files"] = [fake.add_file("results.csv", encoded(RESULTS))["id"]]
     shown = ftkit("jobs", "metrics", id).stdout
-    assert "best by validation loss: step 3 (1.2)" in shown
+    assert "lowest validation loss: step 3 (1.2)" in shown
     assert "from step 5 on" in shown
     assert ftkit("jobs", "metrics", id, "--output", "csv").stdout.startswith("step,train_loss")
     told = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
@@ -610,7 +610,7 @@ def test_a_file_beside_a_download_is_left_alone(fake: Fake, ftkit: Run) -> None:
 
 def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
     shown = ftkit("providers").stdout
-    assert "lacks    events, checkpoints, pause, large uploads, metadata" in shown
+    assert "unsupported  events, checkpoints, pause, large uploads, metadata" in shown
     assert "Mistral: not supported" in shown
     assert set(json.loads(ftkit("providers", "--output", "json").stdout)) == {
         "providers",
@@ -912,7 +912,7 @@ def test_the_table_of_losses_says_how_many_steps_it_leaves_out(fake: Fake, ftkit
     job = fake.add_job({"model": "m", "training_file": "f"})
     job.update(status="succeeded", result_files=[file])
     shown = ftkit("jobs", "metrics", job["id"]).stdout.splitlines()
-    assert "  20 of 320 steps; `--output csv` has all" in shown
+    assert "  20 of 320 steps; `--output csv` has all of them" in shown
     assert shown[1:4] == ["     1      3.0000", "    17      0.1765", "    34      0.0882"]
     assert ftkit("jobs", "metrics", job["id"], "--output", "csv").stdout.splitlines()[1] == "1,3.0"
     rows = ftkit("jobs", "metrics", job["id"], "--output", "json").stdout
