@@ -27,19 +27,19 @@ from service import Service as Fake
 from service import error, running, seeded
 
 from ftkit.catalog import load_catalog
-from ftkit.compare.bootstrap import RESAMPLES, Interval, apart, intervals
+from ftkit.compare.bootstrap import RESAMPLES, Interval, differences_to_rest, intervals
 from ftkit.compare.comparison import Comparison, compare
-from ftkit.compare.cost import bill
-from ftkit.compare.measures import MEASURES, TRAITS, distance, field_measure, token_trait
+from ftkit.compare.cost import request_cost
+from ftkit.compare.measures import MEASURES, REPLY_MEASURES, distance, field_measure, token_measure
 from ftkit.compare.recordings import (
-    Keeper,
     Prompt,
-    Recorded,
+    Recording,
+    RecordingFile,
     encode,
-    look,
     match,
     read_prompts,
-    read_recorded,
+    read_recordings,
+    value_at,
 )
 from ftkit.compare.replies import canonical, read_reply
 from ftkit.errors import FileError, UsageError
@@ -149,11 +149,11 @@ def test_similarity_is_that_of_sacrebleu() -> None:
     ],
 )
 def test_a_trait_of_one_reply(name: str, message: dict[str, Any], value: float) -> None:
-    assert TRAITS[name].of(read_reply(message)) == value
+    assert REPLY_MEASURES[name].score(read_reply(message)) == value
 
 
 def test_tokens_are_counted_in_the_encoding_of_the_model() -> None:
-    assert token_trait("cl100k_base").of(read_reply(said("Hello world"))) == 2
+    assert token_measure("cl100k_base").score(read_reply(said("Hello world"))) == 2
 
 
 def test_a_key_of_a_json_object_is_a_measure() -> None:
@@ -200,8 +200,8 @@ def test_any_two_messages_can_be_measured(one: dict[str, Any], two: dict[str, An
     a, b = read_reply(one), read_reply(two)
     for measure in MEASURES.values():
         assert 0 <= measure.score(a, b) <= (1 if measure.unit == "share" else 100)
-    for trait in TRAITS.values():
-        assert trait.of(a) >= 0
+    for trait in REPLY_MEASURES.values():
+        assert trait.score(a) >= 0
     assert 0 <= distance(a, b, MEASURES["chrf"].score(a, b)) <= 100
 
 
@@ -282,7 +282,10 @@ def test_a_paired_difference_is_surer_than_its_parts() -> None:
 def test_one_value_alone_has_no_interval() -> None:
     one, many = np.array([[3.0]]), np.array([[1.0], [2.0]])
     assert intervals(one) == [Interval(1, 3, None, None)]
-    assert apart([one, many]) == [[Interval(1, 1.5, None, None)], [Interval(2, -1.5, None, None)]]
+    assert differences_to_rest([one, many]) == [
+        [Interval(1, 1.5, None, None)],
+        [Interval(2, -1.5, None, None)],
+    ]
     assert not intervals(one)[0].excludes_zero
 
 
@@ -310,24 +313,30 @@ def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
         ("skewed", lambda chance: intervals(chance.exponential(2, (100, 1)), 3)[0], 2),
         (
             "groups",
-            lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[
-                0
-            ][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4
+            )[0][0],
             1,
         ),
         (
             "three groups",
-            lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5
+            )[0][0],
             1.5,
         ),
         (
             "a group against many of one",
-            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6
+            )[0][0],
             0,
         ),
         (
             "a group against many of two",
-            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7
+            )[0][0],
             0,
         ),
     ],
@@ -372,7 +381,7 @@ def test_without_references_a_is_held_against_b_alone() -> None:
     assert rows["json_fields"]["between"] == Interval(1, 0, None, None)
     assert set(rows["characters"]) == {"a", "b", "difference"}
     assert rows["json_valid"]["a"].n == 1
-    assert "A and B are held" not in render_compare_text(found, Sides("a", "b", "p"))
+    assert "compared with the reference" not in render_compare_text(found, Sides("a", "b", "p"))
 
 
 def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
@@ -404,7 +413,7 @@ def test_a_group_is_compared_with_all_others() -> None:
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")],
+    [("nothing", "all prompts have the same value"), ("id", "have 101 different values")],
 )
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
@@ -439,7 +448,7 @@ def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
     ],
 )
 def test_a_path_leads_into_a_line(line: dict[str, Any], path: str, value: str) -> None:
-    assert look(line, path) == value
+    assert value_at(line, path) == value
 
 
 def jsonl(path: Path, *lines: Any) -> str:
@@ -497,14 +506,14 @@ def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "holds no prompts"),
-        ([b"[1, 2]"], ":1: a line has to be a JSON object"),
-        ([chat("a"), b'{"messages": ['], ":2: a line has to be a JSON object"),
-        ([b"\xff\xfe{\x00"], ":1: a line has to be a JSON object"),
+        ([], "contains no prompts"),
+        ([b"[1, 2]"], ":1: not a JSON object"),
+        ([chat("a"), b'{"messages": ['], ":2: not a JSON object"),
+        ([b"\xff\xfe{\x00"], ":1: not a JSON object"),
         ([{"prompt": "x"}], ":1: object missing required field `messages`"),
         ([{"messages": "x"}], r":1: expected `array`, got `str` - at `\$.messages`"),
         ([{"messages": []}], ":1: expected `array` of length >= 1"),
-        ([{"messages": [said("x")]}], ":1: there is an answer and no prompt before it"),
+        ([{"messages": [said("x")]}], ":1: the example has an answer but no prompt"),
         ([{**chat("a"), "answer": "text"}], r":1: expected `object`, got `str` - at `\$.answer`"),
     ],
 )
@@ -531,7 +540,7 @@ def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in
     prompts = read_prompts(jsonl(tmp_path / "p.jsonl", chat("a"), chat("b"), chat("a"), chat("a")))
     answers = [recorded("a", "1"), recorded("z", "2"), recorded("a", "3"), recorded("b", "4")]
     answers[3]["messages"][0]["name"] = None
-    found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recordings(jsonl(tmp_path / "r.jsonl", *answers)))
     assert [one.answer["content"] if one else None for one in found] == ["1", "4", "3", None]
 
 
@@ -544,12 +553,12 @@ def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) 
         recorded("a", "of f2", parameters={"temperature": 0, "tools": two}),
         recorded("a", "of any"),
     ]
-    found = match(prompts, read_recorded(jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recordings(jsonl(tmp_path / "r.jsonl", *answers)))
     assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
 
 
 RECORDED = st.builds(
-    Recorded,
+    Recording,
     st.lists(st.dictionaries(st.text(max_size=5), JSONS, max_size=3), min_size=1, max_size=2),
     st.dictionaries(st.text(max_size=5), JSONS, max_size=3),
     st.text(),
@@ -561,11 +570,11 @@ RECORDED = st.builds(
 
 @given(RECORDED)
 def test_a_recorded_answer_survives_its_file(
-    tmp_path_factory: pytest.TempPathFactory, one: Recorded
+    tmp_path_factory: pytest.TempPathFactory, one: Recording
 ) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl"
     path.write_bytes(encode(one))
-    (found,) = read_recorded(str(path))
+    (found,) = read_recordings(str(path))
     assert (found.messages, found.answer, found.usage, found.metadata) == (
         one.messages,
         one.answer,
@@ -576,17 +585,17 @@ def test_a_recorded_answer_survives_its_file(
 
 def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     path = str(tmp_path / "a.jsonl")
-    one, two, three = (Recorded([{"role": "user", "content": text}], said(text)) for text in "123")
-    keeper = Keeper(path)
-    keeper.add(one)
-    keeper.add(two)
+    one, two, three = (Recording([{"role": "user", "content": text}], said(text)) for text in "123")
+    keeper = RecordingFile(path)
+    keeper.append(one)
+    keeper.append(two)
     with open(f"{path}.part", "ab") as file:
         file.write(encode(three)[:20])
-    again = Keeper(path)
-    assert again.known == [one, two]
-    again.add(three)
+    again = RecordingFile(path)
+    assert again.recordings == [one, two]
+    again.append(three)
     again.finish([three])
-    assert sorted(each.answer["content"] for each in read_recorded(path)) == ["1", "2", "3"]
+    assert sorted(each.answer["content"] for each in read_recordings(path)) == ["1", "2", "3"]
     assert os.listdir(tmp_path) == ["a.jsonl"]
 
 
@@ -594,31 +603,31 @@ def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "a.jsonl")
-    one, two = (Recorded([{"role": "user", "content": "q"}], said("same")) for _ in range(2))
-    keeper = Keeper(path)
-    keeper.add(one)
-    keeper.add(two)
+    one, two = (Recording([{"role": "user", "content": "q"}], said("same")) for _ in range(2))
+    keeper = RecordingFile(path)
+    keeper.append(one)
+    keeper.append(two)
     left = Path(f"{path}.part").read_bytes()
     keeper.finish([one, two])
-    assert len(Keeper(path).known) == 2
+    assert len(RecordingFile(path).recordings) == 2
     Path(f"{path}.part").write_bytes(left)
-    again = Keeper(path)
-    assert len(again.known) == 2
-    again.finish(again.known[:1])
-    assert len(Keeper(path).known) == 2
+    again = RecordingFile(path)
+    assert len(again.recordings) == 2
+    again.finish(again.recordings[:1])
+    assert len(RecordingFile(path).recordings) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot write"):
-        Keeper(str(tmp_path / "none" / "a.jsonl")).add(Recorded([{}], {}))
+        RecordingFile(str(tmp_path / "none" / "a.jsonl")).append(Recording([{}], {}))
     with pytest.raises(FileError, match="cannot write"):
-        Keeper(str(tmp_path / "none" / "a.jsonl")).finish([])
+        RecordingFile(str(tmp_path / "none" / "a.jsonl")).finish([])
 
 
 def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_references() -> None:
     catalog = load_catalog()
     prompts = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, said("Hi"), {})] * 1000
-    told = bill(prompts, TUNED, "openai", catalog)
+    told = request_cost(prompts, TUNED, "openai", catalog)
     assert (told.requests, told.input_tokens, told.output_tokens) == (
         1000,
         1000 * (3 + 1 + 2),
@@ -629,18 +638,18 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     assert offer.output
     assert told.usd == pytest.approx((6000 * offer.input.usd + 1000 * offer.output.usd) / 1e6)
     bare = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, None, {})]
-    assert bill(bare, TUNED, "openai", catalog).usd is None
-    assert bill(bare, TUNED, "openai", catalog, 50).output_tokens == 50
-    assert bill(bare, "nobody-knows", "openai", catalog).input_tokens is None
-    assert bill(bare, TUNED, "crusoe", catalog, 50).usd is None
+    assert request_cost(bare, TUNED, "openai", catalog).usd is None
+    assert request_cost(bare, TUNED, "openai", catalog, 50).output_tokens == 50
+    assert request_cost(bare, "nobody-knows", "openai", catalog).input_tokens is None
+    assert request_cost(bare, TUNED, "crusoe", catalog, 50).usd is None
 
 
 def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
     catalog, user = load_catalog(), {"role": "user", "content": "Hello world"}
     tools = [{"type": "function", "function": {"name": "f", "description": "word " * 500}}]
-    plain = bill([Prompt(1, [user], {}, said("Hi"), {})], TUNED, "openai", catalog)
+    plain = request_cost([Prompt(1, [user], {}, said("Hi"), {})], TUNED, "openai", catalog)
     calls = calling(("f", json.dumps({"text": "word " * 300})))
-    told = bill(
+    told = request_cost(
         [Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog
     )
     assert plain.input_tokens
@@ -652,7 +661,7 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
         "role": "user",
         "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],
     }
-    seen = bill([Prompt(1, [image], {}, said("Hi"), {})], TUNED, "openai", catalog)
+    seen = request_cost([Prompt(1, [image], {}, said("Hi"), {})], TUNED, "openai", catalog)
     assert (seen.input_tokens, seen.usd) == (None, None)
 
 
@@ -730,15 +739,15 @@ def test_two_models_are_asked_and_compared(fake: Fake, ftkit: Run, prompts: str)
         body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0]
         for *_, body in fake.requests
     )
-    assert f"ask A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
-    assert "out, about $" in done.stderr
+    assert f"  A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
+    assert "output tokens, about $" in done.stderr
 
 
 def test_nothing_is_asked_without_consent(fake: Fake, ftkit: Run, prompts: str) -> None:
     done = ftkit(TUNED, "some-model", "--prompts", prompts)
     assert done.returncode == 2
     assert "--yes" in done.stderr
-    assert "some-model at OpenAI: 20 requests, cost not known" in done.stderr
+    assert "some-model at OpenAI: 20 requests, cost unknown" in done.stderr
     assert not fake.requests
 
 
@@ -861,7 +870,7 @@ def test_kept_answers_of_another_model_or_temperature_are_not_taken(
             arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
         )
         assert done.returncode == 2
-        assert "keep them in another file" in done.stderr
+        assert "use another file" in done.stderr
     assert not fake.requests
 
 
@@ -880,8 +889,8 @@ def test_answers_of_another_model_or_service_are_not_mixed_in(
     ):
         done = ftkit(*arguments, "--yes", "--save-a", kept)
         assert done.returncode == 2
-        assert f"{kept} holds answers of m openai http" in done.stderr
-        assert "keep them in another file" in done.stderr
+        assert f"{kept} contains answers of m at openai http" in done.stderr
+        assert "use another file" in done.stderr
     assert len(fake.requests) == before
 
 
@@ -905,15 +914,15 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(
 ) -> None:
     own, kept = jsonl(tmp_path / "own.jsonl", recorded("one 1", "x")), str(tmp_path / "a.jsonl")
     for arguments, says in [
-        (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
-        (["m", own, "--html", own], "B and --html need a file each"),
-        (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html need a file each"),
+        (["m", "n", "--html", prompts], "--prompts and --html must be different files"),
+        (["m", own, "--html", own], "B and --html must be different files"),
+        (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html must be different files"),
         (
             ["m", "n", "--save-a", kept, "--html", f"{kept}.part"],
-            "--save-a and --html need a file each",
+            "--save-a and --html must be different files",
         ),
-        (["m", "n", "--save-a", prompts], "--prompts and --save-a need a file each"),
-        (["m", "n", "--save-a", f"{kept}.gz"], "name a file without .gz"),
+        (["m", "n", "--save-a", prompts], "--prompts and --save-a must be different files"),
+        (["m", "n", "--save-a", f"{kept}.gz"], "use a name without .gz"),
         (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
     ]:
         done = ftkit(*arguments, "--prompts", prompts, "--yes")
@@ -954,7 +963,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert (
-        "the prompt of line 5 is left out: cannot ask m: OpenAI gave an answer that cannot be read"
+        "skipped the prompt on line 5: cannot ask m: OpenAI gave an answer that cannot be read"
         in done.stderr
     )
 
@@ -989,7 +998,7 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
         "4",
     )
     assert done.returncode == 2
-    assert len(read_recorded(f"{kept}.part")) == 3
+    assert len(read_recordings(f"{kept}.part")) == 3
 
 
 def test_faults_on_the_way_change_no_answer(fake: Fake, ftkit: Run, prompts: str) -> None:
@@ -1042,9 +1051,9 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert "18 of" in done.stdout
-    assert "2 left out, not answered by both: lines 8, 18" in done.stdout
+    assert "2 skipped, not answered by both: lines 8, 18" in done.stdout
     assert (
-        "the prompt of line 8 is left out: cannot ask m: OpenAI said 400: flagged by the filter"
+        "skipped the prompt on line 8: cannot ask m: OpenAI said 400: flagged by the filter"
         in done.stderr
     )
 
@@ -1077,7 +1086,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     assert done.returncode == 2
     assert "does not take the key" in done.stderr
     assert not os.path.exists(kept)
-    there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
+    there = {one.messages[0]["content"] for one in read_recordings(f"{kept}.part")}
     assert len(there) >= 8
     fake.key, fake.on_chat = (
         "sk-test",
@@ -1102,7 +1111,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     )
     assert done.returncode == 0, done.stderr
     assert len(asked) == 20 - len(there) + 20
-    assert len(read_recorded(kept)) == 20
+    assert len(read_recordings(kept)) == 20
 
 
 @pytest.mark.parametrize(
@@ -1162,7 +1171,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
     assert running_command.returncode == (130 if how == signal.SIGINT else -how)
     before = len(fake.requests)
     assert not os.path.exists(kept)
-    assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
+    assert len(read_recordings(f"{kept}.part")) >= before - 2 - 2
     done = subprocess.run(
         [*command, "--output", "json", "--save-b", f"{kept}.b"],
         env=environment,
@@ -1170,7 +1179,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(read_recorded(kept)) == 20
+    assert len(read_recordings(kept)) == 20
     assert len(fake.requests) <= 40 + 4
 
 
@@ -1181,16 +1190,16 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
             ["m", "n", "--prompts", "none.jsonl"],
             "cannot read none.jsonl: no such file or directory",
         ),
-        (["none.jsonl", "n", "--prompts", "PROMPTS"], "there is no file none.jsonl"),
+        (["none.jsonl", "n", "--prompts", "PROMPTS"], "no such file: none.jsonl"),
         (["PROMPTS", "PROMPTS", "--prompts", "PROMPTS"], "missing required field `answer`"),
         (
             ["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"],
-            "--save-a keeps the answers of a model",
+            "--save-a applies to a model",
         ),
         (["ANSWERS", "ANSWERS", "--prompts", "PROMPTS"], "no prompt is answered by both A and B"),
         (
             ["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"],
-            "--save-a and --save-b need a file each",
+            "--save-a and --save-b must be different files",
         ),
         (
             ["m", "n", "--prompts", "PROMPTS", "--temperature", "3"],
@@ -1199,11 +1208,11 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         (["m", "n", "--prompts", "PROMPTS", "--provider-b", "opena"], "did you mean 'openai'?"),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--max-tokens", "3"],
-            "--max-tokens is for asking models; A and B are files",
+            "--max-tokens applies to models, but A and B are recorded answers",
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--provider-b", "openai"],
-            "--provider-b is for asking models; A and B are files",
+            "--provider-b applies to models, but A and B are recorded answers",
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"],
@@ -1211,7 +1220,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--group-by", "metadata.x"],
-            "all prompts have the same value there, '(none)'",
+            "all prompts have the same value '(none)' at 'metadata.x'",
         ),
     ],
 )
@@ -1235,13 +1244,13 @@ def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path:
     code = f"import sys; sys.modules['sacrebleu'] = None; from ftkit.cli import run; sys.exit(run({['compare', own, other, '--prompts', prompts]!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "ftkit: comparing needs sacrebleu: pip install 'ftkit[compare]'\n"
+    assert done.stderr == "ftkit: comparing needs sacrebleu; install it with: pip install '.[compare]'\n"
 
 
 def sample() -> tuple[Comparison, Sides]:
     asked = read_prompts(str(SAMPLES / "prompts.jsonl"))
     answers = [
-        match(asked, read_recorded(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
+        match(asked, read_recordings(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
     ]
     a, b = ([one.answer for one in side if one] for side in answers)
     return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
@@ -1393,7 +1402,7 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     page = render_compare_html(
         compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
     )
-    assert "<th>to others" in page
+    assert "<th>vs. rest" in page
     assert "+100.0% [+100.0, +100.0]*" in page
 
 

@@ -9,7 +9,7 @@ from ftkit.archive.fetch import to_lines
 from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, inside
 from ftkit.archive.manifest import Entry
 from ftkit.archive.store import Store, entry_of
-from ftkit.compare.recordings import PART, Recorded, read_recorded
+from ftkit.compare.recordings import PART_SUFFIX, Recording, read_recordings
 
 DECLARED = ("tools", "parallel_tool_calls", "functions")
 """The parameters of a request that a chat example has, too."""
@@ -21,7 +21,7 @@ def entries(store: Store, folder: str) -> dict[str, Entry]:
     place = inside(store.folder, path)
     if not place.is_file():
         return {}
-    lines = to_lines(map(_example, read_recorded(str(place))))
+    lines = to_lines(map(_example, read_recordings(str(place))))
     return {path: entry_of(store.read(path)), chat: store.write(chat, lines)}
 
 
@@ -46,10 +46,10 @@ def settle(store: Store, folder: str) -> None:
 
 def _part(store: Store, folder: str) -> Path:
     path = inside(store.folder, f"{folder}/{ANSWERS}")
-    return path.with_name(path.name + PART)
+    return path.with_name(path.name + PART_SUFFIX)
 
 
-def _example(one: Recorded) -> dict[str, Any]:
+def _example(one: Recording) -> dict[str, Any]:
     """A recorded answer as a chat example."""
     declared = {name: one.parameters[name] for name in DECLARED if name in one.parameters}
     return {"messages": [*one.messages, one.answer], **declared}

@@ -18,7 +18,7 @@ from ftkit.archive import layout
 from ftkit.archive.manifest import Manifest, Missing, read_manifest
 from ftkit.archive.store import state
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
-from ftkit.compare.recordings import Recorded, read_recorded
+from ftkit.compare.recordings import Recording, read_recordings
 from ftkit.errors import FileError, FtkitError, did_you_mean, os_error_message
 from ftkit.jobs.metrics import Metrics, from_checkpoints, read_results
 
@@ -184,11 +184,11 @@ class ArchivedJob:
         return found
 
     @property
-    def answers(self) -> list[Recorded]:
+    def answers(self) -> list[Recording]:
         """What the tuned model answered, with the prompts, parameters and usage."""
         path = f"{self.path}/{layout.ANSWERS}"
         return (
-            read_recorded(str(layout.inside(self.archive.folder, path)))
+            read_recordings(str(layout.inside(self.archive.folder, path)))
             if self.archive.has(path)
             else []
         )

@@ -21,9 +21,15 @@ from ftkit.archive.sync import Wanted, conclude
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
 from ftkit.client.retry import GIVE_UP
-from ftkit.compare.ask import Asking
-from ftkit.compare.cost import Bill, bill
-from ftkit.compare.recordings import Keeper, Prompt, prompt_of, read_prompts, read_recorded
+from ftkit.compare.ask import AnswerCollector
+from ftkit.compare.cost import RequestCost, request_cost
+from ftkit.compare.recordings import (
+    Prompt,
+    RecordingFile,
+    parse_prompt,
+    read_prompts,
+    read_recordings,
+)
 from ftkit.errors import (
     FileError,
     NotFoundError,
@@ -39,8 +45,8 @@ PARAMETERS: dict[str, Any] = {"temperature": 0}
 class Planned(Struct, frozen=True):
     """What there is to ask the models of an archive. `skipped` are the jobs whose data holds no prompts."""
 
-    asking: tuple[tuple[ArchivedJob, Asking], ...]
-    bills: tuple[Bill, ...]
+    asking: tuple[tuple[ArchivedJob, AnswerCollector], ...]
+    bills: tuple[RequestCost, ...]
     skipped: tuple[str, ...]
 
     @property
@@ -73,22 +79,22 @@ def plan(
             skipped.append(each.id)
             continue
         path = inside(archive.folder, f"{each.path}/{ANSWERS}")
-        one = Asking(
+        one = AnswerCollector(
             client,
             each.job.fine_tuned_model,
             asked,
             _parameters(path),
-            Keeper(str(path), keeps_part=True),
+            RecordingFile(str(path), keep_part=True),
         )
         if one.missing:
             asking.append((each, one))
-            bills.append(bill(one.missing, one.model, client.name, catalog))
+            bills.append(request_cost(one.missing, one.model, client.name, catalog))
     return Planned(tuple(asking), tuple(bills), tuple(skipped))
 
 
 def _parameters(path: Path) -> dict[str, Any]:
     """What is sent with a prompt: as with those that are answered already, since some models take no temperature."""
-    known = read_recorded(str(path)) if path.exists() else []
+    known = read_recordings(str(path)) if path.exists() else []
     plain = known and all("temperature" not in one.parameters for one in known)
     return {} if plain else PARAMETERS
 
@@ -122,7 +128,7 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
         ):  # a preference example: the reference is the answer to prefer
             preferred = raw.get("preferred_output") or []
             raw = {**raw["input"], "messages": [*raw["input"].get("messages", ()), *preferred[:1]]}
-        return prompt_of(raw, number, f"line {number}")
+        return parse_prompt(raw, number, f"line {number}")
     except (msgspec.DecodeError, UnicodeDecodeError, FileError, TypeError):
         return None
 
@@ -163,7 +169,9 @@ def record(
         return lost
 
 
-def _ask(each: ArchivedJob, asking: Asking, told: Callable[[], object]) -> tuple[Missing, ...]:
+def _ask(
+    each: ArchivedJob, asking: AnswerCollector, told: Callable[[], object]
+) -> tuple[Missing, ...]:
     """Ask one model, and return what it did not answer."""
     try:
         asked = _without_temperature(asking, told)
@@ -189,10 +197,12 @@ def _ask(each: ArchivedJob, asking: Asking, told: Callable[[], object]) -> tuple
     )
 
 
-def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tuple[int, str]]:
+def _without_temperature(
+    asking: AnswerCollector, told: Callable[[], object]
+) -> list[tuple[int, str]]:
     """Ask, and once more without a temperature where the model takes none; returns the prompts that were refused."""
     try:
-        return asking.ask(AT_ONCE, told).refused
+        return asking.collect(AT_ONCE, told).refused
     except (UnknownOutcomeError, NotFoundError):
         raise
     except ProviderError as problem:
@@ -202,5 +212,5 @@ def _without_temperature(asking: Asking, told: Callable[[], object]) -> list[tup
             or not asking.parameters
         ):
             raise
-        plain = Asking(asking.client, asking.model, asking.prompts, {}, asking.keep)
-        return plain.ask(AT_ONCE, told).refused
+        plain = AnswerCollector(asking.client, asking.model, asking.prompts, {}, asking.file)
+        return plain.collect(AT_ONCE, told).refused
