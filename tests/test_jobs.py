@@ -458,7 +458,7 @@ def test_checkpoints_and_metrics_are_shown(fake: Fake, ftkit: Run, tmp_path: Pat
     fake.jobs[id]["result_files"] = [fake.add_file("results.csv", encoded(RESULTS))["id"]]
     shown = ftkit("jobs", "metrics", id).stdout
     assert "lowest validation loss: step 3 (1.2)" in shown
-    assert "from step 5 on" in shown
+    assert "overfitting from step 5" in shown
     assert ftkit("jobs", "metrics", id, "--output", "csv").stdout.startswith("step,train_loss")
     told = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
     assert told["verdict"] == {"best_step": 3, "best_loss": 1.2, "parts_at": 5}
