@@ -1,8 +1,9 @@
-"""Text for messages: excerpts, printable text, money, times, logs."""
+"""Text for messages: excerpts, printable text, counts, ranges, money, times, logs."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,28 @@ def shorten(text: str, width: int) -> str:
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Format a count with its noun, such as "1 example" or "1,200 examples"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def ranges(numbers: Iterable[int], limit: int = 12) -> str:
+    """Format numbers with consecutive ones joined, such as "3, 7-9, 12".
+
+    Args:
+        numbers: The numbers, in any order.
+        limit: Maximum number of ranges; an ellipsis stands for the rest.
+    """
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:limit]]
+    return ", ".join(shown) + (", …" if len(runs) > limit else "")
 
 
 def format_time(seconds: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Recorded answers in the folder of a job, and the same answers as training data."""
+"""Recording answers in the folder of a job, and the same answers as training data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, resolve
 from ftkit.archive.manifest import Entry
 from ftkit.archive.serialize import to_json_lines
 from ftkit.archive.store import ArchiveStore, entry_of
-from ftkit.compare.recordings import PART, Recorded, read_recorded
+from ftkit.compare.recordings import PART_SUFFIX, Recording, read_recordings
 
 DECLARED = ("tools", "parallel_tool_calls", "functions")
 """Request parameters that are also fields of a chat example."""
@@ -25,7 +25,7 @@ def write_training_data(store: ArchiveStore, folder: str) -> dict[str, Entry]:
     answers = resolve(store.folder, path)
     if not answers.is_file():
         return {}
-    lines = to_json_lines(map(_chat_example, read_recorded(str(answers))))
+    lines = to_json_lines(map(_chat_example, read_recordings(str(answers))))
     return {path: entry_of(store.read(path)), chat_path: store.write(chat_path, lines)}
 
 
@@ -51,9 +51,9 @@ def remove_redundant_partial_answers(store: ArchiveStore, folder: str) -> None:
 
 def _partial_path(store: ArchiveStore, folder: str) -> Path:
     path = resolve(store.folder, f"{folder}/{ANSWERS}")
-    return path.with_name(path.name + PART)
+    return path.with_name(path.name + PART_SUFFIX)
 
 
-def _chat_example(answer: Recorded) -> dict[str, Any]:
+def _chat_example(answer: Recording) -> dict[str, Any]:
     declared = {name: answer.parameters[name] for name in DECLARED if name in answer.parameters}
     return {"messages": [*answer.messages, answer.answer], **declared}

@@ -18,7 +18,7 @@ from ftkit.archive.missing import Missing
 from ftkit.archive.serialize import parse_json
 from ftkit.archive.store import check_file
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
-from ftkit.compare.recordings import Recorded, read_recorded
+from ftkit.compare.recordings import Recording, read_recordings
 from ftkit.errors import FileError, FtkitError, did_you_mean, os_error_message
 from ftkit.jobs.metrics import Metrics, from_checkpoints, read_results
 
@@ -204,12 +204,12 @@ class ArchivedJob:
         return permissions
 
     @property
-    def answers(self) -> list[Recorded]:
-        """Recorded answers of the fine-tuned model, with prompts, parameters and usage."""
+    def answers(self) -> list[Recording]:
+        """Recording answers of the fine-tuned model, with prompts, parameters and usage."""
         path = f"{self.path}/{layout.ANSWERS}"
         if not self.archive.has(path):
             return []
-        return read_recorded(str(layout.resolve(self.archive.folder, path)))
+        return read_recordings(str(layout.resolve(self.archive.folder, path)))
 
     @property
     def missing(self) -> list[Missing]:

@@ -22,9 +22,15 @@ from ftkit.archive.write import ArchiveWriter
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
 from ftkit.client.retry import MAX_CONSECUTIVE_FAILURES
-from ftkit.compare.ask import Asking
-from ftkit.compare.cost import Bill, bill
-from ftkit.compare.recordings import Keeper, Prompt, prompt_of, read_prompts, read_recorded
+from ftkit.compare.ask import AnswerCollector
+from ftkit.compare.cost import RequestCost, request_cost
+from ftkit.compare.recordings import (
+    Prompt,
+    RecordingFile,
+    parse_prompt,
+    read_prompts,
+    read_recordings,
+)
 from ftkit.errors import (
     FileError,
     NotFoundError,
@@ -46,8 +52,8 @@ class RecordingPlan(Struct, frozen=True):
         skipped: Ids of jobs without prompts: their data is missing or holds none.
     """
 
-    jobs: tuple[tuple[ArchivedJob, Asking], ...]
-    bills: tuple[Bill, ...]
+    jobs: tuple[tuple[ArchivedJob, AnswerCollector], ...]
+    bills: tuple[RequestCost, ...]
     skipped: tuple[str, ...]
 
     @property
@@ -91,17 +97,17 @@ def plan_recording(
             skipped.append(archived.id)
             continue
         path = resolve(archive.folder, f"{archived.path}/{ANSWERS}")
-        keeper = Keeper(str(path), keeps_part=True)
-        asking = Asking(client, model, job_prompts, _parameters(path), keeper)
+        keeper = RecordingFile(str(path), keep_part=True)
+        asking = AnswerCollector(client, model, job_prompts, _parameters(path), keeper)
         if asking.missing:
             jobs.append((archived, asking))
-            bills.append(bill(asking.missing, model, client.name, catalog))
+            bills.append(request_cost(asking.missing, model, client.name, catalog))
     return RecordingPlan(tuple(jobs), tuple(bills), tuple(skipped))
 
 
 def _parameters(path: Path) -> dict[str, Any]:
     """Return the parameters of earlier answers, since some models do not support a temperature."""
-    answers = read_recorded(str(path)) if path.exists() else []
+    answers = read_recordings(str(path)) if path.exists() else []
     if answers and all("temperature" not in answer.parameters for answer in answers):
         return {}
     return PARAMETERS
@@ -134,7 +140,7 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
         if isinstance(raw.get("input"), dict):  # a preference example
             preferred = raw.get("preferred_output") or []
             raw = {**raw["input"], "messages": [*raw["input"].get("messages", ()), *preferred[:1]]}
-        return prompt_of(raw, number, f"line {number}")
+        return parse_prompt(raw, number, f"line {number}")
     except (msgspec.DecodeError, UnicodeDecodeError, FileError, TypeError):
         return None
 
@@ -194,7 +200,7 @@ def _check_reachable(missing: list[Missing]) -> None:
 
 
 def _record_job(
-    archived: ArchivedJob, asking: Asking, on_answer: Callable[[], object]
+    archived: ArchivedJob, asking: AnswerCollector, on_answer: Callable[[], object]
 ) -> tuple[Missing, ...]:
     """Ask one model, and return what it did not answer."""
     try:
@@ -210,19 +216,19 @@ def _record_job(
     return (Missing("answers", asking.model, "refused", message, archived.id),)
 
 
-def _ask(asking: Asking, on_answer: Callable[[], object]) -> list[tuple[int, str]]:
+def _ask(asking: AnswerCollector, on_answer: Callable[[], object]) -> list[tuple[int, str]]:
     """Ask one model, and again without a temperature if it does not support one.
 
     Returns:
         The line numbers of the refused prompts, with the provider's messages.
     """
     try:
-        return asking.ask(CONCURRENCY, on_answer).refused
+        return asking.collect(CONCURRENCY, on_answer).refused
     except (UnknownOutcomeError, NotFoundError):
         raise
     except ProviderError as error:
         rejects_temperature = error.status == 400 and "temperature" in error.said.lower()
         if not rejects_temperature or not asking.parameters:
             raise
-        plain = Asking(asking.client, asking.model, asking.prompts, {}, asking.keep)
-        return plain.ask(CONCURRENCY, on_answer).refused
+        plain = AnswerCollector(asking.client, asking.model, asking.prompts, {}, asking.file)
+        return plain.collect(CONCURRENCY, on_answer).refused

@@ -11,30 +11,31 @@ from ftkit.cli.options import Configured, on_day, option
 
 
 @click.command(cls=Configured)
-@option("--provider", metavar="NAME", help="Only what this service offers.")
+@option("--provider", metavar="NAME", help="List only the models of this provider.")
 @on_day()
-@option("--facts", metavar="FILE", help="TOML with models, providers and prices of your own.")
+@option("--facts", metavar="FILE", help="TOML file with your own models, providers and prices.")
 @option(
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How to report.",
+    help="Output format.",
 )
 def catalog(
     provider: str | None, today: datetime.date | None, facts: str | None, output: str
 ) -> None:
-    """List models and providers: methods, limits, prices, and until when they train and serve.
+    """List models and providers with their methods, limits, prices and shutdown dates.
 
-    Prices are in US dollars per million tokens. JSON gives the source of each figure and the day it was checked.
+    Prices are in US dollars per million tokens. JSON output has the source of each figure and the
+    day on which it was checked.
     """
     from ftkit.catalog import find_provider, load_catalog
     from ftkit.report.catalog import render_catalog_json, render_catalog_text
 
-    known = load_catalog(facts)
+    models = load_catalog(facts)
     if provider:
-        find_provider(provider, known)
+        find_provider(provider, models)
     if output == "json":
-        print_text(render_catalog_json(known, provider))
+        print_text(render_catalog_json(models, provider))
     else:
-        print_text(render_catalog_text(known, provider, today or datetime.date.today()))
+        print_text(render_catalog_text(models, provider, today or datetime.date.today()))

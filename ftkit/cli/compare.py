@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
+from ftkit._text import money, plural
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
-from ftkit.cli.output import consent
+from ftkit.cli.output import consent, progress_bar
 from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
-    from ftkit.compare.ask import Asking
-    from ftkit.compare.recordings import Prompt, Recorded
+    from ftkit.compare.ask import AnswerCollector
+    from ftkit.compare.cost import RequestCost
+    from ftkit.compare.recordings import Prompt, Recording
 
-ENDS = "Exit codes: 0 compared, 2 ftkit could not do it, 130 interrupted."
-SAVES = ("--save-a", "--save-b")
-ASKING = (
+Side: TypeAlias = "AnswerCollector | list[Recording | None]"
+"""A or B: the model to ask, or for each prompt its recorded answer."""
+
+EPILOG = "Exit codes: 0 compared, 2 error, 130 interrupted."
+
+SAVE_OPTIONS = ("--save-a", "--save-b")
+
+MODEL_PARAMETERS = (
     "provider",
     "base_url",
     "provider_b",
@@ -35,40 +41,46 @@ ASKING = (
     "max_tokens",
     "concurrency",
 )
-FILES = (".jsonl", ".jsonl.gz", ".json")
+"""Parameters that make sense only if a model is asked."""
+
+RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
+"""Suffixes by which a missing file is told from the name of a model."""
+
+MAX_SKIPPED = 10
+"""Maximum number of skipped prompts that are listed."""
 
 
-@click.command(cls=Configured, epilog=ENDS)
+@click.command(cls=Configured, epilog=EPILOG)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option(
     "--prompts",
     required=True,
     metavar="FILE|ARCHIVE",
-    help="Chat examples, recorded answers, or an archive.",
+    help="Prompts: chat examples, recorded answers, or an archive with recorded answers.",
 )
 @service_options
-@option("--provider-b", metavar="NAME", help="The service of B, if it is another.")
-@option("--base-url-b", metavar="URL", help="The address of B's service.")
+@option("--provider-b", metavar="NAME", help="Provider of B, if it differs.")
+@option("--base-url-b", metavar="URL", help="Base URL of B's API, if it differs.")
 @click.option(
-    "--system", default="", metavar="TEXT", help="A system message for prompts that have none."
+    "--system", default="", metavar="TEXT", help="System message of prompts that have none."
 )
 @click.option(
     "--temperature",
     type=Temperature(),
     default="0",
     show_default=True,
-    help="0 to 2, or none: the service's own.",
+    help="Sampling temperature from 0 to 2, or none for the provider's default.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(1), metavar="N", help="End each answer after so many."
+    "--max-tokens", type=click.IntRange(1), metavar="N", help="Maximum number of tokens per answer."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N prompts.")
 @click.option(
     "--group-by",
     default="",
     metavar="PATH",
-    help="Compare groups of prompts, e.g. by metadata.topic.",
+    help="Also compare the groups of prompts with equal values at PATH, such as metadata.topic.",
 )
 @click.option(
     "--concurrency",
@@ -76,26 +88,29 @@ FILES = (".jsonl", ".jsonl.gz", ".json")
     default=4,
     show_default=True,
     metavar="N",
-    help="Requests at a time.",
+    help="Maximum number of concurrent requests.",
 )
 @click.option(
-    "--save-a",
-    metavar="FILE",
-    help="Keep A's answers there, and ask for none that is there already.",
+    "--save-a", metavar="FILE", help="Save A's answers to FILE, and reuse the answers in it."
 )
-@click.option("--save-b", metavar="FILE", help="The same for B.")
+@click.option(
+    "--save-b", metavar="FILE", help="Save B's answers to FILE, and reuse the answers in it."
+)
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
     metavar="N",
-    help="Of the bootstrap.",
+    help="Bootstrap seed.",
 )
 @click.option(
-    "--html", "page", metavar="FILE", help="Also write a page with the pairs that differ most."
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Also write an HTML page with the pairs of answers that differ most.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def compare(
     a: str,
@@ -118,264 +133,238 @@ def compare(
     output: str,
     **parameters: Any,
 ) -> int:
-    """Hold A and B against each other, and against the reference where the prompts have one.
+    """Compare two models, or recorded answers, on the same prompts.
 
-    Each is a model at a service (@last: of the job submitted last), a file of recorded answers (.jsonl, .jsonl.gz), or a job of an
-    archive that has some (DIR/JOB). Every figure comes with its interval.
+    A and B are models (@last is the model of the job submitted last), files of recorded answers
+    (.jsonl, .jsonl.gz), or jobs of an archive with recorded answers (DIR/JOB). Their answers are
+    also compared with the reference, if the prompts have one. Every figure has a confidence
+    interval.
     """
     from ftkit.catalog import load_catalog
-    from ftkit.compare.comparison import check_groups
-    from ftkit.compare.comparison import compare as held
+    from ftkit.compare import comparison
     from ftkit.compare.measures import check_sacrebleu
-    from ftkit.compare.recordings import look, read_prompts
+    from ftkit.compare.recordings import read_prompts
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
-    named, source = (_recorded_in(a), _recorded_in(b)), _recorded_in(prompts)
-    _check_places(source, named, (save_a, save_b), page)
+    names, source = (_recordings_in(a), _recordings_in(b)), _recordings_in(prompts)
+    saves = (save_a, save_b)
+    _check_files(source, names, saves, page)
     catalog = load_catalog(facts)
     check_sacrebleu()
-    with one_file(source) as (path, name):
-        asked = read_prompts(path, name, limit, system)
+    with one_file(source) as (path, source_name):
+        asked = read_prompts(path, source_name, limit, system)
     if group_by:
-        check_groups([look(prompt.line, group_by) for prompt in asked])
-    given = {name: value for name, value in parameters.items() if value is not None}
-    there = base_url_b or (None if provider_b else base_url)
-    places = (provider, base_url, facts), (provider_b or provider, there, facts)
-    sides = _sides(named, asked, places, given, (save_a, save_b))
+        comparison.check_groups(asked, group_by)
+    # Without its own base URL, B is at A's address, unless it has another provider.
+    url_b = base_url_b or (None if provider_b else base_url)
+    services = (provider, base_url, facts), (provider_b or provider, url_b, facts)
+    request = {name: value for name, value in parameters.items() if value is not None}
+    sides = _sides(names, asked, services, request, saves)
     if all(isinstance(side, list) for side in sides):
-        _check_idle(click.get_current_context())
-    if not _agreed(sides, catalog, parameters["max_tokens"], yes):
+        _reject_model_options(click.get_current_context())
+    if not _confirm_requests(sides, catalog, parameters["max_tokens"], yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    answers = [_answers(side, asked, concurrency) for side in sides]
-    found = held(
+    answers_a, answers_b = (_answers(side, asked, concurrency) for side in sides)
+    result = comparison.compare(
         asked,
-        *([one.answer if one else None for one in side] for side in answers),
+        [recording.answer if recording else None for recording in answers_a],
+        [recording.answer if recording else None for recording in answers_b],
         group_by=group_by,
-        encoding=_encoding(answers, catalog),
+        encoding=_encoding([*answers_a, *answers_b], catalog),
         seed=seed,
     )
-    names = Sides(_title(a, answers[0]), _title(b, answers[1]), name)
-    print_text((render_compare_json if output == "json" else render_compare_text)(found, names))
+    titles = Sides(_title(a, answers_a), _title(b, answers_b), source_name)
+    render = render_compare_json if output == "json" else render_compare_text
+    print_text(render(result, titles))
     if page is not None:
-        write_page(found, names, page)
+        write_page(result, titles, page)
     return 0
 
 
-def _check_places(
+def _check_files(
     prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None
 ) -> None:
-    """Raise `UsageError` where what is to be written would replace what is read, or what else is written.
+    """Raise `UsageError` if an output would replace an input or another output.
 
-    The answers of one side may be kept in the file that is the other: they are only added to it.
+    The answers of one side may be saved to the file that is the other side, because they are only
+    added to it.
     """
-    kept = [(option, path) for option, path in zip(SAVES, saves, strict=True) if path]
-    odd = next(((option, path) for option, path in kept if path.endswith(".gz")), None)
-    if odd:
-        raise UsageError(
-            f"{odd[0]} {odd[1]}: answers are kept as plain text; name a file without .gz"
-        )
-    kept += [(option, f"{path}.part") for option, path in kept]
-    read = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
-    _check_apart([("--prompts", prompts), *kept])
+    outputs = [(name, path) for name, path in zip(SAVE_OPTIONS, saves, strict=True) if path]
+    for name, path in outputs:
+        if path.endswith(".gz"):
+            raise UsageError(f"{name} {path}: answers are not compressed; use a name without .gz")
+    outputs += [(name, f"{path}.part") for name, path in outputs]
+    inputs = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
+    _check_distinct([("--prompts", prompts), *outputs])
     if page is not None:
         check_writable(page)
-        for other in [("--prompts", prompts), *kept, *read]:
-            _check_apart([other, ("--html", page)])
-    for _, path in kept:
+        for other in [("--prompts", prompts), *outputs, *inputs]:
+            _check_distinct([other, ("--html", page)])
+    for _, path in outputs:
         check_writable(path)
 
 
-def _check_apart(files: Sequence[tuple[str, str]]) -> None:
-    taken: dict[str, str] = {}
+def _check_distinct(files: Sequence[tuple[str, str]]) -> None:
+    names: dict[str, str] = {}
     for name, path in files:
-        other = taken.setdefault(os.path.realpath(path), name)
+        other = names.setdefault(os.path.realpath(path), name)
         if other != name:
-            raise UsageError(f"{other} and {name} need a file each, and {path} is both")
+            raise UsageError(f"{other} and {name} must be different files, not both {path}")
 
 
-def _recorded_in(place: str) -> str:
-    """The file with the recorded answers of a job of an archive, or of the only one there that has some; else `place` itself."""
-    if os.path.isfile(place):
-        return place
+def _recordings_in(name: str) -> str:
+    """Return the path of the recorded answers in an archive, or `name` itself.
+
+    `name` may be a job of an archive, or an archive with the answers of one job.
+    """
+    if os.path.isfile(name):
+        return name
     from ftkit.archive.layout import ANSWERS, MANIFEST, resolve
     from ftkit.archive.read import find_job, open_archive
 
-    if os.path.isfile(os.path.join(place, MANIFEST)):
+    if os.path.isfile(os.path.join(name, MANIFEST)):
         jobs = [
-            each
-            for each in open_archive(place, lenient=True).jobs()
-            if each.archive.has(f"{each.path}/{ANSWERS}")
+            job
+            for job in open_archive(name, lenient=True).jobs()
+            if job.archive.has(f"{job.path}/{ANSWERS}")
         ]
         if len(jobs) > 1:
             raise UsageError(
-                f"{place} has answers of {len(jobs):,} jobs; name one, as {os.path.join(place, jobs[0].id)}"
+                f"{name} has recorded answers of {len(jobs):,} jobs; "
+                f"choose one, such as {os.path.join(name, jobs[0].id)}"
             )
         job = jobs[0] if jobs else None
     else:
-        job = find_job(place)
+        job = find_job(name)
         if job is None:
-            return place
+            return name
     if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
         raise FileError(
-            f"{place} has no recorded answers; `ftkit archive` records them with --prompts or --sample"
+            f"{name} has no recorded answers; record them with `ftkit archive` and "
+            "--prompts or --sample"
         )
     return str(resolve(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
 def _sides(
-    named: Sequence[str],
+    names: Sequence[str],
     prompts: list[Prompt],
-    places: Sequence[tuple[str, str | None, str | None]],
+    services: Sequence[tuple[str, str | None, str | None]],
     parameters: dict[str, Any],
     saves: Sequence[str | None],
-) -> list[Asking | list[Recorded | None]]:
-    """For A and B the recorded answers of a file, or what there is to ask a model: nothing that a file on the other side lacks."""
-    from ftkit.compare.ask import Asking
-    from ftkit.compare.comparison import UNANSWERED
-    from ftkit.compare.recordings import Keeper, match, read_recorded
+) -> list[Side]:
+    """Return A and B. A model is asked only the prompts that the other side's file answers."""
+    from ftkit.compare.ask import AnswerCollector
+    from ftkit.compare.comparison import NO_COMMON_ANSWERS
+    from ftkit.compare.recordings import RecordingFile, match, read_recordings
 
     files = {
-        side: match(prompts, read_recorded(side))
-        for side, save, option in zip(named, saves, SAVES, strict=True)
-        if _is_file(side, save, option)
+        name: match(prompts, read_recordings(name))
+        for name, save, option in zip(names, saves, SAVE_OPTIONS, strict=True)
+        if _is_recording_file(name, save, option)
     }
-    some = [
-        prompt for prompt, *found in zip(prompts, *files.values(), strict=True) if None not in found
+    answered = [
+        prompt
+        for prompt, *recordings in zip(prompts, *files.values(), strict=True)
+        if None not in recordings
     ]
-    if not some:
-        raise UsageError(UNANSWERED)
+    if not answered:
+        raise UsageError(NO_COMMON_ANSWERS)
 
-    sides: list[Asking | list[Recorded | None]] = []
-    for side, place, save in zip(named, places, saves, strict=True):
-        if side in files:
-            sides.append(files[side])
+    sides: list[Side] = []
+    for name, service, save in zip(names, services, saves, strict=True):
+        if name in files:
+            sides.append(files[name])
             continue
-        client = open_client(*place)
-        sides.append(
-            Asking(
-                client,
-                resolve_model(client, side),
-                some,
-                parameters,
-                Keeper(save) if save else None,
-            )
-        )
+        client = open_client(*service)
+        file = RecordingFile(save) if save else None
+        model = resolve_model(client, name)
+        sides.append(AnswerCollector(client, model, answered, parameters, file))
     return sides
 
 
-def _check_idle(context: click.Context) -> None:
-    """Raise `UsageError` for options that say how to ask a model, where there is none to ask."""
-    given = [
-        name for name in ASKING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise UsageError(
-            f"--{given[0].replace('_', '-')} is for asking models; A and B are files of recorded answers"
-        )
+def _reject_model_options(context: click.Context) -> None:
+    """Raise `UsageError` for options that only make sense for a model."""
+    for name in MODEL_PARAMETERS:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} applies to models, but A and B are recorded answers"
+            )
 
 
-def _is_file(side: str, save: str | None, option: str) -> bool:
-    """Whether A or B is a file of recorded answers, rather than a model; raises for a file that is not there, or is to be kept."""
-    if not os.path.isfile(side) and not side.endswith(FILES):
+def _is_recording_file(name: str, save: str | None, option: str) -> bool:
+    """Return True for a file of recorded answers, and False for a model."""
+    if not os.path.isfile(name) and not name.endswith(RECORDING_SUFFIXES):
         return False
     if save:
-        raise UsageError(
-            f"{option} keeps the answers of a model, and {side} is a file of recorded answers"
-        )
-    if not os.path.exists(side):
-        raise FileError(
-            f"there is no file {side}; A and B are models, or files of recorded answers"
-        )
+        raise UsageError(f"{option} applies to a model, but {name} is a file of recorded answers")
+    if not os.path.exists(name):
+        raise FileError(f"no such file: {name}; A and B are models or files of recorded answers")
     return True
 
 
-def _agreed(
-    sides: Sequence[Asking | list[Recorded | None]], catalog: Catalog, most: int | None, yes: bool
+def _confirm_requests(
+    sides: Sequence[Side], catalog: Catalog, max_tokens: int | None, yes: bool
 ) -> bool:
-    """Say what there is to ask and what that costs, and whether to go on."""
-    from ftkit.compare.cost import bill
+    """Print the requests with their estimated cost, and ask for confirmation."""
+    from ftkit.compare.cost import request_cost
 
-    requests = 0
+    total = 0
     for name, side in zip("AB", sides, strict=True):
-        missing = [] if isinstance(side, list) else side.missing
-        if isinstance(side, list) or not missing:
+        if isinstance(side, list) or not side.missing:
             continue
-        cost = bill(missing, side.model, side.client.name, catalog, most)
+        client = side.client
+        cost = request_cost(side.missing, side.model, client.name, catalog, max_tokens)
         click.echo(
-            f"  ask {name}  {side.model} at {side.client.provider.title}: {_cost(cost)}", err=True
+            f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}", err=True
         )
-        requests += len(missing)
-    return not requests or consent(f"Send {requests:,} requests?", yes)
+        total += cost.requests
+    return not total or consent(f"Send {plural(total, 'request')}?", yes)
 
 
-def _cost(cost: Any) -> str:
-    from ftkit._text import money
-
-    parts = [f"{cost.requests:,} requests"]
+def _cost_text(cost: RequestCost) -> str:
+    parts = [plural(cost.requests, "request")]
     if cost.input_tokens is not None:
-        parts.append(f"about {cost.input_tokens:,} tokens in")
+        parts.append(f"about {plural(cost.input_tokens, 'input token')}")
     if cost.output_tokens is not None:
-        parts.append(f"about {cost.output_tokens:,} out")
-    parts.append(
-        "cost not known" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})"
-    )
-    return ", ".join(parts)
+        parts.append(f"about {plural(cost.output_tokens, 'output token')}")
+    usd = "cost unknown" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})"
+    return ", ".join([*parts, usd])
 
 
-def _answers(
-    side: Asking | list[Recorded | None], prompts: Sequence[Prompt], concurrency: int
-) -> list[Recorded | None]:
-    """For each prompt the answer, where there is one."""
+def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Recording | None]:
+    """Return the answer to each prompt, or None. A model is asked for those that are missing."""
     if isinstance(side, list):
         return side
-    missing = len(side.missing)
-    with _progress(side.model, missing) as told:
-        asked = side.ask(concurrency, told)
-    for line, why in asked.refused[:10]:
-        click.echo(f"ftkit: the prompt of line {line} is left out: {why}", err=True)
-    if len(asked.refused) > 10:
-        click.echo(f"ftkit: and {len(asked.refused) - 10:,} more", err=True)
-    found = dict(zip((prompt.number for prompt in side.prompts), asked.answers, strict=True))
-    return [found.get(prompt.number) for prompt in prompts]
+    total, done = len(side.missing), itertools.count(1)
+    label = f"asking {side.model}".replace("[", r"\[")  # not markup
+    with progress_bar() as update:
+        collected = side.collect(concurrency, lambda: update(label, next(done), total))
+    for line, message in collected.refused[:MAX_SKIPPED]:
+        click.echo(f"ftkit: skipped the prompt on line {line}: {message}", err=True)
+    more = len(collected.refused) - MAX_SKIPPED
+    if more > 0:
+        click.echo(f"ftkit: skipped {plural(more, 'more prompt')}", err=True)
+    numbers = (prompt.number for prompt in side.prompts)
+    answers = dict(zip(numbers, collected.answers, strict=True))
+    return [answers.get(prompt.number) for prompt in prompts]
 
 
-@contextmanager
-def _progress(model: str, total: int) -> Iterator[Callable[[], object]]:
-    """A progress bar on standard error, where that is a terminal."""
-    if not total or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _encoding(recordings: Sequence[Recording | None], catalog: Catalog) -> str:
+    """Return the encoding of the first model that the catalog has, or "".
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"asking {model}".replace("[", r"\["), total=total)
-        yield lambda: bar.advance(task)
-
-
-def _encoding(answers: Sequence[Sequence[Recorded | None]], catalog: Catalog) -> str:
-    """The encoding of the first model that is known, so that tokens of both are counted alike; empty where none is."""
+    The tokens of both sides are counted in the same encoding.
+    """
     from ftkit.catalog import base_model
 
-    models = {base_model(one.model): None for side in answers for one in side if one}
+    models = {base_model(recording.model): None for recording in recordings if recording}
     return next((catalog.models[model].encoding for model in models if model in catalog.models), "")
 
 
-def _title(side: str, answers: Sequence[Recorded | None]) -> str:
-    """A side's name; of a file also the model that answered, where it tells of one."""
-    models = sorted({one.model for one in answers if one and one.model} - {side})
-    return f"{side} ({', '.join(models[:3])})" if models else side
+def _title(name: str, recordings: Sequence[Recording | None]) -> str:
+    """Return the name of A or B, with the models that answered if it is a file."""
+    answered = {recording.model for recording in recordings if recording and recording.model}
+    models = sorted(answered - {name})
+    return f"{name} ({', '.join(models[:3])})" if models else name

@@ -16,60 +16,51 @@ from ftkit.errors import UsageError
 from ftkit.report.columns import fields, wrap
 
 if TYPE_CHECKING:
-    from ftkit.catalog import Api
+    from ftkit.catalog import Api, Provider
 
 
 @click.command(cls=Configured)
-@option("--facts", metavar="FILE", help="TOML with models and providers of your own.")
+@option("--facts", metavar="FILE", help="TOML file with your own models and providers.")
 @output_option
 def providers(facts: str | None, output: str) -> None:
-    """List the services that ftkit can talk to, how, and what each lacks."""
+    """List the supported providers with their base URLs, API keys and unsupported features."""
     from ftkit.catalog import load_catalog, unsupported
 
-    known, others = load_catalog(facts).providers, unsupported()
+    supported, others = load_catalog(facts).providers, unsupported()
     if output == "json":
-        print_json(
-            {"providers": msgspec.to_builtins(known), "unsupported": msgspec.to_builtins(others)}
-        )
+        lists = {"providers": supported, "unsupported": others}
+        print_json(msgspec.to_builtins(lists))
         return
     width = terminal_width()
-    for name, provider in known.items():
+    for name, provider in supported.items():
         print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
-        told = (
-            _fields(name, provider.api)
-            if provider.api
-            else [("address", "how to reach it is not known")]
-        )
-        print_text(fields(told, width) + "\n")
+        print_text(fields(_fields(name, provider), width) + "\n")
     for name, other in others.items():
-        print_text(
-            wrap(
-                f"{other.title}: not supported, {other.why}",
-                f"{click.style(name, bold=True)}  ",
-                " " * 11,
-                width,
-            )
-        )
+        heading = f"{click.style(name, bold=True)}  "
+        print_text(wrap(f"{other.title}: not supported, {other.why}", heading, " " * 11, width))
 
 
-def _fields(name: str, api: Api) -> list[tuple[str, str]]:
-    try:
-        has = (
-            "set"
-            if find_key(name, api.keys, os.environ, api.key_needed) != NO_KEY
-            else "not needed"
-        )
-    except UsageError:
-        has = "not set"
+def _fields(name: str, provider: Provider) -> list[tuple[str, str]]:
+    api = provider.api
+    if api is None:
+        return [("address", "unknown")]
     return [
         ("address", _address(api)),
-        ("key", f"{' or '.join(api.keys)} ({has})"),
-        ("lacks", ", ".join(api.lacks) or "nothing"),
+        ("key", f"{' or '.join(api.keys)} ({_key_status(name, api)})"),
+        ("unsupported", ", ".join(api.lacks) or "none"),
         ("note", api.closing),
     ]
 
 
+def _key_status(name: str, api: Api) -> str:
+    try:
+        key = find_key(name, api.keys, os.environ, api.key_needed)
+    except UsageError:
+        return "not set"
+    return "not needed" if key == NO_KEY else "set"
+
+
 def _address(api: Api) -> str:
     if api.embedded:
-        return f"{api.address}, started where it is needed"
-    return api.base_url or f"your own, with --base-url, e.g. {api.address}"
+        return f"{api.address}, started on demand"
+    return api.base_url or f"your own, set with --base-url, such as {api.address}"

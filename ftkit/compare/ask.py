@@ -1,8 +1,8 @@
-"""Asks a model for its answers to the prompts, several at a time, and keeps each as soon as it is there."""
+"""Concurrent requests for a model's answers to prompts. Every answer is saved as it arrives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.client.client import Client
-from ftkit.compare.recordings import Keeper, Prompt, Recorded, encode, match
+from ftkit.compare.recordings import Prompt, Recording, RecordingFile, encode, match
 from ftkit.errors import (
     InvalidResponseError,
     NotFoundError,
@@ -19,28 +19,37 @@ from ftkit.errors import (
     UsageError,
 )
 
-GIVE_UP = 8
-"""Refusals after which no more prompts are tried where none was answered: the request is wrong, not the prompt."""
+MAX_REFUSALS = 8
+"""Number of refused prompts after which to stop if none was answered: the request is at fault."""
 
-OF_ALL = (401, 402, 403, 429)
-"""Statuses that the next prompt would meet as well."""
+GENERAL_STATUSES = (401, 402, 403, 429)
+"""HTTP statuses that every further prompt would get too."""
 
-ANSWERED_WITH = ("role", "content", "refusal", "tool_calls", "function_call")
-"""What is kept of the assistant's message."""
+ANSWER_KEYS = ("role", "content", "refusal", "tool_calls", "function_call")
+"""Keys of the assistant message that are recorded."""
 
 
-class Asked(Struct, frozen=True):
-    """For each prompt the answer, or None where the service refused it; `refused` has the line and what the service said."""
+class CollectedAnswers(Struct, frozen=True):
+    """Answers of a model.
 
-    answers: list[Recorded | None]
+    Attributes:
+        answers: The answer to each prompt, or None if the provider refused the prompt.
+        refused: Line number and error message of each refused prompt.
+    """
+
+    answers: list[Recording | None]
     refused: list[tuple[int, str]]
 
 
-class Asking:
-    """The prompts for one model: which of them are answered already in `keep`, and which are still to be asked.
+class AnswerCollector:
+    """Collects a model's answers to prompts, without asking again for those that are recorded.
 
-    `parameters` are sent with each request. Raises `UsageError` where `keep` holds answers of another model or service, or with
-    other parameters.
+    Attributes:
+        client: Connection to the provider.
+        model: Name of the model.
+        prompts: The prompts.
+        parameters: Parameters of every request, such as `temperature`.
+        file: File that the answers are recorded in, or None.
     """
 
     def __init__(
@@ -49,116 +58,135 @@ class Asking:
         model: str,
         prompts: Sequence[Prompt],
         parameters: dict[str, Any],
-        keep: Keeper | None = None,
+        file: RecordingFile | None = None,
     ) -> None:
-        self.client, self.model, self.prompts, self.parameters, self.keep = (
-            client,
-            model,
-            prompts,
-            parameters,
-            keep,
-        )
-        self.place = client.name if client.api.embedded else client.account
-        self.known = match(prompts, keep.known if keep else ())
-        for one in keep.known if keep else ():
-            if one.model != model or one.service not in ("", self.place):
-                self._refuse(
-                    one.model or "an unnamed model", one.service, f"{model} at {self.place}"
-                )
-        for prompt, known in zip(prompts, self.known, strict=True):
-            options = self._options(prompt)
-            if known and known.parameters != options:
-                self._refuse(
-                    model, f"with {known.parameters or 'no parameters'}", f"{model} with {options}"
-                )
+        """Find the prompts that are answered in the file.
 
-    def _refuse(self, model: str, how: str, wanted: str) -> NoReturn:
-        path = self.keep.path if self.keep else ""
-        raise UsageError(
-            f"{path} holds answers of {model} {how}, and these are to be of {wanted}; keep them in another file"
-        )
+        Raises:
+            UsageError: The file has answers of another model or provider, or with other parameters.
+        """
+        self.client, self.model, self.prompts = client, model, prompts
+        self.parameters, self.file = parameters, file
+        self._service = client.name if client.api.embedded else client.account
+        recordings = file.recordings if file else []
+        self._recorded = match(prompts, recordings)
+        self._check(recordings)
 
     @property
     def missing(self) -> list[Prompt]:
-        """The prompts that are still to be asked."""
-        return [
-            prompt for prompt, known in zip(self.prompts, self.known, strict=True) if known is None
-        ]
+        """The prompts without a recorded answer."""
+        pairs = zip(self.prompts, self._recorded, strict=True)
+        return [prompt for prompt, recording in pairs if recording is None]
 
-    def ask(self, concurrency: int = 4, told: Callable[[], object] = lambda: None) -> Asked:
-        """Ask what is missing, at most `concurrency` at once, and call `told` for each prompt that is done.
+    def collect(
+        self, concurrency: int = 4, on_done: Callable[[], object] = lambda: None
+    ) -> CollectedAnswers:
+        """Ask for the missing answers.
 
-        A prompt that the service refuses, or answers with what cannot be read, is passed over. Raises `ProviderError` where it
-        refuses all, or cannot be reached; what was answered until then is kept.
+        Prompts that the provider refuses, or answers with an invalid response, are skipped.
+
+        Args:
+            concurrency: Maximum number of concurrent requests.
+            on_done: Called after each prompt.
+
+        Raises:
+            ProviderError: The provider refused all prompts or could not be reached. The answers
+                received until then are recorded.
         """
-        answers, refused = list(self.known), []
+        answers = list(self._recorded)
+        refused: list[tuple[int, str]] = []
+        futures: dict[Future[Recording], int] = {}
         pool = ThreadPoolExecutor(concurrency)
         try:
-            waiting = {
-                pool.submit(self._ask, self.prompts[index]): index
-                for index, known in enumerate(answers)
-                if known is None
-            }
-            for index, outcome in _outcomes(waiting):
-                if isinstance(outcome, Recorded):
+            for index, answer in enumerate(answers):
+                if answer is None:
+                    futures[pool.submit(self._ask, self.prompts[index])] = index
+            for index, outcome in _outcomes(futures):
+                if isinstance(outcome, Recording):
                     answers[index] = outcome
-                    if self.keep:
-                        self.keep.add(outcome)
+                    self._record(outcome)
                 else:
                     refused.append((self.prompts[index].number, str(outcome)))
-                    if len(refused) >= min(GIVE_UP, len(answers)) and not any(answers):
+                    if len(refused) >= min(MAX_REFUSALS, len(answers)) and not any(answers):
                         raise outcome
-                told()
+                on_done()
         except ProviderError:
             pool.shutdown(wait=True, cancel_futures=True)
-            self._keep_more(future for future, index in waiting.items() if answers[index] is None)
+            self._record_finished(
+                [future for future, index in futures.items() if answers[index] is None]
+            )
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        if self.keep:
-            self.keep.finish(answer for answer in answers if answer)
-        return Asked(answers, sorted(refused))
+        if self.file:
+            self.file.finish(answer for answer in answers if answer)
+        return CollectedAnswers(answers, sorted(refused))
 
-    def _keep_more(self, futures: Iterable[Future[Recorded]]) -> None:
-        """Keep the answers of requests that were under way when another one stopped all: they are paid."""
+    def _check(self, recordings: Sequence[Recording]) -> None:
+        """Raise `UsageError` if recordings are of another model or have other parameters."""
+        for recording in recordings:
+            if recording.model != self.model or recording.service not in ("", self._service):
+                model = recording.model or "an unnamed model"
+                service = f" at {recording.service}" if recording.service else ""
+                self._reject(f"of {model}{service}", f"of {self.model} at {self._service}")
+        for prompt, answer in zip(self.prompts, self._recorded, strict=True):
+            options = self._options(prompt)
+            if answer and answer.parameters != options:
+                self._reject(f"with the parameters {answer.parameters}", f"with {options}")
+
+    def _reject(self, actual: str, expected: str) -> NoReturn:
+        path = self.file.path if self.file else ""
+        raise UsageError(f"{path} contains answers {actual}, not {expected}; use another file")
+
+    def _record(self, recording: Recording) -> None:
+        if self.file:
+            self.file.append(recording)
+
+    def _record_finished(self, futures: Sequence[Future[Recording]]) -> None:
+        """Record the answers to requests that were in flight at a failure: they are paid for."""
         for future in futures:
-            if self.keep and not future.cancelled() and future.exception() is None:
-                self.keep.add(future.result())
+            if not future.cancelled() and future.exception() is None:
+                self._record(future.result())
 
     def _options(self, prompt: Prompt) -> dict[str, Any]:
         return {**self.parameters, **prompt.options}
 
-    def _ask(self, prompt: Prompt) -> Recorded:
+    def _ask(self, prompt: Prompt) -> Recording:
         options = self._options(prompt)
-        sent = self.client.chat_completion(self.model, prompt.messages, **options)
-        message = sent["choices"][0]["message"]
+        response = self.client.chat_completion(self.model, prompt.messages, **options)
+        message = response["choices"][0]["message"]
         answer = {"role": "assistant", "content": None}
-        answer |= {name: message[name] for name in ANSWERED_WITH if message.get(name) is not None}
-        usage = sent.get("usage") if isinstance(sent.get("usage"), dict) else None
-        one = Recorded(
-            prompt.messages,
-            answer,
-            self.model,
-            options,
-            usage,
-            prompt.line.get("metadata"),
-            self.place,
+        answer |= {name: message[name] for name in ANSWER_KEYS if message.get(name) is not None}
+        usage = response.get("usage")
+        recording = Recording(
+            messages=prompt.messages,
+            answer=answer,
+            model=self.model,
+            parameters=options,
+            usage=usage if isinstance(usage, dict) else None,
+            metadata=prompt.line.get("metadata"),
+            service=self._service,
         )
-        return msgspec.json.decode(encode(one), type=Recorded)
+        # As it will be read from its file, where lone surrogates are replaced.
+        return msgspec.json.decode(encode(recording), type=Recording)
 
 
 def _outcomes(
-    waiting: dict[Future[Recorded], int],
-) -> Iterator[tuple[int, Recorded | ProviderError]]:
-    """What came of each prompt, as it comes; raises what would come of all others, too."""
-    for future in as_completed(waiting):
+    futures: dict[Future[Recording], int],
+) -> Iterator[tuple[int, Recording | ProviderError]]:
+    """Yield the index of each prompt with its answer or refusal, as they arrive.
+
+    Raises:
+        ProviderError: Every other prompt would fail in the same way.
+    """
+    for future in as_completed(futures):
         try:
-            yield waiting[future], future.result()
-        except InvalidResponseError as problem:
-            yield waiting[future], problem
+            yield futures[future], future.result()
+        except InvalidResponseError as error:
+            yield futures[future], error
         except (UnknownOutcomeError, NotFoundError):
             raise
-        except ProviderError as problem:
-            if problem.status in OF_ALL:
+        except ProviderError as error:
+            if error.status in GENERAL_STATUSES:
                 raise
-            yield waiting[future], problem
+            yield futures[future], error

@@ -1,4 +1,4 @@
-"""What asking a model costs, as far as it can be told before."""
+"""Estimated cost of asking a model for answers to prompts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from ftkit.compare.replies import text_of
 from ftkit.tokens.encodings import OVERHEADS, token_counter
 
 
-class Bill(Struct, frozen=True):
-    """What is to be sent, and its price: about, since answers are not known before. Fields are None where nobody knows.
+class RequestCost(Struct, frozen=True):
+    """Estimated cost of the requests to a model. Unknown figures are None.
 
-    `output_tokens` is as many as the references have, or as `most_tokens` allows; `source` is that of the price, with its month.
+    Attributes:
+        requests: Number of requests.
+        input_tokens: Tokens of the prompts.
+        output_tokens: Tokens of the answers, taken to be as long as the references or, without
+            references, as long as allowed.
+        usd: Cost in US dollars.
+        source: Source of the prices with their month, or "".
     """
 
     requests: int
@@ -26,63 +32,76 @@ class Bill(Struct, frozen=True):
     source: str
 
 
-def bill(
+def request_cost(
     prompts: Sequence[Prompt],
     model: str,
     provider: str,
     catalog: Catalog,
-    most_tokens: int | None = None,
-) -> Bill:
-    """What it costs to have the model answer the prompts; not told where they hold images or sound, which are not counted here."""
+    max_tokens: int | None = None,
+) -> RequestCost:
+    """Estimate the cost of a model's answers to prompts.
+
+    Prompts with images or audio have no estimate.
+
+    Args:
+        prompts: The prompts to send.
+        model: Name of the model, which may be fine-tuned.
+        provider: Name of the provider, whose prices are used.
+        catalog: Models with their encodings and prices.
+        max_tokens: Maximum number of tokens of an answer.
+    """
     facts = with_others(catalog, provider, [model]).models.get(base_model(model))
     if facts is None:
-        return Bill(len(prompts), None, None, None, "")
-    counts = token_counter(facts.encoding)
-    given = [message for prompt in prompts for message in prompt.messages]
-    asked = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
-    taken = len(given) * OVERHEADS[facts.encoding]["message"] + sum(
-        counts.count([*map(_said, given), *asked])
-    )
-    made = _output([prompt.reference for prompt in prompts], facts.encoding, most_tokens)
+        return RequestCost(len(prompts), None, None, None, "")
+    references = [prompt.reference for prompt in prompts]
+    output_tokens = _output_tokens(references, facts.encoding, max_tokens)
+    if any(_has_media(message) for prompt in prompts for message in prompt.messages):
+        return RequestCost(len(prompts), None, output_tokens, None, "")
+    input_tokens = _input_tokens(prompts, facts.encoding)
     offer = facts.providers.get(provider, Offer())
-    tuned = model != base_model(model)
-    prices = (offer.input, offer.output) if tuned else (offer.base_input, offer.base_output)
-    if any(map(_has_more_than_text, given)):
-        return Bill(len(prompts), None, made, None, "")
-    return Bill(len(prompts), taken, made, *_price(taken, made, *prices))
+    is_tuned = model != base_model(model)
+    prices = (offer.input, offer.output) if is_tuned else (offer.base_input, offer.base_output)
+    usd, source = _price(input_tokens, output_tokens, *prices)
+    return RequestCost(len(prompts), input_tokens, output_tokens, usd, source)
 
 
-def _said(message: Message) -> str:
-    """The text of a message, and the calls that it makes."""
+def _input_tokens(prompts: Sequence[Prompt], encoding: str) -> int:
+    messages = [message for prompt in prompts for message in prompt.messages]
+    options = [json.dumps(prompt.options) for prompt in prompts if prompt.options]
+    counts = token_counter(encoding).count([*map(_counted_text, messages), *options])
+    return len(messages) * OVERHEADS[encoding]["message"] + sum(counts)
+
+
+def _output_tokens(
+    references: Sequence[Message | None], encoding: str, max_tokens: int | None
+) -> int | None:
+    texts = [_counted_text(reference) for reference in references if reference is not None]
+    if len(texts) < len(references):
+        return None if max_tokens is None else max_tokens * len(references)
+    counts = token_counter(encoding).count(texts)
+    return sum(count if max_tokens is None else min(count, max_tokens) for count in counts)
+
+
+def _counted_text(message: Message) -> str:
+    """Return the text of a message followed by its tool calls as JSON."""
     calls = [message[name] for name in ("tool_calls", "function_call") if message.get(name)]
     return "".join([text_of(message), *map(json.dumps, calls)])
 
 
-def _has_more_than_text(message: Message) -> bool:
+def _has_media(message: Message) -> bool:
     content = message.get("content")
     parts = content if isinstance(content, list) else []
-    return any(
-        isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in parts
-    )
-
-
-def _output(references: Sequence[Message | None], encoding: str, most: int | None) -> int | None:
-    """The tokens of the answers, if they are as long as the references."""
-    known = [_said(reference) for reference in references if reference is not None]
-    if len(known) < len(references):
-        return None if most is None else most * len(references)
-    counts = token_counter(encoding).count(known)
-    return sum(count if most is None else min(count, most) for count in counts)
+    kinds = (part.get("type") for part in parts if isinstance(part, dict))
+    return any(kind not in ("text", "refusal") for kind in kinds)
 
 
 def _price(
-    taken: int, made: int | None, input: Price | None, output: Price | None
+    input_tokens: int, output_tokens: int | None, input: Price | None, output: Price | None
 ) -> tuple[float | None, str]:
-    if (
-        input is None
-        or output is None
-        or made is None
-        or {input.per, output.per} != {"million tokens"}
-    ):
+    """Return the cost in US dollars, or None, and the source of the prices."""
+    if input is None or output is None or output_tokens is None:
         return None, ""
-    return (taken * input.usd + made * output.usd) / 1e6, f"{output.source}, {output.as_of}"
+    if {input.per, output.per} != {"million tokens"}:
+        return None, ""
+    usd = (input_tokens * input.usd + output_tokens * output.usd) / 1e6
+    return usd, f"{output.source}, {output.as_of}"

@@ -1,4 +1,7 @@
-"""The measures: each a function from a reply and the one it is held against to a number."""
+"""Measures of replies.
+
+To add a measure, write its function and add an entry to `MEASURES` or `REPLY_MEASURES`.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,27 @@ from ftkit.compare.replies import Reply
 from ftkit.errors import UsageError
 
 Unit = Literal["share", "score", "count"]
-"""`share` is from 0 to 1, `score` from 0 to 100, `count` a number of something."""
-
+"""Unit of a measure: a share from 0 to 1, a score from 0 to 100, or a count."""
 
 Applies = Callable[[Reply | None, Reply, Reply], bool]
-"""From the reference, or None where A is held against B, and the replies of A and B: whether a measure means anything."""
+"""Condition for a measure to be meaningful, from the reference, if any, and replies A and B."""
 
 
 def always(reference: Reply | None, a: Reply, b: Reply) -> bool:
-    """For what every reply has."""
+    """Return True: the measure is meaningful for every reply."""
     return True
 
 
 class Measure(Struct, frozen=True):
-    """A way to hold a reply against another, the reference: `score` is the number."""
+    """A measure that compares a reply with a reference.
+
+    Attributes:
+        name: Key in the JSON report.
+        title: Title in the text report.
+        unit: Unit of the score.
+        score: Function from the reply and the reference to the score.
+        applies: Condition under which the score is meaningful.
+    """
 
     name: str
     title: str
@@ -34,18 +44,18 @@ class Measure(Struct, frozen=True):
     applies: Applies = always
 
 
-class Trait(Struct, frozen=True):
-    """A property of one reply; `of` is the number."""
+class ReplyMeasure(Struct, frozen=True):
+    """A measure of one reply by itself, with the attributes of `Measure`."""
 
     name: str
     title: str
     unit: Unit
-    of: Callable[[Reply], float]
+    score: Callable[[Reply], float]
     applies: Applies = always
 
 
 def exact(reply: Reply, reference: Reply) -> float:
-    """Whether text, refusal and tool calls are the same."""
+    """Return 1 if text, refusal and tool calls are identical."""
     return float(
         (reply.text, reply.refusal, reply.calls)
         == (reference.text, reference.refusal, reference.calls)
@@ -53,31 +63,37 @@ def exact(reply: Reply, reference: Reply) -> float:
 
 
 def chrf(reply: Reply, reference: Reply) -> float:
-    """chrF of the text (characters up to 6, beta 2), from 0 to 100."""
-    return _score(_sacrebleu()[0], reply.text, reference.text)
+    """Return sacrebleu's sentence chrF of the texts (character order 6, beta 2), from 0 to 100."""
+    return _sentence_score(_sacrebleu()[0], reply.text, reference.text)
 
 
 def bleu(reply: Reply, reference: Reply) -> float:
-    """BLEU of the text alone (tokenizer 13a, effective order, exponential smoothing), from 0 to 100."""
-    return _score(_sacrebleu()[1], reply.text, reference.text)
+    """Return sacrebleu's sentence BLEU of the texts, from 0 to 100.
+
+    Tokenizer 13a, effective order, exponential smoothing.
+    """
+    return _sentence_score(_sacrebleu()[1], reply.text, reference.text)
 
 
 def json_fields(reply: Reply, reference: Reply) -> float:
-    """Values that both have at the same place, as a share of all places that either has; 0 where one is no JSON."""
-    one, two = reply.fields, reference.fields
-    if one is None or two is None:
+    """Return the number of equal JSON leaves divided by the number of paths in either reply.
+
+    0 if one of the replies is not JSON.
+    """
+    ours, theirs = reply.fields, reference.fields
+    if ours is None or theirs is None:
         return 0.0
-    same = sum(two.get(path) == value for path, value in one.items())
-    return same / len(one.keys() | two.keys())
+    equal = sum(theirs.get(path) == value for path, value in ours.items())
+    return equal / len(ours.keys() | theirs.keys())
 
 
 def tool_names(reply: Reply, reference: Reply) -> float:
-    """Whether the same tools are called, as often."""
+    """Return 1 if the same tools are called the same number of times."""
     return float([name for name, _ in reply.calls] == [name for name, _ in reference.calls])
 
 
 def tool_arguments(reply: Reply, reference: Reply) -> float:
-    """Whether the same tools are called with equal arguments."""
+    """Return 1 if the same tools are called with equal arguments."""
     return float(reply.calls == reference.calls)
 
 
@@ -99,74 +115,83 @@ MEASURES = {
         Measure("exact", "exact match", "share", exact),
         Measure("chrf", "chrF", "score", chrf, _has_text),
         Measure("bleu", "BLEU", "score", bleu, _has_text),
-        Measure("json_fields", "JSON fields agree", "share", json_fields, _is_json),
-        Measure("tool_names", "same tools", "share", tool_names, _has_calls),
-        Measure("tool_arguments", "same tools, arguments", "share", tool_arguments, _has_calls),
+        Measure("json_fields", "JSON field match", "share", json_fields, _is_json),
+        Measure("tool_names", "tool name match", "share", tool_names, _has_calls),
+        Measure("tool_arguments", "tool call match", "share", tool_arguments, _has_calls),
     )
 }
-"""The measures of two replies, by name."""
+"""Measures that compare a reply with a reference, by name."""
 
-TRAITS = {
-    trait.name: trait
-    for trait in (
-        Trait(
-            "json_valid",
-            "JSON is valid",
-            "share",
-            lambda reply: float(reply.fields is not None),
-            _is_json,
-        ),
-        Trait("refusal", "refused", "share", lambda reply: float(bool(reply.refusal))),
-        Trait("characters", "characters", "count", lambda reply: float(len(reply.text))),
+
+def _json_valid(reply: Reply) -> float:
+    return float(reply.fields is not None)
+
+
+def _refusal(reply: Reply) -> float:
+    return float(bool(reply.refusal))
+
+
+def _characters(reply: Reply) -> float:
+    return float(len(reply.text))
+
+
+REPLY_MEASURES = {
+    measure.name: measure
+    for measure in (
+        ReplyMeasure("json_valid", "valid JSON", "share", _json_valid, _is_json),
+        ReplyMeasure("refusal", "refusals", "share", _refusal),
+        ReplyMeasure("characters", "characters", "count", _characters),
     )
 }
-"""The measures of one reply, by name."""
+"""Measures of one reply by itself, by name."""
 
 
 def field_measure(key: str) -> Measure:
-    """Whether the value of that key of a JSON object is the same."""
-    return Measure(
-        key,
-        key,
-        "share",
-        lambda reply, reference: float(reply.top.get(key) == reference.top.get(key)),
-        lambda reference, a, b: any(
-            key in reply.top for reply in ([reference] if reference else [a, b])
-        ),
-    )
+    """Return the measure that is 1 if the value of a key of the JSON object is equal."""
+
+    def score(reply: Reply, reference: Reply) -> float:
+        return float(reply.top.get(key) == reference.top.get(key))
+
+    def applies(reference: Reply | None, a: Reply, b: Reply) -> bool:
+        return any(key in reply.top for reply in ([reference] if reference else [a, b]))
+
+    return Measure(key, key, "share", score, applies)
 
 
-def token_trait(encoding: str) -> Trait:
-    """The number of tokens of the text in that encoding."""
+def token_measure(encoding: str) -> ReplyMeasure:
+    """Return the measure that counts the tokens of the text in an encoding."""
     from ftkit.tokens.encodings import token_counter
 
-    return Trait(
-        "tokens",
-        f"tokens ({encoding})",
-        "count",
-        lambda reply: float(token_counter(encoding).count([reply.text])[0]),
-    )
+    def score(reply: Reply) -> float:
+        return float(token_counter(encoding).count([reply.text])[0])
+
+    return ReplyMeasure("tokens", f"tokens ({encoding})", "count", score)
 
 
-def distance(one: Reply, two: Reply, similarity: float) -> float:
-    """How far apart two replies are, from 0 (the same) to 100: other tools or arguments, one of them a refusal, or by chrF."""
-    if exact(one, two):
+def distance(a: Reply, b: Reply, similarity: float) -> float:
+    """Return the distance of two replies, from 0 (equal) to 100.
+
+    Args:
+        a: A reply.
+        b: The other reply.
+        similarity: chrF of the two, or NaN if neither has text.
+    """
+    if exact(a, b):
         return 0.0
-    if one.calls != two.calls or bool(one.refusal) != bool(two.refusal):
+    if a.calls != b.calls or bool(a.refusal) != bool(b.refusal):
         return 100.0
-    return (
-        0.0 if similarity != similarity else 100.0 - similarity
-    )  # not a number where neither has text
+    is_nan = similarity != similarity
+    return 0.0 if is_nan else 100.0 - similarity
 
 
-def _score(metric: Any, text: str, reference: str) -> float:
-    if text == reference:
+def _sentence_score(metric: Any, text: str, reference: str) -> float:
+    if text == reference:  # sacrebleu scores two empty texts 0
         return 100.0
     return min(float(metric.sentence_score(text, [reference]).score), 100.0)
 
 
 def check_sacrebleu() -> None:
-    """Raise `UsageError` where sacrebleu is missing."""
+    """Raise `UsageError` if sacrebleu is not installed."""
     _sacrebleu()
 
 
@@ -176,5 +201,7 @@ def _sacrebleu() -> tuple[Any, Any]:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
     except ImportError:
-        raise UsageError("comparing needs sacrebleu: pip install 'ftkit[compare]'") from None
+        raise UsageError(
+            "comparing needs sacrebleu; install it with: pip install '.[compare]'"
+        ) from None
     return CHRF(), BLEU(effective_order=True)

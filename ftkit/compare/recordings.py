@@ -1,7 +1,7 @@
-"""Prompts and recorded answers, and the files that hold them.
+"""Prompts, recorded answers, and the files that hold them.
 
-A recorded answer is a line of JSON: `messages` (the prompt), `answer` (the assistant's message), `model`, `parameters`, `usage`,
-where the prompt has it `metadata`, and `service`.
+A recorded answer is a JSON line with the keys `messages` (the prompt), `answer` (the assistant
+message), `model`, `parameters`, `usage` and, if they are known, `metadata` and `service`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,28 @@ from ftkit.dataset.lenient_json import read
 from ftkit.errors import FileError, os_error_message
 
 Message = dict[str, Any]
-"""A message as it is sent: `role`, `content`, and so on."""
+"""A chat message as in a request: `role`, `content`, and so on."""
 
-CARRIED = ("tools", "tool_choice", "parallel_tool_calls", "functions", "response_format")
-"""What a prompt may ask for beside its messages. It is sent to the model, and recorded among the parameters."""
+REQUEST_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "response_format")
+"""Keys of a prompt's line that are sent with its messages, and recorded among the parameters."""
 
-UNSENT = ("weight",)
-"""What a message of a training file may hold, and a request may not."""
+TRAINING_KEYS = ("weight",)
+"""Keys of messages in training data that a request may not have."""
 
-
-PART = ".part"
-"""What is added to the name of a file while answers come in."""
+PART_SUFFIX = ".part"
+"""Suffix of the file that answers are appended to while they arrive."""
 
 
 class Prompt(Struct, frozen=True):
-    """What is asked. `line` is the whole line of the file and `number` its place; `reference` is the answer wanted, if known."""
+    """A prompt.
+
+    Attributes:
+        number: Line number in its file.
+        messages: The messages to send.
+        options: The `REQUEST_OPTIONS` to send with them.
+        reference: The expected answer, or None.
+        line: The whole line of the file.
+    """
 
     number: int
     messages: list[Message]
@@ -45,8 +52,18 @@ class Prompt(Struct, frozen=True):
     line: dict[str, Any]
 
 
-class Recorded(Struct, frozen=True):
-    """An answer, what it was the answer to, and whose: `service` is the provider, with its address, where that is known."""
+class Recording(Struct, frozen=True):
+    """A recorded answer.
+
+    Attributes:
+        messages: The messages of the prompt.
+        answer: The assistant message.
+        model: Name of the model, or "".
+        parameters: Parameters of the request.
+        usage: Token usage in the response, or None.
+        metadata: Metadata of the prompt's line, or None.
+        service: The provider with its address, or "".
+    """
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     answer: Message
@@ -60,48 +77,93 @@ class Recorded(Struct, frozen=True):
 def read_prompts(
     path: str, name: str = "", limit: int | None = None, system: str = ""
 ) -> list[Prompt]:
-    """The first `limit` prompts of a file, or all; `system` is put before those that begin with no system message.
+    """Return the prompts of a file.
 
-    A line is a chat example, whose final assistant message is the reference, or a recorded answer, which is the reference.
-    Raises `FileError` where the file cannot be read, a line is neither, or there is none.
+    A line is a chat example, whose final assistant message is the reference, or a recorded answer,
+    which is the reference.
+
+    Args:
+        path: Path of the file.
+        name: Name of the file in messages, by default its path.
+        limit: Maximum number of prompts.
+        system: System message for prompts that do not begin with one.
+
+    Raises:
+        FileError: The file cannot be read, has no prompts, or has a line of another kind.
     """
-    found: list[Prompt] = []
-    for number, line in _lines(path, name or path):
-        if limit is not None and len(found) == limit:
+    name = name or path
+    prompts: list[Prompt] = []
+    for number, line in _lines(path, name):
+        if limit is not None and len(prompts) == limit:
             break
-        found.append(prompt_of(line, number, f"{name or path}:{number}", system))
-    if not found:
-        raise FileError(f"{name or path} holds no prompts; a line is a JSON object with messages")
-    return found
+        prompts.append(parse_prompt(line, number, f"{name}:{number}", system))
+    if not prompts:
+        raise FileError(
+            f"{name} contains no prompts; each line must be a JSON object with messages"
+        )
+    return prompts
 
 
-def read_recorded(path: str) -> list[Recorded]:
-    """The recorded answers of a file; raises `FileError` where it cannot be read or a line is none."""
-    return [_recorded(line, f"{path}:{number}") for number, line in _lines(path, path)]
+def parse_prompt(line: dict[str, Any], number: int, location: str, system: str = "") -> Prompt:
+    """Return the prompt of a line, which is a chat example or a recorded answer.
 
+    Args:
+        line: The line.
+        number: Its line number.
+        location: File and line for error messages.
+        system: System message for a prompt that does not begin with one.
 
-def match(prompts: Sequence[Prompt], recorded: Iterable[Recorded]) -> list[Recorded | None]:
-    """For each prompt the answer to the same messages, rather one that was given the same tools and the like.
-
-    A prompt that stands there twice takes two answers, in their order.
+    Raises:
+        FileError: The line is of another kind.
     """
-    found: list[Recorded | None] = [None] * len(prompts)
-    left = list(recorded)
-    for carried in (True, False):
-        waiting: defaultdict[str, deque[Recorded]] = defaultdict(deque)
-        for one in left:
-            waiting[_key(one.messages, one.parameters if carried else {})].append(one)
+    recording = _recording({**line, "answer": line.get("answer", {})}, location)
+    messages, reference = [_clean(message) for message in recording.messages], None
+    if "answer" in line:
+        reference = _clean(recording.answer)
+    elif messages[-1].get("role") == "assistant":
+        reference = messages.pop()
+    if not messages:
+        raise FileError(f"{location}: the example has an answer but no prompt")
+    if system and messages[0].get("role") not in ("system", "developer"):
+        messages.insert(0, {"role": "system", "content": system})
+    options = _request_options({**recording.parameters, **line})
+    return Prompt(number, messages, options, reference, line)
+
+
+def read_recordings(path: str) -> list[Recording]:
+    """Return the recorded answers of a file.
+
+    Raises:
+        FileError: The file cannot be read, or a line is not a recorded answer.
+    """
+    return [_recording(line, f"{path}:{number}") for number, line in _lines(path, path)]
+
+
+def match(prompts: Sequence[Prompt], recordings: Iterable[Recording]) -> list[Recording | None]:
+    """Return the recorded answer of each prompt, or None.
+
+    A recording answers a prompt with the same messages, preferably one with the same request
+    options. Repeated prompts take their answers in order.
+    """
+    matches: list[Recording | None] = [None] * len(prompts)
+    remaining = list(recordings)
+    for with_options in (True, False):
+        queues: defaultdict[str, deque[Recording]] = defaultdict(deque)
+        for recording in remaining:
+            options = recording.parameters if with_options else {}
+            queues[_key(recording.messages, options)].append(recording)
         for index, prompt in enumerate(prompts):
-            queue = waiting[_key(prompt.messages, prompt.options if carried else {})]
-            if found[index] is None and queue:
-                found[index] = queue.popleft()
-        taken = set(map(id, found))
-        left = [one for one in left if id(one) not in taken]
-    return found
+            queue = queues[_key(prompt.messages, prompt.options if with_options else {})]
+            if matches[index] is None and queue:
+                matches[index] = queue.popleft()
+        # By identity, since a repeated prompt may have equal answers.
+        used = set(map(id, matches))
+        remaining = [recording for recording in remaining if id(recording) not in used]
+    return matches
 
 
-def look(line: Any, path: str) -> str:
-    """What stands at a dotted path of a line, as text; `(none)` where there is nothing."""
+def value_at(line: Any, path: str) -> str:
+    """Return the value at a dotted path of a line as text, or "(none)"."""
     for name in path.split("."):
         line = line.get(name) if isinstance(line, dict) else None
     if line is None:
@@ -109,73 +171,86 @@ def look(line: Any, path: str) -> str:
     return line if isinstance(line, str) else json.dumps(line, ensure_ascii=False, sort_keys=True)
 
 
-def encode(one: Recorded) -> bytes:
-    """A recorded answer as its line. What cannot be encoded (lone surrogates) becomes a question mark."""
-    line = msgspec.to_builtins(one)
-    if one.metadata is None:
+def encode(recording: Recording) -> bytes:
+    """Encode a recorded answer as a JSON line. Lone surrogates become question marks."""
+    line = msgspec.to_builtins(recording)
+    if recording.metadata is None:
         del line["metadata"]
-    if not one.service:
+    if not recording.service:
         del line["service"]
     return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-class Keeper:
-    """Keeps answers as they come, so that none has to be paid twice: in `FILE.part` at first, all in `FILE` at the end.
+class RecordingFile:
+    """File of recorded answers that survives interruptions, so that no answer is paid for twice.
 
-    `known` are the answers that are there already. With `keeps_part`, `FILE.part` stays until `forget_part`. Raises `FileError`
-    where a file cannot be read or written.
+    Answers are appended to `FILE.part` as they arrive, and `finish` writes all of them to `FILE`.
+
+    Attributes:
+        path: Path of the file.
+        part: Path of `FILE.part`.
+        recordings: The answers that both files held at the start.
     """
 
-    def __init__(self, path: str, keeps_part: bool = False) -> None:
-        self.path, self.part, self._keeps_part = path, f"{path}{PART}", keeps_part
-        self.known = read_recorded(path) if os.path.exists(path) else []
-        try:
-            _cut_torn(self.part)
-        except OSError as error:
-            raise _unwritable(self.part, error) from error
-        written = Counter(map(encode, self.known))
-        for one in read_recorded(self.part) if os.path.exists(self.part) else []:
-            if written[encode(one)] > 0:  # FILE was written, and the part of it not yet deleted
-                written[encode(one)] -= 1
-            else:
-                self.known.append(one)
+    def __init__(self, path: str, keep_part: bool = False) -> None:
+        """Read the answers that exist already.
 
-    def add(self, one: Recorded) -> None:
-        """Keep one more."""
+        Args:
+            path: Path of the file, which need not exist.
+            keep_part: Keep `FILE.part` until `remove_part` is called.
+
+        Raises:
+            FileError: A file cannot be read or written.
+        """
+        self.path, self.part, self._keep_part = path, f"{path}{PART_SUFFIX}", keep_part
+        self.recordings = read_recordings(path) if os.path.exists(path) else []
+        try:
+            _truncate_torn_line(self.part)
+        except OSError as error:
+            raise _write_error(self.part, error) from error
+        written = Counter(map(encode, self.recordings))
+        for recording in read_recordings(self.part) if os.path.exists(self.part) else []:
+            line = encode(recording)
+            if written[line] > 0:  # interrupted between writing FILE and removing FILE.part
+                written[line] -= 1
+            else:
+                self.recordings.append(recording)
+
+    def append(self, recording: Recording) -> None:
+        """Append an answer to `FILE.part`."""
         try:
             with open(self.part, "ab") as file:
-                file.write(encode(one))
+                file.write(encode(recording))
         except OSError as error:
-            raise _unwritable(self.part, error) from error
+            raise _write_error(self.part, error) from error
 
-    def finish(self, answers: Iterable[Recorded]) -> None:
-        """Write the answers, and those known that are not among them, to `FILE`, which is there whole or as it was."""
-        found = list(answers)
-        there = set(map(id, found))
-        lines = [
-            encode(one) for one in (*found, *(one for one in self.known if id(one) not in there))
-        ]
-        aside = f"{self.path}.new"
+    def finish(self, answers: Iterable[Recording]) -> None:
+        """Write `answers`, followed by all other known answers, to `FILE` atomically."""
+        ordered = list(answers)
+        written = set(map(id, ordered))
+        others = [recording for recording in self.recordings if id(recording) not in written]
+        # The name is fixed, so that the next run replaces what a killed run left behind.
+        temporary = Path(f"{self.path}.new")
         try:
-            Path(aside).write_bytes(b"".join(lines))
-            os.replace(aside, self.path)
-            if not self._keeps_part:
-                self.forget_part()
+            temporary.write_bytes(b"".join(map(encode, [*ordered, *others])))
+            os.replace(temporary, self.path)
+            if not self._keep_part:
+                self.remove_part()
         except OSError as error:
-            Path(aside).unlink(missing_ok=True)
-            raise _unwritable(self.path, error) from error
+            temporary.unlink(missing_ok=True)
+            raise _write_error(self.path, error) from error
 
-    def forget_part(self) -> None:
-        """Remove `FILE.part`, since all that is in it is in `FILE`."""
+    def remove_part(self) -> None:
+        """Remove `FILE.part`, once all of its answers are in `FILE`."""
         Path(self.part).unlink(missing_ok=True)
 
 
-def _unwritable(path: str, error: OSError) -> FileError:
+def _write_error(path: str, error: OSError) -> FileError:
     return FileError(f"cannot write {path}: {os_error_message(error)}")
 
 
-def _cut_torn(path: str) -> None:
-    """Cut off a last line that has no end: whoever wrote it was stopped."""
+def _truncate_torn_line(path: str) -> None:
+    """Remove a last line without a line feed: its write was interrupted."""
     if os.path.exists(path):
         data = Path(path).read_bytes()
         if not data.endswith(b"\n"):
@@ -183,7 +258,7 @@ def _cut_torn(path: str) -> None:
 
 
 def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file of JSON Lines with their numbers; blank lines are passed over."""
+    """Yield the numbers and objects of the lines of a JSON Lines file that are not blank."""
     try:
         with _open(path) as file:
             for number, raw in enumerate(file, 1):
@@ -198,49 +273,35 @@ def _open(path: str) -> IO[bytes]:
 
 
 def _object(raw: bytes, number: int, name: str) -> dict[str, Any]:
-    found = read(raw, number, first=number == 1)
-    if not found.parsed or not isinstance(found.value, dict):
-        why = found.error.msg.lower() if found.error else "that is another kind of file or value"
+    reading = read(raw, number, first=number == 1)
+    if not reading.parsed or not isinstance(reading.value, dict):
+        reason = f" ({reading.error.msg.lower()})" if reading.error else ""
         raise FileError(
-            f"{name}:{number}: a line has to be a JSON object ({why}); `ftkit validate` says what is wrong with it"
+            f"{name}:{number}: not a JSON object{reason}; run `ftkit validate` for details"
         )
-    return found.value
+    return reading.value
 
 
-def prompt_of(line: dict[str, Any], number: int, place: str, system: str = "") -> Prompt:
-    """The prompt of a line, a chat example or a recorded answer; raises `FileError` with the place where it is neither."""
-    given = {**line, "answer": line.get("answer", {})}
-    one = _recorded(given, place)
-    messages, reference = [_clean(message) for message in one.messages], None
-    if "answer" in line:
-        reference = _clean(one.answer)
-    elif messages[-1].get("role") == "assistant":
-        reference = messages.pop()
-    if not messages:
-        raise FileError(f"{place}: there is an answer and no prompt before it")
-    if system and messages[0].get("role") not in ("system", "developer"):
-        messages.insert(0, {"role": "system", "content": system})
-    options = {
-        name: value
-        for name, value in {**one.parameters, **line}.items()
-        if name in CARRIED and value is not None
-    }
-    return Prompt(number, messages, options, reference, line)
-
-
-def _recorded(line: dict[str, Any], place: str) -> Recorded:
+def _recording(line: dict[str, Any], location: str) -> Recording:
     try:
-        return msgspec.convert(line, Recorded)
+        return msgspec.convert(line, Recording)
     except msgspec.ValidationError as error:
-        raise FileError(f"{place}: {str(error)[0].lower()}{str(error)[1:]}") from error
+        reason = str(error)
+        raise FileError(f"{location}: {reason[0].lower()}{reason[1:]}") from error
 
 
 def _clean(message: Message) -> Message:
     return {
-        name: value for name, value in message.items() if value is not None and name not in UNSENT
+        name: value
+        for name, value in message.items()
+        if value is not None and name not in TRAINING_KEYS
     }
 
 
+def _request_options(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in REQUEST_OPTIONS if values.get(name) is not None}
+
+
 def _key(messages: Sequence[Message], options: dict[str, Any]) -> str:
-    carried = {name: options[name] for name in CARRIED if options.get(name) is not None}
-    return json.dumps([[_clean(message) for message in messages], carried], sort_keys=True)
+    cleaned = [_clean(message) for message in messages]
+    return json.dumps([cleaned, _request_options(options)], sort_keys=True)

@@ -1,4 +1,7 @@
-"""What an assistant's message says: text, refusal, tool calls, JSON. What is odd in it counts as absent."""
+"""Assistant messages as comparable values: text, refusal, tool calls and JSON.
+
+Malformed parts of a message count as absent.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,24 @@ from msgspec import Struct
 
 from ftkit.dataset.lenient_json import depth
 
-DEEPEST = 100
-"""Levels of JSON that are looked into; what is nested deeper counts as no JSON."""
+MAX_DEPTH = 100
+"""Maximum nesting of JSON. Text that is nested deeper counts as not JSON."""
 
-NOTHING = object()
-"""Stands for text that is no JSON."""
+NOT_JSON = object()
+"""Result of `parse` for text that is not JSON."""
 
 
 class Reply(Struct, frozen=True):
-    """An answer as it is compared.
+    """An assistant message in the form in which it is compared.
 
-    `calls` are the names of the tools called and their arguments in canonical JSON, sorted, since calls made together have no
-    order. `fields` are the leaves of a text that is a JSON object or array, by path, in canonical JSON; None for any other text.
+    Attributes:
+        text: The text; texts of several parts are joined.
+        refusal: The refusal, or "".
+        calls: Names of the called tools with their arguments as canonical JSON. They are sorted,
+            because parallel calls have no order.
+        fields: Leaves of a text that is a JSON object or array: canonical JSON by path. None for
+            any other text.
+        top: Values of a text that is a JSON object: canonical JSON by key.
     """
 
     text: str
@@ -33,83 +42,84 @@ class Reply(Struct, frozen=True):
 
 
 def read_reply(message: dict[str, Any]) -> Reply:
-    """The reply that an assistant's message is."""
+    """Return the reply in an assistant message."""
     text = text_of(message)
     value = parse(text)
     is_json = isinstance(value, (dict, list))
+    items = value.items() if isinstance(value, dict) else ()
     return Reply(
         text=text,
         refusal=refusal_of(message),
         calls=tuple(sorted(_calls(message))),
         fields=dict(_leaves(value, "$")) if is_json else None,
-        top={key: canonical(inner) for key, inner in value.items()}
-        if isinstance(value, dict)
-        else {},
+        top={key: canonical(inner) for key, inner in items},
     )
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """The text of a message; that of its parts, one after the other, where it has parts."""
-    return _said(message.get("content"), "text")
+    """Return the text of a message; texts of several parts are joined."""
+    content = message.get("content")
+    return content if isinstance(content, str) else _joined_parts(content, "text")
 
 
 def refusal_of(message: dict[str, Any]) -> str:
-    """Why the model refused, in its `refusal` field or in parts of that type; empty where it did not. Nothing is guessed."""
-    return _said(message.get("refusal"), "") or _said(
-        message.get("content"), "refusal", string=False
-    )
+    """Return the refusal of a message, or "".
+
+    It is read from the `refusal` field or from parts of type `refusal`, not guessed from the text.
+    """
+    refusal = message.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        return refusal
+    return _joined_parts(message.get("content"), "refusal")
 
 
-def _said(content: Any, kind: str, string: bool = True) -> str:
-    if isinstance(content, str):
-        return content if string else ""
+def _joined_parts(content: Any, kind: str) -> str:
     parts = content if isinstance(content, list) else []
-    said = (part.get(kind) for part in parts if isinstance(part, dict) and part.get("type") == kind)
-    return "".join(text for text in said if isinstance(text, str))
+    objects = (part for part in parts if isinstance(part, dict))
+    texts = (part.get(kind) for part in objects if part.get("type") == kind)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _calls(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
     calls = message.get("tool_calls")
-    made = (
-        [call.get("function") for call in calls if isinstance(call, dict)]
-        if isinstance(calls, list)
-        else []
-    )
-    for function in (*made, message.get("function_call")):
+    calls = calls if isinstance(calls, list) else []
+    functions = [call.get("function") for call in calls if isinstance(call, dict)]
+    for function in (*functions, message.get("function_call")):
         if isinstance(function, dict):
-            given = function.get("arguments")
-            value = parse(given) if isinstance(given, str) else given
-            yield (
-                str(function.get("name")),
-                f"not JSON: {given}" if value is NOTHING else canonical(value),
-            )
+            yield str(function.get("name")), _arguments(function.get("arguments"))
+
+
+def _arguments(arguments: Any) -> str:
+    value = parse(arguments) if isinstance(arguments, str) else arguments
+    return f"not JSON: {arguments}" if value is NOT_JSON else canonical(value)
 
 
 def parse(text: str) -> Any:
-    """The JSON value that a text is, or `NOTHING`."""
+    """Return the value of a JSON text, or `NOT_JSON`."""
     try:
         raw = text.encode()
-        deep = raw.count(b"[") + raw.count(b"{") > DEEPEST and depth(raw) > DEEPEST
-        return NOTHING if deep else msgspec.json.decode(raw)
+        # Counting brackets is a cheap prefilter for measuring the depth.
+        is_deep = raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(raw) > MAX_DEPTH
+        return NOT_JSON if is_deep else msgspec.json.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return NOTHING
+        return NOT_JSON
 
 
 def canonical(value: Any) -> str:
-    """A JSON value as text that is the same for equal values: keys sorted, 1.0 as 1. `true` is not 1."""
-    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
+    """Return JSON that is the same for equal values: keys sorted, 1.0 as 1, but `true` not as 1."""
+    return json.dumps(_with_integers(value), sort_keys=True, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _with_integers(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _with_integers(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_with_integers(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The values that hold no others, each with its path; an empty object or array is one."""
+    """Yield the path and value of each leaf. An empty object or array is a leaf."""
     if not isinstance(value, (dict, list)) or not value:
         yield path, canonical(value)
         return

@@ -1,4 +1,4 @@
-"""The catalog of models and providers, for people and as one JSON object."""
+"""The catalog of models and providers as text and JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from ftkit._text import money
 from ftkit._version import __version__
 from ftkit.catalog import Catalog, Deadline, Model, Offer, Price, Provider
 from ftkit.report.columns import table
@@ -17,49 +18,52 @@ from ftkit.report.columns import table
 COLUMNS = (
     "model",
     "methods",
-    "tokens",
+    "max tokens",
     "training",
     "input",
     "output",
-    "trained until",
+    "trainable until",
     "served until",
 )
-FIGURES = {
-    "min_examples": "examples at least",
-    "file_bytes": "bytes a file",
-    "images_per_example": "images an example",
+
+LIMITS = {
+    "min_examples": "at least {:,} examples",
+    "file_bytes": "{:,} bytes per file",
+    "images_per_example": "{:,} images per example",
 }
+"""Limits of a provider that are shown, by attribute."""
 
 
 def render_catalog_text(catalog: Catalog, provider: str | None, today: datetime.date) -> str:
-    """The models of each provider, or of one, in tables with ANSI colours."""
-    shown = [name for name in catalog.providers if provider in (None, name)]
-    return "\n".join(_provider(name, catalog, today) for name in shown) + _notes(catalog, shown)
+    """Render a table of models for each provider, with ANSI colours.
+
+    Args:
+        catalog: The catalog.
+        provider: Show only this provider, or all if None.
+        today: Dates before this day are marked.
+    """
+    names = [name for name in catalog.providers if provider in (None, name)]
+    return "\n".join(_provider(name, catalog, today) for name in names) + _notes(catalog, names)
 
 
 def _provider(name: str, catalog: Catalog, today: datetime.date) -> str:
-    service = catalog.providers[name]
+    provider = catalog.providers[name]
     rows = [
-        _row(model, found, found.providers[name], name, today)
-        for model, found in catalog.models.items()
-        if name in found.providers
+        _row(model_name, model, model.providers[name], name, today)
+        for model_name, model in catalog.models.items()
+        if name in model.providers
     ]
-    heading = f"{click.style(f'{name}: {service.title}', bold=True)}  {click.style(_limits(service), dim=True)}\n"
-    return heading + (
-        table([COLUMNS, *rows], left=2)
-        if rows
-        else "  its models are not listed here: add them with --facts\n"
-    )
+    title = click.style(f"{name}: {provider.title}", bold=True)
+    heading = f"{title}  {click.style(_limits(provider), dim=True)}\n"
+    if not rows:
+        return f"{heading}  no models listed; add them with --facts\n"
+    return heading + table([COLUMNS, *rows], left=2)
 
 
-def _limits(service: Provider) -> str:
-    known = [(what, getattr(service, name)) for name, what in FIGURES.items()]
-    return " · ".join(
-        [
-            ", ".join(service.formats),
-            *(f"{figure.value:,} {what}" for what, figure in known if figure),
-        ]
-    )
+def _limits(provider: Provider) -> str:
+    figures = [(getattr(provider, name), text) for name, text in LIMITS.items()]
+    limits = [text.format(figure.value) for figure, text in figures if figure]
+    return " · ".join([", ".join(provider.formats), *limits])
 
 
 def _row(
@@ -81,44 +85,42 @@ def _row(
 def _price(price: Price | None) -> str:
     if price is None:
         return "-"
-    return f"${price.usd:,.2f}{' an hour' if price.per == 'hour' else ''}"
+    return f"{money(price.usd)}{' per hour' if price.per == 'hour' else ''}"
 
 
 def _date(deadline: Deadline | None, today: datetime.date) -> str:
     if deadline is None:
         return "-"
-    return (
-        click.style(str(deadline.date), dim=True) + " (over)"
-        if deadline.date < today
-        else str(deadline.date)
-    )
+    if deadline.date < today:
+        return f"{click.style(str(deadline.date), dim=True)} (past)"
+    return str(deadline.date)
 
 
-def _notes(catalog: Catalog, shown: list[str]) -> str:
-    dates = {price.as_of for price in _prices(catalog, shown)}
-    span = " to ".join(sorted({min(dates), max(dates)})) if dates else ""
-    when = f"prices in US dollars per million tokens, as of {span}; " if span else ""
-    return f"\n{click.style(f'{when}`--output json` gives the source of each figure.', dim=True)}\n"
+def _notes(catalog: Catalog, providers: list[str]) -> str:
+    months = {price.as_of for price in _prices(catalog, providers)}
+    span = " to ".join(sorted({min(months), max(months)})) if months else ""
+    prices = f"Prices in US dollars per million tokens, as of {span}. " if span else ""
+    note = f"{prices}Run `ftkit catalog --output json` for the source of each figure."
+    return f"\n{click.style(note, dim=True)}\n"
 
 
-def _prices(catalog: Catalog, shown: list[str]) -> Iterator[Price]:
+def _prices(catalog: Catalog, providers: list[str]) -> Iterator[Price]:
+    """Yield the prices that are shown."""
     for model in catalog.models.values():
         for name, offer in model.providers.items():
-            yield from (
-                price
-                for price in (*offer.training[:1], offer.input, offer.output)
-                if price and name in shown
-            )
+            if name in providers:
+                prices = (*offer.training[:1], offer.input, offer.output)
+                yield from (price for price in prices if price)
 
 
 def render_catalog_json(catalog: Catalog, provider: str | None) -> str:
-    """See `docs/output.md` for the keys."""
-    told: dict[str, Any] = msgspec.to_builtins(catalog)
+    """Render the catalog, or one of its providers, as JSON; see `docs/output.md` for the keys."""
+    values: dict[str, Any] = msgspec.to_builtins(catalog)
     if provider:
-        told["providers"] = {provider: told["providers"][provider]}
-        told["models"] = {
-            name: model for name, model in told["models"].items() if provider in model["providers"]
+        values["providers"] = {provider: values["providers"][provider]}
+        values["models"] = {
+            name: {**model, "providers": {provider: model["providers"][provider]}}
+            for name, model in values["models"].items()
+            if provider in model["providers"]
         }
-        for model in told["models"].values():
-            model["providers"] = {provider: model["providers"][provider]}
-    return json.dumps({"ftkit": __version__, **told}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"ftkit": __version__, **values}, indent=2, ensure_ascii=False) + "\n"

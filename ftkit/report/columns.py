@@ -1,4 +1,4 @@
-"""Rows in columns, for a terminal."""
+"""Tables, fields and wrapped text for a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import click
 
 from ftkit._text import printable, shorten
 
-LEAST = 8
-"""Characters that a column keeps, however narrow the terminal."""
+MIN_WIDTH = 8
+"""Minimum width of a column that is shortened, in characters."""
 
 
 def table(
     rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None, long: Sequence[int] = ()
 ) -> str:
-    """Rows in columns, ANSI colours not counted; the first `left` of them begin at their left, the others end at their right.
+    """Align rows in columns. ANSI colours do not count as characters.
 
-    Where they are wider than `width`, what stands in the columns `long` is cut; it has no colours.
+    Args:
+        rows: Rows of the same length.
+        left: Number of left-aligned columns; those after them are right-aligned.
+        width: Width of the terminal, or None for an unlimited width.
+        long: Indices of columns without colours that are shortened to fit the width, in this order.
     """
     widths = [
         max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)
@@ -27,32 +31,45 @@ def table(
     return "".join(f"  {'  '.join(_cells(row, widths, left)).rstrip()}\n" for row in rows)
 
 
-def fit(widths: Sequence[int], room: int, long: Sequence[int]) -> list[int]:
-    """The widths of columns that have so much room together: those that are `long` are made narrower, the first of them first."""
+def fit(widths: Sequence[int], total: int, long: Sequence[int]) -> list[int]:
+    """Return the widths of columns after narrowing the `long` ones, in order, to fit `total`."""
     fitted = list(widths)
     for index in long:
-        over = sum(fitted) - room
-        fitted[index] = min(fitted[index], max(fitted[index] - over, LEAST))
+        excess = sum(fitted) - total
+        fitted[index] = min(fitted[index], max(fitted[index] - excess, MIN_WIDTH))
     return fitted
 
 
 def fields(pairs: Iterable[tuple[str, str]], width: int | None = None) -> str:
-    """Names and values in two columns, the values wrapped to the width; those without a value are left out."""
-    known = [(name, printable(value)) for name, value in pairs if value and value != "-"]
-    room = max((len(name) for name, _ in known), default=0)
-    return "".join(
-        wrap(value, f"  {name:<{room}}  ", " " * (room + 4), width) for name, value in known
-    )
+    """Align names and values in two columns, and wrap the values.
+
+    Pairs whose value is empty or "-" are left out.
+
+    Args:
+        pairs: Names and values.
+        width: Width of the terminal, or None for an unlimited width.
+    """
+    shown = [(name, printable(value)) for name, value in pairs if value and value != "-"]
+    longest = max((len(name) for name, _ in shown), default=0)
+    indent = " " * (longest + 4)
+    return "".join(wrap(value, f"  {name:<{longest}}  ", indent, width) for name, value in shown)
 
 
 def wrap(text: str, first: str, later: str, width: int | None) -> str:
-    """The text in lines of at most `width`, after `first` on the first and `later` on the others; words are kept whole."""
+    """Wrap text without breaking words.
+
+    Args:
+        text: The text.
+        first: Prefix of the first line.
+        later: Prefix of the other lines.
+        width: Width of the terminal, or None for an unlimited width.
+    """
     if width is None:
         return f"{first}{text}\n"
     import textwrap
 
     lines = textwrap.wrap(
-        text, max(width - len(later), LEAST), break_long_words=False, break_on_hyphens=False
+        text, max(width - len(later), MIN_WIDTH), break_long_words=False, break_on_hyphens=False
     )
     return first + f"\n{later}".join(lines) + "\n"
 
@@ -60,5 +77,5 @@ def wrap(text: str, first: str, later: str, width: int | None) -> str:
 def _cells(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
     for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
         shown = cell if len(click.unstyle(cell)) <= width else shorten(cell, width)
-        space = " " * (width - len(click.unstyle(shown)))
-        yield shown + space if index < left else space + shown
+        padding = " " * (width - len(click.unstyle(shown)))
+        yield shown + padding if index < left else padding + shown

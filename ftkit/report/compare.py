@@ -1,4 +1,4 @@
-"""A comparison as text and as JSON."""
+"""Comparisons as text and JSON."""
 
 from __future__ import annotations
 
@@ -9,84 +9,102 @@ from typing import Any
 import click
 import msgspec
 
-from ftkit._text import printable
+from ftkit._text import plural, printable, ranges
 from ftkit._version import __version__
 from ftkit.compare.bootstrap import LEVEL, RESAMPLES, Interval
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Row
 from ftkit.compare.measures import Unit
 from ftkit.report.columns import table
-from ftkit.report.text import ranges
 
 COLUMNS = {
     "a": "A",
     "b": "B",
     "difference": "A - B",
-    "between": "A against B",
+    "between": "A vs. B",
     "reference": "reference",
 }
-"""The figures of a row, and their headings."""
+"""Figures of a row with their headings."""
+
+REST_COLUMN = "vs. rest"
+"""Heading of the difference between a group and all other groups."""
+
+REST_NOTE = f"'{REST_COLUMN}' is the difference between a group and all other groups"
 
 SHOWN_GROUPS = 20
-"""Groups that are listed as text: the largest. JSON has them all."""
+"""Maximum number of groups in the text report: the largest. JSON has all of them."""
+
+TITLE_WIDTH = 40
+"""Maximum width of the first column, in characters."""
 
 
 class Sides(msgspec.Struct, frozen=True):
-    """What was compared: what A and B are called, and the file of the prompts."""
+    """Titles of A and B, and the name of the file with the prompts."""
 
     a: str
     b: str
     prompts: str
 
 
-def render_compare_text(found: Comparison, sides: Sides) -> str:
-    """The comparison as tables, an interval beside each figure."""
-    parts = [_heading(found, sides), _rows("", found.rows)]
-    if found.fields:
-        parts.append(_rows("JSON fields", found.fields))
-    if found.groups:
-        parts.extend(_groups(found))
-    return "\n".join([*parts, f"  {notes(found)}\n"])
+def render_compare_text(comparison: Comparison, sides: Sides) -> str:
+    """Render a comparison as tables of figures with their intervals."""
+    parts = [_heading(comparison, sides), _rows("", comparison.rows)]
+    if comparison.fields:
+        parts.append(_rows("JSON fields", comparison.fields))
+    if comparison.groups:
+        parts.extend(_groups(comparison))
+    return "\n".join([*parts, f"  {note_of(comparison)}\n"])
 
 
-def _heading(found: Comparison, sides: Sides) -> str:
+def _heading(comparison: Comparison, sides: Sides) -> str:
     return "".join(
-        f"  {click.style(name, bold=True)}  {text}\n" for name, text in heading(found, sides)
+        f"  {click.style(f'{name:<7}', bold=True)}  {text}\n"
+        for name, text in heading_of(comparison, sides)
     )
 
 
-def heading(found: Comparison, sides: Sides) -> list[tuple[str, str]]:
-    """What is compared, by name."""
-    with_reference = "all" if found.references == len(found.pairs) else f"{found.references:,}"
-    has = f", {with_reference} with a reference" if found.references else ", none with a reference"
-    prompts = f"{len(found.pairs):,} of {printable(sides.prompts)}{has}"
-    if found.left_out:
-        prompts += f"; {len(found.left_out):,} left out, not answered by both: lines {ranges(found.left_out)}"
-    return [("A      ", printable(sides.a)), ("B      ", printable(sides.b)), ("prompts", prompts)]
+def heading_of(comparison: Comparison, sides: Sides) -> list[tuple[str, str]]:
+    """Return what is compared, as names and descriptions."""
+    compared, references = len(comparison.pairs), comparison.references
+    number = "all" if references == compared else f"{references:,}" if references else "none"
+    prompts = f"{compared:,} of {printable(sides.prompts)}, {number} with a reference"
+    if comparison.left_out:
+        lines = ranges(comparison.left_out)
+        prompts += f"; {len(comparison.left_out):,} skipped, not answered by both: lines {lines}"
+    return [("A", printable(sides.a)), ("B", printable(sides.b)), ("prompts", prompts)]
 
 
 def _rows(title: str, rows: Sequence[Row]) -> str:
-    used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
-    shown = [[_cut(row.title), f"{count_of(row.figures):,}", *cells_of(row, used)] for row in rows]
-    return table([[title, "n", *(COLUMNS[name] for name in used)], *shown], left=1)
+    names = [name for name in COLUMNS if any(name in row.figures for row in rows)]
+    cells = [
+        [_shortened(row.title), f"{count_of(row.figures):,}", *cells_of(row, names)] for row in rows
+    ]
+    return table([[title, "n", *(COLUMNS[name] for name in names)], *cells], left=1)
 
 
 def cells_of(row: Row | GroupRow, names: Sequence[str]) -> Iterator[str]:
-    """The figures of those names; where one is over other prompts than the row says, with their number."""
-    size = count_of(row.figures)
+    """Yield the named figures of a row, with their number of prompts if it is another one."""
+    count = count_of(row.figures)
     for name in names:
         figure = row.figures.get(name)
-        yield show(figure, row.unit, name) + (
-            f" (n {figure.n:,})" if figure and figure.n != size else ""
-        )
+        suffix = f" (n {figure.n:,})" if figure and figure.n != count else ""
+        yield format_interval(figure, row.unit, name) + suffix
 
 
 def count_of(figures: Mapping[str, Interval]) -> int:
-    """Over how many prompts a row is: the figures of A and B, where it has these."""
+    """Return the number of prompts of a row: that of its first figure."""
     return next(figures[name].n for name in COLUMNS if name in figures)
 
 
-def show(figure: Interval | None, unit: Unit, name: str) -> str:
-    """A figure with its interval; a star where a difference is certain enough."""
+def format_interval(figure: Interval | None, unit: Unit, name: str) -> str:
+    """Format a figure with its interval, such as "87.5% [68.8, 100.0]".
+
+    Differences have a sign, and an asterisk if their interval excludes 0.
+
+    Args:
+        figure: The figure, or None if it does not apply.
+        unit: Unit of the figure.
+        name: Name of the figure, or "rest" for a difference to the other groups.
+    """
     if figure is None:
         return "-"
     factor, percent = (100, "%") if unit == "share" else (1, "")
@@ -98,81 +116,79 @@ def show(figure: Interval | None, unit: Unit, name: str) -> str:
     return f"{mean} [{figure.low * factor:{sign}.1f}, {figure.high * factor:{sign}.1f}]{star}"
 
 
-def _groups(found: Comparison) -> Iterator[str]:
-    """A table for each measure, a line for each group."""
-    groups = found.groups[:SHOWN_GROUPS]
-    yield f"  by {printable(found.group_by)}{_unlisted(found.groups)}; 'to others' is a group less all the others together\n"
+def _groups(comparison: Comparison) -> Iterator[str]:
+    """Yield a table for each measure, with a line for each group."""
+    groups = comparison.groups[:SHOWN_GROUPS]
+    total = len(comparison.groups)
+    extent = f" (the {SHOWN_GROUPS} largest of {total:,} groups)" if total > SHOWN_GROUPS else ""
+    yield f"  by {printable(comparison.group_by)}{extent}; {REST_NOTE}\n"
     for name in dict.fromkeys(row.name for group in groups for row in group.rows):
-        rows = [(group, row) for group in groups for row in group.rows if row.name == name]
-        used = [
-            column
-            for column in ("a", "b", "difference", "between")
-            if any(column in row.figures for _, row in rows)
-        ]
-        if used[:1] == ["a"]:
-            used = used[:3]  # A against B says little beside the reference
-        head = [rows[0][1].title, "n", *(text for column in used for text in _heads(column))]
-        yield table(
-            [
-                head,
-                *(
-                    [_cut(group.value), f"{count_of(row.figures):,}", *_both(row, used)]
-                    for group, row in rows
-                ),
-            ]
+        yield _group_table(
+            [(group, row) for group in groups for row in group.rows if row.name == name]
         )
 
 
-def _cut(text: str, width: int = 40) -> str:
-    return printable(text if len(text) <= width else f"{text[: width - 1]}…")
+def _group_table(rows: Sequence[tuple[Group, GroupRow]]) -> str:
+    names = [
+        name
+        for name in ("a", "b", "difference", "between")
+        if any(name in row.figures for _, row in rows)
+    ]
+    if "a" in names:
+        names = names[:3]  # a comparison of A with B adds little to that with the reference
+    headings = [heading for name in names for heading in _group_headings(name)]
+    cells = [
+        [_shortened(group.value), f"{count_of(row.figures):,}", *_group_cells(row, names)]
+        for group, row in rows
+    ]
+    return table([[rows[0][1].title, "n", *headings], *cells])
 
 
-def _unlisted(groups: Sequence[Group]) -> str:
+def _group_headings(name: str) -> tuple[str, ...]:
+    return (COLUMNS[name],) if name == "difference" else (COLUMNS[name], REST_COLUMN)
+
+
+def _group_cells(row: GroupRow, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        yield format_interval(row.figures.get(name), row.unit, name)
+        if name != "difference":
+            yield format_interval(row.rest.get(name), row.unit, "rest")
+
+
+def _shortened(text: str) -> str:
+    return printable(text if len(text) <= TITLE_WIDTH else f"{text[: TITLE_WIDTH - 1]}…")
+
+
+def note_of(comparison: Comparison) -> str:
+    """Return a note that explains the figures."""
+    columns = "A and B are compared with the reference; " if comparison.references else ""
     return (
-        f" (the {SHOWN_GROUPS} largest of {len(groups):,} groups)"
-        if len(groups) > SHOWN_GROUPS
-        else ""
+        f"{columns}in brackets: {LEVEL:.0%} confidence interval (percentile bootstrap over "
+        f"prompts, {plural(RESAMPLES, 'resample')}, seed {comparison.seed}); "
+        "*: the interval of the difference excludes 0"
     )
 
 
-def _heads(column: str) -> tuple[str, ...]:
-    return (COLUMNS[column],) if column == "difference" else (COLUMNS[column], "to others")
-
-
-def _both(row: GroupRow, names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        yield show(row.figures.get(name), row.unit, name)
-        if name != "difference":
-            yield show(row.rest.get(name), row.unit, "rest")
-
-
-def notes(found: Comparison) -> str:
-    """How to read the figures."""
-    columns = "A and B are held against the reference; " if found.references else ""
-    how = f"in brackets the {LEVEL:.0%} interval (percentile bootstrap over prompts, {RESAMPLES:,} resamples, seed {found.seed})"
-    return f"{columns}{how}; * a difference whose interval leaves 0 out"
-
-
-def render_compare_json(found: Comparison, sides: Sides) -> str:
-    """The comparison as one JSON object, see `docs/compare.md` for its keys. Shares are from 0 to 1."""
-    told = {
+def render_compare_json(comparison: Comparison, sides: Sides) -> str:
+    """Render a comparison as JSON; see `docs/compare.md` for the keys. Shares are from 0 to 1."""
+    values = {
         "ftkit": __version__,
         **msgspec.to_builtins(sides),
-        "compared": len(found.pairs),
-        "references": found.references,
-        "left_out": found.left_out,
+        "compared": len(comparison.pairs),
+        "references": comparison.references,
+        "left_out": comparison.left_out,
         "interval": {
             "method": "percentile bootstrap",
             "level": LEVEL,
             "resamples": RESAMPLES,
-            "seed": found.seed,
+            "seed": comparison.seed,
         },
-        "measures": _named(found.rows),
-        "fields": _named(found.fields),
-        "group_by": found.group_by or None,
+        "measures": _by_name(comparison.rows),
+        "fields": _by_name(comparison.fields),
+        "group_by": comparison.group_by or None,
         "groups": [
-            {"value": group.value, "prompts": group.prompts, "measures": _named(group.rows)}
-            for group in found.groups
+            {"value": group.value, "prompts": group.prompts, "measures": _by_name(group.rows)}
+            for group in comparison.groups
         ],
         "pairs": [
             {
@@ -182,13 +198,13 @@ def render_compare_json(found: Comparison, sides: Sides) -> str:
                     name: {"a": _round(a), "b": _round(b)} for name, (a, b) in pair.scores.items()
                 },
             }
-            for pair in found.pairs
+            for pair in comparison.pairs
         ],
     }
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def _named(rows: Sequence[Row | GroupRow]) -> dict[str, Any]:
+def _by_name(rows: Sequence[Row | GroupRow]) -> dict[str, Any]:
     return {
         row.name: {
             "title": row.title,
@@ -202,8 +218,8 @@ def _named(rows: Sequence[Row | GroupRow]) -> dict[str, Any]:
 
 def _rounded(figures: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
     return {
-        name: {key: _round(value) for key, value in msgspec.to_builtins(each).items()}
-        for name, each in figures.items()
+        name: {key: _round(value) for key, value in msgspec.to_builtins(figure).items()}
+        for name, figure in figures.items()
     }
 
 

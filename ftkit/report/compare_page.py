@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs no network: the figures, and the pairs that differ most.
+"""Comparisons as a self-contained HTML page: the figures, and the pairs that differ most.
 
 All text is escaped.
 """
@@ -14,122 +14,113 @@ from html import escape
 from pathlib import Path
 
 from ftkit._atomic import atomic_write
+from ftkit._text import plural
+from ftkit.compare.bootstrap import Interval
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Pair, Row
 from ftkit.compare.recordings import Message
 from ftkit.compare.replies import Reply, text_of
 from ftkit.errors import FileError, os_error_message
-from ftkit.report.compare import COLUMNS, Sides, cells_of, count_of, heading, notes, show
+from ftkit.report.compare import (
+    COLUMNS,
+    REST_COLUMN,
+    REST_NOTE,
+    Sides,
+    cells_of,
+    count_of,
+    format_interval,
+    heading_of,
+    note_of,
+)
 from ftkit.report.page import render_page
 
-MOST_GROUPS = 20
-"""Groups on the page: the largest."""
+MAX_GROUPS = 20
+"""Maximum number of groups on the page: the largest."""
 
-MOST_PAIRS = 100
-"""Pairs on the page: those that differ most."""
+MAX_PAIRS = 100
+"""Maximum number of pairs on the page: those that differ most."""
 
-MOST_MATCHES = 50_000
-"""Pairs of equal words, one of each answer, up to which differences are marked; with more, finding them takes too long."""
+MAX_MATCHES = 50_000
+"""Maximum number of matching word pairs of two answers whose differences are marked.
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --a: #2b7bba; --b: #c0632c }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem; padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-.wide { overflow-x: auto }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0 } dt { font-weight: 600 } dd { margin: 0 }
-svg { width: 150px; height: 16px; vertical-align: middle }
-article { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .7rem 1rem }
-.answers { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
-.answers > div { background: var(--soft); border-radius: .4rem; padding: .4rem .7rem; min-width: 0 }
-pre { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap }
-pre { margin: .2rem 0; unicode-bidi: isolate }
-.of-a { border-left: 3px solid var(--a) } .of-b { border-left: 3px solid var(--b) }
-mark { background: #f6c34466; color: inherit; border-radius: 2px }
-small { opacity: .75 } input { font: inherit; width: 20rem; max-width: 100%; padding: .2rem .5rem }
+`difflib.SequenceMatcher` needs time in proportion to it, or worse.
 """
 
-SCRIPT = """
-const find = document.querySelector('input'), pairs = [...document.querySelectorAll('article')];
-const count = document.querySelector('output');
-const texts = pairs.map(pair => pair.textContent.toLowerCase());
-find.addEventListener('input', () => {
-  const wanted = find.value.toLowerCase();
-  pairs.forEach((pair, index) => { pair.hidden = !texts[index].includes(wanted); });
-  count.textContent = pairs.filter(pair => !pair.hidden).length;
-});
-"""
+SCALES = {"share": 1.0, "score": 100.0}
+"""Largest possible difference, by unit."""
+
+STYLE = Path(__file__).with_name("compare_page.css").read_text("utf-8")
+SCRIPT = Path(__file__).with_name("compare_page.js").read_text("utf-8")
 
 
-def write_page(found: Comparison, sides: Sides, path: str) -> None:
-    """Write the page to `path`, which is there whole or not at all; raises `FileError` where it cannot be written."""
-    page = render_compare_html(found, sides)
+def write_page(comparison: Comparison, sides: Sides, path: str) -> None:
+    """Write the page of a comparison to `path`, atomically.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    page = render_compare_html(comparison, sides)
     try:
-        with atomic_write(Path(path)) as aside:
-            aside.write_text(page, "utf-8", errors="replace")
+        with atomic_write(Path(path)) as temporary:
+            temporary.write_text(page, "utf-8", errors="replace")
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
 
 
-def render_compare_html(found: Comparison, sides: Sides) -> str:
-    """The page."""
-    about = "".join(
-        f"<dt>{escape(name.strip())}<dd>{escape(text)}" for name, text in heading(found, sides)
+def render_compare_html(comparison: Comparison, sides: Sides) -> str:
+    """Render a comparison as an HTML page."""
+    heading = "".join(
+        f"<dt>{name}<dd>{escape(text)}" for name, text in heading_of(comparison, sides)
     )
     parts = [
-        f"<h1>A and B on the same prompts</h1>\n<dl>{about}</dl>\n",
-        _figures("Measures", found.rows),
+        f"<h1>A and B on the same prompts</h1>\n<dl>{heading}</dl>\n",
+        _table("Measures", comparison.rows),
+        _table("JSON fields", comparison.fields) if comparison.fields else "",
+        *(_group(comparison.group_by, group) for group in comparison.groups[:MAX_GROUPS]),
+        f"<p><small>{escape(note_of(comparison))}</small>\n",
+        _pairs(comparison),
     ]
-    parts.append(_figures("JSON fields", found.fields) if found.fields else "")
-    parts.extend(_group(found.group_by, group) for group in found.groups[:MOST_GROUPS])
-    parts.append(f"<p><small>{escape(notes(found))}</small>\n{_pairs(found)}")
     return render_page("ftkit compare", STYLE, "".join(parts), SCRIPT)
 
 
 def _group(path: str, group: Group) -> str:
-    size = (
-        f"{group.prompts:,} of the prompts; 'to others' is this group less all the others together"
-    )
-    return _figures(f"{path} = {group.value}, {size}", group.rows)
+    prompts = plural(group.prompts, "prompt")
+    return _table(f"{path} = {group.value}, {prompts}; {REST_NOTE}", group.rows)
 
 
-def _figures(title: str, rows: Sequence[Row] | Sequence[GroupRow]) -> str:
-    used = [name for name in COLUMNS if any(name in row.figures for row in rows)]
-    head = "".join(
-        f"<th>{COLUMNS[name]}{'<th>to others' if _has_rest(rows, name) else ''}" for name in used
+def _table(title: str, rows: Sequence[Row] | Sequence[GroupRow]) -> str:
+    names = [name for name in COLUMNS if any(name in row.figures for row in rows)]
+    with_rest = {name for name in names if any(name in _rest_of(row) for row in rows)}
+    headings = "".join(
+        f"<th>{COLUMNS[name]}" + (f"<th>{REST_COLUMN}" if name in with_rest else "")
+        for name in names
     )
     return (
-        f'<h2>{escape(title)}</h2>\n<div class="wide"><table><tr><th>measure<th>n<th>A - B, drawn{head}\n'
-        + "".join(_row(row, used, [name for name in used if _has_rest(rows, name)]) for row in rows)
-        + "</table></div>\n"
+        f'<h2>{escape(title)}</h2>\n<div class="wide"><table>'
+        f"<tr><th>measure<th>n<th>A - B, chart{headings}\n"
+        f"{''.join(_row(row, names, with_rest) for row in rows)}</table></div>\n"
     )
 
 
-def _has_rest(rows: Sequence[Row] | Sequence[GroupRow], name: str) -> bool:
-    return any(isinstance(row, GroupRow) and name in row.rest for row in rows)
+def _rest_of(row: Row | GroupRow) -> dict[str, Interval]:
+    return row.rest if isinstance(row, GroupRow) else {}
 
 
-def _row(row: Row | GroupRow, used: Sequence[str], apart: Sequence[str]) -> str:
+def _row(row: Row | GroupRow, names: Sequence[str], with_rest: set[str]) -> str:
     cells = ""
-    for name, text in zip(used, cells_of(row, used), strict=True):
+    for name, text in zip(names, cells_of(row, names), strict=True):
         cells += f"<td>{escape(text)}"
-        if isinstance(row, GroupRow) and name in apart:
-            cells += f"<td>{escape(show(row.rest.get(name), row.unit, 'rest'))}"
-    return f"<tr><td>{escape(row.title)}<td>{count_of(row.figures):,}<td>{_drawn(row)}{cells}\n"
+        if name in with_rest:
+            cells += f"<td>{escape(format_interval(_rest_of(row).get(name), row.unit, 'rest'))}"
+    return f"<tr><td>{escape(row.title)}<td>{count_of(row.figures):,}<td>{_chart(row)}{cells}\n"
 
 
-def _drawn(row: Row | GroupRow) -> str:
-    """The difference with its interval, drawn on a scale with 0 in the middle."""
+def _chart(row: Row | GroupRow) -> str:
+    """Draw the difference and its interval as SVG, on a scale with 0 in the middle."""
     figure = row.figures.get("difference")
     if figure is None or figure.low is None or figure.high is None:
         return ""
-    most = (
-        {"share": 1.0, "score": 100.0}.get(row.unit)
-        or max(abs(figure.low), abs(figure.high))
-        or 1.0
-    )
-    low, mean, high = (75 + 70 * value / most for value in (figure.low, figure.mean, figure.high))
+    scale = SCALES.get(row.unit) or max(abs(figure.low), abs(figure.high)) or 1.0
+    low, mean, high = (75 + 70 * value / scale for value in (figure.low, figure.mean, figure.high))
     colour = "var(--a)" if figure.low > 0 else "var(--b)" if figure.high < 0 else "#888"
     return (
         '<svg viewBox="0 0 150 16" role="img"><path d="M75 0V16" stroke="#8888"/>'
@@ -138,31 +129,33 @@ def _drawn(row: Row | GroupRow) -> str:
     )
 
 
-def _pairs(found: Comparison) -> str:
-    pairs = [pair for pair in found.pairs[:MOST_PAIRS] if not pair.is_same]
-    same = sum(pair.is_same for pair in found.pairs)
-    more = f", the first {MOST_PAIRS}" if len(found.pairs) - same > MOST_PAIRS else ""
+def _pairs(comparison: Comparison) -> str:
+    pairs = [pair for pair in comparison.pairs[:MAX_PAIRS] if not pair.is_same]
+    total = len(comparison.pairs)
+    different = total - sum(pair.is_same for pair in comparison.pairs)
+    extent = f"; the first {MAX_PAIRS} are on this page" if different > MAX_PAIRS else ""
     return (
-        f"<h2>Pairs that differ most</h2>\n<p>{len(found.pairs) - same:,} of {len(found.pairs):,} pairs differ{more}. "
+        f"<h2>Pairs that differ most</h2>\n<p>{different:,} of {total:,} pairs differ{extent}. "
         f'<label>Find <input type="search"></label> <output>{len(pairs)}</output> shown</p>\n'
-        + "".join(map(_pair, pairs))
+        f"{''.join(map(_pair, pairs))}"
     )
 
 
 def _pair(pair: Pair) -> str:
-    a, b = _marked(_shown(pair.a), _shown(pair.b))
-    reference = [("reference", "", escape(_shown(pair.reference)))] if pair.reference else []
+    a, b = _marked(_reply_text(pair.a), _reply_text(pair.b))
+    reference = [("reference", "", escape(_reply_text(pair.reference)))] if pair.reference else []
     answers = "".join(
         f'<div class="{style}"><small>{name}</small><pre>{text}</pre></div>'
         for name, style, text in [("A", "of-a", a), ("B", "of-b", b), *reference]
     )
     scores = " · ".join(
-        f"{escape(name)} {one:.3g} / {two:.3g}" for name, (one, two) in pair.scores.items()
+        f"{escape(name)} {score_a:.3g} / {score_b:.3g}"
+        for name, (score_a, score_b) in pair.scores.items()
     )
-    *before, last = pair.prompt.messages
+    *earlier, last = pair.prompt.messages
     return (
         f"<article><small>line {pair.prompt.number} · distance {pair.distance:.0f} of 100</small>\n"
-        f"{_earlier(before)}{_message(last)}\n"
+        f"{_earlier(earlier)}{_message(last)}\n"
         f'<div class="answers">{answers}</div>\n<small>{scores}</small></article>\n'
     )
 
@@ -170,7 +163,7 @@ def _pair(pair: Pair) -> str:
 def _earlier(messages: Sequence[Message]) -> str:
     if not messages:
         return ""
-    title = "1 message before" if len(messages) == 1 else f"{len(messages):,} messages before"
+    title = plural(len(messages), "earlier message")
     return f"<details><summary>{title}</summary>{''.join(map(_message, messages))}</details>"
 
 
@@ -180,26 +173,26 @@ def _message(message: Message) -> str:
     return f"<small>{escape(str(message.get('role')))}</small><pre>{escape(text)}</pre>"
 
 
-def _shown(reply: Reply) -> str:
-    """All that a reply says, as text."""
-    parts = [reply.text, f"[refused] {reply.refusal}" if reply.refusal else ""]
-    parts += [f"[calls] {name} {arguments}" for name, arguments in reply.calls]
-    return "\n".join(part for part in parts if part) or "[nothing]"
+def _reply_text(reply: Reply) -> str:
+    parts = [reply.text, f"[refusal] {reply.refusal}" if reply.refusal else ""]
+    parts += [f"[tool call] {name} {arguments}" for name, arguments in reply.calls]
+    return "\n".join(part for part in parts if part) or "[empty]"
 
 
-def _marked(one: str, two: str) -> tuple[str, str]:
-    """Both texts as HTML, the words marked that the other has not.
+def _marked(a: str, b: str) -> tuple[str, str]:
+    """Return both texts as HTML, with the words marked that differ.
 
-    The space before a word belongs to it: spaces by themselves would match everywhere, which takes long and tells nothing.
+    A word includes the space before it. Spaces as words of their own would match everywhere, which
+    is slow and says nothing.
     """
-    first, second = (re.findall(r"\s*(?:\w+|[^\w\s])|\s+", text) for text in (one, two))
-    often = Counter(first)
-    if sum(often[word] for word in second) > MOST_MATCHES:
-        return escape(one), escape(two)
-    steps = SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
+    words_a, words_b = (re.findall(r"\s*(?:\w+|[^\w\s])|\s+", text) for text in (a, b))
+    counts = Counter(words_a)
+    if sum(counts[word] for word in words_b) > MAX_MATCHES:
+        return escape(a), escape(b)
+    steps = SequenceMatcher(None, words_a, words_b, autojunk=False).get_opcodes()
     return (
-        "".join(_piece("".join(first[start:end]), step) for step, start, end, _, _ in steps),
-        "".join(_piece("".join(second[start:end]), step) for step, _, _, start, end in steps),
+        "".join(_piece("".join(words_a[start:end]), step) for step, start, end, _, _ in steps),
+        "".join(_piece("".join(words_b[start:end]), step) for step, _, _, start, end in steps),
     )
 
 

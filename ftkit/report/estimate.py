@@ -1,4 +1,4 @@
-"""The estimate for people, and as one JSON object with stable keys."""
+"""Cost estimates as text and JSON."""
 
 from __future__ import annotations
 
@@ -9,80 +9,100 @@ from typing import Any
 import click
 import msgspec
 
-from ftkit._text import money, printable
+from ftkit._text import money, plural, printable
 from ftkit._version import __version__
 from ftkit.estimation.estimate import Estimate, Usage
 from ftkit.estimation.quote import Quote
 from ftkit.report.columns import table
 
 STATISTICS = ("min", "mean", "median", "p5", "p10", "p90", "p95", "max")
+"""Columns of the table of distributions."""
 
+COLUMNS = (
+    "model",
+    "max tokens",
+    "truncated",
+    "epochs",
+    "billed tokens",
+    "cost",
+    "trainable until",
+    "served until",
+    "days",
+)
+"""Columns of the table of models."""
 
-CHOSEN = {
-    "given": "as given",
-    "service": "as the service chooses; --epochs sets another number",
-    "rule": "by the published rule; --epochs sets another number",
+EPOCHS_SOURCES = {
+    "given": "as requested",
+    "service": "the provider's default; set another number with --epochs",
+    "rule": "the default rule; set another number with --epochs",
 }
-"""Who has chosen the epochs."""
+"""Sources of the number of epochs."""
 
 
 def render_estimate_text(quote: Quote) -> str:
-    """The estimate with ANSI colours, which the caller strips where they are not wanted."""
-    parts = [_heading(quote), _ledger(quote), _distributions(quote), _validation(quote)]
-    parts += (
-        [_model(quote.models[0])]
-        if len(quote.models) == 1
-        else [_comparison(quote.models), _reasons(quote.models)]
-    )
-    parts += [_usage(name, used) for name, used in quote.usage.items()]
+    """Render an estimate as text with ANSI colours."""
+    parts = [_heading(quote), _tokens(quote), _distributions(quote), _validation(quote)]
+    if len(quote.models) == 1:
+        parts.append(_model(quote.models[0]))
+    else:
+        parts += [table([COLUMNS, *map(_row, quote.models)]), _notes(quote.models)]
+    parts += [_usage(name, usage) for name, usage in quote.usage.items()]
     return "\n".join(part for part in parts if part)
 
 
 def _heading(quote: Quote) -> str:
     title = click.style(printable(quote.file), bold=True)
-    skipped = ""
-    if quote.skipped:
-        told = f"left out {quote.skipped:,} line{'s' * (quote.skipped != 1)} that no example could be read from"
-        skipped = f"{click.style('warning', fg='yellow')}: {told}; `ftkit validate` says why\n"
-    return f"{title}  {click.style(f'{quote.format} · {quote.examples:,} examples', dim=True)}\n{skipped}"
+    facts = click.style(f"{quote.format} · {plural(quote.examples, 'example')}", dim=True)
+    heading = f"{title}  {facts}\n"
+    if not quote.skipped:
+        return heading
+    warning = click.style("warning", fg="yellow")
+    skipped = plural(quote.skipped, "invalid line")
+    return f"{heading}{warning}: skipped {skipped}; run `ftkit validate` for details\n"
 
 
-def _ledger(quote: Quote) -> str:
+def _tokens(quote: Quote) -> str:
     first = quote.models[0]
-    where = f"no example is longer than {first.tokens_per_example:,} tokens"
-    if first.cut_tokens:
-        where = f"beyond {first.tokens_per_example:,} tokens in {first.cut_examples:,} examples"
-        where += (
-            f"; {first.cut_trained_examples:,} of them lose trained tokens"
-            if first.cut_trained_examples
-            else ""
-        )
     rows = [
-        ("tokens", f"{quote.tokens:,}", f"in {first.encoding}, each epoch"),
-        ("trained", f"{quote.trained:,}", "what the assistant says, unless its weight is 0"),
-        ("context only", f"{quote.tokens - quote.trained:,}", "all the rest; it is billed too"),
-        ("cut away", f"{first.cut_tokens:,}", where),
+        ("tokens", f"{quote.tokens:,}", f"per epoch, in {first.encoding}"),
+        ("trained", f"{quote.trained:,}", "assistant messages, except those of weight 0"),
+        ("context", f"{quote.tokens - quote.trained:,}", "all other tokens; they are billed too"),
+        ("truncated", f"{first.cut_tokens:,}", _truncation(first)),
     ]
-    width = max(len(number) for _, number, _ in rows)
-    lines = [
-        f"  {name:<12}  {number:>{width}}  {click.style(what, dim=True)}\n"
-        for name, number, what in rows
-    ]
+    text = _figures(rows)
     if quote.format != "completions":
-        system, user = f"{quote.without_system:,}", f"{quote.without_user:,}"
-        lines.append(
-            f"  examples without a system message: {system}; without a user message: {user}\n"
+        text += (
+            f"  examples without a system message: {quote.without_system:,}; "
+            f"without a user message: {quote.without_user:,}\n"
         )
-    return "".join(lines)
+    return text
+
+
+def _truncation(estimate: Estimate) -> str:
+    limit = f"{estimate.tokens_per_example:,} tokens"
+    if not estimate.cut_tokens:
+        return f"no example is longer than {limit}"
+    text = f"{plural(estimate.cut_examples, 'example')} longer than {limit}"
+    if estimate.cut_trained_examples:
+        text += f"; trained tokens are lost in {estimate.cut_trained_examples:,} of them"
+    return text
+
+
+def _figures(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Align names, values and explanations in three columns."""
+    names = max(len(name) for name, _, _ in rows)
+    values = max(len(value) for _, value, _ in rows)
+    return "".join(
+        f"  {name:<{names}}  {value:>{values}}  {click.style(explanation, dim=True)}\n"
+        for name, value, explanation in rows
+    )
 
 
 def _distributions(quote: Quote) -> str:
-    rows: list[tuple[str, ...]] = [("each example", *STATISTICS)]
-    for name, told in quote.distributions.items():
-        numbers = msgspec.structs.asdict(told)
-        rows.append(
-            (name.replace("_", " "), *(_number(numbers[statistic]) for statistic in STATISTICS))
-        )
+    rows: list[tuple[str, ...]] = [("per example", *STATISTICS)]
+    for name, distribution in quote.distributions.items():
+        values = (_number(getattr(distribution, statistic)) for statistic in STATISTICS)
+        rows.append((name.replace("_", " "), *values))
     return table(rows)
 
 
@@ -91,125 +111,105 @@ def _number(value: float) -> str:
 
 
 def _validation(quote: Quote) -> str:
-    if quote.validation is None:
+    validation = quote.validation
+    if validation is None:
         return ""
-    told = quote.validation
-    billed = "billed like training" if told.billed else "not billed"
-    return f"  validation file {printable(told.file)}: {told.examples:,} examples, {told.tokens:,} tokens, {billed}\n"
+    examples, tokens = plural(validation.examples, "example"), plural(validation.tokens, "token")
+    billed = "billed like training tokens" if validation.billed else "not billed"
+    return f"  validation file {printable(validation.file)}: {examples}, {tokens}, {billed}\n"
 
 
-def _model(each: Estimate) -> str:
-    chosen = CHOSEN[each.epochs_source]
+def _model(estimate: Estimate) -> str:
+    tokens = f"tokens: {estimate.epochs} x {estimate.tokens_per_epoch:,}"
     rows = [
-        ("epochs", f"{each.epochs}", chosen),
-        ("billed", f"{each.billed_tokens:,}", f"tokens: {each.epochs} x {each.tokens_per_epoch:,}"),
-        ("cost", money(each.cost.usd) if each.cost else "unknown", _price(each)),
-        ("trained", "today" if each.trainable else "no", _dates(each)),
+        ("epochs", f"{estimate.epochs}", EPOCHS_SOURCES[estimate.epochs_source]),
+        ("billed", f"{estimate.billed_tokens:,}", tokens),
+        ("cost", _cost(estimate), _price(estimate)),
+        ("trainable", "yes" if estimate.trainable else "no", _dates(estimate)),
     ]
-    width = max(len(value) for _, value, _ in rows)
-    lines = [
-        f"  {name:<8}  {value:>{width}}  {click.style(what, dim=True)}\n"
-        for name, value, what in rows
-    ]
-    return f"{click.style(each.model, bold=True)} at {each.provider}\n{''.join(lines)}{_exactness(each)}"
+    heading = f"{click.style(estimate.model, bold=True)} at {estimate.provider}\n"
+    return heading + _figures(rows) + _exactness(estimate)
 
 
-def _price(each: Estimate) -> str:
-    if each.cost is None:
-        return each.cost_note
-    return f"at {money(each.cost.price_per_million)} per million tokens ({each.cost.source}, {each.cost.as_of})"
+def _cost(estimate: Estimate) -> str:
+    return money(estimate.cost.usd) if estimate.cost else "unknown"
 
 
-def _dates(each: Estimate) -> str:
-    if not each.trainable:
-        return each.trainable_note
-    until = f"until {each.trainable_until}" if each.trainable_until else "no end is announced"
-    if each.served_days is None:
+def _price(estimate: Estimate) -> str:
+    cost = estimate.cost
+    if cost is None:
+        return estimate.cost_note
+    return f"{money(cost.price_per_million)} per million tokens ({cost.source}, {cost.as_of})"
+
+
+def _dates(estimate: Estimate) -> str:
+    if not estimate.trainable:
+        return estimate.trainable_note
+    until = f"until {estimate.trainable_until}" if estimate.trainable_until else "no end date"
+    if estimate.served_days is None:
         return until
-    return f"{until}; a model trained here today is served for {each.served_days} days, until {each.served_until}"
+    days = plural(estimate.served_days, "day")
+    return f"{until}; a model trained today is served for {days}, until {estimate.served_until}"
 
 
-def _exactness(each: Estimate) -> str:
-    if each.exact:
-        return f"  {click.style('exact', fg='green')}: messages of a role and a text, counted as real jobs were billed\n"
-    reasons = "".join(f"    {reason}\n" for reason in each.approximations)
-    return f"  {click.style('approximate', fg='yellow')}: how the service writes this out is not published\n{reasons}"
+def _exactness(estimate: Estimate) -> str:
+    if estimate.exact:
+        label = click.style("exact", fg="green")
+        return f"  {label}: plain text messages, counted by the formula that real bills confirm\n"
+    label = click.style("approximate", fg="yellow")
+    reasons = "".join(f"    {reason}\n" for reason in estimate.approximations)
+    return f"  {label}: the provider does not publish how it counts these tokens\n{reasons}"
 
 
-def _comparison(models: Sequence[Estimate]) -> str:
-    head = (
-        "model",
-        "limit",
-        "cut",
-        "epochs",
-        "billed tokens",
-        "cost",
-        "trained until",
-        "served until",
-        "days",
-    )
-    return table([head, *map(_compared, models)])
-
-
-def _compared(each: Estimate) -> tuple[str, ...]:
+def _row(estimate: Estimate) -> tuple[str, ...]:
     return (
-        each.model,
-        f"{each.tokens_per_example:,}",
-        f"{each.cut_examples:,}",
-        f"{each.epochs}",
-        f"{'' if each.exact else '~'}{each.billed_tokens:,}",
-        money(each.cost.usd) if each.cost else "unknown",
-        f"{each.trainable_until or '-'}" if each.trainable else "no",
-        f"{each.served_until or '-'}",
-        "-" if each.served_days is None else f"{each.served_days}",
+        estimate.model,
+        f"{estimate.tokens_per_example:,}",
+        f"{estimate.cut_examples:,}",
+        f"{estimate.epochs}",
+        f"{'' if estimate.exact else '~'}{estimate.billed_tokens:,}",
+        _cost(estimate),
+        f"{estimate.trainable_until or '-'}" if estimate.trainable else "no",
+        f"{estimate.served_until or '-'}",
+        "-" if estimate.served_days is None else f"{estimate.served_days}",
     )
 
 
-def _reasons(models: Sequence[Estimate]) -> str:
-    """Notes below the table, each once: sources of prices, what cannot be trained, and why a number is approximate."""
-    prices = {f"{_price(each)}": None for each in models if each.cost is None}
-    sources = {
-        f"prices: {each.cost.source}, {each.cost.as_of}": None for each in models if each.cost
-    }
-    obstacles = {each.trainable_note: None for each in models}
-    reasons = {f"~ {reason}": None for each in models for reason in each.approximations}
-    days = (
-        "days: for how long a model trained today is served"
-        if any(each.served_days is not None for each in models)
-        else ""
-    )
-    return "".join(
-        f"  {click.style(note, dim=True)}\n"
-        for note in (*sources, *prices, *obstacles, *reasons, days)
-        if note
-    )
+def _notes(estimates: Sequence[Estimate]) -> str:
+    """Return the distinct notes on prices, models that cannot be trained, and approximations."""
+    priced = [estimate.cost for estimate in estimates if estimate.cost]
+    notes = [f"prices: {cost.source}, {cost.as_of}" for cost in priced]
+    notes += [estimate.cost_note for estimate in estimates if not estimate.cost]
+    notes += [estimate.trainable_note for estimate in estimates]
+    notes += [f"~ {reason}" for estimate in estimates for reason in estimate.approximations]
+    if any(estimate.served_days is not None for estimate in estimates):
+        notes.append("days: how long a model trained today is served")
+    return "".join(f"  {click.style(note, dim=True)}\n" for note in dict.fromkeys(notes) if note)
 
 
-def _usage(model: str, used: Usage) -> str:
-    saved = used.base_usd - used.tuned_usd
-    base = f"${used.base_usd:,.2f} with the model as it is"
-    longer = (
-        f" and a prompt of {used.base_prompt_tokens:,} tokens more"
-        if used.base_prompt_tokens
-        else ""
-    )
-    if used.break_even_requests is not None:
-        end = f"training has paid for itself after {used.break_even_requests:,} requests"
-    else:
-        end = (
-            "it does not pay for its training by cheaper requests"
-            if saved <= 0
-            else "its training is not priced"
-        )
+def _usage(model: str, usage: Usage) -> str:
+    longer = ""
+    if usage.base_prompt_tokens:
+        longer = f" and {plural(usage.base_prompt_tokens, 'more prompt token')}"
     return (
-        f"{click.style(model, bold=True)} in use: {used.requests:,} requests a month of about {used.prompt_tokens:,.0f} tokens, "
-        f"answered with {used.answer_tokens:,.0f}\n"
-        f"  ${used.tuned_usd:,.2f} a month fine-tuned, {base}{longer}; {end}\n"
-        f"  {click.style(f'prices: {used.source}, {used.as_of}', dim=True)}\n"
+        f"{click.style(model, bold=True)} in use: {plural(usage.requests, 'request')} per month, "
+        f"each with about {usage.prompt_tokens:,.0f} prompt tokens "
+        f"and {usage.answer_tokens:,.0f} completion tokens\n"
+        f"  {money(usage.tuned_usd)} per month fine-tuned, "
+        f"{money(usage.base_usd)} with the base model{longer}; {_break_even(usage)}\n"
+        f"  {click.style(f'prices: {usage.source}, {usage.as_of}', dim=True)}\n"
     )
+
+
+def _break_even(usage: Usage) -> str:
+    if usage.break_even_requests is not None:
+        return f"training pays for itself after {plural(usage.break_even_requests, 'request')}"
+    if usage.base_usd <= usage.tuned_usd:
+        return "requests are not cheaper, so training never pays for itself"
+    return "the price of training is unknown"
 
 
 def render_estimate_json(quote: Quote) -> str:
-    """See `docs/output.md` for the keys."""
-    told: dict[str, Any] = msgspec.to_builtins(quote)
-    return json.dumps({"ftkit": __version__, **told}, indent=2, ensure_ascii=False) + "\n"
+    """Render an estimate as JSON; see `docs/output.md` for the keys."""
+    values: dict[str, Any] = msgspec.to_builtins(quote)
+    return json.dumps({"ftkit": __version__, **values}, indent=2, ensure_ascii=False) + "\n"

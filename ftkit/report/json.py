@@ -1,4 +1,4 @@
-"""The report as one JSON object, with stable keys."""
+"""Validation reports as a JSON object with stable keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ftkit.summary import FileReport, Finding, Report
 
 
 def render_json(report: Report) -> str:
-    """See `docs/output.md` for the keys. `line` and `column` are null for what has none."""
+    """Render a report as JSON; see `docs/output.md` for the keys."""
     files = [file_as_dict(file) for file in report.files]
     head = {
         "ftkit": __version__,
@@ -22,7 +22,7 @@ def render_json(report: Report) -> str:
 
 
 def file_as_dict(file: FileReport) -> dict[str, Any]:
-    """One file of the report."""
+    """Return the JSON object of a file."""
     return {
         "file": file.file,
         "format": file.format,
@@ -38,7 +38,7 @@ def file_as_dict(file: FileReport) -> dict[str, Any]:
 
 
 def finding_as_dict(finding: Finding) -> dict[str, Any]:
-    """One finding of the report."""
+    """Return the JSON object of a finding. `line` and `column` are null if they are unknown."""
     return {
         "code": finding.code,
         "rule": finding.rule,

@@ -1,4 +1,4 @@
-"""The losses of a job, for people: a table, a chart in the terminal, a drawing in a file."""
+"""Training metrics of a job as a table, a sparkline and a chart in a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
 from ftkit.report.columns import table
 
 BARS = "▁▂▃▄▅▆▇█"
+
 ROWS = 20
-"""Steps that are listed; of more, some are left out evenly."""
+"""Maximum number of steps in the table. Of more steps, an even selection is shown."""
+
+MARKERS = 50
+"""Number of points from which a chart has no markers."""
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The values as bars of a line, the last of each group of them where there are more than `width`."""
+    """Render values as a line of bars.
+
+    More than `width` values are grouped, and each bar shows the last value of its group.
+    """
     if len(values) > width:
         values = [values[(index + 1) * len(values) // width - 1] for index in range(width)]
     low, high = min(values), max(values)
@@ -28,73 +35,95 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def render_metrics_text(metrics: Metrics, verdict: Verdict, whole: str = "`--output csv`") -> str:
-    """The metrics as a table with a chart of each loss, and what they say. `whole` is what has the steps that are left out."""
+    """Render metrics as a table, a sparkline of each loss, and the verdict.
+
+    Args:
+        metrics: The metrics.
+        verdict: The verdict on them.
+        whole: Name of the source of all steps, for a table that does not show them all.
+    """
+    return f"{_table(metrics, whole)}\n{_sparklines(metrics)}{_verdict(verdict)}"
+
+
+def _table(metrics: Metrics, whole: str) -> str:
     rows, note = list(metrics.rows), ""
     if len(rows) > ROWS:
-        note = f"  {ROWS} of {len(rows):,} steps; {whole} has all\n"
+        note = f"  {ROWS} of {len(rows):,} steps; {whole} has all of them\n"
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
-    shown = [
+    columns = [
         [printable(name), *_cells([row.get(name) for row in rows])] for name in metrics.columns
     ]
-    parts = [table(list(zip(*shown, strict=True)), left=0) + note]
-    for name, columns in (("train", TRAIN), ("validation", VALID)):
-        series = metrics.series(columns)
-        if series:
-            values = [value for _, value in series]
-            parts.append(
-                f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n"
-            )
-    return "\n".join([parts[0], "".join(parts[1:]) + _verdict(verdict)])
+    return table(list(zip(*columns, strict=True)), left=0) + note
 
 
 def _cells(values: Sequence[float | None]) -> list[str]:
-    """The numbers of a column, all with as many decimals, so that they can be compared at a look."""
+    """Format the numbers of a column with the same number of decimals."""
     sizes = [abs(value) for value in values if is_finite(value)]
-    most = max(sizes, default=0)
+    largest = max(sizes, default=0)
     fixed = ".0f" if all(float(size).is_integer() for size in sizes) else ".4f"
-    form = fixed if most == 0 or 1e-3 <= most < 1e9 else ".3e"
+    form = fixed if largest == 0 or 1e-3 <= largest < 1e9 else ".3e"
     return ["-" if value is None else f"{value:{form}}" for value in values]
+
+
+def _sparklines(metrics: Metrics) -> str:
+    lines = ""
+    for name, columns in (("train", TRAIN), ("validation", VALID)):
+        values = [value for _, value in metrics.series(columns)]
+        if values:
+            lines += f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n"
+    return lines
 
 
 def _verdict(verdict: Verdict) -> str:
     if verdict.best_step is None:
-        return "  no validation loss: submit with --validation-file to learn which checkpoint is best\n"
-    best = f"  best by validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})\n"
+        return "  no validation loss; submit with --validation-file to find the best checkpoint\n"
+    best = f"  lowest validation loss: step {verdict.best_step:,} ({verdict.best_loss:.4g})\n"
     if verdict.overfits_from is None:
         return best
-    return f"{best}  from step {verdict.overfits_from:,} on, training gets better and validation worse: take an earlier checkpoint\n"
+    return (
+        f"{best}  overfitting from step {verdict.overfits_from:,}: the training loss falls, "
+        "but the validation loss rises; use an earlier checkpoint\n"
+    )
 
 
 def draw(metrics: Metrics, title: str, path: Path) -> None:
-    """Draw the losses into a PNG, SVG or HTML file, which is there whole or not at all.
+    """Draw a chart of the losses into a PNG, SVG or HTML file, atomically.
 
-    Raises `UsageError` for another kind of file or where matplotlib is missing, `FileError` where it cannot be written.
+    Raises:
+        UsageError: The path has another suffix, or matplotlib is not installed.
+        FileError: The file cannot be written.
     """
     kind = path.suffix.lstrip(".").lower()
     if kind not in ("png", "svg", "html"):
-        raise UsageError(f"--plot {path}: name a .png, .svg or .html file")
+        raise UsageError(f"`plot` must be a .png, .svg or .html file, not {str(path)!r}")
+    figure = _figure(metrics, title)
+    try:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="svg" if kind == "html" else kind)
+            if kind == "html":
+                svg = temporary.read_text("utf-8")
+                head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
+                temporary.write_text(head + svg[svg.index("<svg") :], "utf-8")
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+
+
+def _figure(metrics: Metrics, title: str) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install 'ftkit[plot]'") from None
+        raise UsageError(
+            "plotting needs matplotlib; install it with: pip install '.[plot]'"
+        ) from None
     figure: Any = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, columns in (("train loss", TRAIN), ("validation loss", VALID)):
         series = metrics.series(columns)
         if series:
-            axes.plot(
-                *zip(*series, strict=True), marker="." if len(series) < 50 else "", label=name
-            )
+            marker = "." if len(series) < MARKERS else ""
+            axes.plot(*zip(*series, strict=True), marker=marker, label=name)
     axes.set(title=title, xlabel="step", ylabel="loss")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()
-    try:
-        with atomic_write(path) as aside:
-            figure.savefig(aside, format="svg" if kind == "html" else kind)
-            if kind == "html":
-                drawn = aside.read_text("utf-8")
-                head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
-                aside.write_text(head + drawn[drawn.index("<svg") :], "utf-8")
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+    return figure

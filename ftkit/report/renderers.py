@@ -1,6 +1,12 @@
-"""One pure function for each output format of a `Report`. The keys are the choices of `--output`."""
+"""Output formats of a validation report.
+
+To add an output format, write a module with its renderer and add an entry to `RENDERERS`.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ftkit.report.github import render_github
 from ftkit.report.json import render_json
@@ -8,11 +14,13 @@ from ftkit.report.sarif import render_sarif
 from ftkit.report.text import render_text
 from ftkit.summary import Report
 
-RENDERERS: dict[str, Callable[[Report], str]] = {
+Renderer: TypeAlias = Callable[[Report], str]
+"""Pure function from a report to the text of an output format."""
+
+RENDERERS: dict[str, Renderer] = {
     "text": render_text,
     "json": render_json,
     "github": render_github,
     "sarif": render_sarif,
 }
-
-__all__ = ["RENDERERS", "render_github", "render_json", "render_sarif", "render_text"]
+"""Renderers by output format. The keys are the choices of `--output`."""

@@ -1,4 +1,7 @@
-"""The report as SARIF 2.1.0, which code scanning services read."""
+"""Validation reports as SARIF 2.1.0, the format of code scanning services.
+
+See https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,27 @@ from ftkit.summary import FileReport, Finding, Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"error": "error", "warning": "warning", "info": "note"}
+"""SARIF level of each severity."""
 
 
 def render_sarif(report: Report) -> str:
-    """One run; its rules are those that were found."""
-    names = sorted(
-        {name for file in report.files for name in file.counts}, key=lambda name: RULES[name].code
-    )
-    order = {name: index for index, name in enumerate(names)}
-    results = [_result(file, finding, order) for file in report.files for finding in file.findings]
+    """Render a report as one SARIF run with the rules that have findings."""
+    rules = {name for file in report.files for name in file.counts}
+    names = sorted(rules, key=lambda name: RULES[name].code)
+    indices = {name: index for index, name in enumerate(names)}
+    results = [
+        _result(file, finding, indices[finding.rule])
+        for file in report.files
+        for finding in file.findings
+    ]
     driver = {
         "name": "ftkit",
         "semanticVersion": __version__,
         "rules": [_rule(name) for name in names],
     }
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return (
-        json.dumps(
-            {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False
-        )
-        + "\n"
-    )
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
 def _rule(name: str) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
-def _result(file: FileReport, finding: Finding, order: dict[str, int]) -> dict[str, Any]:
+def _result(file: FileReport, finding: Finding, rule_index: int) -> dict[str, Any]:
     region = {"startLine": max(finding.line, 1)}
     if finding.column:
         region["startColumn"] = finding.column
@@ -60,7 +63,7 @@ def _result(file: FileReport, finding: Finding, order: dict[str, int]) -> dict[s
         location["logicalLocations"] = [{"fullyQualifiedName": finding.path}]
     return {
         "ruleId": finding.code,
-        "ruleIndex": order[finding.rule],
+        "ruleIndex": rule_index,
         "level": LEVELS[finding.severity],
         "message": {"text": finding.message},
         "locations": [location],

@@ -45,7 +45,7 @@ def test_the_command_saves_and_verifies(
         "about $3.00, at $3.00 per million tokens",
         "2027-01-14 (reported by the provider)",
         "| n_epochs | 3 |",
-        "best by validation loss: step 30",
+        "lowest validation loss: step 30",
         "█",
         "| metadata team | é\\|\\<b\\> |",
         "[events.jsonl](events.jsonl)",

@@ -72,7 +72,7 @@ def test_a_service_on_this_machine_needs_no_key(fake_provider: FakeProvider, ftk
 
 def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
     shown = ftkit("providers").stdout
-    assert "lacks    events, checkpoints, pause, large uploads, metadata" in shown
+    assert "unsupported  events, checkpoints, pause, large uploads, metadata" in shown
     assert "Mistral: not supported" in shown
     assert set(json.loads(ftkit("providers", "--output", "json").stdout)) == {
         "providers",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.compare.bootstrap import RESAMPLES, Interval, apart, intervals
+from ftkit.compare.bootstrap import RESAMPLES, Interval, differences_to_rest, intervals
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40), st.integers(0, 1000))
@@ -68,7 +68,10 @@ def test_a_paired_difference_is_surer_than_its_parts() -> None:
 def test_one_value_alone_has_no_interval() -> None:
     one, many = np.array([[3.0]]), np.array([[1.0], [2.0]])
     assert intervals(one) == [Interval(1, 3, None, None)]
-    assert apart([one, many]) == [[Interval(1, 1.5, None, None)], [Interval(2, -1.5, None, None)]]
+    assert differences_to_rest([one, many]) == [
+        [Interval(1, 1.5, None, None)],
+        [Interval(2, -1.5, None, None)],
+    ]
     assert not intervals(one)[0].excludes_zero
 
 
@@ -96,24 +99,30 @@ def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
         ("skewed", lambda chance: intervals(chance.exponential(2, (100, 1)), 3)[0], 2),
         (
             "groups",
-            lambda chance: apart([chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4)[
-                0
-            ][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (50, 1)), chance.normal(0, 2, (70, 1))], 4
+            )[0][0],
             1,
         ),
         (
             "three groups",
-            lambda chance: apart([chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(mean, 2, (40, 1)) for mean in (3, 1, 2)], 5
+            )[0][0],
             1.5,
         ),
         (
             "a group against many of one",
-            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6
+            )[0][0],
             0,
         ),
         (
             "a group against many of two",
-            lambda chance: apart([chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7)[0][0],
+            lambda chance: differences_to_rest(
+                [chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7
+            )[0][0],
             0,
         ),
     ],

@@ -51,8 +51,8 @@ def test_two_models_are_asked_and_compared(
         body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0]
         for *_, body in fake_provider.requests
     )
-    assert f"ask A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
-    assert "out, about $" in done.stderr
+    assert f"  A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
+    assert "output tokens, about $" in done.stderr
 
 
 def test_nothing_is_asked_without_consent(
@@ -61,7 +61,7 @@ def test_nothing_is_asked_without_consent(
     done = ftkit(TUNED, "some-model", "--prompts", prompts)
     assert done.returncode == 2
     assert "--yes" in done.stderr
-    assert "some-model at OpenAI: 20 requests, cost not known" in done.stderr
+    assert "some-model at OpenAI: 20 requests, cost unknown" in done.stderr
     assert not fake_provider.requests
 
 
@@ -210,16 +210,16 @@ def test_at_most_so_many_are_asked_at_once(
             ["m", "n", "--prompts", "none.jsonl"],
             "cannot read none.jsonl: no such file or directory",
         ),
-        (["none.jsonl", "n", "--prompts", "PROMPTS"], "there is no file none.jsonl"),
+        (["none.jsonl", "n", "--prompts", "PROMPTS"], "no such file: none.jsonl"),
         (["PROMPTS", "PROMPTS", "--prompts", "PROMPTS"], "missing required field `answer`"),
         (
             ["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"],
-            "--save-a keeps the answers of a model",
+            "--save-a applies to a model",
         ),
         (["ANSWERS", "ANSWERS", "--prompts", "PROMPTS"], "no prompt is answered by both A and B"),
         (
             ["m", "n", "--prompts", "PROMPTS", "--save-a", "x", "--save-b", "./x"],
-            "--save-a and --save-b need a file each",
+            "--save-a and --save-b must be different files",
         ),
         (
             ["m", "n", "--prompts", "PROMPTS", "--temperature", "3"],
@@ -228,11 +228,11 @@ def test_at_most_so_many_are_asked_at_once(
         (["m", "n", "--prompts", "PROMPTS", "--provider-b", "opena"], "did you mean 'openai'?"),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--max-tokens", "3"],
-            "--max-tokens is for asking models; A and B are files",
+            "--max-tokens applies to models, but A and B are recorded answers",
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--provider-b", "openai"],
-            "--provider-b is for asking models; A and B are files",
+            "--provider-b applies to models, but A and B are recorded answers",
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--html", "none/page.html"],
@@ -240,7 +240,7 @@ def test_at_most_so_many_are_asked_at_once(
         ),
         (
             ["OWN", "OWN", "--prompts", "PROMPTS", "--group-by", "metadata.x"],
-            "all prompts have the same value there, '(none)'",
+            "all prompts have the same value '(none)' at 'metadata.x'",
         ),
     ],
 )
@@ -264,7 +264,10 @@ def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path:
     code = f"import sys; sys.modules['sacrebleu'] = None; from ftkit.cli import run; sys.exit(run({['compare', own, other, '--prompts', prompts]!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "ftkit: comparing needs sacrebleu: pip install 'ftkit[compare]'\n"
+    assert (
+        done.stderr
+        == "ftkit: comparing needs sacrebleu; install it with: pip install '.[compare]'\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_without_references_a_is_held_against_b_alone() -> None:
     assert rows["json_fields"]["between"] == Interval(1, 0, None, None)
     assert set(rows["characters"]) == {"a", "b", "difference"}
     assert rows["json_valid"]["a"].n == 1
-    assert "A and B are held" not in render_compare_text(found, Sides("a", "b", "p"))
+    assert "compared with the reference" not in render_compare_text(found, Sides("a", "b", "p"))
 
 
 def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
@@ -91,7 +91,7 @@ def test_a_group_is_compared_with_all_others() -> None:
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("nothing", "all prompts have the same value"), ("id", "there are 101 different values")],
+    [("nothing", "all prompts have the same value"), ("id", "have 101 different values")],
 )
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ftkit.catalog import load_catalog
-from ftkit.compare.cost import bill
+from ftkit.compare.cost import request_cost
 from ftkit.compare.recordings import (
     Prompt,
 )
@@ -20,7 +20,7 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     prompts = [
         Prompt(1, [{"role": "user", "content": "Hello world"}], {}, assistant_message("Hi"), {})
     ] * 1000
-    told = bill(prompts, TUNED, "openai", catalog)
+    told = request_cost(prompts, TUNED, "openai", catalog)
     assert (told.requests, told.input_tokens, told.output_tokens) == (
         1000,
         1000 * (3 + 1 + 2),
@@ -31,18 +31,20 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     assert offer.output
     assert told.usd == pytest.approx((6000 * offer.input.usd + 1000 * offer.output.usd) / 1e6)
     bare = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, None, {})]
-    assert bill(bare, TUNED, "openai", catalog).usd is None
-    assert bill(bare, TUNED, "openai", catalog, 50).output_tokens == 50
-    assert bill(bare, "nobody-knows", "openai", catalog).input_tokens is None
-    assert bill(bare, TUNED, "crusoe", catalog, 50).usd is None
+    assert request_cost(bare, TUNED, "openai", catalog).usd is None
+    assert request_cost(bare, TUNED, "openai", catalog, 50).output_tokens == 50
+    assert request_cost(bare, "nobody-knows", "openai", catalog).input_tokens is None
+    assert request_cost(bare, TUNED, "crusoe", catalog, 50).usd is None
 
 
 def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
     catalog, user = load_catalog(), {"role": "user", "content": "Hello world"}
     tools = [{"type": "function", "function": {"name": "f", "description": "word " * 500}}]
-    plain = bill([Prompt(1, [user], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog)
+    plain = request_cost(
+        [Prompt(1, [user], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog
+    )
     calls = tool_call_message(("f", json.dumps({"text": "word " * 300})))
-    told = bill(
+    told = request_cost(
         [Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog
     )
     assert plain.input_tokens
@@ -54,5 +56,7 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
         "role": "user",
         "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],
     }
-    seen = bill([Prompt(1, [image], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog)
+    seen = request_cost(
+        [Prompt(1, [image], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog
+    )
     assert (seen.input_tokens, seen.usd) == (None, None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.compare.measures import MEASURES, TRAITS, distance, field_measure, token_trait
+from ftkit.compare.measures import MEASURES, REPLY_MEASURES, distance, field_measure, token_measure
 from ftkit.compare.replies import canonical, read_reply
 from support.recordings import JSON_OBJECTS, assistant_message, tool_call_message
 
@@ -128,11 +128,11 @@ def test_similarity_is_that_of_sacrebleu() -> None:
     ],
 )
 def test_a_trait_of_one_reply(name: str, message: dict[str, Any], value: float) -> None:
-    assert TRAITS[name].of(read_reply(message)) == value
+    assert REPLY_MEASURES[name].score(read_reply(message)) == value
 
 
 def test_tokens_are_counted_in_the_encoding_of_the_model() -> None:
-    assert token_trait("cl100k_base").of(read_reply(assistant_message("Hello world"))) == 2
+    assert token_measure("cl100k_base").score(read_reply(assistant_message("Hello world"))) == 2
 
 
 def test_a_key_of_a_json_object_is_a_measure() -> None:
@@ -173,8 +173,8 @@ def test_any_two_messages_can_be_measured(one: dict[str, Any], two: dict[str, An
     a, b = read_reply(one), read_reply(two)
     for measure in MEASURES.values():
         assert 0 <= measure.score(a, b) <= (1 if measure.unit == "share" else 100)
-    for trait in TRAITS.values():
-        assert trait.of(a) >= 0
+    for trait in REPLY_MEASURES.values():
+        assert trait.score(a) >= 0
     assert 0 <= distance(a, b, MEASURES["chrf"].score(a, b)) <= 100
 
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.compare.recordings import (
-    Keeper,
-    Recorded,
+    Recording,
+    RecordingFile,
     encode,
-    look,
     match,
     read_prompts,
-    read_recorded,
+    read_recordings,
+    value_at,
 )
 from ftkit.errors import FileError
 from support.recordings import JSON_OBJECTS, assistant_message, chat_row, recorded_row, write_jsonl
@@ -36,7 +36,7 @@ from support.recordings import JSON_OBJECTS, assistant_message, chat_row, record
     ],
 )
 def test_a_path_leads_into_a_line(line: dict[str, Any], path: str, value: str) -> None:
-    assert look(line, path) == value
+    assert value_at(line, path) == value
 
 
 def test_prompts_are_chat_examples_or_recorded_answers(tmp_path: Path) -> None:
@@ -70,16 +70,16 @@ def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "holds no prompts"),
-        ([b"[1, 2]"], ":1: a line has to be a JSON object"),
-        ([chat_row("a"), b'{"messages": ['], ":2: a line has to be a JSON object"),
-        ([b"\xff\xfe{\x00"], ":1: a line has to be a JSON object"),
+        ([], "contains no prompts"),
+        ([b"[1, 2]"], ":1: not a JSON object"),
+        ([chat_row("a"), b'{"messages": ['], ":2: not a JSON object"),
+        ([b"\xff\xfe{\x00"], ":1: not a JSON object"),
         ([{"prompt": "x"}], ":1: object missing required field `messages`"),
         ([{"messages": "x"}], r":1: expected `array`, got `str` - at `\$.messages`"),
         ([{"messages": []}], ":1: expected `array` of length >= 1"),
         (
             [{"messages": [assistant_message("x")]}],
-            ":1: there is an answer and no prompt before it",
+            ":1: the example has an answer but no prompt",
         ),
         (
             [{**chat_row("a"), "answer": "text"}],
@@ -119,7 +119,7 @@ def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in
         recorded_row("b", "4"),
     ]
     answers[3]["messages"][0]["name"] = None
-    found = match(prompts, read_recorded(write_jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
     assert [one.answer["content"] if one else None for one in found] == ["1", "4", "3", None]
 
 
@@ -134,12 +134,13 @@ def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) 
         recorded_row("a", "of f2", parameters={"temperature": 0, "tools": two}),
         recorded_row("a", "of any"),
     ]
-    found = match(prompts, read_recorded(write_jsonl(tmp_path / "r.jsonl", *answers)))
+    found = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
     assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
 
 
 RECORDED = st.builds(
-    Recorded,
+    Recording,
+    Recording,
     st.lists(
         st.dictionaries(st.text(max_size=5), JSON_OBJECTS, max_size=3), min_size=1, max_size=2
     ),
@@ -153,11 +154,11 @@ RECORDED = st.builds(
 
 @given(RECORDED)
 def test_a_recorded_answer_survives_its_file(
-    tmp_path_factory: pytest.TempPathFactory, one: Recorded
+    tmp_path_factory: pytest.TempPathFactory, one: Recording
 ) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl"
     path.write_bytes(encode(one))
-    (found,) = read_recorded(str(path))
+    (found,) = read_recordings(str(path))
     assert (found.messages, found.answer, found.usage, found.metadata) == (
         one.messages,
         one.answer,
@@ -169,18 +170,18 @@ def test_a_recorded_answer_survives_its_file(
 def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     path = str(tmp_path / "a.jsonl")
     one, two, three = (
-        Recorded([{"role": "user", "content": text}], assistant_message(text)) for text in "123"
+        Recording([{"role": "user", "content": text}], assistant_message(text)) for text in "123"
     )
-    keeper = Keeper(path)
-    keeper.add(one)
-    keeper.add(two)
+    keeper = RecordingFile(path)
+    keeper.append(one)
+    keeper.append(two)
     with open(f"{path}.part", "ab") as file:
         file.write(encode(three)[:20])
-    again = Keeper(path)
-    assert again.known == [one, two]
-    again.add(three)
+    again = RecordingFile(path)
+    assert again.recordings == [one, two]
+    again.append(three)
     again.finish([three])
-    assert sorted(each.answer["content"] for each in read_recorded(path)) == ["1", "2", "3"]
+    assert sorted(each.answer["content"] for each in read_recordings(path)) == ["1", "2", "3"]
     assert os.listdir(tmp_path) == ["a.jsonl"]
 
 
@@ -189,23 +190,23 @@ def test_equal_answers_to_a_repeated_prompt_are_all_kept_and_none_is_doubled_by_
 ) -> None:
     path = str(tmp_path / "a.jsonl")
     one, two = (
-        Recorded([{"role": "user", "content": "q"}], assistant_message("same")) for _ in range(2)
+        Recording([{"role": "user", "content": "q"}], assistant_message("same")) for _ in range(2)
     )
-    keeper = Keeper(path)
-    keeper.add(one)
-    keeper.add(two)
+    keeper = RecordingFile(path)
+    keeper.append(one)
+    keeper.append(two)
     left = Path(f"{path}.part").read_bytes()
     keeper.finish([one, two])
-    assert len(Keeper(path).known) == 2
+    assert len(RecordingFile(path).recordings) == 2
     Path(f"{path}.part").write_bytes(left)
-    again = Keeper(path)
-    assert len(again.known) == 2
-    again.finish(again.known[:1])
-    assert len(Keeper(path).known) == 2
+    again = RecordingFile(path)
+    assert len(again.recordings) == 2
+    again.finish(again.recordings[:1])
+    assert len(RecordingFile(path).recordings) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot write"):
-        Keeper(str(tmp_path / "none" / "a.jsonl")).add(Recorded([{}], {}))
+        RecordingFile(str(tmp_path / "none" / "a.jsonl")).append(Recording([{}], {}))
     with pytest.raises(FileError, match="cannot write"):
-        Keeper(str(tmp_path / "none" / "a.jsonl")).finish([])
+        RecordingFile(str(tmp_path / "none" / "a.jsonl")).finish([])

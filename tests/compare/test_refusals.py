@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ftkit.compare.recordings import (
-    read_recorded,
+    read_recordings,
 )
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
@@ -49,7 +49,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert (
-        "the prompt of line 5 is left out: cannot ask m: OpenAI sent a response that cannot be read"
+        "skipped the prompt on line 5: cannot ask m: OpenAI sent a response that cannot be read"
         in done.stderr
     )
 
@@ -84,7 +84,7 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
         "4",
     )
     assert done.returncode == 2
-    assert len(read_recorded(f"{kept}.part")) == 3
+    assert len(read_recordings(f"{kept}.part")) == 3
 
 
 def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
@@ -98,9 +98,9 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
     done = ftkit("m", "n", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert "18 of" in done.stdout
-    assert "2 left out, not answered by both: lines 8, 18" in done.stdout
+    assert "2 skipped, not answered by both: lines 8, 18" in done.stdout
     assert (
-        "the prompt of line 8 is left out: cannot ask m: OpenAI responded with 400: flagged by the filter"
+        "skipped the prompt on line 8: cannot ask m: OpenAI responded with 400: flagged by the filter"
         in done.stderr
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ftkit.compare.recordings import (
-    read_recorded,
+    read_recordings,
 )
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
@@ -60,7 +60,7 @@ def test_kept_answers_of_another_model_or_temperature_are_not_taken(
             arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
         )
         assert done.returncode == 2
-        assert "keep them in another file" in done.stderr
+        assert "use another file" in done.stderr
     assert not fake_provider.requests
 
 
@@ -82,8 +82,8 @@ def test_answers_of_another_model_or_service_are_not_mixed_in(
     ):
         done = ftkit(*arguments, "--yes", "--save-a", kept)
         assert done.returncode == 2
-        assert f"{kept} holds answers of m openai http" in done.stderr
-        assert "keep them in another file" in done.stderr
+        assert f"{kept} contains answers of m at openai http" in done.stderr
+        assert "use another file" in done.stderr
     assert len(fake_provider.requests) == before
 
 
@@ -112,15 +112,18 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(
         str(tmp_path / "a.jsonl"),
     )
     for arguments, says in [
-        (["m", "n", "--html", prompts], "--prompts and --html need a file each"),
-        (["m", own, "--html", own], "B and --html need a file each"),
-        (["m", "n", "--save-a", kept, "--html", kept], "--save-a and --html need a file each"),
+        (["m", "n", "--html", prompts], "--prompts and --html must be different files"),
+        (["m", own, "--html", own], "B and --html must be different files"),
+        (
+            ["m", "n", "--save-a", kept, "--html", kept],
+            "--save-a and --html must be different files",
+        ),
         (
             ["m", "n", "--save-a", kept, "--html", f"{kept}.part"],
-            "--save-a and --html need a file each",
+            "--save-a and --html must be different files",
         ),
-        (["m", "n", "--save-a", prompts], "--prompts and --save-a need a file each"),
-        (["m", "n", "--save-a", f"{kept}.gz"], "name a file without .gz"),
+        (["m", "n", "--save-a", prompts], "--prompts and --save-a must be different files"),
+        (["m", "n", "--save-a", f"{kept}.gz"], "use a name without .gz"),
         (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
     ]:
         done = ftkit(*arguments, "--prompts", prompts, "--yes")
@@ -145,7 +148,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     assert done.returncode == 2
     assert "rejected the API key" in done.stderr
     assert not os.path.exists(kept)
-    there = {one.messages[0]["content"] for one in read_recorded(f"{kept}.part")}
+    there = {one.messages[0]["content"] for one in read_recordings(f"{kept}.part")}
     assert len(there) >= 8
     fake_provider.key, fake_provider.on_chat = (
         "sk-test",
@@ -170,7 +173,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     )
     assert done.returncode == 0, done.stderr
     assert len(asked) == 20 - len(there) + 20
-    assert len(read_recorded(kept)) == 20
+    assert len(read_recordings(kept)) == 20
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -211,7 +214,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
     assert running_command.returncode == (130 if how == signal.SIGINT else -how)
     before = len(fake_provider.requests)
     assert not os.path.exists(kept)
-    assert len(read_recorded(f"{kept}.part")) >= before - 2 - 2
+    assert len(read_recordings(f"{kept}.part")) >= before - 2 - 2
     done = subprocess.run(
         [*command, "--output", "json", "--save-b", f"{kept}.b"],
         env=environment,
@@ -219,5 +222,5 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(read_recorded(kept)) == 20
+    assert len(read_recordings(kept)) == 20
     assert len(fake_provider.requests) <= 40 + 4

@@ -43,8 +43,8 @@ def test_checkpoints_and_metrics_are_shown(
         fake_provider.add_file("results.csv", base64_content(RESULTS))["id"]
     ]
     shown = ftkit("jobs", "metrics", id).stdout
-    assert "best by validation loss: step 3 (1.2)" in shown
-    assert "from step 5 on" in shown
+    assert "lowest validation loss: step 3 (1.2)" in shown
+    assert "overfitting from step 5" in shown
     assert ftkit("jobs", "metrics", id, "--output", "csv").stdout.startswith("step,train_loss")
     told = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
     assert told["verdict"] == {"best_step": 3, "best_loss": 1.2, "parts_at": 5}
@@ -98,7 +98,7 @@ def test_the_table_of_losses_says_how_many_steps_it_leaves_out(
     job = fake_provider.add_job({"model": "m", "training_file": "f"})
     job.update(status="succeeded", result_files=[file])
     shown = ftkit("jobs", "metrics", job["id"]).stdout.splitlines()
-    assert "  20 of 320 steps; `--output csv` has all" in shown
+    assert "  20 of 320 steps; `--output csv` has all of them" in shown
     assert shown[1:4] == ["     1      3.0000", "    17      0.1765", "    34      0.0882"]
     assert ftkit("jobs", "metrics", job["id"], "--output", "csv").stdout.splitlines()[1] == "1,3.0"
     rows = ftkit("jobs", "metrics", job["id"], "--output", "json").stdout

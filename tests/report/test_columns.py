@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit._text import shorten
-from ftkit.report.columns import LEAST, fields, table
+from ftkit.report.columns import MIN_WIDTH, fields, table
 from support.fake_provider import FakeProvider
 from support.terminal import run_in_terminal
 
@@ -35,7 +35,7 @@ def test_a_cut_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
 )
 def test_only_the_columns_that_are_named_are_cut(rows: list[tuple[str, str, str]]) -> None:
     shown = table(rows, left=3, width=60, long=[2, 0])
-    least = 2 * 3 + 9 + 2 * LEAST
+    least = 2 * 3 + 9 + 2 * MIN_WIDTH
     assert all(len(line) <= max(60, least) for line in shown.splitlines())
     assert [row[1] in line for row, line in zip(rows, shown.splitlines(), strict=True)] == [
         True

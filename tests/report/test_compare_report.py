@@ -21,7 +21,7 @@ from ftkit.compare.recordings import (
     Prompt,
     match,
     read_prompts,
-    read_recorded,
+    read_recordings,
 )
 from ftkit.compare.replies import read_reply
 from ftkit.errors import FileError
@@ -38,7 +38,7 @@ SAMPLES = ROOT / "samples" / "compare"
 def sample() -> tuple[Comparison, Sides]:
     asked = read_prompts(str(SAMPLES / "prompts.jsonl"))
     answers = [
-        match(asked, read_recorded(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
+        match(asked, read_recordings(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
     ]
     a, b = ([one.answer for one in side if one] for side in answers)
     return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
@@ -178,7 +178,7 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     page = render_compare_html(
         compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
     )
-    assert "<th>to others" in page
+    assert "<th>vs. rest" in page
     assert "+100.0% [+100.0, +100.0]*" in page
 
 

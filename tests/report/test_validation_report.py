@@ -9,10 +9,9 @@ import click
 import pytest
 
 from ftkit import FileReport, Finding, Report, validate
-from ftkit._text import excerpt, printable
+from ftkit._text import excerpt, printable, ranges
 from ftkit._version import __version__
 from ftkit.report import RENDERERS, render_text
-from ftkit.report.text import ranges
 from ftkit.summary import first_of_each
 from support.paths import GOLDEN, ROOT
 

@@ -24,8 +24,8 @@ from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import ManifestUpdate, encode_update
 from ftkit.archive.store import ArchiveStore
 from ftkit.archive.sync import sync
-from ftkit.client.pagination import Page
 from ftkit.client.connect import connect
+from ftkit.client.pagination import Page
 
 NOW = datetime.datetime(2026, 11, 21, 12, tzinfo=datetime.UTC)
 DISK = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
