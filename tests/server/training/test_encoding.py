@@ -27,11 +27,11 @@ def tokenizer() -> Any:
 def learned(
     tokenizer: Any, rows: list[dict[str, Any]], limit: int = 2048, format: str = "chat"
 ) -> list[str]:
-    from ftkit.server.training.encoding import UNLEARNED, encode
+    from ftkit.server.training.encoding import IGNORED_LABEL, encode
 
     found, _ = encode(tokenizer, rows, format, limit)
     return [
-        tokenizer.decode([label for label in each.labels if label != UNLEARNED]) for each in found
+        tokenizer.decode([label for label in each.labels if label != IGNORED_LABEL]) for each in found
     ]
 
 
@@ -100,7 +100,7 @@ def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> 
     from ftkit.errors import EncodingError
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    with pytest.raises(EncodingError, match=r"example 2: .* no images"):
+    with pytest.raises(EncodingError, match=r"example 2: .* does not support images"):
         learned(
             tokenizer,
             [city_example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
