@@ -112,6 +112,7 @@ class Generator:
                 start_new_session=True,
                 cwd=self._folder.nowhere,
             )
+        # The event loop itself keeps only a weak reference to the task.
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:

@@ -81,7 +81,7 @@ def test_a_paused_job_resumes_where_it_was_and_learns_as_much(
     client: openai.OpenAI, local_server: LocalServer
 ) -> None:
     job = start_job(client, method=method_with(n_epochs=EPOCHS), seed=3)
-    wait_for_step(client, job.id, 9)
+    wait_for_step(client, job.id, 5)
     assert client.fine_tuning.jobs.pause(job.id).status == "pausing"
     wait_for_job(client, job.id, "paused", seconds=20)
     assert not processes(local_server, job.id)
