@@ -45,8 +45,8 @@ def local_server(
     tmp_path_factory: pytest.TempPathFactory, base_model: Path, pickled_model: Path
 ) -> Iterator[LocalServer]:
     models = {"gpt-3.5-turbo": SMOKE, "tiny": str(base_model), "pickled": str(pickled_model)}
-    server = LocalServer(tmp_path_factory.mktemp("service") / "data", models, max_jobs=2).start()
-    yield server
+    server = LocalServer(tmp_path_factory.mktemp("service") / "data", models, max_jobs=2)
+    yield server.start(HF_HUB_OFFLINE="1")  # an unknown model is not looked up on the hub
     server.stop()
 
 

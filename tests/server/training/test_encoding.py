@@ -30,7 +30,7 @@ def learned_texts(tokenizer: Any, examples: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def test_only_assistant_messages_are_learned_texts(tokenizer: Any) -> None:
+def test_only_assistant_messages_are_learned(tokenizer: Any) -> None:
     messages = [
         {"role": "system", "content": "Be short."},
         *question("ä\N{PILE OF POO}"),

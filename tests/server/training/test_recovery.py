@@ -199,7 +199,10 @@ def test_files_in_the_working_directory_are_not_taken_for_models_or_modules(
         "--model",
         "near=own/tiny",
     ]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}  # does not look for own/tiny on the hub
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as server:
         try:
             assert server.stderr
             client = openai.OpenAI(
