@@ -1,4 +1,7 @@
-"""The answers of models, as chat and text completions, whole or as a stream of events."""
+"""Chat and text completions of OpenAI's API, complete or as server-sent events.
+
+The functions take the responses of the generation process (`ftkit.server.training.generate`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,21 @@ from ftkit.server.errors import Refusal
 from ftkit.server.objects import new_id, now
 
 Kind = Literal["chat", "text"]
+
 OBJECTS = {
     "chat": ("chat.completion", "chat.completion.chunk"),
     "text": ("text_completion", "text_completion"),
 }
+"""Values of `object` in a complete response and in a chunk."""
 
 
-class Frame(Struct, frozen=True):
-    """What all parts of an answer share. `base` is the model that really answers, and stands in `system_fingerprint`."""
+class ResponseHeader(Struct, frozen=True):
+    """Fields that all chunks of a response share.
+
+    Attributes:
+        model: Model of the request.
+        base: Base model that generates the completion, which is the `system_fingerprint`.
+    """
 
     kind: Kind
     model: str
@@ -27,102 +37,141 @@ class Frame(Struct, frozen=True):
     id: str
     created: int
 
-    def object(
-        self, choices: list[dict[str, Any]], chunk: bool = False, **more: Any
+    def response(self, choices: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+        """Return a complete response with these choices and further fields."""
+        return self._object(OBJECTS[self.kind][0], choices, fields)
+
+    def chunk(self, choices: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+        """Return a chunk of a stream with these choices and further fields."""
+        return self._object(OBJECTS[self.kind][1], choices, fields)
+
+    def _object(
+        self, name: str, choices: list[dict[str, Any]], fields: dict[str, Any]
     ) -> dict[str, Any]:
         return {
             "id": self.id,
-            "object": OBJECTS[self.kind][chunk],
+            "object": name,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.base,
             "choices": choices,
-            **more,
+            **fields,
         }
 
 
-def frame(kind: Kind, model: str, base: str) -> Frame:
-    """The frame of a new answer."""
-    return Frame(kind, model, base, new_id("chatcmpl-" if kind == "chat" else "cmpl-"), now())
+def new_header(kind: Kind, model: str, base: str) -> ResponseHeader:
+    """Return the header of a new response, with an id and the present time."""
+    prefix = "chatcmpl-" if kind == "chat" else "cmpl-"
+    return ResponseHeader(kind, model, base, new_id(prefix), now())
 
 
-def _usage(prompt: int, answers: int) -> dict[str, int]:
-    return {"prompt_tokens": prompt, "completion_tokens": answers, "total_tokens": prompt + answers}
+def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
 
 
-async def whole(frame: Frame, told: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
-    """The answer when it is complete."""
+async def collect(
+    header: ResponseHeader, responses: AsyncIterator[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the complete response, once it is generated.
+
+    Raises:
+        Refusal: The completion cannot be generated.
+    """
     texts: dict[int, list[str]] = {}
     ends: dict[int, dict[str, Any]] = {}
-    prompt = 0
-    async for each in told:
-        if "text" in each:
-            texts.setdefault(each["index"], []).append(each["text"])
-        elif "finish" in each:
-            ends[each["index"]] = each
+    prompt_tokens = 0
+    async for response in responses:
+        if "text" in response:
+            texts.setdefault(response["index"], []).append(response["text"])
+        elif "finish_reason" in response:
+            ends[response["index"]] = response
         else:
-            prompt = each["prompt_tokens"]
-    choices = []
-    for index, end in sorted(ends.items()):
-        text = "".join(texts.get(index, ()))
-        said: dict[str, Any] = (
-            {"message": {"role": "assistant", "content": text, "refusal": None, "annotations": []}}
-            if frame.kind == "chat"
-            else {"text": text}
-        )
-        choices.append({"index": index, **said, "finish_reason": end["finish"], "logprobs": None})
-    return frame.object(choices, usage=_usage(prompt, sum(end["tokens"] for end in ends.values())))
+            prompt_tokens = response["prompt_tokens"]
+    choices = [
+        {
+            "index": index,
+            **_content(header.kind, "".join(texts.get(index, ()))),
+            "finish_reason": end["finish_reason"],
+            "logprobs": None,
+        }
+        for index, end in sorted(ends.items())
+    ]
+    completion_tokens = sum(end["tokens"] for end in ends.values())
+    return header.response(choices, usage=_usage(prompt_tokens, completion_tokens))
 
 
-async def begun(told: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-    """The same, once it has begun; raises `Refusal` where it does not."""
-    first = await anext(told)
+def _content(kind: Kind, text: str) -> dict[str, Any]:
+    if kind == "text":
+        return {"text": text}
+    return {"message": {"role": "assistant", "content": text, "refusal": None, "annotations": []}}
 
-    async def all_of_it() -> AsyncIterator[dict[str, Any]]:
+
+async def wait_for_first(
+    responses: AsyncIterator[dict[str, Any]],
+) -> AsyncIterator[dict[str, Any]]:
+    """Return the same responses once there is a first one.
+
+    Raises:
+        Refusal: There is an error instead.
+    """
+    first = await anext(responses)
+
+    async def all_responses() -> AsyncIterator[dict[str, Any]]:
         yield first
-        async for each in told:
-            yield each
+        async for response in responses:
+            yield response
 
-    return all_of_it()
+    return all_responses()
 
 
 async def stream(
-    frame: Frame, told: AsyncIterator[dict[str, Any]], with_usage: bool
+    header: ResponseHeader, responses: AsyncIterator[dict[str, Any]], with_usage: bool
 ) -> AsyncIterator[bytes]:
-    """The answer as events, as it comes. A failure on the way is an event, too, since the status was sent already."""
-    begun: set[int] = set()
-    answers = 0
+    """Yield the chunks of a response as server-sent events.
+
+    An error is an event, too, since the status of the HTTP response has been sent by then.
+    """
+    started: set[int] = set()
+    completion_tokens = 0
     try:
-        async for each in told:
-            index = each.get("index", 0)
-            if frame.kind == "chat" and "index" in each and index not in begun:
-                begun.add(index)
-                yield _event(
-                    frame.object([_chunk(frame, index, None, role="assistant", text="")], True)
-                )
-            if "text" in each:
-                yield _event(frame.object([_chunk(frame, index, None, text=each["text"])], True))
-            elif "finish" in each:
-                answers += each["tokens"]
-                yield _event(frame.object([_chunk(frame, index, each["finish"])], True))
+        async for response in responses:
+            index = response.get("index", 0)
+            if header.kind == "chat" and "index" in response and index not in started:
+                started.add(index)
+                yield _event(header.chunk([_first_choice(index)]))
+            if "text" in response:
+                yield _event(header.chunk([_choice(header.kind, index, text=response["text"])]))
+            elif "finish_reason" in response:
+                completion_tokens += response["tokens"]
+                finish_reason = response["finish_reason"]
+                yield _event(header.chunk([_choice(header.kind, index, finish_reason)]))
             elif with_usage:
-                yield _event(frame.object([], True, usage=_usage(each["prompt_tokens"], answers)))
+                usage = _usage(response["prompt_tokens"], completion_tokens)
+                yield _event(header.chunk([], usage=usage))
     except Refusal as refusal:
         yield _event(refusal.body)
     yield b"data: [DONE]\n\n"
 
 
-def _chunk(
-    frame: Frame, index: int, finish: str | None, text: str | None = None, role: str = ""
+def _first_choice(index: int) -> dict[str, Any]:
+    """Return a choice of a chat chunk that starts an assistant message."""
+    delta = {"role": "assistant", "content": ""}
+    return {"index": index, "delta": delta, "finish_reason": None, "logprobs": None}
+
+
+def _choice(
+    kind: Kind, index: int, finish_reason: str | None = None, text: str | None = None
 ) -> dict[str, Any]:
-    said: dict[str, Any] = {"text": text or ""}
-    if frame.kind == "chat":
-        delta = {
-            **({"role": role} if role else {}),
-            **({"content": text} if text is not None else {}),
-        }
-        said = {"delta": delta}
-    return {"index": index, **said, "finish_reason": finish, "logprobs": None}
+    """Return a choice of a chunk, with further text or with the finish reason."""
+    if kind == "text":
+        content: dict[str, Any] = {"text": text or ""}
+    else:
+        content = {"delta": {} if text is None else {"content": text}}
+    return {"index": index, **content, "finish_reason": finish_reason, "logprobs": None}
 
 
 def _event(data: dict[str, Any]) -> bytes:

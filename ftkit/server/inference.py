@@ -1,4 +1,4 @@
-"""Answers of models, from the process that has one loaded. It is started when it is needed, and ended when nobody asks for long."""
+"""Text generation by a separate process, which is started on demand and ended when it is idle."""
 
 from __future__ import annotations
 
@@ -15,66 +15,81 @@ from ftkit.server.errors import Refusal, broken, busy
 from ftkit.server.folder import Folder
 from ftkit.server.objects import new_id
 
-IDLE = 600.0
-"""Seconds without a question after which the process is ended, so that its memory is free for training."""
+IDLE_SECONDS = 600.0
+"""Seconds without a request after which the process is ended, to free its memory for training."""
 
-QUEUE = 64
-"""Questions that may wait at once."""
+MAX_PENDING = 64
+"""Maximum number of pending requests."""
 
-LINE = 16 << 20
-"""Bytes that a line of the process may have."""
+MAX_LINE_BYTES = 16 << 20
+"""Maximum size of a response line of the process."""
 
 
 class Generator:
-    """The process, and the questions that are under way."""
+    """Client of the generation process.
+
+    One process serves all requests. `ftkit.server.training.generate` describes its protocol.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
-        self._asked: dict[str, asyncio.Queue[dict[str, Any]]] = {}
-        self._starting = asyncio.Lock()
-        self._idle: asyncio.TimerHandle | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._responses: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._start_lock = asyncio.Lock()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._reader: asyncio.Task[None] | None = None
 
-    async def ask(
-        self, served: Served, given: dict[str, Any], sampling: Sampling, most: int | None
+    async def generate(
+        self, served: Served, prompt: dict[str, Any], sampling: Sampling, max_tokens: int | None
     ) -> AsyncIterator[dict[str, Any]]:
-        """What the process says to a question, `given` as messages or prompt; raises `Refusal`."""
-        if len(self._asked) >= QUEUE:
-            raise busy(f"{QUEUE} questions are waiting already; ask again later.")
+        """Send a request to the process and yield the responses.
+
+        The request is cancelled if the generator is closed before the last response.
+
+        Args:
+            served: Model to generate with.
+            prompt: Either `messages` or `prompt`.
+            sampling: Sampling parameters.
+            max_tokens: Maximum number of tokens of a completion, or None for no limit of its own.
+
+        Raises:
+            Refusal: Too many requests are pending, or the process returned an error.
+        """
+        if len(self._responses) >= MAX_PENDING:
+            raise busy(f"{MAX_PENDING} requests are pending already; try again later.")
         id = new_id("")
-        asked = self._asked[id] = asyncio.Queue()
+        responses = self._responses[id] = asyncio.Queue()
         request = {
             "id": id,
             "base": served.base,
             "job": served.job,
             "step": served.step,
-            **given,
+            **prompt,
             "n": sampling.n or 1,
-            "most": most,
+            "max_tokens": max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "stops": sampling.stops,
+            "stop": sampling.stops,
             "seed": sampling.seed,
         }
-        ended = False
+        finished = False
         try:
             await self._send(request)
-            while not ended:
-                told = await asked.get()
-                ended = "done" in told or "error" in told
-                if "error" in told:
-                    raise _refusal(told)
-                yield told
+            while not finished:
+                response = await responses.get()
+                finished = "done" in response or "error" in response
+                if "error" in response:
+                    raise _refusal(response)
+                yield response
         finally:
-            del self._asked[id]
-            if not ended:
+            del self._responses[id]
+            if not finished:
                 with contextlib.suppress(OSError):
                     await self._send({"cancel": id})
-            self._wait_idle()
+            self._restart_idle_timer()
 
     async def _send(self, request: dict[str, Any]) -> None:
-        async with self._starting:
+        async with self._start_lock:
             if self._process is None or self._process.returncode is not None:
                 if "cancel" in request:
                     return
@@ -93,44 +108,44 @@ class Generator:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=log,
-                limit=LINE,
+                limit=MAX_LINE_BYTES,
                 start_new_session=True,
                 cwd=self._folder.nowhere,
             )
-        self._reading = asyncio.create_task(self._read(self._process))
+        # The event loop itself keeps only a weak reference to the task.
+        self._reader = asyncio.create_task(self._read(self._process))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Hand each response of the process to its request, and an error to all when it ends."""
         assert process.stdout
         async for line in process.stdout:
-            told = json.loads(line)
-            if told["id"] in self._asked:
-                self._asked[told["id"]].put_nowait(told)
+            response = json.loads(line)
+            if response["id"] in self._responses:
+                self._responses[response["id"]].put_nowait(response)
         await process.wait()
-        for asked in self._asked.values():
-            asked.put_nowait(
-                {"error": "The process that answers has ended; ask again.", "fault": "server"}
+        for responses in self._responses.values():
+            responses.put_nowait(
+                {"error": "The generation process ended; try again.", "code": "server_error"}
             )
 
-    def _wait_idle(self) -> None:
-        if self._idle:
-            self._idle.cancel()
-        self._idle = (
-            asyncio.get_running_loop().call_later(IDLE, self.end) if not self._asked else None
-        )
+    def _restart_idle_timer(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if not self._responses:
+            self._idle_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.end)
 
     def end(self) -> None:
-        """End the process."""
+        """Kill the process."""
         if self._process and self._process.returncode is None:
             self._process.kill()
 
 
-def _refusal(told: dict[str, Any]) -> Refusal:
-    if told["fault"] == "server":
-        return broken(told["error"])
-    missing = told["fault"] == "model_not_found"
-    return Refusal(
-        404 if missing else 400,
-        told["error"],
-        param="model" if missing else "messages",
-        code=told["fault"],
-    )
+def _refusal(response: dict[str, Any]) -> Refusal:
+    """Return the error of a response as that of a request."""
+    message, code = response["error"], response["code"]
+    if code == "server_error":
+        return broken(message)
+    if code == "model_not_found":
+        return Refusal(404, message, param="model", code=code)
+    return Refusal(400, message, param="messages", code=code)

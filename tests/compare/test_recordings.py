@@ -140,7 +140,6 @@ def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) 
 
 RECORDED = st.builds(
     Recording,
-    Recording,
     st.lists(
         st.dictionaries(st.text(max_size=5), JSON_OBJECTS, max_size=3), min_size=1, max_size=2
     ),

@@ -106,7 +106,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     ),
     "a tuned model that was deleted": (
         "model_not_available",
-        "the tuned model is not there any more",
+        "the fine-tuned model no longer exists",
         "models list --provider local",
     ),
     "no template": (
@@ -121,8 +121,13 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     ),
     "images": (
         "invalid_training_file",
+<<<<<<< ours
         "example 3: this service takes no images",
         "Remove the examples with images",
+=======
+        "example 3: this service does not support images",
+        "Take the examples with images out",
+>>>>>>> theirs
     ),
     "a process that died": (
         "server_error",

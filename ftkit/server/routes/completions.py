@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and `/v1/completions`."""
+"""Routes of `/v1/chat/completions` and `/v1/completions`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from ftkit.server.bodies import ChatBody, CompletionBody, Sampling
-from ftkit.server.completions import Kind, begun, frame, stream, whole
+from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.errors import Refusal
 from ftkit.server.paging import as_json
 from ftkit.server.reading import body_of, parts_of
@@ -19,59 +19,62 @@ from ftkit.server.reading import body_of, parts_of
 router = APIRouter()
 T = TypeVar("T")
 
-COMPLETION_TOKENS = 16
-"""Tokens of a text completion that names no number; OpenAI's default."""
+DEFAULT_MAX_TOKENS = 16
+"""Maximum number of tokens of a text completion without `max_tokens`; OpenAI's default."""
 
 
 @router.post("/chat/completions")
-async def chat(request: Request) -> Response:
+async def create_chat_completion(request: Request) -> Response:
+    """Create a chat completion."""
     body = await body_of(request, ChatBody)
-    most = body.max_completion_tokens or body.max_tokens
-    return await _answer(
-        request, "chat", body, {"messages": msgspec.to_builtins(body.messages)}, most
-    )
+    prompt = {"messages": msgspec.to_builtins(body.messages)}
+    max_tokens = body.max_completion_tokens or body.max_tokens
+    return await _respond(request, "chat", body, prompt, max_tokens)
 
 
 @router.post("/completions")
-async def complete(request: Request) -> Response:
+async def create_completion(request: Request) -> Response:
+    """Create a text completion."""
     body = await body_of(request, CompletionBody)
-    prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
-    return await _answer(
-        request, "text", body, {"prompt": prompt}, body.max_tokens or COMPLETION_TOKENS
-    )
+    prompt = {"prompt": body.prompt if isinstance(body.prompt, str) else body.prompt[0]}
+    max_tokens = body.max_tokens or DEFAULT_MAX_TOKENS
+    return await _respond(request, "text", body, prompt, max_tokens)
 
 
-async def _answer(
-    request: Request, kind: Kind, body: Sampling, given: dict[str, Any], most: int | None
+async def _respond(
+    request: Request, kind: Kind, body: Sampling, prompt: dict[str, Any], max_tokens: int | None
 ) -> Response:
     parts, tenant = parts_of(request)
     served = parts.bases.find(body.model, tenant, 404)
-    told, framed = (
-        parts.generator.ask(served, given, body, most),
-        frame(kind, body.model, served.base),
-    )
+    responses = parts.generator.generate(served, prompt, body, max_tokens)
+    header = new_header(kind, body.model, served.base)
     if not body.stream:
-        return as_json(await _while_there(request, whole(framed, told)))
+        return as_json(await _while_connected(request, collect(header, responses)))
     with_usage = bool((body.stream_options or {}).get("include_usage"))
-    # What is refused is refused before the first word, while the status can still say so.
-    first = await _while_there(request, begun(told))
-    return StreamingResponse(stream(framed, first, with_usage), media_type="text/event-stream")
+    # An error before the first response still sets the status of the HTTP response.
+    responses = await _while_connected(request, wait_for_first(responses))
+    return StreamingResponse(stream(header, responses, with_usage), media_type="text/event-stream")
 
 
-async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work comes to; it is given up when the one who asks has gone."""
-    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine, and cancel it if the client disconnects.
+
+    Raises:
+        Refusal: The client disconnected.
+    """
+    task = asyncio.ensure_future(work)
+    disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        raise Refusal(499, "The one who asked has gone.")
+        await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Refusal(499, "The client disconnected.")
     finally:
-        for task in (doing, gone):
-            task.cancel()
-        await asyncio.gather(doing, gone, return_exceptions=True)
+        for pending in (task, disconnected):
+            pending.cancel()
+        await asyncio.gather(task, disconnected, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

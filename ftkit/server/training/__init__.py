@@ -1,1 +1,1 @@
-"""Training and generating: the only part of ftkit that imports torch, in processes that do nothing else."""
+"""Training and text generation: the modules that import torch, used only by worker processes."""

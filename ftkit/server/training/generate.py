@@ -1,13 +1,19 @@
-"""The process that models answer in: `python -m ftkit.server.training.generate FOLDER`.
+"""Text generation process: `python -m ftkit.server.training.generate FOLDER`.
 
-Requests and answers are lines of JSON, on standard input and output:
+Requests and responses are JSON lines on standard input and output. A request is either of
 
-    {"id", "base", "job", "step", "messages" | "prompt", "n", "temperature", "top_p", "stops", "seed", "most"} | {"cancel": id}
-    {"id", "index", "text"} ... {"id", "index", "finish", "tokens"} ... {"id", "done", "prompt_tokens"} | {"id", "error", "fault"}
+    {"id", "base", "job", "step", "messages" | "prompt",
+     "n", "max_tokens", "temperature", "top_p", "stop", "seed"}
+    {"cancel": id}
 
-`fault` is "server", or the code of what is wrong with the request.
+and the responses to a request, where `index` is the number of the choice, are
 
-One request is answered at a time. It ends when its input is closed.
+    {"id", "index", "text"} ...
+    {"id", "index", "finish_reason", "tokens"}
+    {"id", "done": true, "prompt_tokens"} | {"id", "error", "code"}
+
+The code of an error is "server_error", or names what is wrong with the request. Requests are
+processed one at a time. The process exits when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +38,20 @@ from ftkit.server.training.encoding import render, template_messages
 from ftkit.server.training.loading import add_adapter, device, load_base, load_tokenizer
 
 DEFAULT_TEMPERATURE = 1.0
-"""As in OpenAI's API."""
+"""Sampling temperature of requests without one, as in OpenAI's API."""
 
-COLD = 1e-6
-"""The temperature under which the likeliest token is taken, since dividing by it would overflow."""
+MIN_SAMPLING_TEMPERATURE = 1e-6
+"""Temperature below which decoding is greedy, since dividing the logits by it would overflow."""
 
-Say = Callable[..., None]
+DEFAULT_CONTEXT_LENGTH = 2048
+"""Context length in tokens of models whose configuration has none."""
+
+Send = Callable[..., None]
+"""Sends the keyword arguments as a response."""
 
 
-class Model:
-    """The model that is loaded: a base, and the adapter of a tuned one on it."""
+class LoadedModel:
+    """The model in memory: a base model, with the adapter of a fine-tuned one."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -49,10 +60,19 @@ class Model:
         self.model: Any = None
 
     def load(self, base: str, job: str, step: int) -> None:
-        """Load that model unless it is the one that is loaded; raises `ModelLoadError`."""
+        """Load a model unless it is loaded already.
+
+        Args:
+            base: Base model.
+            job: Job that trained the adapter, or "" for the base model itself.
+            step: Training step of the adapter.
+
+        Raises:
+            ModelLoadError: The base model cannot be loaded, or the adapter was deleted.
+        """
         if self._key == (base, job, step):
             return
-        self._key = self.model = None
+        self._key = self.model = None  # frees the memory of the other model first
         self.tokenizer = load_tokenizer(base)
         model = load_base(base)
         if job:
@@ -61,164 +81,208 @@ class Model:
         self._key = (base, job, step)
 
     @property
-    def context(self) -> int:
-        """The tokens that prompt and answer may have together."""
-        most: int = getattr(self.model.config, "max_position_embeddings", 2048)
-        return most
+    def context_length(self) -> int:
+        """Maximum number of tokens of prompt and completion together."""
+        length: int = getattr(self.model.config, "max_position_embeddings", DEFAULT_CONTEXT_LENGTH)
+        return length
+
+    @property
+    def eos_token_ids(self) -> list[int]:
+        """Ids of the tokens that end a completion."""
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        ids = configured if isinstance(configured, list) else [configured]
+        return sorted({id for id in (*ids, self.tokenizer.eos_token_id) if id is not None})
 
 
-class Following(StoppingCriteria):  # type: ignore[misc]
-    """Says the text of an answer as it grows, and ends it at a stop text or where it is cancelled."""
+class StopSequenceFilter(StoppingCriteria):  # type: ignore[misc]
+    """Stopping criterion that streams a completion up to its first stop sequence.
+
+    Text is held back while it may be the start of a stop sequence, or of a character of several
+    tokens.
+
+    Args:
+        tokenizer: Tokenizer of the model.
+        prompt_tokens: Number of tokens of the prompt.
+        stop: Stop sequences.
+        send: Called with each new part of the completion as `text`.
+        is_cancelled: Returns True to end the completion.
+    """
 
     def __init__(
         self,
         tokenizer: Any,
-        prompt: int,
-        stops: list[str],
-        say: Callable[[str], None],
-        cancelled: Callable[[], bool],
-    ):
-        self._tokenizer, self._prompt, self._stops = tokenizer, prompt, stops
-        self._say, self._cancelled = say, cancelled
-        self._said = 0
+        prompt_tokens: int,
+        stop: list[str],
+        send: Send,
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self._tokenizer, self._prompt_tokens, self._stop = tokenizer, prompt_tokens, stop
+        self._send, self._is_cancelled = send, is_cancelled
+        self._sent = 0
         self.stopped = False
-        self.tokens = 0
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        self.follow(input_ids[0][self._prompt :])
-        ended = self.stopped or self._cancelled()
+        """Send the new text. Return True for each sequence if the completion is to end."""
+        self.update(input_ids[0][self._prompt_tokens :])
+        ended = self.stopped or self._is_cancelled()
         return torch.full((input_ids.shape[0],), ended, dtype=torch.bool, device=input_ids.device)
 
-    def follow(self, ids: Any, last: bool = False) -> None:
-        """Say what is certain of the text so far: no character that is not whole, no beginning of a stop text."""
-        self.tokens = len(ids)
+    def update(self, ids: Any, final: bool = False) -> None:
+        """Send the new text of a completion.
+
+        Args:
+            ids: All tokens of the completion so far.
+            final: Send text that was held back, too, since no tokens follow.
+        """
         text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        found = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
-        if found:
-            text, self.stopped = text[: min(found)], True
-        elif not last:
-            text = text[: len(text) - self._held(text)].rstrip("\N{REPLACEMENT CHARACTER}")
-        if len(text) > self._said:
-            self._say(text[self._said :])
-            self._said = len(text)
+        matches = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if matches:
+            text, self.stopped = text[: min(matches)], True
+        elif not final:
+            text = text[: len(text) - self._partial_stop_length(text)]
+            text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        if len(text) > self._sent:
+            self._send(text=text[self._sent :])
+            self._sent = len(text)
 
-    def _held(self, text: str) -> int:
-        """The characters at the end that may be the beginning of a stop text."""
-        sizes = (
-            size
-            for stop in self._stops
-            for size in range(len(stop) - 1, 0, -1)
-            if text.endswith(stop[:size])
+    def _partial_stop_length(self, text: str) -> int:
+        """Return the length of the longest start of a stop sequence that ends the text."""
+        lengths = (
+            length
+            for stop in self._stop
+            for length in range(len(stop) - 1, 0, -1)
+            if text.endswith(stop[:length])
         )
-        return max(sizes, default=0)
+        return max(lengths, default=0)
 
 
-def answer(model: Model, request: dict[str, Any], say: Say, cancelled: Callable[[], bool]) -> None:
-    """Answer one request."""
+def complete(
+    model: LoadedModel, request: dict[str, Any], send: Send, is_cancelled: Callable[[], bool]
+) -> None:
+    """Load the model of a request and generate its completions.
+
+    Raises:
+        ModelLoadError: The model cannot be loaded.
+        EncodingError: The chat template cannot express the messages.
+        TemplateError: The chat template rejects the messages.
+    """
     model.load(request["base"], request["job"], request["step"])
-    tokenizer = model.tokenizer
-    if "messages" in request:
-        text = render(tokenizer, template_messages(request["messages"]), prompting=True)
-    else:
-        text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
-    prompt = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt").to(
-        device()
-    )
-    size = prompt["input_ids"].shape[1]
-    room = model.context - size
-    if room < 1:
-        say(
-            error=f"The prompt has {size:,} tokens; this model's context has {model.context:,}.",
-            fault="context_length_exceeded",
+    prompt = _tokenize_prompt(model.tokenizer, request)
+    prompt_tokens = prompt["input_ids"].shape[1]
+    available = model.context_length - prompt_tokens
+    if available < 1:
+        send(
+            error=f"The prompt has {prompt_tokens:,} tokens;"
+            f" the context length of this model is {model.context_length:,}.",
+            code="context_length_exceeded",
         )
         return
-    most = min(request["most"] or room, room)
+    config = _generation_config(model, request, min(request["max_tokens"] or available, available))
     for index in range(request["n"]):
-        if cancelled():
+        if is_cancelled():
             return
         if request["seed"] is not None:
             torch.manual_seed((request["seed"] + index) % 2**63)
-        following = Following(
-            tokenizer,
-            size,
-            request["stops"],
-            lambda text, at=index: say(index=at, text=text),  # type: ignore[misc]
-            cancelled,
+        stop_filter = StopSequenceFilter(
+            model.tokenizer,
+            prompt_tokens,
+            request["stop"],
+            partial(send, index=index),
+            is_cancelled,
         )
-        with torch.inference_mode():
-            made = model.model.generate(
-                **{name: prompt[name] for name in ("input_ids", "attention_mask")},
-                generation_config=_config(model, request, most),
-                stopping_criteria=StoppingCriteriaList([following]),
-            )
-        ids = made[0][size:]
-        following.follow(ids, last=True)
-        ended = following.stopped or (len(ids) > 0 and int(ids[-1]) in _ends(model))
-        say(index=index, finish="stop" if ended else "length", tokens=len(ids))
-    say(done=True, prompt_tokens=size)
+        tokens, finish_reason = _generate(model, prompt, config, stop_filter)
+        send(index=index, finish_reason=finish_reason, tokens=tokens)
+    send(done=True, prompt_tokens=prompt_tokens)
 
 
-def _ends(model: Model) -> list[int]:
-    known = getattr(model.model.generation_config, "eos_token_id", None)
-    known = known if isinstance(known, list) else [known]
-    return sorted({id for id in (*known, model.tokenizer.eos_token_id) if id is not None})
+def _tokenize_prompt(tokenizer: Any, request: dict[str, Any]) -> Any:
+    if "messages" in request:
+        messages = template_messages(request["messages"])
+        text = render(tokenizer, messages, add_generation_prompt=True)
+    else:
+        text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
+    # Chat templates write the special tokens themselves.
+    encoding = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt")
+    return encoding.to(device())
 
 
-def _config(model: Model, request: dict[str, Any], most: int) -> GenerationConfig:
+def _generate(
+    model: LoadedModel, prompt: Any, config: GenerationConfig, stop_filter: StopSequenceFilter
+) -> tuple[int, str]:
+    """Generate one completion. Return its number of tokens, and its finish reason."""
+    with torch.inference_mode():
+        output = model.model.generate(
+            input_ids=prompt["input_ids"],
+            attention_mask=prompt["attention_mask"],
+            generation_config=config,
+            stopping_criteria=StoppingCriteriaList([stop_filter]),
+        )
+    ids = output[0][prompt["input_ids"].shape[1] :]
+    stop_filter.update(ids, final=True)
+    stopped = stop_filter.stopped or (len(ids) > 0 and int(ids[-1]) in model.eos_token_ids)
+    return len(ids), "stop" if stopped else "length"
+
+
+def _generation_config(
+    model: LoadedModel, request: dict[str, Any], max_tokens: int
+) -> GenerationConfig:
     temperature = DEFAULT_TEMPERATURE if request["temperature"] is None else request["temperature"]
-    share = 1.0 if request["top_p"] is None else request["top_p"]
-    draws = {"do_sample": True, "temperature": temperature, "top_p": share, "top_k": 0}
+    top_p = 1.0 if request["top_p"] is None else request["top_p"]
+    sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     return GenerationConfig(
-        max_new_tokens=most,
-        eos_token_id=_ends(model),
+        max_new_tokens=max_tokens,
+        eos_token_id=model.eos_token_ids,
         pad_token_id=model.tokenizer.pad_token_id,
-        **(draws if temperature >= COLD else {"do_sample": False}),
+        **(sampling if temperature >= MIN_SAMPLING_TEMPERATURE else {"do_sample": False}),
     )
 
 
-class Requests(threading.Thread):
-    """Reads the requests as they come."""
+class RequestReader(threading.Thread):
+    """Thread that reads requests and cancellations, and ends the process with its input."""
 
     def __init__(self) -> None:
         super().__init__(name="requests", daemon=True)
-        self.waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self.cancelled: set[str] = set()
 
     def run(self) -> None:
+        """Queue requests and note cancellations until the input is closed."""
         for line in sys.stdin.buffer:
             request = json.loads(line)
             if "cancel" in request:
                 self.cancelled.add(request["cancel"])
             else:
-                self.waiting.put(request)
+                self.requests.put(request)
         os._exit(0)
 
 
+def _send(request_id: str, **response: Any) -> None:
+    sys.stdout.write(json.dumps({"id": request_id, **response}) + "\n")
+    sys.stdout.flush()
+
+
+def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -> None:
+    """Process a request. Every error becomes a response, so that the process can go on."""
+    id = request["id"]
+    send = partial(_send, id)
+    try:
+        if id not in cancelled:
+            complete(model, request, send, lambda: id in cancelled)
+    except ModelLoadError as error:
+        send(error=str(error), code="model_not_found")
+    except (EncodingError, TemplateError) as error:
+        send(error=str(error), code="invalid_value")
+    except Exception as error:
+        send(error=f"{type(error).__name__}: {error}", code="server_error")
+    cancelled.discard(id)
+
+
 def main() -> None:
-    """Answer requests until there are no more."""
-    model, requests = Model(Folder(Path(sys.argv[1]))), Requests()
-    requests.start()
+    """Process requests until the input is closed."""
+    model, reader = LoadedModel(Folder(Path(sys.argv[1]))), RequestReader()
+    reader.start()
     while True:
-        request = requests.waiting.get()
-        id = request["id"]
-
-        def say(id: str = id, **told: Any) -> None:
-            sys.stdout.write(json.dumps({"id": id, **told}) + "\n")
-            sys.stdout.flush()
-
-        def cancelled(id: str = id) -> bool:
-            return id in requests.cancelled
-
-        try:
-            if not cancelled():
-                answer(model, request, say, cancelled)
-        except ModelLoadError as error:
-            say(error=str(error), fault="model_not_found")
-        except (EncodingError, TemplateError) as error:
-            say(error=str(error), fault="invalid_value")
-        except Exception as error:  # the process goes on; the one who asked is told
-            say(error=f"{type(error).__name__}: {error}", fault="server")
-        requests.cancelled.discard(id)
+        _respond(model, reader.requests.get(), reader.cancelled)
 
 
 if __name__ == "__main__":

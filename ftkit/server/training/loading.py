@@ -1,4 +1,8 @@
-"""Models from where they are: built, in a folder, or on the Hugging Face hub. Weights are safetensors; no code of theirs is run."""
+"""Loading of base models, tokenizers and adapters.
+
+A base model is built in, in a folder, or on the Hugging Face hub. Weights are read from safetensors
+only, and code that comes with a model is never run.
+"""
 
 from __future__ import annotations
 
@@ -14,53 +18,68 @@ from ftkit.errors import ModelLoadError
 from ftkit.server.bases import SMOKE
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
+REASON_LENGTH = 400
+"""Maximum number of characters of a library's error message in a `ModelLoadError`."""
+
 logging.disable_progress_bar()
 
 
 def device() -> str:
-    """The best device that there is."""
+    """Return the name of the fastest available device."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def half_precision() -> bool:
-    """Whether the device computes in bfloat16 faster than in float32."""
+def uses_bfloat16() -> bool:
+    """Return True if models are computed in bfloat16 instead of float32 on this device."""
     return device() == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def load_tokenizer(base: str) -> Any:
-    """The tokenizer of a base model; raises `ModelLoadError`."""
+    """Load the tokenizer of a base model.
+
+    Raises:
+        ModelLoadError: It cannot be loaded.
+    """
     if base == SMOKE:
         return build_tokenizer()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise _cannot(base, error) from error
+        raise _load_error(base, error) from error
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
 
 
 def load_base(base: str) -> Any:
-    """A base model, on the CPU; raises `ModelLoadError`."""
+    """Load a base model to the CPU.
+
+    Raises:
+        ModelLoadError: It cannot be loaded.
+    """
     if base == SMOKE:
         return build_model()
-    kind = torch.bfloat16 if half_precision() else torch.float32
+    dtype = torch.bfloat16 if uses_bfloat16() else torch.float32
     try:
         return AutoModelForCausalLM.from_pretrained(
-            base, dtype=kind, use_safetensors=True, trust_remote_code=False
+            base, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise _cannot(base, error) from error
+        raise _load_error(base, error) from error
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
-    """The model with an adapter of this service on it; raises `ModelLoadError` if it was deleted."""
+    """Load an adapter of this service onto its base model.
+
+    Raises:
+        ModelLoadError: The adapter was deleted.
+    """
     if not adapter.exists():
-        raise ModelLoadError("the tuned model is not there any more")
+        raise ModelLoadError("the fine-tuned model no longer exists")
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
-def _cannot(base: str, error: Exception) -> ModelLoadError:
-    said = " ".join(str(error).split())
-    return ModelLoadError(f"the base model {base} cannot be loaded: {said[:400]}")
+def _load_error(base: str, error: Exception) -> ModelLoadError:
+    reason = " ".join(str(error).split())
+    return ModelLoadError(f"the base model {base} cannot be loaded: {reason[:REASON_LENGTH]}")

@@ -1,4 +1,4 @@
-"""An adapter merged into its base: a model of its own, which other programs serve."""
+"""Merging of an adapter into its base model, for programs that do not load adapters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from ftkit.server.training.loading import add_adapter, load_base, load_tokenizer
 
 
 def merge(base: str, folder: Path) -> None:
-    """Write the base with the adapter that is in the folder into the folder; raises `UsageError` if the base cannot be had."""
+    """Merge the adapter in a folder into its base model, and save model and tokenizer there.
+
+    Raises:
+        UsageError: The base model cannot be loaded.
+    """
     try:
         tokenizer, model = load_tokenizer(base), load_base(base)
     except ModelLoadError as error:

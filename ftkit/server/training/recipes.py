@@ -1,4 +1,4 @@
-"""How a base model is trained: `recipes.toml`, and what a job sets itself."""
+"""Hyperparameters of a job: those that it sets, and the defaults of its base model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from ftkit.estimation.estimate import auto_epochs
 
-BETA = 0.1
-"""The beta of dpo where the job sets none; that which a job at OpenAI was seen to choose."""
+DEFAULT_BETA = 0.1
+"""DPO beta of jobs that set none, as observed in a job at OpenAI."""
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a base model is trained; see `recipes.toml`."""
+    """Default hyperparameters of a base model, from `recipes.toml`, which describes the fields."""
 
     learning_rate: dict[str, float]
     rank: int
@@ -30,49 +30,62 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
-class Chosen(Struct, frozen=True):
-    """The hyperparameters that a job is trained with; `multiplier` is the factor of the recipe's learning rate."""
+class ResolvedHyperparameters(Struct, frozen=True):
+    """Hyperparameters that a job is trained with; none is "auto".
+
+    Attributes:
+        learning_rate: Peak learning rate, with the multiplier applied.
+    """
 
     epochs: int
     batch_size: int
-    multiplier: float
+    learning_rate_multiplier: float
     learning_rate: float
     beta: float
 
-    def shown(self, method: str) -> dict[str, Any]:
-        """As the job shows them."""
-        told = {
+    def as_json(self, method: str) -> dict[str, Any]:
+        """Return the hyperparameters as a job of the API shows them."""
+        fields = {
             "n_epochs": self.epochs,
             "batch_size": self.batch_size,
-            "learning_rate_multiplier": self.multiplier,
+            "learning_rate_multiplier": self.learning_rate_multiplier,
         }
-        return {**told, "beta": self.beta} if method == "dpo" else told
+        return {**fields, "beta": self.beta} if method == "dpo" else fields
 
 
 def find_recipe(base: str) -> Recipe:
-    """The recipe of a base model, or the one for all others."""
-    known = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text("utf-8"))
-    return msgspec.convert({**known["default"], **known.get(base, {})}, Recipe)
+    """Return the recipe of a base model, or the default one."""
+    recipes = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text("utf-8"))
+    return msgspec.convert({**recipes["default"], **recipes.get(base, {})}, Recipe)
 
 
-def choose(recipe: Recipe, wanted: dict[str, Any], method: str, examples: int) -> Chosen:
-    """The hyperparameters of a job: those that it sets, the recipe's where they are `auto`."""
+def resolve_hyperparameters(
+    recipe: Recipe, requested: dict[str, Any], method: str, examples: int
+) -> ResolvedHyperparameters:
+    """Replace the hyperparameters of a job that are "auto" with defaults.
 
-    def or_else(name: str, otherwise: Any) -> Any:
-        return otherwise if wanted.get(name, "auto") == "auto" else wanted[name]
+    Args:
+        recipe: Defaults of the base model.
+        requested: Hyperparameters of the job, as in the API.
+        method: "supervised" or "dpo".
+        examples: Number of training examples.
+    """
 
-    multiplier = float(or_else("learning_rate_multiplier", 1.0))
-    return Chosen(
-        epochs=or_else("n_epochs", recipe.epochs or auto_epochs(examples)),
-        batch_size=min(or_else("batch_size", recipe.batch_size), examples),
-        multiplier=multiplier,
+    def resolve(name: str, default: Any) -> Any:
+        value = requested.get(name, "auto")
+        return default if value == "auto" else value
+
+    multiplier = float(resolve("learning_rate_multiplier", 1.0))
+    return ResolvedHyperparameters(
+        epochs=resolve("n_epochs", recipe.epochs or auto_epochs(examples)),
+        batch_size=min(resolve("batch_size", recipe.batch_size), examples),
+        learning_rate_multiplier=multiplier,
         learning_rate=recipe.learning_rate[method] * multiplier,
-        beta=float(or_else("beta", BETA)),
+        beta=float(resolve("beta", DEFAULT_BETA)),
     )
 
 
-def micro_batch(recipe: Recipe, batch_size: int) -> int:
-    """The sequences that go through the model at once: the largest divisor of the batch that the recipe allows."""
-    return next(
-        size for size in range(min(recipe.micro_batch, batch_size), 0, -1) if batch_size % size == 0
-    )
+def micro_batch_size(recipe: Recipe, batch_size: int) -> int:
+    """Return the largest divisor of the batch size that is within the recipe's `micro_batch`."""
+    largest = min(recipe.micro_batch, batch_size)
+    return next(size for size in range(largest, 0, -1) if batch_size % size == 0)

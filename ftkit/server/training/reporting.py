@@ -1,4 +1,4 @@
-"""What training tells the service: steps with their losses, checkpoints, and when it will be done."""
+"""Progress of a training job: metrics, checkpoints and estimated finish, written to the store."""
 
 from __future__ import annotations
 
@@ -15,66 +15,84 @@ from ftkit.server.folder import Folder
 from ftkit.server.jobs import add_checkpoint, add_event, has_checkpoint
 from ftkit.server.store import Store, Thing
 
-TRAIN = {
+TRAIN_METRICS = {
     "loss": "train_loss",
     "mean_token_accuracy": "train_mean_token_accuracy",
     "rewards/accuracies": "train_mean_token_accuracy",
 }
-VALID = {
+VALID_METRICS = {
     "eval_loss": "valid_loss",
     "eval_mean_token_accuracy": "valid_mean_token_accuracy",
     "eval_rewards/accuracies": "valid_mean_token_accuracy",
 }
-"""The protocol's names of the figures that the trainers log. A dpo job's accuracy is how often it prefers the right answer."""
+"""OpenAI's names of the metrics that TRL's trainers log.
+
+The accuracy of a DPO job is the share of examples for which it prefers the preferred output.
+"""
 
 
-class Reporting(TrainerCallback):  # type: ignore[misc]
-    """Reports to the store at every log, keeps each checkpoint's adapter, and stops where a pause is asked for."""
+class JobReporter(TrainerCallback):  # type: ignore[misc]
+    """Trainer callback that reports metrics and checkpoints, and stops training for a pause.
+
+    Args:
+        store: Store of the service.
+        folder: Folder of the service.
+        job: The job.
+        pause: Set when the job is to be paused.
+
+    Attributes:
+        paused: True if training was stopped for a pause.
+    """
 
     def __init__(self, store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
         self._store, self._folder, self._job, self._pause = store, folder, job, pause
-        self._begun = (0, time.monotonic())
-        self._last: dict[str, Any] = {}
+        self._start = (0, time.monotonic())
+        self._metrics: dict[str, Any] = {}
         self.paused = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._begun = (state.global_step, time.monotonic())
+        """Note the first step and its time, and report a checkpoint that is not reported yet."""
+        self._start = (state.global_step, time.monotonic())
         if state.global_step and not has_checkpoint(self._store, self._job, state.global_step):
-            self._make_up(args, state, control)
+            self._report_resumed_checkpoint(args, state, control)
 
-    def _make_up(self, args: Any, state: Any, control: Any) -> None:
-        """Tell of the checkpoint that training goes on from, as the process that made it was killed before it could."""
+    def _report_resumed_checkpoint(self, args: Any, state: Any, control: Any) -> None:
+        """Report the checkpoint that training resumes from.
+
+        The process that saved it was killed before it could report it.
+        """
         for logs in state.log_history:
             if logs["step"] == state.global_step:
                 self.on_log(args, state, control, logs)
         self.on_save(args, state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop training if a pause was requested, except after the last step."""
         if self._pause.is_set() and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
-            control.should_save = not _ends_epoch(
-                state
-            )  # the end of an epoch is saved anyway, after its validation
+            # The end of an epoch is saved anyway, after its validation.
+            control.should_save = not _is_end_of_epoch(state)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
+        """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
-        trained, valid = _figures(logs, TRAIN), _figures(logs, VALID)
+        train, valid = _select_metrics(logs, TRAIN_METRICS), _select_metrics(logs, VALID_METRICS)
         if "loss" in logs:
-            self._last = trained
+            self._metrics = train
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
-            self._report(step, total, message, trained, "train")
+            self._report(step, total, message, train, "train")
         if "eval_loss" in logs:
-            self._last |= valid | {f"full_{name}": value for name, value in valid.items()}
+            self._metrics |= valid | {f"full_{name}": value for name, value in valid.items()}
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
             self._report(step, total, message, valid, "valid")
 
     def _report(
-        self, step: int, total: int, message: str, figures: dict[str, float], kind: str
+        self, step: int, total: int, message: str, metrics: dict[str, float], kind: str
     ) -> None:
         with self._store.transaction():
-            data = {"step": step, "total_steps": total, **figures}
+            data = {"step": step, "total_steps": total, **metrics}
             add_event(
                 self._store,
                 self._job.id,
@@ -86,32 +104,33 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
             self._store.change(
                 "job",
                 self._job.id,
-                lambda job: job.shown.update(estimated_finish=self._finish(step, total)),
+                lambda job: job.shown.update(estimated_finish=self._estimate_finish(step, total)),
             )
 
-    def _finish(self, step: int, total: int) -> int | None:
-        """When the job will be done, in seconds since 1970, as far as the steps so far can tell."""
-        first, begun = self._begun
-        if step <= first:
+    def _estimate_finish(self, step: int, total: int) -> int | None:
+        """Return the Unix time at which training will end, or None before the first step."""
+        first_step, start = self._start
+        if step <= first_step:
             return None
-        return int(time.time() + (total - step) * (time.monotonic() - begun) / (step - first))
+        seconds_per_step = (time.monotonic() - start) / (step - first_step)
+        return int(time.time() + (total - step) * seconds_per_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A checkpoint is on the disk: keep its adapter, and tell of it, unless it was only made for a pause."""
-        if not _ends_epoch(state):
+        """Publish a checkpoint as a model, unless it was saved in mid-epoch for a pause."""
+        if not _is_end_of_epoch(state):
             return
         step = state.global_step
-        keep_adapter(self._folder, self._job, step)
-        for old in add_checkpoint(self._store, self._job, step, self._last):
-            shutil.rmtree(self._folder.adapter(self._job.id, old), ignore_errors=True)
+        publish_adapter(self._folder, self._job, step)
+        for expired in add_checkpoint(self._store, self._job, step, self._metrics):
+            shutil.rmtree(self._folder.adapter(self._job.id, expired), ignore_errors=True)
 
 
-def _ends_epoch(state: Any) -> bool:
+def _is_end_of_epoch(state: Any) -> bool:
     return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
 
 
-def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
-    """The figures under the protocol's names. A loss that has run away is no number, and JSON has none for it."""
+def _select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
+    """Return the logged metrics by OpenAI's names, without those that JSON cannot express."""
     return {
         name: float(logs[key])
         for key, name in names.items()
@@ -119,17 +138,18 @@ def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
     }
 
 
-def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
-    """Copy the adapter out of a checkpoint, whole or not at all."""
-    found = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
-    kept = folder.adapter(job.id, step)
-    aside = kept.with_name(f"{kept.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    shutil.copyfile(found / "adapter_model.safetensors", aside / "adapter_model.safetensors")
-    config = json.loads((found / "adapter_config.json").read_bytes())
-    (aside / "adapter_config.json").write_text(
+def publish_adapter(folder: Folder, job: Thing, step: int) -> None:
+    """Copy the adapter of a checkpoint to its place in the service's folder, atomically."""
+    checkpoint = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
+    adapter = folder.adapter(job.id, step)
+    temporary = adapter.with_name(f"{adapter.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    weights = "adapter_model.safetensors"
+    shutil.copyfile(checkpoint / weights, temporary / weights)
+    config = json.loads((checkpoint / "adapter_config.json").read_bytes())
+    (temporary / "adapter_config.json").write_text(
         json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2)
     )
-    shutil.rmtree(kept, ignore_errors=True)
-    aside.rename(kept)
+    shutil.rmtree(adapter, ignore_errors=True)
+    temporary.rename(adapter)

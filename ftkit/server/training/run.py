@@ -1,4 +1,4 @@
-"""One job, trained: from its files to an adapter, with TRL's trainers and LoRA from PEFT."""
+"""Training of a job, from its files to an adapter, with TRL's trainers and LoRA from PEFT."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from msgspec import Struct
 from peft import LoraConfig
 from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
@@ -19,193 +20,228 @@ from ftkit.server.jobs import add_event, add_model, fail, move, tuned_name
 from ftkit.server.objects import file_object, new_id, now
 from ftkit.server.results import results_csv
 from ftkit.server.store import Store, Thing
-from ftkit.server.training.encoding import encode, preferences
+from ftkit.server.training.encoding import encode, preference_texts
 from ftkit.server.training.loading import (
     add_adapter,
     device,
-    half_precision,
     load_base,
     load_tokenizer,
+    uses_bfloat16,
 )
-from ftkit.server.training.recipes import Chosen, Recipe, choose, find_recipe, micro_batch
-from ftkit.server.training.reporting import Reporting, keep_adapter
+from ftkit.server.training.recipes import (
+    Recipe,
+    ResolvedHyperparameters,
+    find_recipe,
+    micro_batch_size,
+    resolve_hyperparameters,
+)
+from ftkit.server.training.reporting import JobReporter, publish_adapter
 
 ENDING = ("running", "pausing")
-"""The states in which a job may succeed: one that is done before it could pause is done."""
+"""Statuses from which a job may succeed, since it may finish before it can pause."""
+
+
+class TrainingRun(Struct, frozen=True):
+    """A job with the settings that it is trained with.
+
+    Attributes:
+        place: Folder of the job.
+        method: "supervised" or "dpo".
+        max_tokens: Length to which examples are truncated.
+    """
+
+    job: Thing
+    place: Path
+    method: str
+    recipe: Recipe
+    hyperparameters: ResolvedHyperparameters
+    max_tokens: int
 
 
 def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
-    """Train a job from its last checkpoint, if there is one, and end it; leaves it to the server where it pauses."""
+    """Train a job from its last checkpoint, and set its final status.
+
+    Args:
+        store: Store of the service.
+        folder: Folder of the service.
+        job: The job. Nothing is done unless it is queued.
+        pause: Stops training when it is set; the server then sets the status.
+    """
     if not move(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
     try:
         _train(store, folder, job, pause)
-    except (ModelLoadError, EncodingError) as error:
-        code = (
-            "invalid_training_file" if isinstance(error, EncodingError) else "model_not_available"
-        )
-        fail(
-            store,
-            job.id,
-            code,
-            str(error),
-            "training_file" if isinstance(error, EncodingError) else "model",
-        )
+    except EncodingError as error:
+        fail(store, job.id, "invalid_training_file", str(error), "training_file")
+    except ModelLoadError as error:
+        fail(store, job.id, "model_not_available", str(error), "model")
 
 
 def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
-    place, recipe, method = (
-        folder.job(job.id),
-        find_recipe(job.kept["base"]),
-        job.shown["method"]["type"],
+    recipe = find_recipe(job.kept["base"])
+    method = job.shown["method"]["type"]
+    hyperparameters = resolve_hyperparameters(
+        recipe,
+        job.shown["method"][method]["hyperparameters"],
+        method,
+        job.kept["examples"],
     )
-    wanted = job.shown["method"][method]["hyperparameters"]
-    chosen = choose(recipe, wanted, method, job.kept["examples"])
-    _show(store, job, chosen, method)
+    _show_hyperparameters(store, job, method, hyperparameters)
     set_seed(job.shown["seed"])
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
     tokenizer = load_tokenizer(job.kept["base"])
     model = load_base(job.kept["base"])
-    limit = min(recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens))
-    reporting = Reporting(store, folder, job, pause)
-    parts = {
-        name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit)
-        for name in job.kept["files"]
-    }
-    trainer = _trainer(
-        method,
-        _adapted(model, folder, job, recipe),
-        tokenizer,
-        parts,
-        reporting,
-        place,
-        recipe,
-        chosen,
-        job,
-        limit,
+    run = TrainingRun(
+        job=job,
+        place=folder.job(job.id),
+        method=method,
+        recipe=recipe,
+        hyperparameters=hyperparameters,
+        max_tokens=min(
+            recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens)
+        ),
     )
-    trainer.train(resume_from_checkpoint=_last_checkpoint(place))
-    if not reporting.paused:
-        _succeed(
-            store,
-            folder,
-            job,
-            trainer.state.global_step,
-            chosen.epochs * _tokens(trainer.train_dataset),
-        )
+    datasets = {name: _load_dataset(store, run, tokenizer, name) for name in job.kept["files"]}
+    reporter = JobReporter(store, folder, job, pause)
+    model, adapter_config = _prepare_model(model, folder, run)
+    trainer = _create_trainer(run, model, adapter_config, tokenizer, datasets, reporter)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
+    if not reporter.paused:
+        trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
+        _succeed(store, folder, job, trainer.state.global_step, trained_tokens)
 
 
-def _show(store: Store, job: Thing, chosen: Chosen, method: str) -> None:
-    """Show the hyperparameters that were chosen."""
+def _show_hyperparameters(
+    store: Store, job: Thing, method: str, hyperparameters: ResolvedHyperparameters
+) -> None:
+    """Replace the requested hyperparameters of the job with the resolved ones."""
+    fields = hyperparameters.as_json(method)
 
-    def edit(found: Thing) -> None:
-        found.shown["hyperparameters"] = chosen.shown(method)
-        found.shown["method"][method]["hyperparameters"] = chosen.shown(method)
+    def edit(job: Thing) -> None:
+        job.shown["hyperparameters"] = fields
+        job.shown["method"][method]["hyperparameters"] = fields
 
     store.change("job", job.id, edit)
 
 
-def _dataset(store: Store, job: Thing, tokenizer: Any, path: Path, limit: int) -> Dataset:
-    with path.open("rb") as file:
+def _load_dataset(store: Store, run: TrainingRun, tokenizer: Any, name: str) -> Dataset:
+    """Load the training or validation file of a job, tokenized unless it has preferences.
+
+    Raises:
+        EncodingError: The chat template cannot express an example, or no example fits.
+    """
+    job, limit = run.job, f"{run.max_tokens:,} tokens"
+    with (run.place / f"{name}.jsonl").open("rb") as file:
         examples = [json.loads(line.decode("utf-8-sig")) for line in file if line.strip()]
     if job.kept["format"] == "preference":
-        return Dataset.from_list(preferences(tokenizer, examples))
-    sequences, lost = encode(tokenizer, examples, job.kept["format"], limit)
+        return Dataset.from_list(preference_texts(tokenizer, examples))
+    sequences, dropped = encode(tokenizer, examples, job.kept["format"], run.max_tokens)
     if not sequences:
-        raise EncodingError(f"no example has anything to learn within {limit:,} tokens")
-    if lost:
-        told = f"{lost:,} sequences of {path.stem} have nothing to learn within {limit:,} tokens, and are left out"
-        add_event(store, job.id, job.tenant, told, "warn", key=f"lost {path.stem}")
+        raise EncodingError(f"no example has anything to learn within {limit}")
+    if dropped:
+        message = (
+            f"{dropped:,} sequences of the {name} file have nothing to learn within {limit},"
+            " and are left out"
+        )
+        add_event(store, job.id, job.tenant, message, "warn", key=f"lost {name}")
     return Dataset.from_dict(
         {
-            "input_ids": [each.input_ids for each in sequences],
-            "labels": [each.labels for each in sequences],
+            "input_ids": [sequence.input_ids for sequence in sequences],
+            "labels": [sequence.labels for sequence in sequences],
         }
     )
 
 
-def _tokens(dataset: Dataset) -> int:
-    """The tokens of an epoch: all those that go through the model."""
+def _count_tokens(dataset: Dataset) -> int:
+    """Return the number of tokens that go through the model in an epoch."""
     if "input_ids" in dataset.column_names:
         return sum(map(len, dataset["input_ids"]))
-    parts = ("prompt_ids", "prompt_ids", "chosen_ids", "rejected_ids")
-    return sum(sum(map(len, dataset[part])) for part in parts)
+    # The prompt is evaluated with the chosen and with the rejected completion.
+    columns = ("prompt_ids", "prompt_ids", "chosen_ids", "rejected_ids")
+    return sum(sum(map(len, dataset[column])) for column in columns)
 
 
-def _adapted(
-    model: Any, folder: Folder, job: Thing, recipe: Recipe
-) -> tuple[Any, LoraConfig | None]:
-    """The model to train, and the adapter to make for it: none where it goes on with that of an earlier job."""
+def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, LoraConfig | None]:
+    """Return the model to train, and the configuration of the adapter to add to it.
+
+    There is none to add if the job continues the training of a fine-tuned model, whose adapter is
+    loaded here.
+    """
+    job, recipe = run.job, run.recipe
     if job.kept["from_job"]:
-        return add_adapter(
-            model, folder.adapter(job.kept["from_job"], job.kept["from_step"]), trainable=True
-        ), None
-    adapter = LoraConfig(
+        adapter = folder.adapter(job.kept["from_job"], job.kept["from_step"])
+        return add_adapter(model, adapter, trainable=True), None
+    return model, LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return model, adapter
 
 
-def _trainer(
-    method: str,
-    adapted: tuple[Any, LoraConfig | None],
+def _create_trainer(
+    run: TrainingRun,
+    model: Any,
+    adapter_config: LoraConfig | None,
     tokenizer: Any,
-    parts: dict[str, Dataset],
-    reporting: Reporting,
-    place: Path,
-    recipe: Recipe,
-    chosen: Chosen,
-    job: Thing,
-    limit: int,
+    datasets: dict[str, Dataset],
+    reporter: JobReporter,
 ) -> Any:
-    size = micro_batch(recipe, chosen.batch_size)
-    settings: dict[str, Any] = {
-        "output_dir": str(place / "checkpoints"),
-        "num_train_epochs": chosen.epochs,
-        "per_device_train_batch_size": size,
-        "per_device_eval_batch_size": size,
-        "gradient_accumulation_steps": chosen.batch_size // size,
-        "learning_rate": chosen.learning_rate,
-        "seed": job.shown["seed"],
-        "max_length": limit,
+    arguments = _training_arguments(run, validate="validation" in datasets)
+    if run.method == "dpo":
+        trainer_class = DPOTrainer
+        config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
+    else:
+        trainer_class = SFTTrainer
+        config = SFTConfig(**arguments)
+    return trainer_class(
+        model=model,
+        args=config,
+        train_dataset=datasets["training"],
+        eval_dataset=datasets.get("validation"),
+        processing_class=tokenizer,
+        peft_config=adapter_config,
+        callbacks=[reporter],
+    )
+
+
+def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
+    """Return the arguments that `SFTConfig` and `DPOConfig` share."""
+    hyperparameters = run.hyperparameters
+    micro_batch = micro_batch_size(run.recipe, hyperparameters.batch_size)
+    return {
+        "output_dir": str(run.place / "checkpoints"),
+        "num_train_epochs": hyperparameters.epochs,
+        "per_device_train_batch_size": micro_batch,
+        "per_device_eval_batch_size": micro_batch,
+        "gradient_accumulation_steps": hyperparameters.batch_size // micro_batch,
+        "learning_rate": hyperparameters.learning_rate,
+        "seed": run.job.shown["seed"],
+        "max_length": run.max_tokens,
         "logging_steps": 1,
         "save_strategy": "epoch",
         "save_total_limit": 2,
-        "eval_strategy": "epoch" if "validation" in parts else "no",
-        "bf16": half_precision(),
+        "eval_strategy": "epoch" if validate else "no",
+        "bf16": uses_bfloat16(),
         "gradient_checkpointing": device() == "cuda",
         "use_cpu": device() == "cpu",
         "disable_tqdm": True,
         "report_to": [],
     }
-    kind, config = (
-        (DPOTrainer, DPOConfig(**settings, beta=chosen.beta))
-        if method == "dpo"
-        else (SFTTrainer, SFTConfig(**settings))
-    )
-    model, adapter = adapted
-    return kind(
-        model=model,
-        args=config,
-        train_dataset=parts["training"],
-        eval_dataset=parts.get("validation"),
-        processing_class=tokenizer,
-        peft_config=adapter,
-        callbacks=[reporting],
-    )
 
 
 def _last_checkpoint(place: Path) -> str | None:
-    """The last checkpoint that is whole: the trainer writes its state last."""
-    found = [path for path in (place / "checkpoints").glob("checkpoint-*") if _is_whole(path)]
-    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
+    """Return the path of the last complete checkpoint, or None."""
+    checkpoints = [
+        path for path in (place / "checkpoints").glob("checkpoint-*") if _is_complete(path)
+    ]
+    last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return str(last) if last else None
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_complete(checkpoint: Path) -> bool:
+    """Return True if the trainer saved its state, which is the last file that it writes."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_bytes())
     except (OSError, ValueError):
@@ -214,9 +250,9 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) -> None:
-    """Keep the results and the model, and end the job, all at once."""
+    """Store the results and the model, and end the job, in one transaction."""
     if not folder.adapter(job.id, steps).exists():
-        keep_adapter(folder, job, steps)
+        publish_adapter(folder, job, steps)
     metrics = [
         event.shown["data"]
         for event in store.children("event", job.id)
@@ -226,17 +262,17 @@ def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) 
     with store.transaction():
         stored = folder.keep_bytes(results_csv(metrics))
         shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
-        ends: dict[str, Any] = {
+        result: dict[str, Any] = {
             "fine_tuned_model": name,
             "result_files": [file],
             "trained_tokens": tokens,
             "finished_at": now(),
             "estimated_finish": None,
         }
-        found = store.get("job", job.id)
-        if found is None or found.shown["status"] not in ENDING:
+        current = store.get("job", job.id)
+        if current is None or current.shown["status"] not in ENDING:
             return
         store.add("file", file, job.tenant, shown, {"sha256": stored.sha256})
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
-        move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **ends)
+        move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **result)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import openai
 import pytest
 
-from support.examples import chat_lines
-from support.local_server import wait_for_job
-from support.training import city_example, method_with, question, start_job
+from support.training import city_example, question
 
 pytestmark = pytest.mark.training
-
-
-# Encoding, without a service.
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +19,18 @@ def tokenizer() -> Any:
     return build_tokenizer()
 
 
-def learned(
-    tokenizer: Any, rows: list[dict[str, Any]], limit: int = 2048, format: str = "chat"
-) -> list[str]:
-    from ftkit.server.training.encoding import UNLEARNED, encode
+def learned_texts(tokenizer: Any, examples: list[dict[str, Any]]) -> list[str]:
+    """Return the text that the loss covers, of each sequence."""
+    from ftkit.server.training.encoding import IGNORED_LABEL, encode
 
-    found, _ = encode(tokenizer, rows, format, limit)
+    sequences, _ = encode(tokenizer, examples, "chat", 2048)
     return [
-        tokenizer.decode([label for label in each.labels if label != UNLEARNED]) for each in found
+        tokenizer.decode([label for label in sequence.labels if label != IGNORED_LABEL])
+        for sequence in sequences
     ]
 
 
-def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:
+def test_only_assistant_messages_are_learned(tokenizer: Any) -> None:
     messages = [
         {"role": "system", "content": "Be short."},
         *question("ä\N{PILE OF POO}"),
@@ -45,10 +40,12 @@ def test_only_what_the_assistant_says_is_learned(tokenizer: Any) -> None:
         *question("c"),
         {"role": "assistant", "content": "yes", "weight": 1},
     ]
-    assert learned(tokenizer, [{"messages": messages}]) == ["öß\N{PILE OF POO}<|end|>yes<|end|>"]
+    assert learned_texts(tokenizer, [{"messages": messages}]) == [
+        "öß\N{PILE OF POO}<|end|>yes<|end|>"
+    ]
 
 
-def test_calls_of_tools_are_learned_and_their_results_are_not(tokenizer: Any) -> None:
+def test_tool_calls_are_learned_and_their_results_are_not(tokenizer: Any) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
     messages = [
         *question("a"),
@@ -56,7 +53,7 @@ def test_calls_of_tools_are_learned_and_their_results_are_not(tokenizer: Any) ->
         {"role": "tool", "tool_call_id": "1", "content": "result"},
         {"role": "assistant", "content": "done"},
     ]
-    (text,) = learned(
+    (text,) = learned_texts(
         tokenizer,
         [{"messages": messages, "tools": [{"type": "function", "function": {"name": "f"}}]}],
     )
@@ -65,21 +62,19 @@ def test_calls_of_tools_are_learned_and_their_results_are_not(tokenizer: Any) ->
     assert "result" not in text
 
 
-def test_what_lies_beyond_the_limit_is_cut_and_what_has_nothing_left_is_counted(
+def test_long_examples_are_truncated_and_those_with_nothing_left_to_learn_are_counted(
     tokenizer: Any,
 ) -> None:
     from ftkit.server.training.encoding import encode
 
-    rows = [city_example("a", "b" * 50), city_example("c" * 50, "d")]
-    found, lost = encode(tokenizer, rows, "chat", 20)
-    assert ([len(each.input_ids) for each in found], lost) == ([20], 1)
+    examples = [city_example("a", "b" * 50), city_example("c" * 50, "d")]
+    sequences, dropped = encode(tokenizer, examples, "chat", 20)
+    assert ([len(sequence.input_ids) for sequence in sequences], dropped) == ([20], 1)
 
 
 def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequence(
     tokenizer: Any,
 ) -> None:
-    import copy
-
     other = copy.deepcopy(tokenizer)
     other.chat_template = (
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('=')[-1] if not loop.last else m.content }}<|end|>{% endfor %}"
@@ -91,29 +86,25 @@ def test_a_template_that_rewrites_earlier_turns_gives_each_learned_turn_a_sequen
         *question("b"),
         {"role": "assistant", "content": "think=y"},
     ]
-    assert learned(other, [{"messages": messages}]) == ["think=x<|end|>", "think=y<|end|>"]
+    assert learned_texts(other, [{"messages": messages}]) == ["think=x<|end|>", "think=y<|end|>"]
 
 
-def test_an_example_that_a_base_cannot_take_names_its_number(tokenizer: Any) -> None:
-    import copy
-
+def test_an_example_that_the_base_model_cannot_express_is_named_by_its_number(
+    tokenizer: Any,
+) -> None:
     from ftkit.errors import EncodingError
 
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    with pytest.raises(EncodingError, match=r"example 2: .* no images"):
-        learned(
+    with pytest.raises(EncodingError, match=r"example 2: .* does not support images"):
+        learned_texts(
             tokenizer,
             [city_example("a", "b"), {"messages": [image, {"role": "assistant", "content": "x"}]}],
         )
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
     with pytest.raises(EncodingError, match="no chat template"):
-        learned(bare, [city_example("a", "b")])
+        learned_texts(bare, [city_example("a", "b")])
 
 
-def test_lines_as_the_service_takes_them_are_read(client: openai.OpenAI) -> None:
-    """A mark at the beginning, ends as on Windows, and none after the last line."""
-    content = b"\xef\xbb\xbf" + b"\r\n".join(chat_lines(12))
-    assert wait_for_job(
-        client, start_job(client, content, method=method_with(n_epochs=1)).id, "succeeded"
-    ).fine_tuned_model
+def test_a_file_with_bom_and_crlf_and_no_final_newline_is_read(folder_job: Any) -> None:
+    assert folder_job.fine_tuned_model

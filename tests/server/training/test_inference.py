@@ -1,4 +1,4 @@
-"""Answers of trained models."""
+"""Completions of trained models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from support.training import ask_model, question
 pytestmark = pytest.mark.training
 
 
-def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned_job: Any) -> None:
+def test_completions_stream_stop_repeat_and_count_tokens(
+    client: openai.OpenAI, tuned_job: Any
+) -> None:
     model = tuned_job.fine_tuned_model
     stream = client.chat.completions.create(
         model=model,
         messages=question("Tokyo"),
         temperature=0,
         stream=True,
-        stream_options={"include_usage": True},  # type: ignore[arg-type]
+        stream_options={"include_usage": True},
     )
     chunks = list(stream)
     assert (
@@ -38,14 +40,14 @@ def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned_job: 
     assert ask_model(client, model, "Tokyo", stop=["zz", "yk"]) == "o"
     long = client.chat.completions.create(
         model=model, messages=question("Tokyo"), max_tokens=2, temperature=0
-    )  # type: ignore[arg-type]
+    )
     assert (long.choices[0].message.content, long.choices[0].finish_reason) == ("oy", "length")
     assert long.system_fingerprint == SMOKE
-    drawn = [ask_model(client, SMOKE, "Tokyo", temperature=1.5, seed=seed) for seed in (1, 1, 2)]
-    assert drawn[0] == drawn[1] != drawn[2]
+    samples = [ask_model(client, SMOKE, "Tokyo", temperature=1.5, seed=seed) for seed in (1, 1, 2)]
+    assert samples[0] == samples[1] != samples[2]
     several = client.chat.completions.create(
         model=SMOKE, messages=question("Tokyo"), n=3, seed=1, max_tokens=8
-    )  # type: ignore[arg-type]
+    )
     assert [choice.index for choice in several.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in several.choices}) == 3
 
@@ -64,7 +66,7 @@ def test_answers_stream_stop_repeat_and_count(client: openai.OpenAI, tuned_job: 
         ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "messages[0].tool_calls"),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_refused(
+def test_an_unsupported_request_is_refused(
     body: dict[str, Any], param: str, client: openai.OpenAI
 ) -> None:
     with pytest.raises(openai.BadRequestError) as error:
@@ -75,17 +77,15 @@ def test_a_question_that_cannot_be_answered_is_refused(
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_does_not_fit_is_refused(stream: bool, client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="context") as error:
-        client.chat.completions.create(model=SMOKE, messages=question("x" * 3000), stream=stream)  # type: ignore[call-overload]
+        client.chat.completions.create(model=SMOKE, messages=question("x" * 3000), stream=stream)
     assert error.value.code == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["gpt-4", "ft:ftkit/smoke::none", "jobs/none"])
-def test_a_model_that_is_not_there_is_not_found(
-    model: str, stream: bool, client: openai.OpenAI
-) -> None:
+def test_an_unknown_model_is_not_found(model: str, stream: bool, client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as error:
-        client.chat.completions.create(model=model, messages=question("x"), stream=stream)  # type: ignore[call-overload]
+        client.chat.completions.create(model=model, messages=question("x"), stream=stream)
     assert error.value.code == "model_not_found"
 
 
@@ -106,24 +106,26 @@ def test_a_model_that_is_not_there_is_not_found(
         {"seed": -1},
     ],
 )
-def test_parameters_at_the_values_that_change_nothing_and_at_their_limits_are_taken(
+def test_parameters_with_neutral_and_extreme_values_are_accepted(
     body: dict[str, Any], client: openai.OpenAI
 ) -> None:
     assert client.chat.completions.create(
         model=SMOKE, messages=question("x"), max_tokens=2, **body
-    ).usage  # type: ignore[call-overload]
+    ).usage
 
 
 def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
     assert client.completions.create(model=SMOKE, prompt="", max_tokens=2, best_of=1).usage
 
 
-def test_a_question_whose_asker_has_gone_keeps_nobody_waiting(client: openai.OpenAI) -> None:
+def test_a_request_of_a_disconnected_client_does_not_delay_others(client: openai.OpenAI) -> None:
     ask_model(client, SMOKE, "x", max_tokens=1)
-    hasty = client.with_options(timeout=0.5, max_retries=0)
+    impatient = client.with_options(timeout=0.5, max_retries=0)
     for _ in range(3):
         with pytest.raises(openai.APITimeoutError):
-            hasty.chat.completions.create(model=SMOKE, messages=question("x"), n=16, temperature=2)
-    begun = time.monotonic()
+            impatient.chat.completions.create(
+                model=SMOKE, messages=question("x"), n=16, temperature=2
+            )
+    start = time.monotonic()
     ask_model(client, SMOKE, "x", max_tokens=1)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10

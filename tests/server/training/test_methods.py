@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -23,6 +22,74 @@ from support.training import (
 
 pytestmark = pytest.mark.training
 
+EPOCHS = 20
+"""Number of epochs in which the smoke model memorizes the examples."""
+
+
+WEIGHTED_EXAMPLES = [
+    {
+        "messages": [
+            *question(name),
+            {"role": "assistant", "content": "never", "weight": 0},
+            *question("on"),
+            {"role": "assistant", "content": name},
+        ]
+    }
+    for name in CITIES
+]
+
+
+@pytest.fixture(scope="module")
+def diverging_job(client: openai.OpenAI) -> Any:
+    method = method_with(n_epochs=2, batch_size=1, learning_rate_multiplier=1e30)
+    return start_job(client, validation=CITY_DATA, method=method)
+
+
+@pytest.fixture(scope="module")
+def weighted_job(client: openai.OpenAI) -> Any:
+    return start_job(client, encode_jsonl(WEIGHTED_EXAMPLES), method=method_with(n_epochs=EPOCHS))
+
+
+@pytest.fixture(scope="module")
+def completions_job(client: openai.OpenAI) -> Any:
+    content = encode_jsonl([{"prompt": f"{name}: ", "completion": name[::-1]} for name in CITIES])
+    return start_job(client, content, method=method_with(n_epochs=EPOCHS))
+
+
+@pytest.fixture(scope="module")
+def dpo_job(client: openai.OpenAI) -> Any:
+    content = encode_jsonl(
+        [
+            {
+                "input": {"messages": question(name)},
+                "preferred_output": [{"role": "assistant", "content": f"yes {name}"}],
+                "non_preferred_output": [{"role": "assistant", "content": f"no {name}"}],
+            }
+            for name in CITIES
+        ]
+    )
+    return start_job(client, content, method=method_with("dpo", n_epochs=8, beta=0.2))
+
+
+@pytest.fixture(scope="module")
+def continued_job(client: openai.OpenAI, tuned_job: Any) -> Any:
+    return start_job(client, model=tuned_job.fine_tuned_model, method=method_with(n_epochs=1))
+
+
+@pytest.fixture(scope="module")
+def pickled_job(client: openai.OpenAI) -> Any:
+    return start_job(client, model="pickled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def start_jobs(request: pytest.FixtureRequest) -> None:
+    """Start the jobs of the selected tests at once, since the server trains two side by side."""
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.module is request.module:
+            for name in item.fixturenames:
+                if name.endswith("_job"):
+                    request.getfixturevalue(name)
+
 
 def test_the_tuned_model_repeats_the_sample_and_the_untuned_does_not(
     client: openai.OpenAI, tuned_job: Any
@@ -37,17 +104,17 @@ def test_the_tuned_model_repeats_the_sample_and_the_untuned_does_not(
 
 
 def test_the_job_reports_what_it_did(client: openai.OpenAI, tuned_job: Any) -> None:
-    told = event_messages(client, tuned_job.id)
+    messages = event_messages(client, tuned_job.id)
     total = tuned_job.hyperparameters.n_epochs * 2
     assert (
         tuned_job.hyperparameters.n_epochs,
         tuned_job.hyperparameters.batch_size,
         tuned_job.hyperparameters.learning_rate_multiplier,
     ) == (40, 8, 1.0)
-    assert [text.partition(":")[0] for text in told if "training loss" in text] == [
+    assert [text.partition(":")[0] for text in messages if "training loss" in text] == [
         f"Step {n}/{total}" for n in range(1, total + 1)
     ]
-    assert told[-2:] == [
+    assert messages[-2:] == [
         f"New fine-tuned model created: {tuned_job.fine_tuned_model}",
         "The job has successfully completed",
     ]
@@ -66,155 +133,101 @@ def test_the_job_reports_what_it_did(client: openai.OpenAI, tuned_job: Any) -> N
 def test_the_checkpoints_are_models_and_validation_loss_falls(
     client: openai.OpenAI, tuned_job: Any
 ) -> None:
-    found = list(client.fine_tuning.jobs.checkpoints.list(tuned_job.id))
-    assert [each.step_number for each in found] == [80, 78, 76]
-    assert found[0].fine_tuned_model_checkpoint.endswith(":ckpt-step-80")
-    assert ask_model(client, found[0].fine_tuned_model_checkpoint, "Lima") == "amiL"
-    valid = [
-        e.data["valid_loss"]
-        for e in client.fine_tuning.jobs.list_events(tuned_job.id, limit=100)
-        if e.data and "valid_loss" in e.data
-    ]  # type: ignore[attr-defined, index, operator]
-    assert len(valid) == 40
-    assert valid[0] < valid[-1]  # the newest first
-    assert found[0].metrics.valid_loss == found[0].metrics.full_valid_loss == valid[0]
+    checkpoints = list(client.fine_tuning.jobs.checkpoints.list(tuned_job.id))
+    assert [checkpoint.step_number for checkpoint in checkpoints] == [80, 78, 76]
+    last = checkpoints[0]
+    assert last.fine_tuned_model_checkpoint.endswith(":ckpt-step-80")
+    assert ask_model(client, last.fine_tuned_model_checkpoint, "Lima") == "amiL"
+    events: list[Any] = list(client.fine_tuning.jobs.list_events(tuned_job.id, limit=100))
+    losses = [event.data["valid_loss"] for event in events if "valid_loss" in (event.data or {})]
+    assert len(losses) == 40
+    assert losses[0] < losses[-1]  # the newest first
+    assert last.metrics.valid_loss == last.metrics.full_valid_loss == losses[0]
 
 
-def test_a_loss_that_runs_away_is_told_and_ends_nothing(
-    client: openai.OpenAI, local_server: LocalServer
+def test_a_loss_that_diverges_is_reported_and_does_not_end_the_job(
+    client: openai.OpenAI, diverging_job: Any
 ) -> None:
-    job = start_job(
-        client,
-        validation=CITY_DATA,
-        method=method_with(n_epochs=2, batch_size=1, learning_rate_multiplier=1e30),
-    )
-    wait_for_job(client, job.id, "succeeded")
-    events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
+    wait_for_job(client, diverging_job.id, "succeeded")
+    events = client.fine_tuning.jobs.list_events(diverging_job.id, limit=100).data
     assert any("nan" in event.message for event in events)
     assert "nan" not in str([event.data for event in events])
 
 
-def test_a_job_that_is_over_leaves_its_models_and_no_more(
+def test_a_finished_job_leaves_only_its_models_and_its_log(
     client: openai.OpenAI, tuned_job: Any, local_server: LocalServer
 ) -> None:
-    place = local_server.folder / "jobs" / tuned_job.id
+    folder = local_server.folder / "jobs" / tuned_job.id
     for _ in range(200):  # its process ends a little later than the job
-        left = {path.name.partition("-")[0] for path in place.iterdir()}
-        if left == {"adapter", "process.log"}:
+        names = {path.name.partition("-")[0] for path in folder.iterdir()}
+        if names == {"adapter", "process.log"}:
             break
         time.sleep(0.05)
-    assert left == {"adapter", "process.log"}
-    assert "Fatal" not in (place / "process.log").read_text()
+    assert names == {"adapter", "process.log"}
+    assert "Fatal" not in (folder / "process.log").read_text()
 
 
-def test_two_runs_with_one_seed_agree_and_another_seed_differs(client: openai.OpenAI) -> None:
-    made = [start_job(client, method=method_with(n_epochs=3), seed=seed) for seed in (5, 5, 6)]
-    found = []
-    for job in made:
-        wait_for_job(client, job.id, "succeeded")
-        found.append([text for text in event_messages(client, job.id) if text.startswith("Step")])
-    assert found[0] == found[1] != found[2]
+def test_two_runs_with_one_seed_agree_and_another_seed_differs(
+    client: openai.OpenAI, seeded_jobs: list[Any]
+) -> None:
+    first, second, third = (
+        [text for text in event_messages(client, job.id) if text.startswith("Step")]
+        for job in seeded_jobs
+    )
+    assert first == second != third
 
 
-def test_turns_of_weight_0_are_not_learned(client: openai.OpenAI) -> None:
-    rows = [
-        {
-            "messages": [
-                *question(name),
-                {"role": "assistant", "content": "never", "weight": 0},
-                *question("on"),
-                {"role": "assistant", "content": name},
-            ]
-        }
-        for name in CITIES
-    ]
-    model = wait_for_job(
-        client, start_job(client, encode_jsonl(rows)).id, "succeeded"
-    ).fine_tuned_model
+def test_messages_of_weight_0_are_not_learned(client: openai.OpenAI, weighted_job: Any) -> None:
+    model = wait_for_job(client, weighted_job.id, "succeeded").fine_tuned_model
     assert "never" not in {ask_model(client, model, name) for name in CITIES}
-    said = client.chat.completions.create(
-        model=model, messages=rows[3]["messages"][:3], temperature=0, max_tokens=20
+    response = client.chat.completions.create(
+        model=model, messages=WEIGHTED_EXAMPLES[3]["messages"][:3], temperature=0, max_tokens=20
     )
-    assert said.choices[0].message.content == "Cairo"
+    assert response.choices[0].message.content == "Cairo"
 
 
-def test_completions_are_trained_and_answered(client: openai.OpenAI) -> None:
-    rows = encode_jsonl([{"prompt": f"{name}: ", "completion": name[::-1]} for name in CITIES])
-    model = wait_for_job(client, start_job(client, rows).id, "succeeded").fine_tuned_model
-    said = client.completions.create(model=model, prompt="Oslo: ", temperature=0, max_tokens=20)
-    assert (said.choices[0].text, said.choices[0].finish_reason) == ("olsO", "stop")
+def test_completions_are_trained_and_generated(client: openai.OpenAI, completions_job: Any) -> None:
+    model = wait_for_job(client, completions_job.id, "succeeded").fine_tuned_model
+    response = client.completions.create(model=model, prompt="Oslo: ", temperature=0, max_tokens=20)
+    choice = response.choices[0]
+    assert (choice.text, choice.finish_reason) == ("olsO", "stop")
 
 
-def test_dpo_learns_which_answer_is_preferred(client: openai.OpenAI) -> None:
-    rows = encode_jsonl(
-        [
-            {
-                "input": {"messages": question(name)},
-                "preferred_output": [{"role": "assistant", "content": f"yes {name}"}],
-                "non_preferred_output": [{"role": "assistant", "content": f"no {name}"}],
-            }
-            for name in CITIES
-        ]
-    )
-    job = wait_for_job(
-        client,
-        start_job(client, rows, method=method_with("dpo", n_epochs=8, beta=0.2)).id,
-        "succeeded",
-    )
+def test_dpo_learns_which_answer_is_preferred(client: openai.OpenAI, dpo_job: Any) -> None:
+    job = wait_for_job(client, dpo_job.id, "succeeded")
     assert job.method.dpo.hyperparameters.beta == 0.2
-    events = [
-        e.data
-        for e in client.fine_tuning.jobs.list_events(job.id, limit=100)
-        if e.type == "metrics"
-    ]
-    assert events[0]["train_mean_token_accuracy"] == 1.0
-    assert events[0]["train_loss"] < events[-1]["train_loss"] / 2
+    events: list[Any] = list(client.fine_tuning.jobs.list_events(job.id, limit=100))
+    metrics = [event.data for event in events if event.type == "metrics"]
+    assert metrics[0]["train_mean_token_accuracy"] == 1.0
+    assert metrics[0]["train_loss"] < metrics[-1]["train_loss"] / 2
 
 
-def test_training_goes_on_from_a_tuned_model(client: openai.OpenAI, tuned_job: Any) -> None:
-    job = wait_for_job(
-        client,
-        start_job(client, model=tuned_job.fine_tuned_model, method=method_with(n_epochs=1)).id,
-        "succeeded",
-    )
+def test_training_continues_from_a_tuned_model(client: openai.OpenAI, continued_job: Any) -> None:
+    job = wait_for_job(client, continued_job.id, "succeeded")
     first = next(text for text in event_messages(client, job.id) if text.startswith("Step 1/"))
     assert float(first.rpartition("=")[2]) < 0.5
     assert job.fine_tuned_model.startswith(f"ft:{SMOKE}::")
     assert ask_model(client, job.fine_tuned_model, "Sofia") == "aifoS"
 
 
-def test_a_folder_is_a_base_and_a_hosted_name_stands_for_another(
-    client: openai.OpenAI, base_model: Path
+def test_a_hosted_name_stands_for_another_base_model(
+    client: openai.OpenAI, seeded_jobs: list[Any]
 ) -> None:
-    mapped = wait_for_job(
-        client,
-        start_job(client, model="gpt-3.5-turbo", method=method_with(n_epochs=1)).id,
-        "succeeded",
-    )
+    mapped = seeded_jobs[0]
     assert "gpt-3.5-turbo stands for ftkit/smoke here" in event_messages(client, mapped.id)
-    said = client.chat.completions.create(
+    response = client.chat.completions.create(
         model=mapped.fine_tuned_model, messages=question("x"), max_tokens=1
-    )  # type: ignore[arg-type]
-    assert (said.model, said.system_fingerprint) == (mapped.fine_tuned_model, SMOKE)
-    folder = wait_for_job(
-        client, start_job(client, model="tiny", method=method_with(n_epochs=1)).id, "succeeded"
     )
-    assert ask_model(client, folder.fine_tuned_model, "x") is not None
+    assert (response.model, response.system_fingerprint) == (mapped.fine_tuned_model, SMOKE)
 
 
-def test_weights_that_are_no_safetensors_are_not_loaded(
-    client: openai.OpenAI, base_model: Path
+def test_a_base_model_can_be_a_folder(client: openai.OpenAI, folder_job: Any) -> None:
+    assert ask_model(client, folder_job.fine_tuned_model, "x") is not None
+
+
+def test_weights_that_are_not_safetensors_are_not_loaded(
+    client: openai.OpenAI, pickled_job: Any
 ) -> None:
-    import torch
-
-    weights = base_model / "model.safetensors"
-    kept = weights.with_suffix(".kept")
-    weights.rename(kept)
-    torch.save({}, base_model / "pytorch_model.bin")
-    try:
-        failed = wait_for_job(client, start_job(client, model="tiny").id, "failed")
-        assert failed.error.code == "model_not_available"
-        assert "cannot be loaded" in failed.error.message
-    finally:
-        (base_model / "pytorch_model.bin").unlink()
-        kept.rename(weights)
+    job = wait_for_job(client, pickled_job.id, "failed")
+    assert job.error.code == "model_not_available"
+    assert "cannot be loaded" in job.error.message

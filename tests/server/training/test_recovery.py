@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import shutil
@@ -10,7 +11,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -21,8 +24,12 @@ from support.training import CITY_DATA, ask_model, method_with, start_job
 pytestmark = pytest.mark.training
 
 
-def running(client: openai.OpenAI, job: str, step: int) -> None:
-    """Wait until the job has made that many steps."""
+EPOCHS = 20
+"""Number of epochs, of two steps each, in which the smoke model memorizes CITY_DATA."""
+
+
+def wait_for_step(client: openai.OpenAI, job: str, step: int) -> None:
+    """Wait until the job has reported a training step."""
     deadline = time.monotonic() + 90
     while not any(text.startswith(f"Step {step}/") for text in event_messages(client, job)):
         assert time.monotonic() < deadline
@@ -30,21 +37,36 @@ def running(client: openai.OpenAI, job: str, step: int) -> None:
 
 
 def processes(local_server: LocalServer, job: str) -> list[int]:
-    """The processes of a job."""
-    found = subprocess.run(
+    """Return the ids of the training processes of a job."""
+    pgrep = subprocess.run(
         ["pgrep", "-f", f"ftkit.server.work train {local_server.folder} {job}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return [int(pid) for pid in found.stdout.split()]
+    return [int(pid) for pid in pgrep.stdout.split()]
+
+
+def wait_for_processes(server: LocalServer, job: str, *, running: bool, seconds: float) -> None:
+    """Wait until the job has a training process, or none."""
+    deadline = time.monotonic() + seconds
+    while bool(processes(server, job)) is not running:
+        assert time.monotonic() < deadline, f"training process running: {not running}"
+        time.sleep(0.1)
+
+
+def steps(client: openai.OpenAI, job: str) -> list[str]:
+    """Return "Step N/TOTAL" of each step that the job has reported, oldest first."""
+    return [
+        text.partition(":")[0] for text in event_messages(client, job) if text.startswith("Step")
+    ]
 
 
 def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(
     client: openai.OpenAI, local_server: LocalServer
 ) -> None:
     job = start_job(client, method=method_with(n_epochs=50))
-    running(client, job.id, 3)
+    wait_for_step(client, job.id, 3)
     (pid,) = processes(local_server, job.id)
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
     deadline = time.monotonic() + 5
@@ -55,104 +77,108 @@ def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(
     assert client.fine_tuning.jobs.retrieve(job.id).status == "cancelled"
 
 
-def steps(client: openai.OpenAI, job: str) -> list[str]:
-    return [
-        text.partition(":")[0] for text in event_messages(client, job) if text.startswith("Step")
-    ]
-
-
-def test_a_paused_job_goes_on_where_it_was_and_learns_as_much(
+def test_a_paused_job_resumes_where_it_was_and_learns_as_much(
     client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    job = start_job(client, seed=3)
-    running(client, job.id, 9)
-    assert client.fine_tuning.jobs.pause(job.id).status == "pausing"  # type: ignore[comparison-overlap]
+    job = start_job(client, method=method_with(n_epochs=EPOCHS), seed=3)
+    wait_for_step(client, job.id, 5)
+    assert client.fine_tuning.jobs.pause(job.id).status == "pausing"
     wait_for_job(client, job.id, "paused", seconds=20)
     assert not processes(local_server, job.id)
     before = len(steps(client, job.id))
     time.sleep(0.5)
     assert len(steps(client, job.id)) == before
     client.fine_tuning.jobs.resume(job.id)
-    done = wait_for_job(client, job.id, "succeeded")
-    assert steps(client, job.id) == [f"Step {n}/80" for n in range(1, 81)]
-    assert ask_model(client, done.fine_tuned_model, "Minsk") == "ksniM"
+    finished = wait_for_job(client, job.id, "succeeded")
+    assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
+    assert ask_model(client, finished.fine_tuned_model, "Minsk") == "ksniM"
 
 
 def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkpoint(
     client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    job = start_job(client, seed=3)
-    running(client, job.id, 21)
+    job = start_job(client, method=method_with(n_epochs=EPOCHS), seed=3)
+    wait_for_step(client, job.id, 11)
     os.kill(processes(local_server, job.id)[0], signal.SIGKILL)
-    done = wait_for_job(client, job.id, "succeeded")
-    told = event_messages(client, job.id)
-    assert any("started again" in text for text in told)
-    assert steps(client, job.id) == [f"Step {n}/80" for n in range(1, 81)]
-    assert ask_model(client, done.fine_tuned_model, "Minsk") == "ksniM"
+    finished = wait_for_job(client, job.id, "succeeded")
+    assert any("started again" in text for text in event_messages(client, job.id))
+    assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
+    assert ask_model(client, finished.fine_tuned_model, "Minsk") == "ksniM"
 
 
-def test_a_checkpoint_that_was_saved_but_not_told_of_is_told_of_when_training_goes_on(
-    tmp_path: Path,
+def test_a_checkpoint_that_was_saved_but_not_reported_is_reported_when_training_resumes(
+    client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    service = LocalServer(tmp_path / "data").start()
-    try:
-        client = service.client()
-        job = start_job(
-            client, CITY_DATA, CITY_DATA, method=method_with(n_epochs=50, batch_size=12), seed=3
+    job = start_job(
+        client, CITY_DATA, CITY_DATA, method=method_with(n_epochs=50, batch_size=12), seed=3
+    )
+    wait_for_step(client, job.id, 3)
+    client.fine_tuning.jobs.pause(job.id)
+    wait_for_job(client, job.id, "paused")
+    lost = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
+    assert lost.metrics.full_valid_loss
+    with contextlib.closing(sqlite3.connect(local_server.folder / "service.db")) as store, store:
+        store.execute(
+            "DELETE FROM things WHERE id IN (?, ?)", (lost.id, lost.fine_tuned_model_checkpoint)
         )
-        running(client, job.id, 3)
-        client.fine_tuning.jobs.pause(job.id)
-        wait_for_job(client, job.id, "paused")
-        told = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
-        assert told.metrics.full_valid_loss
-        service.stop()
-        with contextlib.closing(sqlite3.connect(service.folder / "service.db")) as store, store:
-            store.execute(
-                "DELETE FROM things WHERE id IN (?, ?)", (told.id, told.fine_tuned_model_checkpoint)
-            )
-        shutil.rmtree(service.folder / "jobs" / job.id / f"adapter-{told.step_number}")
-        client = service.start().client()
-        client.fine_tuning.jobs.resume(job.id)
-        wait_for_job(client, job.id, "running")
-        client.fine_tuning.jobs.pause(job.id)
-        wait_for_job(client, job.id, "paused")
-        (again,) = (
-            each
-            for each in client.fine_tuning.jobs.checkpoints.list(job.id)
-            if each.step_number == told.step_number
-        )
-        assert again.to_dict() | {"created_at": 0} == told.to_dict() | {"created_at": 0}
-        assert isinstance(ask_model(client, again.fine_tuned_model_checkpoint, "Lima"), str)
-    finally:
-        service.stop()
+    shutil.rmtree(local_server.folder / "jobs" / job.id / f"adapter-{lost.step_number}")
+    assert lost.id not in str(list(client.fine_tuning.jobs.checkpoints.list(job.id)))
+    client.fine_tuning.jobs.resume(job.id)
+    wait_for_job(client, job.id, "running")
+    client.fine_tuning.jobs.pause(job.id)
+    wait_for_job(client, job.id, "paused")
+    (checkpoint,) = (
+        checkpoint
+        for checkpoint in client.fine_tuning.jobs.checkpoints.list(job.id)
+        if checkpoint.step_number == lost.step_number
+    )
+    assert checkpoint.to_dict() | {"created_at": 0} == lost.to_dict() | {"created_at": 0}
+    assert isinstance(ask_model(client, checkpoint.fine_tuned_model_checkpoint, "Lima"), str)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3, 3.0, 7.0])
-def test_a_server_that_is_killed_goes_on_with_its_jobs(moment: float, tmp_path: Path) -> None:
-    service = LocalServer(tmp_path / "data").start()
+@pytest.fixture(scope="module")
+def killed_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[LocalServer, dict[str, str]]]:
+    """A server that was killed and started again, and a job for each moment of the kill."""
+    server = LocalServer(tmp_path_factory.mktemp("killed") / "data", max_jobs=2).start()
     try:
-        job = start_job(service.client(), method=method_with(n_epochs=20), seed=3)
-        time.sleep(moment)
-        service.kill()
-        deadline = time.monotonic() + 10
-        while processes(service, job.id):
-            assert time.monotonic() < deadline, "the training process must end with its server"
-            time.sleep(0.1)
-        service.start()
-        client = service.client()
-        done = wait_for_job(client, job.id, "succeeded")
-        assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
-        assert [each.step_number for each in client.fine_tuning.jobs.checkpoints.list(job.id)] == [
-            40,
-            38,
-            36,
-        ]
-        assert ask_model(client, done.fine_tuned_model, "Lima") is not None
+        client = server.client()
+
+        def start(epochs: int) -> str:
+            job = start_job(client, method=method_with(n_epochs=epochs), seed=3)
+            return str(job.id)
+
+        jobs = {"training": start(30)}
+        wait_for_step(client, jobs["training"], 5)
+        jobs["starting to train"] = start(5)
+        wait_for_processes(server, jobs["starting to train"], running=True, seconds=60)
+        jobs["validating"] = start(5)
+        time.sleep(0.3)
+        jobs["created"] = start(5)
+        server.kill()
+        for job in jobs.values():  # the training processes must end with their server
+            wait_for_processes(server, job, running=False, seconds=10)
+        yield server.start(), jobs
     finally:
-        service.stop()
+        server.stop()
 
 
-def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(
+@pytest.mark.parametrize("moment", ["created", "validating", "starting to train", "training"])
+def test_a_server_that_is_killed_goes_on_with_its_jobs(
+    moment: str, killed_server: tuple[LocalServer, dict[str, str]]
+) -> None:
+    server, jobs = killed_server
+    client = server.client()
+    job = wait_for_job(client, jobs[moment], "succeeded", seconds=240)
+    total = job.hyperparameters.n_epochs * 2
+    assert steps(client, job.id) == [f"Step {n}/{total}" for n in range(1, total + 1)]
+    checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id)
+    assert [checkpoint.step_number for checkpoint in checkpoints] == [total, total - 2, total - 4]
+    assert ask_model(client, job.fine_tuned_model, "Lima") is not None
+
+
+def test_files_in_the_working_directory_are_not_taken_for_models_or_modules(
     base_model: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(base_model, tmp_path / "own" / "tiny")
@@ -173,12 +199,15 @@ def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(
         "--model",
         "near=own/tiny",
     ]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}  # does not look for own/tiny on the hub
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as server:
         try:
-            assert service.stderr
+            assert server.stderr
             client = openai.OpenAI(
                 api_key="none",
-                base_url=service.stderr.readline().split()[1],
+                base_url=server.stderr.readline().split()[1],
                 max_retries=0,
                 timeout=60,
             )
@@ -187,29 +216,23 @@ def test_what_lies_where_the_service_was_started_is_nobody_s_model_or_module(
                 openai.APIStatusError, match="the base model own/tiny cannot be loaded"
             ):
                 ask_model(client, "own/tiny", "Oslo")
-            done = wait_for_job(
-                client,
-                start_job(client, model="near", method=method_with(n_epochs=1)).id,
-                "succeeded",
-            )
-            assert isinstance(ask_model(client, done.fine_tuned_model, "Oslo"), str)
+            job = start_job(client, model="near", method=method_with(n_epochs=1))
+            finished = wait_for_job(client, job.id, "succeeded")
+            assert isinstance(ask_model(client, finished.fine_tuned_model, "Oslo"), str)
         finally:
-            service.terminate()
+            server.terminate()
 
 
-def test_a_file_that_is_deleted_while_it_is_trained_on_does_not_matter(
-    client: openai.OpenAI,
+def test_a_training_file_can_be_deleted_while_the_job_runs(
+    client: openai.OpenAI, folder_job: Any
 ) -> None:
-    job = start_job(client, method=method_with(n_epochs=2))
-    wait_for_job(client, job.id, "queued", "running")
-    client.files.delete(job.training_file)
-    assert wait_for_job(client, job.id, "succeeded").fine_tuned_model
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(folder_job.training_file)
+    assert folder_job.fine_tuned_model
 
 
-def test_a_model_that_is_deleted_answers_no_more(client: openai.OpenAI) -> None:
-    model = wait_for_job(
-        client, start_job(client, method=method_with(n_epochs=1)).id, "succeeded"
-    ).fine_tuned_model
+def test_a_deleted_model_is_not_found(client: openai.OpenAI, seeded_jobs: list[Any]) -> None:
+    model = seeded_jobs[-1].fine_tuned_model
     assert client.models.delete(model).deleted
     with pytest.raises(openai.NotFoundError):
         ask_model(client, model, "x")
@@ -218,15 +241,13 @@ def test_a_model_that_is_deleted_answers_no_more(client: openai.OpenAI) -> None:
 def test_many_readers_see_no_error_while_a_job_trains(
     client: openai.OpenAI, local_server: LocalServer
 ) -> None:
-    import concurrent.futures
-
     job = start_job(client, method=method_with(n_epochs=10))
 
     def read(_: int) -> int:
-        mine = local_server.client()
+        own_client = local_server.client()
         for _ in range(40):
-            mine.fine_tuning.jobs.retrieve(job.id)
-            mine.fine_tuning.jobs.list_events(job.id)
+            own_client.fine_tuning.jobs.retrieve(job.id)
+            own_client.fine_tuning.jobs.list_events(job.id)
         return 1
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
