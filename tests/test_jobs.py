@@ -29,7 +29,7 @@ from ftkit.errors import FtkitError, ProviderError
 from ftkit.jobs.metrics import Metrics, judge, read_results
 from ftkit.jobs.watch import Seen, watch
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
-from ftkit.server.jobs import FINAL, WAITING
+from ftkit.server.lifecycle import FINAL, UNFINISHED
 
 MINI = "gpt-4o-mini-2024-07-18"
 OLD = "gpt-3.5-turbo"
@@ -400,7 +400,7 @@ def test_a_status_that_no_job_can_have_is_refused(
 
 
 def test_every_status_of_the_local_service_can_be_asked_for() -> None:
-    assert {*FINAL, *WAITING} <= set(STATUSES)
+    assert {*FINAL, *UNFINISHED} <= set(STATUSES)
 
 
 def test_a_page_that_is_not_wanted_is_not_fetched(fake: Fake, ftkit: Run) -> None:

@@ -34,16 +34,32 @@ from openai.types.uploads import UploadPart
 from ftkit._local import find_running
 from ftkit.cli import cli, run
 from ftkit.client.connect import connect
-from ftkit.server import files, jobs, supervisor
-from ftkit.server.auth import Access
-from ftkit.server.bases import Bases
+from ftkit.server import files, lifecycle, supervisor
+from ftkit.server.app import ServerSettings
+from ftkit.server.auth import Authenticator
 from ftkit.server.bodies import ChatBody, JobBody, UploadBody, read_body
 from ftkit.server.daemon import stop
-from ftkit.server.errors import Refusal
-from ftkit.server.folder import Folder, Stored, Writer
+from ftkit.server.database import Database
+from ftkit.server.errors import (
+    AuthenticationError,
+    ConflictError,
+    InvalidRequestError,
+    LimitReachedError,
+    ServiceError,
+)
+from ftkit.server.folder import Blob, Folder, Writer
+from ftkit.server.models import ModelRegistry
 from ftkit.server.multipart import Form, read_form
+from ftkit.server.objects import (
+    CheckpointObject,
+    EventObject,
+    JobObject,
+    ModelObject,
+    UploadObject,
+)
+from ftkit.server.objects import FileObject as StoredFile
+from ftkit.server.responses import ERRORS
 from ftkit.server.results import results_csv
-from ftkit.server.store import Store
 
 GOOD = b"".join(line + b"\n" for line in lines(12))
 SMOKE = "ftkit/smoke"
@@ -494,8 +510,8 @@ def test_a_second_service_on_a_folder_is_refused(local: Local) -> None:
     from ftkit.errors import UsageError
     from ftkit.server.run import run as serve
 
-    with pytest.raises(UsageError, match="served already"):
-        serve(local.folder, "127.0.0.1", 0, {}, (), 1, False, print)
+    with pytest.raises(UsageError, match="another service uses"):
+        serve(ServerSettings(local.folder), "127.0.0.1", 0, print)
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
@@ -504,9 +520,9 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(UsageError, match="choose another --port"),
+        pytest.raises(UsageError, match="choose another `port`"),
     ):
-        serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
+        serve(ServerSettings(tmp_path), "127.0.0.1", taken.getsockname()[1], print)
 
 
 @pytest.mark.parametrize(
@@ -562,20 +578,20 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.fixture
 def tuned(local: Local, client: openai.OpenAI) -> Iterator[str]:
     """A tuned model that the service has, with the files of its adapter."""
-    store, folder = Store(local.folder / "service.db"), Folder(local.folder)
+    store, folder = Database(local.folder / "service.db"), Folder(local.folder)
     job = client.fine_tuning.jobs.create(
         model=SMOKE, training_file=upload(client).id, suffix="mine"
     )
     client.fine_tuning.jobs.cancel(job.id)
-    thing = store.get("job", job.id)
+    thing = store.get(JobObject, job.id)
     assert thing
-    name = jobs.tuned_name(thing)
+    name = lifecycle.tuned_name(thing)
     adapter = folder.adapter(job.id, 3)
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    jobs.add_model(store, thing, name, 3)
-    jobs.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
+    lifecycle.add_model(store, thing, name, 3)
+    lifecycle.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
     yield name
     store.close()
 
@@ -656,59 +672,62 @@ def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenA
 
 def test_an_upload_whose_time_is_over_takes_no_parts_and_keeps_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     made = files.begin_upload(
         store,
         folder,
         "t",
         UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"),
     )
-    with Writer(folder.aside()) as writer:
+    with Writer(folder.temporary()) as writer:
         writer.write(b"{}")
-        files.add_part(store, folder, "t", made["id"], writer)
-    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
-    with pytest.raises(Refusal, match="has expired"):
-        files.pending(store, made["id"], "t")
-    files.expire(store, folder)
-    found = store.get("upload", made["id"])
+        files.add_part(store, folder, "t", made.id, writer)
+    store.change(UploadObject, made.id, lambda upload: setattr(upload, "expires_at", 1))
+    with pytest.raises(InvalidRequestError, match="has expired"):
+        files.pending_upload(store, made.id, "t")
+    files.expire_uploads(store, folder)
+    found = store.get(UploadObject, made.id)
     assert found
-    assert found.shown["status"] == "expired"
+    assert found.status == "expired"
     assert not list((tmp_path / "parts").iterdir())
 
 
 def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
     monkeypatch.setattr(files, "PARTS", 0)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
     made = files.begin_upload(store, folder, "t", body)
-    with pytest.raises(Refusal, match="under way already"):
+    with pytest.raises(LimitReachedError, match="pending already"):
         files.begin_upload(store, folder, "t", body)
-    with Writer(folder.aside()) as writer, pytest.raises(Refusal, match="at most 0 parts"):
-        files.add_part(store, folder, "t", made["id"], writer)
+    with (
+        Writer(folder.temporary()) as writer,
+        pytest.raises(InvalidRequestError, match="at most 0 parts"),
+    ):
+        files.add_part(store, folder, "t", made.id, writer)
 
 
 def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
 
     def add() -> Any:
-        form = Form(writer := Writer(folder.aside()), 100)
+        form = Form(writer := Writer(folder.temporary()), 100)
         form.fields, form.file_name = {"purpose": "fine-tune"}, "a.jsonl"
         writer.write(b"{}")
-        return files.add(store, folder, "t", form, writer)
+        return files.create_file(store, folder, "t", form, writer)
 
     first, deleting = add(), []
     keep = folder.keep
 
-    def slow(writer: Writer) -> Stored:
+    def slow(writer: Writer) -> Blob:
         stored = keep(writer)
         deleting.append(
             threading.Thread(
-                target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])
+                target=lambda: files.delete_file(Database(folder.database), folder, "t", first.id)
             )
         )
         deleting[0].start()
@@ -718,10 +737,10 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     monkeypatch.setattr(folder, "keep", slow)
     second = add()
     deleting[0].join()
-    found = store.get("file", second["id"])
+    found = store.get(StoredFile, second.id)
     assert found
-    assert folder.blob(found.kept["sha256"]).read_bytes() == b"{}"
-    assert store.get("file", first["id"]) is None
+    assert folder.blob(found.sha256).read_bytes() == b"{}"
+    assert store.get(StoredFile, first.id) is None
 
 
 @pytest.mark.parametrize("status", ["validating_files", "paused"])
@@ -729,18 +748,27 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     status: str, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     stored = folder.keep_bytes(b"{}")
     store.add(
-        "file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256}
+        StoredFile(
+            id="file-1",
+            tenant="t",
+            bytes=2,
+            filename="a",
+            purpose="fine-tune",
+            sha256=stored.sha256,
+        )
     )
-    job = jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    store.change("job", job.id, lambda found: found.shown.update(status=status))
-    files.delete(store, folder, "t", "file-1")
+    job = lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    )
+    store.change(JobObject, job.id, lambda found: setattr(found, "status", status))
+    files.delete_file(store, folder, "t", "file-1")
     assert folder.blob(stored.sha256).exists()
-    store.change("job", job.id, lambda found: found.kept.update(valid=True))
-    store.change("job", job.id, lambda found: found.shown.update(status="queued"))
-    files.release(store, folder, stored.sha256)
+    store.change(JobObject, job.id, lambda found: setattr(found, "valid", True))
+    store.change(JobObject, job.id, lambda found: setattr(found, "status", "queued"))
+    files.release_blob(store, folder, stored.sha256)
     assert not folder.blob(stored.sha256).exists()
 
 
@@ -748,12 +776,12 @@ def test_uploads_whose_time_is_over_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
     made = files.begin_upload(store, folder, "t", body)
-    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
-    assert files.begin_upload(store, folder, "t", body)["status"] == "pending"
+    store.change(UploadObject, made.id, lambda upload: setattr(upload, "expires_at", 1))
+    assert files.begin_upload(store, folder, "t", body).status == "pending"
 
 
 def test_a_form_of_many_fields_or_headers_is_refused() -> None:
@@ -761,53 +789,53 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
     for _ in range(32):
         form.on_part_begin()
         form.on_header_end()
-    with pytest.raises(Refusal, match="more than 32 fields"):
+    with pytest.raises(InvalidRequestError, match="more than 32 fields"):
         form.on_part_begin()
     for _ in range(31):
         form.on_header_end()
-    with pytest.raises(Refusal, match="more than 32 headers"):
+    with pytest.raises(InvalidRequestError, match="more than 32 headers"):
         form.on_header_end()
 
 
-def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
-    job = store.get("job", begun(store))
+def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
+    job = store.get(JobObject, begun(store))
     assert job
-    jobs.add_checkpoint(store, job, 1, {})
-    file = job.shown["training_file"]
-    user = jobs.create(
+    lifecycle.add_checkpoint(store, job, 1, {})
+    file = job.training_file
+    user = lifecycle.create_job(
         store,
-        Bases(store, {}),
-        JobBody(model=jobs.tuned_name(job, 1), training_file=file),
+        ModelRegistry(store, {}),
+        JobBody(model=lifecycle.tuned_name(job, 1), training_file=file),
         job.tenant,
     )
-    assert [jobs.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
-    store.change("job", user.id, lambda found: found.shown.update(status="succeeded"))
-    assert jobs.add_checkpoint(store, job, 5, {}) == [1, 2]
+    assert [lifecycle.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
+    store.change(JobObject, user.id, lambda found: setattr(found, "status", "succeeded"))
+    assert lifecycle.add_checkpoint(store, job, 5, {}) == [1, 2]
 
 
 def test_jobs_are_taken_up_once_the_disk_has_room_again(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = begun(store)
-    store.change("job", id, lambda job: job.shown.update(status="pausing"))
-    real, full = jobs.move, iter((True,))
+    store.change(JobObject, id, lambda job: setattr(job, "status", "pausing"))
+    real, full = lifecycle.transition, iter((True,))
 
     def move(*arguments: Any, **shown: Any) -> bool:
         if next(full, False):
             raise sqlite3.OperationalError("database or disk is full")
         return real(*arguments, **shown)
 
-    monkeypatch.setattr(supervisor, "move", move)
+    monkeypatch.setattr(supervisor, "transition", move)
     watching = supervisor.Supervisor(store, Folder(tmp_path), 1)
     watching.start()
     try:
         for _ in range(100):
-            if store.with_status("job", "paused"):
+            if store.with_status(JobObject, "paused"):
                 break
             time.sleep(0.05)
-        assert store.with_status("job", "paused")
+        assert store.with_status(JobObject, "paused")
     finally:
-        watching.end()
+        watching.stop()
 
 
 def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(
@@ -834,20 +862,23 @@ def test_what_fails_unforeseen_has_openai_s_shape_too(client: openai.OpenAI, loc
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "service.db")
+def store(tmp_path: Path) -> Database:
+    return Database(tmp_path / "service.db")
 
 
-def begun(store: Store) -> str:
+def begun(store: Database) -> str:
     store.add(
-        "file",
-        "file-1",
-        "t",
-        {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"},
-        {"sha256": "0"},
+        StoredFile(
+            id="file-1",
+            tenant="t",
+            bytes=2,
+            filename="a.jsonl",
+            purpose="fine-tune",
+            sha256="0",
+        )
     )
-    return jobs.create(
-        store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    return lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
     ).id
 
 
@@ -872,74 +903,81 @@ def begun(store: Store) -> str:
     ],
 )
 def test_what_may_be_done_to_a_job_follows_from_its_state(
-    status: str, action: str, after: str | None, store: Store
+    status: str, action: str, after: str | None, store: Database
 ) -> None:
     id = begun(store)
-    store.change(
-        "job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0]
-    )
+    store.change(JobObject, id, lambda job: setattr(job, "status", status))
+    store.change(JobObject, id, lambda job: setattr(job, "valid", True))
     if after is None:
-        with pytest.raises(Refusal, match=f"is {status} cannot be"):
-            jobs.act(store, id, "t", action)
+        with pytest.raises(InvalidRequestError, match=f"is {status} cannot be"):
+            lifecycle.apply_action(store, id, "t", action)
     else:
-        assert jobs.act(store, id, "t", action).shown["status"] == after
+        assert lifecycle.apply_action(store, id, "t", action).status == after
 
 
-def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Store) -> None:
+def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Database) -> None:
     id = begun(store)
-    jobs.act(store, id, "t", "pause")
-    assert jobs.act(store, id, "t", "resume").shown["status"] == "validating_files"
+    lifecycle.apply_action(store, id, "t", "pause")
+    assert lifecycle.apply_action(store, id, "t", "resume").status == "validating_files"
 
 
-def test_the_queue_of_a_tenant_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "QUEUE", 2)
+def test_the_queue_of_a_tenant_is_bounded(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_UNFINISHED", 2)
     begun(store)
-    jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    with pytest.raises(Refusal) as error:
-        jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    assert error.value.status == 429
+    lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    )
+    with pytest.raises(LimitReachedError) as error:
+        lifecycle.create_job(
+            store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+        )
+    assert ERRORS[type(error.value)][0] == 429
 
 
-def test_an_event_with_a_key_is_added_once(store: Store) -> None:
+def test_an_event_with_a_key_is_added_once(store: Database) -> None:
     id = begun(store)
-    before = len(store.children("event", id))
+    before = len(store.children(EventObject, id))
     for _ in range(3):
-        jobs.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
-    assert len(store.children("event", id)) == before + 1
+        lifecycle.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
+    assert len(store.children(EventObject, id)) == before + 1
 
 
-def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> None:
+def test_the_last_three_checkpoints_are_kept_with_their_models(store: Database) -> None:
     id = begun(store)
-    job = store.get("job", id)
+    job = store.get(JobObject, id)
     assert job
     dropped = [
-        jobs.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
+        lifecycle.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
     ]
     assert dropped == [[], [], [], [5]]
-    assert [each.shown["step_number"] for each in store.children("checkpoint", id)] == [10, 15, 20]
-    assert store.get("model", jobs.tuned_name(job, 5)) is None
-    assert store.get("model", jobs.tuned_name(job, 20)) is not None
+    assert [each.step_number for each in store.children(CheckpointObject, id)] == [10, 15, 20]
+    assert store.get(ModelObject, lifecycle.tuned_name(job, 5)) is None
+    assert store.get(ModelObject, lifecycle.tuned_name(job, 20)) is not None
 
 
-def test_a_model_that_a_job_trains_on_is_not_deleted(store: Store) -> None:
+def test_a_model_that_a_job_trains_on_is_not_deleted(store: Database) -> None:
     id = begun(store)
-    job = store.get("job", id)
+    job = store.get(JobObject, id)
     assert job
-    jobs.add_model(store, job, "ft:a:b:c", 4)
-    jobs.create(store, Bases(store, {}), JobBody(model="ft:a:b:c", training_file="file-1"), "t")
-    with pytest.raises(Refusal, match="is training on"):
-        jobs.delete_model(store, "ft:a:b:c", "t")
+    lifecycle.add_model(store, job, "ft:a:b:c", 4)
+    lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model="ft:a:b:c", training_file="file-1"), "t"
+    )
+    with pytest.raises(ConflictError, match="is training on"):
+        lifecycle.delete_model(store, "ft:a:b:c", "t")
 
 
-def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
+def test_a_transaction_that_fails_changes_nothing(store: Database) -> None:
     def fails() -> None:
         with store.transaction():
-            store.add("file", "file-9", "t", {"id": "file-9"})
+            store.add(
+                StoredFile(id="file-9", tenant="t", bytes=2, filename="a", purpose="x", sha256="0")
+            )
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fails()
-    assert store.get("file", "file-9") is None
+    assert store.get(StoredFile, "file-9") is None
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))
@@ -966,7 +1004,7 @@ def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> No
         form = asyncio.run(read_form("multipart/form-data; boundary=x", chunks(), writer, 1000))
         assert form.fields == {"purpose": "fine-tune"}
         assert form.file_name == "a.jsonl"
-        writer.end()
+        writer.finish()
         assert writer.path.read_bytes() == content
 
 
@@ -974,7 +1012,7 @@ def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: P
     folder = Folder(tmp_path)
     one, two = folder.keep_bytes(b"abc"), folder.keep_bytes(b"abc")
     assert one == two
-    folder.lend(one.sha256, folder.job("j") / "training.jsonl")
+    folder.link_blob(one.sha256, folder.job("j") / "training.jsonl")
     folder.blob(one.sha256).unlink()
     assert (folder.job("j") / "training.jsonl").read_bytes() == b"abc"
 
@@ -989,13 +1027,13 @@ def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: P
     ],
 )
 def test_a_key_is_taken_as_a_bearer_token(headers: dict[str, str], tenant: bool) -> None:
-    access = Access(("one",), ())
+    access = Authenticator(("one",), ())
     if tenant:
         assert access.tenant(headers)
     else:
-        with pytest.raises(Refusal) as error:
+        with pytest.raises(AuthenticationError) as error:
             access.tenant(headers)
-        assert error.value.status == 401
+        assert ERRORS[type(error.value)][0] == 401
 
 
 def test_the_result_file_has_a_row_for_each_step() -> None:
@@ -1021,7 +1059,7 @@ def test_the_result_file_has_a_row_for_each_step() -> None:
     )
 )
 def test_any_body_is_read_or_refused(value: Any) -> None:
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ServiceError):
         assert read_body(json.dumps(value).encode(), ChatBody).messages
 
 

@@ -429,7 +429,7 @@ def running(client: openai.OpenAI, job: str, step: int) -> None:
 def processes(local: Local, job: str) -> list[int]:
     """The processes of a job."""
     found = subprocess.run(
-        ["pgrep", "-f", f"ftkit.server.work train {local.folder} {job}"],
+        ["pgrep", "-f", f"ftkit.server.worker train {local.folder} {job}"],
         capture_output=True,
         text=True,
         check=False,

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ftkit.server.errors import Refusal
+from ftkit.server.errors import ServiceError
 from ftkit.server.objects import new_id, now
+from ftkit.server.responses import error_object
 
 Kind = Literal["chat", "text"]
 OBJECTS = {
@@ -75,7 +76,7 @@ async def whole(frame: Frame, told: AsyncIterator[dict[str, Any]]) -> dict[str, 
 
 
 async def begun(told: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-    """The same, once it has begun; raises `Refusal` where it does not."""
+    """The same, once it has begun; raises `ServiceError` where it does not."""
     first = await anext(told)
 
     async def all_of_it() -> AsyncIterator[dict[str, Any]]:
@@ -107,8 +108,8 @@ async def stream(
                 yield _event(frame.object([_chunk(frame, index, each["finish"])], True))
             elif with_usage:
                 yield _event(frame.object([], True, usage=_usage(each["prompt_tokens"], answers)))
-    except Refusal as refusal:
-        yield _event(refusal.body)
+    except ServiceError as error:
+        yield _event(error_object(error))
     yield b"data: [DONE]\n\n"
 
 

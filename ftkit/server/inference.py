@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ftkit._local import RUN_MODULE
-from ftkit.server.bases import Served
 from ftkit.server.bodies import Sampling
-from ftkit.server.errors import Refusal, broken, busy
+from ftkit.server.errors import (
+    InternalError,
+    InvalidRequestError,
+    MissingObjectError,
+    ServiceError,
+    limit_reached,
+)
 from ftkit.server.folder import Folder
+from ftkit.server.models import ModelRef
 from ftkit.server.objects import new_id
 
 IDLE = 600.0
@@ -37,11 +43,11 @@ class Generator:
         self._reading: asyncio.Task[None] | None = None
 
     async def ask(
-        self, served: Served, given: dict[str, Any], sampling: Sampling, most: int | None
+        self, served: ModelRef, given: dict[str, Any], sampling: Sampling, most: int | None
     ) -> AsyncIterator[dict[str, Any]]:
-        """What the process says to a question, `given` as messages or prompt; raises `Refusal`."""
+        """What the process says to a question, `given` as messages or prompt; raises `ServiceError`."""
         if len(self._asked) >= QUEUE:
-            raise busy(f"{QUEUE} questions are waiting already; ask again later.")
+            raise limit_reached(f"{QUEUE} questions are waiting already; ask again later.")
         id = new_id("")
         asked = self._asked[id] = asyncio.Queue()
         request = {
@@ -64,7 +70,7 @@ class Generator:
                 told = await asked.get()
                 ended = "done" in told or "error" in told
                 if "error" in told:
-                    raise _refusal(told)
+                    raise _error(told)
                 yield told
         finally:
             del self._asked[id]
@@ -95,7 +101,7 @@ class Generator:
                 stderr=log,
                 limit=LINE,
                 start_new_session=True,
-                cwd=self._folder.nowhere,
+                cwd=self._folder.working_directory,
             )
         self._reading = asyncio.create_task(self._read(self._process))
 
@@ -124,13 +130,9 @@ class Generator:
             self._process.kill()
 
 
-def _refusal(told: dict[str, Any]) -> Refusal:
+def _error(told: dict[str, Any]) -> ServiceError:
     if told["fault"] == "server":
-        return broken(told["error"])
-    missing = told["fault"] == "model_not_found"
-    return Refusal(
-        404 if missing else 400,
-        told["error"],
-        param="model" if missing else "messages",
-        code=told["fault"],
-    )
+        return InternalError(told["error"])
+    if told["fault"] == "model_not_found":
+        return MissingObjectError(told["error"], "model", told["fault"])
+    return InvalidRequestError(told["error"], "messages", told["fault"])

@@ -7,34 +7,32 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from ftkit.server.bodies import ChatBody, CompletionBody, Sampling
 from ftkit.server.completions import Kind, begun, frame, stream, whole
-from ftkit.server.errors import Refusal
-from ftkit.server.paging import as_json
-from ftkit.server.reading import body_of, parts_of
+from ftkit.server.context import get_context, read_json
+from ftkit.server.errors import DisconnectedError
+from ftkit.server.responses import json_response
 
-router = APIRouter()
 T = TypeVar("T")
 
 COMPLETION_TOKENS = 16
 """Tokens of a text completion that names no number; OpenAI's default."""
 
 
-@router.post("/chat/completions")
 async def chat(request: Request) -> Response:
-    body = await body_of(request, ChatBody)
+    body = await read_json(request, ChatBody)
     most = body.max_completion_tokens or body.max_tokens
     return await _answer(
         request, "chat", body, {"messages": msgspec.to_builtins(body.messages)}, most
     )
 
 
-@router.post("/completions")
 async def complete(request: Request) -> Response:
-    body = await body_of(request, CompletionBody)
+    body = await read_json(request, CompletionBody)
     prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
     return await _answer(
         request, "text", body, {"prompt": prompt}, body.max_tokens or COMPLETION_TOKENS
@@ -44,14 +42,14 @@ async def complete(request: Request) -> Response:
 async def _answer(
     request: Request, kind: Kind, body: Sampling, given: dict[str, Any], most: int | None
 ) -> Response:
-    parts, tenant = parts_of(request)
-    served = parts.bases.find(body.model, tenant, 404)
+    service, tenant = get_context(request)
+    served = service.models.find(body.model, tenant)
     told, framed = (
-        parts.generator.ask(served, given, body, most),
+        service.generator.ask(served, given, body, most),
         frame(kind, body.model, served.base),
     )
     if not body.stream:
-        return as_json(await _while_there(request, whole(framed, told)))
+        return json_response(await _while_there(request, whole(framed, told)))
     with_usage = bool((body.stream_options or {}).get("include_usage"))
     # What is refused is refused before the first word, while the status can still say so.
     first = await _while_there(request, begun(told))
@@ -65,7 +63,7 @@ async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait((doing, gone), return_when=asyncio.FIRST_COMPLETED)
         if doing.done():
             return doing.result()
-        raise Refusal(499, "The one who asked has gone.")
+        raise DisconnectedError("The client closed the connection.")
     finally:
         for task in (doing, gone):
             task.cancel()
@@ -75,3 +73,9 @@ async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+ROUTES = [
+    Route("/v1/chat/completions", chat, methods=["POST"]),
+    Route("/v1/completions", complete, methods=["POST"]),
+]

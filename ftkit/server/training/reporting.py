@@ -11,9 +11,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_checkpoint, add_event, has_checkpoint
-from ftkit.server.store import Store, Thing
+from ftkit.server.lifecycle import add_checkpoint, add_event, has_checkpoint
+from ftkit.server.objects import JobObject
 
 TRAIN = {
     "loss": "train_loss",
@@ -31,7 +32,9 @@ VALID = {
 class Reporting(TrainerCallback):  # type: ignore[misc]
     """Reports to the store at every log, keeps each checkpoint's adapter, and stops where a pause is asked for."""
 
-    def __init__(self, store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+    def __init__(
+        self, store: Database, folder: Folder, job: JobObject, pause: threading.Event
+    ) -> None:
         self._store, self._folder, self._job, self._pause = store, folder, job, pause
         self._begun = (0, time.monotonic())
         self._last: dict[str, Any] = {}
@@ -84,9 +87,9 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
                 key=f"{kind} {step}",
             )
             self._store.change(
-                "job",
+                JobObject,
                 self._job.id,
-                lambda job: job.shown.update(estimated_finish=self._finish(step, total)),
+                lambda job: setattr(job, "estimated_finish", self._finish(step, total)),
             )
 
     def _finish(self, step: int, total: int) -> int | None:
@@ -119,7 +122,7 @@ def _figures(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
     }
 
 
-def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
+def keep_adapter(folder: Folder, job: JobObject, step: int) -> None:
     """Copy the adapter out of a checkpoint, whole or not at all."""
     found = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
     kept = folder.adapter(job.id, step)
@@ -129,7 +132,7 @@ def keep_adapter(folder: Folder, job: Thing, step: int) -> None:
     shutil.copyfile(found / "adapter_model.safetensors", aside / "adapter_model.safetensors")
     config = json.loads((found / "adapter_config.json").read_bytes())
     (aside / "adapter_config.json").write_text(
-        json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2)
+        json.dumps({**config, "base_model_name_or_path": job.base}, indent=2)
     )
     shutil.rmtree(kept, ignore_errors=True)
     aside.rename(kept)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset
 from peft import LoraConfig
@@ -14,11 +15,18 @@ from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_event, add_model, fail, move, tuned_name
-from ftkit.server.objects import file_object, new_id, now
+from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
+from ftkit.server.objects import (
+    EventObject,
+    FileObject,
+    JobHyperparameters,
+    JobObject,
+    JobStatus,
+    now,
+)
 from ftkit.server.results import results_csv
-from ftkit.server.store import Store, Thing
 from ftkit.server.training.encoding import encode, preferences
 from ftkit.server.training.loading import (
     add_adapter,
@@ -30,13 +38,13 @@ from ftkit.server.training.loading import (
 from ftkit.server.training.recipes import Chosen, Recipe, choose, find_recipe, micro_batch
 from ftkit.server.training.reporting import Reporting, keep_adapter
 
-ENDING = ("running", "pausing")
+ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """The states in which a job may succeed: one that is done before it could pause is done."""
 
 
-def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+def train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
     """Train a job from its last checkpoint, if there is one, and end it; leaves it to the server where it pauses."""
-    if not move(store, job.id, ("queued",), "running", "Fine-tuning job started"):
+    if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
     try:
         _train(store, folder, job, pause)
@@ -53,24 +61,23 @@ def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> N
         )
 
 
-def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
     place, recipe, method = (
         folder.job(job.id),
-        find_recipe(job.kept["base"]),
-        job.shown["method"]["type"],
+        find_recipe(job.base),
+        job.method.type,
     )
-    wanted = job.shown["method"][method]["hyperparameters"]
-    chosen = choose(recipe, wanted, method, job.kept["examples"])
+    wanted = msgspec.to_builtins(job.hyperparameters)
+    chosen = choose(recipe, wanted, method, job.examples)
     _show(store, job, chosen, method)
-    set_seed(job.shown["seed"])
+    set_seed(job.seed)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    tokenizer = load_tokenizer(job.kept["base"])
-    model = load_base(job.kept["base"])
+    tokenizer = load_tokenizer(job.base)
+    model = load_base(job.base)
     limit = min(recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens))
     reporting = Reporting(store, folder, job, pause)
     parts = {
-        name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit)
-        for name in job.kept["files"]
+        name: _dataset(store, job, tokenizer, place / f"{name}.jsonl", limit) for name in job.hashes
     }
     trainer = _trainer(
         method,
@@ -95,22 +102,18 @@ def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> 
         )
 
 
-def _show(store: Store, job: Thing, chosen: Chosen, method: str) -> None:
+def _show(store: Database, job: JobObject, chosen: Chosen, method: str) -> None:
     """Show the hyperparameters that were chosen."""
-
-    def edit(found: Thing) -> None:
-        found.shown["hyperparameters"] = chosen.shown(method)
-        found.shown["method"][method]["hyperparameters"] = chosen.shown(method)
-
-    store.change("job", job.id, edit)
+    hyperparameters = msgspec.convert(chosen.shown(method), JobHyperparameters)
+    store.change(JobObject, job.id, lambda job: job.set_hyperparameters(hyperparameters))
 
 
-def _dataset(store: Store, job: Thing, tokenizer: Any, path: Path, limit: int) -> Dataset:
+def _dataset(store: Database, job: JobObject, tokenizer: Any, path: Path, limit: int) -> Dataset:
     with path.open("rb") as file:
         examples = [json.loads(line.decode("utf-8-sig")) for line in file if line.strip()]
-    if job.kept["format"] == "preference":
+    if job.format == "preference":
         return Dataset.from_list(preferences(tokenizer, examples))
-    sequences, lost = encode(tokenizer, examples, job.kept["format"], limit)
+    sequences, lost = encode(tokenizer, examples, job.format, limit)
     if not sequences:
         raise EncodingError(f"no example has anything to learn within {limit:,} tokens")
     if lost:
@@ -133,13 +136,11 @@ def _tokens(dataset: Dataset) -> int:
 
 
 def _adapted(
-    model: Any, folder: Folder, job: Thing, recipe: Recipe
+    model: Any, folder: Folder, job: JobObject, recipe: Recipe
 ) -> tuple[Any, LoraConfig | None]:
     """The model to train, and the adapter to make for it: none where it goes on with that of an earlier job."""
-    if job.kept["from_job"]:
-        return add_adapter(
-            model, folder.adapter(job.kept["from_job"], job.kept["from_step"]), trainable=True
-        ), None
+    if job.from_job:
+        return add_adapter(model, folder.adapter(job.from_job, job.from_step), trainable=True), None
     adapter = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -159,7 +160,7 @@ def _trainer(
     place: Path,
     recipe: Recipe,
     chosen: Chosen,
-    job: Thing,
+    job: JobObject,
     limit: int,
 ) -> Any:
     size = micro_batch(recipe, chosen.batch_size)
@@ -170,7 +171,7 @@ def _trainer(
         "per_device_eval_batch_size": size,
         "gradient_accumulation_steps": chosen.batch_size // size,
         "learning_rate": chosen.learning_rate,
-        "seed": job.shown["seed"],
+        "seed": job.seed,
         "max_length": limit,
         "logging_steps": 1,
         "save_strategy": "epoch",
@@ -213,30 +214,34 @@ def _is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) -> None:
+def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens: int) -> None:
     """Keep the results and the model, and end the job, all at once."""
     if not folder.adapter(job.id, steps).exists():
         keep_adapter(folder, job, steps)
     metrics = [
-        event.shown["data"]
-        for event in store.children("event", job.id)
-        if event.shown["type"] == "metrics"
+        event.data for event in store.children(EventObject, job.id) if event.type == "metrics"
     ]
-    file, name = new_id("file-"), tuned_name(job)
+    name = tuned_name(job)
     with store.transaction():
         stored = folder.keep_bytes(results_csv(metrics))
-        shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
+        file = FileObject(
+            tenant=job.tenant,
+            bytes=stored.size,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            sha256=stored.sha256,
+        )
         ends: dict[str, Any] = {
             "fine_tuned_model": name,
-            "result_files": [file],
+            "result_files": [file.id],
             "trained_tokens": tokens,
             "finished_at": now(),
             "estimated_finish": None,
         }
-        found = store.get("job", job.id)
-        if found is None or found.shown["status"] not in ENDING:
+        found = store.get(JobObject, job.id)
+        if found is None or found.status not in ENDING:
             return
-        store.add("file", file, job.tenant, shown, {"sha256": stored.sha256})
+        store.add(file)
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
-        move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **ends)
+        transition(store, job.id, ENDING, "succeeded", "The job has successfully completed", **ends)
