@@ -1,15 +1,27 @@
-"""Streaming parser of multipart/form-data uploads: an upload of any size holds one chunk."""
+"""Streaming parser of multipart/form-data uploads.
+
+    request -> batches of 1 MiB -> worker thread: parse -> hash and write the file
+
+The event loop only receives. Parsing, hashing and writing run in worker threads, one batch at a
+time, while the next batch arrives, so an upload of any size holds a few batches in memory and other
+requests are not delayed.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from email.message import Message
 from typing import Any
 
 from python_multipart.multipart import MultipartParser
+from starlette.concurrency import run_in_threadpool
 
 from ftkit.server.errors import InvalidRequestError, too_large
 from ftkit.server.folder import Writer
+
+BATCH_BYTES = 1 << 20
+"""Bytes that are parsed and written in one call of a worker thread."""
 
 FIELD_BYTES = 4096
 """Maximum size of a field that is not a file."""
@@ -134,8 +146,7 @@ async def read_form(
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in CALLBACKS}
     try:
         parser = MultipartParser(_boundary(content_type), callbacks)
-        async for chunk in chunks:
-            parser.write(chunk)
+        await _parse(parser, chunks)
         parser.finalize()
     except ValueError as error:
         raise InvalidRequestError(f"The form is malformed: {error}") from error
@@ -151,3 +162,31 @@ def _boundary(content_type: str) -> bytes:
     if header.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):
         raise InvalidRequestError("The body must be multipart/form-data.")
     return boundary.encode()
+
+
+async def _parse(parser: MultipartParser, chunks: AsyncIterator[bytes]) -> None:
+    """Feed the body to the parser, each batch in a worker thread while the next one arrives."""
+    parsing: asyncio.Task[int] | None = None
+    try:
+        async for batch in _batches(chunks):
+            if parsing:
+                await parsing
+            parsing = asyncio.create_task(run_in_threadpool(parser.write, batch))
+        if parsing:
+            await parsing
+    finally:
+        # The thread must have ended before the caller closes the file.
+        if parsing:
+            await asyncio.gather(parsing, return_exceptions=True)
+
+
+async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join chunks to batches of at least `BATCH_BYTES`."""
+    batch = bytearray()
+    async for chunk in chunks:
+        batch += chunk
+        if len(batch) >= BATCH_BYTES:
+            yield bytes(batch)
+            batch = bytearray()
+    if batch:
+        yield bytes(batch)

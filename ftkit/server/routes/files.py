@@ -27,9 +27,12 @@ async def _receive_file(
     request: Request, folder: Folder, limit: int
 ) -> AsyncIterator[tuple[Form, Writer]]:
     """Write the file of a form to a temporary file, removed at the end unless it was moved."""
-    with Writer(folder.temporary()) as writer:
+    writer = await run_in_threadpool(Writer, folder.temporary())
+    try:
         content_type = request.headers.get("content-type", "")
         yield await read_form(content_type, request.stream(), writer, limit), writer
+    finally:
+        await run_in_threadpool(writer.discard)
 
 
 async def create(request: Request) -> Response:
