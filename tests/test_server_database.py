@@ -149,7 +149,7 @@ ROWS: list[tuple[type[StoredObject], str, dict[str, Any], dict[str, Any]]] = [
     (CheckpointObject, JOB["id"], CHECKPOINT, {}),
     (ModelObject, "", MODEL, {"base": "ftkit/smoke", "job": JOB["id"], "step": 2}),
 ]
-"""Type, parent and documents of every kind of object, as version 0.8 wrote them."""
+"""Type, parent and documents of every kind of object, as version 0.1.0 wrote them."""
 
 
 @pytest.fixture

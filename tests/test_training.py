@@ -481,7 +481,7 @@ def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkp
     os.kill(processes(local, job.id)[0], signal.SIGKILL)
     done = wait(client, job.id, "succeeded")
     told = texts(client, job.id)
-    assert any("started again" in text for text in told)
+    assert any("is restarted" in text for text in told)
     assert steps(client, job.id) == [f"Step {n}/80" for n in range(1, 81)]
     assert answer(client, done.fine_tuned_model, "Minsk") == "ksniM"
 
