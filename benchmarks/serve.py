@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 import openai
+from msgspec import Struct
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -32,6 +33,9 @@ from support.local_server import (  # type: ignore[import-not-found]  # noqa: E4
 )
 
 GIB = 1 << 30
+POLL_SECONDS = 0.01
+"""Seconds between two requests during the upload."""
+
 BARE = """
 import json, sys, time
 import torch
@@ -97,12 +101,28 @@ def reads(local: LocalServer, seconds: float = 5.0) -> float:
         return done / (time.monotonic() - begun)
 
 
-def upload(local: LocalServer, size: int = GIB) -> tuple[float, float]:
-    """Seconds to upload a file of that size, and to write the same bytes to the same disk."""
+class UploadTimes(Struct, frozen=True):
+    """Times of a large upload."""
+
+    upload: float
+    """Seconds of the upload."""
+    disk: float
+    """Seconds to write the same bytes to the same disk."""
+    latencies: tuple[float, ...]
+    """Seconds of each `GET /v1/models` during the upload."""
+
+    def percentile(self, share: float) -> float:
+        """Return the latency in milliseconds that this share of the requests does not exceed."""
+        ranked = sorted(self.latencies)
+        return ranked[min(int(share * len(ranked)), len(ranked) - 1)] * 1000
+
+
+def upload(local: LocalServer, size: int = GIB) -> UploadTimes:
+    """Upload a file of `size` bytes with the SDK, and list the models all the while."""
     data = os.urandom(1 << 20)
-    sparse = local.folder.with_name("large.jsonl")
+    path = local.folder.with_name("large.jsonl")
     begun = time.monotonic()
-    with sparse.open("wb") as file:
+    with path.open("wb") as file:
         for _ in range(size >> 20):
             file.write(data)
         os.fsync(file.fileno())
@@ -113,13 +133,20 @@ def upload(local: LocalServer, size: int = GIB) -> tuple[float, float]:
         "import openai, sys; c = openai.OpenAI(base_url=sys.argv[1], api_key='x', timeout=600);"
         "c.files.create(file=open(sys.argv[2], 'rb'), purpose='fine-tune')",
         local.url,
-        str(sparse),
+        str(path),
     ]
+    latencies = []
     begun = time.monotonic()
-    subprocess.run(command, check=True)
-    taken = time.monotonic() - begun
-    sparse.unlink()
-    return taken, disk
+    with httpx.Client(base_url=local.url, timeout=60) as http, subprocess.Popen(command) as process:
+        while process.poll() is None:
+            sent = time.monotonic()
+            http.get("/models").raise_for_status()
+            latencies.append(time.monotonic() - sent)
+            time.sleep(POLL_SECONDS)
+        taken = time.monotonic() - begun
+    assert process.returncode == 0
+    path.unlink()
+    return UploadTimes(taken, disk, tuple(latencies))
 
 
 def training(local: LocalServer, epochs: int = 40) -> dict[str, Any]:
@@ -162,9 +189,12 @@ def main() -> None:
     with service() as (local, _):
         print(f"reads           {reads(local):,.0f} a second")
         before = peak(local.pid)
-        taken, disk = upload(local)
+        times = upload(local)
+        print(f"upload 1 GiB    {times.upload:.1f} s, writing alone {times.disk:.1f} s")
+        print(f"memory          {peak(local.pid)} MiB at most, {before} MiB before the upload")
         print(
-            f"upload 1 GiB    {taken:.1f} s, writing alone {disk:.1f} s; {peak(local.pid)} MiB at most, {before} MiB before"
+            f"list models     {times.percentile(0.5):.1f} ms median, {times.percentile(0.99):.1f} ms p99,"
+            f" {times.percentile(1):.1f} ms at most during the upload ({len(times.latencies)} requests)"
         )
     if given.training:
         with service() as (local, _):

@@ -49,7 +49,7 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
             "--yes",
         )
         assert done.returncode == 0, done.stderr
-        assert "started a service on this machine" in done.stderr
+        assert "Started the local service at " in done.stderr
         model = done.stdout.splitlines()[-1].removeprefix("model ")
         said = ftkit(
             local,

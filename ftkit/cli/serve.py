@@ -16,7 +16,7 @@ from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
 PACKAGES = (
-    "fastapi",
+    "starlette",
     "uvicorn",
     "python_multipart",
     "torch",
@@ -26,7 +26,7 @@ PACKAGES = (
     "datasets",
     "accelerate",
 )
-"""What the extra `local` installs; looked for here, since the training process would only miss them later."""
+"""Packages of the extra `local`. Without this check, only a training process would miss some."""
 
 
 @click.group(invoke_without_command=True)
@@ -35,26 +35,26 @@ PACKAGES = (
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen on; others than loopback need FTKIT_API_KEY.",
+    help="Address to listen on. Addresses other than loopback need FTKIT_API_KEY.",
 )
 @option(
     "--port",
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="The port; 0 takes a free one.",
+    help="Port to listen on; 0 for a free port.",
 )
 @option(
     "--data-dir",
     metavar="DIR",
-    help="Where files, jobs and models are kept [default: the user's data directory].",
+    help="Folder for files, jobs and models.  [default: the user's data directory]",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME=BASE",
-    help="Let NAME stand for a model or folder; repeatable.",
+    help="Map a model name to a model of the Hugging Face hub or to a folder. Can be repeated.",
 )
 @option(
     "--max-jobs",
@@ -62,7 +62,7 @@ PACKAGES = (
     default=1,
     show_default=True,
     metavar="N",
-    help="Jobs that train at once.",
+    help="Maximum number of concurrent training jobs.",
 )
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
@@ -76,49 +76,51 @@ def serve(
 ) -> None:
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
-    FTKIT_API_KEY holds the keys that are taken, separated by commas; each is an account of its own. FTKIT_MODELS holds pairs as of
-    --model, separated by commas. Ends with Ctrl-C; jobs that run go on when the service is started again.
+    FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
+    FTKIT_MODELS holds values of --model, separated by commas. Stop the service with Ctrl-C; its
+    jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
     context.obj = folder
     if context.invoked_subcommand:
         return
-    keys = tuple(
-        filter(None, (key.strip() for key in os.environ.get("FTKIT_API_KEY", "").split(",")))
-    )
+    keys = _split(os.environ.get("FTKIT_API_KEY", ""))
     if not keys and not is_loopback(host):
         raise UsageError(
-            f"--host {host} can be reached from elsewhere: set FTKIT_API_KEY to the keys that are to be taken"
+            f"--host {host} is reachable from other machines; set FTKIT_API_KEY to the API keys to"
+            " accept"
         )
     missing = next((name for name in PACKAGES if find_spec(name) is None), None)
     if missing:
         raise UsageError(
-            f"ftkit serve needs more packages ({missing} is missing): pip install 'ftkit[local]'"
+            f"ftkit serve needs more packages ({missing} is missing); install them with:"
+            " pip install 'ftkit[local]'"
         )
+    from ftkit.server.app import ServerSettings
     from ftkit.server.run import run
 
-    more = tuple(filter(None, os.environ.get("FTKIT_MODELS", "").split(",")))
-    run(
-        folder,
-        host,
-        port,
-        _pairs((*more, *models)),
-        keys,
-        max_jobs,
-        any_port,
-        lambda text: click.echo(text, err=True),
-    )
+    mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
+    settings = ServerSettings(folder, mapping, keys, max_jobs)
+    run(settings, host, port, lambda text: click.echo(text, err=True), any_port)
 
 
-def _pairs(models: tuple[str, ...]) -> dict[str, str]:
-    odd = next((pair for pair in models if not all(pair.partition("="))), None)
-    if odd is not None:
-        raise UsageError(f"--model {odd!r} is not NAME=BASE, e.g. gpt-3.5-turbo=Qwen/Qwen3-0.6B")
+def _split(text: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas."""
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
+def _parse_models(models: tuple[str, ...]) -> dict[str, str]:
+    """Return the base models by the names that are mapped to them."""
+    invalid = next((pair for pair in models if not all(pair.partition("="))), None)
+    if invalid is not None:
+        raise UsageError(
+            f"--model must be NAME=BASE, such as gpt-3.5-turbo=Qwen/Qwen3-0.6B, not {invalid!r}"
+        )
     return {name: _base(base) for name, _, base in (pair.partition("=") for pair in models)}
 
 
 def _base(base: str) -> str:
-    """A base model; that of a folder as a path which is the same wherever the process runs that loads it."""
+    """Return a base model; a folder as an absolute path, since other processes load it."""
     return str(Path(base).absolute()) if Path(base).is_dir() else base
 
 
@@ -126,28 +128,30 @@ def _base(base: str) -> str:
 @click.pass_obj
 @output_option
 def status(folder: Path, output: str) -> int:
-    """Say whether a service runs on this machine, and where. Exit codes: 0 it runs, 1 it does not."""
-    found = find_running(folder)
+    """Show the address of the running service. Exit codes: 0 if it is running, 1 if not."""
+    running = find_running(folder)
     if output == "json":
         print_json(
             {
-                "running": found is not None,
-                "url": found.url if found else None,
-                "pid": found.pid if found else None,
+                "running": running is not None,
+                "url": running.url if running else None,
+                "pid": running.pid if running else None,
             }
         )
+    elif running:
+        print_text(f"running at {running.url} (process {running.pid})\n")
     else:
-        print_text(f"running at {found.url} (process {found.pid})\n" if found else "not running\n")
-    return 0 if found else 1
+        print_text("not running\n")
+    return 0 if running else 1
 
 
 @serve.command()
 @click.pass_obj
 @output_option
 def stop(folder: Path, output: str) -> None:
-    """End the service on this machine. Its jobs go on when it is started again."""
-    found = stop_service(folder)
+    """Stop the running service. Its jobs continue when it is started again."""
+    running = stop_service(folder)
     if output == "json":
-        print_json({"stopped": found is not None})
+        print_json({"stopped": running is not None})
     else:
-        print_text(f"stopped {found.url}\n" if found else "not running\n")
+        print_text(f"stopped {running.url}\n" if running else "not running\n")

@@ -1,4 +1,7 @@
-"""The local service: OpenAI's fine-tuning protocol over HTTP, with real training. Needs the extra `ftkit[local]`.
+"""Local service: OpenAI's fine-tuning API over HTTP, with real training. Needs `ftkit[local]`.
 
-The HTTP process holds no model: each job is checked and trained, and each model asked, in a process of its own.
+    client -> HTTP server -> database -> supervisor -> worker process: validate or train a job
+                          -> generator process: chat and text completions
+
+The HTTP server never loads a model: each job, and all completions, run in a process of their own.
 """

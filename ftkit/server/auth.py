@@ -1,4 +1,8 @@
-"""Who may ask, and what is theirs. Each key is a tenant; without keys there is one, and only this machine may ask."""
+"""API-key authentication and tenancy.
+
+Each API key is a tenant. Without keys there is one tenant, and only requests from this machine
+are accepted.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,25 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from ftkit.server.errors import Refusal
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-EVERYONE = "local"
+from ftkit.server.errors import AuthenticationError, ForeignOriginError, ServiceError
+from ftkit.server.responses import error_response
+
+LOCAL_TENANT = "local"
+"""Tenant of all requests to a service without API keys."""
+
+EXCERPT = 100
+"""Maximum number of characters of a header in a message."""
 
 
-class Access:
-    """The keys that are taken. Without any, requests must be for one of `hosts`, and not from a page of another origin."""
+class Authenticator:
+    """Finds the tenant of a request by its headers.
+
+    Args:
+        keys: Accepted API keys.
+        hosts: Host names under which a service without API keys accepts requests.
+    """
 
     def __init__(self, keys: tuple[str, ...], hosts: tuple[str, ...]) -> None:
         self._tenants = [
@@ -21,44 +37,68 @@ class Access:
         self._hosts = hosts
 
     def tenant(self, headers: Mapping[str, str]) -> str:
-        """Whose the request is; raises `Refusal`."""
+        """Return the tenant of a request.
+
+        Args:
+            headers: Request headers, with lower-case names.
+
+        Raises:
+            AuthenticationError: The API key is missing or wrong.
+            ForeignOriginError: The service has no API keys, and the request is for another host
+                or from a page of another origin.
+        """
         if not self._tenants:
-            self._must_be_from_here(headers)
-            return EVERYONE
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        # All keys are compared, so that the time tells nothing.
-        found = [
-            tenant
-            for key, tenant in self._tenants
-            if hmac.compare_digest(key, given.strip().encode())
-        ]
-        if kind.lower() != "bearer" or not found:
-            told = (
+            self._check_origin(headers)
+            return LOCAL_TENANT
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        token = credentials.strip().encode()
+        # Every key is compared, in constant time, so that the response time reveals nothing.
+        matches = [tenant for key, tenant in self._tenants if hmac.compare_digest(key, token)]
+        if scheme.lower() != "bearer" or not matches:
+            message = (
                 "Incorrect API key provided."
-                if given
+                if credentials
                 else "You didn't provide an API key: send it as a Bearer token."
             )
-            raise Refusal(401, told, code="invalid_api_key")
-        return found[0]
+            raise AuthenticationError(message, code="invalid_api_key")
+        return matches[0]
 
-    def _must_be_from_here(self, headers: Mapping[str, str]) -> None:
-        # A page on the web could ask a server on loopback through the user's browser, under a name of its own or of ours. Pages
-        # in a sandbox have the origin "null".
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
+        # Prevents DNS rebinding and cross-site requests: a web page could otherwise reach a server
+        # on loopback through the user's browser. Sandboxed pages have the origin "null".
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        odd = (
-            host
-            if host and _host(host) not in self._hosts
-            else origin
-            if origin and origin.partition("://")[2] != host
-            else ""
-        )
-        if odd:
-            raise Refusal(
-                403,
-                f"Requests for or from {odd[:100]} are not taken without a key.",
-                code="forbidden",
+        if host and _host_name(host) not in self._hosts:
+            raise ForeignOriginError(
+                f"Requests for the host {host[:EXCERPT]} need an API key.", code="forbidden"
+            )
+        if origin and origin.partition("://")[2] != host:
+            raise ForeignOriginError(
+                f"Requests from the origin {origin[:EXCERPT]} need an API key.", code="forbidden"
             )
 
 
-def _host(named: str) -> str:
-    return named if named.endswith("]") else named.rpartition(":")[0] or named
+def _host_name(host: str) -> str:
+    """Return a `Host` header without its port."""
+    return host if host.endswith("]") else host.rpartition(":")[0] or host
+
+
+class AuthenticationMiddleware:
+    """ASGI middleware: authenticates each request and records its tenant."""
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request; `/health` needs no authentication."""
+        if scope["type"] != "http" or scope["path"] == "/health":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        try:
+            scope.setdefault("state", {})["tenant"] = self._authenticator.tenant(headers)
+        except ServiceError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)

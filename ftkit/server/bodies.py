@@ -1,6 +1,6 @@
-"""The bodies of requests: their types, and how they are read. What the types refuse is refused as OpenAI's API does.
+"""Request bodies: their types, and decoding with errors like those of OpenAI's API.
 
-Limits are those of OpenAI's API description of 2026-08-21, unless they are the service's own.
+Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ftkit.server.errors import invalid
+from ftkit.server.errors import InvalidRequestError
 
 T = TypeVar("T")
 
 BODY_BYTES = 16 << 20
-"""Bytes that a JSON body may have."""
+"""Maximum size of a JSON body; a limit of this service."""
 
 FILE_BYTES = 8_000_000_000
-"""Bytes that a file may have, whether it comes whole or in parts; OpenAI's limit for uploads in parts."""
+"""Maximum size of a file, uploaded at once or in parts; OpenAI's limit for uploads in parts."""
 
 PART_BYTES = 64 << 20
+"""Maximum size of a part of an upload."""
+
 PARTS = 1_000
-UPLOAD_LIFE = 3600
-"""Bytes of a part of an upload, parts of an upload, and seconds that an upload lives."""
+"""Maximum number of parts of an upload; a limit of this service."""
+
+UPLOAD_SECONDS = 3600
+"""Seconds until an upload expires."""
 
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 
@@ -39,7 +43,7 @@ Metadata = Annotated[dict[Text64, Annotated[str, Meta(max_length=512)]], Meta(ma
 
 
 class Hyperparameters(Struct, forbid_unknown_fields=True):
-    """How to train; what is `auto` is chosen by the service."""
+    """Hyperparameters of a job; the service chooses those that are "auto"."""
 
     n_epochs: Epochs = "auto"
     batch_size: BatchSize = "auto"
@@ -48,11 +52,13 @@ class Hyperparameters(Struct, forbid_unknown_fields=True):
 
 
 class Supervised(Struct, forbid_unknown_fields=True):
+    """Settings of the methods `supervised` and `dpo`."""
+
     hyperparameters: Hyperparameters = msgspec.field(default_factory=Hyperparameters)
 
 
 class Method(Struct, forbid_unknown_fields=True):
-    """The method, and its hyperparameters under its own name."""
+    """Fine-tuning method, with its settings under its own name."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
@@ -61,7 +67,7 @@ class Method(Struct, forbid_unknown_fields=True):
 
 
 class JobBody(Struct, forbid_unknown_fields=True):
-    """What `POST /v1/fine_tuning/jobs` is given."""
+    """Body of `POST /v1/fine_tuning/jobs`."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     training_file: str
@@ -75,25 +81,21 @@ class JobBody(Struct, forbid_unknown_fields=True):
 
     @property
     def type(self) -> str:
-        """The method's name."""
+        """Name of the fine-tuning method."""
         return self.method.type if self.method else "supervised"
 
     @property
-    def wanted(self) -> Hyperparameters:
-        """The hyperparameters, wherever they stand."""
-        inner = (
-            (self.method.dpo if self.method.type == "dpo" else self.method.supervised)
-            if self.method
-            else None
-        )
-        chosen = inner and inner.hyperparameters != Hyperparameters()
-        return (
-            inner.hyperparameters if inner and chosen else self.hyperparameters or Hyperparameters()
-        )
+    def job_hyperparameters(self) -> Hyperparameters:
+        """Hyperparameters of the method, or else those of the job, which OpenAI has deprecated."""
+        if self.method:
+            settings = self.method.dpo if self.type == "dpo" else self.method.supervised
+            if settings and settings.hyperparameters != Hyperparameters():
+                return settings.hyperparameters
+        return self.hyperparameters or Hyperparameters()
 
 
 class UploadBody(Struct, forbid_unknown_fields=True):
-    """What `POST /v1/uploads` is given."""
+    """Body of `POST /v1/uploads`."""
 
     bytes: Annotated[int, Meta(ge=1)]
     filename: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -103,14 +105,14 @@ class UploadBody(Struct, forbid_unknown_fields=True):
 
 
 class CompleteBody(Struct, forbid_unknown_fields=True):
-    """What `POST /v1/uploads/ID/complete` is given."""
+    """Body of `POST /v1/uploads/ID/complete`."""
 
     part_ids: Annotated[list[str], Meta(min_length=1, max_length=PARTS)]
     md5: str | None = None
 
 
 class Sampling(Struct, kw_only=True):
-    """How an answer is drawn; the fields that chat and completions share. Those that change nothing here are taken and left."""
+    """Fields that chat and text completions share."""
 
     model: str
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -122,7 +124,7 @@ class Sampling(Struct, kw_only=True):
     stream_options: dict[str, Any] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
-    # Scripts send these with the values that change nothing; others are refused.
+    # Clients send these fields with values that have no effect; other values are rejected.
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logit_bias: Annotated[dict[str, float], Meta(max_length=0)] | None = None
@@ -130,12 +132,12 @@ class Sampling(Struct, kw_only=True):
 
     @property
     def stops(self) -> list[str]:
-        """The texts that end an answer."""
+        """Texts that end a completion."""
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
 
 
-class Part(Struct):
-    """A part of a message's content."""
+class ContentPart(Struct):
+    """Part of the content of a message."""
 
     type: str
     text: str | None = None
@@ -143,50 +145,50 @@ class Part(Struct):
     image_url: Any = UNSET
 
 
-class Function(Struct):
-    """The call of a function."""
+class FunctionCall(Struct):
+    """Function call: name, and arguments as JSON."""
 
     name: str
     arguments: str
 
 
-class Call(Struct):
-    """The call of a tool."""
+class ToolCall(Struct):
+    """Tool call."""
 
-    function: Function
+    function: FunctionCall
 
 
-class Said(Struct):
-    """A message; what chat templates take of it."""
+class ChatMessage(Struct):
+    """Message of a chat, with the fields that chat templates use."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
+    content: str | list[ContentPart] | None = None
     refusal: str | None = None
     name: str | None = None
-    tool_calls: list[Call] | None = None
-    function_call: Function | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
 
 
-class Plain(Struct):
-    """The format of answers that are any text."""
+class TextFormat(Struct):
+    """The only supported response format."""
 
     type: Literal["text"]
 
 
 class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /v1/chat/completions` is given."""
+    """Body of `POST /v1/chat/completions`."""
 
-    messages: Annotated[list[Said], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
-    response_format: Plain | None = None
+    response_format: TextFormat | None = None
     logprobs: Literal[False] | None = None
     tools: Annotated[list[Any], Meta(max_length=0)] | None = None
 
 
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
-    """What `POST /v1/completions` is given."""
+    """Body of `POST /v1/completions`."""
 
     prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
     echo: Literal[False] | None = None
@@ -196,42 +198,43 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
 
 
 def read_body(data: bytes, type: type[T]) -> T:
-    """The JSON of a body as `type`; raises `Refusal`."""
+    """Decode a JSON body.
+
+    Raises:
+        InvalidRequestError: The body is not JSON, or not a valid `type`.
+    """
     try:
         return msgspec.json.decode(data or b"{}", type=type)
     except msgspec.ValidationError as error:
-        raise _refused(str(error)) from error
+        raise _validation_error(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"The body is not JSON: {error}") from error
+        raise InvalidRequestError(f"The body is not JSON: {error}") from error
 
 
-def _refused(said: str) -> Exception:
-    what, _, at = said.partition(" - at ")
-    where = at.strip("`").removeprefix("$").removeprefix(".")
-    named = re.search(r"field `([^`]*)`", what)
-    field = ".".join(filter(None, (where, named[1] if named else "")))
-    if "unknown field" in what:
-        return invalid(
-            f"Unrecognized request argument supplied: {field}", field, "unknown_parameter"
-        )
-    if "missing required field" in what:
-        return invalid(
-            f"Missing required parameter: '{field}'.", field, "missing_required_parameter"
-        )
-    return invalid(
-        f"Invalid value for '{field or 'the body'}': {what[:1].lower()}{what[1:]}.",
-        field or None,
-        "invalid_value",
-    )
+def _validation_error(text: str) -> InvalidRequestError:
+    """Translate a message of msgspec, such as "Expected `int`, got `str` - at `$.seed`"."""
+    reason, _, location = text.partition(" - at ")
+    path = location.strip("`").removeprefix("$").removeprefix(".")
+    name = re.search(r"field `([^`]*)`", reason)
+    field = ".".join(filter(None, (path, name[1] if name else "")))
+    if "unknown field" in reason:
+        message = f"Unrecognized request argument supplied: {field}"
+        return InvalidRequestError(message, field, "unknown_parameter")
+    if "missing required field" in reason:
+        message = f"Missing required parameter: '{field}'."
+        return InvalidRequestError(message, field, "missing_required_parameter")
+    message = f"Invalid value for '{field or 'the body'}': {reason[:1].lower()}{reason[1:]}."
+    return InvalidRequestError(message, field or None, "invalid_value")
 
 
 def check_purpose(purpose: str) -> None:
-    """Raise `Refusal` for a purpose that no file can have."""
+    """Raise `InvalidRequestError` if files cannot have this purpose."""
     if purpose not in PURPOSES:
-        raise invalid(f"'{purpose[:64]}' is not one of {list(PURPOSES)} - 'purpose'", "purpose")
+        message = f"'{purpose[:64]}' is not one of {list(PURPOSES)} - 'purpose'"
+        raise InvalidRequestError(message, "purpose")
 
 
-def check_name(name: str, purpose: str) -> None:
-    """Raise `Refusal` for a training file that is not called one."""
+def check_file_name(name: str, purpose: str) -> None:
+    """Raise `InvalidRequestError` if a training file has another extension than `.jsonl`."""
     if purpose == "fine-tune" and not name.endswith(".jsonl"):
-        raise invalid("Invalid file format for Fine-Tuning API. Must be .jsonl", "file")
+        raise InvalidRequestError("Invalid file format for Fine-Tuning API. Must be .jsonl", "file")

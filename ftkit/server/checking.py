@@ -1,76 +1,90 @@
-"""Are the files of a job what it can train on? The rules are ftkit's own; the codes are those that OpenAI's jobs fail with."""
+"""Validation of a job's files: ftkit's rules, with the error codes of OpenAI's jobs."""
 
 from __future__ import annotations
 
 from ftkit.dataset.formats import METHODS
 from ftkit.rules import RULES
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import fail, move
-from ftkit.server.store import Store, Thing
+from ftkit.server.lifecycle import fail, transition
+from ftkit.server.objects import JobObject
 from ftkit.summary import FileReport
 from ftkit.validation.service_messages import EXPLAINS
 
 PROVIDER = "local"
-SHOWN = 5
-"""Findings that the job's message names."""
+
+MAX_FINDINGS = 5
+"""Maximum number of findings in the error message of a job."""
 
 CODES = {"examples-too-few": "invalid_n_examples"}
-SUBJECTS = {"FT1": "invalid_file_format", "FT203": "invalid_file_format"}
-"""The codes of the rules: by name, by the beginning of the rule's code; else it is `invalid_training_file`."""
+"""Error codes, by the name of the rule."""
+
+CODES_BY_PREFIX = {"FT1": "invalid_file_format", "FT203": "invalid_file_format"}
+"""Error codes, by the beginning of the rule's code."""
+
+OTHER_CODE = "invalid_training_file"
+"""Error code for all other rules."""
 
 
-def check(store: Store, folder: Folder, job: Thing) -> None:
-    """Check the files of a job, and queue or fail it."""
+def check(database: Database, folder: Folder, job: JobObject) -> None:
+    """Validate the files of a job, then queue the job or fail it."""
     from ftkit.validation.validate import validate
 
-    place = folder.job(job.id)
-    for name, sha256 in job.kept["files"].items():
-        folder.lend(sha256, place / f"{name}.jsonl")
-    validation = place / "validation.jsonl" if "validation" in job.kept["files"] else None
+    job_folder = folder.job(job.id)
+    for name, sha256 in job.hashes.items():
+        folder.link_blob(sha256, job_folder / f"{name}.jsonl")
+    validation = job_folder / "validation.jsonl" if "validation" in job.hashes else None
     report = validate(
-        place / "training.jsonl", provider=PROVIDER, validation_file=validation, workers=1
+        job_folder / "training.jsonl", provider=PROVIDER, validation_file=validation, workers=1
     )
-    for file, param in zip(report.files, ("training_file", "validation_file"), strict=False):
-        method = job.shown["method"]["type"]
-        name = job.kept["names"][param.removesuffix("_file")]
-        if file.errors:
-            fail(store, job.id, _code(file), _message(file, name), param)
+    for file, kind in zip(report.files, ("training", "validation"), strict=False):
+        error = _find_error(file, job.names[kind], job.method.type)
+        if error:
+            fail(database, job.id, *error, f"{kind}_file")
             return
-        if METHODS[file.format or "chat"] != method:
-            told = f"{name} has {file.format} examples, and the job's method is '{method}', not '{METHODS[file.format or 'chat']}'"
-            fail(store, job.id, "invalid_training_file", told, param)
-            return
-    format, examples = report.files[0].format, report.files[0].examples
-    with store.transaction():
-        store.change(
-            "job",
-            job.id,
-            lambda found: found.kept.update(
-                valid=True, format=format, examples=examples, attempts=0
-            ),
-        )
-        move(
-            store,
-            job.id,
-            ("validating_files",),
-            "queued",
-            "Files validated, moving job to queued state",
-        )
+    _queue(database, job.id, report.files[0])
 
 
-def _code(file: FileReport) -> str:
+def _queue(database: Database, id: str, training: FileReport) -> None:
+    """Record the result of the validation, even if the job was paused, and queue the job."""
+
+    def edit(job: JobObject) -> None:
+        job.valid, job.attempts = True, 0
+        job.format, job.examples = training.format or "", training.examples
+
+    with database.transaction():
+        database.change(JobObject, id, edit)
+        message = "Files validated, moving job to queued state"
+        transition(database, id, ("validating_files",), "queued", message)
+
+
+def _find_error(file: FileReport, name: str, method: str) -> tuple[str, str] | None:
+    """Return the error code and message for a file, or None if a job can train on it."""
+    if file.errors:
+        return _error_code(file), _error_message(file, name)
+    file_method = METHODS[file.format or "chat"]
+    if file_method != method:
+        message = (
+            f"{name} has {file.format} examples, and the job's method is '{method}',"
+            f" not '{file_method}'"
+        )
+        return OTHER_CODE, message
+    return None
+
+
+def _error_code(file: FileReport) -> str:
     first = next(finding for finding in file.findings if finding.severity == "error")
-    by_subject = (code for start, code in SUBJECTS.items() if first.code.startswith(start))
-    return CODES.get(first.rule) or next(by_subject, "invalid_training_file")
+    by_prefix = (code for prefix, code in CODES_BY_PREFIX.items() if first.code.startswith(prefix))
+    return CODES.get(first.rule) or next(by_prefix, OTHER_CODE)
 
 
-def _message(file: FileReport, name: str) -> str:
-    """The first findings, each with the lines that have it."""
+def _error_message(file: FileReport, name: str) -> str:
+    """List the first findings with their lines, and name their rules."""
     errors = [finding for finding in file.findings if finding.severity == "error"]
-    told = [
-        f"line {each.line}: {each.message}" if each.line else each.message
-        for each in errors[:SHOWN]
+    messages = [
+        f"line {finding.line}: {finding.message}" if finding.line else finding.message
+        for finding in errors[:MAX_FINDINGS]
     ]
     rules = ", ".join(dict.fromkeys(finding.rule for finding in errors if finding.rule in RULES))
-    more = f"; and {file.errors - SHOWN:,} more" if file.errors > SHOWN else ""
-    return f"Invalid file {name}: {'; '.join(told)}{more}. {EXPLAINS}{rules}"
+    more = f"; and {file.errors - MAX_FINDINGS:,} more" if file.errors > MAX_FINDINGS else ""
+    return f"Invalid file {name}: {'; '.join(messages)}{more}. {EXPLAINS}{rules}"

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ftkit.server.errors import Refusal
+from ftkit.server.errors import ServiceError
 from ftkit.server.objects import new_id, now
+from ftkit.server.responses import error_object
 
 Kind = Literal["chat", "text"]
 
@@ -79,7 +80,7 @@ async def collect(
     """Return the complete response, once it is generated.
 
     Raises:
-        Refusal: The completion cannot be generated.
+        ServiceError: The completion cannot be generated.
     """
     texts: dict[int, list[str]] = {}
     ends: dict[int, dict[str, Any]] = {}
@@ -116,7 +117,7 @@ async def wait_for_first(
     """Return the same responses once there is a first one.
 
     Raises:
-        Refusal: There is an error instead.
+        ServiceError: There is an error instead.
     """
     first = await anext(responses)
 
@@ -152,8 +153,8 @@ async def stream(
             elif with_usage:
                 usage = _usage(response["prompt_tokens"], completion_tokens)
                 yield _event(header.chunk([], usage=usage))
-    except Refusal as refusal:
-        yield _event(refusal.body)
+    except ServiceError as error:
+        yield _event(error_object(error))
     yield b"data: [DONE]\n\n"
 
 

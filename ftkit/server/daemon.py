@@ -1,4 +1,4 @@
-"""Starts and stops the local service in the background."""
+"""Local service in the background: start and stop."""
 
 from __future__ import annotations
 
@@ -14,46 +14,68 @@ from ftkit._local import RUN_MODULE, Running, find_running
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
 
-PATIENCE = 60.0
-"""Seconds to wait for a service to start or to end."""
+TIMEOUT = 60.0
+"""Seconds to wait until a service has started or stopped."""
+
+POLL_SECONDS = 0.05
+"""Seconds between polls of a service that is starting or stopping."""
 
 
-def find_or_start(folder: Path, say: Callable[[str], None]) -> Running:
-    """The service that serves the folder, started in the background if there is none; raises `FtkitError` if it does not start."""
-    found = find_running(folder)
-    if found:
-        return found
+def find_or_start(folder: Path, notify: Callable[[str], None]) -> Running:
+    """Return the service of a data folder, after starting it in the background if none runs.
+
+    Args:
+        folder: Data folder of the service.
+        notify: Receives a message if a service was started.
+
+    Raises:
+        FtkitError: The service did not start.
+    """
+    running = find_running(folder)
+    if running:
+        return running
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "service.log"
     command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
-    with log.open("ab") as out:
+    with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        found = find_running(folder)
-        if found:
-            say(f"started a service on this machine, {found.url}; `ftkit serve stop` ends it")
-            return found
+        running = find_running(folder)
+        if running:
+            notify(f"Started the local service at {running.url}. Stop it with: ftkit serve stop")
+            return running
         if process.poll() is not None:
             break
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
     reason = last_line(log).removeprefix("ftkit: ")
     details = f" ({reason})" if reason else ""
-    raise FtkitError(f"the service on this machine did not start{details}; see {log}")
+    raise FtkitError(f"the local service did not start{details}; see {log}")
 
 
 def stop(folder: Path) -> Running | None:
-    """End the service that serves the folder; returns which it was. Its jobs go on when one is started again."""
-    found = find_running(folder)
-    if found is None:
+    """Stop the service of a data folder. Its jobs continue when it is started again.
+
+    Returns:
+        The service that was stopped, or None if none was running.
+
+    Raises:
+        FtkitError: The service did not stop.
+    """
+    running = find_running(folder)
+    if running is None:
         return None
     with suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-    deadline = time.monotonic() + PATIENCE
+        os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + TIMEOUT
     while find_running(folder):
         if time.monotonic() > deadline:
-            raise FtkitError(f"the service (process {found.pid}) does not end")
-        time.sleep(0.05)
-    return found
+            raise FtkitError(f"the local service (process {running.pid}) did not stop")
+        time.sleep(POLL_SECONDS)
+    return running

@@ -1,60 +1,85 @@
-"""What the service refuses, in the shape that OpenAI's API has for errors."""
+"""Exceptions of the local service.
+
+    ServiceError
+    ├── InvalidRequestError     the request is malformed, or cannot be carried out
+    ├── AuthenticationError     the API key is missing or wrong
+    ├── ForeignOriginError      the request is for another host, or from a page of another origin
+    ├── MissingObjectError      the tenant has no object with that id
+    ├── ConflictError           the object is in use
+    ├── TooLargeError           a body or a file exceeds its limit
+    ├── LimitReachedError       too many jobs, uploads or requests are pending
+    ├── DisconnectedError       the client closed the connection
+    └── InternalError           the service failed
+
+They know nothing of HTTP; `responses.py` maps each to a status and to OpenAI's error object.
+"""
 
 from __future__ import annotations
 
-from typing import Any
 
+class ServiceError(Exception):
+    """Base class of all errors that the service returns to clients.
 
-class Refusal(Exception):
-    """A request that is answered with an error; `kind` is the `type` of the error object."""
+    Attributes:
+        param: Request parameter that is wrong, or None.
+        code: Error code of the response, or None.
+    """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        kind: str = "invalid_request_error",
-    ) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.param, self.code, self.kind = status, param, code, kind
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
-        return {
-            "error": {
-                "message": str(self),
-                "type": self.kind,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
+        self.param, self.code = param, code
 
 
-def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
-    """A request that makes no sense."""
-    return Refusal(400, message, param=param, code=code)
+class InvalidRequestError(ServiceError):
+    """The request is malformed, or cannot be carried out."""
 
 
-def not_there(what: str, id: str, param: str = "id", code: str | None = None) -> Refusal:
-    """An id that this account does not have."""
-    return Refusal(404, f"No such {what}: {id}", param=param, code=code)
+class AuthenticationError(ServiceError):
+    """The API key is missing or wrong."""
 
 
-def too_large(what: str, most: int) -> Refusal:
-    """A body over the limit, in bytes."""
-    return Refusal(
-        413, f"{what} is larger than the {most:,} bytes that are taken.", code="content_too_large"
+class ForeignOriginError(ServiceError):
+    """The request is for another host, or from a page of another origin."""
+
+
+class MissingObjectError(ServiceError):
+    """The tenant has no object with that id."""
+
+
+class ConflictError(ServiceError):
+    """The object is in use."""
+
+
+class TooLargeError(ServiceError):
+    """A body or a file exceeds its limit."""
+
+
+class LimitReachedError(ServiceError):
+    """Too many jobs, uploads or requests are pending."""
+
+
+class DisconnectedError(ServiceError):
+    """The client closed the connection."""
+
+
+class InternalError(ServiceError):
+    """The service failed."""
+
+
+def missing_object(
+    title: str, id: str, param: str = "id", code: str | None = None
+) -> MissingObjectError:
+    """Return the error for an id that the tenant has no object for."""
+    return MissingObjectError(f"No such {title}: {id}", param, code)
+
+
+def too_large(subject: str, limit: int) -> TooLargeError:
+    """Return the error for a body or a file over its limit in bytes."""
+    return TooLargeError(
+        f"{subject} is larger than the maximum of {limit:,} bytes.", code="content_too_large"
     )
 
 
-def busy(message: str) -> Refusal:
-    """A limit on what may wait at once."""
-    return Refusal(429, message, code="rate_limit_exceeded", kind="requests")
-
-
-def broken(message: str) -> Refusal:
-    """The service's own fault."""
-    return Refusal(500, message, kind="server_error")
+def limit_reached(message: str) -> LimitReachedError:
+    """Return the error for too many pending jobs, uploads or requests."""
+    return LimitReachedError(message, code="rate_limit_exceeded")

@@ -1,209 +1,254 @@
-"""Files and uploads in parts: how they come to be, and how they go."""
+"""Files, and uploads in parts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 from ftkit.server.bodies import (
     FILE_BYTES,
     PARTS,
-    UPLOAD_LIFE,
+    UPLOAD_SECONDS,
     CompleteBody,
     UploadBody,
-    check_name,
+    check_file_name,
     check_purpose,
 )
-from ftkit.server.errors import busy, invalid, not_there, too_large
+from ftkit.server.database import Database
+from ftkit.server.errors import InvalidRequestError, limit_reached, missing_object, too_large
 from ftkit.server.folder import Folder, Writer
 from ftkit.server.multipart import Form
-from ftkit.server.objects import file_object, new_id, now, part_object, upload_object
-from ftkit.server.store import Store, Thing
+from ftkit.server.objects import FileObject, JobObject, PartObject, UploadObject, now
 
 OPEN_UPLOADS = 100
-"""Uploads of a tenant that may be under way at once."""
+"""Maximum number of pending uploads of a tenant."""
 
 CHUNK = 1 << 20
-"""Bytes of a part that are held at once."""
+"""Bytes of a part that are read at once."""
 
-NAME = 512
-"""Characters of a file's name that are kept."""
+NAME_LENGTH = 512
+"""Maximum number of characters of a file name; the rest is cut off."""
 
 
-def add(store: Store, folder: Folder, tenant: str, form: Form, writer: Writer) -> dict[str, Any]:
-    """Keep the file of a form that was read; raises `Refusal`."""
-    purpose, name = form.fields.get("purpose", ""), (form.file_name or "")[:NAME]
+def create_file(
+    database: Database, folder: Folder, tenant: str, form: Form, writer: Writer
+) -> FileObject:
+    """Create a file from an uploaded form.
+
+    Args:
+        database: Database of the service.
+        folder: Data folder of the service.
+        tenant: Tenant that owns the file.
+        form: The form, with the name and the purpose of the file.
+        writer: The content of the file.
+
+    Raises:
+        InvalidRequestError: The purpose or the name is invalid, or the file is empty.
+    """
+    purpose, name = form.fields.get("purpose", ""), (form.file_name or "")[:NAME_LENGTH]
     if not purpose:
-        raise invalid(
+        raise InvalidRequestError(
             "Missing required parameter: 'purpose'.", "purpose", "missing_required_parameter"
         )
     check_purpose(purpose)
-    check_name(name, purpose)
+    check_file_name(name, purpose)
     if not writer.size:
-        raise invalid("The file is empty.", "file", "empty_file")
-    writer.end()
-    with store.transaction():
-        stored = folder.keep(writer)
-        return _add(store, tenant, name, stored.size, purpose, stored.sha256)
+        raise InvalidRequestError("The file is empty.", "file", "empty_file")
+    writer.finish()
+    with database.transaction():
+        return _add_file(database, folder, tenant, name, purpose, writer)
 
 
-def _add(
-    store: Store, tenant: str, name: str, size: int, purpose: str, sha256: str
-) -> dict[str, Any]:
-    id = new_id("file-")
-    shown = file_object(id, name, size, purpose)
-    store.add("file", id, tenant, shown, {"sha256": sha256})
-    return shown
+def _add_file(
+    database: Database, folder: Folder, tenant: str, name: str, purpose: str, writer: Writer
+) -> FileObject:
+    """Store a content and the file that has it. Needs a transaction, see `Folder.keep`."""
+    blob = folder.keep(writer)
+    file = FileObject(
+        tenant=tenant, bytes=blob.size, filename=name, purpose=purpose, sha256=blob.sha256
+    )
+    database.add(file)
+    return file
 
 
-def delete(store: Store, folder: Folder, tenant: str, id: str) -> None:
-    """Forget a file; jobs that train on it have their own hold on its content."""
-    found = store.get("file", id, tenant)
-    if found is None:
-        raise not_there("File object", id)
-    store.remove("file", id)
-    release(store, folder, found.kept["sha256"])
+def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> None:
+    """Delete a file. Jobs that train on it have their own link to its content.
+
+    Raises:
+        MissingObjectError: The tenant has no such file.
+    """
+    file = database.require(FileObject, id, tenant)
+    database.remove(FileObject, id)
+    release_blob(database, folder, file.sha256)
 
 
-def release(store: Store, folder: Folder, sha256: str) -> None:
-    """Remove a content that no file holds any more, and no job is going to read."""
-    with store.transaction():
-        if not store.holds("file", "$.sha256", sha256) and not _awaited(store, sha256):
+def release_blob(database: Database, folder: Folder, sha256: str) -> None:
+    """Remove a blob that no file has and that no job is going to read."""
+    with database.transaction():
+        if not database.exists(FileObject, sha256=sha256) and not _is_awaited(database, sha256):
             folder.blob(sha256).unlink(missing_ok=True)
 
 
-def _awaited(store: Store, sha256: str) -> bool:
-    """Whether a job that was not checked yet is going to read the content; one that was has a hold of its own."""
-    jobs = [
-        job for status in ("validating_files", "paused") for job in store.with_status("job", status)
-    ]
-    return any(sha256 in job.kept["files"].values() for job in jobs if not job.kept.get("valid"))
+def _is_awaited(database: Database, sha256: str) -> bool:
+    """Return True if a job still has to link the blob, which it does when its files are checked."""
+    jobs = database.with_status(JobObject, "validating_files", "paused")
+    return any(sha256 in job.hashes.values() for job in jobs if not job.valid)
 
 
-def begin_upload(store: Store, folder: Folder, tenant: str, body: UploadBody) -> dict[str, Any]:
-    """Begin an upload in parts; raises `Refusal`."""
+def begin_upload(database: Database, folder: Folder, tenant: str, body: UploadBody) -> UploadObject:
+    """Begin an upload in parts.
+
+    Raises:
+        InvalidRequestError: The purpose or the name is invalid.
+        TooLargeError: The file would be too large.
+        LimitReachedError: The tenant has too many pending uploads.
+    """
     check_purpose(body.purpose)
-    check_name(body.filename, body.purpose)
+    check_file_name(body.filename, body.purpose)
     if body.bytes > FILE_BYTES:
         raise too_large("The file", FILE_BYTES)
-    expire(store, folder)
-    if store.count("upload", tenant, ("pending",)) >= OPEN_UPLOADS:
-        raise busy(f"{OPEN_UPLOADS} uploads are under way already; complete or cancel some.")
-    shown = upload_object(new_id("upload_"), body.filename, body.bytes, body.purpose, UPLOAD_LIFE)
-    store.add("upload", shown["id"], tenant, shown)
-    return shown
+    expire_uploads(database, folder)
+    if database.count(UploadObject, tenant, ("pending",)) >= OPEN_UPLOADS:
+        raise limit_reached(f"{OPEN_UPLOADS} uploads are pending already; complete or cancel some.")
+    upload = UploadObject(
+        tenant=tenant,
+        bytes=body.bytes,
+        filename=body.filename,
+        purpose=body.purpose,
+        expires_at=now() + UPLOAD_SECONDS,
+    )
+    database.add(upload)
+    return upload
 
 
-def pending(store: Store, id: str, tenant: str) -> Thing:
-    """The upload of that id, which takes parts still; raises `Refusal`."""
-    found = store.get("upload", id, tenant)
-    if found is None:
-        raise not_there("Upload", id)
-    if found.shown["status"] != "pending":
-        raise invalid(
-            f"Upload {id} is {found.shown['status']}.", "upload_id", "invalid_upload_state"
+def pending_upload(database: Database, id: str, tenant: str) -> UploadObject:
+    """Return a pending upload.
+
+    Raises:
+        MissingObjectError: The tenant has no such upload.
+        InvalidRequestError: It is not pending, or has expired.
+    """
+    upload = database.require(UploadObject, id, tenant)
+    if upload.status != "pending":
+        raise InvalidRequestError(
+            f"Upload {id} is {upload.status}.", "upload_id", "invalid_upload_state"
         )
-    if found.shown["expires_at"] < now():
-        raise invalid(f"Upload {id} has expired.", "upload_id", "upload_expired")
-    return found
+    if upload.expires_at < now():
+        raise InvalidRequestError(f"Upload {id} has expired.", "upload_id", "upload_expired")
+    return upload
 
 
 def add_part(
-    store: Store, folder: Folder, tenant: str, upload: str, writer: Writer
-) -> dict[str, Any]:
-    """Keep a part of an upload; raises `Refusal`."""
-    pending(store, upload, tenant)
-    if len(store.children("part", upload)) >= PARTS:
-        raise invalid(f"An upload has at most {PARTS:,} parts.", "upload_id", "too_many_parts")
-    id = new_id("part_")
-    stored = writer.end()
-    os.replace(writer.path, folder.part(id))
-    shown = part_object(id, upload)
-    store.add("part", id, tenant, shown, {"size": stored.size}, parent=upload)
-    return shown
+    database: Database, folder: Folder, tenant: str, upload: str, writer: Writer
+) -> PartObject:
+    """Add a part to an upload.
+
+    Raises:
+        MissingObjectError: The tenant has no such upload.
+        InvalidRequestError: The upload is not pending, or has too many parts.
+    """
+    pending_upload(database, upload, tenant)
+    if len(database.children(PartObject, upload)) >= PARTS:
+        raise InvalidRequestError(
+            f"An upload has at most {PARTS:,} parts.", "upload_id", "too_many_parts"
+        )
+    blob = writer.finish()
+    part = PartObject(tenant=tenant, parent=upload, upload_id=upload, size=blob.size)
+    os.replace(writer.path, folder.part(part.id))
+    database.add(part)
+    return part
 
 
 def complete_upload(
-    store: Store, folder: Folder, tenant: str, id: str, body: CompleteBody
-) -> dict[str, Any]:
-    """Make a file of the parts; raises `Refusal`. Once done, the same again gives the same file."""
-    done = store.get("upload", id, tenant)
-    if done and done.shown["status"] == "completed":
-        return done.shown
-    upload = pending(store, id, tenant)
-    known = {part.id: part.kept["size"] for part in store.children("part", id)}
-    missing = next((part for part in body.part_ids if part not in known), None)
-    if missing is not None:
-        raise not_there("Part", missing, "part_ids")
-    size = sum(known[part] for part in body.part_ids)
-    if size != upload.shown["bytes"]:
-        raise invalid(
-            f"The parts have {size:,} bytes; the upload was to have {upload.shown['bytes']:,}.",
-            "part_ids",
-        )
+    database: Database, folder: Folder, tenant: str, id: str, body: CompleteBody
+) -> UploadObject:
+    """Join the parts of an upload to a file. Repeating the call returns the same file.
+
+    Raises:
+        MissingObjectError: The tenant has no such upload, or the upload no such part.
+        InvalidRequestError: The upload is not pending, or the size or the checksum is wrong.
+    """
+    completed = database.get(UploadObject, id, tenant)
+    if completed and completed.status == "completed":
+        return completed
+    upload = pending_upload(database, id, tenant)
+    _check_parts(database, upload, body)
     paths = [folder.part(part) for part in body.part_ids]
     if body.md5 and _md5(paths) != body.md5.lower():
-        raise invalid("The parts do not have that md5 checksum.", "md5")
+        raise InvalidRequestError("The parts do not match the md5 checksum.", "md5")
 
-    def edit(found: Thing) -> None:
-        stored = folder.keep(writer)
-        file = _add(
-            store,
-            tenant,
-            found.shown["filename"],
-            stored.size,
-            found.shown["purpose"],
-            stored.sha256,
-        )
-        found.shown |= {"status": "completed", "file": file}
+    def edit(upload: UploadObject) -> None:
+        file = _add_file(database, folder, tenant, upload.filename, upload.purpose, writer)
+        upload.status, upload.file = "completed", file.public()
 
-    with Writer(folder.aside()) as writer:
+    with Writer(folder.temporary()) as writer:
         _join(paths, writer)
-        with store.transaction():
-            pending(store, id, tenant)
-            changed = store.change("upload", id, edit)
+        with database.transaction():
+            pending_upload(database, id, tenant)
+            changed = database.change(UploadObject, id, edit)
     assert changed
-    _drop_parts(store, folder, id)
-    return changed.shown
+    _remove_parts(database, folder, id)
+    return changed
+
+
+def _check_parts(database: Database, upload: UploadObject, body: CompleteBody) -> None:
+    sizes = {part.id: part.size for part in database.children(PartObject, upload.id)}
+    missing = next((part for part in body.part_ids if part not in sizes), None)
+    if missing is not None:
+        raise missing_object(PartObject.title, missing, "part_ids")
+    size = sum(sizes[part] for part in body.part_ids)
+    if size != upload.bytes:
+        raise InvalidRequestError(
+            f"The parts have {size:,} bytes, but the upload was created with {upload.bytes:,}.",
+            "part_ids",
+        )
 
 
 def _join(paths: list[Path], writer: Writer) -> None:
-    """Write the parts, in that order, to the disk."""
+    """Write the contents of several files one after the other."""
     for path in paths:
         with path.open("rb") as file:
             while data := file.read(CHUNK):
                 writer.write(data)
-    writer.end()
+    writer.finish()
 
 
 def _md5(paths: list[Path]) -> str:
-    found = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False)
     for path in paths:
-        found.update(path.read_bytes())
-    return found.hexdigest()
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
-def cancel_upload(store: Store, folder: Folder, tenant: str, id: str) -> dict[str, Any]:
-    """End an upload, and forget its parts; raises `Refusal`."""
-    with store.transaction():
-        pending(store, id, tenant)
-        changed = store.change("upload", id, lambda found: found.shown.update(status="cancelled"))
+def cancel_upload(database: Database, folder: Folder, tenant: str, id: str) -> UploadObject:
+    """Cancel an upload and remove its parts.
+
+    Raises:
+        MissingObjectError: The tenant has no such upload.
+        InvalidRequestError: It is not pending.
+    """
+    with database.transaction():
+        pending_upload(database, id, tenant)
+        changed = database.change(
+            UploadObject, id, lambda upload: setattr(upload, "status", "cancelled")
+        )
     assert changed
-    _drop_parts(store, folder, id)
-    return changed.shown
+    _remove_parts(database, folder, id)
+    return changed
 
 
-def _drop_parts(store: Store, folder: Folder, upload: str) -> None:
-    for part in store.children("part", upload):
+def _remove_parts(database: Database, folder: Folder, upload: str) -> None:
+    for part in database.children(PartObject, upload):
         folder.part(part.id).unlink(missing_ok=True)
-        store.remove("part", part.id)
+        database.remove(PartObject, part.id)
 
 
-def expire(store: Store, folder: Folder) -> None:
-    """End the uploads whose time is over."""
-    for upload in store.with_status("upload", "pending"):
-        if upload.shown["expires_at"] < now():
-            store.change("upload", upload.id, lambda found: found.shown.update(status="expired"))
-            _drop_parts(store, folder, upload.id)
+def expire_uploads(database: Database, folder: Folder) -> None:
+    """End the pending uploads that have expired, and remove their parts."""
+    for upload in database.with_status(UploadObject, "pending"):
+        if upload.expires_at < now():
+            database.change(
+                UploadObject, upload.id, lambda upload: setattr(upload, "status", "expired")
+            )
+            _remove_parts(database, folder, upload.id)

@@ -1,11 +1,11 @@
-"""Where the service keeps what it is given and what it makes. Names on disk are hashes and ids of its own, none from outside.
+"""Data folder of the service. Its names are hashes and generated ids, never names from clients.
 
 DATA_DIR/
-  service.db            what the service knows (see store.py)
-  service.lock          held by the server that runs
-  blobs/ab/abcd...      what is in files, by SHA-256
+  service.db            objects (see database.py)
+  service.lock          held by the running server
+  blobs/ab/abcd...      contents of files, by SHA-256
   parts/PART            parts of uploads that are not complete
-  jobs/JOB/             what a job trains on, its checkpoints, and the adapters that it made
+  jobs/JOB/             training data, checkpoints and adapters of a job
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 from msgspec import Struct
 
 
-class Stored(Struct, frozen=True):
-    """A content that was written: its SHA-256 and its size in bytes."""
+class Blob(Struct, frozen=True):
+    """Content that was written: its SHA-256, and its size in bytes."""
 
     sha256: str
     size: int
 
 
 class Folder:
-    """The folder of a service."""
+    """Data folder of a service."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -36,54 +36,58 @@ class Folder:
 
     @property
     def database(self) -> Path:
-        """The file of the store."""
+        """Path of the database."""
         return self.root / "service.db"
 
-    def aside(self) -> Path:
-        """A new path to write to before a content's name is known."""
+    @property
+    def working_directory(self) -> Path:
+        """Working directory of child processes.
+
+        It has no subfolders, so a model id such as `owner/name` is never taken for a local path.
+        """
+        return self.root / "parts"
+
+    def temporary(self) -> Path:
+        """Return a new path to write to until the hash of the content is known."""
         return self.root / "parts" / f"new-{secrets.token_hex(12)}"
 
     def blob(self, sha256: str) -> Path:
-        """Where the content of that hash is."""
+        """Return the path of a blob."""
         return self.root / "blobs" / sha256[:2] / sha256
 
-    @property
-    def nowhere(self) -> Path:
-        """A folder that has no folders: from there, a name such as `owner/name` is that of no folder on this disk."""
-        return self.root / "parts"
-
     def part(self, id: str) -> Path:
-        """Where a part of an upload is."""
+        """Return the path of a part of an upload."""
         return self.root / "parts" / id
 
     def job(self, id: str) -> Path:
-        """The folder of a job."""
+        """Return the folder of a job."""
         return self.root / "jobs" / id
 
     def adapter(self, job: str, step: int) -> Path:
-        """The adapter that a job had made by that step."""
+        """Return the folder of the adapter that a job had made by a step."""
         return self.job(job) / f"adapter-{step}"
 
-    def keep(self, writer: Writer) -> Stored:
-        """Make what was written aside a blob; it is on the disk when this returns.
+    def keep(self, writer: Writer) -> Blob:
+        """Make what was written a blob, which is on the disk on return.
 
-        Where a file is to hold it, this and the file are one transaction, or who deletes another file may take it for unheld.
+        If a file object is to refer to the blob, do both in one database transaction. Otherwise, a
+        concurrent deletion of another file with the same content could remove the blob.
         """
-        stored = writer.end()
-        path = self.blob(stored.sha256)
+        blob = writer.finish()
+        path = self.blob(blob.sha256)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         os.replace(writer.path, path)
         _sync_folder(path.parent)
-        return stored
+        return blob
 
-    def keep_bytes(self, data: bytes) -> Stored:
+    def keep_bytes(self, data: bytes) -> Blob:
         """Make these bytes a blob."""
-        with Writer(self.aside()) as writer:
+        with Writer(self.temporary()) as writer:
             writer.write(data)
             return self.keep(writer)
 
-    def lend(self, sha256: str, path: Path) -> None:
-        """Put the content at `path`, too, where it stays when the file is deleted."""
+    def link_blob(self, sha256: str, path: Path) -> None:
+        """Make the content of a blob available at `path`, also after the blob is removed."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         try:
@@ -91,20 +95,23 @@ class Folder:
         except OSError:
             shutil.copyfile(self.blob(sha256), path)
 
-    def clear(self, job: str) -> None:
-        """Remove what only a job that is not over needs: what it trains on, and the state from which it would go on."""
+    def remove_training_state(self, job: str) -> None:
+        """Remove what only an unfinished job needs: its training data and the trainer's state."""
         shutil.rmtree(self.job(job) / "checkpoints", ignore_errors=True)
         for path in self.job(job).glob("*.jsonl"):
             path.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
+    def remove_temporary_files(self) -> None:
         """Remove what was being written when an earlier server ended."""
         for path in (self.root / "parts").glob("new-*"):
             path.unlink(missing_ok=True)
 
 
 class Writer:
-    """Writes a file and hashes it on the way. What is not kept is removed at the end."""
+    """Writes a new file and computes its hash on the way.
+
+    As a context manager, removes the file at the end unless it was moved.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -113,29 +120,33 @@ class Writer:
         self._file = path.open("xb")
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write more."""
+        """Append bytes."""
         self._file.write(data)
         self._sha256.update(data)
         self.size += len(data)
 
-    def end(self) -> Stored:
-        """Bring all to the disk; again does nothing more."""
+    def finish(self) -> Blob:
+        """Flush the file to the disk and close it. May be called again."""
         if not self._file.closed:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-        return Stored(self._sha256.hexdigest(), self.size)
+        return Blob(self._sha256.hexdigest(), self.size)
+
+    def discard(self) -> None:
+        """Close the file, and remove it unless it was moved."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        self.discard()
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a new name in a folder durable; systems that cannot open folders do so themselves."""
+    """Make a new name in a folder durable. Windows cannot open folders, and needs no such call."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)
         try:

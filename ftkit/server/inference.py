@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ftkit._local import RUN_MODULE
-from ftkit.server.bases import Served
 from ftkit.server.bodies import Sampling
-from ftkit.server.errors import Refusal, broken, busy
+from ftkit.server.errors import (
+    InternalError,
+    InvalidRequestError,
+    MissingObjectError,
+    ServiceError,
+    limit_reached,
+)
 from ftkit.server.folder import Folder
+from ftkit.server.models import ModelRef
 from ftkit.server.objects import new_id
 
 IDLE_SECONDS = 600.0
@@ -40,7 +46,7 @@ class Generator:
         self._reader: asyncio.Task[None] | None = None
 
     async def generate(
-        self, served: Served, prompt: dict[str, Any], sampling: Sampling, max_tokens: int | None
+        self, served: ModelRef, prompt: dict[str, Any], sampling: Sampling, max_tokens: int | None
     ) -> AsyncIterator[dict[str, Any]]:
         """Send a request to the process and yield the responses.
 
@@ -53,10 +59,10 @@ class Generator:
             max_tokens: Maximum number of tokens of a completion, or None for no limit of its own.
 
         Raises:
-            Refusal: Too many requests are pending, or the process returned an error.
+            ServiceError: Too many requests are pending, or the process returned an error.
         """
         if len(self._responses) >= MAX_PENDING:
-            raise busy(f"{MAX_PENDING} requests are pending already; try again later.")
+            raise limit_reached(f"{MAX_PENDING} requests are pending already; try again later.")
         id = new_id("")
         responses = self._responses[id] = asyncio.Queue()
         request = {
@@ -79,7 +85,7 @@ class Generator:
                 response = await responses.get()
                 finished = "done" in response or "error" in response
                 if "error" in response:
-                    raise _refusal(response)
+                    raise _error(response)
                 yield response
         finally:
             del self._responses[id]
@@ -110,7 +116,7 @@ class Generator:
                 stderr=log,
                 limit=MAX_LINE_BYTES,
                 start_new_session=True,
-                cwd=self._folder.nowhere,
+                cwd=self._folder.working_directory,
             )
         # The event loop itself keeps only a weak reference to the task.
         self._reader = asyncio.create_task(self._read(self._process))
@@ -141,11 +147,11 @@ class Generator:
             self._process.kill()
 
 
-def _refusal(response: dict[str, Any]) -> Refusal:
+def _error(response: dict[str, Any]) -> ServiceError:
     """Return the error of a response as that of a request."""
     message, code = response["error"], response["code"]
     if code == "server_error":
-        return broken(message)
+        return InternalError(message)
     if code == "model_not_found":
-        return Refusal(404, message, param="model", code=code)
-    return Refusal(400, message, param="messages", code=code)
+        return MissingObjectError(message, "model", code)
+    return InvalidRequestError(message, "messages", code)

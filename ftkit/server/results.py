@@ -1,4 +1,4 @@
-"""The result file of a job: its losses and accuracies by step, with the columns that OpenAI's has."""
+"""Result file of a job: metrics by step, with the columns of OpenAI's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import io
 from typing import Any
 
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
-NAMES = {"train_accuracy": "train_mean_token_accuracy"}
-"""Columns whose figures have another name in events."""
+
+EVENT_NAMES = {"train_accuracy": "train_mean_token_accuracy"}
+"""Names that columns have in the data of events, where they differ."""
 
 
 def results_csv(metrics: list[dict[str, Any]]) -> bytes:
-    """The result file of the figures that were reported, as CSV; figures of one step stand in one row."""
+    """Return the result file as CSV.
+
+    Args:
+        metrics: Data of the job's metrics events. Those of the same step become one row.
+    """
     rows: dict[int, dict[str, Any]] = {}
-    for each in metrics:
-        rows.setdefault(each["step"], {}).update(each)
+    for data in metrics:
+        rows.setdefault(data["step"], {}).update(data)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for _, row in sorted(rows.items()):
-        writer.writerow([row.get(NAMES.get(column, column), "") for column in COLUMNS])
+        writer.writerow([row.get(EVENT_NAMES.get(column, column), "") for column in COLUMNS])
     return text.getvalue().encode()

@@ -1,92 +1,108 @@
-"""Runs the service until it is told to end."""
+"""HTTP server of the local service, which runs until it is interrupted."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import uvicorn
 from filelock import FileLock, Timeout
+from msgspec.structs import replace
 
 from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
-from ftkit.server.app import LOCAL_HOSTS, Settings, create_app
+from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 
-LINGER = 2
-"""Seconds that requests under way have when the service ends."""
+SHUTDOWN_SECONDS = 2
+"""Seconds that open requests have to finish when the server shuts down."""
 
 
 class Server(uvicorn.Server):
-    """Says where it is once it takes requests."""
+    """HTTP server that calls `on_ready` once it accepts requests."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept requests."""
         await super().startup(sockets)
         if self.started:
-            self._ready()
+            self._on_ready()
 
 
 def run(
-    folder: Path,
+    settings: ServerSettings,
     host: str,
     port: int,
-    models: dict[str, str],
-    keys: tuple[str, ...],
-    max_jobs: int,
-    any_port: bool,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
+    any_port: bool = False,
 ) -> None:
-    """Serve the folder; raises `FileError` or `UsageError` where that cannot begin."""
+    """Run the service until it is interrupted.
+
+    Args:
+        settings: Settings of the service; `host` is added to its hosts.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+        notify: Receives a message with the address once the service accepts requests.
+        any_port: Use a free port if `port` is in use.
+
+    Raises:
+        FileError: The data folder cannot be created.
+        UsageError: Another service uses the data folder, or the port is in use.
+    """
+    folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise FileError(f"cannot make {folder}: {os_error_message(error)}") from error
+        raise FileError(f"cannot create {folder}: {os_error_message(error)}") from error
     host = host.strip("[]")
     lock = FileLock(folder / "service.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UsageError(f"{folder} is served already; `ftkit serve status` says where") from error
+        raise UsageError(
+            f"another service uses {folder}; show its address with: ftkit serve status"
+        ) from error
     with lock:
-        bound = _bind(host, port, any_port)
-        name = f"[{host}]" if ":" in host else host
-        url = f"http://{name}:{bound.getsockname()[1]}/v1"
-        app = create_app(Settings(folder, models, keys, max_jobs, (*LOCAL_HOSTS, name)))
+        listener = _bind(host, port, any_port)
+        host_name = f"[{host}]" if ":" in host else host
+        url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
+        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name)))
 
-        def ready() -> None:
+        def on_ready() -> None:
             announce(folder, url)
-            say(f"serving {url} from {folder}")
+            notify(f"Serving {url} from {folder}")
 
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=LINGER,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
             lifespan="on",
         )
         try:
-            Server(config, ready).run([bound])
+            Server(config, on_ready).run([listener])
         finally:
             withdraw(folder)
 
 
 def _bind(host: str, port: int, any_port: bool) -> socket.socket:
-    """The socket to listen on; with `any_port`, of a free port where that one is taken."""
+    """Return a socket bound to an address, or to a free port if `any_port` and it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio only sends small answers at once on sockets that name TCP as their protocol.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # asyncio sets TCP_NODELAY, without which small responses are delayed, only on sockets whose
+    # protocol is TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        bound.close()
+        listener.close()
         if any_port and port:
             return _bind(host, 0, False)
-        why = os_error_message(error)
-        raise UsageError(f"cannot listen on {host}:{port}: {why}; choose another --port") from error
-    return bound
+        reason = os_error_message(error)
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {reason}; choose another `port`"
+        ) from error
+    return listener

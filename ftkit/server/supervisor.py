@@ -1,6 +1,7 @@
-"""Starts a process for each job that is to be checked or trained, and sees to those that pause, are cancelled, or die.
+"""Supervisor of job processes: starts one for each job that is to be validated or trained.
 
-What is to be done follows from the states of the jobs alone, so that a server which starts again goes on where another ended.
+What to do follows from the statuses of the jobs alone, so a restarted server continues where the
+last one ended.
 """
 
 from __future__ import annotations
@@ -13,152 +14,163 @@ from typing import Literal
 
 from ftkit._local import RUN_MODULE
 from ftkit._text import last_line
-from ftkit.server.files import release
+from ftkit.server.database import Database
+from ftkit.server.files import release_blob
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import FINAL, add_event, fail, move
-from ftkit.server.store import Store, Thing
+from ftkit.server.lifecycle import FINAL, add_event, fail, transition
+from ftkit.server.objects import JobObject, JobStatus
 
-TICK = 0.1
-"""Seconds between two looks at the jobs."""
+POLL_SECONDS = 0.1
+"""Seconds between polls of the jobs and processes."""
 
-ATTEMPTS = 3
-"""Times that a process is started for a job that makes no progress."""
+MAX_ATTEMPTS = 3
+"""Number of processes that may end without progress before the job fails."""
 
-CHECKS = 2
-"""Jobs whose files are checked at once."""
+MAX_CHECKS = 2
+"""Maximum number of concurrent validations."""
 
 Task = Literal["check", "train"]
 
+STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
+"""Status of the jobs for which a process with that task is started."""
+
 
 class Supervisor(threading.Thread):
-    """The thread that does this, from `start` to `end`."""
+    """Thread that starts, monitors and restarts job processes.
 
-    def __init__(self, store: Store, folder: Folder, max_jobs: int) -> None:
+    Args:
+        database: Database of the service.
+        folder: Data folder of the service.
+        max_jobs: Maximum number of concurrent training processes.
+    """
+
+    def __init__(self, database: Database, folder: Folder, max_jobs: int) -> None:
         super().__init__(name="supervisor", daemon=True)
-        self._store, self._folder, self._max_jobs = store, folder, max_jobs
+        self._database, self._folder = database, folder
+        self._limits: dict[Task, int] = {"check": MAX_CHECKS, "train": max_jobs}
         self._processes: dict[str, tuple[Task, subprocess.Popen[bytes]]] = {}
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
 
     def run(self) -> None:
+        """Supervise until `stop` is called."""
         recovered = False
-        while not self._ending.wait(TICK):
+        while not self._stopping.wait(POLL_SECONDS):
             try:
                 if not recovered:
                     self._recover()
                 recovered = True
-                self._look()
-            except Exception:  # the disk may be full now, and have room again later
+                self._poll()
+            except Exception:  # for example a full disk, which may have room again later
                 traceback.print_exc()
 
-    def end(self) -> None:
-        """End the processes. Their jobs go on when a server is started again."""
-        self._ending.set()
+    def stop(self) -> None:
+        """Stop the thread and kill the processes. A restarted server continues their jobs."""
+        self._stopping.set()
         self.join()
         for _, process in self._processes.values():
             process.kill()
             process.wait()
 
     def _recover(self) -> None:
-        """Take up the jobs that were running when an earlier server ended."""
-        for job in self._store.with_status("job", "running"):
-            move(
-                self._store,
-                job.id,
-                ("running",),
-                "queued",
-                "The service was started again; the job goes on",
-            )
-        for job in self._store.with_status("job", "pausing"):
-            move(
-                self._store,
-                job.id,
-                ("pausing",),
-                "paused",
-                "The job is paused",
-                estimated_finish=None,
-            )
+        """Correct the status of jobs whose processes ended with an earlier server."""
+        for job in self._database.with_status(JobObject, "running"):
+            message = "The service was restarted; the job continues"
+            transition(self._database, job.id, ("running",), "queued", message)
+        for job in self._database.with_status(JobObject, "pausing"):
+            self._finish_pausing(job.id)
 
-    def _look(self) -> None:
+    def _finish_pausing(self, id: str) -> bool:
+        return transition(
+            self._database, id, ("pausing",), "paused", "The job is paused", estimated_finish=None
+        )
+
+    def _poll(self) -> None:
         for id, (task, process) in list(self._processes.items()):
-            job, code = self._store.get("job", id), process.poll()
-            if code is not None:
-                self._ended(id, task, code)
+            job = self._database.get(JobObject, id)
+            exit_code = process.poll()
+            if exit_code is not None:
+                self._handle_exit(id, task, exit_code)
                 del self._processes[id]
-                job = self._store.get("job", id)
-                if job is None or job.shown["status"] in FINAL:
-                    self._folder.clear(id)
-            elif job is None or job.shown["status"] == "cancelled":
+            elif job is None or job.status == "cancelled":
                 process.kill()
-            elif job.shown["status"] == "pausing":
-                _tell(process, "pause")
-        self._start("check", "validating_files", CHECKS)
-        self._start("train", "queued", self._max_jobs)
+            elif job.status == "pausing":
+                _send(process, "pause")
+        for task in STARTS_FROM:
+            self._start_processes(task)
 
-    def _start(self, task: Task, status: str, most: int) -> None:
-        free = most - sum(each == task for each, _ in self._processes.values())
-        waiting = self._store.with_status("job", status) if free > 0 else []
-        for job in [job for job in waiting if job.id not in self._processes][:free]:
-            self._processes[job.id] = (task, self._spawn(task, job))
+    def _start_processes(self, task: Task) -> None:
+        """Start processes for the oldest waiting jobs, up to the limit of the task."""
+        running = sum(running_task == task for running_task, _ in self._processes.values())
+        free = self._limits[task] - running
+        if free <= 0:
+            return
+        jobs = self._database.with_status(JobObject, STARTS_FROM[task])
+        for job in [job for job in jobs if job.id not in self._processes][:free]:
+            self._processes[job.id] = (task, self._start_process(task, job.id))
 
-    def _spawn(self, task: Task, job: Thing) -> subprocess.Popen[bytes]:
-        place = self._folder.job(job.id)
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [*RUN_MODULE, "ftkit.server.work", task, str(self._folder.root), job.id]
-        with _log(place).open("wb") as log:
-            # A session of its own, so that Ctrl-C ends the server alone, and the job is not taken for one whose process died.
+    def _start_process(self, task: Task, id: str) -> subprocess.Popen[bytes]:
+        job_folder = self._folder.job(id)
+        job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), id]
+        with _log_path(job_folder).open("wb") as log:
+            # In a session of its own: Ctrl-C must end only the server, or the job would be treated
+            # as one whose process crashed.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                cwd=self._folder.nowhere,
+                cwd=self._folder.working_directory,
             )
 
-    def _ended(self, id: str, task: Task, code: int) -> None:
-        """A process has ended: its job is in a state where that is right, or it died on the way."""
-        job = self._store.get("job", id)
+    def _handle_exit(self, id: str, task: Task, exit_code: int) -> None:
+        """Release what the process of a job used, and retry or fail the job if it crashed."""
+        job = self._database.get(JobObject, id)
         if task == "check" and job:
-            for sha256 in job.kept["files"].values():
-                release(self._store, self._folder, sha256)
-        if move(
-            self._store, id, ("pausing",), "paused", "The job is paused", estimated_finish=None
-        ):
+            for sha256 in job.hashes.values():
+                release_blob(self._database, self._folder, sha256)
+        if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
+            self._handle_crash(job, task, exit_code)
+        job = self._database.get(JobObject, id)
+        if job is None or job.status in FINAL:
+            self._folder.remove_training_state(id)
+
+    def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
+        cause = _describe_exit(exit_code, _log_path(self._folder.job(job.id)))
+        attempts = job.attempts + 1
+        if attempts >= MAX_ATTEMPTS:
+            message = f"The training process ended {attempts} times ({cause})"
+            fail(self._database, job.id, "server_error", message)
             return
-        before = "validating_files" if task == "check" else "running"
-        job = self._store.get("job", id)
-        if job is None or job.shown["status"] not in (
-            before,
-            "queued" if task == "train" else before,
-        ):
-            return
-        line = last_line(_log(self._folder.job(id)))
-        said = f": {line}" if line else ""
-        attempts = job.kept["attempts"] + 1
-        if attempts >= ATTEMPTS:
-            told = f"The training process ended {attempts} times ({_cause(code)}{said})"
-            fail(self._store, id, "server_error", told)
-            return
-        with self._store.transaction():
-            self._store.change("job", id, lambda found: found.kept.update(attempts=attempts))
-            told = f"The process of the job ended ({_cause(code)}{said}); it is started again"
-            add_event(self._store, id, job.tenant, told, "warn")
+        with self._database.transaction():
+            self._database.change(JobObject, job.id, lambda job: setattr(job, "attempts", attempts))
+            message = f"The process of the job ended ({cause}) and is restarted"
+            add_event(self._database, job.id, job.tenant, message, "warn")
             if task == "train":
-                move(self._store, id, ("running",), "queued", "The job is queued")
+                transition(self._database, job.id, ("running",), "queued", "The job is queued")
 
 
-def _tell(process: subprocess.Popen[bytes], what: str) -> None:
+def _statuses_during(task: Task) -> tuple[JobStatus, ...]:
+    """Return the statuses of a job whose process has not completed its task."""
+    return ("validating_files",) if task == "check" else ("queued", "running")
+
+
+def _send(process: subprocess.Popen[bytes], command: str) -> None:
     assert process.stdin
     try:
-        process.stdin.write(f"{what}\n".encode())
+        process.stdin.write(f"{command}\n".encode())
         process.stdin.flush()
     except OSError:
-        pass  # it has ended, which the next look finds
+        pass  # the process has ended, which the next poll notices
 
 
-def _log(place: Path) -> Path:
-    return place / "process.log"
+def _log_path(job_folder: Path) -> Path:
+    return job_folder / "process.log"
 
 
-def _cause(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+def _describe_exit(exit_code: int, log: Path) -> str:
+    """Return the signal or exit code of a process, with the last line of its log."""
+    cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    line = last_line(log)
+    return f"{cause}: {line}" if line else cause

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ftkit.client.resources import STATUSES
-from ftkit.server.jobs import FINAL, WAITING
+from ftkit.server.lifecycle import FINAL, UNFINISHED
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 from support.models import MINI
@@ -102,7 +102,7 @@ def test_a_status_that_no_job_can_have_is_refused(
 
 
 def test_every_status_of_the_local_service_can_be_asked_for() -> None:
-    assert {*FINAL, *WAITING} <= set(STATUSES)
+    assert {*FINAL, *UNFINISHED} <= set(STATUSES)
 
 
 ODD = [

@@ -121,13 +121,8 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     ),
     "images": (
         "invalid_training_file",
-<<<<<<< ours
-        "example 3: this service takes no images",
-        "Remove the examples with images",
-=======
         "example 3: this service does not support images",
-        "Take the examples with images out",
->>>>>>> theirs
+        "Remove the examples with images",
     ),
     "a process that died": (
         "server_error",

@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from ftkit.server.store import Store
+from ftkit.server.database import Database
 from support.local_server import LocalServer
 from support.models import SMOKE
 
@@ -28,5 +28,5 @@ def client(local_server: LocalServer) -> openai.OpenAI:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "service.db")
+def store(tmp_path: Path) -> Database:
+    return Database(tmp_path / "service.db")

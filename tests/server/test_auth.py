@@ -7,8 +7,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from ftkit.server.auth import Access
-from ftkit.server.errors import Refusal
+from ftkit.server.auth import Authenticator
+from ftkit.server.errors import AuthenticationError
+from ftkit.server.responses import ERRORS
 from support.local_server import LocalServer
 from support.models import SMOKE
 from support.server_requests import upload_file
@@ -54,10 +55,10 @@ def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) 
     ],
 )
 def test_a_key_is_taken_as_a_bearer_token(headers: dict[str, str], tenant: bool) -> None:
-    access = Access(("one",), ())
+    access = Authenticator(("one",), ())
     if tenant:
         assert access.tenant(headers)
     else:
-        with pytest.raises(Refusal) as error:
+        with pytest.raises(AuthenticationError) as error:
             access.tenant(headers)
-        assert error.value.status == 401
+        assert ERRORS[type(error.value)][0] == 401

@@ -16,6 +16,7 @@ from filelock import FileLock
 from ftkit._local import find_running
 from ftkit.cli import cli, run
 from ftkit.client.connect import connect
+from ftkit.server.app import ServerSettings
 from ftkit.server.daemon import stop
 from support.examples import chat_lines
 from support.fixture_types import Write
@@ -27,8 +28,8 @@ def test_a_second_service_on_a_folder_is_refused(local_server: LocalServer) -> N
     from ftkit.errors import UsageError
     from ftkit.server.run import run as serve
 
-    with pytest.raises(UsageError, match="served already"):
-        serve(local_server.folder, "127.0.0.1", 0, {}, (), 1, False, print)
+    with pytest.raises(UsageError, match="another service uses"):
+        serve(ServerSettings(local_server.folder), "127.0.0.1", 0, print)
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
@@ -37,9 +38,9 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(UsageError, match="choose another --port"),
+        pytest.raises(UsageError, match="choose another `port`"),
     ):
-        serve(tmp_path, "127.0.0.1", taken.getsockname()[1], {}, (), 1, False, print)
+        serve(ServerSettings(tmp_path), "127.0.0.1", taken.getsockname()[1], print)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from typing import Any
 import openai
 import pytest
 
-from ftkit.server import files, jobs, supervisor
-from ftkit.server.bases import Bases
+from ftkit.server import files, lifecycle, supervisor
 from ftkit.server.bodies import JobBody
-from ftkit.server.folder import Folder, Stored, Writer
+from ftkit.server.database import Database
+from ftkit.server.folder import Blob, Folder, Writer
+from ftkit.server.models import ModelRegistry
 from ftkit.server.multipart import Form
-from ftkit.server.store import Store
+from ftkit.server.objects import FileObject as StoredFile
+from ftkit.server.objects import JobObject
 from support.local_server import LocalServer, event_messages
 from support.models import SMOKE
 from support.server_requests import CLEAN_DATA, create_job, upload_file
@@ -85,22 +87,22 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
 
     def add() -> Any:
-        form = Form(writer := Writer(folder.aside()), 100)
+        form = Form(writer := Writer(folder.temporary()), 100)
         form.fields, form.file_name = {"purpose": "fine-tune"}, "a.jsonl"
         writer.write(b"{}")
-        return files.add(store, folder, "t", form, writer)
+        return files.create_file(store, folder, "t", form, writer)
 
     first, deleting = add(), []
     keep = folder.keep
 
-    def slow(writer: Writer) -> Stored:
+    def slow(writer: Writer) -> Blob:
         stored = keep(writer)
         deleting.append(
             threading.Thread(
-                target=lambda: files.delete(Store(folder.database), folder, "t", first["id"])
+                target=lambda: files.delete_file(Database(folder.database), folder, "t", first.id)
             )
         )
         deleting[0].start()
@@ -110,10 +112,10 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     monkeypatch.setattr(folder, "keep", slow)
     second = add()
     deleting[0].join()
-    found = store.get("file", second["id"])
+    found = store.get(StoredFile, second.id)
     assert found
-    assert folder.blob(found.kept["sha256"]).read_bytes() == b"{}"
-    assert store.get("file", first["id"]) is None
+    assert folder.blob(found.sha256).read_bytes() == b"{}"
+    assert store.get(StoredFile, first.id) is None
 
 
 @pytest.mark.parametrize("status", ["validating_files", "paused"])
@@ -121,50 +123,59 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     status: str, tmp_path: Path
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     stored = folder.keep_bytes(b"{}")
     store.add(
-        "file", "file-1", "t", {"purpose": "fine-tune", "filename": "a"}, {"sha256": stored.sha256}
+        StoredFile(
+            id="file-1",
+            tenant="t",
+            bytes=2,
+            filename="a",
+            purpose="fine-tune",
+            sha256=stored.sha256,
+        )
     )
-    job = jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    store.change("job", job.id, lambda found: found.shown.update(status=status))
-    files.delete(store, folder, "t", "file-1")
+    job = lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    )
+    store.change(JobObject, job.id, lambda found: setattr(found, "status", status))
+    files.delete_file(store, folder, "t", "file-1")
     assert folder.blob(stored.sha256).exists()
-    store.change("job", job.id, lambda found: found.kept.update(valid=True))
-    store.change("job", job.id, lambda found: found.shown.update(status="queued"))
-    files.release(store, folder, stored.sha256)
+    store.change(JobObject, job.id, lambda found: setattr(found, "valid", True))
+    store.change(JobObject, job.id, lambda found: setattr(found, "status", "queued"))
+    files.release_blob(store, folder, stored.sha256)
     assert not folder.blob(stored.sha256).exists()
 
 
 def test_jobs_are_taken_up_once_the_disk_has_room_again(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = create_job(store)
-    store.change("job", id, lambda job: job.shown.update(status="pausing"))
-    real, full = jobs.move, iter((True,))
+    store.change(JobObject, id, lambda job: setattr(job, "status", "pausing"))
+    real, full = lifecycle.transition, iter((True,))
 
     def move(*arguments: Any, **shown: Any) -> bool:
         if next(full, False):
             raise sqlite3.OperationalError("database or disk is full")
         return real(*arguments, **shown)
 
-    monkeypatch.setattr(supervisor, "move", move)
+    monkeypatch.setattr(supervisor, "transition", move)
     watching = supervisor.Supervisor(store, Folder(tmp_path), 1)
     watching.start()
     try:
         for _ in range(100):
-            if store.with_status("job", "paused"):
+            if store.with_status(JobObject, "paused"):
                 break
             time.sleep(0.05)
-        assert store.with_status("job", "paused")
+        assert store.with_status(JobObject, "paused")
     finally:
-        watching.end()
+        watching.stop()
 
 
 def test_a_content_is_kept_once_and_lent_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     one, two = folder.keep_bytes(b"abc"), folder.keep_bytes(b"abc")
     assert one == two
-    folder.lend(one.sha256, folder.job("j") / "training.jsonl")
+    folder.link_blob(one.sha256, folder.job("j") / "training.jsonl")
     folder.blob(one.sha256).unlink()
     assert (folder.job("j") / "training.jsonl").read_bytes() == b"abc"

@@ -17,7 +17,7 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
 from ftkit.server.bodies import ChatBody, read_body
-from ftkit.server.errors import Refusal
+from ftkit.server.errors import InvalidRequestError, ServiceError
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import Form, read_form
 from support.local_server import LocalServer
@@ -101,11 +101,11 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
     for _ in range(32):
         form.on_part_begin()
         form.on_header_end()
-    with pytest.raises(Refusal, match="more than 32 fields"):
+    with pytest.raises(InvalidRequestError, match="more than 32 fields"):
         form.on_part_begin()
     for _ in range(31):
         form.on_header_end()
-    with pytest.raises(Refusal, match="more than 32 headers"):
+    with pytest.raises(InvalidRequestError, match="more than 32 headers"):
         form.on_header_end()
 
 
@@ -154,7 +154,7 @@ def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> No
         form = asyncio.run(read_form("multipart/form-data; boundary=x", chunks(), writer, 1000))
         assert form.fields == {"purpose": "fine-tune"}
         assert form.file_name == "a.jsonl"
-        writer.end()
+        writer.finish()
         assert writer.path.read_bytes() == content
 
 
@@ -170,5 +170,5 @@ def test_a_form_is_read_however_it_is_cut(content: bytes, cuts: list[int]) -> No
     )
 )
 def test_any_body_is_read_or_refused(value: Any) -> None:
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ServiceError):
         assert read_body(json.dumps(value).encode(), ChatBody).messages

@@ -9,9 +9,10 @@ import openai
 import pytest
 
 from ftkit.client.connect import connect
-from ftkit.server import jobs
+from ftkit.server import lifecycle
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.store import Store
+from ftkit.server.objects import JobObject
 from support.local_server import LocalServer
 from support.models import SMOKE
 from support.server_requests import upload_file
@@ -28,20 +29,20 @@ def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) ->
 @pytest.fixture
 def tuned_model(local_server: LocalServer, client: openai.OpenAI) -> Iterator[str]:
     """A tuned model that the service has, with the files of its adapter."""
-    store, folder = Store(local_server.folder / "service.db"), Folder(local_server.folder)
+    store, folder = Database(local_server.folder / "service.db"), Folder(local_server.folder)
     job = client.fine_tuning.jobs.create(
         model=SMOKE, training_file=upload_file(client).id, suffix="mine"
     )
     client.fine_tuning.jobs.cancel(job.id)
-    thing = store.get("job", job.id)
+    thing = store.get(JobObject, job.id)
     assert thing
-    name = jobs.tuned_name(thing)
+    name = lifecycle.tuned_name(thing)
     adapter = folder.adapter(job.id, 3)
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    jobs.add_model(store, thing, name, 3)
-    jobs.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
+    lifecycle.add_model(store, thing, name, 3)
+    lifecycle.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
     yield name
     store.close()
 

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from ftkit.server import jobs
-from ftkit.server.bases import Bases
+from ftkit.server import lifecycle
 from ftkit.server.bodies import JobBody
-from ftkit.server.errors import Refusal
-from ftkit.server.store import Store
+from ftkit.server.database import Database
+from ftkit.server.errors import ConflictError, InvalidRequestError, LimitReachedError
+from ftkit.server.models import ModelRegistry
+from ftkit.server.objects import CheckpointObject, EventObject, JobObject, ModelObject
+from ftkit.server.objects import FileObject as StoredFile
+from ftkit.server.responses import ERRORS
 from support.models import SMOKE
 from support.server_requests import create_job
 
 
-def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
-    job = store.get("job", create_job(store))
+def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
+    job = store.get(JobObject, create_job(store))
     assert job
-    jobs.add_checkpoint(store, job, 1, {})
-    file = job.shown["training_file"]
-    user = jobs.create(
+    lifecycle.add_checkpoint(store, job, 1, {})
+    file = job.training_file
+    user = lifecycle.create_job(
         store,
-        Bases(store, {}),
-        JobBody(model=jobs.tuned_name(job, 1), training_file=file),
+        ModelRegistry(store, {}),
+        JobBody(model=lifecycle.tuned_name(job, 1), training_file=file),
         job.tenant,
     )
-    assert [jobs.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
-    store.change("job", user.id, lambda found: found.shown.update(status="succeeded"))
-    assert jobs.add_checkpoint(store, job, 5, {}) == [1, 2]
+    assert [lifecycle.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
+    store.change(JobObject, user.id, lambda found: setattr(found, "status", "succeeded"))
+    assert lifecycle.add_checkpoint(store, job, 5, {}) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -50,71 +53,78 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Store) -> None:
     ],
 )
 def test_what_may_be_done_to_a_job_follows_from_its_state(
-    status: str, action: str, after: str | None, store: Store
+    status: str, action: str, after: str | None, store: Database
 ) -> None:
     id = create_job(store)
-    store.change(
-        "job", id, lambda job: (job.shown.update(status=status), job.kept.update(valid=True))[0]
-    )
+    store.change(JobObject, id, lambda job: setattr(job, "status", status))
+    store.change(JobObject, id, lambda job: setattr(job, "valid", True))
     if after is None:
-        with pytest.raises(Refusal, match=f"is {status} cannot be"):
-            jobs.act(store, id, "t", action)
+        with pytest.raises(InvalidRequestError, match=f"is {status} cannot be"):
+            lifecycle.apply_action(store, id, "t", action)
     else:
-        assert jobs.act(store, id, "t", action).shown["status"] == after
+        assert lifecycle.apply_action(store, id, "t", action).status == after
 
 
-def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Store) -> None:
+def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store: Database) -> None:
     id = create_job(store)
-    jobs.act(store, id, "t", "pause")
-    assert jobs.act(store, id, "t", "resume").shown["status"] == "validating_files"
+    lifecycle.apply_action(store, id, "t", "pause")
+    assert lifecycle.apply_action(store, id, "t", "resume").status == "validating_files"
 
 
-def test_the_queue_of_a_tenant_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "QUEUE", 2)
+def test_the_queue_of_a_tenant_is_bounded(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_UNFINISHED", 2)
     create_job(store)
-    jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    with pytest.raises(Refusal) as error:
-        jobs.create(store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t")
-    assert error.value.status == 429
+    lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    )
+    with pytest.raises(LimitReachedError) as error:
+        lifecycle.create_job(
+            store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+        )
+    assert ERRORS[type(error.value)][0] == 429
 
 
-def test_an_event_with_a_key_is_added_once(store: Store) -> None:
+def test_an_event_with_a_key_is_added_once(store: Database) -> None:
     id = create_job(store)
-    before = len(store.children("event", id))
+    before = len(store.children(EventObject, id))
     for _ in range(3):
-        jobs.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
-    assert len(store.children("event", id)) == before + 1
+        lifecycle.add_event(store, id, "t", "Step 1/2", data={"step": 1}, key="train 1")
+    assert len(store.children(EventObject, id)) == before + 1
 
 
-def test_the_last_three_checkpoints_are_kept_with_their_models(store: Store) -> None:
+def test_the_last_three_checkpoints_are_kept_with_their_models(store: Database) -> None:
     id = create_job(store)
-    job = store.get("job", id)
+    job = store.get(JobObject, id)
     assert job
     dropped = [
-        jobs.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
+        lifecycle.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
     ]
     assert dropped == [[], [], [], [5]]
-    assert [each.shown["step_number"] for each in store.children("checkpoint", id)] == [10, 15, 20]
-    assert store.get("model", jobs.tuned_name(job, 5)) is None
-    assert store.get("model", jobs.tuned_name(job, 20)) is not None
+    assert [each.step_number for each in store.children(CheckpointObject, id)] == [10, 15, 20]
+    assert store.get(ModelObject, lifecycle.tuned_name(job, 5)) is None
+    assert store.get(ModelObject, lifecycle.tuned_name(job, 20)) is not None
 
 
-def test_a_model_that_a_job_trains_on_is_not_deleted(store: Store) -> None:
+def test_a_model_that_a_job_trains_on_is_not_deleted(store: Database) -> None:
     id = create_job(store)
-    job = store.get("job", id)
+    job = store.get(JobObject, id)
     assert job
-    jobs.add_model(store, job, "ft:a:b:c", 4)
-    jobs.create(store, Bases(store, {}), JobBody(model="ft:a:b:c", training_file="file-1"), "t")
-    with pytest.raises(Refusal, match="is training on"):
-        jobs.delete_model(store, "ft:a:b:c", "t")
+    lifecycle.add_model(store, job, "ft:a:b:c", 4)
+    lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model="ft:a:b:c", training_file="file-1"), "t"
+    )
+    with pytest.raises(ConflictError, match="is training on"):
+        lifecycle.delete_model(store, "ft:a:b:c", "t")
 
 
-def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
+def test_a_transaction_that_fails_changes_nothing(store: Database) -> None:
     def fails() -> None:
         with store.transaction():
-            store.add("file", "file-9", "t", {"id": "file-9"})
+            store.add(
+                StoredFile(id="file-9", tenant="t", bytes=2, filename="a", purpose="x", sha256="0")
+            )
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fails()
-    assert store.get("file", "file-9") is None
+    assert store.get(StoredFile, "file-9") is None

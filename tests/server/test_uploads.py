@@ -10,9 +10,10 @@ import pytest
 
 from ftkit.server import files
 from ftkit.server.bodies import UploadBody
-from ftkit.server.errors import Refusal
+from ftkit.server.database import Database
+from ftkit.server.errors import InvalidRequestError, LimitReachedError
 from ftkit.server.folder import Folder, Writer
-from ftkit.server.store import Store
+from ftkit.server.objects import UploadObject
 from support.local_server import LocalServer
 from support.server_requests import CLEAN_DATA
 
@@ -88,46 +89,49 @@ def test_an_upload_with_a_wrong_checksum_or_size_is_refused(client: openai.OpenA
 
 def test_an_upload_whose_time_is_over_takes_no_parts_and_keeps_none(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     made = files.begin_upload(
         store,
         folder,
         "t",
         UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune"),
     )
-    with Writer(folder.aside()) as writer:
+    with Writer(folder.temporary()) as writer:
         writer.write(b"{}")
-        files.add_part(store, folder, "t", made["id"], writer)
-    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
-    with pytest.raises(Refusal, match="has expired"):
-        files.pending(store, made["id"], "t")
-    files.expire(store, folder)
-    found = store.get("upload", made["id"])
+        files.add_part(store, folder, "t", made.id, writer)
+    store.change(UploadObject, made.id, lambda upload: setattr(upload, "expires_at", 1))
+    with pytest.raises(InvalidRequestError, match="has expired"):
+        files.pending_upload(store, made.id, "t")
+    files.expire_uploads(store, folder)
+    found = store.get(UploadObject, made.id)
     assert found
-    assert found.shown["status"] == "expired"
+    assert found.status == "expired"
     assert not list((tmp_path / "parts").iterdir())
 
 
 def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
     monkeypatch.setattr(files, "PARTS", 0)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
     made = files.begin_upload(store, folder, "t", body)
-    with pytest.raises(Refusal, match="under way already"):
+    with pytest.raises(LimitReachedError, match="pending already"):
         files.begin_upload(store, folder, "t", body)
-    with Writer(folder.aside()) as writer, pytest.raises(Refusal, match="at most 0 parts"):
-        files.add_part(store, folder, "t", made["id"], writer)
+    with (
+        Writer(folder.temporary()) as writer,
+        pytest.raises(InvalidRequestError, match="at most 0 parts"),
+    ):
+        files.add_part(store, folder, "t", made.id, writer)
 
 
 def test_uploads_whose_time_is_over_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(tmp_path)
-    store = Store(folder.database)
+    store = Database(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
     made = files.begin_upload(store, folder, "t", body)
-    store.change("upload", made["id"], lambda upload: upload.shown.update(expires_at=1))
-    assert files.begin_upload(store, folder, "t", body)["status"] == "pending"
+    store.change(UploadObject, made.id, lambda upload: setattr(upload, "expires_at", 1))
+    assert files.begin_upload(store, folder, "t", body).status == "pending"

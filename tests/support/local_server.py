@@ -15,8 +15,10 @@ import openai
 from ftkit._local import find_running
 
 RUN_SERVER = (
-    "import json, sys; from pathlib import Path; from ftkit.server.run import run; s = json.loads(sys.argv[1]);"
-    "run(Path(s['folder']), '127.0.0.1', 0, s['models'], tuple(s['keys']), s['max_jobs'], False, print)"
+    "import json, sys; from pathlib import Path; s = json.loads(sys.argv[1]);"
+    "from ftkit.server.app import ServerSettings; from ftkit.server.run import run;"
+    "settings = ServerSettings(Path(s['folder']), s['models'], tuple(s['keys']), s['max_jobs']);"
+    "run(settings, '127.0.0.1', 0, print)"
 )
 
 

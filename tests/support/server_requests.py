@@ -8,10 +8,11 @@ from typing import Any
 import openai
 from openai.types import FileObject
 
-from ftkit.server import jobs
-from ftkit.server.bases import Bases
+from ftkit.server import lifecycle
 from ftkit.server.bodies import JobBody
-from ftkit.server.store import Store
+from ftkit.server.database import Database
+from ftkit.server.models import ModelRegistry
+from ftkit.server.objects import FileObject as StoredFile
 from support.examples import chat_lines
 from support.models import SMOKE
 
@@ -36,14 +37,17 @@ def raw_request(client: openai.OpenAI, method: str, path: str, body: Any = None)
     return answer.status_code, answer.json()
 
 
-def create_job(store: Store) -> str:
+def create_job(store: Database) -> str:
     store.add(
-        "file",
-        "file-1",
-        "t",
-        {"id": "file-1", "purpose": "fine-tune", "filename": "a.jsonl"},
-        {"sha256": "0"},
+        StoredFile(
+            id="file-1",
+            tenant="t",
+            bytes=2,
+            filename="a.jsonl",
+            purpose="fine-tune",
+            sha256="0",
+        )
     )
-    return jobs.create(
-        store, Bases(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
+    return lifecycle.create_job(
+        store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
     ).id

@@ -1,1 +1,1 @@
-"""Routes of the HTTP API."""
+"""Routes of the HTTP API, one module per resource."""

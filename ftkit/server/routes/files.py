@@ -2,101 +2,127 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
 from ftkit.server import files
 from ftkit.server.bodies import FILE_BYTES, PART_BYTES, CompleteBody, UploadBody
-from ftkit.server.errors import not_there
-from ftkit.server.folder import Writer
-from ftkit.server.multipart import read_form
-from ftkit.server.objects import deleted_object
-from ftkit.server.paging import as_json, one, page
-from ftkit.server.reading import body_of, parts_of
+from ftkit.server.context import get_context, read_json
+from ftkit.server.folder import Folder, Writer
+from ftkit.server.multipart import Form, read_form
+from ftkit.server.objects import FileObject, deletion
+from ftkit.server.paging import PageSize, list_response, object_response
+from ftkit.server.responses import json_response
 
-router = APIRouter()
-MOST = 10_000
+PAGE = PageSize(maximum=10_000, default=10_000)
 
 
-@router.post("/files")
+@asynccontextmanager
+async def _receive_file(
+    request: Request, folder: Folder, limit: int
+) -> AsyncIterator[tuple[Form, Writer]]:
+    """Write the file of a form to a temporary file, removed at the end unless it was moved."""
+    writer = await run_in_threadpool(Writer, folder.temporary())
+    try:
+        content_type = request.headers.get("content-type", "")
+        yield await read_form(content_type, request.stream(), writer, limit), writer
+    finally:
+        await run_in_threadpool(writer.discard)
+
+
 async def create(request: Request) -> Response:
-    parts, tenant = parts_of(request)
-    with Writer(parts.folder.aside()) as writer:
-        form = await read_form(
-            request.headers.get("content-type", ""), request.stream(), writer, FILE_BYTES
+    """Upload a file."""
+    service, tenant = get_context(request)
+    async with _receive_file(request, service.folder, FILE_BYTES) as (form, writer):
+        file = await run_in_threadpool(
+            files.create_file, service.database, service.folder, tenant, form, writer
         )
-        made = await run_in_threadpool(files.add, parts.store, parts.folder, tenant, form, writer)
-    return as_json(made)
+    return json_response(file.public())
 
 
-@router.get("/files")
-async def list_(request: Request) -> Response:
-    parts, tenant = parts_of(request)
+async def list_files(request: Request) -> Response:
+    """List the files, optionally those of one purpose."""
     purpose = request.query_params.get("purpose")
     equal = {"$.purpose": purpose} if purpose else {}
-    return page(request, parts.store, "file", tenant, most=MOST, usual=MOST, equal=equal)
+    return list_response(request, FileObject, size=PAGE, equal=equal)
 
 
-@router.get("/files/{id}")
-async def retrieve(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    return one(parts.store, "file", id, tenant, "File object")
+async def retrieve(request: Request) -> Response:
+    """Return a file."""
+    return object_response(request, FileObject, request.path_params["id"])
 
 
-@router.get("/files/{id}/content")
-async def content(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    found = parts.store.get("file", id, tenant)
-    if found is None:
-        raise not_there("File object", id)
-    return FileResponse(
-        parts.folder.blob(found.kept["sha256"]), media_type="application/octet-stream"
+async def content(request: Request) -> Response:
+    """Return the content of a file."""
+    service, tenant = get_context(request)
+    file = service.database.require(FileObject, request.path_params["id"], tenant)
+    return FileResponse(service.folder.blob(file.sha256), media_type="application/octet-stream")
+
+
+async def delete(request: Request) -> Response:
+    """Delete a file."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    await run_in_threadpool(files.delete_file, service.database, service.folder, tenant, id)
+    return json_response(deletion(id, "file"))
+
+
+async def begin_upload(request: Request) -> Response:
+    """Begin an upload in parts."""
+    service, tenant = get_context(request)
+    body = await read_json(request, UploadBody)
+    upload = await run_in_threadpool(
+        files.begin_upload, service.database, service.folder, tenant, body
     )
+    return json_response(upload.public())
 
 
-@router.delete("/files/{id}")
-async def delete(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    await run_in_threadpool(files.delete, parts.store, parts.folder, tenant, id)
-    return as_json(deleted_object(id, "file"))
-
-
-@router.post("/uploads")
-async def begin(request: Request) -> Response:
-    parts, tenant = parts_of(request)
-    body = await body_of(request, UploadBody)
-    return as_json(
-        await run_in_threadpool(files.begin_upload, parts.store, parts.folder, tenant, body)
-    )
-
-
-@router.post("/uploads/{id}/parts")
-async def add_part(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    files.pending(parts.store, id, tenant)
-    with Writer(parts.folder.aside()) as writer:
-        await read_form(
-            request.headers.get("content-type", ""), request.stream(), writer, PART_BYTES
+async def add_part(request: Request) -> Response:
+    """Add a part to an upload."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    files.pending_upload(service.database, id, tenant)
+    async with _receive_file(request, service.folder, PART_BYTES) as (_, writer):
+        part = await run_in_threadpool(
+            files.add_part, service.database, service.folder, tenant, id, writer
         )
-        made = await run_in_threadpool(
-            files.add_part, parts.store, parts.folder, tenant, id, writer
-        )
-    return as_json(made)
+    return json_response(part.public())
 
 
-@router.post("/uploads/{id}/complete")
-async def complete(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    body = await body_of(request, CompleteBody)
-    return as_json(
-        await run_in_threadpool(files.complete_upload, parts.store, parts.folder, tenant, id, body)
+async def complete_upload(request: Request) -> Response:
+    """Make a file of the parts of an upload."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    body = await read_json(request, CompleteBody)
+    upload = await run_in_threadpool(
+        files.complete_upload, service.database, service.folder, tenant, id, body
     )
+    return json_response(upload.public())
 
 
-@router.post("/uploads/{id}/cancel")
-async def cancel(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    return as_json(
-        await run_in_threadpool(files.cancel_upload, parts.store, parts.folder, tenant, id)
+async def cancel_upload(request: Request) -> Response:
+    """Cancel an upload."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    upload = await run_in_threadpool(
+        files.cancel_upload, service.database, service.folder, tenant, id
     )
+    return json_response(upload.public())
+
+
+ROUTES = [
+    Route("/v1/files", create, methods=["POST"]),
+    Route("/v1/files", list_files),
+    Route("/v1/files/{id}", retrieve),
+    Route("/v1/files/{id}", delete, methods=["DELETE"]),
+    Route("/v1/files/{id}/content", content),
+    Route("/v1/uploads", begin_upload, methods=["POST"]),
+    Route("/v1/uploads/{id}/parts", add_part, methods=["POST"]),
+    Route("/v1/uploads/{id}/complete", complete_upload, methods=["POST"]),
+    Route("/v1/uploads/{id}/cancel", cancel_upload, methods=["POST"]),
+]

@@ -2,76 +2,87 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from ftkit.server import jobs
 from ftkit.server.bodies import JobBody
-from ftkit.server.errors import invalid, not_there
-from ftkit.server.paging import as_json, one, page
-from ftkit.server.reading import body_of, parts_of
+from ftkit.server.context import get_context, read_json
+from ftkit.server.errors import InvalidRequestError, missing_object
+from ftkit.server.lifecycle import ACTIONS, apply_action, create_job
+from ftkit.server.objects import CheckpointObject, EventObject, JobObject
+from ftkit.server.paging import PageSize, list_response, object_response
+from ftkit.server.responses import json_response
 
-router = APIRouter(prefix="/fine_tuning/jobs")
-MISSING = ("fine-tuning job", "fine_tune_id", "fine_tune_not_found")
 
-
-@router.post("")
 async def create(request: Request) -> Response:
-    parts, tenant = parts_of(request)
-    body = await body_of(request, JobBody)
-    made = await run_in_threadpool(jobs.create, parts.store, parts.bases, body, tenant)
-    return as_json(made.shown)
+    """Create a job."""
+    service, tenant = get_context(request)
+    body = await read_json(request, JobBody)
+    job = await run_in_threadpool(create_job, service.database, service.models, body, tenant)
+    return json_response(job.public())
 
 
-@router.get("")
-async def list_(request: Request) -> Response:
-    parts, tenant = parts_of(request)
-    # A key is quoted, so that one like `a.b` is no path.
-    wanted = {
-        f'$.metadata."{key[9:-1]}"': value
+async def list_jobs(request: Request) -> Response:
+    """List the jobs, optionally those with given metadata: `?metadata[KEY]=VALUE`."""
+    equal = {
+        f"$.metadata.{_quote(key.removeprefix('metadata[').removesuffix(']'))}": value
         for key, value in request.query_params.items()
-        if _is_metadata(key)
+        if key.startswith("metadata[") and key.endswith("]")
     }
-    return page(request, parts.store, "job", tenant, equal=wanted)
+    return list_response(request, JobObject, equal=equal)
 
 
-def _is_metadata(key: str) -> bool:
-    if not (key.startswith("metadata[") and key.endswith("]")):
-        return False
+def _quote(key: str) -> str:
+    """Quote a metadata key, so that one like `a.b` is not a path in a JSON path."""
     if '"' in key or "\0" in key:
-        raise invalid(
-            "Jobs cannot be found by metadata whose key has a quotation mark or a NUL.",
+        raise InvalidRequestError(
+            "Invalid 'metadata': jobs cannot be listed by a key with a quotation mark or a NUL.",
             "metadata",
             "invalid_value",
         )
-    return True
+    return f'"{key}"'
 
 
-@router.get("/{id}")
-async def retrieve(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    return one(parts.store, "job", id, tenant, *MISSING)
+async def retrieve(request: Request) -> Response:
+    """Return a job."""
+    return object_response(request, JobObject, request.path_params["id"])
 
 
-@router.post("/{id}/{action}")
-async def act(request: Request, id: str, action: str) -> Response:
-    parts, tenant = parts_of(request)
-    if action not in ("cancel", "pause", "resume"):
-        raise not_there("action", action)
-    changed = await run_in_threadpool(jobs.act, parts.store, id, tenant, action)
-    return as_json(changed.shown)
+async def act(request: Request) -> Response:
+    """Cancel, pause or resume a job."""
+    service, tenant = get_context(request)
+    id, action = request.path_params["id"], request.path_params["action"]
+    if action not in ACTIONS:
+        raise missing_object("action", action)
+    job = await run_in_threadpool(apply_action, service.database, id, tenant, action)
+    return json_response(job.public())
 
 
-@router.get("/{id}/events")
-async def events(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    one(parts.store, "job", id, tenant, *MISSING)
-    return page(request, parts.store, "event", tenant, parent=id)
+async def list_events(request: Request) -> Response:
+    """List the events of a job."""
+    return _list_children(request, EventObject, PageSize())
 
 
-@router.get("/{id}/checkpoints")
-async def checkpoints(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    one(parts.store, "job", id, tenant, *MISSING)
-    return page(request, parts.store, "checkpoint", tenant, parent=id, usual=10)
+async def list_checkpoints(request: Request) -> Response:
+    """List the checkpoints of a job."""
+    return _list_children(request, CheckpointObject, PageSize(default=10))
+
+
+def _list_children(
+    request: Request, type: type[EventObject | CheckpointObject], size: PageSize
+) -> Response:
+    service, tenant = get_context(request)
+    job = service.database.require(JobObject, request.path_params["id"], tenant)
+    return list_response(request, type, parent=job.id, size=size)
+
+
+ROUTES = [
+    Route("/v1/fine_tuning/jobs", create, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs", list_jobs),
+    Route("/v1/fine_tuning/jobs/{id}", retrieve),
+    Route("/v1/fine_tuning/jobs/{id}/{action}", act, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{id}/events", list_events),
+    Route("/v1/fine_tuning/jobs/{id}/checkpoints", list_checkpoints),
+]

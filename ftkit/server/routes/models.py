@@ -1,66 +1,79 @@
-"""`/v1/models`."""
+"""`/v1/models`, and `/v1/adapters`, which OpenAI's API does not have."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
-from ftkit.server import jobs
-from ftkit.server.errors import Refusal, not_there
-from ftkit.server.objects import deleted_object, model_object
-from ftkit.server.paging import as_json, shown
-from ftkit.server.reading import parts_of
+from ftkit.server.context import get_context
+from ftkit.server.database import PageQuery
+from ftkit.server.errors import MissingObjectError, missing_object
+from ftkit.server.lifecycle import delete_model
+from ftkit.server.objects import ModelObject, base_model, deletion
+from ftkit.server.responses import encoded_response, json_response
 
-router = APIRouter(prefix="/models")
-MOST = 10_000
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-"""The files of an adapter, as PEFT names them."""
+MAX_MODELS = 10_000
+"""Maximum number of fine-tuned models in the list."""
 
-
-@router.get("")
-async def list_(request: Request) -> Response:
-    parts, tenant = parts_of(request)
-    tuned, _ = parts.store.page("model", tenant, limit=MOST)
-    known = [json.dumps(model_object(name, "ftkit", 0)).encode() for name in parts.bases.names()]
-    return shown(b'{"object": "list", "data": [' + b", ".join([*known, *tuned]) + b"]}")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""Files of an adapter, as PEFT names them."""
 
 
-@router.get("/{id:path}")
-async def retrieve(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    tuned = parts.store.text("model", id, tenant)
+async def list_models(request: Request) -> Response:
+    """List the base models, then the fine-tuned models."""
+    service, tenant = get_context(request)
+    tuned, _ = service.database.page(ModelObject, tenant, PageQuery(limit=MAX_MODELS))
+    bases = [json.dumps(base_model(name)).encode() for name in service.models.names()]
+    return encoded_response(b'{"object": "list", "data": [' + b", ".join([*bases, *tuned]) + b"]}")
+
+
+async def retrieve(request: Request) -> Response:
+    """Return a fine-tuned model or a base model."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    tuned = service.database.encoded(ModelObject, id, tenant)
     if tuned:
-        return shown(tuned)
-    with contextlib.suppress(Refusal):
-        if not id.startswith("ft:") and parts.bases.find(id, tenant):
-            return as_json(model_object(id, "ftkit", 0))
-    raise not_there("model", id, "model", "model_not_found")
+        return encoded_response(tuned)
+    missing = missing_object("model", id, "model", "model_not_found")
+    if id.startswith("ft:"):
+        raise missing
+    try:
+        service.models.find(id, tenant)
+    except MissingObjectError as error:
+        raise missing from error
+    return json_response(base_model(id))
 
 
-@router.delete("/{id:path}")
-async def delete(request: Request, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    found = await run_in_threadpool(jobs.delete_model, parts.store, id, tenant)
-    job, step = found.kept["job"], found.kept["step"]
-    if not parts.store.holds_adapter(job, step):
-        await run_in_threadpool(shutil.rmtree, parts.folder.adapter(job, step), ignore_errors=True)
-    return as_json(deleted_object(id, "model"))
+async def delete(request: Request) -> Response:
+    """Delete a fine-tuned model, and its adapter if no other model has it."""
+    service, tenant = get_context(request)
+    id = request.path_params["id"]
+    model = await run_in_threadpool(delete_model, service.database, id, tenant)
+    if not service.database.exists(ModelObject, job=model.job, step=model.step):
+        adapter = service.folder.adapter(model.job, model.step)
+        await run_in_threadpool(shutil.rmtree, adapter, ignore_errors=True)
+    return json_response(deletion(id, "model"))
 
 
-export = APIRouter(prefix="/adapters")
-"""An addition to the protocol: the files of a tuned model's adapter, which OpenAI keeps to itself."""
+async def adapter(request: Request) -> Response:
+    """Return a file of a fine-tuned model's adapter."""
+    service, tenant = get_context(request)
+    id, file = request.path_params["id"], request.path_params["file"]
+    model = service.database.get(ModelObject, id, tenant)
+    if model is None or file not in ADAPTER_FILES:
+        raise missing_object("adapter", id, "model", "model_not_found")
+    path = service.folder.adapter(model.job, model.step) / file
+    return FileResponse(path, headers={"x-ftkit-base": model.base})
 
 
-@export.get("/{file}/{id:path}")
-async def adapter(request: Request, file: str, id: str) -> Response:
-    parts, tenant = parts_of(request)
-    found = parts.store.get("model", id, tenant)
-    if found is None or file not in ADAPTER:
-        raise not_there("adapter", id, "model", "model_not_found")
-    path = parts.folder.adapter(found.kept["job"], found.kept["step"]) / file
-    return FileResponse(path, headers={"x-ftkit-base": found.kept["base"]})
+ROUTES = [
+    Route("/v1/models", list_models),
+    Route("/v1/models/{id:path}", retrieve),
+    Route("/v1/models/{id:path}", delete, methods=["DELETE"]),
+    Route("/v1/adapters/{file}/{id:path}", adapter),
+]

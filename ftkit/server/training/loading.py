@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ftkit.errors import ModelLoadError
-from ftkit.server.bases import SMOKE
+from ftkit.server.models import SMOKE
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
 REASON_LENGTH = 400

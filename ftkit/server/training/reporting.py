@@ -11,9 +11,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_checkpoint, add_event, has_checkpoint
-from ftkit.server.store import Store, Thing
+from ftkit.server.lifecycle import add_checkpoint, add_event, has_checkpoint
+from ftkit.server.objects import JobObject
 
 TRAIN_METRICS = {
     "loss": "train_loss",
@@ -35,7 +36,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
     """Trainer callback that reports metrics and checkpoints, and stops training for a pause.
 
     Args:
-        store: Store of the service.
+        store: Database of the service.
         folder: Folder of the service.
         job: The job.
         pause: Set when the job is to be paused.
@@ -44,7 +45,9 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         paused: True if training was stopped for a pause.
     """
 
-    def __init__(self, store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+    def __init__(
+        self, store: Database, folder: Folder, job: JobObject, pause: threading.Event
+    ) -> None:
         self._store, self._folder, self._job, self._pause = store, folder, job, pause
         self._start = (0, time.monotonic())
         self._metrics: dict[str, Any] = {}
@@ -102,9 +105,9 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
                 key=f"{kind} {step}",
             )
             self._store.change(
-                "job",
+                JobObject,
                 self._job.id,
-                lambda job: job.shown.update(estimated_finish=self._estimate_finish(step, total)),
+                lambda job: setattr(job, "estimated_finish", self._estimate_finish(step, total)),
             )
 
     def _estimate_finish(self, step: int, total: int) -> int | None:
@@ -138,7 +141,7 @@ def _select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, fl
     }
 
 
-def publish_adapter(folder: Folder, job: Thing, step: int) -> None:
+def publish_adapter(folder: Folder, job: JobObject, step: int) -> None:
     """Copy the adapter of a checkpoint to its place in the service's folder, atomically."""
     checkpoint = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
     adapter = folder.adapter(job.id, step)
@@ -149,7 +152,7 @@ def publish_adapter(folder: Folder, job: Thing, step: int) -> None:
     shutil.copyfile(checkpoint / weights, temporary / weights)
     config = json.loads((checkpoint / "adapter_config.json").read_bytes())
     (temporary / "adapter_config.json").write_text(
-        json.dumps({**config, "base_model_name_or_path": job.kept["base"]}, indent=2)
+        json.dumps({**config, "base_model_name_or_path": job.base}, indent=2)
     )
     shutil.rmtree(adapter, ignore_errors=True)
     temporary.rename(adapter)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset
 from msgspec import Struct
@@ -15,11 +16,18 @@ from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.jobs import add_event, add_model, fail, move, tuned_name
-from ftkit.server.objects import file_object, new_id, now
+from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
+from ftkit.server.objects import (
+    EventObject,
+    FileObject,
+    JobHyperparameters,
+    JobObject,
+    JobStatus,
+    now,
+)
 from ftkit.server.results import results_csv
-from ftkit.server.store import Store, Thing
 from ftkit.server.training.encoding import encode, preference_texts
 from ftkit.server.training.loading import (
     add_adapter,
@@ -37,7 +45,7 @@ from ftkit.server.training.recipes import (
 )
 from ftkit.server.training.reporting import JobReporter, publish_adapter
 
-ENDING = ("running", "pausing")
+ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
 
 
@@ -50,7 +58,7 @@ class TrainingRun(Struct, frozen=True):
         max_tokens: Length to which examples are truncated.
     """
 
-    job: Thing
+    job: JobObject
     place: Path
     method: str
     recipe: Recipe
@@ -58,16 +66,16 @@ class TrainingRun(Struct, frozen=True):
     max_tokens: int
 
 
-def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
+def train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
     """Train a job from its last checkpoint, and set its final status.
 
     Args:
-        store: Store of the service.
+        store: Database of the service.
         folder: Folder of the service.
         job: The job. Nothing is done unless it is queued.
         pause: Stops training when it is set; the server then sets the status.
     """
-    if not move(store, job.id, ("queued",), "running", "Fine-tuning job started"):
+    if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
     try:
         _train(store, folder, job, pause)
@@ -77,20 +85,20 @@ def train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> N
         fail(store, job.id, "model_not_available", str(error), "model")
 
 
-def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> None:
-    recipe = find_recipe(job.kept["base"])
-    method = job.shown["method"]["type"]
+def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
+    recipe = find_recipe(job.base)
+    method = job.method.type
     hyperparameters = resolve_hyperparameters(
         recipe,
-        job.shown["method"][method]["hyperparameters"],
+        msgspec.to_builtins(job.hyperparameters),
         method,
-        job.kept["examples"],
+        job.examples,
     )
     _show_hyperparameters(store, job, method, hyperparameters)
-    set_seed(job.shown["seed"])
+    set_seed(job.seed)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    tokenizer = load_tokenizer(job.kept["base"])
-    model = load_base(job.kept["base"])
+    tokenizer = load_tokenizer(job.base)
+    model = load_base(job.base)
     run = TrainingRun(
         job=job,
         place=folder.job(job.id),
@@ -101,7 +109,7 @@ def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> 
             recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens)
         ),
     )
-    datasets = {name: _load_dataset(store, run, tokenizer, name) for name in job.kept["files"]}
+    datasets = {name: _load_dataset(store, run, tokenizer, name) for name in job.hashes}
     reporter = JobReporter(store, folder, job, pause)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, tokenizer, datasets, reporter)
@@ -112,19 +120,14 @@ def _train(store: Store, folder: Folder, job: Thing, pause: threading.Event) -> 
 
 
 def _show_hyperparameters(
-    store: Store, job: Thing, method: str, hyperparameters: ResolvedHyperparameters
+    store: Database, job: JobObject, method: str, hyperparameters: ResolvedHyperparameters
 ) -> None:
     """Replace the requested hyperparameters of the job with the resolved ones."""
-    fields = hyperparameters.as_json(method)
-
-    def edit(job: Thing) -> None:
-        job.shown["hyperparameters"] = fields
-        job.shown["method"][method]["hyperparameters"] = fields
-
-    store.change("job", job.id, edit)
+    resolved = msgspec.convert(hyperparameters.as_json(method), JobHyperparameters)
+    store.change(JobObject, job.id, lambda job: job.set_hyperparameters(resolved))
 
 
-def _load_dataset(store: Store, run: TrainingRun, tokenizer: Any, name: str) -> Dataset:
+def _load_dataset(store: Database, run: TrainingRun, tokenizer: Any, name: str) -> Dataset:
     """Load the training or validation file of a job, tokenized unless it has preferences.
 
     Raises:
@@ -133,9 +136,9 @@ def _load_dataset(store: Store, run: TrainingRun, tokenizer: Any, name: str) -> 
     job, limit = run.job, f"{run.max_tokens:,} tokens"
     with (run.place / f"{name}.jsonl").open("rb") as file:
         examples = [json.loads(line.decode("utf-8-sig")) for line in file if line.strip()]
-    if job.kept["format"] == "preference":
+    if job.format == "preference":
         return Dataset.from_list(preference_texts(tokenizer, examples))
-    sequences, dropped = encode(tokenizer, examples, job.kept["format"], run.max_tokens)
+    sequences, dropped = encode(tokenizer, examples, job.format, run.max_tokens)
     if not sequences:
         raise EncodingError(f"no example has anything to learn within {limit}")
     if dropped:
@@ -168,8 +171,8 @@ def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, L
     loaded here.
     """
     job, recipe = run.job, run.recipe
-    if job.kept["from_job"]:
-        adapter = folder.adapter(job.kept["from_job"], job.kept["from_step"])
+    if job.from_job:
+        adapter = folder.adapter(job.from_job, job.from_step)
         return add_adapter(model, adapter, trainable=True), None
     return model, LoraConfig(
         r=recipe.rank,
@@ -217,7 +220,7 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
         "per_device_eval_batch_size": micro_batch,
         "gradient_accumulation_steps": hyperparameters.batch_size // micro_batch,
         "learning_rate": hyperparameters.learning_rate,
-        "seed": run.job.shown["seed"],
+        "seed": run.job.seed,
         "max_length": run.max_tokens,
         "logging_steps": 1,
         "save_strategy": "epoch",
@@ -249,30 +252,36 @@ def _is_complete(checkpoint: Path) -> bool:
     return True
 
 
-def _succeed(store: Store, folder: Folder, job: Thing, steps: int, tokens: int) -> None:
+def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens: int) -> None:
     """Store the results and the model, and end the job, in one transaction."""
     if not folder.adapter(job.id, steps).exists():
         publish_adapter(folder, job, steps)
     metrics = [
-        event.shown["data"]
-        for event in store.children("event", job.id)
-        if event.shown["type"] == "metrics"
+        event.data for event in store.children(EventObject, job.id) if event.type == "metrics"
     ]
-    file, name = new_id("file-"), tuned_name(job)
+    name = tuned_name(job)
     with store.transaction():
         stored = folder.keep_bytes(results_csv(metrics))
-        shown = file_object(file, "step_metrics.csv", stored.size, "fine-tune-results")
+        file = FileObject(
+            tenant=job.tenant,
+            bytes=stored.size,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            sha256=stored.sha256,
+        )
         result: dict[str, Any] = {
             "fine_tuned_model": name,
-            "result_files": [file],
+            "result_files": [file.id],
             "trained_tokens": tokens,
             "finished_at": now(),
             "estimated_finish": None,
         }
-        current = store.get("job", job.id)
-        if current is None or current.shown["status"] not in ENDING:
+        current = store.get(JobObject, job.id)
+        if current is None or current.status not in ENDING:
             return
-        store.add("file", file, job.tenant, shown, {"sha256": stored.sha256})
+        store.add(file)
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
-        move(store, job.id, ENDING, "succeeded", "The job has successfully completed", **result)
+        transition(
+            store, job.id, ENDING, "succeeded", "The job has successfully completed", **result
+        )

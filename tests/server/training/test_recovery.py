@@ -39,7 +39,7 @@ def wait_for_step(client: openai.OpenAI, job: str, step: int) -> None:
 def processes(local_server: LocalServer, job: str) -> list[int]:
     """Return the ids of the training processes of a job."""
     pgrep = subprocess.run(
-        ["pgrep", "-f", f"ftkit.server.work train {local_server.folder} {job}"],
+        ["pgrep", "-f", f"ftkit.server.worker train {local_server.folder} {job}"],
         capture_output=True,
         text=True,
         check=False,
@@ -101,7 +101,7 @@ def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkp
     wait_for_step(client, job.id, 11)
     os.kill(processes(local_server, job.id)[0], signal.SIGKILL)
     finished = wait_for_job(client, job.id, "succeeded")
-    assert any("started again" in text for text in event_messages(client, job.id))
+    assert any("is restarted" in text for text in event_messages(client, job.id))
     assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
     assert ask_model(client, finished.fine_tuned_model, "Minsk") == "ksniM"
 

@@ -1,0 +1,233 @@
+"""SQLite database of the service's objects: files, uploads, jobs, events, checkpoints, models.
+
+Each object is a row with two JSON documents: `shown` holds its public fields, `kept` its internal
+ones. Every change is committed before it returns, and any number of processes may read and write.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from ftkit.server.objects import StoredObject
+
+T = TypeVar("T", bound=StoredObject)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS things (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    shown TEXT NOT NULL,
+    kept TEXT NOT NULL,
+    status TEXT GENERATED ALWAYS AS (json_extract(shown, '$.status')) VIRTUAL,
+    UNIQUE (kind, id)
+);
+CREATE INDEX IF NOT EXISTS things_in_order ON things (kind, tenant, parent, seq);
+CREATE INDEX IF NOT EXISTS things_by_status ON things (kind, status);
+"""
+
+BUSY_SECONDS = 30
+"""Seconds to wait for another process that writes."""
+
+
+class PageQuery(Struct, frozen=True, kw_only=True):
+    """Selection of a page of a list.
+
+    Attributes:
+        parent: Id of the object that the listed objects belong to, or "".
+        after: Id of the object before the page, or "" for the first page.
+        limit: Maximum number of objects.
+        oldest_first: List the oldest objects first, instead of the newest.
+        equal: Values that the public JSON must have, by JSON path.
+    """
+
+    parent: str = ""
+    after: str = ""
+    limit: int = 20
+    oldest_first: bool = False
+    equal: Mapping[str, str] = {}
+
+
+class Database:
+    """The objects of a service.
+
+    Args:
+        path: Database file, created if it does not exist.
+        durable: Make every change survive a loss of power, not only the end of the process.
+    """
+
+    def __init__(self, path: Path, durable: bool = True) -> None:
+        self._path, self._durable = path, durable
+        self._local = threading.local()
+        with self.transaction() as connection:
+            for statement in SCHEMA.split(";"):
+                connection.execute(statement)
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return the connection of this thread."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._local.connection = connection
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit all changes of the block, or none if it raises. May be nested."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+
+    def add(self, value: StoredObject) -> bool:
+        """Add an object. Return False if there is one with its id already."""
+        public, internal = value.documents()
+        owner = (value.kind, public["id"], value.tenant, value.parent)
+        query = (
+            "INSERT OR IGNORE INTO things (kind, id, tenant, parent, shown, kept)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        with self.transaction() as connection:
+            row = (*owner, json.dumps(public), json.dumps(internal))
+            return connection.execute(query, row).rowcount == 1
+
+    def encoded(self, type: type[StoredObject], id: str, tenant: str) -> bytes | None:
+        """Return the public JSON of a tenant's object, or None."""
+        query = "SELECT shown FROM things WHERE kind = ? AND id = ? AND tenant = ?"
+        row = self._connection().execute(query, (type.kind, id, tenant)).fetchone()
+        return row[0].encode() if row else None
+
+    def get(self, type: type[T], id: str, tenant: str | None = None) -> T | None:
+        """Return the object with that id, or None.
+
+        Args:
+            type: Type of the object.
+            id: Id of the object.
+            tenant: Return None if another tenant owns the object; if None, ignore the owner.
+        """
+        value = next(self._select(type, "id = ?", (id,)), None)
+        return value if value and tenant in (None, value.tenant) else None
+
+    def require(self, type: type[T], id: str, tenant: str) -> T:
+        """Return the tenant's object with that id.
+
+        Raises:
+            MissingObjectError: The object does not exist.
+        """
+        value = self.get(type, id, tenant)
+        if value is None:
+            raise type.missing(id)
+        return value
+
+    def _select(self, type: type[T], condition: str, values: tuple[str, ...]) -> Iterator[T]:
+        query = (
+            "SELECT tenant, parent, shown, kept FROM things"
+            f" WHERE kind = ? AND {condition} ORDER BY seq"
+        )
+        rows = self._connection().execute(query, (type.kind, *values)).fetchall()
+        for tenant, parent, public, internal in rows:
+            yield type.from_documents(tenant, parent, json.loads(public), json.loads(internal))
+
+    def with_status(self, type: type[T], *statuses: str) -> list[T]:
+        """Return the objects of all tenants with one of these statuses, the oldest first."""
+        return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
+
+    def children(self, type: type[T], parent: str) -> list[T]:
+        """Return the objects that belong to another, the oldest first."""
+        return list(self._select(type, "parent = ?", (parent,)))
+
+    def page(
+        self, type: type[StoredObject], tenant: str, query: PageQuery
+    ) -> tuple[list[bytes], bool]:
+        """Return the public JSON of each object on a page, and True if more objects follow."""
+        condition = "kind = ? AND tenant = ? AND parent = ?"
+        values = [type.kind, tenant, query.parent]
+        for path, value in query.equal.items():
+            condition += " AND json_extract(shown, ?) = ?"
+            values += [path, value]
+        if query.after:
+            condition += (
+                f" AND seq {'>' if query.oldest_first else '<'}"
+                " (SELECT seq FROM things WHERE kind = ? AND id = ? AND tenant = ?)"
+            )
+            values += [type.kind, query.after, tenant]
+        order = "ASC" if query.oldest_first else "DESC"
+        # One row more than the page has, to see whether more follow.
+        statement = (
+            f"SELECT shown FROM things WHERE {condition} ORDER BY seq {order}"
+            f" LIMIT {query.limit + 1}"
+        )
+        rows = [row[0].encode() for row in self._connection().execute(statement, values)]
+        return rows[: query.limit], len(rows) > query.limit
+
+    def change(self, type: type[T], id: str, edit: Callable[[T], bool | None]) -> T | None:
+        """Edit an object in a transaction.
+
+        Args:
+            type: Type of the object.
+            id: Id of the object.
+            edit: Changes the object in place; nothing is saved if it returns False.
+
+        Returns:
+            The object after `edit`, or None if it does not exist.
+        """
+        with self.transaction() as connection:
+            value = self.get(type, id)
+            if value is not None and edit(value) is not False:
+                public, internal = value.documents()
+                connection.execute(
+                    "UPDATE things SET shown = ?, kept = ? WHERE kind = ? AND id = ?",
+                    (json.dumps(public), json.dumps(internal), type.kind, id),
+                )
+        return value
+
+    def remove(self, type: type[StoredObject], id: str) -> None:
+        """Remove an object."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM things WHERE kind = ? AND id = ?", (type.kind, id))
+
+    def count(self, type: type[StoredObject], tenant: str, statuses: tuple[str, ...]) -> int:
+        """Return the number of a tenant's objects with one of these statuses."""
+        query = (
+            "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"
+            f" AND status IN ({_placeholders(statuses)})"
+        )
+        row = self._connection().execute(query, (type.kind, tenant, *statuses)).fetchone()
+        return int(row[0])
+
+    def exists(self, type: type[StoredObject], **internal: str | int) -> bool:
+        """Return True if an object of any tenant has these values in its internal fields."""
+        condition = "kind = ?" + " AND json_extract(kept, ?) = ?" * len(internal)
+        query = f"SELECT 1 FROM things WHERE {condition} LIMIT 1"
+        values = [value for name, field in internal.items() for value in (f"$.{name}", field)]
+        return self._connection().execute(query, (type.kind, *values)).fetchone() is not None
+
+    def close(self) -> None:
+        """Close the connection of this thread."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+
+def _placeholders(values: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,73 @@
+"""Model names: base models, their aliases, and fine-tuned models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ftkit.server.database import Database
+from ftkit.server.errors import MissingObjectError
+from ftkit.server.objects import ModelObject
+
+SMOKE = "ftkit/smoke"
+"""Tiny model that is built from a seed, for rehearsals and tests."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w-][\w.-]{0,95}")
+"""Id of a model on the Hugging Face hub: owner and name."""
+
+
+class ModelRef(Struct, frozen=True):
+    """Weights to load: a base model, and optionally an adapter.
+
+    Attributes:
+        base: `ftkit/smoke`, an id of the Hugging Face hub, or the path of a folder that the
+            operator of the service named.
+        job: Job that made the adapter, or "" for the base model alone.
+        step: Training step of the adapter.
+    """
+
+    base: str
+    job: str = ""
+    step: int = 0
+
+
+class ModelRegistry:
+    """Resolves model names.
+
+    Args:
+        database: Database with the fine-tuned models.
+        aliases: Base models by further names, such as those of hosted models.
+    """
+
+    def __init__(self, database: Database, aliases: Mapping[str, str]) -> None:
+        self._database, self._aliases = database, aliases
+
+    def names(self) -> list[str]:
+        """Return the names of the base models, except for those on the Hugging Face hub."""
+        return [SMOKE, *self._aliases]
+
+    def find(self, name: str, tenant: str) -> ModelRef:
+        """Return the weights of a model.
+
+        Raises:
+            MissingObjectError: The tenant has no such model.
+        """
+        if name in self._aliases:
+            return ModelRef(self._aliases[name])
+        model = self._database.get(ModelObject, name, tenant)
+        if model:
+            return ModelRef(model.base, model.job, model.step)
+        if name == SMOKE or HUB_ID.fullmatch(name):
+            return ModelRef(name)
+        raise MissingObjectError(_unknown_model(name), "model", "model_not_found")
+
+
+def _unknown_model(name: str) -> str:
+    if name.startswith("ft:"):
+        return f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
+    return (
+        f"The model '{name}' is not available on this service. Map the name to a model of the"
+        f" Hugging Face hub or to a folder: ftkit serve --model {name}=Qwen/Qwen3-0.6B"
+    )

@@ -1,0 +1,83 @@
+"""HTTP responses: JSON, and the mapping of exceptions to statuses and OpenAI's error object."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ftkit.server.errors import (
+    AuthenticationError,
+    ConflictError,
+    DisconnectedError,
+    ForeignOriginError,
+    InternalError,
+    InvalidRequestError,
+    LimitReachedError,
+    MissingObjectError,
+    ServiceError,
+    TooLargeError,
+)
+
+INVALID_REQUEST = "invalid_request_error"
+
+ERRORS: dict[type[ServiceError], tuple[int, str]] = {
+    InvalidRequestError: (400, INVALID_REQUEST),
+    AuthenticationError: (401, INVALID_REQUEST),
+    ForeignOriginError: (403, INVALID_REQUEST),
+    MissingObjectError: (404, INVALID_REQUEST),
+    ConflictError: (409, INVALID_REQUEST),
+    TooLargeError: (413, INVALID_REQUEST),
+    LimitReachedError: (429, "requests"),
+    DisconnectedError: (499, INVALID_REQUEST),
+    InternalError: (500, "server_error"),
+}
+"""HTTP status and `type` of the error object for each exception."""
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return a response with `value` as JSON."""
+    return encoded_response(json.dumps(value).encode(), status)
+
+
+def encoded_response(data: bytes, status: int = 200) -> Response:
+    """Return a response with JSON that is already encoded."""
+    return Response(data, status, media_type="application/json")
+
+
+def error_object(error: ServiceError) -> dict[str, Any]:
+    """Return the body of an error response, as OpenAI's API defines it."""
+    _, type = ERRORS[error.__class__]
+    return _error_body(str(error), type, error.param, error.code)
+
+
+def _error_body(message: str, type: str, param: str | None, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def error_response(error: ServiceError) -> Response:
+    """Return the response to a request that failed with `error`."""
+    status, _ = ERRORS[error.__class__]
+    return json_response(error_object(error), status)
+
+
+async def handle_error(request: Request, error: Exception) -> Response:
+    """Exception handler of the application: respond to any exception with an error object."""
+    if isinstance(error, ServiceError):
+        return error_response(error)
+    if isinstance(error, HTTPException):
+        return _routing_error(request, error.status_code)
+    return error_response(InternalError(f"The service cannot do this now: {error}"))
+
+
+def _routing_error(request: Request, status: int) -> Response:
+    """Return the response to a request that no route matches."""
+    method, path = request.method, request.url.path
+    if status == 405:
+        message, code = f"Not allowed to {method} on {path}.", "method_not_supported"
+    else:
+        message, code = f"Unknown request URL: {method} {path}.", "unknown_url"
+    return json_response(_error_body(message, INVALID_REQUEST, None, code), status)
