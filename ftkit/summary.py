@@ -45,14 +45,6 @@ class Finding(Struct, frozen=True):
         return msgspec.structs.replace(self, line=self.line + offset) if self.line else self
 
 
-class Shard(Struct, frozen=True):
-    """The lines of `file` whose first byte lies in `[start, end)`. A compressed file is one shard."""
-
-    file: str
-    start: int
-    end: int
-
-
 class Lines(Struct, frozen=True):
     """How many lines something holds for, and the first of their numbers."""
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from ftkit import validate
 from ftkit.catalog import find_limits
 from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.reader import Shard
 from ftkit.rules import RULES, ScanPlan
-from ftkit.summary import Shard, Summary
+from ftkit.summary import Summary
 from ftkit.tokens.counting import count, may_exceed
 from ftkit.tokens.encodings import CHUNK, Counter, chunks, fast, has_fast, reference
 from ftkit.validation.runner import Checks

@@ -40,7 +40,8 @@ from ftkit.tokens.stats import TokenStats, above, total
 from ftkit.tokens.tally import Metered
 from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.runner import finding
-from ftkit.validation.scan import Map, choose_format, must_be_readable, read_head, split, summarize
+from ftkit.dataset.reader import check_readable as must_be_readable, read_head, split
+from ftkit.validation.scan import Map, choose_format, summarize
 
 EpochsSource = Literal["given", "service", "rule"]
 Counting = Literal["billing", "notebook"]

@@ -26,7 +26,7 @@ from ftkit.estimation.estimate import (
 )
 from ftkit.tokens.stats import Distribution, distribution, total
 from ftkit.validation.pool import Progress
-from ftkit.validation.scan import must_be_readable, read_head
+from ftkit.dataset.reader import check_readable as must_be_readable, read_head
 
 
 class Validation(Struct, frozen=True):
