@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from commands import run_ftkit
 from service import Service, running
 
 settings.register_profile(
@@ -115,7 +116,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def ftkit(url: str, tmp_path: Path) -> Run:
     """Run ftkit against that service, with a key and a journal of its own."""
     environment = {
-        **os.environ,
         "OPENAI_API_KEY": "sk-test",
         "FTKIT_BASE_URL": url,
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
@@ -124,15 +124,7 @@ def ftkit(url: str, tmp_path: Path) -> Run:
     def run(
         *arguments: str, input: str | None = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ftkit", *arguments]
-        return subprocess.run(
-            command,
-            input=input,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**environment, **(env or {})},
-        )
+        return run_ftkit(*arguments, input=input, env={**environment, **(env or {})})
 
     return run
 

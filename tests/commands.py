@@ -1,0 +1,89 @@
+"""Commands of ftkit as processes.
+
+A process is forked from a server that has imported ftkit and the SDK, which takes about 0.6 s of CPU
+time for each command otherwise. It is a process of its own in every other respect. What a test says
+about the start or the end of the interpreter, a terminal or a pipe needs `python -m ftkit`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing import get_context
+from pathlib import Path
+
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "jsonschema",
+        "numpy",
+        "openai",
+        "rich.progress",
+        "ftkit.cli.archive",
+        "ftkit.cli.chat",
+        "ftkit.cli.compare",
+        "ftkit.cli.jobs",
+        "ftkit.cli.migrate",
+        "ftkit.cli.models",
+                "ftkit.cli.submit",
+        "ftkit.cli.validate",
+        "ftkit.report.text",
+        "ftkit.tokens.encodings",
+        "commands",
+    ]
+)
+
+TIMEOUT = 120.0
+"""Seconds after which a command counts as hanging."""
+
+
+def run_ftkit(
+    *arguments: str, input: bytes | str | None = b"", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `ftkit` with these arguments in the present folder and environment."""
+    data = input.encode() if isinstance(input, str) else input or b""
+    with tempfile.TemporaryDirectory(prefix="ftkit-test-") as folder:
+        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+        streams[0].write_bytes(data)
+        process = CONTEXT.Process(
+            target=_main,
+            args=(arguments, {**os.environ, **(env or {})}, os.getcwd(), *map(str, streams)),
+        )
+        process.start()
+        process.join(TIMEOUT)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        code = process.exitcode
+        process.close()
+        out, err = (stream.read_bytes().decode() for stream in streams[1:])
+    return subprocess.CompletedProcess(["ftkit", *arguments], code or 0, out, err)
+
+
+def _main(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    folder: str,
+    stdin: str,
+    stdout: str,
+    stderr: str,
+) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, (name, path) in enumerate(
+        (("stdin", stdin), ("stdout", stdout), ("stderr", stderr))
+    ):
+        flags = os.O_RDONLY if name == "stdin" else os.O_WRONLY | os.O_CREAT
+        os.dup2(os.open(path, flags), number)
+        mode = "rb" if name == "stdin" else "wb"
+        stream = io.TextIOWrapper(os.fdopen(number, mode, closefd=False), "utf-8")
+        setattr(sys, name, stream)
+    sys.argv = ["ftkit", *arguments]
+    from ftkit.cli import main
+
+    main()
