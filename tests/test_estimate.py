@@ -24,8 +24,10 @@ from ftkit import UsageError, estimate, measure
 from ftkit._text import money
 from ftkit.catalog import find_limits, load_catalog
 from ftkit.dataset.types import ImageUrl
-from ftkit.estimation.estimate import CANNOT_TAKE, auto_epochs, candidates, meters, usage
+from ftkit.estimation.estimate import auto_epochs, candidates
+from ftkit.estimation.measure import counting_methods
 from ftkit.estimation.quote import quote
+from ftkit.estimation.usage import usage
 from ftkit.report.catalog import render_catalog_text
 from ftkit.report.estimate import render_estimate_text
 from ftkit.rules.base import ScanPlan
@@ -475,8 +477,8 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + lines(8) + [b"oop
 
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
-    asked = meters([MINI, OLD], "openai", load_catalog())
-    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, meters=asked, judges=False)
+    asked = counting_methods([MINI, OLD], "openai", "billing", load_catalog())
+    plan = ScanPlan(find_limits(), meters=asked, judges=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)
@@ -539,7 +541,7 @@ def test_no_figure_is_invented_where_none_is_published(
     (priced,) = quote(SAMPLES / file, [model], provider=provider, price=2.0, today=TODAY).models
     assert priced.cost is not None
     assert priced.cost.usd == priced.billed_tokens * 2 / 1e6
-    assert priced.cost.source == "given with --price"
+    assert priced.cost.source == "your own price"
 
 
 def test_a_model_that_the_provider_does_not_offer_is_refused_with_who_does() -> None:
@@ -600,7 +602,7 @@ PROBLEMS = {
     "a date that is none": (f"{MARV} --on tomorrow", "write it as YYYY-MM-DD"),
     "a prompt that is not there": (f"{MARV} --base-prompt no.txt", "cannot open no.txt"),
     "facts that are not there": (f"{MARV} --facts no.toml", "cannot open no.toml"),
-    "no model that can be trained": (f"{MARV} --on 2027-02-01", "name one with --model"),
+    "no model that can be trained": (f"{MARV} --on 2027-02-01", "name one in "),
 }
 
 
@@ -623,7 +625,7 @@ def test_max_cost_decides_the_exit_code() -> None:
     assert "more than $0.01" in done.stderr
     done = ftkit("estimate", MARV, "--model", MINI, "--max-cost", "1", "--provider", "azure")
     assert done.returncode == 2
-    assert "--max-cost cannot be held" in done.stderr
+    assert "--max-cost cannot be checked" in done.stderr
 
 
 def test_the_json_has_the_keys_that_are_documented() -> None:

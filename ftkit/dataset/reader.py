@@ -25,7 +25,7 @@ BLOCK_BYTES = 1 << 18
 """Bytes that are decoded at a time. A line that is longer is read whole."""
 
 PART_BYTES = 16 << 20
-"""Size of a part: small enough that workers finish together, large enough that one costs nothing."""
+"""Bytes of a part: few enough that workers finish together, many enough to be worth starting."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """Exceptions of reading an open file, compressed or not."""
@@ -168,7 +168,7 @@ def open_file(file: str) -> BinaryIO:
         FileError: The file cannot be opened.
     """
     try:
-        return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value] # noqa: SIM115
+        return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
     except OSError as error:
         raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
 

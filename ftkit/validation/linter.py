@@ -170,7 +170,7 @@ class Linter:
         for number, line, example, _ in others:
             if has_repeated_key(line, example):
                 findings = self._checks.reading(read(line, number))
-                self._note(found for found in findings if found.rule == "json-duplicate-key")
+                self._note(row for row in findings if row.rule == "json-duplicate-key")
 
     def _count_later(self, number: int, example: Any, size: int) -> None:
         """Keep an example whose line has more bytes than the limit has tokens, to count it."""

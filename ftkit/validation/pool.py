@@ -68,7 +68,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
 
 
 def _bounded(pool: ProcessPoolExecutor, window: int) -> Map:
-    """Return the pool's `map`, with at most `window` parts in flight, since parts may hold bytes."""
+    """Return the pool's `map` with at most `window` parts in flight, since they may hold bytes."""
 
     def bounded(function: Callable[[Part], Summary], parts: Iterable[Part]) -> Iterator[Summary]:
         futures: deque[Future[Summary]] = deque()

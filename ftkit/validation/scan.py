@@ -145,10 +145,10 @@ class Scanner:
         if not line.strip(b" \t\r"):
             self._blank.append(number)
             return
-        # The consumers agree on these two; only their findings differ.
-        explained = [_explained(each, number, line, is_last) for each in self._consumers][0]
-        self._examples += explained.examples
-        if explained.blank:
+        explanations = [_explain(consumer, number, line, is_last) for consumer in self._consumers]
+        # Consumers differ in their findings only.
+        self._examples += explanations[0].examples
+        if explanations[0].blank:
             self._blank.append(number)
         else:
             self._last_content = number
@@ -170,7 +170,7 @@ class Scanner:
         return summary
 
 
-def _explained(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Explained:
+def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Explained:
     try:
         return consumer.add_odd(number, line, is_last)
     except RecursionError:

@@ -164,10 +164,10 @@ class ScannedFile:
         counts, findings = Counter(self.summary.counts), list(self.summary.findings)
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
-        for found, times in Checks(self.plan).dataset(dataset):
-            counts[found.rule] += times
-            if counts[found.rule] <= self.plan.keep:
-                findings.append(found)
+        for hit, times in Checks(self.plan).dataset(dataset):
+            counts[hit.rule] += times
+            if counts[hit.rule] <= self.plan.keep:
+                findings.append(hit)
         summary = msgspec.structs.replace(self.summary, counts=dict(counts))
         return _file_report(self.path, self.plan.format, summary, findings)
 
@@ -178,7 +178,7 @@ def _file_report(
     by_severity: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
     for name, number in summary.counts.items():
         by_severity[RULES[name].severity] += number
-    ordered = sorted(findings, key=lambda found: (found.line, found.column))
+    ordered = sorted(findings, key=lambda row: (row.line, row.column))
     return FileReport(
         path,
         format,
