@@ -15,7 +15,7 @@ from service import Service as Fake
 from service import error
 
 from ftkit.client.resources import Job
-from ftkit.jobs.spec import MARK, check
+from ftkit.jobs.spec import METADATA_KEY, check
 from ftkit.migration.prepare import BOM, prepare
 from ftkit.migration.translate import MOVED_FROM, Old, Translation, translate
 
@@ -50,7 +50,7 @@ def changes(made: Translation) -> dict[str, tuple[str, str]]:
 
 
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
-    made = translate(old(metadata={"team": "a", MARK: "x"}), "azure", today=DAY)
+    made = translate(old(metadata={"team": "a", METADATA_KEY: "x"}), "azure", today=DAY)
     assert (made.changes, made.obstacles) == ((), ())
     order = made.order
     assert (

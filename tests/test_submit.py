@@ -29,7 +29,7 @@ from ftkit.client.client import Client
 from ftkit.client.connect import account_of, connect
 from ftkit.errors import FileError, FtkitError, ProviderError, UnknownOutcomeError, UsageError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.spec import MARK, JobSpec, check, request
+from ftkit.jobs.spec import METADATA_KEY, JobSpec, check, request
 from ftkit.jobs.submit import submit
 from ftkit.jobs.uploads import digest, planned
 
@@ -66,7 +66,7 @@ def test_a_submission_uploads_the_file_and_creates_the_job(
     (file,) = fake.files.values()
     assert fake.contents[file["id"]] == Path(order.training).read_bytes()
     assert fake.jobs[done.job.id]["training_file"] == file["id"]
-    assert fake.jobs[done.job.id]["metadata"] == {MARK: done.submission}
+    assert fake.jobs[done.job.id]["metadata"] == {METADATA_KEY: done.submission}
 
 
 def test_the_same_again_is_the_same_job_and_another_only_on_purpose(
@@ -263,8 +263,8 @@ def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
     order = JobSpec(MINI, str(write(lines(12))))
     service = reach(url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     sent: list[int] = []
 
     def fault(method: str, path: str) -> str:
@@ -311,7 +311,7 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
         "suffix": "mine",
         "seed": 7,
         "method": {"type": "dpo", "dpo": {"hyperparameters": inner}},
-        "metadata": {"team": "x", MARK: "m-1"},
+        "metadata": {"team": "x", METADATA_KEY: "m-1"},
         "integrations": [{"type": "wandb", "wandb": {"project": "runs"}}],
     }
     assert request(FULL, api("nebius"), "f", None)["hyperparameters"] == inner
@@ -323,7 +323,7 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
         "type": "dpo",
         "hyperparameters": inner,
     }
-    assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
+    assert METADATA_KEY not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
     assert request(JobSpec(MINI, "a"), api("openai"), "f", None) == {
         "model": MINI,
         "training_file": "f",
@@ -338,16 +338,16 @@ REFUSED = [
     ("azure", {"suffix": "a.b"}, "only the characters"),
     ("azure", {"training_type": "global"}, "one of GlobalStandard, Standard, Developer"),
     ("openai", {"training_type": "Standard"}, "leave it out"),
-    ("llmariner", {"epochs": 1}, "needs a --suffix"),
-    ("llmariner", {"suffix": "a"}, "give --epochs"),
+    ("llmariner", {"epochs": 1}, "needs a `suffix`"),
+    ("llmariner", {"suffix": "a"}, "set `epochs`"),
     ("openai", {"epochs": 51}, "1 to 50"),
     ("openai", {"batch_size": 257}, "1 to 256"),
     ("openai", {"seed": 2**31}, "0 to 2,147,483,647"),
     ("openai", {"lr_multiplier": 0.0}, "more than 0"),
     ("nebius", {"lr_multiplier": 1.8}, "the learning rate itself"),
-    ("openai", {"beta": 0.1}, "for --method dpo"),
+    ("openai", {"beta": 0.1}, "for `method` dpo"),
     ("openai", {"beta": 3.0, "method": "dpo"}, "at most 2"),
-    ("openai", {"method": "reinforcement"}, "needs a --grader"),
+    ("openai", {"method": "reinforcement"}, "needs a `grader`"),
     ("openai", {"metadata": {str(n): "" for n in range(16)}}, "ftkit needs one"),
     ("openai", {"metadata": {"k" * 65: ""}}, "1 to 64 characters"),
     ("llmariner", {"metadata": {"a": "b"}, "suffix": "a", "epochs": 1}, "has no metadata"),
@@ -492,7 +492,7 @@ def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
     local = find_provider("local")
     assert local.api
     with pytest.raises(
-        UsageError, match="this machine has no integrations; leave --wandb-project out"
+        UsageError, match="this machine has no integrations; leave `wandb_project` out"
     ):
         check(JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
 
@@ -596,7 +596,7 @@ def test_a_creation_that_was_never_sent_is_not_waited_for(
     fake: Fake, url: str, order: JobSpec, journal: Journal
 ) -> None:
     service, slept = reach(url), list[float]()
-    closed = Client("openai", service.facts, service.api, client("http://127.0.0.1:9/v1"))
+    closed = Client("openai", service.provider, service.api, client("http://127.0.0.1:9/v1"))
     service.create = closed.create  # type: ignore[method-assign]
     with pytest.raises(UnknownOutcomeError, match="no connection"):
         submit(order, service, journal, sleep=slept.append)
@@ -693,8 +693,8 @@ def test_a_file_that_changes_while_the_answer_is_lost_is_refused(
 
 def in_parts(url: str) -> Client:
     service = reach(url)
-    small = msgspec.structs.replace(service.facts.file_bytes, value=1000)
-    service.facts = msgspec.structs.replace(service.facts, file_bytes=small)
+    small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
+    service.provider = msgspec.structs.replace(service.provider, file_bytes=small)
     return service
 
 
@@ -765,7 +765,7 @@ def test_what_a_dry_run_plans_is_what_is_sent(
 ) -> None:
     monkeypatch.setattr("ftkit.jobs.uploads.PART", 300)
     service = reached(url)
-    told = planned(order.training, digest(order.training), service.facts)
+    told = planned(order.training, digest(order.training), service.provider)
     submit(order, service, journal)
     sent = [
         (path.removeprefix("/v1"), body) for method, path, body in fake.requests if method == "POST"

@@ -23,7 +23,7 @@ from ftkit.catalog import (
 )
 from ftkit.client.resources import Job
 from ftkit.errors import UsageError
-from ftkit.jobs.spec import MARK, JobSpec, check
+from ftkit.jobs.spec import METADATA_KEY, JobSpec, check
 
 MOVED_FROM = "ftkit_migrated_from"
 """The key in the new job's metadata that names the old one, as `PROVIDER/JOB`."""
@@ -257,7 +257,8 @@ def _rate(
 
 
 def _metadata(old: Old, api: Api, title: str, moving: _Moving) -> dict[str, str]:
-    kept = {key: value for key, value in old.job.metadata.items() if key not in (MARK, MOVED_FROM)}
+    ours = (METADATA_KEY, MOVED_FROM)
+    kept = {key: value for key, value in old.job.metadata.items() if key not in ours}
     if "metadata" in api.lacks:
         if kept:
             moving.change("metadata", ", ".join(kept), None, f"{title} keeps none")
