@@ -125,7 +125,7 @@ def test_a_model_that_is_over_is_not_tried_in_silence(fake: Fake, ftkit: Run, da
     done = ftkit("submit", data, "--model", OLD)
     assert done.returncode == 2
     assert (
-        "can no longer be trained at OpenAI, since 2026-10-23; what can still be trained"
+        "can no longer be trained at OpenAI, since 2026-10-23; models that can still be trained"
         in done.stderr
     )
     assert ftkit("submit", data, "--model", OLD, "--yes").returncode == 0
@@ -138,7 +138,7 @@ def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(
     done = ftkit("submit", data, "--model", MINI)
     assert done.returncode == 2
     assert (
-        f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2"
+        f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; models that can still be trained: gpt-4.1-2"
         in done.stderr
     )
     assert not fake.created
@@ -198,10 +198,13 @@ def test_a_service_that_is_closed_to_the_account_is_explained(
     assert done.returncode == 2
     assert done.stderr.count("takes no new jobs from this account") == 1
     (id,) = fake.files
-    assert f"`ftkit files delete {id} --provider openai --base-url {url}` removes it" in done.stderr
+    assert (
+        f"delete it with `ftkit files delete {id} --provider openai --base-url {url}`"
+        in done.stderr
+    )
     assert "nebius" in done.stderr
     again = ftkit("submit", data, "--model", MINI, "--yes")
-    assert "files of earlier uploads stay" in again.stderr
+    assert "files of earlier uploads are still there" in again.stderr
 
 
 @pytest.mark.parametrize("answer", ["y", "n", ""])
@@ -861,7 +864,7 @@ def test_a_grader_that_cannot_be_read_is_one_line(ftkit: Run, data: str) -> None
 def test_a_bound_on_an_unknown_cost_is_not_taken_for_held(ftkit: Run, data: str) -> None:
     told = ftkit("submit", data, "--model", "my-own-model", "--max-cost", "1", "--yes")
     assert told.returncode == 2
-    assert "--max-cost cannot be held" in told.stderr
+    assert "cannot be checked: the cost of my-own-model is unknown" in told.stderr
 
 
 ODD = [
@@ -1035,9 +1038,9 @@ def test_the_doctor_finds_nothing_wrong_with_a_job_that_is_new(fake: Fake, ftkit
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-cost", "nan"], "--max-cost is no number"),
+        (["--max-cost", "nan"], "must be a number of US dollars, not nan"),
         (["--lr-multiplier", "nan"], "a number more than 0"),
-        (["--method", "dpo"], "the file has chat examples, which are for --method supervised"),
+        (["--method", "dpo"], "the file has chat examples, which need "),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
