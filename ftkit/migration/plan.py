@@ -12,9 +12,11 @@ from msgspec import Struct
 from ftkit.archive.read import ArchivedJob
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
-from ftkit.errors import FtkitError, NotFoundError, UnknownOutcomeError
+from ftkit.errors import NotFoundError, UnknownOutcomeError
+from ftkit.jobs.inspection import Inspection, JobFiles, inspect
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.uploads import Progress, Say, digest
+from ftkit.jobs.spec import JobSpec
+from ftkit.jobs.uploads import Progress, Say
 from ftkit.migration.prepare import obstacles_in, prepare
 from ftkit.migration.translate import Change, Old, Translation, translate
 
@@ -114,9 +116,8 @@ class Planner:
     ) -> None:
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
         self._catalog, self._asked, self._target = catalog, asked, target
-        self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
-        self._obstacles: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self._prices: dict[tuple[str, str, int | None], float | None] = {}
+        self._prepared: dict[str, tuple[str, tuple[Change, ...]]] = {}
+        self._inspections: dict[JobFiles, Inspection] = {}
 
     def plan(self, old: Old) -> Move:
         """What becomes of the job. Raises `FileError` where a file cannot be copied, `ProviderError` where nothing answers."""
@@ -132,16 +133,12 @@ class Planner:
         )
         if not old.training:
             return Move(old, _more(made, obstacles=(_lost(old),)), None, moved, status=status)
-        made, training = self._with_file(made, "training")
-        made, validation = self._with_file(made, "validation")
-        return Move(
-            old,
-            made,
-            None if made.obstacles else self._cost(made),
-            moved,
-            (training, validation or None),
-            status,
-        )
+        originals = made.spec
+        made = self._with_file(self._with_file(made, "training"), "validation")
+        inspection = self._inspect(made.spec)
+        made = _more(made, obstacles=obstacles_in(inspection.report, originals))
+        usd = None if made.obstacles else inspection.usd
+        return Move(old, made, usd, moved, inspection.hashes, status)
 
     def _moved(self, old: Old) -> tuple[str, str]:
         """The job that it has become, if that is still there, and its status; without a service to ask, as the journal says."""
@@ -151,40 +148,28 @@ class Planner:
         except NotFoundError:
             return "", ""
 
-    def _with_file(self, made: Translation, field: str) -> tuple[Translation, str]:
-        """The translation with the file as the target wants it, and the hash of that file."""
+    def _with_file(self, made: Translation, field: str) -> Translation:
+        """Return the translation with the file rewritten as the target takes it."""
         path = getattr(made.spec, field)
         if not path:
-            return made, ""
+            return made
         if path not in self._prepared:
-            copy, changes = prepare(path, self._to, self._folder, self._catalog)
-            self._prepared[path] = copy, changes, digest(copy)
-        copy, changes, sha256 = self._prepared[path]
+            self._prepared[path] = prepare(path, self._to, self._folder, self._catalog)
+        copy, changes = self._prepared[path]
         spec = msgspec.structs.replace(made.spec, **{field: copy})
-        obstacles = self._check(copy, path, spec.model, field)
         if field == "validation":
             changes = tuple(
                 msgspec.structs.replace(each, what=f"validation file, {each.what}")
                 for each in changes
             )
-            obstacles = tuple(f"validation file, {each}" for each in obstacles)
-        return _more(msgspec.structs.replace(made, spec=spec), changes, obstacles), sha256
+        return _more(msgspec.structs.replace(made, spec=spec), changes)
 
-    def _check(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
-        key = (copy, base, field)
-        if key not in self._obstacles:
-            validates = field == "validation"
-            self._obstacles[key] = obstacles_in(
-                copy, base, self._to, self._catalog, validates=validates, original=original
-            )
-        return self._obstacles[key]
-
-    def _cost(self, made: Translation) -> float | None:
-        spec = made.spec
-        key = (spec.training, spec.model, spec.epochs)
-        if key not in self._prices:
-            self._prices[key] = _price(*key, self._to, self._catalog)
-        return self._prices[key]
+    def _inspect(self, spec: JobSpec) -> Inspection:
+        """Return the findings, the price and the hashes of the files of a job."""
+        files = JobFiles(spec.training, spec.validation, spec.model, self._to, spec.epochs)
+        if files not in self._inspections:
+            self._inspections[files] = inspect(files, catalog=self._catalog)
+        return self._inspections[files]
 
 
 def _lost(old: Old) -> str:
@@ -198,18 +183,6 @@ def _more(
     return msgspec.structs.replace(
         made, changes=(*made.changes, *changes), obstacles=(*made.obstacles, *obstacles)
     )
-
-
-def _price(
-    training: str, model: str, epochs: int | None, provider: str, catalog: Catalog
-) -> float | None:
-    from ftkit.estimation.quote import quote
-
-    try:
-        told = quote(training, [model], provider=provider, epochs=epochs, catalog=catalog)
-    except FtkitError:
-        return None
-    return told.models[0].cost.usd if told.models[0].cost else None
 
 
 def move(

@@ -8,9 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from ftkit.catalog import Catalog, find_provider, load_catalog
+from ftkit.catalog import Catalog, find_provider
 from ftkit.errors import FileError, os_error_message
+from ftkit.jobs.spec import JobSpec
 from ftkit.migration.translate import Change
+from ftkit.summary import FileReport, Report
 
 BOM = b"\xef\xbb\xbf"
 
@@ -73,35 +75,29 @@ def _rewrite(file: IO[bytes], out: IO[bytes], wanted: bool) -> tuple[list[Change
     return found, sha256.hexdigest()
 
 
-def obstacles_in(
-    path: str,
-    base: str,
-    to: str,
-    catalog: Catalog | None = None,
-    *,
-    validates: bool = False,
-    original: str | None = None,
-) -> tuple[str, ...]:
-    """What the rules and limits of the provider find wrong with the file for training that base; empty where it can go.
+def obstacles_in(report: Report, originals: JobSpec) -> tuple[str, ...]:
+    """Return the errors in the files of a job, one line each; empty if it can be submitted.
 
-    `validates` says that it is a validation file; lines are told as they are numbered in the `original` of a copy.
+    Args:
+        report: The report on the prepared files.
+        originals: The job spec with the original files, whose line numbers are given.
     """
-    from ftkit.validation.validate import validate
+    training, *validation = report.files
+    obstacles = _errors_in(training, originals.training)
+    for file in validation:
+        errors = _errors_in(file, originals.validation or file.file)
+        obstacles += tuple(f"validation file, {error}" for error in errors)
+    return obstacles
 
-    known = catalog or load_catalog()
-    training, validation = ([], path) if validates else ([path], None)
-    model = base if base in known.models else None
-    file = validate(
-        training, validation_file=validation, provider=to, model=model, catalog=known
-    ).files[0]
+
+def _errors_in(file: FileReport, original: str) -> tuple[str, ...]:
     errors = [finding for finding in file.findings if finding.severity == "error"][:SHOWN]
-    lines = [_line_in(original or path, each.line) if each.line else 0 for each in errors]
-    told = [
-        f"{f'line {line}: ' if line else ''}{each.rule}: {each.message}"
-        for line, each in zip(lines, errors, strict=True)
-    ]
+    texts = []
+    for error in errors:
+        line = f"line {_line_in(original, error.line)}: " if error.line else ""
+        texts.append(f"{line}{error.rule}: {error.message}")
     more = (f"and {file.errors - SHOWN:,} more errors",) if file.errors > SHOWN else ()
-    return (*told, *more)
+    return (*texts, *more)
 
 
 def _line_in(original: str, line: int) -> int:
