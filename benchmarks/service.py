@@ -266,9 +266,17 @@ def submissions(port: int, folder: str, path: str, base: str | None, repeat: int
         for name, checkout in versions.items():
             state = str(Path(folder) / f"{name}-{number}")
             variables = environment(port, 1, state) | {"PYTHONPATH": checkout}
-            command = ["submit", path, "--model", "gpt-4o-mini-2024-07-18", "--yes", "--force"]
+            command = [
+                "submit",
+                os.path.abspath(path),
+                "--model",
+                "gpt-4o-mini-2024-07-18",
+                "--yes",
+                "--force",
+            ]
             done = subprocess.run(
                 [sys.executable, "-c", SUBMIT, *command],
+                cwd=folder,  # the current folder would be searched for ftkit first
                 env=variables,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
