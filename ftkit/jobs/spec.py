@@ -149,7 +149,7 @@ def _check_suffix(suffix: str | None, api: Api, title: str) -> None:
 
 def _check_hyperparameters(spec: JobSpec, api: Api, title: str) -> None:
     if not api.auto and spec.epochs is None:
-        raise UsageError(f"{title} does not choose the number of epochs; set `epochs`")
+        raise UsageError(f"{title} does not choose the epochs itself; set `epochs`")
     max_epochs = api.epochs.value if api.epochs else None
     max_batch = api.batch_size.value if api.batch_size else None
     _check_range("epochs", spec.epochs, 1, max_epochs, title)
