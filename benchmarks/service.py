@@ -6,6 +6,8 @@ A service on loopback, in a process of its own, lists as many jobs as are asked 
 - the memory of listing 1,000 and 10,000 jobs;
 - the memory and the time of an upload of 500 MB (one request) and of 2 GB (in parts). The files have holes, and take no space.
 
+With `--submit FILE`, it measures `ftkit submit FILE` instead, beside that of another checkout with `--base DIR`.
+
 The result is a table in Markdown.
 """
 
@@ -35,6 +37,32 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=
 sys.exit(code)
 """
 """Runs ftkit and tells its peak resident memory in KiB: that of the process, not of the one that started it."""
+
+SUBMIT = r"""
+import json, os, re, resource, sys, tempfile, time
+from multiprocessing import util
+began = time.perf_counter()
+log = tempfile.NamedTemporaryFile("a+")
+def read_and_peak():
+    peak = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]
+    return int(open("/proc/self/io").read().split()[1]) / 1e6, int(peak) / 1024
+def report():
+    with open(log.name, "a") as file:
+        print(*read_and_peak(), file=file)
+util.register_after_fork(log, lambda _: util.Finalize(None, report, exitpriority=1))
+from ftkit.cli import run
+code = run(sys.argv[1:])
+usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+workers = [tuple(map(float, line.split())) for line in open(log.name)]
+read, peak = read_and_peak()
+peaks = [peak for _, peak in workers]
+took = time.perf_counter() - began
+print(json.dumps([took, cpu, read, sum(read for read, _ in workers), peak, max(peaks, default=0)]),
+      file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs ftkit and prints seconds, CPU seconds, MB read and MiB of memory, of it and its workers."""
 
 PLAIN = """
 import openai
@@ -79,6 +107,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             )
         elif self.path.endswith("/files"):
             self.send(file())
+        elif self.path.endswith("/fine_tuning/jobs"):
+            self.send(job(1))
         else:
             self.send({"id": "upload_1", "object": "upload", "status": "completed", "file": file()})
 
@@ -227,6 +257,40 @@ def holes(path: Path, size: int) -> str:
     return str(path)
 
 
+def submissions(port: int, folder: str, path: str, base: str | None, repeat: int) -> None:
+    """Print a table of submissions of a file: for each version, the run with the least CPU time."""
+    here = str(Path(__file__).resolve().parent.parent)
+    versions = {"ftkit": here, **({"base": base} if base else {})}
+    runs: dict[str, list[list[float]]] = {name: [] for name in versions}
+    for number in range(repeat):
+        for name, checkout in versions.items():
+            state = str(Path(folder) / f"{name}-{number}")
+            variables = environment(port, 1, state) | {"PYTHONPATH": checkout}
+            command = [
+                "submit",
+                os.path.abspath(path),
+                "--model",
+                "gpt-4o-mini-2024-07-18",
+                "--yes",
+                "--force",
+            ]
+            done = subprocess.run(
+                [sys.executable, "-c", SUBMIT, *command],
+                cwd=folder,  # the current folder would be searched for ftkit first
+                env=variables,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            runs[name].append(json.loads(done.stderr.splitlines()[-1]))
+    print("| version | seconds | CPU seconds | MB read | by workers | peak, MiB | of a worker |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for name, rows in runs.items():
+        took, cpu, *numbers = min(rows, key=lambda row: row[1])
+        print(f"| {name} | {took:.2f} | {cpu:.2f} | {' | '.join(f'{x:.0f}' for x in numbers)} |")
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(
@@ -236,8 +300,13 @@ def main() -> None:
         "--repeat", type=int, default=15, help="runs of each program for the times [15]"
     )
     parser.add_argument("--dir", help="where the files with holes are made [a temporary folder]")
+    parser.add_argument("--submit", metavar="FILE", help="measure submissions of this file only")
+    parser.add_argument("--base", metavar="DIR", help="checkout of a version to compare with")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.dir) as folder, serving() as port:
+        if options.submit:
+            submissions(port, folder, options.submit, options.base, options.repeat)
+            return
         print("| a list of 20 jobs | milliseconds, best |\n|---|--:|")
         for name, took in starts(port, folder, options.repeat):
             print(f"| {name} | {1000 * took:.0f} |", flush=True)

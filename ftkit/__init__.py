@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from ftkit.errors import UnknownOutcomeError as UnknownOutcomeError
     from ftkit.errors import UsageError as UsageError
     from ftkit.estimation.estimate import Estimate as Estimate
-    from ftkit.estimation.estimate import Measured as Measured
     from ftkit.estimation.estimate import estimate as estimate
-    from ftkit.estimation.estimate import measure as measure
+    from ftkit.estimation.measure import Measured as Measured
+    from ftkit.estimation.measure import measure as measure
     from ftkit.jobs.journal import Journal as Journal
     from ftkit.jobs.spec import JobSpec as JobSpec
+    from ftkit.jobs.submit import Submitted as Submitted
     from ftkit.jobs.submit import submit as submit
     from ftkit.jobs.watch import watch as watch
+    from ftkit.jobs.workflow import Callbacks as Callbacks
+    from ftkit.jobs.workflow import JobPlan as JobPlan
+    from ftkit.jobs.workflow import Outcome as Outcome
+    from ftkit.jobs.workflow import StartOptions as StartOptions
+    from ftkit.jobs.workflow import plan_job as plan_job
+    from ftkit.jobs.workflow import start_job as start_job
     from ftkit.summary import FileReport as FileReport
     from ftkit.summary import Finding as Finding
     from ftkit.summary import Report as Report
@@ -46,11 +53,20 @@ _MODULES = {
         "UnknownOutcomeError",
         "UsageError",
     ),
-    "ftkit.estimation.estimate": ("Estimate", "Measured", "estimate", "measure"),
+    "ftkit.estimation.estimate": ("Estimate", "estimate"),
+    "ftkit.estimation.measure": ("Measured", "measure"),
     "ftkit.jobs.journal": ("Journal",),
     "ftkit.jobs.spec": ("JobSpec",),
-    "ftkit.jobs.submit": ("submit",),
+    "ftkit.jobs.submit": ("Submitted", "submit"),
     "ftkit.jobs.watch": ("watch",),
+    "ftkit.jobs.workflow": (
+        "Callbacks",
+        "JobPlan",
+        "Outcome",
+        "StartOptions",
+        "plan_job",
+        "start_job",
+    ),
     "ftkit.summary": ("FileReport", "Finding", "Report"),
     "ftkit.validation.validate": ("validate",),
 }

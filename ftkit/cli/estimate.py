@@ -15,90 +15,90 @@ from ftkit.cli.options import Configured, Epochs, on_day, option
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
 
-ENDS = (
-    "Exit codes: 0 estimated, 1 dearer than --max-cost, 2 ftkit could not do it, 130 interrupted."
-)
+EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrupted."
 
 
-@click.command(cls=Configured, epilog=ENDS)
+@click.command(cls=Configured, epilog=EXIT_CODES)
 @click.argument("file", metavar="FILE")
 @option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME",
-    help="A model, may be given several times; without, as --all.",
+    help="Model to estimate. Repeatable.  [default: as --all]",
 )
 @option(
     "--all",
     "every",
     is_flag=True,
-    help="Every model that can be trained on such a file today, cheapest first.",
+    help="Estimate all models that can be trained on the file today, cheapest first.",
 )
 @option(
     "--provider",
     metavar="NAME",
     default="openai",
     show_default=True,
-    help="The service to train at.",
+    help="Provider to train at.",
 )
 @option(
     "--format",
     type=click.Choice(FORMATS),
-    help="Read FILE as this format; recognised if not given.",
+    help="Dataset format.  [default: detected]",
 )
 @option(
     "--epochs",
     type=Epochs(),
     default="auto",
     show_default=True,
-    help="How often to train on each example: 1 to 50, or auto.",
+    help="Number of training epochs: 1 to 50, or auto.",
 )
-@option("--validation-file", metavar="FILE", help="Count the tokens of this file, too.")
+@option(
+    "--validation-file", metavar="FILE", help="Validation dataset, whose tokens are counted too."
+)
 @option(
     "--price",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Your price for a million training tokens.",
+    help="Your price per million training tokens.",
 )
 @option(
     "--max-cost",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Exit with 1 if training costs more.",
+    help="Exit with code 1 if the estimated cost is higher.",
 )
 @option(
     "--counting",
     type=click.Choice(["billing", "notebook"]),
     default="billing",
     show_default=True,
-    help="Count as services bill, or as the notebook of OpenAI's cookbook does.",
+    help="Count tokens as providers bill them, or as the OpenAI cookbook's notebook does.",
 )
 @option(
     "--requests",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Also say what N requests a month cost.",
+    help="Also estimate the cost of N requests per month.",
 )
 @option(
     "--base-prompt",
     metavar="FILE",
-    help="The long prompt that the fine-tuned model makes needless.",
+    help="Text file with the prompt that only the base model needs.",
 )
 @on_day()
-@option("--facts", metavar="FILE", help="TOML with models, providers and prices of your own.")
+@option("--facts", metavar="FILE", help="TOML file with your own models, providers and prices.")
 @option(
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How to report.",
+    help="Output format.",
 )
 @option(
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes for large files [default: one a processor].",
+    help="Number of processes for large files.  [default: one per processor]",
 )
 def estimate(
     file: str,
@@ -110,7 +110,7 @@ def estimate(
     output: str,
     **options: Any,
 ) -> int:
-    """Say what training on FILE will cost: tokens, epochs and money, each with its source.
+    """Estimate the cost of training on FILE: tokens, epochs and price, each with its source.
 
     FILE is JSON Lines (.jsonl, .jsonl.gz), or - for standard input.
     """
@@ -123,27 +123,25 @@ def estimate(
         and click.get_current_context().get_parameter_source("models")
         is ParameterSource.COMMANDLINE
     ):
-        raise UsageError(
-            "--model names the models to estimate, and --all takes all that can be trained; give one of the two"
-        )
+        raise UsageError("--model and --all exclude each other; give one of the two")
     if base_prompt is not None and options["requests"] is None:
         options["requests"] = 1000
-    with one_file(file) as (path, name), progress([path], quiet=False) as told:
+    with one_file(file) as (path, name), progress([path], quiet=False) as advance:
         options |= {
             "base_prompt": _read_prompt(base_prompt),
             "catalog": load_catalog(facts),
-            "progress": told,
+            "progress": advance,
         }
-        found = quote(path, () if every else models, **options)
-    found = found if name == path else _named(found, name)
-    print_text(render_estimate_json(found) if output == "json" else render_estimate_text(found))
-    return 0 if max_cost is None else _judge(found, max_cost)
+        result = quote(path, () if every else models, **options)
+    result = result if name == path else _rename(result, name)
+    print_text(render_estimate_json(result) if output == "json" else render_estimate_text(result))
+    return 0 if max_cost is None else _check_cost(result, max_cost)
 
 
-def _named(found: Quote, name: str) -> Quote:
+def _rename(quote: Quote, name: str) -> Quote:
     import msgspec
 
-    return msgspec.structs.replace(found, file=name)
+    return msgspec.structs.replace(quote, file=name)
 
 
 def _read_prompt(path: str | None) -> str:
@@ -154,21 +152,26 @@ def _read_prompt(path: str | None) -> str:
     except OSError as error:
         raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not text in UTF-8: {error.reason}") from error
+        raise FileError(f"{path} is not UTF-8 text: {error.reason}") from error
 
 
-def _judge(found: Quote, most: float) -> int:
-    """1 if an estimate is above `most`; raises `UsageError` where that cannot be told."""
-    unknown = [each for each in found.models if each.cost is None]
-    if unknown:
-        raise UsageError(
-            f"--max-cost cannot be held: the cost of {unknown[0].model} is unknown: {unknown[0].cost_note}"
-        )
-    dearer = [each for each in found.models if each.cost and each.cost.usd > most]
-    for each in dearer:
-        assert each.cost
-        click.echo(
-            f"ftkit: {each.model} would cost ${each.cost.usd:,.2f}, more than ${most:,.2f}",
-            err=True,
-        )
-    return 1 if dearer else 0
+def _check_cost(quote: Quote, limit: float) -> int:
+    """Return 1 if an estimate is above the limit, else 0.
+
+    Raises:
+        UsageError: A cost is unknown.
+    """
+    for estimate in quote.models:
+        if estimate.cost is None:
+            raise UsageError(
+                f"--max-cost cannot be checked: the cost of {estimate.model} is unknown: "
+                f"{estimate.cost_note}"
+            )
+    code = 0
+    for estimate in quote.models:
+        if estimate.cost and estimate.cost.usd > limit:
+            usd = estimate.cost.usd
+            message = f"{estimate.model} would cost ${usd:,.2f}, more than ${limit:,.2f}"
+            click.echo(f"ftkit: {message}", err=True)
+            code = 1
+    return code

@@ -19,71 +19,72 @@ from ftkit.summary import KEEP, FileReport, Report
 
 @click.command(
     cls=AllConfigured,
-    epilog=f"Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. {EXIT_CODES}",
+    epilog="Settings: options, then FTKIT_* variables, then [tool.ftkit] in pyproject.toml. "
+    + EXIT_CODES,
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILES...")
 @option(
     "--format",
     type=click.Choice(FORMATS),
-    help="Check as this format; recognised from each file if not given.",
+    help="Dataset format.  [default: detected for each file]",
 )
 @option(
     "--model",
     metavar="NAME",
-    help="The model to train; it sets the tokens an example may have (4,096 without).",
+    help="Model to train; sets the tokens an example may have.  [default: 4,096 tokens]",
 )
 @option(
     "--provider",
     metavar="NAME",
     default="openai",
     show_default=True,
-    help="The service the files are for.",
+    help="Provider the files are for.",
 )
-@option("--facts", metavar="FILE", help="TOML with models and providers of your own.")
+@option("--facts", metavar="FILE", help="TOML file with your own models and providers.")
 @option(
     "--validation-file",
     metavar="FILE",
-    help="Check this file too, and that it shares no example with FILES.",
+    help="Validation dataset; must not share examples with FILES.",
 )
 @option(
     "--grader",
     metavar="FILE",
-    help="A grader's JSON: every {{item.x}} in it must be on every line.",
+    help="JSON file with a grader; every {{item.x}} in it must be on every line.",
 )
 @option(
     "--select",
     multiple=True,
     type=Names(),
     metavar="RULES",
-    help="Check only these rules: names, codes or beginnings of codes.",
+    help="Rules to apply: names, codes or code prefixes.  [default: all]",
 )
-@option("--ignore", multiple=True, type=Names(), metavar="RULES", help="Leave these rules out.")
+@option("--ignore", multiple=True, type=Names(), metavar="RULES", help="Rules to leave out.")
 @option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
     default="error",
     show_default=True,
-    help="The lowest severity that makes the exit code 1.",
+    help="Lowest severity that makes the exit code 1.",
 )
 @option(
     "--max-findings",
     type=click.IntRange(1),
     metavar="N",
-    help=f"Findings to give for each rule and file [default: {KEEP:,}; as text {SHOWN}]. Counts stay exact.",
+    help=f"Findings per rule and file; counts stay exact.  [default: {KEEP:,}; as text {SHOWN}]",
 )
 @option(
     "--output",
     type=click.Choice(list(RENDERERS)),
     default="text",
     show_default=True,
-    help="How to report.",
+    help="Output format.",
 )
-@option("--quiet", is_flag=True, help="Only the findings: no headings, no totals, no progress.")
+@option("--quiet", is_flag=True, help="Print only findings: no headings, totals or progress.")
 @option(
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes for large files [default: one a processor].",
+    help="Number of processes for large files.  [default: one per processor]",
 )
 def validate(
     files: Sequence[str],
@@ -93,21 +94,22 @@ def validate(
     facts: str | None,
     **options: Any,
 ) -> int:
-    """Say what is wrong with fine-tuning FILES, and where.
+    """Check fine-tuning FILES and show what is wrong, and where.
 
-    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', or - for standard input.
+    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', or - for standard
+    input.
     """
     from ftkit.catalog import load_catalog
     from ftkit.validation.validate import validate as check
 
     for name in ("select", "ignore"):
-        options[name] = [each for names in options[name] for each in names]
-    with local_files(files) as (paths, names), progress(paths, quiet) as told:
+        options[name] = [rule for rules in options[name] for rule in rules]
+    with local_files(files) as (paths, names), progress(paths, quiet) as advance:
         report = check(
             paths,
             max_findings=max_findings or KEEP,
             catalog=load_catalog(facts),
-            progress=told,
+            progress=advance,
             **options,
         )
     report = _renamed(report, names)
@@ -121,10 +123,10 @@ def validate(
 
 
 def _check_grader(report: Report) -> None:
-    """Raise `UsageError` for a file that has no items for a grader to look at."""
-    odd = next((file for file in report.files if file.format not in (None, "reinforcement")), None)
-    if odd:
-        raise UsageError(f"--grader is for reinforcement files; {odd.file} is {odd.format}")
+    """Raise `UsageError` if a file is not for reinforcement, the only method with a grader."""
+    for file in report.files:
+        if file.format not in (None, "reinforcement"):
+            raise UsageError(f"--grader is for reinforcement files; {file.file} is {file.format}")
 
 
 def _renamed(report: Report, names: dict[str, str]) -> Report:

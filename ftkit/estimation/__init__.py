@@ -1,1 +1,1 @@
-"""Cost estimation: tokens, epochs and prices."""
+"""Cost estimation: tokens, epochs, prices."""

@@ -1,21 +1,16 @@
-"""What training on a file costs: tokens, epochs, and money with the source of its price.
+"""Estimating a training job: tokens, epochs and cost.
 
-    billed tokens = epochs x the sum over the examples of min(tokens(example), the model's limit)
+    billed tokens = epochs x sum over the examples of min(tokens(example), limit of the model)
 
-See `tokens.PER_MESSAGE` for tokens(example). `measure` scans a file once, for any number of models; `estimate` is arithmetic on
-the summary that it gives.
+See `tokens.encodings.PER_MESSAGE` for tokens(example). `estimate` is arithmetic on the summary of
+a measured file.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
-import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import (
@@ -24,67 +19,32 @@ from ftkit.catalog import (
     Model,
     Offer,
     Price,
+    Provider,
     find_limits,
     find_model,
     find_provider,
     load_catalog,
 )
-from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import METHODS
-from ftkit.dataset.lenient_json import Reading
-from ftkit.errors import FileError, UsageError
-from ftkit.rules import RULES, ScanPlan
-from ftkit.rules.nodes import SchemaError
+from ftkit.errors import UsageError
+from ftkit.estimation.measure import NOTEBOOK, NOTEBOOK_LIMIT, Counting, stats_of
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
-from ftkit.tokens.encodings import OVERHEADS, PER_EXAMPLE, token_counter
 from ftkit.tokens.stats import TokenStats, above, total
-from ftkit.tokens.tally import CountingMethod
-from ftkit.validation.pool import Progress, scanning
-from ftkit.validation.runner import finding
-from ftkit.validation.scan import Map, choose_format, must_be_readable, read_head, split, summarize
 
 EpochsSource = Literal["given", "service", "rule"]
-Counting = Literal["billing", "notebook"]
 
 TARGET_EPOCHS, MIN_TARGET, MAX_TARGET, MAX_EPOCHS = 3, 100, 25_000, 25
-"""Epochs are 3, unless that is fewer than 100 examples in all or more than 25,000; then as many as that, from 1 to 25.
+"""Default number of epochs: 3, unless that makes fewer than 100 or more than 25,000 examples in
+all; then as many as reach that bound, from 1 to 25.
 
-Source: the notebook Data preparation and analysis for chat model fine-tuning in OpenAI's cookbook. Every job that was seen to
-choose its epochs itself agrees with it.
+Source: OpenAI cookbook, "Data preparation and analysis for chat model fine-tuning". All observed
+jobs with automatic epochs agree with it.
 """
-
-NOTEBOOK_LIMIT, NOTEBOOK_PER_EXAMPLE = 4_096, 3
-NOTEBOOK_MORE = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
-NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
-"""The way the notebook counts: always in cl100k_base, cut at 4,096 tokens, and with 3 tokens an example instead of 1.
-
-These give the figures that it is published with: 4,306 tokens, 20 epochs and 86,120 for its toy file.
-"""
-
-CANNOT_TAKE = frozenset(
-    rule.name
-    for rule in RULES.values()
-    if rule.severity == "error" and (Reading in rule.checks or SchemaError in rule.checks)
-)
-
-
-class Measured(Struct, frozen=True):
-    """A file and the tokens in it."""
-
-    file: str
-    format: str
-    summary: Summary
-
-    @property
-    def skipped(self) -> int:
-        """The lines that were left out, since no example could be read from them."""
-        counted = next((ledger.examples for ledger in self.summary.stats.values()), 0)
-        return max(self.summary.lines - self.summary.blank.count - counted, 0)
 
 
 class Cost(Struct, frozen=True):
-    """What training costs in US dollars, and the price that this was computed from."""
+    """The cost of training in US dollars, and the price it was computed from."""
 
     usd: float
     price_per_million: float
@@ -93,11 +53,12 @@ class Cost(Struct, frozen=True):
 
 
 class Estimate(Struct, frozen=True):
-    """What training one model on a file takes.
+    """The estimate of training one model on a file.
 
-    Tokens are those of one epoch, after the cut at `tokens_per_example`, but for `billed_tokens`, which are those of all. `cost`
-    is None where no price a token is known; `cost_note` says why. `trainable_note` says why it cannot be trained. Dates are None
-    where none is published.
+    Numbers of tokens are those of one epoch, cut at `tokens_per_example`; only `billed_tokens` is
+    that of all epochs. `cost` is None if no price per token is known, and `cost_note` explains
+    why. `trainable_note` explains why the model cannot be trained. Dates are None if none is
+    published.
     """
 
     model: str
@@ -124,26 +85,8 @@ class Estimate(Struct, frozen=True):
     served_days: int | None
 
 
-class Usage(Struct, frozen=True):
-    """What using the model costs each month, against the model that it was made from, in US dollars.
-
-    `prompt_tokens` and `answer_tokens` are means over the examples; `break_even_requests` is the number of requests after which
-    training has paid for itself, None where it never does.
-    """
-
-    requests: int
-    prompt_tokens: float
-    answer_tokens: float
-    base_prompt_tokens: int
-    tuned_usd: float
-    base_usd: float
-    break_even_requests: int | None
-    source: str
-    as_of: str
-
-
 def auto_epochs(examples: int) -> int:
-    """The epochs that a service chooses for so many examples; see `TARGET_EPOCHS`."""
+    """Return the number of epochs that a provider chooses; see `TARGET_EPOCHS`."""
     if examples * TARGET_EPOCHS < MIN_TARGET:
         return min(MAX_EPOCHS, MIN_TARGET // examples)
     if examples * TARGET_EPOCHS > MAX_TARGET:
@@ -151,102 +94,35 @@ def auto_epochs(examples: int) -> int:
     return TARGET_EPOCHS
 
 
-def meters(models: Sequence[str], provider: str, catalog: Catalog) -> tuple[CountingMethod, ...]:
-    """The ways to count that these models need, each once, cut at the limits of them all; and the notebook's."""
-    found: dict[str, CountingMethod] = {}
-    for name in models:
-        model = find_model(name, catalog)
-        known = found.get(
-            meter_name(model),
-            CountingMethod(meter_name(model), model.encoding, (), catalog.images.get(model.images)),
-        )
-        limits = {*known.limits, find_limits(provider, name, catalog).tokens}
-        found[known.name] = msgspec.structs.replace(known, limits=tuple(sorted(limits)))
-    return tuple(found.values())
-
-
-def meter_name(model: Model) -> str:
-    """The name of the ledger that a model's tokens are in."""
-    return f"{model.encoding} {model.images}".rstrip()
-
-
-def measure(
-    file: str | os.PathLike[str],
-    models: Sequence[str],
-    *,
-    provider: str = DEFAULT_PROVIDER,
-    format: str | None = None,
-    counting: Counting = "billing",
-    catalog: Catalog | None = None,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> Measured:
-    """Count the tokens of a file for these models, in one scan.
-
-    Raises `FileError` where the file cannot be read or is none that is trained on, `UnknownNameError` for a name that nobody knows.
-    """
-    known = catalog or load_catalog()
-    asked = meters(models, provider, known) if counting == "billing" else (NOTEBOOK,)
-    path = os.fspath(file)
-    must_be_readable(path)
-    plan = ScanPlan(
-        find_limits(provider, None, known),
-        asked=(format,) if format else (),
-        rules=CANNOT_TAKE,
-        counting_methods=asked,
-        judges=False,
-    )
-    with scanning(workers, [Path(path)], progress) as map_:
-        return _measure(path, plan, map_)
-
-
-def _measure(path: str, plan: ScanPlan, map_: Map) -> Measured:
-    head = read_head(path)
-    plan = msgspec.structs.replace(plan, format=format_of(head, next(iter(plan.asked), None)))
-    for rule in RULES.values():
-        for hit in rule.checks[Head](head, plan) if Head in rule.checks else ():
-            raise FileError(f"{path}: {finding(rule, hit, 0).message}; see `ftkit validate`")
-    return Measured(path, plan.format, summarize(split(path), plan, map_))
-
-
-def format_of(head: Head, asked: str | None) -> str:
-    """The format to read a file as; raises `UsageError` if it has another than was asked for."""
-    found = choose_format(head, (asked,) if asked else ())
-    if asked not in (None, found):
-        raise UsageError(
-            f"{head.name} is in the {found} format and cannot be read as {asked}; name its own format, or none"
-        )
-    return found
-
-
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
-    """The models that can be trained on the format at the provider today."""
-    offered = {
-        name: model.providers.get(provider)
-        for name, model in catalog.models.items()
-        if format in model.formats
-    }
+    """Return the models that the provider can train on files of a format today."""
+    service = find_provider(provider, catalog)
     return [
         name
-        for name, offer in offered.items()
-        if offer and not _obstacle(name, offer, provider, format, today, catalog)
+        for name, model in catalog.models.items()
+        if format in model.formats
+        and (offer := model.providers.get(provider))
+        and not _obstacle(name, offer, service, format, today)
     ]
 
 
 def _obstacle(
-    model: str, offer: Offer, provider: str, format: str, today: datetime.date, catalog: Catalog
+    model: str, offer: Offer, provider: Provider, format: str, today: datetime.date
 ) -> str:
-    """Why the model cannot be trained on files of the format at the provider today; empty if it can."""
-    ends, title = offer.trainable_until, find_provider(provider, catalog).title
+    """Return why the provider cannot train the model on files of a format, or ""."""
+    ends, title = offer.trainable_until, provider.title
     if ends and ends.date < today:
         return f"{model} can no longer be trained at {title}, since {ends.date}"
     if offer.methods and METHODS[format] not in offer.methods:
-        known = f"{model} is known to be trained at {title} by {' and '.join(offer.methods)} only"
-        return f"{known}; {format} files need {METHODS[format]}"
+        methods = " and ".join(offer.methods)
+        return (
+            f"{model} is known to be trained at {title} by {methods} only; "
+            f"{format} files need {METHODS[format]}"
+        )
     return ""
 
 
-def estimate(
+def estimate(  # noqa: PLR0913 # public keyword-only API
     summary: Summary,
     model: str,
     *,
@@ -258,70 +134,76 @@ def estimate(
     today: datetime.date | None = None,
     catalog: Catalog | None = None,
 ) -> Estimate:
-    """What training the model on a measured file takes.
+    """Estimate the training of a model on a measured file.
 
     Args:
-        summary: The summary of a file that was measured for this model.
-        epochs: How often each example is trained on; by the published rule if None.
-        price: US dollars for a million trained tokens, instead of the published price.
-        counting: `billing` for the bill, `notebook` for the figures of the widely copied notebook.
+        summary: The summary of a file that was measured for the model.
+        model: Exact name of the model.
+        provider: The provider to train at.
+        format: The format of the file.
+        epochs: Number of epochs; by the published rule if None.
+        price: US dollars per million trained tokens, instead of the published price.
+        counting: `billing` for the bill, `notebook` for the figures of the cookbook's notebook.
+        today: The date for which to estimate; today if None.
+        catalog: Models and prices; those that come with ftkit if None.
 
     Raises:
-        UnknownNameError: A model or provider that nobody knows.
-        UsageError: The provider does not offer the model, the model does not train on the format, or there is no example.
+        UnknownNameError: No model or provider has that name.
+        UsageError: The provider does not offer the model, the model does not train on the format,
+            or there is no example.
     """
-    known, day = catalog or load_catalog(), today or datetime.date.today()
-    facts, service = find_model(model, known), find_provider(provider, known)
-    offer = _offer(model, facts, provider, service.title)
+    catalog, today = catalog or load_catalog(), today or datetime.date.today()
+    facts, service = find_model(model, catalog), find_provider(provider, catalog)
+    offer = _find_offer(model, facts, provider, service.title)
     if format not in facts.formats:
-        raise UsageError(
-            f"{model} trains on {' and '.join(facts.formats)} files, and this is a {format} file"
-        )
-    ledger = ledger_of(summary, model, counting, known)
-    limit = find_limits(provider, model, known).tokens if counting == "billing" else NOTEBOOK_LIMIT
-    if not ledger.examples:
-        raise UsageError("no example could be read; `ftkit validate` says why")
-    rounds, chosen_by = _epochs(epochs, offer, ledger.examples)
-    tokens, lost = total(ledger.lengths, limit), ledger.trained_cut.get(limit)
-    cut = above(ledger.lengths, limit)
-    approximations = _approximations(ledger, cut, counting, offer, facts)
-    obstacle = _obstacle(model, offer, provider, format, day, known)
-    cost, note = _cost(rounds * tokens, offer, price, day, service.title)
-    served = offer.served_until.date if offer.served_until else None
+        formats = " and ".join(facts.formats)
+        raise UsageError(f"{model} trains on {formats} files, and this is a {format} file")
+    stats = stats_of(summary, model, counting, catalog)
+    is_notebook = counting == "notebook"
+    limit = NOTEBOOK_LIMIT if is_notebook else find_limits(provider, model, catalog).tokens
+    if not stats.examples:
+        raise UsageError("no example could be read; run `ftkit validate` to see why")
+    rounds, epochs_source = _choose_epochs(epochs, offer, stats.examples)
+    tokens, lost = total(stats.lengths, limit), stats.trained_cut.get(limit)
+    cut = above(stats.lengths, limit)
+    approximations = _approximations(stats, cut, counting, offer, facts)
+    obstacle = _obstacle(model, offer, service, format, today)
+    cost, cost_note = _cost(rounds * tokens, offer, price, today, service.title)
+    served_until = offer.served_until.date if offer.served_until else None
     return Estimate(
         model=model,
         provider=provider,
-        encoding=facts.encoding if counting == "billing" else NOTEBOOK.encoding,
+        encoding=NOTEBOOK.encoding if is_notebook else facts.encoding,
         tokens_per_example=limit,
-        examples=ledger.examples,
+        examples=stats.examples,
         epochs=rounds,
-        epochs_source=chosen_by,
+        epochs_source=epochs_source,
         tokens_per_epoch=tokens,
         billed_tokens=rounds * tokens,
-        trained_tokens_per_epoch=total(ledger.trained) - (lost.tokens if lost else 0),
+        trained_tokens_per_epoch=total(stats.trained) - (lost.tokens if lost else 0),
         cut_examples=cut,
-        cut_tokens=total(ledger.lengths) - tokens,
+        cut_tokens=total(stats.lengths) - tokens,
         cut_trained_examples=lost.examples if lost else 0,
         exact=not approximations,
         approximations=approximations,
         cost=cost,
-        cost_note=note,
+        cost_note=cost_note,
         trainable=not obstacle,
         trainable_note=obstacle,
         trainable_until=offer.trainable_until.date if offer.trainable_until else None,
-        served_until=served,
-        served_days=max((served - day).days, 0) if served else None,
+        served_until=served_until,
+        served_days=max((served_until - today).days, 0) if served_until else None,
     )
 
 
-def _epochs(given: int | None, offer: Offer, examples: int) -> tuple[int, EpochsSource]:
-    """How many epochs a job has, and who says so."""
-    if given:
-        return given, "given"
+def _choose_epochs(epochs: int | None, offer: Offer, examples: int) -> tuple[int, EpochsSource]:
+    """Return the number of epochs and where it comes from."""
+    if epochs:
+        return epochs, "given"
     return (offer.epochs.value, "service") if offer.epochs else (auto_epochs(examples), "rule")
 
 
-def _offer(model: str, facts: Model, provider: str, title: str) -> Offer:
+def _find_offer(model: str, facts: Model, provider: str, title: str) -> Offer:
     if provider not in facts.providers:
         others = f"; it is offered by {', '.join(facts.providers)}" if facts.providers else ""
         raise UsageError(
@@ -330,106 +212,42 @@ def _offer(model: str, facts: Model, provider: str, title: str) -> Offer:
     return facts.providers[provider]
 
 
-def ledger_of(summary: Summary, model: str, counting: Counting, catalog: Catalog) -> TokenStats:
-    """The ledger that holds the model's tokens; raises `UsageError` if the file was not measured for it."""
-    name = meter_name(find_model(model, catalog)) if counting == "billing" else NOTEBOOK.name
-    if name not in summary.stats:
-        raise UsageError(f"the file was not measured for {model}; name it when calling measure()")
-    ledger = summary.stats[name]
-    return ledger if counting == "billing" else _as_in_notebook(ledger)
-
-
-def _as_in_notebook(ledger: TokenStats) -> TokenStats:
-    """The ledger with the notebook's tokens for an example."""
-    lengths = {length + NOTEBOOK_MORE: times for length, times in ledger.lengths.items()}
-    cut = {limit + NOTEBOOK_MORE: lost for limit, lost in ledger.trained_cut.items()}
-    return msgspec.structs.replace(ledger, lengths=lengths, trained_cut=cut)
-
-
 def _approximations(
-    ledger: TokenStats, cut: int, counting: Counting, offer: Offer, facts: Model
+    stats: TokenStats, cut: int, counting: Counting, offer: Offer, facts: Model
 ) -> tuple[str, ...]:
-    """Why the tokens may not be those of the bill: how many examples, and the rule used."""
-    kinds = {**ledger.approximations, "cut": cut}
-    found = [
-        f"{kinds[kind]:,} examples: {text}"
-        for kind, text in APPROXIMATIONS.items()
-        if kinds.get(kind)
-    ]
-    if counting == "notebook":
-        found.insert(
-            0,
-            "counted as the notebook counts, in cl100k_base with 3 tokens an example; the service bills 1",
-        )
-    if facts.borrowed:
-        found.insert(0, facts.borrowed)
+    """Return why the tokens may differ from the bill: how many examples, and the rule used."""
+    kinds = {**stats.approximations, "cut": cut}
+    reasons = []
     if offer.training and offer.training[0].per == "hour":
-        found.insert(0, "training is billed by the hour, not by the token")
-    return tuple(found)
+        reasons.append("training is billed by the hour, not by the token")
+    if facts.borrowed:
+        reasons.append(facts.borrowed)
+    if counting == "notebook":
+        reasons.append(
+            "counted like the cookbook's notebook, in cl100k_base with 3 tokens per example; "
+            "providers bill 1"
+        )
+    for kind, text in APPROXIMATIONS.items():
+        if kinds.get(kind):
+            reasons.append(f"{kinds[kind]:,} examples: {text}")
+    return tuple(reasons)
 
 
 def _cost(
-    billed: int, offer: Offer, price: float | None, today: datetime.date, title: str
+    tokens: int, offer: Offer, price: float | None, today: datetime.date, title: str
 ) -> tuple[Cost | None, str]:
+    """Return the cost, or None and the reason why it is unknown."""
     if price is not None:
-        return _at(billed, Price(price, f"{today:%Y-%m}", "given with --price", today)), ""
+        return _cost_at(tokens, Price(price, f"{today:%Y-%m}", "your own price", today)), ""
     if not offer.training:
-        return (
-            None,
-            f"{title} publishes no price for this; give yours with --price, in US dollars per million tokens",
-        )
+        note = f"{title} publishes no price for this; set `price`, in US dollars per million tokens"
+        return None, note
     current = offer.training[0]
     if current.per == "hour":
-        return (
-            None,
-            f"billed by the hour of training: ${current.usd:,.2f} ({current.source}); tokens do not tell the cost",
-        )
-    return _at(billed, current), ""
+        rate = f"${current.usd:,.2f} ({current.source})"
+        return None, f"billed by the hour of training: {rate}; tokens do not tell the cost"
+    return _cost_at(tokens, current), ""
 
 
-def _at(billed: int, price: Price) -> Cost:
-    return Cost(round(billed * price.usd / 1e6, 6), price.usd, price.source, price.as_of)
-
-
-def usage(
-    summary: Summary,
-    model: str,
-    requests: int,
-    training: Cost | None,
-    base_prompt: str = "",
-    *,
-    provider: str = DEFAULT_PROVIDER,
-    catalog: Catalog | None = None,
-) -> Usage | None:
-    """What `requests` a month on prompts like those of the file cost; None where the prices are not published.
-
-    `base_prompt` is what the model that is not fine-tuned needs to be told in each request besides.
-    """
-    known = catalog or load_catalog()
-    facts = find_model(model, known)
-    offer, ledger = facts.providers.get(provider, Offer()), summary.stats[meter_name(facts)]
-    if not (offer.input and offer.output and offer.base_input and offer.base_output):
-        return None
-    number = sum(ledger.lengths.values())
-    answer = ledger.answers / number
-    per = OVERHEADS[facts.encoding]
-    prompt = (
-        total(ledger.lengths) / number - answer - per["example"] - per["message"] + per["priming"]
-    )
-    longer = token_counter(facts.encoding).count([base_prompt])[0]
-    tuned = (prompt * offer.input.usd + answer * offer.output.usd) / 1e6
-    base = ((prompt + longer) * offer.base_input.usd + answer * offer.base_output.usd) / 1e6
-    saves = training is not None and base > tuned
-    return Usage(
-        requests=requests,
-        prompt_tokens=prompt,
-        answer_tokens=answer,
-        base_prompt_tokens=longer,
-        tuned_usd=round(requests * tuned, 6),
-        base_usd=round(requests * base, 6),
-        break_even_requests=math.ceil(training.usd / (base - tuned))
-        if saves and training
-        else None,
-        source=offer.input.source,
-        as_of=offer.input.as_of,
-    )
+def _cost_at(tokens: int, price: Price) -> Cost:
+    return Cost(round(tokens * price.usd / 1e6, 6), price.usd, price.source, price.as_of)

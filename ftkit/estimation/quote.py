@@ -1,36 +1,26 @@
-"""The whole answer to what training on a file costs: the file's tokens, and an estimate for each model that was asked for."""
+"""Price quotes: the tokens of a file, and an estimate for each requested model."""
 
 from __future__ import annotations
 
 import datetime
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
-from ftkit.dataset.detect import Head
+from ftkit.dataset.reader import check_readable, read_head
 from ftkit.errors import FileError, UsageError
-from ftkit.estimation.estimate import (
-    Counting,
-    Estimate,
-    Measured,
-    Usage,
-    candidates,
-    estimate,
-    format_of,
-    ledger_of,
-    measure,
-    usage,
-)
-from ftkit.tokens.stats import Distribution, distribution, total
+from ftkit.estimation.estimate import Estimate, candidates, estimate
+from ftkit.estimation.measure import Counting, Measured, format_of, measure, stats_of
+from ftkit.estimation.usage import Usage, usage
+from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
 from ftkit.validation.pool import Progress
-from ftkit.validation.scan import must_be_readable, read_head
 
 
 class Validation(Struct, frozen=True):
-    """The validation file: its examples, its tokens, and whether the provider bills them."""
+    """A validation file: its examples, its tokens, and whether the provider bills them."""
 
     file: str
     examples: int
@@ -39,11 +29,11 @@ class Validation(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True):
-    """What `ftkit estimate` says of a file.
+    """The tokens of a file, and estimates for models, cheapest first.
 
-    `tokens` are those of one epoch before any cut and `trained` those of them that are learned, counted for the first of
-    `models`, as the distributions over the examples are (of `tokens`, over the sequences). `models` are cheapest first.
-    `skipped` lines are left out since no example could be read from them.
+    `tokens` are those of one epoch before any cut, and `trained` those of them that are learned.
+    They and the distributions over the examples (of `tokens`: over the sequences) are counted for
+    the first of `models`. `skipped` lines are left out because no example could be read from them.
     """
 
     file: str
@@ -62,7 +52,20 @@ class Quote(Struct, frozen=True):
     validation: Validation | None
 
 
-def quote(
+class Terms(Struct, frozen=True):
+    """Everything but the files and the models that a quote depends on; see `quote`."""
+
+    catalog: Catalog
+    today: datetime.date
+    provider: str = DEFAULT_PROVIDER
+    epochs: int | None = None
+    price: float | None = None
+    counting: Counting = "billing"
+    requests: int | None = None
+    base_prompt: str = ""
+
+
+def quote(  # noqa: PLR0913 # public keyword-only API
     file: str | os.PathLike[str],
     models: Sequence[str] = (),
     *,
@@ -79,124 +82,169 @@ def quote(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Quote:
-    """What training on the file costs.
+    """Return the price quote for training on a file.
 
     Args:
-        file: The path of a file; a name that ends in `.gz` is read through gzip.
-        models: The models, by their exact names; all that can be trained on the file's format today if there are none.
-        provider: The service.
-        format: Read the file as this format; recognised if None.
-        epochs, price, counting: See `estimate`.
-        validation_file: A file whose tokens are told beside.
-        requests, base_prompt: See `usage`; nothing is said of usage if `requests` is None.
+        file: The file. If its name ends in `.gz`, it is read through gzip.
+        models: Exact names of models; all that can be trained on the file's format if empty.
+        provider: The provider to train at.
+        format: The format to read the file as; detected if None.
+        epochs: Number of epochs; see `estimate`.
+        price: US dollars per million trained tokens; see `estimate`.
+        counting: `billing` or `notebook`; see `estimate`.
+        validation_file: A validation file, whose tokens are counted too.
+        requests: Requests per month, to quote the cost of using the models; see `usage`.
+        base_prompt: Instructions that the base model needs in each request; see `usage`.
+        today: The date for which to quote; today if None.
+        catalog: Models and prices; those that come with ftkit if None.
+        workers: Number of processes for large files; one per processor if None.
+        progress: Called with a file's name and the bytes scanned since the last call.
 
     Raises:
-        FileError: A file cannot be read or is none that is trained on.
-        UsageError: A file has another format. See also `estimate`; `UnknownNameError` for names nobody knows.
+        FileError: A file cannot be read, or is not a dataset.
+        UsageError: A file has another format; see also `estimate`.
+        UnknownNameError: No model or provider has that name.
     """
-    known, day = (
+    terms = Terms(
         with_others(catalog or load_catalog(), provider, models),
         today or datetime.date.today(),
+        provider,
+        epochs,
+        price,
+        counting,
+        requests,
+        base_prompt,
     )
-    service = find_provider(provider, known)
     path = os.fspath(file)
-    must_be_readable(path)
-    found = format_of(_head(path), format)
-    named = list(dict.fromkeys(models)) or candidates(found, provider, day, known)
-    if not named:
-        raise UsageError(
-            f"no model is known that {service.title} trains on {found} files today; name one with --model"
-        )
+    check_readable(path)
+    format = _detect_format(path, format)
+    names = list(dict.fromkeys(models)) or _all_candidates(format, terms)
     measured = measure(
         path,
-        named,
+        names,
         provider=provider,
-        format=found,
+        format=format,
         counting=counting,
-        catalog=known,
+        catalog=terms.catalog,
         workers=workers,
         progress=progress,
     )
-    estimates = [
-        estimate(
-            measured.summary,
-            name,
-            provider=provider,
-            format=measured.format,
-            epochs=epochs,
-            price=price,
-            counting=counting,
-            today=day,
-            catalog=known,
-        )
-        for name in named
-    ]
-    estimates.sort(key=lambda each: (each.cost is None, each.cost.usd if each.cost else 0))
-    usages = {}
-    for each in estimates if requests is not None and counting == "billing" else ():
-        used = usage(
-            measured.summary,
-            each.model,
-            requests or 0,
-            each.cost,
-            base_prompt,
-            provider=provider,
-            catalog=known,
-        )
-        if used:
-            usages[each.model] = used
-    first = estimates[0]
-    ledger = ledger_of(measured.summary, first.model, counting, known)
-    return Quote(
-        file=path,
-        format=measured.format,
+    result = quote_measured(measured, names, terms)
+    if validation_file is None:
+        return result
+    second = measure(
+        validation_file,
+        [result.models[0].model],
         provider=provider,
+        format=format,
         counting=counting,
-        examples=ledger.examples,
+        catalog=terms.catalog,
+        workers=workers,
+    )
+    return with_validation(result, second, terms)
+
+
+def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Quote:
+    """Return the price quote for training on a file that was measured for these models.
+
+    Raises:
+        UsageError: A model cannot be estimated; see `estimate`.
+    """
+    counting = terms.counting
+    estimates = [_estimate(measured, model, terms) for model in models]
+    estimates.sort(key=lambda row: (row.cost is None, row.cost.usd if row.cost else 0))
+    stats = stats_of(measured.summary, estimates[0].model, counting, terms.catalog)
+    return Quote(
+        file=measured.file,
+        format=measured.format,
+        provider=terms.provider,
+        counting=counting,
+        examples=stats.examples,
         skipped=measured.skipped,
-        tokens=total(ledger.lengths),
-        trained=total(ledger.trained),
-        without_system=ledger.without_system,
-        without_user=ledger.without_user,
-        distributions={
-            "messages": distribution(ledger.messages),
-            "tokens": distribution(ledger.lengths),
-            "trained_tokens": distribution(ledger.trained),
-        },
+        tokens=total(stats.lengths),
+        trained=total(stats.trained),
+        without_system=stats.without_system,
+        without_user=stats.without_user,
+        distributions=_distributions(stats),
         models=tuple(estimates),
-        usage=usages,
-        validation=_validation(
-            validation_file, first, measured, counting, service.bills_validation, known
-        ),
+        usage=_usages(measured, estimates, terms),
+        validation=None,
     )
 
 
-def _head(path: str) -> Head:
+def with_validation(quote: Quote, measured: Measured, terms: Terms) -> Quote:
+    """Return the quote with the tokens of a validation file.
+
+    The file must have been measured for the first model of the quote.
+    """
+    first = quote.models[0]
+    stats = stats_of(measured.summary, first.model, terms.counting, terms.catalog)
+    validation = Validation(
+        measured.file,
+        stats.examples,
+        total(stats.lengths, first.tokens_per_example),
+        find_provider(terms.provider, terms.catalog).bills_validation,
+    )
+    return msgspec.structs.replace(quote, validation=validation)
+
+
+def _detect_format(path: str, format: str | None) -> str:
     head = read_head(path)
     if not head.data.strip():
-        raise FileError(f"{path} is empty; write at least one example into it")
-    return head
+        raise empty_file(path)
+    return format_of(head, format)
 
 
-def _validation(
-    file: str | os.PathLike[str] | None,
-    first: Estimate,
-    measured: Measured,
-    counting: Counting,
-    billed: bool,
-    catalog: Catalog,
-) -> Validation | None:
-    if file is None:
-        return None
-    other = measure(
-        Path(file),
-        [first.model],
-        provider=first.provider,
+def empty_file(path: str) -> FileError:
+    """Return the error for a file without any example."""
+    return FileError(f"{path} is empty; write at least one example into it")
+
+
+def _all_candidates(format: str, terms: Terms) -> list[str]:
+    names = candidates(format, terms.provider, terms.today, terms.catalog)
+    if not names:
+        title = find_provider(terms.provider, terms.catalog).title
+        raise UsageError(
+            f"no model is known that {title} trains on {format} files today; name one in `models`"
+        )
+    return names
+
+
+def _estimate(measured: Measured, model: str, terms: Terms) -> Estimate:
+    return estimate(
+        measured.summary,
+        model,
+        provider=terms.provider,
         format=measured.format,
-        counting=counting,
-        catalog=catalog,
+        epochs=terms.epochs,
+        price=terms.price,
+        counting=terms.counting,
+        today=terms.today,
+        catalog=terms.catalog,
     )
-    ledger = ledger_of(other.summary, first.model, counting, catalog)
-    return Validation(
-        os.fspath(file), ledger.examples, total(ledger.lengths, first.tokens_per_example), billed
-    )
+
+
+def _usages(measured: Measured, estimates: Sequence[Estimate], terms: Terms) -> dict[str, Usage]:
+    if terms.requests is None or terms.counting != "billing":
+        return {}
+    usages = {
+        row.model: usage(
+            measured.summary,
+            row.model,
+            terms.requests,
+            row.cost,
+            terms.base_prompt,
+            provider=terms.provider,
+            catalog=terms.catalog,
+        )
+        for row in estimates
+    }
+    return {model: used for model, used in usages.items() if used}
+
+
+def _distributions(stats: TokenStats) -> dict[str, Distribution]:
+    return {
+        "messages": distribution(stats.messages),
+        "tokens": distribution(stats.lengths),
+        "trained_tokens": distribution(stats.trained),
+    }

@@ -1,9 +1,11 @@
-"""From a file to one running job, paid once.
+"""Idempotent job submission.
 
-    hash → lock → look up (journal, then the service) → upload → create → note
+A submission is journaled before every step, so the same call can be repeated after any failure and
+still ends with exactly one job:
 
-The id of a submission is made of what is submitted, and stands in the job's metadata, so the job can be found again even where
-the journal is lost. `create` is sent once; when its answer is lost, the job is looked for before another is made.
+    hash files → lock → look up (journal, then provider) → upload → create → record
+
+The submission id is stored in the job's metadata, so the job can be found even without the journal.
 """
 
 from __future__ import annotations
@@ -22,45 +24,54 @@ from ftkit.client.client import Client
 from ftkit.client.resources import Job
 from ftkit.errors import ConnectError, NotFoundError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal, Submission
-from ftkit.jobs.spec import MARK, JobSpec, check, request
+from ftkit.jobs.spec import METADATA_KEY, JobSpec, check, request
 from ftkit.jobs.uploads import Progress, Say, Sleep, Uploader, hash_file
 
-SETTLE = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each look for a job whose creation was not answered: the service may still be at it."""
+LOOKUP_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each lookup of a job whose creation was not answered; the last one is repeated."""
 
-SETTLED = 120.0
-"""Seconds after which a creation that was not answered is no longer under way at the service. Until then none is sent again."""
+IN_FLIGHT_SECONDS = 120.0
+"""How long an unanswered `create` may still be in flight. It is not sent again before that."""
 
-SKEW = 3600.0
-"""Seconds by which the clock of a service that keeps no metadata may be behind."""
+CLOCK_SKEW_SECONDS = 3600.0
+"""How far the clock of a provider that stores no metadata may be behind."""
 
 
 class Submitted(Struct, frozen=True):
-    """The job of a submission, and whether it was there already."""
+    """Result of a submission."""
 
     job: Job
     adopted: bool
+    """True if the job already existed."""
     submission: str
+    """The submission id, which is in the job's metadata."""
 
 
-def key_of(spec: JobSpec, account: str, training: str, validation: str | None, of: str = "") -> str:
-    """What makes two orders the same: all that the service is told, by the content of the files; and what they are made of."""
-    told = {
-        name: getattr(spec, name)
+def idempotency_key(
+    spec: JobSpec, account: str, training: str, validation: str | None, source: str = ""
+) -> str:
+    """Return the SHA-256 of everything that makes two submissions identical.
+
+    Files count by their content. Unset and empty fields are left out, so adding a field to
+    `JobSpec` does not change existing keys.
+
+    Args:
+        spec: The job spec.
+        account: The provider and its address.
+        training: SHA-256 of the training file.
+        validation: SHA-256 of the validation file, or None.
+        source: Name of what the job is a copy of; two sources make two jobs.
+    """
+    fields = {
+        name: value
         for name in JobSpec.__struct_fields__
-        if name not in ("training", "validation")
+        if name not in ("training", "validation") and (value := getattr(spec, name))
     }
-    parts = [
-        account,
-        training,
-        validation,
-        {name: value for name, value in told.items() if value},
-    ]  # so new fields change no key
-    parts += [of] if of else []
+    parts = [account, training, validation, fields, *([source] if source else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def submit(
+def submit(  # noqa: PLR0913 # public keyword-only API
     spec: JobSpec,
     client: Client,
     journal: Journal,
@@ -72,167 +83,173 @@ def submit(
     progress: Progress = lambda name, size: None,
     sleep: Sleep = time.sleep,
 ) -> Submitted:
-    """Submit the order once, whatever happened before, and return its job.
+    """Upload the files of a job and create it, exactly once however often this is called.
+
+    `start_job` also validates and prices the files and asks for consent.
 
     Args:
-        order: What to submit.
-        hashes: The SHA-256 of the files as they were checked; a file that has changed since is refused.
-        again: Make a new job even if there is one of the same order.
-        of: The name of what the order is made of, where two of the same order are to be two jobs.
-        say: Told what is done, a line at a time.
-        progress: Told the name of a file and the bytes uploaded since the last call.
+        spec: The job spec.
+        client: A connection to the provider.
+        journal: The record of submissions.
+        hashes: SHA-256 of the training and the validation file as they were checked. A file that
+            has changed since is refused.
+        again: Create a new job even if an identical one exists.
+        of: Name of what the job is a copy of; identical jobs of different sources are both created.
+        say: Called with a line of text about each step.
+        progress: Called with a file's name and the bytes uploaded since the last call.
+        sleep: Called to wait.
 
     Raises:
-        UsageError: The service would refuse the order.
+        UsageError: The provider would refuse the job.
         FileError: A file cannot be read, or has changed.
-        UnknownOutcomeError: The service did not answer; the same call again goes on where this one stopped.
-        ProviderError: The service refused; `uploaded` names the files that were uploaded for it.
+        UnknownOutcomeError: The provider did not respond; repeat the call to go on.
+        ProviderError: The provider refused; `uploaded` names the files uploaded for it.
     """
     check(spec, client.api, client.provider.title)
     training, validation = hashes or (
         hash_file(spec.training),
         hash_file(spec.validation) if spec.validation else None,
     )
-    key = key_of(spec, client.account, training, validation, of)
+    key = idempotency_key(spec, client.account, training, validation, of)
     with journal.lock(key, say):
-        mark, found = _place(client, journal, key, again, say, sleep)
-        journal.plan(
-            mark,
-            client.account,
-            key,
-            request(spec, client.api, "", None, mark),
-            os.path.abspath(spec.training),
-        )
-        if found:
-            journal.mark_created(mark, found.id)
-            return Submitted(found, True, mark)
+        submitter = _Submitter(client, journal, key, say, sleep)
+        id, job = submitter.choose(again)
+        planned = request(spec, client.api, "", None, id)
+        journal.plan(id, client.account, key, planned, os.path.abspath(spec.training))
+        if job:
+            journal.mark_created(id, job.id)
+            return Submitted(job, True, id)
         uploader = Uploader(client, journal, say, progress, sleep)
         training_file = uploader.upload(spec.training, training)
         validation_file = (
             uploader.upload(spec.validation, validation) if spec.validation and validation else None
         )
-        body = request(spec, client.api, training_file, validation_file, mark)
+        body = request(spec, client.api, training_file, validation_file, id)
         try:
-            return Submitted(_create(body, mark, key, client, journal, sleep), False, mark)
-        except ProviderError as problem:
-            problem.uploaded = tuple(uploader.new_file_ids)
+            return Submitted(submitter.create(id, body), False, id)
+        except ProviderError as error:
+            error.uploaded = tuple(uploader.new_file_ids)
             raise
 
 
-def _place(
-    client: Client, journal: Journal, key: str, again: bool, say: Say, sleep: Sleep
-) -> tuple[str, Job | None]:
-    """The id of this submission, and its job if there is one already.
+class _Submitter:
+    """Finds and creates the jobs of one idempotency key."""
 
-    Submissions of the same order are numbered. Another is begun only if it is wanted, and the last has become a job.
-    """
-    known = journal.submissions(client.account, key)
-    number = max((int(each.id.rpartition("-")[2]) for each in known), default=1)
-    unfinished = any(each.id.endswith(f"-{number}") and not each.job_id for each in known)
-    found = _find(client, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
-    while again and not unfinished and found:
-        number += 1
-        found = _find(client, journal, key, mark := f"{key[:24]}-{number}", sleep, SETTLED, say)
-    return mark, found
+    def __init__(self, client: Client, journal: Journal, key: str, say: Say, sleep: Sleep) -> None:
+        self._client, self._journal, self._key = client, journal, key
+        self._say, self._sleep = say, sleep
 
+    def choose(self, again: bool) -> tuple[str, Job | None]:
+        """Return the id of this submission, and its job if it already exists.
 
-def _find(
-    client: Client,
-    journal: Journal,
-    key: str,
-    mark: str,
-    sleep: Sleep,
-    settled: float = 0,
-    say: Say = lambda text: None,
-) -> Job | None:
-    """The job of a submission, if there is one. Looked for until `settled` seconds after a creation that was not answered."""
-    known = next(
-        (each for each in journal.submissions(client.account, key) if each.id == mark), None
-    )
-    if known and known.job_id:
-        # Not there: it was deleted, or belongs to another account at the same address. Then this one may have its own.
-        with suppress(NotFoundError):
-            return client.job(known.job_id)
-    unanswered = known is not None and known.sent_at is not None and not known.job_id
-    pauses = (
-        _pauses(known.sent_at, settled) if known and known.sent_at and unanswered else SETTLE[:1]
-    )
-    for number, pause in enumerate(pauses, 1):
-        if number == 2:
-            say(
-                f"the job may have been created without an answer; looking for it for {sum(pauses):.0f} seconds at most"
-            )
-        sleep(pause)
-        try:
-            found = _look_up(client, journal, known, mark)
-        except UnknownOutcomeError:
-            if number == len(pauses):
-                raise
-            continue
-        if found or not unanswered:
-            return found
-    return None
+        Identical submissions are numbered. A new number is used only with `again`, and only if
+        the last one has become a job.
+        """
+        earlier = self._journal.submissions(self._client.account, self._key)
+        number = max((int(row.id.rpartition("-")[2]) for row in earlier), default=1)
+        is_unfinished = any(row.id == self._id(number) and not row.job_id for row in earlier)
+        job = self.find(self._id(number), IN_FLIGHT_SECONDS)
+        while again and not is_unfinished and job:
+            number += 1
+            job = self.find(self._id(number), IN_FLIGHT_SECONDS)
+        return self._id(number), job
 
+    def _id(self, number: int) -> str:
+        return f"{self._key[:24]}-{number}"
 
-def _pauses(sent: float, settled: float) -> tuple[float, ...]:
-    """Seconds before each look for a job whose creation was sent then: short ones at first, then on until it has settled."""
-    left = min(sent + settled - time.time(), settled)
-    if sent + SETTLED < time.time():
-        return SETTLE[:1]
-    return (*SETTLE, *[SETTLE[-1]] * math.ceil((left - sum(SETTLE)) / SETTLE[-1]))
+    def find(self, id: str, in_flight: float = 0) -> Job | None:
+        """Return the job of a submission, or None if it was not created.
 
+        If an earlier `create` was not answered, keep looking until `in_flight` seconds after it
+        was sent, because the provider may still be processing it.
 
-def _look_up(client: Client, journal: Journal, known: Submission | None, mark: str) -> Job | None:
-    if "metadata" in client.api.lacks:
-        return _look_up_by_file(client, journal, known)
-    return next(
-        (job for job in client.jobs(metadata={MARK: mark}) if job.metadata.get(MARK) == mark), None
-    )
-
-
-def _look_up_by_file(client: Client, journal: Journal, known: Submission | None) -> Job | None:
-    """The newest job on the same file since the creation was asked for that is of no other submission.
-
-    For services that keep no metadata.
-    """
-    if known is None or known.sent_at is None:
+        Raises:
+            UnknownOutcomeError: The provider could not be reached for the last lookup.
+        """
+        earlier = self._journal.submissions(self._client.account, self._key)
+        submission = next((row for row in earlier if row.id == id), None)
+        if submission and submission.job_id:
+            # Deleted, or created under another account at the same address.
+            with suppress(NotFoundError):
+                return self._client.job(submission.job_id)
+        sent = submission.sent_at if submission and not submission.job_id else None
+        delays = LOOKUP_DELAYS[:1] if sent is None else _lookup_delays(sent, in_flight)
+        for index, delay in enumerate(delays):
+            if index == 1:
+                self._say(
+                    "no response to the create request; "
+                    f"looking for the job for up to {sum(delays):.0f} s before trying again"
+                )
+            self._sleep(delay)
+            try:
+                job = self._look_up(id, submission)
+            except UnknownOutcomeError:
+                if index == len(delays) - 1:
+                    raise
+                continue
+            if job or sent is None:
+                return job
         return None
-    for job in client.jobs():
-        if job.created_at and job.created_at < known.sent_at - SKEW:
+
+    def _look_up(self, id: str, submission: Submission | None) -> Job | None:
+        if "metadata" in self._client.api.lacks:
+            return self._look_up_by_file(submission)
+        jobs = self._client.jobs(metadata={METADATA_KEY: id})
+        return next((job for job in jobs if job.metadata.get(METADATA_KEY) == id), None)
+
+    def _look_up_by_file(self, submission: Submission | None) -> Job | None:
+        """Return the newest job on the same file and model that is of no other submission.
+
+        For providers that store no metadata. Jobs from before the `create` are left out.
+        """
+        if submission is None or submission.sent_at is None:
             return None
-        other = journal.submission_of_job(client.account, job.id)
-        if other is not None and other.id != known.id:
-            continue
-        if (job.training_file, job.model) == (
-            known.request.get("training_file"),
-            known.request.get("model"),
-        ):
-            return job
-    return None
+        target = (submission.request.get("training_file"), submission.request.get("model"))
+        for job in self._client.jobs():
+            if job.created_at and job.created_at < submission.sent_at - CLOCK_SKEW_SECONDS:
+                return None
+            other = self._journal.submission_of_job(self._client.account, job.id)
+            is_free = other is None or other.id == submission.id
+            if is_free and (job.training_file, job.model) == target:
+                return job
+        return None
 
+    def create(self, id: str, body: dict[str, Any]) -> Job:
+        """Create the job of a submission; if there is no response, look for it."""
+        self._journal.mark_sent(id, body)
+        try:
+            job = self._client.create(body)
+        except ConnectError:
+            self._journal.mark_refused(id)
+            raise
+        except UnknownOutcomeError as error:
+            job = self._find_lost(id, error)
+        except ProviderError:
+            self._journal.mark_refused(id)
+            raise
+        self._journal.mark_created(id, job.id)
+        return job
 
-def _create(
-    body: dict[str, Any], mark: str, key: str, client: Client, journal: Journal, sleep: Sleep
-) -> Job:
-    journal.mark_sent(mark, body)
-    try:
-        job = client.create(body)
-    except ConnectError:
-        journal.mark_refused(mark)
-        raise
-    except UnknownOutcomeError as lost:
-        told = UnknownOutcomeError(
-            f"{lost}; there may be a job all the same: run the same command again, which looks for it first"
+    def _find_lost(self, id: str, error: UnknownOutcomeError) -> Job:
+        """Return the job of a `create` that was not answered, or raise the error with advice."""
+        unknown = UnknownOutcomeError(
+            f"{error}; the job may exist: run the same command again, which looks for it first"
         )
         try:
-            found = _find(client, journal, key, mark, sleep)
+            job = self.find(id)
         except UnknownOutcomeError:
-            raise told from lost
-        if found is None:
-            raise told from lost
-        job = found
-    except ProviderError:
-        journal.mark_refused(mark)
-        raise
-    journal.mark_created(mark, job.id)
-    return job
+            raise unknown from error
+        if job is None:
+            raise unknown from error
+        return job
+
+
+def _lookup_delays(sent: float, in_flight: float) -> tuple[float, ...]:
+    """Return the seconds before each lookup of a job whose creation was sent at that time.
+
+    Short ones at first, then regular ones until the request is no longer in flight.
+    """
+    if sent + IN_FLIGHT_SECONDS < time.time():
+        return LOOKUP_DELAYS[:1]
+    left = min(sent + in_flight - time.time(), in_flight) - sum(LOOKUP_DELAYS)
+    return (*LOOKUP_DELAYS, *[LOOKUP_DELAYS[-1]] * math.ceil(left / LOOKUP_DELAYS[-1]))

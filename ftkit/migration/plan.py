@@ -13,9 +13,11 @@ from msgspec import Struct
 
 from ftkit.catalog import Catalog
 from ftkit.client.client import Client
-from ftkit.errors import FtkitError, NotFoundError
+from ftkit.errors import NotFoundError
+from ftkit.jobs.inspection import Inspection, JobFiles, inspect
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.uploads import Progress, Say, hash_file
+from ftkit.jobs.spec import JobSpec
+from ftkit.jobs.uploads import Progress, Say
 from ftkit.migration.prepare import obstacles_in, prepare
 from ftkit.migration.source import SourceJob
 from ftkit.migration.translate import Change, Translation, translate
@@ -86,9 +88,8 @@ class Planner:
         """
         self._to, self._account, self._journal, self._folder = to, account, journal, folder
         self._catalog, self._overrides, self._target = catalog, overrides, target
-        self._prepared: dict[str, tuple[str, tuple[Change, ...], str]] = {}
-        self._obstacles: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self._prices: dict[tuple[str, str, int | None], float | None] = {}
+        self._prepared: dict[str, tuple[str, tuple[Change, ...]]] = {}
+        self._inspections: dict[JobFiles, Inspection] = {}
 
     def plan(self, old: SourceJob) -> Move:
         """Plan the migration of a job.
@@ -111,10 +112,12 @@ class Planner:
             obstacle = f"its training file is missing{f': {reason}' if reason else ''}"
             translation = _extend(translation, obstacles=(obstacle,))
             return Move(old, translation, None, new_id, status=status)
-        translation, training = self._prepare(translation, "training")
-        translation, validation = self._prepare(translation, "validation")
-        usd = None if translation.obstacles else self._cost(translation)
-        return Move(old, translation, usd, new_id, (training, validation or None), status)
+        originals = translation.spec
+        translation = self._prepare(self._prepare(translation, "training"), "validation")
+        inspection = self._inspect(translation.spec)
+        translation = _extend(translation, obstacles=obstacles_in(inspection.report, originals))
+        usd = None if translation.obstacles else inspection.usd
+        return Move(old, translation, usd, new_id, inspection.hashes, status)
 
     def _earlier_migration(self, old: SourceJob) -> tuple[str, str]:
         """Return the id and status of the job that it was migrated to, if that still exists."""
@@ -126,41 +129,28 @@ class Planner:
         except NotFoundError:
             return "", ""
 
-    def _prepare(self, translation: Translation, field: str) -> tuple[Translation, str]:
-        """Return the translation with a prepared file, and the SHA-256 of that file."""
+    def _prepare(self, translation: Translation, field: str) -> Translation:
+        """Return the translation with the file rewritten for the target."""
         path = getattr(translation.spec, field)
         if not path:
-            return translation, ""
+            return translation
         if path not in self._prepared:
-            copy, changes = prepare(path, self._to, self._folder, self._catalog)
-            self._prepared[path] = copy, changes, hash_file(copy)
-        copy, changes, sha256 = self._prepared[path]
-        spec = msgspec.structs.replace(translation.spec, **{field: copy})
-        obstacles = self._validate(copy, path, spec.model, field)
+            self._prepared[path] = prepare(path, self._to, self._folder, self._catalog)
+        copy, changes = self._prepared[path]
         if field == "validation":
             changes = tuple(
                 msgspec.structs.replace(change, what=f"validation file, {change.what}")
                 for change in changes
             )
-            obstacles = tuple(f"validation file, {obstacle}" for obstacle in obstacles)
-        translation = msgspec.structs.replace(translation, spec=spec)
-        return _extend(translation, changes, obstacles), sha256
+        spec = msgspec.structs.replace(translation.spec, **{field: copy})
+        return _extend(msgspec.structs.replace(translation, spec=spec), changes)
 
-    def _validate(self, copy: str, original: str, base: str, field: str) -> tuple[str, ...]:
-        key = (copy, base, field)
-        if key not in self._obstacles:
-            validates = field == "validation"
-            self._obstacles[key] = obstacles_in(
-                copy, base, self._to, self._catalog, validates=validates, original=original
-            )
-        return self._obstacles[key]
-
-    def _cost(self, translation: Translation) -> float | None:
-        spec = translation.spec
-        key = (spec.training, spec.model, spec.epochs)
-        if key not in self._prices:
-            self._prices[key] = _price(*key, self._to, self._catalog)
-        return self._prices[key]
+    def _inspect(self, spec: JobSpec) -> Inspection:
+        """Return the findings, the cost and the hashes of the files of a job."""
+        files = JobFiles(spec.training, spec.validation, spec.model, self._to, spec.epochs)
+        if files not in self._inspections:
+            self._inspections[files] = inspect(files, catalog=self._catalog)
+        return self._inspections[files]
 
 
 def _extend(
@@ -171,19 +161,6 @@ def _extend(
         changes=(*translation.changes, *changes),
         obstacles=(*translation.obstacles, *obstacles),
     )
-
-
-def _price(
-    training: str, model: str, epochs: int | None, provider: str, catalog: Catalog
-) -> float | None:
-    """Return the cost of training in US dollars, or None if it is unknown."""
-    from ftkit.estimation.quote import quote
-
-    try:
-        cost = quote(training, [model], provider=provider, epochs=epochs, catalog=catalog)
-    except FtkitError:
-        return None
-    return cost.models[0].cost.usd if cost.models[0].cost else None
 
 
 def move(

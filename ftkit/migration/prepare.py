@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from ftkit._atomic import temporary_file
-from ftkit.catalog import Catalog, find_provider, load_catalog
+from ftkit.catalog import Catalog, find_provider
 from ftkit.errors import FileError, os_error_message
+from ftkit.jobs.spec import JobSpec
 from ftkit.migration.translate import Change
+from ftkit.summary import FileReport, Report
 
 BOM = b"\xef\xbb\xbf"
 """Byte order mark of UTF-8."""
@@ -85,39 +87,29 @@ def _rewrite(source: IO[bytes], target: IO[bytes], needs_bom: bool) -> tuple[lis
     return changes, sha256.hexdigest()
 
 
-def obstacles_in(
-    path: str,
-    base: str,
-    to: str,
-    catalog: Catalog | None = None,
-    *,
-    validates: bool = False,
-    original: str | None = None,
-) -> tuple[str, ...]:
-    """Return the errors of a file by the rules and limits of a provider.
+def obstacles_in(report: Report, originals: JobSpec) -> tuple[str, ...]:
+    """Return the errors in the files of a job, one line each.
 
     Args:
-        path: The file.
-        base: Base model to train.
-        to: Name of the provider.
-        catalog: Facts about the provider. Default: the built-in catalog.
-        validates: True for a validation file.
-        original: File of which `path` is a copy. Errors have its line numbers.
+        report: The report on the prepared files.
+        originals: The job spec with the original files. Errors have their line numbers.
     """
-    from ftkit.validation.validate import validate
+    training, *validation = report.files
+    obstacles = _errors_in(training, originals.training)
+    for file in validation:
+        errors = _errors_in(file, originals.validation or file.file)
+        obstacles += tuple(f"validation file, {error}" for error in errors)
+    return obstacles
 
-    catalog = catalog or load_catalog()
-    training, validation = ([], path) if validates else ([path], None)
-    model = base if base in catalog.models else None
-    report = validate(
-        training, validation_file=validation, provider=to, model=model, catalog=catalog
-    ).files[0]
+
+def _errors_in(file: FileReport, original: str) -> tuple[str, ...]:
+    errors = [finding for finding in file.findings if finding.severity == "error"]
     obstacles = []
-    for finding in [item for item in report.findings if item.severity == "error"][:MAX_FINDINGS]:
-        line = f"line {_original_line(original or path, finding.line)}: " if finding.line else ""
-        obstacles.append(f"{line}{finding.rule}: {finding.message}")
-    if report.errors > MAX_FINDINGS:
-        obstacles.append(f"{report.errors - MAX_FINDINGS:,} more errors")
+    for error in errors[:MAX_FINDINGS]:
+        line = f"line {_original_line(original, error.line)}: " if error.line else ""
+        obstacles.append(f"{line}{error.rule}: {error.message}")
+    if file.errors > MAX_FINDINGS:
+        obstacles.append(f"{file.errors - MAX_FINDINGS:,} more errors")
     return tuple(obstacles)
 
 

@@ -23,13 +23,13 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.formats import METHODS
 from ftkit.errors import UsageError
-from ftkit.jobs.spec import MARK, JobSpec, check
+from ftkit.jobs.spec import METADATA_KEY, JobSpec, check
 from ftkit.migration.source import SourceJob
 
 MOVED_FROM = "ftkit_migrated_from"
 """Metadata key of the new job that holds the name of the old one, `PROVIDER/JOB`."""
 
-OWN_METADATA = (MARK, MOVED_FROM)
+OWN_METADATA = (METADATA_KEY, MOVED_FROM)
 """Metadata keys that ftkit sets itself."""
 
 T = TypeVar("T")

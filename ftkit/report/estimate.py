@@ -11,8 +11,9 @@ import msgspec
 
 from ftkit._text import money, plural, printable
 from ftkit._version import __version__
-from ftkit.estimation.estimate import Estimate, Usage
+from ftkit.estimation.estimate import Estimate
 from ftkit.estimation.quote import Quote
+from ftkit.estimation.usage import Usage
 from ftkit.report.columns import table
 
 STATISTICS = ("min", "mean", "median", "p5", "p10", "p90", "p95", "max")

@@ -1,4 +1,4 @@
-"""Validate files: find out what each is, scan it, judge it as a whole."""
+"""Validating files: scan each, then apply the rules on the whole file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
+from ftkit.dataset.reader import FileRanges, Source, check_readable
 from ftkit.errors import FileError, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
@@ -29,10 +30,12 @@ from ftkit.summary import (
 )
 from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.runner import Checks, finding
-from ftkit.validation.scan import Map, choose_format, must_be_readable, read_head, split, summarize
+from ftkit.validation.scan import Map, choose_format, summarize
+
+Purpose = Literal["training", "validation"]
 
 
-def validate(
+def validate(  # noqa: PLR0913 # public keyword-only API
     files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     format: str | None = None,
@@ -48,26 +51,31 @@ def validate(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Check fine-tuning files and say what is wrong with them, and where.
+    """Validate fine-tuning files and return the findings.
 
     Args:
-        files: One path or several; a name that ends in `.gz` is read through gzip.
-        format: `chat`, `completions`, `preference` or `reinforcement`; recognised from each file if None.
-        model: The model to train, by its exact name; it sets the tokens an example may have (4,096 if None).
-        provider: The service that the files are for; it sets the other limits.
-        validation_file: A file that the examples must not be in; it is checked too.
-        grader: A grader's JSON; every `{{item.x}}` in it must be on every line of reinforcement files.
-        select: Rules to check, by name, code or beginning of codes; all if empty.
+        files: One path or several. A file whose name ends in `.gz` is read through gzip.
+        format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
+            None.
+        model: The exact name of the model to train, which sets the number of tokens an example
+            may have (4,096 if None).
+        provider: The provider the files are for, which sets the other limits.
+        validation_file: A file that is validated too and must not share examples with `files`.
+        grader: A JSON file with a grader. Every `{{item.x}}` in it must be a field of every line
+            of a reinforcement file.
+        select: Rules to apply, by name, code or code prefix; all if empty.
         ignore: Rules to leave out, likewise.
         fail_on: The lowest severity that makes `Report.ok` false.
-        max_findings: Findings kept for each rule and file; their numbers are exact anyway.
-        catalog: The models and providers to know; those that come with ftkit if None.
-        workers: Processes that large files are scanned with; one for each processor if None.
+        max_findings: Maximum number of findings to keep for each rule and file. The counts are
+            exact anyway.
+        catalog: Models and providers; those that come with ftkit if None.
+        workers: Number of processes for large files; one per processor if None.
         progress: Called with a file's name and the bytes scanned since the last call.
 
     Raises:
         FileError: A file cannot be read.
-        UsageError: An argument makes no sense; `UnknownNameError` for names nobody knows.
+        UsageError: An argument is invalid.
+        UnknownNameError: No format, model, provider or rule has that name.
     """
     paths = [
         os.fspath(path) for path in ([files] if isinstance(files, (str, os.PathLike)) else files)
@@ -79,86 +87,99 @@ def validate(
         asked=(format,) if format else (),
         rules=choose_rules(select, ignore),
         keep=max_findings,
-        grader_fields=read_grader(grader) if grader else (),
+        grader_fields=fields_read(read_grader(grader)) if grader else (),
     )
-    checked = [Path(path) for path in paths] + ([Path(validation_file)] if validation_file else [])
-    for path in checked:
-        must_be_readable(str(path))
-    with scanning(workers, checked, progress) as map_:
-        validating = (
-            _Scanned(os.fspath(validation_file), plan, "validation", map_)
-            if validation_file
-            else None
-        )
-        reports = [_Scanned(path, plan, "training", map_).report(validating) for path in paths]
-        if validating:
-            reports.append(validating.report(None))
-    ok = not any(file.errors or (fail_on == "warning" and file.warnings) for file in reports)
-    return Report(ok, provider, model, tuple(reports))
+    second = os.fspath(validation_file) if validation_file else None
+    all_paths = [*paths, *([second] if second else [])]
+    for path in all_paths:
+        check_readable(path)
+    with scanning(workers, list(map(Path, all_paths)), progress) as map_:
+        validation = ScannedFile(FileRanges(second), plan, "validation", map_) if second else None
+        reports = [
+            ScannedFile(FileRanges(path), plan, "training", map_).report(validation)
+            for path in paths
+        ]
+        if validation:
+            reports.append(validation.report())
+    return Report(is_ok(reports, fail_on), provider, model, tuple(reports))
 
 
-def read_grader(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The fields of the item that the grader in this file asks for; raises `FileError` if it is not JSON."""
+def is_ok(reports: Sequence[FileReport], fail_on: Literal["error", "warning"] = "error") -> bool:
+    """Return True if no file has findings of severity `fail_on` or above."""
+    return not any(file.errors or (fail_on == "warning" and file.warnings) for file in reports)
+
+
+def read_grader(path: str | os.PathLike[str]) -> Any:
+    """Return the JSON of a grader.
+
+    Raises:
+        FileError: The file cannot be read or is not JSON.
+    """
+    name = os.fspath(path)
     try:
-        return fields_read(msgspec.json.decode(Path(path).read_bytes()))
+        return msgspec.json.decode(Path(name).read_bytes())
     except OSError as error:
-        raise FileError(f"cannot open {os.fspath(path)}: {os_error_message(error)}") from error
+        raise FileError(f"cannot open {name}: {os_error_message(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(
-            f"{os.fspath(path)} is not JSON: {error}; --grader takes the grader's JSON"
-        ) from error
+        raise FileError(f"{name} is not JSON: {error}; `grader` takes a grader's JSON") from error
 
 
-class _Scanned:
-    """One file: what it is, and what its lines add up to."""
+class ScannedFile:
+    """A scanned file.
 
-    def __init__(
-        self, path: str, plan: ScanPlan, purpose: Literal["training", "validation"], map_: Map
-    ) -> None:
-        self.path = path
-        head = read_head(path)
+    Attributes:
+        path: The file.
+        plan: The plan of the scan, with the format that was chosen.
+        fatal: The finding that made scanning pointless, such as a PDF document, or None.
+        is_empty: True if there is nothing but white space at the beginning.
+        summary: The summary of all lines; empty if there is a fatal finding.
+    """
+
+    def __init__(self, source: Source, plan: ScanPlan, purpose: Purpose, map_: Map) -> None:
+        self.path = source.path
+        head = source.head()
         asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
         self.plan = msgspec.structs.replace(
             plan, format=choose_format(head, asked), asked=asked, purpose=purpose
         )
-        rules = [rule for rule in RULES.values() if Head in rule.checks and rule.name in plan.rules]
         self.fatal = next(
-            (finding(rule, hit, 0) for rule in rules for hit in rule.checks[Head](head, self.plan)),
+            (
+                finding(rule, hit, 0)
+                for rule in RULES.values()
+                if Head in rule.checks and rule.name in plan.rules
+                for hit in rule.checks[Head](head, self.plan)
+            ),
             None,
         )
-        del head
-        shards = [] if self.fatal else split(path)
-        self.summary = summarize(shards, self.plan, map_)
+        self.is_empty = not head.data.strip()
+        del head  # it can be as large as the first line
+        parts = [] if self.fatal else source.parts()
+        self.summary = summarize(parts, self.plan, map_)
 
-    def report(self, validating: _Scanned | None) -> FileReport:
-        """Judge the file as a whole, beside the one that validates it."""
+    def report(self, validation: ScannedFile | None = None) -> FileReport:
+        """Return the report on the file, compared with its validation file if there is one."""
         if self.fatal:
             size = os.path.getsize(self.path)
-            return _file_report(
-                self.path, None, Summary(size=size, counts={self.fatal.rule: 1}), [self.fatal]
-            )
-        counts, found = Counter(self.summary.counts), list(self.summary.findings)
-        others = validating.summary.fingerprints if validating else b""
-        dataset = Dataset(self.summary, validating.path if validating else None, others)
-        for each, times in Checks(self.plan).dataset(dataset):
-            counts[each.rule] += times
-            if counts[each.rule] <= self.plan.keep:
-                found.append(each)
-        return _file_report(
-            self.path,
-            self.plan.format,
-            msgspec.structs.replace(self.summary, counts=dict(counts)),
-            found,
-        )
+            summary = Summary(size=size, counts={self.fatal.rule: 1})
+            return _file_report(self.path, None, summary, [self.fatal])
+        counts, findings = Counter(self.summary.counts), list(self.summary.findings)
+        fingerprints = validation.summary.fingerprints if validation else b""
+        dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
+        for hit, times in Checks(self.plan).dataset(dataset):
+            counts[hit.rule] += times
+            if counts[hit.rule] <= self.plan.keep:
+                findings.append(hit)
+        summary = msgspec.structs.replace(self.summary, counts=dict(counts))
+        return _file_report(self.path, self.plan.format, summary, findings)
 
 
 def _file_report(
-    path: str, format: str | None, summary: Summary, found: list[Finding]
+    path: str, format: str | None, summary: Summary, findings: list[Finding]
 ) -> FileReport:
     by_severity: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
     for name, number in summary.counts.items():
         by_severity[RULES[name].severity] += number
-    kept = first_of_each(sorted(found, key=lambda each: (each.line, each.column)), summary.keep)
+    ordered = sorted(findings, key=lambda row: (row.line, row.column))
     return FileReport(
         path,
         format,
@@ -169,5 +190,5 @@ def _file_report(
         by_severity["warning"],
         by_severity["info"],
         {name: number for name, number in sorted(summary.counts.items()) if number},
-        tuple(kept),
+        tuple(first_of_each(ordered, summary.keep)),
     )

@@ -154,7 +154,7 @@ def test_quiet_prints_findings_only() -> None:
 def test_more_findings_than_are_shown_are_listed_by_their_lines(write: Write) -> None:
     path = write([b'{"messages": []}'] * 40)
     out = run_ftkit("validate", str(path), "--select", "messages-empty").stdout
-    assert "30 more, on lines 11-40" in out
+    assert "30 more on lines 11-40" in out
     assert run_ftkit("validate", str(path), "--max-findings", "50").stdout.count("FT303") == 40
 
 

@@ -48,7 +48,7 @@ def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
     local = find_provider("local")
     assert local.api
     with pytest.raises(
-        UsageError, match="this machine has no integrations; leave --wandb-project out"
+        UsageError, match="this machine has no integrations; leave `wandb_project` out"
     ):
         check(JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
 

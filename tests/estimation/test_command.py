@@ -32,7 +32,7 @@ PROBLEMS = {
     "a date that is none": (f"{MARV} --on tomorrow", "write it as YYYY-MM-DD"),
     "a prompt that is not there": (f"{MARV} --base-prompt no.txt", "cannot open no.txt"),
     "facts that are not there": (f"{MARV} --facts no.toml", "cannot open no.toml"),
-    "no model that can be trained": (f"{MARV} --on 2027-02-01", "name one with --model"),
+    "no model that can be trained": (f"{MARV} --on 2027-02-01", "name one in "),
 }
 
 
@@ -55,7 +55,7 @@ def test_max_cost_decides_the_exit_code() -> None:
     assert "more than $0.01" in done.stderr
     done = run_ftkit("estimate", MARV, "--model", MINI, "--max-cost", "1", "--provider", "azure")
     assert done.returncode == 2
-    assert "--max-cost cannot be held" in done.stderr
+    assert "--max-cost cannot be checked" in done.stderr
 
 
 def test_the_json_has_the_keys_that_are_documented() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftkit import estimate, measure
 from ftkit.catalog import find_limits, load_catalog
-from ftkit.estimation.estimate import CANNOT_TAKE, meters
+from ftkit.estimation.measure import counting_methods
 from ftkit.estimation.quote import quote
 from ftkit.rules.base import ScanPlan
 from ftkit.summary import Summary
@@ -260,8 +260,8 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + chat_lines(8) + [
 
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
-    asked = meters([MINI, GPT_35], "openai", load_catalog())
-    plan = ScanPlan(find_limits(), rules=CANNOT_TAKE, counting_methods=asked, judges=False)
+    asked = counting_methods([MINI, GPT_35], "openai", "billing", load_catalog())
+    plan = ScanPlan(find_limits(), counting_methods=asked, judges=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)

@@ -9,8 +9,9 @@ import pytest
 from ftkit import UsageError, estimate, measure
 from ftkit._text import money
 from ftkit.catalog import load_catalog
-from ftkit.estimation.estimate import candidates, usage
+from ftkit.estimation.estimate import candidates
 from ftkit.estimation.quote import quote
+from ftkit.estimation.usage import usage
 from ftkit.report.estimate import render_estimate_text
 from ftkit.summary import Summary
 from ftkit.tokens.stats import TokenStats
@@ -71,7 +72,7 @@ def test_no_figure_is_invented_where_none_is_published(
     (priced,) = quote(SAMPLES / file, [model], provider=provider, price=2.0, today=TODAY).models
     assert priced.cost is not None
     assert priced.cost.usd == priced.billed_tokens * 2 / 1e6
-    assert priced.cost.source == "given with --price"
+    assert priced.cost.source == "your own price"
 
 
 def test_a_model_that_the_provider_does_not_offer_is_refused_with_who_does() -> None:

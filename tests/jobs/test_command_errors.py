@@ -148,9 +148,9 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-cost", "nan"], "--max-cost is no number"),
+        (["--max-cost", "nan"], "must be a number of US dollars, not nan"),
         (["--lr-multiplier", "nan"], "a number more than 0"),
-        (["--method", "dpo"], "the file has chat examples, which are for --method supervised"),
+        (["--method", "dpo"], "the file has chat examples, which need "),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(

@@ -13,7 +13,7 @@ from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
 from ftkit.errors import UsageError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.spec import MARK, JobSpec, check, request
+from ftkit.jobs.spec import METADATA_KEY, JobSpec, check, request
 from ftkit.jobs.submit import submit
 from ftkit.jobs.uploads import hash_file, upload_requests
 from support.connections import connect_to
@@ -51,7 +51,7 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
         "suffix": "mine",
         "seed": 7,
         "method": {"type": "dpo", "dpo": {"hyperparameters": inner}},
-        "metadata": {"team": "x", MARK: "m-1"},
+        "metadata": {"team": "x", METADATA_KEY: "m-1"},
         "integrations": [{"type": "wandb", "wandb": {"project": "runs"}}],
     }
     assert request(FULL, api("nebius"), "f", None)["hyperparameters"] == inner
@@ -63,7 +63,7 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
         "type": "dpo",
         "hyperparameters": inner,
     }
-    assert MARK not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
+    assert METADATA_KEY not in request(FULL, api("llmariner"), "f", None, "m-1").get("metadata", {})
     assert request(JobSpec(MINI, "a"), api("openai"), "f", None) == {
         "model": MINI,
         "training_file": "f",
@@ -78,16 +78,16 @@ REFUSED = [
     ("azure", {"suffix": "a.b"}, "only the characters"),
     ("azure", {"training_type": "global"}, "one of GlobalStandard, Standard, Developer"),
     ("openai", {"training_type": "Standard"}, "leave it out"),
-    ("llmariner", {"epochs": 1}, "needs a --suffix"),
-    ("llmariner", {"suffix": "a"}, "give --epochs"),
+    ("llmariner", {"epochs": 1}, "needs a `suffix`"),
+    ("llmariner", {"suffix": "a"}, "set `epochs`"),
     ("openai", {"epochs": 51}, "1 to 50"),
     ("openai", {"batch_size": 257}, "1 to 256"),
     ("openai", {"seed": 2**31}, "0 to 2,147,483,647"),
     ("openai", {"lr_multiplier": 0.0}, "more than 0"),
     ("nebius", {"lr_multiplier": 1.8}, "the learning rate itself"),
-    ("openai", {"beta": 0.1}, "for --method dpo"),
+    ("openai", {"beta": 0.1}, "for `method` dpo"),
     ("openai", {"beta": 3.0, "method": "dpo"}, "at most 2"),
-    ("openai", {"method": "reinforcement"}, "needs a --grader"),
+    ("openai", {"method": "reinforcement"}, "needs a `grader`"),
     ("openai", {"metadata": {str(n): "" for n in range(16)}}, "ftkit needs one"),
     ("openai", {"metadata": {"k" * 65: ""}}, "1 to 64 characters"),
     ("llmariner", {"metadata": {"a": "b"}, "suffix": "a", "epochs": 1}, "has no metadata"),

@@ -13,7 +13,7 @@ from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
 from ftkit.errors import FileError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal
-from ftkit.jobs.spec import MARK, JobSpec
+from ftkit.jobs.spec import METADATA_KEY, JobSpec
 from ftkit.jobs.submit import submit
 from support.connections import connect_to, openai_client
 from support.fake_provider import FakeProvider, error_body
@@ -29,7 +29,7 @@ def test_a_submission_uploads_the_file_and_creates_the_job(
     (file,) = fake_provider.files.values()
     assert fake_provider.contents[file["id"]] == Path(order.training).read_bytes()
     assert fake_provider.jobs[done.job.id]["training_file"] == file["id"]
-    assert fake_provider.jobs[done.job.id]["metadata"] == {MARK: done.submission}
+    assert fake_provider.jobs[done.job.id]["metadata"] == {METADATA_KEY: done.submission}
 
 
 def test_the_same_again_is_the_same_job_and_another_only_on_purpose(

@@ -16,7 +16,7 @@ def test_a_model_that_is_over_is_not_tried_in_silence(
     done = ftkit("submit", clean_file, "--model", GPT_35)
     assert done.returncode == 2
     assert (
-        "can no longer be trained at OpenAI, since 2026-10-23; what can still be trained"
+        "can no longer be trained at OpenAI, since 2026-10-23; models that can still be trained"
         in done.stderr
     )
     assert ftkit("submit", clean_file, "--model", GPT_35, "--yes").returncode == 0
@@ -29,7 +29,7 @@ def test_a_model_that_is_not_trained_by_the_method_is_not_tried_in_silence(
     done = ftkit("submit", data, "--model", MINI)
     assert done.returncode == 2
     assert (
-        f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; what can still be trained: gpt-4.1-2"
+        f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo; models that can still be trained: gpt-4.1-2"
         in done.stderr
     )
     assert not fake_provider.created
@@ -52,7 +52,7 @@ def test_the_service_s_word_on_a_model_goes_before_the_catalog(
     add_model(fake_provider, "2026-01-02")
     done = ftkit("submit", clean_file, "--model", MINI)
     assert (
-        f"{MINI} can no longer be trained at OpenAI, which shut it down on 2026-01-02; what can still be trained: "
+        f"{MINI} can no longer be trained at OpenAI, which shut it down on 2026-01-02; models that can still be trained: "
         in done.stderr
     )
     assert f" {MINI}," not in done.stderr

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.client.resources import Job
-from ftkit.jobs.spec import MARK, check
+from ftkit.jobs.spec import METADATA_KEY, check
 from ftkit.migration.prepare import BOM, prepare
 from ftkit.migration.source import SourceJob
 from ftkit.migration.translate import MOVED_FROM, Translation, translate
@@ -47,7 +47,7 @@ def changes(made: Translation) -> dict[str, tuple[str, str]]:
 
 
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
-    made = translate(old(metadata={"team": "a", MARK: "x"}), "azure", today=DAY)
+    made = translate(old(metadata={"team": "a", METADATA_KEY: "x"}), "azure", today=DAY)
     assert (made.changes, made.obstacles) == ((), ())
     order = made.spec
     assert (

@@ -18,49 +18,16 @@ from hypothesis import strategies as st
 from ftkit import validate
 from ftkit.catalog import find_limits
 from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.reader import Shard
 from ftkit.rules import RULES, ScanPlan
-from ftkit.summary import Shard, Summary
+from ftkit.summary import Summary
 from ftkit.validation.runner import Checks
 from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
 from ftkit.validation.schema_errors import schema_errors
+from support.damaged_files import GOOD_LINES, damaged_files, mutated_lines
 from support.examples import chat_example, chat_lines
 
 PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
-
-GOOD = [rule.good for rule in RULES.values() if not rule.whole_file]
-BAD = [rule.bad for rule in RULES.values() if not rule.whole_file and len(rule.bad) < 100_000]
-
-odd_lines = st.sampled_from(
-    [
-        *GOOD,
-        *BAD,
-        b"",
-        b" ",
-        b"\r",
-        b"{",
-        b"null",
-        b"\xef\xbb\xbf{}",
-        b"\x00",
-        b'"a\\',
-        b"[" * 2000,
-        b"1" * 5000,
-    ]
-)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """A line with some bytes replaced, removed or put in."""
-    line = bytearray(draw(odd_lines))
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(line)))
-        line[at : at + draw(st.integers(0, 3))] = draw(
-            st.binary(max_size=4) | st.sampled_from([b'"', b"\\", b"}", b"\r", b"\xed\xa0"])
-        )
-    return bytes(line).replace(b"\n", b"")
-
-
-files = st.lists(mutated() | odd_lines | st.binary(max_size=30), max_size=12).map(b"\n".join)
 
 
 def summary_of(data: bytes, format: str = "chat", *cuts: int) -> Summary:
@@ -76,7 +43,7 @@ def summary_of(data: bytes, format: str = "chat", *cuts: int) -> Summary:
         )
 
 
-@given(files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
+@given(damaged_files, st.lists(st.integers(1, 4000), max_size=4), st.sampled_from(sorted(FORMATS)))
 @settings(max_examples=150)
 def test_any_split_into_shards_gives_the_same_summary(
     data: bytes, cuts: list[int], format: str
@@ -84,7 +51,7 @@ def test_any_split_into_shards_gives_the_same_summary(
     assert summary_of(data, format, *cuts) == summary_of(data, format)
 
 
-@given(files, files, files)
+@given(damaged_files, damaged_files, damaged_files)
 @settings(max_examples=60)
 def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -> None:
     a, b, c = (summary_of(data + b"\n") for data in (one, two, three))
@@ -92,7 +59,7 @@ def test_adding_summaries_is_associative(one: bytes, two: bytes, three: bytes) -
 
 
 @given(
-    mutated() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")),
+    mutated_lines() | st.binary(max_size=200).map(lambda data: data.replace(b"\n", b"")),
     st.sampled_from(sorted(FORMATS)),
 )
 @hypothesis.example(b'{"Messages": []}', "reinforcement")
@@ -114,7 +81,9 @@ def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(
 @st.composite
 def near_examples(draw: st.DrawFn) -> dict[str, Any]:
     """An example of some format, with a value somewhere in it replaced, removed or added."""
-    value = json.loads(draw(st.sampled_from([line for line in GOOD if line.startswith(b"{")])))
+    value = json.loads(
+        draw(st.sampled_from([line for line in GOOD_LINES if line.startswith(b"{")]))
+    )
     places = list(_places(value))
     holder, key = draw(st.sampled_from(places))
     new = draw(
@@ -250,7 +219,9 @@ def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, esca
 def spellings(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """One example spelled in two ways."""
     value = draw(
-        st.sampled_from([json.loads(line) for line in GOOD if line.startswith(b'{"messages"')])
+        st.sampled_from(
+            [json.loads(line) for line in GOOD_LINES if line.startswith(b'{"messages"')]
+        )
     )
     return (
         json.dumps(value, ensure_ascii=False).encode(),
@@ -274,7 +245,11 @@ def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes
     assert records[8:24] == records[32:48]
 
 
-@given(st.sampled_from([line for line in GOOD if line.startswith(b"{")]), st.data(), st.booleans())
+@given(
+    st.sampled_from([line for line in GOOD_LINES if line.startswith(b"{")]),
+    st.data(),
+    st.booleans(),
+)
 @settings(max_examples=200)
 def test_a_repeated_key_is_found_wherever_it_stands(
     line: bytes, data: st.DataObject, escaped: bool

@@ -1,0 +1,274 @@
+"""Reading dataset files: heads, parts and blocks of lines.
+
+    FileRanges(path) → Shard → blocks → lines    ranges that any process can read for itself
+    SinglePass(path) → Chunk → blocks → lines    bytes that are read once, in order, and hashed
+
+A `Shard` or a `Chunk` is a part of a file; a line belongs to the part that holds its first byte.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from ftkit.dataset.detect import HEAD_BYTES, Head
+from ftkit.errors import FileError, did_you_mean, os_error_message
+
+BLOCK_BYTES = 1 << 18
+"""Bytes that are decoded at a time. A line that is longer is read whole."""
+
+PART_BYTES = 16 << 20
+"""Bytes of a part: few enough that workers finish together, many enough to be worth starting."""
+
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""Exceptions of reading an open file, compressed or not."""
+
+
+class Shard(Struct, frozen=True):
+    """The lines of `file` whose first byte lies in `[start, end)`. A compressed file is one shard.
+
+    `end` is -1 for a compressed file, whose size is unknown.
+    """
+
+    file: str
+    start: int
+    end: int
+
+
+class Chunk(Struct, frozen=True):
+    """Whole lines of `file`, as bytes that have been read already, from offset `start` on."""
+
+    file: str
+    start: int
+    data: bytes
+    ends_file: bool
+
+
+Part = Shard | Chunk
+
+
+class Block(NamedTuple):
+    """Some lines, without their line feeds, and their size in bytes, with them."""
+
+    lines: list[bytes]
+    size: int
+    ends_file: bool
+
+
+class Source(Protocol):
+    """A file to scan: its path, its beginning and its parts in order."""
+
+    path: str
+
+    def head(self) -> Head:
+        """Return the beginning of the file."""
+
+    def parts(self) -> Iterable[Part]:
+        """Return the parts of the file, in order."""
+
+
+class FileRanges:
+    """A file that is read by whoever scans its shards."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def head(self) -> Head:
+        """Return the beginning of the file."""
+        return read_head(self.path)
+
+    def parts(self) -> list[Shard]:
+        """Return the shards of the file."""
+        return split(self.path)
+
+
+class SinglePass:
+    """A regular, uncompressed file that is read once, in order, and hashed on the way.
+
+    A context manager: the file is open inside the `with` block. Call `head()` first, then
+    `parts()`, then `sha256()`, which reads what is left: the hash is that of the whole file, and
+    the bytes that were scanned are the bytes that were hashed.
+    """
+
+    def __init__(self, path: str, part_bytes: int = PART_BYTES) -> None:
+        check_regular(path)
+        self.path = path
+        self._part_bytes = part_bytes
+        self._hash = hashlib.sha256()
+        self._offset = 0
+        self._at_end = False
+        self._stream = open_file(path)
+        try:
+            self._first = self._read()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> SinglePass:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def head(self) -> Head:
+        """Return the beginning of the file."""
+        data = self._first.data
+        complete = self._first.ends_file and len(data) < HEAD_BYTES
+        end = data.find(b"\n", HEAD_BYTES) + 1 or len(data)
+        return _head(self.path, data[:HEAD_BYTES], complete, lambda: data[HEAD_BYTES:end])
+
+    def parts(self) -> Iterator[Chunk]:
+        """Yield the chunks of the file; each is read when it is asked for."""
+        chunk = self._first
+        del self._first
+        while True:
+            yield chunk
+            if chunk.ends_file:
+                return
+            del chunk  # so that it can be freed before the next one is read
+            chunk = self._read()
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the whole file, as hexadecimal digits."""
+        while not self._at_end:
+            self._read()
+        return self._hash.hexdigest()
+
+    def _read(self) -> Chunk:
+        stream: Any = self._stream
+        start = self._offset
+        try:
+            data: bytes = stream.read(self._part_bytes)
+            if data and not data.endswith(b"\n"):
+                data += stream.readline()
+            self._at_end = not stream.peek(1)
+        except OSError as error:
+            raise FileError(f"cannot read {self.path}: {os_error_message(error)}") from error
+        self._hash.update(data)
+        self._offset += len(data)
+        return Chunk(self.path, start, data, self._at_end)
+
+
+def is_compressed(file: str) -> bool:
+    """Return True if the file is read through gzip, because its name ends in `.gz`."""
+    return file.endswith(".gz")
+
+
+def open_file(file: str) -> BinaryIO:
+    """Open a file for reading bytes, through gzip if its name says so.
+
+    Raises:
+        FileError: The file cannot be opened.
+    """
+    try:
+        return gzip.open(file, "rb") if is_compressed(file) else open(file, "rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
+
+
+def read_head(file: str) -> Head:
+    """Return the beginning of a file.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    with open_file(file) as stream:
+        try:
+            data = stream.read(HEAD_BYTES)
+            return _head(file, data, len(data) < HEAD_BYTES, stream.readline)
+        except READ_ERRORS as error:
+            raise FileError(f"cannot read {file}: {error}; is it really gzip?") from error
+
+
+def _head(file: str, data: bytes, complete: bool, readline: Callable[[], bytes]) -> Head:
+    """Return the whole lines in `data`, or the first line if it is longer."""
+    if not complete:
+        data = data[: data.rfind(b"\n") + 1] or data + readline()
+    return Head(file, data, complete)
+
+
+def check_readable(path: str) -> None:
+    """Raise `FileError` if the path is not a file, naming files with similar names."""
+    if os.path.isdir(path):
+        pattern = os.path.join(path, "*.jsonl")
+        raise FileError(f"{path} is a folder; name its files, e.g. {pattern!r}")
+    if not os.path.exists(path):
+        folder = os.path.dirname(path) or "."
+        siblings = os.listdir(folder) if os.path.isdir(folder) else []
+        raise FileError(f"no such file: {path}{did_you_mean(os.path.basename(path), siblings)}")
+
+
+def check_regular(path: str) -> None:
+    """Raise `FileError` if the path is not a regular file, such as a pipe or a folder."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{path} is not a regular file; write its content to one first")
+
+
+def split(file: str, size: int = PART_BYTES) -> list[Shard]:
+    """Split a file into shards of about `size` bytes, in order.
+
+    Raises:
+        FileError: The file cannot be found.
+    """
+    try:
+        total = os.stat(file).st_size
+    except OSError as error:
+        raise FileError(f"cannot open {file}: {os_error_message(error)}") from error
+    if is_compressed(file):
+        return [Shard(file, 0, -1)]
+    starts = range(0, max(total, 1), size)
+    return [Shard(file, start, min(start + size, total)) for start in starts]
+
+
+def blocks(part: Part) -> Iterator[Block]:
+    """Yield the lines of a part in blocks of about `BLOCK_BYTES`.
+
+    Raises:
+        OSError, EOFError, zlib.error: The file cannot be read; see `READ_ERRORS`.
+    """
+    return _read_blocks(part) if isinstance(part, Shard) else _cut_blocks(part)
+
+
+def _read_blocks(shard: Shard) -> Iterator[Block]:
+    with open_file(shard.file) as opened:
+        stream: Any = opened
+        if shard.start:
+            stream.seek(shard.start - 1)
+            stream.readline()
+        while shard.end < 0 or stream.tell() < shard.end:
+            room = BLOCK_BYTES if shard.end < 0 else min(BLOCK_BYTES, shard.end - stream.tell())
+            data = stream.read(room)
+            if not data:
+                return
+            if not data.endswith(b"\n"):
+                data += stream.readline()
+            lines, size = _lines(data), len(data)
+            del data  # a line may be large, and is held only once
+            yield Block(lines, size, not stream.peek(1))
+
+
+def _cut_blocks(chunk: Chunk) -> Iterator[Block]:
+    data, start = chunk.data, 0
+    while start < len(data):
+        end = data.find(b"\n", start + BLOCK_BYTES - 1) + 1 or len(data)
+        lines = _lines(data[start:end])
+        yield Block(lines, end - start, chunk.ends_file and end == len(data))
+        start = end
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines

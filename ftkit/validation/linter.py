@@ -1,0 +1,216 @@
+"""Checking the lines of a file by the rules of a plan.
+
+Texts and repeated keys are searched for in a whole block at once, because most blocks pass a cheap
+search. Tokens are counted only where an example may exceed the limit, many examples together.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from ftkit.dataset.canonical import has_repeated_key, may_repeat_keys, plain_fingerprint, spell
+from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.lenient_json import read
+from ftkit.dataset.reader import BLOCK_BYTES
+from ftkit.rules.base import ScanPlan
+from ftkit.rules.nodes import Text
+from ftkit.rules.traverse import has_images
+from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_of_each
+from ftkit.tokens.counting import TokenCount, count, may_exceed
+from ftkit.tokens.encodings import FAST_FROM
+from ftkit.validation.prefilter import Screen, residue
+from ftkit.validation.runner import Checks
+from ftkit.validation.slow_path import Explained, explain
+
+BATCH_BYTES = 8 << 20
+"""Bytes of long lines whose tokens are counted together."""
+
+OPEN, CLOSE = b"{}"
+
+Decoded = tuple[int, bytes, Any, bool]
+"""A decoded line: its number, its bytes, its example, and True if all its messages are plain."""
+
+
+class Linter:
+    """Collects the findings of lines, and what the rules on the whole file need of them.
+
+    Args:
+        plan: The rules, limits and format.
+        at_start: True if line 1 is the first of the file.
+    """
+
+    def __init__(self, plan: ScanPlan, at_start: bool = True) -> None:
+        self._plan = plan
+        self._format = FORMATS[plan.format]
+        self._at_start = at_start
+        self._checks = Checks(plan)
+        self._screen = Screen(self._checks.on(Text))
+        self._counts_tokens = bool(self._checks.on(TokenCount))
+        self._block: list[Decoded] = []
+        self._long: list[tuple[int, Any]] = []
+        self._long_size = 0
+        self._with_images = 0
+        self._counts: dict[str, int] = {}
+        self._findings: list[Finding] = []
+        self._fingerprints = array("Q")
+        self._fields: dict[tuple[str, ...], Lines] = {}
+        self._style = Style()
+
+    def add(self, number: int, line: bytes, example: Any) -> None:
+        """Check a decoded line."""
+        findings, plain = self._checks.example(self._format, example, number)
+        self._record(number, example, plain)
+        if findings:
+            self._note(findings)
+        decoded = (number, line, example, plain)
+        if len(line) > BLOCK_BYTES:
+            self._check_texts([decoded])  # alone, since joining lines copies them
+        else:
+            self._block.append(decoded)
+        if len(line) > self._plan.limits.tokens:
+            self._count_later(number, example, len(line))
+        if line[-1] != CLOSE or line[0] != OPEN:
+            self._check_edges(number, line)
+
+    def add_odd(self, number: int, line: bytes, is_last: bool) -> Explained:
+        """Explain a line that the decoder refused, and record its example if it has one."""
+        is_first = self._at_start and number == 1
+        explained = explain(line, self._format, self._checks, number, is_last, is_first)
+        if explained.whole is not None:
+            self._add_repaired(number, explained)
+        self._note(explained.findings)
+        return explained
+
+    def end_block(self) -> None:
+        """Check the texts and keys of the lines that were added since the last call."""
+        block, self._block = self._block, []
+        self._check_texts(block)
+
+    def add_to(self, summary: Summary) -> Summary:
+        """Return the summary with the findings and the data for the rules on the whole file."""
+        self._count_tokens()
+        ordered = sorted(self._findings, key=lambda finding: finding.line)
+        return msgspec.structs.replace(
+            summary,
+            with_images=self._with_images,
+            counts=self._counts,
+            findings=tuple(first_of_each(ordered, self._plan.keep)),
+            fingerprints=little_endian(self._fingerprints),
+            fields=self._fields,
+            style=self._style,
+        )
+
+    def _note(self, findings: Iterable[Finding]) -> None:
+        """Count the findings, and keep the first ones of each rule."""
+        for finding in findings:
+            if finding.rule in self._plan.rules:
+                number = self._counts.get(finding.rule, 0) + 1
+                self._counts[finding.rule] = number
+                if number <= self._plan.keep:
+                    self._findings.append(finding)
+
+    def _record(self, number: int, example: Any, plain: bool) -> None:
+        """Record what the rules on the whole file need of an example."""
+        fingerprint = plain_fingerprint(example) if plain else self._format.fingerprint(example)
+        self._fingerprints.extend((number, *fingerprint))
+        if not plain:
+            self._with_images += any(map(has_images, self._format.conversations(example)))
+        if self._format.grader_fields:
+            names = tuple(sorted(self._format.grader_fields(example)))
+            if names:
+                lines = self._fields.get(names, Lines())
+                self._fields[names] = lines.plus(Lines(1, (number,)), 0, self._plan.keep)
+        if self._format.prompt_and_completion:
+            prompt, completion = self._format.prompt_and_completion(example)
+            style = style_of(prompt, completion, number)
+            self._style = self._style.plus(style, 0, self._plan.keep)
+
+    def _add_repaired(self, number: int, explained: Explained) -> None:
+        """Record the example of an explained line, whose explanation has the findings already."""
+        example = explained.whole
+        _, plain = self._checks.example(self._format, example, number)
+        self._record(number, example, plain)
+        if explained.clean:
+            texts = self._format.texts(example)
+            self._note(self._checks.texts(texts, number, self._checks.on(Text)))
+        self._count_later(number, example, len(spell(example)))
+
+    def _check_edges(self, number: int, line: bytes) -> None:
+        """Check the white space around the JSON of a line."""
+        content = line.removesuffix(b"\r")
+        if content[-1] != CLOSE or content[0] != OPEN:
+            self._note(self._checks.reading(read(line, number)))
+
+    def _check_texts(self, block: Sequence[Decoded]) -> None:
+        """Apply the rules on texts and repeated keys to decoded lines."""
+        lines = [line for _, line, _, _ in block]
+        joined = b"\n".join(lines)
+        self._check_keys(joined, block)
+        if b"\\u" in joined:
+            lines = [spell(example) if b"\\u" in line else line for _, line, example, _ in block]
+            joined = b"\n".join(lines)
+        remains = residue(joined)
+        del joined
+        for index, rules in self._screen.suspects(remains, lines).items():
+            number, _, example, _ = block[index]
+            self._note(self._checks.texts(self._format.texts(example), number, rules))
+
+    def _check_keys(self, joined: bytes, block: Sequence[Decoded]) -> None:
+        """Find repeated keys, which the decoder does not report: it keeps the last one."""
+        # A letter of a key may be escaped: "r\\u006fle" is "role" too.
+        escapes = b"\\u00" in joined
+        others = [row for row in block if not row[3] or (escapes and b"\\u00" in row[1])]
+        messages = sum([len(row[2].messages) for row in block if row[3]])
+        messages -= sum([len(row[2].messages) for row in others if row[3]])
+        if may_repeat_keys(joined, [row[1] for row in others], messages):
+            others = list(block)
+        for number, line, example, _ in others:
+            if has_repeated_key(line, example, self._format.extra_keys):
+                findings = self._checks.reading(read(line, number))
+                self._note(row for row in findings if row.rule == "json-duplicate-key")
+
+    def _count_later(self, number: int, example: Any, size: int) -> None:
+        """Keep an example whose line has more bytes than the limit has tokens, to count it."""
+        if self._counts_tokens and size > self._plan.limits.tokens:
+            self._long.append((number, example))
+            self._long_size += size
+            if self._long_size > BATCH_BYTES:
+                self._count_tokens()
+
+    def _count_tokens(self) -> None:
+        """Count the tokens of the long examples."""
+        limit, encoding = self._plan.limits.tokens, self._plan.limits.encoding
+        rows = self._long
+        if self._long_size < FAST_FROM:
+            # A few are decided by a part of them; for many, the fast tokenizer is quicker.
+            rows = [row for row in rows if may_exceed(row[1], self._format, limit, encoding)]
+        counts = count([example for _, example in rows], self._format, encoding) if rows else []
+        for (number, _), counted in zip(rows, counts, strict=True):
+            self._note(self._checks.counted(counted, number))
+        self._long, self._long_size = [], 0
+
+
+def little_endian(numbers: array[int]) -> bytes:
+    """Return the bytes of 64-bit numbers, the lowest byte first."""
+    if sys.byteorder == "big":
+        numbers = array("Q", numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def style_of(prompt: str, completion: str, number: int) -> Style:
+    """Return the style of a prompt and its completion."""
+    spaced = completion[:1].isspace() or not completion
+    text = prompt + completion
+    return Style(
+        prompts=Affixes.of(prompt) if prompt else None,
+        completions=Affixes.of(completion) if completion.strip() else None,
+        no_space=Lines() if spaced else Lines(1, (number,)),
+        letters=sum(map(str.isalpha, text)),
+        upper=sum(map(str.isupper, text)),
+    )
