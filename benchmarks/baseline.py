@@ -1,4 +1,4 @@
-"""The straightforward way to check a chat fine-tuning file: python benchmarks/baseline.py FILE.
+"""Check a chat fine-tuning file the straightforward way: python benchmarks/baseline.py FILE.
 
 The whole file in memory, json.loads for each line, one function for each subject over the dicts,
 tiktoken for each message, a dict for the duplicates. It prints the count of each rule as JSON.

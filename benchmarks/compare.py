@@ -98,7 +98,7 @@ class TreeSampler(threading.Thread):
 
 
 def linux_tree_bytes(pid: int) -> int:
-    """The sum of the peaks of the process and its descendants; those that have just ended count nothing."""
+    """Return the sum of the peaks of a process and its living descendants, in bytes."""
     total = 0
     folder = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ def linux_tree_bytes(pid: int) -> int:
 
 
 def psutil_tree_bytes(pid: int) -> int:
-    """The same for other systems, with the present memory in place of the peaks; 0 without psutil."""
+    """Return the present memory of a process and its descendants, or 0 without psutil."""
     try:
         psutil = importlib.import_module("psutil")
     except ImportError:

@@ -1,9 +1,10 @@
-"""The local service: how quickly it starts and answers, what an upload takes, and training beside a bare TRL script.
+"""Measure the local service: start, reads, a large upload, and training against TRL alone.
 
     python benchmarks/serve.py [--training]
 
-Everything is measured side by side in one run: reads through httpx on one connection, a large upload beside writing the same
-bytes to the same disk, and with `--training` a job on samples/marv.jsonl beside TRL alone with the same data and settings.
+Everything is measured side by side in one run: reads through httpx on one connection, a large
+upload next to writing the same bytes to the same disk, and with `--training` a job on
+samples/marv.jsonl next to TRL alone with the same data and settings.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
-"""Measure what ftkit adds to a service: python benchmarks/service.py.
+"""Measure the client side: python benchmarks/service.py.
 
-A service on loopback, in a process of its own, lists as many jobs as are asked for and throws away what is uploaded. Against it:
+A provider on loopback, in a process of its own, lists any number of jobs and discards uploads.
+Measured against it:
 
-- `ftkit jobs list` beside the service's own time, the import of the SDK, and a script that does the same with the SDK;
+- `ftkit jobs list`, next to the provider's own time, the import of the SDK, and a script that does
+  the same with the SDK;
 - the memory of listing 1,000 and 10,000 jobs;
-- the memory and the time of an upload of 500 MB (one request) and of 2 GB (in parts). The files have holes, and take no space.
+- the memory and time of an upload of 500 MB (one request) and of 2 GB (in parts), of sparse files.
 
-With `--submit FILE`, it measures `ftkit submit FILE` instead, beside that of another checkout with `--base DIR`.
+With `--submit FILE`, it measures `ftkit submit FILE` instead, next to that of another checkout
+with `--base DIR`.
 
 The result is a table in Markdown.
 """
@@ -36,7 +39,7 @@ code = run(sys.argv[1:])
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 sys.exit(code)
 """
-"""Runs ftkit and tells its peak resident memory in KiB: that of the process, not of the one that started it."""
+"""Program that runs ftkit and prints the peak resident memory of its own process, in KiB."""
 
 SUBMIT = r"""
 import json, os, re, resource, sys, tempfile, time
@@ -72,7 +75,7 @@ for job in openai.OpenAI().fine_tuning.jobs.list(limit=20).data:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """As many jobs as the path names (`/10000/fine_tuning/jobs`), and uploads whose bytes are counted and thrown away."""
+    """Lists as many jobs as the path names (`/10000/fine_tuning/jobs`), and discards uploads."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1

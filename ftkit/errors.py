@@ -46,7 +46,7 @@ class ProviderError(FtkitError):
     Attributes:
         status: HTTP status, or 0 if there was no response.
         code: Error code of the response, or "".
-        said: Error message of the response, or "".
+        provider_message: Error message of the response, or "".
         uploaded: Ids of files that were uploaded for the refused request and still exist.
         wait: Seconds after which the provider asks to be tried again, or 0.
     """
@@ -56,16 +56,23 @@ class ProviderError(FtkitError):
         message: str,
         status: int = 0,
         code: str = "",
-        said: str = "",
+        provider_message: str = "",
         uploaded: tuple[str, ...] = (),
         wait: float = 0,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.said = status, code, said
+        self.status, self.code, self.provider_message = status, code, provider_message
         self.uploaded, self.wait = uploaded, wait
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (str(self), self.status, self.code, self.said, self.uploaded, self.wait)
+        fields = (
+            str(self),
+            self.status,
+            self.code,
+            self.provider_message,
+            self.uploaded,
+            self.wait,
+        )
         return type(self), fields
 
 
@@ -103,7 +110,7 @@ def os_error_message(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "") -> str:
-    """Return `"; did you mean 'x'?"` for the closest of `names`, or `otherwise` if none is close."""
+    """Return `"; did you mean 'x'?"` for the closest names, or `otherwise` if none is close."""
     lowered = {item.lower(): item for item in names}
     matches = [lowered[item] for item in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
     if not matches:

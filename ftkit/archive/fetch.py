@@ -134,8 +134,8 @@ class Fetcher:
             return missing
         if missing.reason not in PERMANENT:
             return incomplete[0]
-        message = f"{missing.said}; before that {incomplete[0].said}"
-        return msgspec.structs.replace(missing, said=message)
+        message = f"{missing.message}; before that {incomplete[0].message}"
+        return msgspec.structs.replace(missing, message=message)
 
     def _download_complete(self, file: RemoteFile) -> tuple[Download, bool]:
         """Download a file, and once more if it is shorter than the size that the provider reports.

@@ -38,21 +38,21 @@ LISTS = ("events", "checkpoints", "permissions", "models")
 """Resources that are requested as a list: 404 means that the provider has no such list."""
 
 
-class Missing(Struct, frozen=True, omit_defaults=True):
+class Missing(Struct, frozen=True, omit_defaults=True, rename={"message": "said"}):
     """Something that could not be fetched.
 
     Attributes:
         what: `file`, `result file`, `events`, `checkpoints`, `permissions`, `models` or `answers`.
         id: Id of the resource at the provider.
         reason: Why it is missing.
-        said: Error message of the provider.
+        message: Error message of the provider; `said` in the manifest.
         job: Id of the job that it belongs to, or "".
     """
 
     what: str
     id: str
     reason: Reason
-    said: str = ""
+    message: str = ""
     job: str = ""
 
     @property
@@ -65,7 +65,7 @@ class Missing(Struct, frozen=True, omit_defaults=True):
 
 def missing_because(error: FtkitError, what: str, id: str, job: str = "") -> Missing:
     """Return the record of a resource whose request failed with that error."""
-    message = getattr(error, "said", "") or str(error)
+    message = getattr(error, "provider_message", "") or str(error)
     return Missing(what, id, reason_of(error, what), message, job)
 
 
@@ -73,7 +73,9 @@ def reason_of(error: FtkitError, what: str) -> Reason:
     """Return why a resource is missing whose request failed with that error."""
     if not isinstance(error, ProviderError):
         return "not offered"
-    if error.status == 410 or (error.status in (400, 404) and "expired" in error.said.lower()):
+    if error.status == 410 or (
+        error.status in (400, 404) and "expired" in error.provider_message.lower()
+    ):
         return "expired"
     if error.status in (404, 405, 501):
         return "deleted" if error.status == 404 and what not in LISTS else "not offered"

@@ -70,10 +70,10 @@ class Archive:
         """
         path, missing = self.manifest.contents.get(id), self.missing.get(id, ())
         if path is None or path not in self.manifest.files:
-            reasons = (f"{item.reason} ({item.said})" for item in missing)
+            reasons = (f"{item.reason} ({item.message})" for item in missing)
             return next(reasons, "not in the archive")
         if missing:
-            return f"only a part of it is in the archive: {missing[0].said}"
+            return f"only a part of it is in the archive: {missing[0].message}"
         state = check_file(self.folder, path, self.manifest.files[path])
         if state == "intact":
             return ""

@@ -61,7 +61,7 @@ def render_job_readme(figures: JobFigures) -> str:
     if archived.missing:
         lines = "".join(
             f"- {item.what} `{escape_markdown(item.id)}`: {item.reason}"
-            f" ({escape_markdown(item.said)})\n"
+            f" ({escape_markdown(item.message)})\n"
             for item in archived.missing
         )
         parts.append(f"## Missing\n\n{lines}")

@@ -195,7 +195,7 @@ def _check_reachable(missing: list[Missing]) -> None:
         item.reason == "failed" for item in missing[-MAX_CONSECUTIVE_FAILURES:]
     ):
         raise UnreachableError(
-            f"{missing[-1].said}; run the same command again later: recorded answers are kept"
+            f"{missing[-1].message}; run the same command again later: recorded answers are kept"
         )
 
 
@@ -227,7 +227,9 @@ def _ask(asking: AnswerCollector, on_answer: Callable[[], object]) -> list[tuple
     except (UnknownOutcomeError, NotFoundError):
         raise
     except ProviderError as error:
-        rejects_temperature = error.status == 400 and "temperature" in error.said.lower()
+        rejects_temperature = (
+            error.status == 400 and "temperature" in error.provider_message.lower()
+        )
         if not rejects_temperature or not asking.parameters:
             raise
         plain = AnswerCollector(asking.client, asking.model, asking.prompts, {}, asking.file)

@@ -52,12 +52,12 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
         return (offer.tokens_per_example if offer else None) or self.tokens_per_example
 
 
-class ImageCost(Struct, frozen=True, forbid_unknown_fields=True):
+class ImageCost(Struct, frozen=True, forbid_unknown_fields=True, rename={"per_tile": "each"}):
     """Token cost of images for a family of models. See `images.toml` for the two kinds.
 
     Attributes:
         base: Tokens of each image, for tiles.
-        each: Tokens of each tile.
+        per_tile: Tokens of each tile; `each` in the catalog files.
         factor: Tokens of each patch.
         most: Maximum number of patches.
     """
@@ -66,7 +66,7 @@ class ImageCost(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     checked: datetime.date
     base: int = 0
-    each: int = 0
+    per_tile: int = 0
     factor: float = 0
     most: int = 0
 

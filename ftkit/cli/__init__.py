@@ -149,12 +149,12 @@ def _usage(error: click.ClickException) -> str:
 
 def _rule(error: FtkitError) -> str:
     """Return the command that explains a provider's message, if a rule is known for it."""
-    said = getattr(error, "said", "")
-    if not said:
+    message = getattr(error, "provider_message", "")
+    if not message:
         return ""
     from ftkit.validation.service_messages import meaning
 
-    rules = meaning(said).rules
+    rules = meaning(message).rules
     return f"; `ftkit rule {rules[0].name}` explains it" if rules else ""
 
 

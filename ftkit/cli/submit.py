@@ -309,7 +309,7 @@ def _closed_account_explained(
             name for name, facts in catalog.providers.items() if facts.api and name != client.name
         ]
         raise UsageError(
-            f"{client.provider.title} takes no new jobs from this account ({error.said}); "
+            f"{client.provider.title} takes no new jobs from this account ({error.provider_message}); "
             f"{_fate_of_files(error, dialog, base_url)}. "
             f"Other providers with this API: {', '.join(names)}"
         ) from error

@@ -238,7 +238,9 @@ class Uploader:
             file = self.client.file(file_id)
             if file.status == "error":
                 reason = str(file.raw.get("status_details") or "no reason given")
-                raise ProviderError(f"{title} refused the file {file_id}: {reason}", said=reason)
+                raise ProviderError(
+                    f"{title} refused the file {file_id}: {reason}", provider_message=reason
+                )
             if file.status not in ("uploaded", "pending", "running"):
                 return
             self.sleep(delay)

@@ -30,7 +30,7 @@ def image_tokens(image: ImageUrl, cost: ImageCost) -> int:
         return math.ceil(cost.factor * _patches(*size(image.url), cost.most))
     if image.detail == "low":
         return cost.base
-    return cost.base + cost.each * _tiles(*size(image.url))
+    return cost.base + cost.per_tile * _tiles(*size(image.url))
 
 
 def size(url: str) -> tuple[int, int]:

@@ -109,7 +109,7 @@ def test_what_could_not_be_had_is_said_with_the_reason(
         ("result file", expired["result_files"][0]): "expired",
     }
     said = next(
-        one.said
+        one.message
         for one in saved.manifest.missing
         if one.reason == "forbidden" and one.what == "file"
     )
