@@ -304,12 +304,12 @@ def _closed_account_explained(
     except ProviderError as error:
         if error.code != CLOSED:
             raise
-        client = dialog.client
+        client, message = dialog.client, error.provider_message
         names = [
             name for name, facts in catalog.providers.items() if facts.api and name != client.name
         ]
         raise UsageError(
-            f"{client.provider.title} takes no new jobs from this account ({error.provider_message}); "
+            f"{client.provider.title} takes no new jobs from this account ({message}); "
             f"{_fate_of_files(error, dialog, base_url)}. "
             f"Other providers with this API: {', '.join(names)}"
         ) from error
