@@ -58,13 +58,12 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
     kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
-    first, concurrent = threading.Lock(), threading.Semaphore(4)
+    first = threading.Lock()
 
     def one_is_refused(method: str, path: str) -> str:
-        if concurrent.acquire(blocking=False):
-            begun.wait(20)
+        begun.wait(20)
         if first.acquire(blocking=False):
-            fake_provider.refuse["POST /chat/completions"] = (401, error_body("no")[1])
+            fake_provider.refuse["POST /chat/completions"] = (401, error_body("no"))
             return ""
         time.sleep(0.7)
         fake_provider.refuse.clear()
