@@ -11,7 +11,9 @@
     │       └── InvalidResponseError the response cannot be read
     ├── UnreachableError             the provider failed too many requests in a row
     ├── EncodingError                a base model's chat template cannot express an example
-    └── ModelLoadError               a base model or an adapter cannot be loaded
+    ├── ModelLoadError               a base model or an adapter cannot be loaded
+    ├── StoppedError                 an archive run is ending (ftkit.archive.store)
+    └── ServiceError                 the local service refuses a request (ftkit.server.errors)
 
 Each message is one line: what is wrong and what to do. Parameters are named in backticks, such as
 `max_cost`; the command line shows them as its options, such as `--max-cost`.

@@ -18,7 +18,7 @@ from msgspec import Struct
 from ftkit._atomic import atomic_write, temporary_path
 from ftkit.archive.layout import LOCK, MANIFEST, PARTIAL, PROGRESS, resolve
 from ftkit.archive.manifest import Entry, ManifestUpdate, encode_update
-from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 
 CONCURRENCY = 4
 """Maximum number of concurrent requests, and of concurrent integrity checks."""
@@ -33,7 +33,7 @@ FileState = Literal["intact", "changed", "gone"]
 """Result of comparing a file with its entry in the manifest."""
 
 
-class StoppedError(Exception):
+class StoppedError(FtkitError):
     """The run is ending: a background thread must not write any more."""
 
 

@@ -16,8 +16,10 @@ They know nothing of HTTP; `responses.py` maps each to a status and to OpenAI's 
 
 from __future__ import annotations
 
+from ftkit.errors import FtkitError
 
-class ServiceError(Exception):
+
+class ServiceError(FtkitError):
     """Base class of all errors that the service returns to clients.
 
     Attributes:

@@ -48,7 +48,10 @@ class LocalServer:
         (self.folder / "server.json").unlink(missing_ok=True)
         with log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment}
+                command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
             )
         deadline = time.monotonic() + 60
         while not (found := find_running(self.folder)):
