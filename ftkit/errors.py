@@ -103,7 +103,7 @@ def os_error_message(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "") -> str:
-    """Return `"; did you mean 'x'?"` for the closest of `names`, or `otherwise` if none is close."""
+    """Return "; did you mean 'x'?" for the closest of `names`, or `otherwise` if none is close."""
     lowered = {item.lower(): item for item in names}
     matches = [lowered[item] for item in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
     if not matches:
