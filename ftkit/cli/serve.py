@@ -96,7 +96,7 @@ def serve(
     if missing:
         raise UsageError(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"
-            " pip install 'ftkit[local]'"
+            " pip install '.[local]'"
         )
     from ftkit.server.app import ServerSettings
     from ftkit.server.run import run
