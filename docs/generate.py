@@ -213,11 +213,13 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def commands_page() -> str:
     """Return the page of all commands: their help."""
-    context = click.Context(cli, info_name="ftkit", terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {**cli.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(cli, info_name="ftkit", **settings)
     parts = [
         NOTE,
         "# Commands\n",
         COMMANDS_INTRODUCTION,
+        f"```text\n{cli.get_help(context)}\n```\n",
     ]
     for name in COMMANDS:
         command = cli.get_command(context, name)
