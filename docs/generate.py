@@ -1,20 +1,71 @@
-"""Write the pages that are generated from the code: `docs/rules.md` and `docs/limits.md`."""
+"""Write the generated parts of the documentation.
+
+These are `rules.md`, `limits.md`, `commands.md`, the map in `design.md`, and the output of the
+console examples in all pages.
+"""
 
 from __future__ import annotations
 
+import ast
 import datetime
 import inspect
-from collections.abc import Iterator
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import click
 import msgspec
 
-from ftkit.catalog import Figure, Price, load_catalog
+from ftkit.catalog import Figure, Offer, Price, Provider, load_catalog
+from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import sample
 from ftkit.rules import RULES, Rule, rules_by_subject
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
+
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n"
+MAP_START = "<!-- map: written by docs/generate.py -->"
+MAP_END = "<!-- end of map -->"
+
+RULES_INTRODUCTION = """\
+ftkit checks {count} rules. Each has a severity:
+
+- **error**: the provider refuses the file, or the data is certainly broken.
+- **warning**: the provider accepts the file, but training or its cost very likely suffers.
+- **info**: worth knowing.
+
+Names, codes and severities never change. `--select` and `--ignore` take names, codes and
+beginnings of codes such as `FT5`. `ftkit rule NAME` prints a rule in the terminal.
+"""
+LIMITS_INTRODUCTION = """\
+The limits, prices and dates of the providers and models that ftkit knows, each with its source and
+the day it was checked. `ftkit catalog` prints them.
+
+The data is in `ftkit/catalog/*.toml`. If a figure is different for you, or a model is missing, add
+[facts of your own](settings.md#facts-of-your-own).
+"""
+COMMANDS_INTRODUCTION = """\
+The help of every command, as `ftkit COMMAND --help` prints it.
+
+Many options can also be set by environment variables and in `pyproject.toml`; see
+[settings](settings.md).
+"""
+
+PRICES = ("input", "cached_input", "output", "base_input", "base_output")
+"""Prices of an offer, other than those of training."""
+
+WIDTH = 100
+"""Columns of the help texts."""
+
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""A console example."""
 
 
 def rules_page() -> str:
@@ -22,12 +73,7 @@ def rules_page() -> str:
     parts = [
         NOTE,
         "# Rules\n",
-        f"ftkit checks {len(RULES)} rules:\n\n"
-        "- **error**: the provider refuses the file, or the data is certainly broken.\n"
-        "- **warning**: the provider accepts it, but it very likely harms the training or the bill.\n"
-        "- **info**: worth knowing.\n\n"
-        "Names, codes and severities never change. `--select` and `--ignore` take names, codes and\n"
-        "beginnings of codes such as `FT5`. `ftkit rule NAME` prints a rule in the terminal.\n",
+        RULES_INTRODUCTION.format(count=len(RULES)),
     ]
     for subject, rules in rules_by_subject().items():
         title, _, introduction = inspect.cleandoc(subject).partition("\n\n")
@@ -57,104 +103,89 @@ def rule_section(rule: Rule) -> str:
 
 
 def limits_page() -> str:
-    """Every provider and model, each figure with its source and the day it was checked."""
-    parts = [
-        NOTE,
-        "# Limits\n",
-        "What ftkit knows of services and models. The data is in `ftkit/catalog/`.\n",
-        "## Providers\n",
+    """Return the page of every provider and model: each figure, its source and date."""
+    return "\n".join(
+        [
+            NOTE,
+            "# Limits\n",
+            LIMITS_INTRODUCTION,
+            "## Providers\n",
+            *map(provider_section, load_catalog().providers.items()),
+            "## Models\n\n`tokens` is the limit at which examples are truncated.\n",
+            table(("model", "formats", "encoding", "tokens", "source", "checked"), model_rows()),
+            "## Prices and dates\n\nPrices are in US dollars per million tokens, or per hour.\n",
+            table(
+                ("model", "provider", "what", "price or date", "source", "as of", "checked"),
+                offer_rows(),
+            ),
+            "## Images\n\nTokens per image, as [estimates](estimate.md) count them.\n",
+            table(("family", "rule", "source", "checked"), image_rows()),
+        ]
+    )
+
+
+def provider_section(item: tuple[str, Provider]) -> str:
+    """Return the section of one provider."""
+    name, provider = item
+    figures = [
+        (key, *row(value))
+        for key, value in msgspec.structs.asdict(provider).items()
+        if isinstance(value, Figure)
     ]
-    for name, provider in load_catalog().providers.items():
-        parts.append(f"### {name}: {provider.title}\n\nFormats: {', '.join(provider.formats)}.\n")
-        figures = {
-            key: value
-            for key, value in msgspec.structs.asdict(provider).items()
-            if isinstance(value, Figure)
-        }
-        if figures:
-            parts.append(
-                table(
-                    ("figure", "value", "source", "checked"),
-                    ((key, *row(value)) for key, value in figures.items()),
-                )
-            )
-        else:
-            parts.append("No figures are published.\n")
-    parts.append("## Models\n\n`tokens` is what an example may have; the rest is cut off.\n")
-    parts.append(
-        table(("model", "formats", "encoding", "tokens", "source", "checked"), model_rows())
+    return "\n".join(
+        [
+            f"### {name}: {provider.title}\n\nFormats: {', '.join(provider.formats)}.\n",
+            table(("figure", "value", "source", "checked"), figures)
+            if figures
+            else "No figures are published.\n",
+        ]
     )
-    parts.append(
-        "## Prices and dates\n\nIn US dollars per million tokens, or per hour. `ftkit catalog` gives them, too.\n"
-    )
-    parts.append(
-        table(
-            ("model", "provider", "what", "price or date", "source", "as of", "checked"),
-            offer_rows(),
-        )
-    )
-    parts.append("## Images\n\nHow many tokens an image costs; see [estimating](estimate.md).\n")
-    parts.append(table(("family", "rule", "source", "checked"), image_rows()))
-    return "\n".join(parts)
 
 
 def model_rows() -> Iterator[tuple[str, ...]]:
+    """Yield the limits of each model, and of each provider that has its own."""
     for name, model in load_catalog().models.items():
         facts = ", ".join(model.formats), model.encoding
-        yield (
-            name,
-            *facts,
-            *(
-                row(model.tokens_per_example)
-                if model.tokens_per_example
-                else ("not published", "", "")
-            ),
-        )
+        limit = model.tokens_per_example
+        yield (name, *facts, *(row(limit) if limit else ("not published", "", "")))
         for provider, offer in model.providers.items():
             if offer.tokens_per_example:
                 yield (f"{name} at {provider}", *facts, *row(offer.tokens_per_example))
 
 
 def offer_rows() -> Iterator[tuple[str, ...]]:
+    """Yield the prices and dates of each model at each provider."""
     for name, model in load_catalog().models.items():
         for provider, offer in model.providers.items():
-            prices = [("training", price) for price in offer.training]
-            prices += [(field.replace("_", " "), getattr(offer, field)) for field in PRICES]
-            for what, price in prices:
-                if price:
-                    yield (
-                        name,
-                        provider,
-                        what,
-                        dollars(price),
-                        price.source,
-                        price.as_of,
-                        price.checked.isoformat(),
-                    )
-            for what, deadline in (
-                ("trained until", offer.trainable_until),
-                ("served until", offer.served_until),
-            ):
-                if deadline:
-                    yield (
-                        name,
-                        provider,
-                        what,
-                        deadline.date.isoformat(),
-                        deadline.source,
-                        "",
-                        deadline.checked.isoformat(),
-                    )
+            for row in (*price_rows(offer), *date_rows(offer)):
+                yield (name, provider, *row)
 
 
-PRICES = ("input", "cached_input", "output", "base_input", "base_output")
+def price_rows(offer: Offer) -> Iterator[tuple[str, ...]]:
+    """Yield the published prices of an offer."""
+    prices = [("training", price) for price in offer.training]
+    prices += [(field.replace("_", " "), getattr(offer, field)) for field in PRICES]
+    for what, price in prices:
+        if price:
+            yield what, dollars(price), price.source, price.as_of, price.checked.isoformat()
+
+
+def date_rows(offer: Offer) -> Iterator[tuple[str, ...]]:
+    """Yield the days on which an offer ends."""
+    deadlines = (("trained until", offer.trainable_until), ("served until", offer.served_until))
+    for what, deadline in deadlines:
+        if deadline:
+            day, checked = deadline.date.isoformat(), deadline.checked.isoformat()
+            yield what, day, deadline.source, "", checked
 
 
 def dollars(price: Price) -> str:
+    """Return a price as text."""
     return f"${price.usd:g}{' an hour' if price.per == 'hour' else ''}"
 
 
 def image_rows() -> Iterator[tuple[str, ...]]:
+    """Yield the token rule of each family of models."""
     for name, cost in load_catalog().images.items():
         tiles = f"{cost.base:,} and {cost.per_tile:,} for each tile of 512 x 512; low detail {cost.base:,}"
         patches = f"{cost.factor:g} for each patch of 32 x 32, at most {cost.most:,} patches"
@@ -167,17 +198,135 @@ def image_rows() -> Iterator[tuple[str, ...]]:
 
 
 def row(figure: Figure) -> tuple[str, str, str]:
+    """Return the value, source and date of a figure."""
     checked: datetime.date = figure.checked
     return f"{figure.value:,}", figure.source, checked.isoformat()
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-PAGES = {"rules.md": rules_page, "limits.md": limits_page}
+def commands_page() -> str:
+    """Return the page of all commands: their help."""
+    settings = {**cli.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(cli, info_name="ftkit", **settings)
+    parts = [
+        NOTE,
+        "# Commands\n",
+        COMMANDS_INTRODUCTION,
+        f"```text\n{cli.get_help(context)}\n```\n",
+    ]
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts += help_sections(command, click.Context(command, context, name), "##")
+    return "\n".join(parts)
 
-if __name__ == "__main__":
+
+def help_sections(command: click.Command, context: click.Context, level: str) -> Iterator[str]:
+    """Yield the section of a command and those of its subcommands."""
+    yield f"{level} {context.command_path}\n"
+    yield f"```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for name, subcommand in command.commands.items():
+            yield from help_sections(subcommand, click.Context(subcommand, context, name), "###")
+
+
+def design_page() -> str:
+    """Return `design.md` with a current map of the package."""
+    before, start, rest = (FOLDER / "design.md").read_text("utf-8").partition(MAP_START)
+    _, end, after = rest.partition(MAP_END)
+    return f"{before}{start}\n{package_map()}\n{end}{after}"
+
+
+def package_map() -> str:
+    """Return the modules of each layer, with the first sentences of their docstrings."""
+    return "\n".join(map(layer_section, layers()))
+
+
+def layers() -> tuple[str, ...]:
+    """Return the packages and modules in the order that `tests/test_layers.py` enforces."""
+    tree = ast.parse((ROOT / "tests" / "test_layers.py").read_text("utf-8"))
+    assignments = (node for node in tree.body if isinstance(node, ast.Assign))
+    value = next(node.value for node in assignments if ast.unparse(node.targets[0]) == "LAYERS")
+    names: tuple[str, ...] = ast.literal_eval(value)
+    return names
+
+
+def layer_section(layer: str) -> str:
+    """Return the section of a package or module."""
+    folder = ROOT / "ftkit" / layer
+    if not folder.is_dir():
+        return f"### `{layer}.py`\n\n{summary(folder.with_suffix('.py'))}.\n"
+    package, *modules = sorted(folder.rglob("*.py"), key=lambda path: path.parts)
+    rows = ((f"`{path.relative_to(folder)}`", summary(path)) for path in modules)
+    contents = table(("module", "content"), rows) if modules else ""
+    return f"### `{layer}/`\n\n{summary(package)}.\n\n{contents}"
+
+
+def summary(path: Path) -> str:
+    """Return the first sentence of a module's docstring, without the full stop."""
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return re.split(r"(?<!\.)\.(?=\s|$)", " ".join(docstring.split()))[0]
+
+
+def with_current_output(text: str) -> str:
+    """Return a page with the current output below each command of its console examples."""
+    return re.sub(CONSOLE, lambda block: f"```console\n{run_block(block[1])}```", text)
+
+
+def run_block(block: str) -> str:
+    """Run the commands of a console example beside a copy of the samples."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "samples", Path(folder, "samples"))
+        commands = re.findall(r"^\$ (ftkit .*)\n", block, re.MULTILINE)
+        return "".join(f"$ {command}\n{run(command, folder)}" for command in commands)
+
+
+def run(command: str, folder: str) -> str:
+    """Return what a command prints."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FTKIT_") and not name.endswith("_API_KEY")
+    }
+    environment["PYTHONPATH"] = str(ROOT)
+    process = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    return process.stdout
+
+
+PAGES = {
+    "rules.md": rules_page,
+    "limits.md": limits_page,
+    "commands.md": commands_page,
+    "design.md": design_page,
+}
+"""Generated pages."""
+
+
+def pages_with_examples() -> list[Path]:
+    """Return the pages that may have examples."""
+    return [ROOT / "README.md", *sorted(FOLDER.glob("*.md")), ROOT / "samples" / "README.md"]
+
+
+def main() -> None:
+    """Write the generated pages, and the output of the examples in all pages."""
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), "utf-8")
+    for path in pages_with_examples():
+        path.write_text(with_current_output(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -68,6 +68,7 @@ MAX_SKIPPED = 10
 @click.option(
     "--temperature",
     type=Temperature(),
+    metavar="X|none",
     default="0",
     show_default=True,
     help="Sampling temperature from 0 to 2, or none for the provider's default.",

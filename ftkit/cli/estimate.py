@@ -48,6 +48,7 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
 @option(
     "--epochs",
     type=Epochs(),
+    metavar="N|auto",
     default="auto",
     show_default=True,
     help="Number of training epochs: 1 to 50, or auto.",

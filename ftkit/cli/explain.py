@@ -1,4 +1,4 @@
-"""Command `ftkit explain`."""
+"""`ftkit explain`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ftkit.validation.service_messages import Meaning, meaning
 def explain(message: str, file: str | None, output: str) -> int:
     """Find the rules behind a provider's error MESSAGE, and the lines of FILE it is about.
 
-    Exit codes: 0 explained, 1 unknown message, 2 ftkit failed.
+    Exit codes: 0 explained, 1 the message is unknown, 2 error.
     """
     explanation = meaning(message)
     report = _validate(file) if file else None

@@ -129,7 +129,7 @@ def _merge_adapter(base: str, folder: Path) -> None:
         from ftkit.server.training.merging import merge
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--merge needs {error.name}; install it with: pip install 'ftkit[local]'"
+            f"--merge needs {error.name}; install it with: pip install '.[local]'"
         ) from error
     merge(base, folder)
 

@@ -1,4 +1,4 @@
-"""Commands `ftkit rules` and `ftkit rule`."""
+"""`ftkit rules` and `ftkit rule`."""
 
 from __future__ import annotations
 

@@ -33,12 +33,14 @@ PACKAGES = (
 @click.pass_context
 @option(
     "--host",
+    metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
     help="Address to listen on. Addresses other than loopback need FTKIT_API_KEY.",
 )
 @option(
     "--port",
+    metavar="N",
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
@@ -54,7 +56,7 @@ PACKAGES = (
     "models",
     multiple=True,
     metavar="NAME=BASE",
-    help="Map a model name to a model of the Hugging Face hub or to a folder. Can be repeated.",
+    help="Map a model name to a model of the Hugging Face hub or to a folder. Repeatable.",
 )
 @option(
     "--max-jobs",
@@ -94,7 +96,7 @@ def serve(
     if missing:
         raise UsageError(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"
-            " pip install 'ftkit[local]'"
+            " pip install '.[local]'"
         )
     from ftkit.server.app import ServerSettings
     from ftkit.server.run import run

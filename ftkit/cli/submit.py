@@ -47,9 +47,10 @@ SHOWN_FINDINGS = 10
 @option(
     "--epochs",
     type=Epochs(),
+    metavar="N|auto",
     default="auto",
     show_default=True,
-    help="Number of training epochs.",
+    help="Number of training epochs: 1 to 50, or auto.",
 )
 @option("--batch-size", type=click.IntRange(1), metavar="N", help="Batch size.")
 @option("--lr-multiplier", type=float, metavar="X", help="Learning rate multiplier.")

@@ -1,4 +1,4 @@
-"""Local service: OpenAI's fine-tuning API over HTTP, with real training. Needs `ftkit[local]`.
+"""Local service: OpenAI's fine-tuning API over HTTP, with real training. Needs the extra `local`.
 
     client -> HTTP server -> database -> supervisor -> worker process: validate or train a job
                           -> generator process: chat and text completions
