@@ -187,7 +187,10 @@ def dollars(price: Price) -> str:
 def image_rows() -> Iterator[tuple[str, ...]]:
     """Yield the token rule of each family of models."""
     for name, cost in load_catalog().images.items():
-        tiles = f"{cost.base:,} and {cost.per_tile:,} for each tile of 512 x 512; low detail {cost.base:,}"
+        tiles = (
+            f"{cost.base:,} and {cost.per_tile:,} for each tile of 512 x 512; "
+            f"low detail {cost.base:,}"
+        )
         patches = f"{cost.factor:g} for each patch of 32 x 32, at most {cost.most:,} patches"
         yield (
             name,

@@ -74,7 +74,7 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
         again = ftkit(
             local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes"
         )
-        assert "was there already" in again.stdout
+        assert "already exists" in again.stdout
         assert (
             ftkit(
                 local,

@@ -191,9 +191,12 @@ def _show_job(submitted: Submitted, output: str, follow: bool) -> None:
         }
         (print_json_line if follow else print_json)(result)
     elif submitted.adopted:
-        print_text(f"job {job.id} already exists ({job.status}); use --again to create another\n")
+        print_text(
+            f"Job {job.id} already exists for these files and settings ({job.status}). "
+            "Use --again to create another.\n"
+        )
     else:
-        print_text(f"job {job.id} created\n")
+        print_text(f"Created job {job.id} ({job.model}).\n")
 
 
 class _Dialog:
