@@ -11,10 +11,8 @@ from ftkit.catalog import find_provider
 from ftkit.client.connect import account_of, connect
 from ftkit.errors import ProviderError, UnknownOutcomeError, UsageError
 from ftkit.jobs.spec import JobSpec, check
-from support.connections import connect_to
+from support.connections import OPENAI_KEY, connect_to
 from support.fake_provider import FakeProvider, error_body
-
-KEYS = {"OPENAI_API_KEY": "sk-env"}
 
 
 @pytest.mark.parametrize("provider", ["openai", "nebius"])
@@ -41,7 +39,7 @@ def test_a_service_that_cannot_be_reached_so_says_why(
     provider: str, base_url: str, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        connect(provider, base_url, environment=KEYS)
+        connect(provider, base_url, environment=OPENAI_KEY)
 
 
 def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
@@ -95,5 +93,5 @@ def test_no_connection_is_one_line() -> None:
 )
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="base_url") as raised:
-        connect("openai", address, environment=KEYS)
+        connect("openai", address, environment=OPENAI_KEY)
     assert "hunter2" not in str(raised.value)

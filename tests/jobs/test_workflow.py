@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import ftkit
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
+from ftkit.dataset import reader
+from ftkit.dataset.reader import SinglePass
 from ftkit.errors import FileError, FtkitError, ProviderError, UsageError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import METADATA_KEY, JobSpec
@@ -260,21 +263,24 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ftkit.dataset.reader import SinglePass
-
     path = write(chat_lines(60))
-    monkeypatch.setattr("ftkit.jobs.inspection.SinglePass", lambda path: SinglePass(path, 2000))
-    real: Callable[..., Any] = SinglePass._read
     reads = 0
 
-    def change(self: SinglePass) -> Any:
-        nonlocal reads
-        reads += 1
-        if reads == 2:
-            path.write_bytes(path.read_bytes().replace(b"What", b"When"))
-        return real(self)
+    class ChangingFile(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                path.write_bytes(path.read_bytes().replace(b"What", b"When"))
+            return super().readinto(buffer) or 0
 
-    monkeypatch.setattr(SinglePass, "_read", change)
+    monkeypatch.setattr("ftkit.jobs.inspection.SinglePass", lambda path: SinglePass(path, 2000))
+    monkeypatch.setattr(
+        reader,
+        "open",
+        lambda path, mode: io.BufferedReader(ChangingFile(path), 2000),
+        raising=False,
+    )
     with pytest.raises(FileError, match="has changed since it was validated"):
         start_job(client, JobSpec(MINI, str(path)), journal, confirm=agree)
     assert reads > 2

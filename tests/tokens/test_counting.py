@@ -26,7 +26,7 @@ def test_the_vocabulary_is_the_one_that_is_published(name: str) -> None:
 
 def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"IQ== 0\n")
-    monkeypatch.setattr(tokens, "_vocabulary_path", lambda encoding: tmp_path / "damaged")
+    monkeypatch.setattr(tokens, "vocabulary_path", lambda encoding: tmp_path / "damaged")
     tiktoken_encoding.cache_clear()
     with pytest.raises(FtkitError, match="vocabulary file for cl100k_base is damaged"):
         tiktoken_encoding("cl100k_base")

@@ -25,8 +25,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.tex
 @pytest.mark.skipif(not has_fastokens(), reason="fastokens has no wheels for this platform")
 @pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
 def test_both_tokenizers_count_alike(encoding: str) -> None:
-    counter = TokenCounter(encoding)
-    counter._count_fast = load_fastokens(encoding)
+    counter = TokenCounter(encoding, load_fastokens(encoding))
 
     @given(st.lists(texts, min_size=1, max_size=5))
     @settings(max_examples=200)
