@@ -72,25 +72,22 @@ def test_missing_packages_are_named(
 
 
 def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = LocalServer(tmp_path / "data").start()
-    monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
-    try:
+    with LocalServer(tmp_path / "data") as server:
+        monkeypatch.setenv("FTKIT_DATA_DIR", str(server.folder))
         status = CliRunner().invoke(
             cli, ["serve", "status", "--output", "json"], standalone_mode=False
         )
         assert json.loads(status.output) == {
             "running": True,
-            "url": service.url,
-            "pid": service.pid,
+            "url": server.url,
+            "pid": server.pid,
         }
         stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
-        assert stopped.output == f"stopped {service.url}\n"
+        assert stopped.output == f"stopped {server.url}\n"
         assert (
             CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
             == "not running\n"
         )
-    finally:
-        service.stop()
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
