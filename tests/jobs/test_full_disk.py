@@ -49,30 +49,18 @@ def leave(folder: Path, room: int) -> Path:
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
     room: int, small_disk: Path, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
+    command = ("submit", clean_file, "--model", MINI, "--yes")
+    environment = {"FTKIT_STATE_DIR": str(small_disk / "state")}
     filler = leave(small_disk, room)
-    done = ftkit(
-        "submit",
-        clean_file,
-        "--model",
-        MINI,
-        "--yes",
-        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
-    )
+    done = ftkit(*command, env=environment)
     if done.returncode:
         assert done.returncode == 2
-        problem = done.stderr.splitlines()[-1]
-        assert problem.startswith("ftkit: cannot ")
-        assert str(small_disk) in problem
+        message = done.stderr.splitlines()[-1]
+        assert message.startswith("ftkit: cannot ")
+        assert str(small_disk) in message
         assert "Traceback" not in done.stderr
     filler.unlink()
-    again = ftkit(
-        "submit",
-        clean_file,
-        "--model",
-        MINI,
-        "--yes",
-        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
-    )
+    again = ftkit(*command, env=environment)
     assert again.returncode == 0, again.stderr
     assert len(fake_provider.created) == len(fake_provider.files) == 1
 

@@ -103,15 +103,14 @@ def test_what_a_service_would_refuse_is_refused_before(
 
 
 @pytest.mark.parametrize("reached", [connect_to, connect_with_small_parts])
+@pytest.mark.usefixtures("small_parts")
 def test_what_a_dry_run_plans_is_what_is_sent(
     reached: Callable[[str], Client],
     fake_provider: FakeProvider,
     provider_url: str,
     order: JobSpec,
     journal: Journal,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     service = reached(provider_url)
     told = upload_requests(order.training, hash_file(order.training), service.provider)
     submit(order, service, journal)
