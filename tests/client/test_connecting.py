@@ -22,7 +22,7 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "base_url", "said"),
+    ("provider", "base_url", "message"),
     [
         ("mistral", "", "is not supported: it has its own API"),
         (
@@ -36,9 +36,9 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
     ],
 )
 def test_a_service_that_cannot_be_reached_so_says_why(
-    provider: str, base_url: str, said: str
+    provider: str, base_url: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         connect(provider, base_url, environment=OPENAI_KEY)
 
 
@@ -58,7 +58,7 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (
             (401, error_body("Incorrect API key provided: sk-test")),
@@ -74,10 +74,10 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
     ],
 )
 def test_what_the_service_says_is_one_line_without_the_key(
-    answer: Any, said: str, fake_provider: FakeProvider, provider_url: str
+    answer: Any, message: str, fake_provider: FakeProvider, provider_url: str
 ) -> None:
     fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
-    with pytest.raises(ProviderError, match=said) as raised:
+    with pytest.raises(ProviderError, match=message) as raised:
         connect_to(provider_url).job("ftjob-1")
     assert "\n" not in str(raised.value)
     assert "sk-test" not in str(raised.value)

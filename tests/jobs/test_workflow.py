@@ -161,7 +161,7 @@ def test_errors_stop_it_before_consent_unless_forced(
 
 
 @pytest.mark.parametrize(
-    ("fields", "options", "said"),
+    ("fields", "options", "message"),
     [
         ({"method": "dpo"}, {}, "which need `method` supervised, not dpo; use `force`"),
         ({}, {"max_cost": 0.0001}, r"estimated to cost \$0.0\d+, more than"),
@@ -174,7 +174,7 @@ def test_errors_stop_it_before_consent_unless_forced(
 def test_what_stands_in_the_way_is_said_before_consent(
     fields: dict[str, Any],
     options: dict[str, Any],
-    said: str,
+    message: str,
     fake_provider: FakeProvider,
     client: Client,
     spec: JobSpec,
@@ -184,7 +184,7 @@ def test_what_stands_in_the_way_is_said_before_consent(
         raise AssertionError("asked for consent")
 
     spec = msgspec.structs.replace(spec, **fields)
-    with pytest.raises(FtkitError, match=said):
+    with pytest.raises(FtkitError, match=message):
         start_job(client, spec, journal, confirm=unasked, options=StartOptions(**options))
     assert not fake_provider.requests
 

@@ -74,9 +74,9 @@ def test_a_job_that_has_moved_moves_no_second_time_whatever_has_changed(
     new = fake_provider.created[-1]
     fake_provider.jobs[succeeded_job] |= {"status": "succeeded", "hyperparameters": {"n_epochs": 3}}
     for more in ([], ["--epochs", "5"], ["--suffix", "other"]):
-        told = migrate(succeeded_job, *more)
-        assert told.returncode == 0
-        assert f"Job {succeeded_job} was already migrated to {new} (" in told.stdout
+        result = migrate(succeeded_job, *more)
+        assert result.returncode == 0
+        assert f"Job {succeeded_job} was already migrated to {new} (" in result.stdout
     assert fake_provider.created[-1] == new
     again = migrate(succeeded_job, "--epochs", "5", "--suffix", "other", "--again")
     assert "Created job" in again.stdout
@@ -120,8 +120,8 @@ def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(
     }
     command = ("--to", "llmariner", "--to-base-url", provider_url, "--model", "m/m", "--yes")
     for job in (succeeded_job, twin["id"]):
-        told = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
-        assert "Created job" in told.stdout, told.stderr
+        result = ftkit("migrate", job, *command, env={"LLMARINER_API_KEY": "sk-test"})
+        assert "Created job" in result.stdout, result.stderr
     assert len(fake_provider.created) == 4
 
 
@@ -130,28 +130,28 @@ def test_a_validation_file_is_judged_as_one_and_named(
 ) -> None:
     small = fake_provider.add_file("valid.jsonl", b"\r\n".join(chat_lines(3)))
     fake_provider.jobs[succeeded_job]["validation_file"] = small["id"]
-    told = ftkit(
+    result = ftkit(
         "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--dry-run"
     )
-    assert told.returncode == 0, told.stdout
-    assert "validation file, line endings: CRLF -> LF" in told.stdout
+    assert result.returncode == 0, result.stdout
+    assert "validation file, line endings: CRLF -> LF" in result.stdout
     bad = fake_provider.add_file("bad.jsonl", b"\n\n\n" + b"\n".join(chat_lines(12, {4: b"oops"})))
     fake_provider.jobs[succeeded_job]["validation_file"] = bad["id"]
-    told = ftkit(
+    result = ftkit(
         "migrate", succeeded_job, "--to", "openai", "--to-base-url", provider_url, "--dry-run"
     )
-    assert told.returncode == 1
+    assert result.returncode == 1
     line = fake_provider.contents[bad["id"]].split(b"\n").index(b"oops") + 1
-    assert f"cannot be migrated: validation file, line {line}: json-syntax" in told.stdout
+    assert f"cannot be migrated: validation file, line {line}: json-syntax" in result.stdout
 
 
 def test_an_archive_is_not_taken_for_a_job(
     fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path
 ) -> None:
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
-    told = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
-    assert told.returncode == 2
-    assert "is an archive; give one of its jobs" in told.stderr
+    result = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
+    assert result.returncode == 2
+    assert "is an archive; give one of its jobs" in result.stderr
 
 
 def test_a_job_that_cannot_go_is_1_and_sends_nothing(
@@ -160,9 +160,9 @@ def test_a_job_that_cannot_go_is_1_and_sends_nothing(
     file = fake_provider.jobs[succeeded_job]["training_file"]
     fake_provider.contents[file] = b"\n".join(chat_lines(20, {4: b"oops"}))
     fake_provider.files[file]["bytes"] = len(fake_provider.contents[file])
-    told = migrate(succeeded_job)
-    assert told.returncode == 1
-    assert "cannot be migrated: line 4: json-syntax" in told.stdout
+    result = migrate(succeeded_job)
+    assert result.returncode == 1
+    assert "cannot be migrated: line 4: json-syntax" in result.stdout
     assert len(fake_provider.created) == 1
 
 
@@ -177,7 +177,7 @@ def test_migrating_asks_first(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "give either a job, or an archive"),
         (["ftjob-none"], "not found at"),
@@ -186,12 +186,12 @@ def test_migrating_asks_first(
     ],
 )
 def test_what_cannot_be_migrated_is_one_line_and_2(
-    arguments: list[str], said: str, migrate: Run
+    arguments: list[str], message: str, migrate: Run
 ) -> None:
-    told = migrate(*arguments)
-    assert told.returncode == 2
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    result = migrate(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_an_archive_moves_as_a_whole_after_a_table(
@@ -203,9 +203,9 @@ def test_an_archive_moves_as_a_whole_after_a_table(
     lost["status"] = "succeeded"
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
     before = len(fake_provider.created)
-    told = migrate("--all", str(tmp_path / "old"))
-    assert told.returncode == 1, told.stderr
-    assert "its training file is missing" in told.stdout
+    result = migrate("--all", str(tmp_path / "old"))
+    assert result.returncode == 1, result.stderr
+    assert "its training file is missing" in result.stdout
     assert len(fake_provider.created) == before + 1
     again = migrate("--all", str(tmp_path / "old"))
     assert f"migrated to {fake_provider.created[-1]}" in again.stdout
@@ -228,7 +228,7 @@ def test_a_plan_needs_no_key_and_sends_nothing(
         ("local", 0),
         ("mistral", 2),
     ):
-        told = ftkit(
+        result = ftkit(
             "migrate",
             "--all",
             "old",
@@ -239,7 +239,11 @@ def test_a_plan_needs_no_key_and_sends_nothing(
             "--dry-run",
             env=alone,
         )
-        assert told.returncode == (1 if to == "openai" else code), (to, told.stdout, told.stderr)
+        assert result.returncode == (1 if to == "openai" else code), (
+            to,
+            result.stdout,
+            result.stderr,
+        )
     assert len(fake_provider.requests) == before
 
 
@@ -247,8 +251,8 @@ def test_the_new_job_can_be_followed(
     fake_provider: FakeProvider, succeeded_job: str, migrate: Run
 ) -> None:
     fake_provider.on_job = lambda job: job.update(status="succeeded", fine_tuned_model="ft:new")
-    told = migrate(succeeded_job, "--watch")
-    assert told.stdout.splitlines()[-1].startswith("model "), told.stderr
+    result = migrate(succeeded_job, "--watch")
+    assert result.stdout.splitlines()[-1].startswith("model "), result.stderr
 
 
 def test_a_file_that_is_not_whole_does_not_go(
@@ -259,8 +263,8 @@ def test_a_file_that_is_not_whole_does_not_go(
     file = next((tmp_path / "old" / "files").iterdir())
     content = file.read_bytes()
     file.write_bytes(b"\n".join(content.splitlines()[:12]))
-    told = migrate(str(place))
-    assert "is changed since it was archived" in told.stdout
+    result = migrate(str(place))
+    assert "is changed since it was archived" in result.stdout
     file.unlink()
     gone = migrate("--all", str(tmp_path / "old"))
     assert "is gone since it was archived" in gone.stdout
@@ -269,7 +273,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     assert ftkit("archive", str(tmp_path / "old")).returncode == 1
     part = migrate(str(place))
     assert "a part of it is in the archive" in part.stdout
-    assert (told.returncode, gone.returncode, part.returncode) == (1, 1, 1)
+    assert (result.returncode, gone.returncode, part.returncode) == (1, 1, 1)
     assert len(fake_provider.created) == 1
 
 
@@ -286,9 +290,9 @@ def test_a_validation_file_that_could_not_be_had_is_named(
     if of == "an archive":
         ftkit("archive", str(tmp_path / "old"))
     job = str(tmp_path / "old" / succeeded_job) if of == "an archive" else succeeded_job
-    told = migrate(job)
-    assert told.returncode == 0, told.stderr
-    assert "validation file: file-gone -> dropped" in told.stdout
+    result = migrate(job)
+    assert result.returncode == 0, result.stderr
+    assert "validation file: file-gone -> dropped" in result.stdout
 
 
 def test_a_job_that_is_refused_does_not_hold_up_the_others(
@@ -311,10 +315,10 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
         )
 
     fake_provider.answer = refusing  # type: ignore[method-assign]
-    told = migrate("--all", str(tmp_path / "old"))
-    assert told.returncode == 1
-    assert f"ftkit: job {fake_provider.created[1]} was not migrated: " in told.stderr
-    assert "not this one" in told.stderr
+    result = migrate("--all", str(tmp_path / "old"))
+    assert result.returncode == 1
+    assert f"ftkit: job {fake_provider.created[1]} was not migrated: " in result.stderr
+    assert "not this one" in result.stderr
     assert len(fake_provider.created) == before + 2
 
 
@@ -344,7 +348,7 @@ def test_names_play_no_tricks_on_the_terminal(
         "metadata": {"k\x1b[2J": "v"},
         "integrations": ["\x07"],
     }
-    told = ftkit(
+    result = ftkit(
         "migrate",
         succeeded_job,
         "--to",
@@ -355,8 +359,8 @@ def test_names_play_no_tricks_on_the_terminal(
         provider_url,
         "--yes",
     )
-    assert "\x07" not in told.stdout
-    assert "m/\\x07" in told.stdout
+    assert "\x07" not in result.stdout
+    assert "m/\\x07" in result.stdout
 
 
 def test_a_download_that_is_too_short_does_not_go(
@@ -364,6 +368,6 @@ def test_a_download_that_is_too_short_does_not_go(
 ) -> None:
     fake_provider.files[fake_provider.jobs[succeeded_job]["training_file"]]["bytes"] += 1
     for _ in range(2):
-        told = migrate(succeeded_job)
-        assert (told.returncode, "bytes, and sent" in told.stderr) == (2, True)
+        result = migrate(succeeded_job)
+        assert (result.returncode, "bytes, and sent" in result.stderr) == (2, True)
     assert len(fake_provider.created) == 1

@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "FTKIT_API_KEY"),
         (["--host", "example.com"], "FTKIT_API_KEY"),
@@ -54,13 +54,13 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 )
 def test_a_service_that_cannot_be_is_one_line_and_2(
     arguments: list[str],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
     assert run(["serve", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_missing_packages_are_named(

@@ -27,7 +27,7 @@ from support.server_requests import CLEAN_DATA, create_job, upload_file
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server:
-        kept: list[str] = []
+        created_ids: list[str] = []
         gone = threading.Event()
 
         def work() -> None:
@@ -36,14 +36,14 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
                 while not gone.is_set():
                     file = upload_file(client)
                     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
-                    kept.append(job.id)
+                    created_ids.append(job.id)
             except openai.OpenAIError:
                 pass
 
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
             thread.start()
-        while len(kept) < 30:
+        while len(created_ids) < 30:
             time.sleep(0.01)
         server.kill()
         gone.set()
@@ -51,10 +51,10 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
             thread.join()
         server.start()
         client = server.client()
-        found = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
-        assert set(kept) <= found.keys()
-        for id in kept:
-            assert client.files.content(found[id].training_file).read() == CLEAN_DATA
+        jobs = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
+        assert set(created_ids) <= jobs.keys()
+        for id in created_ids:
+            assert client.files.content(jobs[id].training_file).read() == CLEAN_DATA
             assert event_messages(client, id)[0] == f"Created fine-tuning job: {id}"
 
 
@@ -64,7 +64,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server:
         client = server.client()
-        kept = upload_file(client)
+        file = upload_file(client)
         _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
         with pytest.raises(openai.InternalServerError) as error:
@@ -72,7 +72,7 @@ def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> No
         assert error.value.body["type"] == "server_error"  # type: ignore[index]
         assert "File too large" in error.value.message
         assert not list((server.folder / "parts").iterdir())
-        assert client.files.content(kept.id).read() == CLEAN_DATA
+        assert client.files.content(file.id).read() == CLEAN_DATA
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
         assert upload_file(client, CLEAN_DATA * 3000).bytes == len(CLEAN_DATA) * 3000
 
@@ -106,9 +106,9 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     monkeypatch.setattr(folder, "keep", slow)
     second = add()
     deleting[0].join()
-    found = store.get(StoredFile, second.id)
-    assert found
-    assert folder.blob(found.sha256).read_bytes() == b"{}"
+    stored_file = store.get(StoredFile, second.id)
+    assert stored_file
+    assert folder.blob(stored_file.sha256).read_bytes() == b"{}"
     assert store.get(StoredFile, first.id) is None
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     job = lifecycle.create_job(
         store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
     )
-    store.change(JobObject, job.id, lambda found: setattr(found, "status", status))
+    store.change(JobObject, job.id, lambda job: setattr(job, "status", status))
     files.delete_file(store, folder, "t", "file-1")
     assert folder.blob(stored.sha256).exists()
     store.change(JobObject, job.id, lambda found: setattr(found, "valid", True))
