@@ -135,8 +135,8 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     store.change(JobObject, job.id, lambda job: setattr(job, "status", status))
     files.delete_file(store, folder, "t", "file-1")
     assert folder.blob(stored.sha256).exists()
-    store.change(JobObject, job.id, lambda found: setattr(found, "valid", True))
-    store.change(JobObject, job.id, lambda found: setattr(found, "status", "queued"))
+    store.change(JobObject, job.id, lambda job: setattr(job, "valid", True))
+    store.change(JobObject, job.id, lambda job: setattr(job, "status", "queued"))
     files.release_blob(store, folder, stored.sha256)
     assert not folder.blob(stored.sha256).exists()
 

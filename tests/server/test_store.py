@@ -28,7 +28,7 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
         job.tenant,
     )
     assert [lifecycle.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
-    store.change(JobObject, user.id, lambda stored: setattr(stored, "status", "succeeded"))
+    store.change(JobObject, user.id, lambda job: setattr(job, "status", "succeeded"))
     assert lifecycle.add_checkpoint(store, job, 5, {}) == [1, 2]
 
 
