@@ -51,7 +51,7 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
         assert done.returncode == 0, done.stderr
         assert "Started the local service at " in done.stderr
         model = done.stdout.splitlines()[-1].removeprefix("model ")
-        said = ftkit(
+        chat = ftkit(
             local,
             tmp_path,
             "chat",
@@ -64,12 +64,12 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
             "--temperature",
             "0",
         )
-        assert said.stdout == f"{row[2]['content']}\n", said.stderr
+        assert chat.stdout == f"{row[2]['content']}\n", chat.stderr
         assert (
             ftkit(
                 local, tmp_path, "chat", SMOKE, "Hello", "--provider", "local", "--max-tokens", "30"
             ).stdout
-            != said.stdout
+            != chat.stdout
         )
         again = ftkit(
             local, tmp_path, "submit", sample, "--provider", "local", "--model", SMOKE, "--yes"
@@ -116,9 +116,9 @@ def repeats(folder: Path, row: list[dict[str, str]]) -> bool:
     prompt = tokenizer.apply_chat_template(
         row[:2], add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
-    made = model.generate(**prompt, max_new_tokens=200, do_sample=False)
+    generated = model.generate(**prompt, max_new_tokens=200, do_sample=False)
     return bool(
-        tokenizer.decode(made[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+        tokenizer.decode(generated[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True)
         == row[2]["content"]
     )
 
@@ -162,7 +162,7 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
         assert moved.returncode == 0, moved.stderr
         compared = {}
         for model in ("@last", SMOKE):
-            told = ftkit(
+            result = ftkit(
                 new,
                 tmp_path,
                 "compare",
@@ -177,8 +177,8 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
                 "--output",
                 "json",
             )
-            assert told.returncode == 0, told.stderr
-            compared[model] = json.loads(told.stdout)["measures"]["exact"]["between"]["mean"]
+            assert result.returncode == 0, result.stderr
+            compared[model] = json.loads(result.stdout)["measures"]["exact"]["between"]["mean"]
         assert compared == {"@last": 1, SMOKE: 0}
         planned = ftkit(new, tmp_path, "migrate", "--all", str(archive), "--to", "local", "--yes")
         assert "migrated to ftjob-" in planned.stdout

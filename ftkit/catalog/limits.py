@@ -84,10 +84,6 @@ class ApiLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Maximum characters of a metadata key."""
     metadata_value: Figure
     """Maximum characters of a metadata value."""
-    function_name: Figure
-    """Maximum characters of a function's name."""
-    participant_name: Figure
-    """Maximum characters of the name of a participant in a conversation."""
 
 
 @cache

@@ -7,20 +7,14 @@ import datetime
 import click
 
 from ftkit.cli import print_text
-from ftkit.cli.options import Configured, on_day, option
+from ftkit.cli.options import Configured, on_day, option, output_option
 
 
 @click.command(cls=Configured)
 @option("--provider", metavar="NAME", help="List only the models of this provider.")
 @on_day()
 @option("--facts", metavar="FILE", help="TOML file with your own models, providers and prices.")
-@option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@output_option
 def catalog(
     provider: str | None, today: datetime.date | None, facts: str | None, output: str
 ) -> None:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ftkit.cli import print_text
 from ftkit.cli.inputs import FORMATS, one_file, progress
-from ftkit.cli.options import Configured, Epochs, on_day, option
+from ftkit.cli.options import Configured, Epochs, on_day, option, output_option
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
 
@@ -88,13 +88,7 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
 )
 @on_day()
 @option("--facts", metavar="FILE", help="TOML file with your own models, providers and prices.")
-@option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@output_option
 @option(
     "--workers",
     type=click.IntRange(1),

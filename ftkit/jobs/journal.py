@@ -121,11 +121,6 @@ class Submission(Struct, frozen=True):
     sent_at: float | None
     job_id: str
 
-    @property
-    def is_unanswered(self) -> bool:
-        """True if a request was sent and its outcome is unknown."""
-        return self.sent_at is not None and not self.job_id
-
 
 def state_folder(environment: Mapping[str, str]) -> Path:
     """Return the journal's folder: `FTKIT_STATE_DIR`, or `ftkit` in the user's state folder."""

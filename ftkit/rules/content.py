@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec import UNSET
 
@@ -43,23 +44,21 @@ def content_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
 
 @also(content_missing, Conversation, needs=["nothing"])
 def _assistant_without_content(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    for index, message in enumerate(conversation.messages):
-        if (
-            isinstance(message, Answer)
-            and message.content is UNSET
-            and not _has_replacement(message)
-        ):
+    for path, content in _contents_without_replacement(conversation):
+        if content is UNSET:
             yield Hit(
                 'the assistant message has no "content", tool calls or refusal; add one of them',
-                f"{conversation.path}[{index}].content",
+                path,
             )
 
 
-def _has_replacement(message: Answer) -> bool:
-    """Return True if a message has tool calls, a function call or a refusal."""
-    return (
-        bool(message.tool_calls) or bool(message.function_call) or isinstance(message.refusal, str)
-    )
+def _contents_without_replacement(conversation: Conversation) -> Iterator[tuple[str, Any]]:
+    """Yield path and content of assistant messages without tool calls, function call or refusal."""
+    for index, message in enumerate(conversation.messages):
+        if isinstance(message, Answer) and not (
+            message.tool_calls or message.function_call or isinstance(message.refusal, str)
+        ):
+            yield f"{conversation.path}[{index}].content", message.content
 
 
 @rule(
@@ -84,16 +83,9 @@ def content_null(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
 
 @also(content_null, Conversation, needs=["nothing"])
 def _assistant_with_null(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
-    for index, message in enumerate(conversation.messages):
-        if (
-            isinstance(message, Answer)
-            and message.content is None
-            and not _has_replacement(message)
-        ):
-            yield Hit(
-                "content is null without tool calls or a refusal; write the text",
-                f"{conversation.path}[{index}].content",
-            )
+    for path, content in _contents_without_replacement(conversation):
+        if content is None:
+            yield Hit("content is null without tool calls or a refusal; write the text", path)
 
 
 @rule(

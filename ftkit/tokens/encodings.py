@@ -120,11 +120,14 @@ CountTexts = Callable[[Sequence[str]], list[int]]
 
 
 class TokenCounter:
-    """Token counter of one encoding. `token_counter` returns the shared one of the process."""
+    """Token counter of one encoding. `token_counter` returns the shared one of the process.
 
-    def __init__(self, encoding: str) -> None:
+    `count_fast` counts all texts if it is given; otherwise fastokens is loaded for large inputs.
+    """
+
+    def __init__(self, encoding: str, count_fast: CountTexts | None = None) -> None:
         self.encoding = encoding
-        self._count_fast: CountTexts | None = None
+        self._count_fast = count_fast
 
     @property
     def is_fast(self) -> bool:
@@ -208,13 +211,14 @@ def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
     yield text[start:]
 
 
-def _vocabulary_path(encoding: str) -> Path:
+def vocabulary_path(encoding: str) -> Path:
+    """Return the path of the vocabulary file of an encoding."""
     return Path(__file__).parent / "vocab" / f"{encoding}.tiktoken"
 
 
 def _read_vocabulary(encoding: str) -> bytes:
     """Return the vocabulary file of an encoding after checking its hash."""
-    data = _vocabulary_path(encoding).read_bytes()
+    data = vocabulary_path(encoding).read_bytes()
     if hashlib.sha256(data).hexdigest() != ENCODINGS[encoding].sha256:
         raise FtkitError(f"ftkit's vocabulary file for {encoding} is damaged; reinstall ftkit")
     return data
@@ -259,7 +263,7 @@ def load_fastokens(encoding: str) -> CountTexts:
     from fastokens import Tokenizer
 
     _read_vocabulary(encoding)
-    tokenizer: Any = Tokenizer.from_tiktoken(str(_vocabulary_path(encoding)), encoding=encoding)
+    tokenizer: Any = Tokenizer.from_tiktoken(str(vocabulary_path(encoding)), encoding=encoding)
 
     def count(texts: Sequence[str]) -> list[int]:
         _, offsets = tokenizer.encode_batch_flat(list(texts), False, True)

@@ -26,8 +26,8 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(
     done = ftkit("archive", "a", "--prompts", prompts, "--yes")
     assert done.returncode == 0, done.stderr
     assert "12 prompts to 1 models, about" in done.stderr
-    each = open_archive("a").job(job["id"])
-    first = each.answers[0]
+    job_record = open_archive("a").job(job["id"])
+    first = job_record.answers[0]
     assert first.messages == [{"role": "user", "content": "What follows 0?"}]
     assert (first.answer["content"], first.model, first.parameters) == (
         "0? follows What",
@@ -35,9 +35,9 @@ def test_answers_are_recorded_once_with_their_usage_and_as_training_data(
         {"temperature": 0},
     )
     assert first.usage == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-    assert len(each.answers) == 12
-    assert ftkit("validate", str(each.folder / "answers-chat.jsonl")).returncode == 0
-    assert "[answers.jsonl](answers.jsonl)" in (each.folder / "README.md").read_text("utf-8")
+    assert len(job_record.answers) == 12
+    assert ftkit("validate", str(job_record.folder / "answers-chat.jsonl")).returncode == 0
+    assert "[answers.jsonl](answers.jsonl)" in (job_record.folder / "README.md").read_text("utf-8")
     fake_provider.requests.clear()
     more = str(write([*chat_lines(12), json.dumps(chat_example(99)).encode()], "more.jsonl"))
     assert ftkit("archive", "a", "--prompts", more, "--yes").returncode == 0
@@ -90,8 +90,8 @@ def test_a_model_that_takes_no_temperature_is_asked_without(
     fake_provider: FakeProvider, ftkit: Run, write: Write
 ) -> None:
     job = add_job(fake_provider)
-    told = error_body("Unsupported value: 'temperature' does not support 0 with this model.")
-    fake_provider.on_chat = lambda body: told if "temperature" in body else {"content": "yes"}
+    refusal = error_body("Unsupported value: 'temperature' does not support 0 with this model.")
+    fake_provider.on_chat = lambda body: refusal if "temperature" in body else {"content": "yes"}
     prompts = str(write(chat_lines(10)))
     assert ftkit("archive", "a", "--prompts", prompts, "--yes").returncode == 0
     assert [one.parameters for one in open_archive("a").job(job["id"]).answers] == [{}] * 10
@@ -122,13 +122,13 @@ def test_answers_that_were_kept_by_a_run_that_was_killed_are_taken_in(
     job = add_job(fake_provider)
     ftkit("archive", "a", "--prompts", str(write(chat_lines(10))), "--yes")
     whole = manifest_without_date(tmp_path / "a")
-    kept = {
+    saved_files = {
         name: (tmp_path / "a" / "jobs" / job["id"] / name).read_bytes()
         for name in ("answers.jsonl", "answers-chat.jsonl")
     }
     shutil.rmtree("a")
     ftkit("archive", "a")
-    for name, data in kept.items():
+    for name, data in saved_files.items():
         (tmp_path / "a" / "jobs" / job["id"] / name).write_bytes(data)
     ftkit("archive", "a")
     assert manifest_without_date(tmp_path / "a") == whole
@@ -165,9 +165,9 @@ def test_a_file_that_is_nowhere_any_more_gives_no_prompts(
     assert path
     path.unlink()
     del fake_provider.files[job["training_file"]], fake_provider.contents[job["training_file"]]
-    told = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
-    assert told.returncode == 1
-    assert f"no prompts for job {job['id']}" in told.stderr
+    result = ftkit("archive", str(tmp_path / "a"), "--sample", "2", "--yes")
+    assert result.returncode == 1
+    assert f"no prompts for job {job['id']}" in result.stderr
 
 
 def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(
@@ -186,8 +186,8 @@ def test_the_answers_of_an_archive_are_named_by_its_folder_or_a_job(
             assert (none.returncode, "has no recorded answers" in none.stderr) == (2, True)
         assert ftkit("archive", str(old), "--sample", "3", "--yes").returncode == 0
         place = str(old) if number == 0 else str(old / job["id"])
-        found = ftkit("compare", place, "m", "--prompts", place, "--yes", "--output", "json")
-        assert json.loads(found.stdout)["compared"] == 3, found.stderr
+        result = ftkit("compare", place, "m", "--prompts", place, "--yes", "--output", "json")
+        assert json.loads(result.stdout)["compared"] == 3, result.stderr
     many = ftkit("compare", str(old), "m", "--prompts", str(old), "--yes")
     assert (many.returncode, "answers of 2 jobs" in many.stderr) == (2, True)
 
@@ -198,5 +198,5 @@ def test_the_cost_of_answers_of_unknown_length_is_not_that_of_none(
     add_job(fake_provider)
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n', "utf-8")
-    told = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
-    assert "input tokens and an unknown number of output tokens" in told.stderr
+    result = ftkit("archive", str(tmp_path / "a"), "--prompts", str(prompts), "--yes")
+    assert "input tokens and an unknown number of output tokens" in result.stderr

@@ -23,15 +23,20 @@ def test_the_command_saves_and_verifies(
     assert done.returncode == 0, done.stderr
     assert "jobs     1 (1 new)" in done.stdout
     assert "3 permissions (forbidden)" in done.stdout
-    told = json.loads(ftkit("archive", "--output", "json", "a").stdout)
-    assert (told["jobs"], told["new_jobs"], told["fetched_jobs"], told["fetched_files"]) == (
+    output = json.loads(ftkit("archive", "--output", "json", "a").stdout)
+    assert (
+        output["jobs"],
+        output["new_jobs"],
+        output["fetched_jobs"],
+        output["fetched_files"],
+    ) == (
         1,
         0,
         0,
         0,
     )
-    assert told["organizations"] == ["org-1"]
-    assert {(one["what"], one["reason"]) for one in told["missing"]} == {
+    assert output["organizations"] == ["org-1"]
+    assert {(one["what"], one["reason"]) for one in output["missing"]} == {
         ("permissions", "forbidden")
     }
     checked = ftkit("archive", "verify", "a", env={"OPENAI_API_KEY": ""})
@@ -71,11 +76,11 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(
     for number in range(4):
         add_job(fake_provider, number, status="failed" if number == 3 else "succeeded")
     fake_provider.add_file("unused.jsonl", b"unused")
-    told = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
-    assert told.returncode == 0
-    assert "  left out  3 of 4 jobs (filtered by since and status)\n" in told.stdout
+    result = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
+    assert result.returncode == 0
+    assert "  left out  3 of 4 jobs (filtered by since and status)\n" in result.stdout
     archive = open_archive("a")
-    assert [each.job.created_at for each in archive.jobs()] == [FIRST_CREATED + 2 * 86400]
+    assert [archived.job.created_at for archived in archive.jobs()] == [FIRST_CREATED + 2 * 86400]
     assert len(archive.manifest.contents) == 2
     assert "left out" not in ftkit("archive", "a").stdout
     assert len(open_archive("a").jobs()) == 4
@@ -94,10 +99,10 @@ def test_files_left_out_are_said_to_be_and_can_be_had_later(
 ) -> None:
     job = add_job(fake_provider)
     assert ftkit("archive", "a", "--no-files").returncode == 0
-    each = open_archive("a").job(job["id"])
-    assert each.training is None
-    assert each.results
-    assert ("file", "left out") in {(one.what, one.reason) for one in each.missing}
+    archived = open_archive("a").job(job["id"])
+    assert archived.training is None
+    assert archived.results
+    assert ("file", "left out") in {(one.what, one.reason) for one in archived.missing}
     assert not any(job["training_file"] in path for _, path, _ in fake_provider.requests)
     assert ftkit("archive", "a").returncode == 0
     assert open_archive("a").job(job["id"]).training

@@ -21,10 +21,12 @@ def in_page(
 ) -> list[list[str]]:
     """The rows of the index that are shown after the script has run in it: job, status, training loss."""
     monkeypatch.setattr(index, "SCRIPT", index.SCRIPT + script)
-    found = open_archive(archive)
+    archived = open_archive(archive)
     store = ArchiveStore(archive)
     with store.locked():
-        pages.write_pages(found, found.jobs(), store, load_catalog(), lambda done, total: None)
+        pages.write_pages(
+            archived, archived.jobs(), store, load_catalog(), lambda done, total: None
+        )
     shown = rendered_dom((archive / layout.INDEX).read_text("utf-8"), folder)
     rows = re.findall(r"<tr( hidden=\"\")?>(<td.*?)</tr>", shown, re.DOTALL)
     cells = [
@@ -94,7 +96,7 @@ def test_nothing_that_a_service_says_runs_in_the_index(
     save_archive(provider_url, tmp_path / "archive")
     shown = rendered_dom((tmp_path / "archive" / layout.INDEX).read_text("utf-8"), tmp_path)
     assert "<title>ftkit archive</title>" in shown
-    found = [name for name, _ in TagCollector(shown).tags]
-    assert found.count("script") == 1
-    assert found.count("tr") == 1 + len(open_archive(tmp_path / "archive").jobs())
-    assert not {"img", "h2"} & set(found)
+    tags = [name for name, _ in TagCollector(shown).tags]
+    assert tags.count("script") == 1
+    assert tags.count("tr") == 1 + len(open_archive(tmp_path / "archive").jobs())
+    assert not {"img", "h2"} & set(tags)

@@ -56,9 +56,9 @@ def test_a_download_that_is_short_is_kept_and_tried_again(
     )
     saved = save_archive(provider_url, tmp_path / "a")
     assert [(one.what, one.reason) for one in saved.retryable] == [("file", "incomplete")]
-    kept = open_archive(tmp_path / "a").job(job["id"]).training
-    assert kept
-    assert whole.startswith(kept.read_bytes())
+    training = open_archive(tmp_path / "a").job(job["id"]).training
+    assert training
+    assert whole.startswith(training.read_bytes())
     fake_provider.faults = lambda method, path: ""
     assert save_archive(provider_url, tmp_path / "a").manifest.missing == []
     fetched = open_archive(tmp_path / "a").job(job["id"]).training

@@ -55,7 +55,7 @@ def test_hostile_names_stay_inside_and_apart(
     assert done.returncode == 0, done.stderr
     assert set(tmp_path.iterdir()) - before == {tmp_path / "a"}
     archive = open_archive("a")
-    assert {each.id for each in archive.jobs() if len(each.events) == 4} == set(NAMES)
+    assert {archived.id for archived in archive.jobs() if len(archived.events) == 4} == set(NAMES)
     assert {(one.what, one.reason) for one in archive.manifest.missing} == {
         ("permissions", "forbidden")
     }
@@ -92,8 +92,8 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
     path: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
-    found = Manifest(account="x", contents={"file-1": path})
-    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(found))
+    manifest = Manifest(account="x", contents={"file-1": path})
+    (tmp_path / "a" / "manifest.json").write_bytes(encode_manifest(manifest))
     if path:
         with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")

@@ -28,13 +28,13 @@ def test_a_job_is_found_by_its_place(
     fake_provider.jobs["ftjob-ABC"] = {**fake_provider.jobs.pop(mixed["id"]), "id": "ftjob-ABC"}
     save_archive(provider_url, tmp_path / "a")
     for place in (f"a/{plain['id']}", f"a/jobs/{plain['id']}", f"{tmp_path}/a/{plain['id']}/"):
-        found = find_job(place)
-        assert found
-        assert found.id == plain["id"]
+        archived = find_job(place)
+        assert archived
+        assert archived.id == plain["id"]
     for place in ("a/ftjob-ABC", f"a/jobs/{layout.name_of('ftjob-ABC')}"):
-        found = find_job(place)
-        assert found
-        assert found.id == "ftjob-ABC"
+        archived = find_job(place)
+        assert archived
+        assert archived.id == "ftjob-ABC"
     assert find_job("ftjob-1") is None
     with pytest.raises(FileError, match="has no job"):
         find_job("a/ftjob-none")
@@ -58,11 +58,11 @@ DIALECTS = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "wanted"), DIALECTS)
+@pytest.mark.parametrize(("raw", "expected"), DIALECTS)
 def test_hyperparameters_are_found_wherever_they_stand(
-    raw: dict[str, Any], wanted: dict[str, Any]
+    raw: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    assert Job.read({"id": "j", **raw}).hyperparameters == wanted
+    assert Job.read({"id": "j", **raw}).hyperparameters == expected
 
 
 @given(st.binary(max_size=200))
@@ -112,9 +112,9 @@ def test_fields_of_other_types_than_documented_stop_nothing(
     fake_provider.models[job["fine_tuned_model"]]["created"] = "long ago"
     fake_provider.files[job["training_file"]]["bytes"] = "1.5 MB"
     save_archive(provider_url, tmp_path / "a")
-    each = open_archive(tmp_path / "a").job(job["id"])
-    assert each.job.raw == job
-    assert len(each.events) == len(fake_provider.events[job["id"]])
+    archived = open_archive(tmp_path / "a").job(job["id"])
+    assert archived.job.raw == job
+    assert len(archived.events) == len(fake_provider.events[job["id"]])
     assert verify(tmp_path / "a").ok
 
 

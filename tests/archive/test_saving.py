@@ -47,25 +47,25 @@ def test_everything_is_there_as_the_service_sent_it(
     assert saved.manifest.missing == []
     assert (saved.new_jobs, saved.fetched_jobs) == (3, 3)
     archive = open_archive(tmp_path / "a")
-    assert [each.id for each in archive.jobs()] == [job["id"] for job in jobs[::-1]]
+    assert [archived.id for archived in archive.jobs()] == [job["id"] for job in jobs[::-1]]
     for number, job in enumerate(jobs):
-        each = archive.job(job["id"])
-        assert each.job.raw == job
-        assert json.loads((each.folder / "job.json").read_text("utf-8")) == job
-        assert [event.raw for event in each.events] == fake_provider.events[job["id"]][::-1]
-        assert [checkpoint.raw for checkpoint in each.checkpoints] == fake_provider.checkpoints[
+        archived = archive.job(job["id"])
+        assert archived.job.raw == job
+        assert json.loads((archived.folder / "job.json").read_text("utf-8")) == job
+        assert [event.raw for event in archived.events] == fake_provider.events[job["id"]][::-1]
+        assert [checkpoint.raw for checkpoint in archived.checkpoints] == fake_provider.checkpoints[
             job["id"]
         ][::-1]
-        assert [path.read_bytes() for path in each.results] == [RESULTS]
-        assert each.training
-        assert each.training.read_bytes() == stored_content(fake_provider, job["training_file"])
-        assert each.metrics().rows[0]["train_loss"] == 3
-        assert each.hyperparameters == {
+        assert [path.read_bytes() for path in archived.results] == [RESULTS]
+        assert archived.training
+        assert archived.training.read_bytes() == stored_content(fake_provider, job["training_file"])
+        assert archived.metrics().rows[0]["train_loss"] == 3
+        assert archived.hyperparameters == {
             "n_epochs": 3,
             "batch_size": 1,
             "learning_rate_multiplier": 1.8,
         }
-        assert set(each.permissions) == {f"ftckpt-{number}-{step}" for step in (1, 2, 3)}
+        assert set(archived.permissions) == {f"ftckpt-{number}-{step}" for step in (1, 2, 3)}
     assert (
         archive.job(jobs[0]["id"]).permissions["ftckpt-0-3"]
         == fake_provider.permissions["ftckpt-0-3"]
@@ -97,23 +97,23 @@ def test_what_could_not_be_had_is_said_with_the_reason(
         error_body("gone"),
     )
     saved = save_archive(provider_url, tmp_path / "a")
-    found = {
+    reasons = {
         (one.what, one.id): one.reason
         for one in saved.manifest.missing
         if one.what != "permissions"
     }
-    assert found == {
+    assert reasons == {
         ("file", gone["training_file"]): "deleted",
         ("file", forbidden["training_file"]): "forbidden",
         ("events", lost["id"]): "failed",
         ("result file", expired["result_files"][0]): "expired",
     }
-    said = next(
+    reason = next(
         one.message
         for one in saved.manifest.missing
         if one.reason == "forbidden" and one.what == "file"
     )
-    assert "Not allowed to download" in said
+    assert "Not allowed to download" in reason
     assert not verify(tmp_path / "a").ok
     fake_provider.refuse.clear()
     fake_provider.requests.clear()
@@ -205,7 +205,7 @@ def test_a_worse_answer_replaces_nothing(
     fake_provider.is_admin = True
     first, second = add_job(fake_provider, 0), add_job(fake_provider, 1)
     save_archive(provider_url, tmp_path / "a")
-    known, events = dict(first), list(fake_provider.events[first["id"]])
+    original, events = dict(first), list(fake_provider.events[first["id"]])
     first |= {"hyperparameters": None, "result_files": []}
     fake_provider.events[first["id"]] = events[:1]
     fake_provider.checkpoints[first["id"]] = []
@@ -215,11 +215,11 @@ def test_a_worse_answer_replaces_nothing(
     fake_provider.contents.clear()
     saved = save_archive(provider_url, tmp_path / "a")
     archive = open_archive(tmp_path / "a")
-    each = archive.job(first["id"])
-    assert each.job.raw == known
-    assert [event.id for event in each.events] == [event["id"] for event in events[::-1]]
-    assert len(each.checkpoints) == 3
-    assert each.training
+    archived = archive.job(first["id"])
+    assert archived.job.raw == original
+    assert [event.id for event in archived.events] == [event["id"] for event in events[::-1]]
+    assert len(archived.checkpoints) == 3
+    assert archived.training
     assert len(archive.models) == 2
     assert archive.job(second["id"]).results
     assert saved.manifest.missing == []
@@ -233,21 +233,25 @@ def test_what_was_damaged_is_fetched_again(
     job = add_job(fake_provider, 1)
     save_archive(provider_url, tmp_path / "a")
     before = manifest_without_date(tmp_path / "a")
-    each = open_archive(tmp_path / "a").job(job["id"])
-    assert each.training
+    archived = open_archive(tmp_path / "a").job(job["id"])
+    assert archived.training
     harmed = [
-        each.folder / "events.jsonl",
-        each.folder / "README.md",
-        each.training,
-        each.results[0],
+        archived.folder / "events.jsonl",
+        archived.folder / "README.md",
+        archived.training,
+        archived.results[0],
         tmp_path / "a" / "models.json",
     ]
     for path in harmed[:-1]:
         data = path.read_bytes()
         path.write_bytes(data[:-1] + b"X")
     harmed[-1].unlink()
-    found = verify(tmp_path / "a")
-    assert (len(found.changed), found.gone, found.ok) == (4, ("models.json",), False)
+    verification = verify(tmp_path / "a")
+    assert (len(verification.changed), verification.gone, verification.ok) == (
+        4,
+        ("models.json",),
+        False,
+    )
     saved = save_archive(provider_url, tmp_path / "a")
     assert len(saved.replaced) == 5
     assert saved.damaged == ()
@@ -290,7 +294,7 @@ def test_a_damaged_job_that_the_service_has_no_more_does_not_hold_up_the_others(
         path.write_bytes(damage)
     new = add_job(fake_provider, 1)
     saved = save_archive(provider_url, tmp_path / "a")
-    assert [Path(each).name for each in saved.damaged] == ["job.json"]
+    assert [Path(name).name for name in saved.damaged] == ["job.json"]
     assert MINI in (path.parent / "README.md").read_text("utf-8")
     assert new["id"] in read_manifest(tmp_path / "a").jobs
     with pytest.raises(FileError):

@@ -30,4 +30,4 @@ def test_a_folder_in_the_place_of_a_file_is_a_change(
     path = tmp_path / "a" / layout.job_folder(job["id"]) / "events.jsonl"
     path.unlink()
     path.mkdir()
-    assert [Path(each).name for each in verify(tmp_path / "a").changed] == ["events.jsonl"]
+    assert [Path(name).name for name in verify(tmp_path / "a").changed] == ["events.jsonl"]

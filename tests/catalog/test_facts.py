@@ -108,13 +108,13 @@ def facts_in(value: object) -> Iterator[Figure | Price | Deadline | ImageCost]:
 
 
 def test_every_fact_has_a_source_and_a_date() -> None:
-    found = list(facts_in(load_catalog()))
-    assert len(found) > 100
-    assert all(fact.source and fact.checked >= datetime.date(2026, 1, 1) for fact in found)
-    assert all(fact.value > 0 for fact in found if isinstance(fact, Figure))
+    facts = list(facts_in(load_catalog()))
+    assert len(facts) > 100
+    assert all(fact.source and fact.checked >= datetime.date(2026, 1, 1) for fact in facts)
+    assert all(fact.value > 0 for fact in facts if isinstance(fact, Figure))
     assert all(
         fact.usd > 0 or fact.source == "your own machine"
-        for fact in found
+        for fact in facts
         if isinstance(fact, Price)
     )
     assert all(saying.source and saying.do and saying.says for saying in known_messages().values())
@@ -157,7 +157,7 @@ def test_facts_of_the_user_go_over_those_of_ftkit(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[models.x]\nencoding = 'o200k_base'\nformats = []\nprice = 3", "unknown field `price`"),
         ("[model.x]", "unknown field `model`"),
@@ -166,9 +166,9 @@ def test_facts_of_the_user_go_over_those_of_ftkit(write: Write) -> None:
     ],
 )
 def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(
-    text: str, said: str, write: Write
+    text: str, message: str, write: Write
 ) -> None:
     path = write(text.encode(), "facts.toml")
-    with pytest.raises(UsageError, match=said) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         load_catalog(str(path))
     assert str(path) in str(raised.value)

@@ -22,11 +22,11 @@ def test_a_talk_goes_on_until_the_end_of_the_input(fake_provider: FakeProvider, 
         "user",
     ]
     assert fake_provider.requests[-1][2]["temperature"] == 0
-    told = [
+    requests = [
         json.loads(line)
         for line in ftkit("chat", "m", "--output", "json", input="a b\nc\n").stdout.splitlines()
     ]
-    assert told == [
+    assert requests == [
         {"model": "m", "prompt": "a b", "answer": "b a "},
         {"model": "m", "prompt": "c", "answer": "c "},
     ]

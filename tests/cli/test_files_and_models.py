@@ -27,8 +27,8 @@ def test_files_make_the_trip_there_and_back(
         == ftkit("files", "download", id).stdout.encode()
     )
     assert "already exists" in ftkit("files", "download", id, str(tmp_path / "back")).stderr
-    told = json.loads(ftkit("files", "download", id, "other", "--output", "json").stdout)
-    assert told == {"id": id, "path": "other", "bytes": Path(clean_file).stat().st_size}
+    output = json.loads(ftkit("files", "download", id, "other", "--output", "json").stdout)
+    assert output == {"id": id, "path": "other", "bytes": Path(clean_file).stat().st_size}
     assert "needs a PATH" in ftkit("files", "download", id, "--output", "json").stderr
     assert ftkit("files", "delete", id).returncode == 2
     assert ftkit("files", "delete", id, "--yes").stdout == f"deleted {id}\n"
@@ -53,10 +53,10 @@ def test_models_are_listed_and_only_tuned_ones_deleted(
         == "2027-01-14"
     )
     assert "  shut down on  2027-01-14\n" in ftkit("models", "show", "gpt-4o").stdout
-    told = json.loads(
+    output = json.loads(
         ftkit("models", "delete", "ft:gpt-4o:me::1", "--yes", "--output", "json").stdout
     )
-    assert told == {"id": "ft:gpt-4o:me::1", "deleted": True}
+    assert output == {"id": "ft:gpt-4o:me::1", "deleted": True}
     assert set(fake_provider.models) == {"gpt-4o"}
 
 
@@ -68,7 +68,7 @@ def test_a_file_beside_a_download_is_left_alone(fake_provider: FakeProvider, ftk
 
 
 def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Path) -> None:
-    told = ftkit("models", "export", "ft:mini:me::1", str(tmp_path / "out"))
-    assert told.returncode == 2
-    assert "does not offer model weights" in told.stderr
+    result = ftkit("models", "export", "ft:mini:me::1", str(tmp_path / "out"))
+    assert result.returncode == 2
+    assert "does not offer model weights" in result.stderr
     assert not (tmp_path / "out").exists()

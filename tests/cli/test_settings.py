@@ -12,7 +12,7 @@ from support.paths import MARV, SAMPLES
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         (
             'base-url = "http://models.example/v1"',
@@ -25,13 +25,13 @@ from support.paths import MARV, SAMPLES
     ],
 )
 def test_odd_settings_are_one_line_that_names_their_file(
-    settings: str, said: str, tmp_path: Path
+    settings: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.ftkit]\n{settings}\n")
     done = run_ftkit("validate", MARV)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "pyproject.toml" in done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_an_odd_value_of_a_variable_names_the_variable() -> None:

@@ -71,10 +71,10 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_problem_is_one_line_on_standard_error_and_2(problem: str) -> None:
-    arguments, said = PROBLEMS[problem]
+    arguments, message = PROBLEMS[problem]
     done = run_ftkit(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.startswith("ftkit: ")
     assert done.stderr.count("\n") == 1
 
@@ -187,8 +187,10 @@ def test_a_grader_asks_for_its_fields(write: Write) -> None:
         "--output",
         "json",
     )
-    found = json.loads(done.stdout)["files"][0]["findings"]
-    assert [(each["line"], "item.a.b" in each["message"]) for each in found] == [(4, True)]
+    findings = json.loads(done.stdout)["files"][0]["findings"]
+    assert [(finding["line"], "item.a.b" in finding["message"]) for finding in findings] == [
+        (4, True)
+    ]
 
 
 def test_a_full_disk_is_one_line() -> None:

@@ -11,10 +11,8 @@ from ftkit.catalog import find_provider
 from ftkit.client.connect import account_of, connect
 from ftkit.errors import ProviderError, UnknownOutcomeError, UsageError
 from ftkit.jobs.spec import JobSpec, check
-from support.connections import connect_to
+from support.connections import OPENAI_KEY, connect_to
 from support.fake_provider import FakeProvider, error_body
-
-KEYS = {"OPENAI_API_KEY": "sk-env"}
 
 
 @pytest.mark.parametrize("provider", ["openai", "nebius"])
@@ -24,7 +22,7 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "base_url", "said"),
+    ("provider", "base_url", "message"),
     [
         ("mistral", "", "is not supported: it has its own API"),
         (
@@ -38,10 +36,10 @@ def test_a_service_has_one_name_with_and_without_a_key(provider: str) -> None:
     ],
 )
 def test_a_service_that_cannot_be_reached_so_says_why(
-    provider: str, base_url: str, said: str
+    provider: str, base_url: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
-        connect(provider, base_url, environment=KEYS)
+    with pytest.raises(UsageError, match=message):
+        connect(provider, base_url, environment=OPENAI_KEY)
 
 
 def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
@@ -60,7 +58,7 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (
             (401, error_body("Incorrect API key provided: sk-test")),
@@ -76,10 +74,10 @@ def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_p
     ],
 )
 def test_what_the_service_says_is_one_line_without_the_key(
-    answer: Any, said: str, fake_provider: FakeProvider, provider_url: str
+    answer: Any, message: str, fake_provider: FakeProvider, provider_url: str
 ) -> None:
     fake_provider.refuse["GET /fine_tuning/jobs/ftjob-1"] = answer
-    with pytest.raises(ProviderError, match=said) as raised:
+    with pytest.raises(ProviderError, match=message) as raised:
         connect_to(provider_url).job("ftjob-1")
     assert "\n" not in str(raised.value)
     assert "sk-test" not in str(raised.value)
@@ -95,5 +93,5 @@ def test_no_connection_is_one_line() -> None:
 )
 def test_an_address_with_a_password_or_none_at_all_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="base_url") as raised:
-        connect("openai", address, environment=KEYS)
+        connect("openai", address, environment=OPENAI_KEY)
     assert "hunter2" not in str(raised.value)

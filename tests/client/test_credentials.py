@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ftkit.client.client import Client
 from ftkit.client.connect import connect
 from ftkit.errors import ProviderError, UsageError
-from support.connections import connect_to
+from support.connections import OPENAI_KEY, connect_to
 from support.fake_provider import FakeProvider, error_body
+from support.mock_transport import engine
 
-KEYS = {"OPENAI_API_KEY": "sk-env"}
+SentKey = Callable[[Client], str]
 
 
-def test_the_key_comes_from_the_environment_or_from_a_file_of_ones_own(tmp_path: Path) -> None:
+@pytest.fixture
+def sent_key(monkeypatch: pytest.MonkeyPatch) -> SentKey:
+    """Return the API key that a client sends."""
+
+    def send_and_read_key(client: Client) -> str:
+        requests: list[Any] = []
+
+        def answer(self: Any, request: Any, **options: Any) -> Any:
+            requests.append(request)
+            return engine.Response(200, json={"id": "m"}, request=request)
+
+        monkeypatch.setattr(engine.Client, "send", answer)
+        client.model("m")
+        return str(requests[-1].headers["Authorization"]).removeprefix("Bearer ")
+
+    return send_and_read_key
+
+
+def test_the_key_comes_from_the_environment_or_from_a_private_file(
+    sent_key: SentKey, tmp_path: Path
+) -> None:
     home = {"HOME": str(tmp_path)}
     with pytest.raises(UsageError, match="no key for openai: set OPENAI_API_KEY"):
         connect("openai", environment=home)
@@ -25,8 +49,8 @@ def test_the_key_comes_from_the_environment_or_from_a_file_of_ones_own(tmp_path:
     with pytest.raises(UsageError, match="can be read by others"):
         connect("openai", environment=home)
     path.chmod(0o600)
-    assert connect("openai", environment=home)._client.api_key == "sk-file"
-    assert connect("openai", environment=home | KEYS)._client.api_key == "sk-env"
+    assert sent_key(connect("openai", environment=home)) == "sk-file"
+    assert sent_key(connect("openai", environment=home | OPENAI_KEY)) == "sk-env"
 
 
 def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> None:
@@ -60,17 +84,16 @@ def test_the_address_of_a_provider_may_stand_beside_its_key(tmp_path: Path) -> N
         ("http://127.0.0.1.example/v1", None),
     ],
 )
-def test_no_key_is_needed_for_a_service_of_another_on_this_machine_alone(
-    address: str, key: str | None, tmp_path: Path
+def test_only_a_server_on_this_machine_needs_no_key(
+    address: str, key: str | None, sent_key: SentKey, tmp_path: Path
 ) -> None:
     if key:
-        assert (
-            connect("openai", address, environment={"HOME": str(tmp_path)})._client.api_key == key
-        )
+        client = connect("openai", address, environment={"HOME": str(tmp_path)})
+        assert sent_key(client) == key
     else:
         with pytest.raises(UsageError, match="no key for"):
             connect("openai", address, environment={"HOME": str(tmp_path)})
-    assert connect("openai", address, environment=KEYS)._client.api_key == "sk-env"
+    assert sent_key(connect("openai", address, environment=OPENAI_KEY)) == "sk-env"
 
 
 @pytest.mark.parametrize("key", ["sk-te\nst", "sk-te st", "sk-tést"])

@@ -137,7 +137,7 @@ REFUSALS: dict[str, tuple[str, int, str, str, str]] = {
 def test_a_refusal_is_told_in_one_line_with_its_code_and_what_to_do(
     name: str, router: respx.MockRouter
 ) -> None:
-    kind, status, code, message, known = REFUSALS[name]
+    kind, status, code, message, hint = REFUSALS[name]
     method, path, _, ask, _ = REQUESTS[kind]
     route = router.route(method=method, url=path)
     route.respond(
@@ -153,12 +153,12 @@ def test_a_refusal_is_told_in_one_line_with_its_code_and_what_to_do(
     )
     with pytest.raises(ProviderError) as caught:
         ask(mock_service(router))
-    told = str(caught.value)
-    assert "\n" not in told
-    assert message in told
-    assert code in told
+    text = str(caught.value)
+    assert "\n" not in text
+    assert message in text
+    assert code in text
     assert (caught.value.status, caught.value.code) == (status, code)
-    assert "ftkit explain" not in told
+    assert "ftkit explain" not in text
     explained = CliRunner().invoke(cli, ["explain", f"{message} ({code})"])
     assert explained.exit_code == 0
-    assert known in explained.output
+    assert hint in explained.output

@@ -81,7 +81,7 @@ def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "needed", "said"),
+    ("content", "needed", "message"),
     [
         (None, False, "none"),
         ("[keys]\nother = 'x'\n", False, "none"),
@@ -92,7 +92,7 @@ def test_providers_are_listed_with_what_they_lack(ftkit: Run) -> None:
     ],
 )
 def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
-    content: str | None, needed: bool, said: str, tmp_path: Path
+    content: str | None, needed: bool, message: str, tmp_path: Path
 ) -> None:
     from ftkit.client.credentials import config_file, find_key
 
@@ -103,6 +103,6 @@ def test_a_key_is_found_in_the_user_s_file_or_its_absence_is_said(
         path.write_text(content)
         path.chmod(0o600)
     try:
-        assert find_key("mine", ("MINE_API_KEY",), environment, needed) == said
+        assert find_key("mine", ("MINE_API_KEY",), environment, needed) == message
     except FtkitError as problem:
-        assert said in str(problem)  # noqa: PT017
+        assert message in str(problem)  # noqa: PT017

@@ -57,7 +57,7 @@ def test_azure_gets_a_body_with_a_cancel(router: respx.MockRouter) -> None:
 def test_a_list_asks_for_the_next_page_after_the_last_item(router: respx.MockRouter) -> None:
     pages = [{**list_body({**JOB, "id": "ftjob-2"}), "has_more": True}, list_body(JOB)]
     route = router.get("/fine_tuning/jobs").mock(
-        side_effect=[httpx.Response(200, json=each) for each in pages]
+        side_effect=[httpx.Response(200, json=page) for page in pages]
     )
     assert [job.id for job in mock_service(router).jobs(metadata={"a": "b"})] == [
         "ftjob-2",
@@ -112,11 +112,11 @@ def test_trouble_with_any_request_is_one_line(
     kind: str, trouble: str, router: respx.MockRouter
 ) -> None:
     method, path, _, ask, _ = REQUESTS[kind]
-    answer, raised, said = TROUBLES[trouble]
+    answer, raised, message = TROUBLES[trouble]
     router.route(method=method, url=path).mock(side_effect=[answer])
     with pytest.raises(raised) as caught:
         ask(mock_service(router))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "sk-test" not in str(caught.value)
 

@@ -17,14 +17,14 @@ from ftkit.compare.bootstrap import RESAMPLES, Interval, differences_to_rest, in
 def test_the_interval_holds_the_mean_and_lies_among_the_values(
     values: list[float], seed: int
 ) -> None:
-    (found,) = intervals(np.array(values)[:, None], seed)
+    (interval,) = intervals(np.array(values)[:, None], seed)
     slack = 1e-6
-    assert found.n == len(values)
-    assert found.mean == pytest.approx(np.mean(values), abs=slack)
-    assert found.low is not None
-    assert found.high is not None
-    assert min(values) - slack <= found.low <= np.median(_resampled(values, seed)) + slack
-    assert np.median(_resampled(values, seed)) - slack <= found.high <= max(values) + slack
+    assert interval.n == len(values)
+    assert interval.mean == pytest.approx(np.mean(values), abs=slack)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert min(values) - slack <= interval.low <= np.median(_resampled(values, seed)) + slack
+    assert np.median(_resampled(values, seed)) - slack <= interval.high <= max(values) + slack
 
 
 def _resampled(values: list[float], seed: int) -> Any:
@@ -36,19 +36,19 @@ def _resampled(values: list[float], seed: int) -> Any:
 
 def test_the_interval_is_that_of_the_textbook() -> None:
     values = np.random.default_rng(5).normal(10, 2, 400)
-    (found,) = intervals(values[:, None])
+    (interval,) = intervals(values[:, None])
     error = 1.96 * values.std() / 20
-    assert found.low == pytest.approx(values.mean() - error, abs=0.03)
-    assert found.high == pytest.approx(values.mean() + error, abs=0.03)
+    assert interval.low == pytest.approx(values.mean() - error, abs=0.03)
+    assert interval.high == pytest.approx(values.mean() + error, abs=0.03)
 
 
 def test_the_same_seed_gives_the_same_interval_whatever_stands_beside_it() -> None:
     values = np.random.default_rng(1).random((300, 3))
     together = intervals(values, 7)
-    for column, found in enumerate(together):
+    for column, interval in enumerate(together):
         (alone,) = intervals(values[:, [column]], 7)
         assert (alone.mean, alone.low, alone.high) == pytest.approx(
-            (found.mean, found.low, found.high)
+            (interval.mean, interval.low, interval.high)
         )
     assert intervals(values, 8) != together
 
@@ -76,12 +76,12 @@ def test_one_value_alone_has_no_interval() -> None:
 
 
 def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
-    found = [draw(np.random.default_rng(seed)) for seed in range(runs)]
+    results = [draw(np.random.default_rng(seed)) for seed in range(runs)]
     return (
         sum(
-            each.low <= true <= each.high
-            for each in found
-            if each.low is not None and each.high is not None
+            result.low <= true <= result.high
+            for result in results
+            if result.low is not None and result.high is not None
         )
         / runs
     )

@@ -41,11 +41,11 @@ def test_two_models_are_asked_and_compared(
         "metadata.odd",
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    exact = told["measures"]["exact"]
+    output = json.loads(done.stdout)
+    exact = output["measures"]["exact"]
     assert [exact[side]["mean"] for side in ("a", "b", "difference", "between")] == [1, 0, 1, 0]
-    assert told["measures"]["tokens"]["a"]["n"] == 20
-    assert [group["value"] for group in told["groups"]] == ["0", "1"]
+    assert output["measures"]["tokens"]["a"]["n"] == 20
+    assert [group["value"] for group in output["groups"]] == ["0", "1"]
     assert len(fake_provider.requests) == 40
     assert all(
         body["temperature"] == 0 and body["max_tokens"] == 9 and "weight" not in body["messages"][0]
@@ -178,9 +178,9 @@ def test_faults_on_the_way_change_no_answer(
         "12",
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["compared"] == 12
-    assert told["measures"]["exact"]["between"]["mean"] == 1
+    output = json.loads(done.stdout)
+    assert output["compared"] == 12
+    assert output["measures"]["exact"]["between"]["mean"] == 1
 
 
 def test_at_most_so_many_are_asked_at_once(
@@ -281,7 +281,7 @@ def test_without_sacrebleu_one_line_says_what_to_install(prompts: str, tmp_path:
 def test_what_cannot_be_shown_is_told_before_anything_is_asked(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, arguments: list[str], says: str
 ) -> None:
-    told = ftkit("one", "two", "--prompts", prompts, "--yes", *arguments)
-    assert told.returncode == 2
-    assert says in told.stderr
+    result = ftkit("one", "two", "--prompts", prompts, "--yes", *arguments)
+    assert result.returncode == 2
+    assert says in result.stderr
     assert not fake_provider.requests

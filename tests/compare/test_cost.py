@@ -20,8 +20,8 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     prompts = [
         Prompt(1, [{"role": "user", "content": "Hello world"}], {}, assistant_message("Hi"), {})
     ] * 1000
-    told = request_cost(prompts, TUNED, "openai", catalog)
-    assert (told.requests, told.input_tokens, told.output_tokens) == (
+    cost = request_cost(prompts, TUNED, "openai", catalog)
+    assert (cost.requests, cost.input_tokens, cost.output_tokens) == (
         1000,
         1000 * (3 + 1 + 2),
         1000,
@@ -29,7 +29,7 @@ def test_the_cost_is_that_of_the_prompts_and_of_answers_as_long_as_the_reference
     offer = catalog.models[MINI].providers["openai"]
     assert offer.input
     assert offer.output
-    assert told.usd == pytest.approx((6000 * offer.input.usd + 1000 * offer.output.usd) / 1e6)
+    assert cost.usd == pytest.approx((6000 * offer.input.usd + 1000 * offer.output.usd) / 1e6)
     bare = [Prompt(1, [{"role": "user", "content": "Hello world"}], {}, None, {})]
     assert request_cost(bare, TUNED, "openai", catalog).usd is None
     assert request_cost(bare, TUNED, "openai", catalog, 50).output_tokens == 50
@@ -44,14 +44,14 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
         [Prompt(1, [user], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog
     )
     calls = tool_call_message(("f", json.dumps({"text": "word " * 300})))
-    told = request_cost(
+    cost = request_cost(
         [Prompt(1, [user, calls, user], {"tools": tools}, calls, {})], TUNED, "openai", catalog
     )
     assert plain.input_tokens
-    assert told.input_tokens
-    assert told.output_tokens
-    assert told.input_tokens > plain.input_tokens + 500 + 300
-    assert told.output_tokens > 300
+    assert cost.input_tokens
+    assert cost.output_tokens
+    assert cost.input_tokens > plain.input_tokens + 500 + 300
+    assert cost.output_tokens > 300
     image = {
         "role": "user",
         "content": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],

@@ -48,23 +48,23 @@ def test_prompts_are_chat_examples_or_recorded_answers(tmp_path: Path) -> None:
         chat_row("c"),
         recorded_row("d", "e", parameters={"tools": tools}),
     )
-    found = read_prompts(path)
-    assert [one.number for one in found] == [1, 3, 4]
-    assert [one.messages[-1] for one in found] == [
+    read = read_prompts(path)
+    assert [one.number for one in read] == [1, 3, 4]
+    assert [one.messages[-1] for one in read] == [
         {"role": "user", "content": text} for text in "acd"
     ]
-    assert [one.reference and one.reference["content"] for one in found] == ["b", None, "e"]
-    assert found[0].reference == assistant_message("b")
-    assert [one.options for one in found] == [{"tools": tools}, {}, {"tools": tools}]
+    assert [one.reference and one.reference["content"] for one in read] == ["b", None, "e"]
+    assert read[0].reference == assistant_message("b")
+    assert [one.options for one in read] == [{"tools": tools}, {}, {"tools": tools}]
     assert len(read_prompts(path, limit=2)) == 2
 
 
 def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
     own = {"messages": [{"role": "system", "content": "mine"}, {"role": "user", "content": "b"}]}
-    found = read_prompts(
+    read = read_prompts(
         write_jsonl(tmp_path / "p.jsonl", chat_row("a", "x"), own), system="be brief"
     )
-    assert [one.messages[0]["content"] for one in found] == ["be brief", "mine"]
+    assert [one.messages[0]["content"] for one in read] == ["be brief", "mine"]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_answers_are_matched_by_their_messages_and_repeated_prompts_take_them_in
         recorded_row("b", "4"),
     ]
     answers[3]["messages"][0]["name"] = None
-    found = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
-    assert [one.answer["content"] if one else None for one in found] == ["1", "4", "3", None]
+    matches = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
+    assert [one.answer["content"] if one else None for one in matches] == ["1", "4", "3", None]
 
 
 def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) -> None:
@@ -134,8 +134,11 @@ def test_equal_messages_with_other_tools_keep_their_own_answers(tmp_path: Path) 
         recorded_row("a", "of f2", parameters={"temperature": 0, "tools": two}),
         recorded_row("a", "of any"),
     ]
-    found = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
-    assert [each.answer["content"] if each else None for each in found] == ["of any", "of f2"]
+    matches = match(prompts, read_recordings(write_jsonl(tmp_path / "r.jsonl", *answers)))
+    assert [recording.answer["content"] if recording else None for recording in matches] == [
+        "of any",
+        "of f2",
+    ]
 
 
 RECORDED = st.builds(
@@ -157,8 +160,8 @@ def test_a_recorded_answer_survives_its_file(
 ) -> None:
     path = tmp_path_factory.mktemp("r") / "r.jsonl"
     path.write_bytes(encode(one))
-    (found,) = read_recordings(str(path))
-    assert (found.messages, found.answer, found.usage, found.metadata) == (
+    (recording,) = read_recordings(str(path))
+    assert (recording.messages, recording.answer, recording.usage, recording.metadata) == (
         one.messages,
         one.answer,
         one.usage,
@@ -180,7 +183,11 @@ def test_what_was_kept_is_there_after_a_torn_write(tmp_path: Path) -> None:
     assert again.recordings == [one, two]
     again.append(three)
     again.finish([three])
-    assert sorted(each.answer["content"] for each in read_recordings(path)) == ["1", "2", "3"]
+    assert sorted(recording.answer["content"] for recording in read_recordings(path)) == [
+        "1",
+        "2",
+        "3",
+    ]
     assert os.listdir(tmp_path) == ["a.jsonl"]
 
 

@@ -38,11 +38,11 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
     answer = fake_provider.answer
 
     def filtered(method: str, path: str, query: Any, body: Any) -> Any:
-        status, told = answer(method, path, query, body)
+        status, reply = answer(method, path, query, body)
         return (
-            (status, {**told, "choices": []})
+            (status, {**reply, "choices": []})
             if body["messages"][-1]["content"].endswith(" 4")
-            else (status, told)
+            else (status, reply)
         )
 
     fake_provider.answer = filtered  # type: ignore[method-assign]
@@ -57,7 +57,7 @@ def test_an_answer_that_cannot_be_read_is_left_out_like_a_refused_one(
 def test_answers_under_way_when_the_service_refuses_are_kept(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
+    answers_file, begun = str(tmp_path / "a.jsonl"), threading.Barrier(4)
     first = threading.Lock()
 
     def one_is_refused(method: str, path: str) -> str:
@@ -77,14 +77,14 @@ def test_answers_under_way_when_the_service_refuses_are_kept(
         prompts,
         "--yes",
         "--save-a",
-        kept,
+        answers_file,
         "--concurrency",
         "4",
         "--limit",
         "4",
     )
     assert done.returncode == 2
-    assert len(read_recordings(f"{kept}.part")) == 3
+    assert len(read_recordings(f"{answers_file}.part")) == 3
 
 
 def test_a_prompt_that_the_service_refuses_is_left_out_and_named(

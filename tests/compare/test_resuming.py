@@ -25,11 +25,11 @@ from support.recordings import assistant_message, chat_row, recorded_row, write_
 def test_kept_answers_are_never_asked_for_again(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept = str(tmp_path / "a.jsonl")
-    first = ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "5", "--save-a", kept)
+    answers_file = str(tmp_path / "a.jsonl")
+    first = ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "5", "--save-a", answers_file)
     assert first.returncode == 0, first.stderr
     assert len(fake_provider.requests) == 10
-    line = json.loads(Path(kept).read_text("utf-8").splitlines()[0])
+    line = json.loads(Path(answers_file).read_text("utf-8").splitlines()[0])
     assert line == {
         "messages": [{"role": "user", "content": "one 0"}],
         "answer": assistant_message("0 one"),
@@ -39,25 +39,32 @@ def test_kept_answers_are_never_asked_for_again(
         "metadata": {"odd": 0},
         "service": line["service"],
     }
-    more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept)
+    more = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", answers_file)
     assert more.returncode == 0, more.stderr
     assert len(fake_provider.requests) == 10 + 15 + 20
-    again = ftkit("m", kept, "--prompts", prompts, "--save-a", kept)
+    again = ftkit("m", answers_file, "--prompts", prompts, "--save-a", answers_file)
     assert again.returncode == 0, again.stderr
     assert len(fake_provider.requests) == 45
-    assert f"B        {kept} (m)" in again.stdout
-    assert ftkit(kept, kept, "--prompts", kept).returncode == 0
+    assert f"B        {answers_file} (m)" in again.stdout
+    assert ftkit(answers_file, answers_file, "--prompts", answers_file).returncode == 0
 
 
 def test_kept_answers_of_another_model_or_temperature_are_not_taken(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept = write_jsonl(
+    answers_file = write_jsonl(
         tmp_path / "a.jsonl", recorded_row("one 0", "x", "m", parameters={"temperature": 0})
     )
     for arguments in (["other"], ["m", "--temperature", "1"]):
         done = ftkit(
-            arguments[0], "n", *arguments[1:], "--prompts", prompts, "--yes", "--save-a", kept
+            arguments[0],
+            "n",
+            *arguments[1:],
+            "--prompts",
+            prompts,
+            "--yes",
+            "--save-a",
+            answers_file,
         )
         assert done.returncode == 2
         assert "use another file" in done.stderr
@@ -67,12 +74,14 @@ def test_kept_answers_of_another_model_or_temperature_are_not_taken(
 def test_answers_of_another_model_or_service_are_not_mixed_in(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept, others = (
+    answers_file, others = (
         str(tmp_path / "a.jsonl"),
         write_jsonl(tmp_path / "others.jsonl", chat_row("else", "x")),
     )
     assert (
-        ftkit("m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", kept).returncode
+        ftkit(
+            "m", "n", "--prompts", prompts, "--yes", "--limit", "2", "--save-a", answers_file
+        ).returncode
         == 0
     )
     before = len(fake_provider.requests)
@@ -80,9 +89,9 @@ def test_answers_of_another_model_or_service_are_not_mixed_in(
         ["m2", "n", "--prompts", others],
         ["m", "n", "--prompts", prompts, "--limit", "2", "--provider", "nebius"],
     ):
-        done = ftkit(*arguments, "--yes", "--save-a", kept)
+        done = ftkit(*arguments, "--yes", "--save-a", answers_file)
         assert done.returncode == 2
-        assert f"{kept} contains answers of m at openai http" in done.stderr
+        assert f"{answers_file} contains answers of m at openai http" in done.stderr
         assert "use another file" in done.stderr
     assert len(fake_provider.requests) == before
 
@@ -95,8 +104,8 @@ def test_a_model_is_asked_only_what_the_other_side_s_file_answers(
     )
     done = ftkit(own, "n", "--prompts", prompts, "--yes", "--output", "json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["compared"], len(told["left_out"]), len(fake_provider.requests)) == (2, 18, 2)
+    output = json.loads(done.stdout)
+    assert (output["compared"], len(output["left_out"]), len(fake_provider.requests)) == (2, 18, 2)
     other = write_jsonl(tmp_path / "other.jsonl", recorded_row("never asked", "x"))
     assert (
         "no prompt is answered by both" in ftkit(other, "n", "--prompts", prompts, "--yes").stderr
@@ -107,7 +116,7 @@ def test_a_model_is_asked_only_what_the_other_side_s_file_answers(
 def test_what_is_written_never_replaces_what_is_read_or_paid_for(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    own, kept = (
+    own, answers_file = (
         write_jsonl(tmp_path / "own.jsonl", recorded_row("one 1", "x")),
         str(tmp_path / "a.jsonl"),
     )
@@ -115,15 +124,15 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(
         (["m", "n", "--html", prompts], "--prompts and --html must be different files"),
         (["m", own, "--html", own], "B and --html must be different files"),
         (
-            ["m", "n", "--save-a", kept, "--html", kept],
+            ["m", "n", "--save-a", answers_file, "--html", answers_file],
             "--save-a and --html must be different files",
         ),
         (
-            ["m", "n", "--save-a", kept, "--html", f"{kept}.part"],
+            ["m", "n", "--save-a", answers_file, "--html", f"{answers_file}.part"],
             "--save-a and --html must be different files",
         ),
         (["m", "n", "--save-a", prompts], "--prompts and --save-a must be different files"),
-        (["m", "n", "--save-a", f"{kept}.gz"], "use a name without .gz"),
+        (["m", "n", "--save-a", f"{answers_file}.gz"], "use a name without .gz"),
         (["m", "n", "--save-a", str(tmp_path / "none" / "a.jsonl")], "cannot write"),
     ]:
         done = ftkit(*arguments, "--prompts", prompts, "--yes")
@@ -135,7 +144,7 @@ def test_what_is_written_never_replaces_what_is_read_or_paid_for(
 def test_a_run_that_broke_off_goes_on_where_it_was(
     fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
 ) -> None:
-    kept = str(tmp_path / "a.jsonl")
+    answers_file = str(tmp_path / "a.jsonl")
     asked: list[str] = []
 
     def until_the_key_is_withdrawn(body: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +153,13 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
         return {"content": "x"}
 
     fake_provider.on_chat = until_the_key_is_withdrawn
-    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--save-a", kept, "--concurrency", "2")
+    done = ftkit(
+        "m", "n", "--prompts", prompts, "--yes", "--save-a", answers_file, "--concurrency", "2"
+    )
     assert done.returncode == 2
     assert "rejected the API key" in done.stderr
-    assert not os.path.exists(kept)
-    there = {one.messages[0]["content"] for one in read_recordings(f"{kept}.part")}
+    assert not os.path.exists(answers_file)
+    there = {one.messages[0]["content"] for one in read_recordings(f"{answers_file}.part")}
     assert len(there) >= 8
     fake_provider.key, fake_provider.on_chat = (
         "sk-test",
@@ -156,7 +167,13 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
     )  # type: ignore[func-returns-value]
     asked.clear()
     done = ftkit(
-        "m", prompts.replace("prompts", "none"), "--prompts", prompts, "--yes", "--save-a", kept
+        "m",
+        prompts.replace("prompts", "none"),
+        "--prompts",
+        prompts,
+        "--yes",
+        "--save-a",
+        answers_file,
     )
     assert done.returncode == 2
     assert not asked
@@ -167,13 +184,13 @@ def test_a_run_that_broke_off_goes_on_where_it_was(
         prompts,
         "--yes",
         "--save-a",
-        kept,
+        answers_file,
         "--save-b",
         str(tmp_path / "b.jsonl"),
     )
     assert done.returncode == 0, done.stderr
     assert len(asked) == 20 - len(there) + 20
-    assert len(read_recordings(kept)) == 20
+    assert len(read_recordings(answers_file)) == 20
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -184,7 +201,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
     tmp_path: Path,
     how: signal.Signals,
 ) -> None:
-    kept, many = str(tmp_path / "a.jsonl"), threading.Event()
+    answers_file, many = str(tmp_path / "a.jsonl"), threading.Event()
 
     def slowly(method: str, path: str) -> str:
         time.sleep(0.05)
@@ -204,7 +221,7 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         prompts,
         "--yes",
         "--save-a",
-        kept,
+        answers_file,
         "--concurrency",
         "2",
     ]
@@ -213,14 +230,14 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
         running_command.send_signal(how)
     assert running_command.returncode == (130 if how == signal.SIGINT else -how)
     before = len(fake_provider.requests)
-    assert not os.path.exists(kept)
-    assert len(read_recordings(f"{kept}.part")) >= before - 2 - 2
+    assert not os.path.exists(answers_file)
+    assert len(read_recordings(f"{answers_file}.part")) >= before - 2 - 2
     done = subprocess.run(
-        [*command, "--output", "json", "--save-b", f"{kept}.b"],
+        [*command, "--output", "json", "--save-b", f"{answers_file}.b"],
         env=environment,
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(read_recordings(kept)) == 20
+    assert len(read_recordings(answers_file)) == 20
     assert len(fake_provider.requests) <= 40 + 4

@@ -18,7 +18,7 @@ def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write
     findings = findings_of(
         write(b"".join(line + b"\n" for line in chat_lines(12)).decode().encode(encoding))
     )
-    assert [(each.rule, each.line) for each in findings] == [("encoding-utf16", 0)]
+    assert [(finding.rule, finding.line) for finding in findings] == [("encoding-utf16", 0)]
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_a_file_in_another_encoding_gets_one_finding(encoding: str, write: Write
 def test_a_file_of_another_kind_gets_one_finding_that_names_it(
     content: bytes, rule: str, write: Write
 ) -> None:
-    assert [(each.rule, each.line) for each in findings_of(write(content))] == [(rule, 0)]
+    assert [(finding.rule, finding.line) for finding in findings_of(write(content))] == [(rule, 0)]
 
 
 def test_a_large_array_in_a_first_line_beyond_the_head_is_named(write: Write) -> None:
     big = json.dumps([chat_example(n) for n in range(20_000)], indent=1).encode()
-    assert [each.rule for each in findings_of(write(big))] == ["json-array-file"]
+    assert [finding.rule for finding in findings_of(write(big))] == ["json-array-file"]
 
 
 def test_large_first_lines_do_not_hide_the_format(write: Write) -> None:
@@ -71,7 +71,7 @@ def test_gzip_is_read_where_the_name_says_so(write: Write) -> None:
         gzip.compress(b"".join(line + b"\n" for line in chat_lines(12, {4: b"oops"}))),
         "data.jsonl.gz",
     )
-    assert [(each.rule, each.line) for each in findings_of(path)] == [("json-syntax", 4)]
+    assert [(finding.rule, finding.line) for finding in findings_of(path)] == [("json-syntax", 4)]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"not gzip at all"])

@@ -41,11 +41,11 @@ def test_a_problem_is_one_line_and_2(problem: str, write: Write) -> None:
     write(b"", "empty.jsonl")
     write([b'{"instruction": "a", "input": "", "output": "b"}'] * 12, "alpaca.jsonl")
     write([b'{"messages": 3}'] * 12, "bad.jsonl")
-    arguments, said = PROBLEMS[problem]
+    arguments, message = PROBLEMS[problem]
     done = run_ftkit("estimate", *arguments.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_max_cost_decides_the_exit_code() -> None:
@@ -67,7 +67,7 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
         "--validation-file",
         str(SAMPLES / "sports-headlines.jsonl"),
     )
-    told = json.loads(
+    output = json.loads(
         run_ftkit("estimate", *arguments, "--output", "json", "--on", "2026-11-20").stdout
     )
     page = (
@@ -77,15 +77,15 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
         .partition("\n## ")[0]
     )
     for value in (
-        told,
-        told["models"][0],
-        told["usage"][MINI],
-        told["validation"],
-        told["distributions"]["tokens"],
+        output,
+        output["models"][0],
+        output["usage"][MINI],
+        output["validation"],
+        output["distributions"]["tokens"],
     ):
         assert all(f"`{key}`" in page for key in value)
-    assert told["models"][0]["model"] == MINI
-    assert told["models"][0]["cost"] == {
+    assert output["models"][0]["model"] == MINI
+    assert output["models"][0]["cost"] == {
         "usd": 0.03456,
         "price_per_million": 3.0,
         "source": "OpenAI pricing page (copy)",
@@ -130,10 +130,10 @@ REAL = {"marv": 13_271, "preference": 3_792, "completions": 2_002}
 
 @pytest.mark.parametrize("name", REAL)
 def test_the_tiny_model_is_estimated_to_train_as_many_tokens_as_its_jobs_tell(name: str) -> None:
-    told = quote(
+    result = quote(
         SAMPLES / f"{name}.jsonl", ["ftkit/smoke"], provider="local", epochs=1, today=TODAY
     ).models[0]
-    assert (told.encoding, told.billed_tokens) == ("bytes", REAL[name])
+    assert (result.encoding, result.billed_tokens) == ("bytes", REAL[name])
 
 
 def test_a_file_that_may_be_of_two_formats_is_read_as_the_one_asked_for(write: Write) -> None:

@@ -33,15 +33,15 @@ def test_only_what_the_assistant_says_with_weight_is_trained(write: Write) -> No
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "but this", "weight": 1},
     ]
-    told = estimate(
+    estimated = estimate(
         measure(write([json.dumps({"messages": messages}).encode()]), [MINI]).summary,
         MINI,
         today=TODAY,
     )
-    assert told.trained_tokens_per_epoch == len(
+    assert estimated.trained_tokens_per_epoch == len(
         tiktoken_encoding("o200k_base").encode_ordinary("but this")
     )
-    assert told.tokens_per_epoch == count_by_hand(messages)
+    assert estimated.tokens_per_epoch == count_by_hand(messages)
 
 
 @pytest.mark.parametrize(("before", "lost"), [(10, 910), (4_050, 1_000)])
@@ -53,15 +53,19 @@ def test_what_the_limit_cuts_is_counted_and_told_by_what_is_trained(
         {"role": "assistant", "content": " yes" * 5000},
     ]
     tokens = count_by_hand(messages, "cl100k_base")
-    told = estimate(
+    estimated = estimate(
         measure(write([json.dumps({"messages": messages}).encode()]), [GPT_35]).summary,
         GPT_35,
         today=TODAY,
     )
-    assert (told.tokens_per_epoch, told.cut_tokens, told.cut_examples) == (4096, tokens - 4096, 1)
-    assert told.cut_trained_examples == 1
-    assert told.trained_tokens_per_epoch == 4096 - (tokens - 5000)
-    assert any("cut off" in why for why in told.approximations)
+    assert (estimated.tokens_per_epoch, estimated.cut_tokens, estimated.cut_examples) == (
+        4096,
+        tokens - 4096,
+        1,
+    )
+    assert estimated.cut_trained_examples == 1
+    assert estimated.trained_tokens_per_epoch == 4096 - (tokens - 5000)
+    assert any("cut off" in why for why in estimated.approximations)
 
 
 def row(**more: Any) -> dict[str, Any]:
@@ -164,46 +168,52 @@ ODD = [
 def test_what_is_not_published_is_counted_by_a_rule_that_is_told(
     kind: str, value: dict[str, Any], more: int, write: Write
 ) -> None:
-    told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    assert told.tokens_per_epoch == count_by_hand(row()["messages"]) + more
-    assert not told.exact
-    assert f"1 examples: {APPROXIMATIONS[kind]}" in told.approximations
+    estimated = estimate(
+        measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY
+    )
+    assert estimated.tokens_per_epoch == count_by_hand(row()["messages"]) + more
+    assert not estimated.exact
+    assert f"1 examples: {APPROXIMATIONS[kind]}" in estimated.approximations
 
 
 def test_a_call_is_counted_as_its_text(write: Write) -> None:
     value = row(
         messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [CALL]}]
     )
-    told = estimate(measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY)
-    text = sum(
-        len(tiktoken_encoding("o200k_base").encode_ordinary(each)) for each in ("f", '{"a": "x"}')
+    estimated = estimate(
+        measure(write([json.dumps(value).encode()]), [MINI]).summary, MINI, today=TODAY
     )
-    assert told.tokens_per_epoch == count_by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
-    assert told.trained_tokens_per_epoch == text
+    text = sum(
+        len(tiktoken_encoding("o200k_base").encode_ordinary(part)) for part in ("f", '{"a": "x"}')
+    )
+    assert (
+        estimated.tokens_per_epoch == count_by_hand([{"role": "user", "content": "Hi"}]) + 4 + text
+    )
+    assert estimated.trained_tokens_per_epoch == text
 
 
 def test_a_preference_counts_the_input_with_each_output_and_trains_on_the_outputs() -> None:
-    told = quote(SAMPLES / "preference.jsonl", ["gpt-4.1-mini-2025-04-14"], today=TODAY)
+    result = quote(SAMPLES / "preference.jsonl", ["gpt-4.1-mini-2025-04-14"], today=TODAY)
     count, tokens, trained = tiktoken_encoding("o200k_base").encode_ordinary, 0, 0
     for line in (SAMPLES / "preference.jsonl").read_text("utf-8").splitlines():
         value = json.loads(line)
         for output in ("preferred_output", "non_preferred_output"):
             tokens += count_by_hand([*value["input"]["messages"], *value[output]])
             trained += sum(len(count(message["content"])) for message in value[output])
-    assert (told.tokens, told.trained) == (tokens, trained)
+    assert (result.tokens, result.trained) == (tokens, trained)
 
 
 def test_prompts_and_completions_are_counted_as_text() -> None:
-    told = quote(SAMPLES / "completions.jsonl", ["davinci-002"], today=TODAY)
+    result = quote(SAMPLES / "completions.jsonl", ["davinci-002"], today=TODAY)
     count = tiktoken_encoding("cl100k_base").encode_ordinary
     rows = [
         json.loads(line) for line in (SAMPLES / "completions.jsonl").read_text("utf-8").splitlines()
     ]
-    assert told.tokens == sum(
+    assert result.tokens == sum(
         len(count(row["prompt"])) + len(count(row["completion"])) for row in rows
     )
-    assert told.trained == sum(len(count(row["completion"])) for row in rows)
-    assert not told.models[0].exact
+    assert result.trained == sum(len(count(row["completion"])) for row in rows)
+    assert not result.models[0].exact
 
 
 def test_text_of_special_tokens_is_ordinary_text(write: Write) -> None:
@@ -211,12 +221,12 @@ def test_text_of_special_tokens_is_ordinary_text(write: Write) -> None:
         {"role": "user", "content": "<|endoftext|>"},
         {"role": "assistant", "content": "Ho"},
     ]
-    told = estimate(
+    estimated = estimate(
         measure(write([json.dumps({"messages": messages}).encode()]), [MINI]).summary,
         MINI,
         today=TODAY,
     )
-    assert told.tokens_per_epoch == count_by_hand(messages) == 1 + 4 + 7 + 4 + 1
+    assert estimated.tokens_per_epoch == count_by_hand(messages) == 1 + 4 + 7 + 4 + 1
 
 
 def test_lines_that_the_service_would_refuse_are_left_out_and_counted(write: Write) -> None:
@@ -227,15 +237,15 @@ def test_lines_that_the_service_would_refuse_are_left_out_and_counted(write: Wri
         5: b"",
         6: {"messages": [{"role": "bot"}]},
     }
-    found = measure(write(chat_lines(12, bad)), [MINI])
-    told = estimate(found.summary, MINI, today=TODAY)
-    assert (told.examples, found.skipped) == (7, 4)
+    measured = measure(write(chat_lines(12, bad)), [MINI])
+    estimated = estimate(measured.summary, MINI, today=TODAY)
+    assert (estimated.examples, measured.skipped) == (7, 4)
 
 
 def test_a_byte_order_mark_and_crlf_do_not_cost_an_example(write: Write) -> None:
     rows = chat_lines(12)
-    found = measure(write(b"\xef\xbb\xbf" + b"\r\n".join(rows)), [MINI])
-    assert estimate(found.summary, MINI, today=TODAY).examples == 12
+    measured = measure(write(b"\xef\xbb\xbf" + b"\r\n".join(rows)), [MINI])
+    assert estimate(measured.summary, MINI, today=TODAY).examples == 12
 
 
 @given(histograms, st.integers(0, 300))

@@ -65,8 +65,12 @@ def measured(examples: int, messages: int, tokens: int) -> Summary:
 def test_a_job_is_billed_as_many_tokens_as_the_service_reported(
     examples: int, messages: int, epochs: int, billed: int
 ) -> None:
-    told = estimate(measured(examples, messages, billed // epochs), MINI, today=TODAY)
-    assert (told.epochs, told.billed_tokens, told.epochs_source) == (epochs, billed, "rule")
+    estimated = estimate(measured(examples, messages, billed // epochs), MINI, today=TODAY)
+    assert (estimated.epochs, estimated.billed_tokens, estimated.epochs_source) == (
+        epochs,
+        billed,
+        "rule",
+    )
 
 
 def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
@@ -79,31 +83,31 @@ def test_overheads_of_3_and_1_are_the_only_whole_ones_that_both_real_jobs_allow(
         }
         for turns in (1, 3)
     ]
-    told = estimate(
+    estimated = estimate(
         measure(write([json.dumps(row).encode() for row in rows]), [MINI]).summary,
         MINI,
         today=TODAY,
     )
-    assert told.tokens_per_epoch == sum(count_by_hand(row["messages"]) for row in rows)
-    assert told.exact
+    assert estimated.tokens_per_epoch == sum(count_by_hand(row["messages"]) for row in rows)
+    assert estimated.exact
 
 
 def test_the_launch_example_costs_2_40() -> None:
     summary = Summary(stats={"cl100k_base": TokenStats(1000, {100: 1000})})
-    told = estimate(summary, GPT_35, epochs=3, today=TODAY)
+    estimated = estimate(summary, GPT_35, epochs=3, today=TODAY)
     launch = load_catalog().models[GPT_35].providers["openai"].training[-1]
     assert (launch.as_of, launch.usd) == ("2023-08", 8.0)
-    assert told.cost is not None
-    assert told.cost.usd == 300_000 * launch.usd / 1e6 == 2.40
+    assert estimated.cost is not None
+    assert estimated.cost.usd == 300_000 * launch.usd / 1e6 == 2.40
 
 
 def test_counts_are_those_of_the_formula_on_every_sample_of_plain_messages() -> None:
     path = SAMPLES / "sports-headlines.jsonl"
     rows = [json.loads(line)["messages"] for line in path.read_text("utf-8").splitlines()]
     for model, encoding in ((MINI, "o200k_base"), (GPT_35, "cl100k_base")):
-        told = estimate(measure(path, [model]).summary, model, today=TODAY)
-        assert told.tokens_per_epoch == sum(count_by_hand(row, encoding) for row in rows)
-        assert told.exact
+        estimated = estimate(measure(path, [model]).summary, model, today=TODAY)
+        assert estimated.tokens_per_epoch == sum(count_by_hand(row, encoding) for row in rows)
+        assert estimated.exact
 
 
 def test_the_notebook_counts_2_tokens_an_example_more_in_its_own_encoding(write: Write) -> None:
@@ -113,9 +117,9 @@ def test_the_notebook_counts_2_tokens_an_example_more_in_its_own_encoding(write:
     ]
     path = write([json.dumps({"messages": messages}).encode()] * 5)
     summary = measure(path, [MINI], counting="notebook").summary
-    told = estimate(summary, MINI, counting="notebook", today=TODAY)
-    assert told.tokens_per_epoch == 5 * (count_by_hand(messages, "cl100k_base") + 2)
-    assert (told.encoding, told.epochs, told.exact) == ("cl100k_base", 20, False)
+    estimated = estimate(summary, MINI, counting="notebook", today=TODAY)
+    assert estimated.tokens_per_epoch == 5 * (count_by_hand(messages, "cl100k_base") + 2)
+    assert (estimated.encoding, estimated.epochs, estimated.exact) == ("cl100k_base", 20, False)
 
 
 def test_the_notebook_cuts_at_4096(write: Write) -> None:
@@ -130,10 +134,10 @@ def test_the_notebook_cuts_at_4096(write: Write) -> None:
             }
         },
     )
-    told = quote(write(rows), [GPT_35], counting="notebook", today=TODAY)
-    assert told.models[0].cut_examples == told.models[0].cut_trained_examples == 1
+    result = quote(write(rows), [GPT_35], counting="notebook", today=TODAY)
+    assert result.models[0].cut_examples == result.models[0].cut_trained_examples == 1
     assert (
-        told.models[0].tokens_per_epoch
+        result.models[0].tokens_per_epoch
         - sum(count_by_hand(chat_example(n)["messages"], "cl100k_base") + 2 for n in range(3))
         == 4096
     )

@@ -21,10 +21,10 @@ from support.paths import SAMPLES
 
 
 def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
-    told = estimate(
+    estimated = estimate(
         Summary(stats={"o200k_base patches-nano": TokenStats(10, {100: 10})}), NANO, today=TODAY
     )
-    assert (told.trainable, told.trainable_until, told.served_days) == (
+    assert (estimated.trainable, estimated.trainable_until, estimated.served_days) == (
         False,
         datetime.date(2026, 10, 23),
         0,
@@ -37,9 +37,11 @@ def test_a_model_that_is_over_says_since_when_and_is_no_candidate() -> None:
 def test_a_model_that_is_not_trained_by_the_method_of_the_format_says_so_and_is_no_candidate() -> (
     None
 ):
-    told = quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY).models[0]
-    said = f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo"
-    assert (told.trainable, told.trainable_note) == (False, said)
+    estimated = quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY).models[0]
+    message = (
+        f"{MINI} is known to be trained at OpenAI by supervised only; preference files need dpo"
+    )
+    assert (estimated.trainable, estimated.trainable_note) == (False, message)
     assert MINI not in candidates("preference", "openai", TODAY, load_catalog())
     dpo = "gpt-4.1-2025-04-14"
     assert dpo in candidates("preference", "openai", TODAY, load_catalog())
@@ -48,7 +50,7 @@ def test_a_model_that_is_not_trained_by_the_method_of_the_format_says_so_and_is_
         render_estimate_text(quote(SAMPLES / "preference.jsonl", [MINI], today=TODAY)),
         render_estimate_text(both),
     ):
-        assert shown.count(said) == 1
+        assert shown.count(message) == 1
 
 
 def test_a_model_trained_today_is_served_for_55_days() -> None:
@@ -56,19 +58,19 @@ def test_a_model_trained_today_is_served_for_55_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "provider", "said"),
+    ("model", "provider", "message"),
     [
         (MINI, "azure", "publishes no price"),
         ("o4-mini-2025-04-16", "openai", "by the hour of training: $100.00"),
     ],
 )
 def test_no_figure_is_invented_where_none_is_published(
-    model: str, provider: str, said: str
+    model: str, provider: str, message: str
 ) -> None:
     file = "marv.jsonl" if model == MINI else "reinforcement.jsonl"
-    (told,) = quote(SAMPLES / file, [model], provider=provider, today=TODAY).models
-    assert told.cost is None
-    assert said in told.cost_note
+    (estimated,) = quote(SAMPLES / file, [model], provider=provider, today=TODAY).models
+    assert estimated.cost is None
+    assert message in estimated.cost_note
     (priced,) = quote(SAMPLES / file, [model], provider=provider, price=2.0, today=TODAY).models
     assert priced.cost is not None
     assert priced.cost.usd == priced.billed_tokens * 2 / 1e6
@@ -102,9 +104,9 @@ def test_using_the_model_is_priced_and_training_pays_for_itself_or_not() -> None
     saved = usage(summary, MINI, 1000, cost, base_prompt=" word" * 10_000)
     assert saved is not None
     assert cost is not None
-    each = (saved.base_usd - saved.tuned_usd) / 1000
+    saving = (saved.base_usd - saved.tuned_usd) / 1000
     assert saved.break_even_requests is not None
-    assert (saved.break_even_requests - 1) * each < cost.usd <= saved.break_even_requests * each
+    assert (saved.break_even_requests - 1) * saving < cost.usd <= saved.break_even_requests * saving
     assert usage(summary, MINI, 1000, cost, provider="azure") is None
 
 

@@ -19,5 +19,11 @@ def order(write: Write) -> JobSpec:
 
 
 @pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upload in parts of 300 bytes."""
+    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
+
+
+@pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "state")

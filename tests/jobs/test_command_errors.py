@@ -72,10 +72,12 @@ PROBLEMS = {
 def test_a_problem_is_one_line_and_2(
     problem: str, ftkit: Run, clean_file: str, fake_provider: FakeProvider
 ) -> None:
-    arguments, environment, said = PROBLEMS[problem]
-    done = ftkit(*(clean_file if each == "DATA" else each for each in arguments), env=environment)
+    arguments, environment, message = PROBLEMS[problem]
+    done = ftkit(
+        *(clean_file if argument == "DATA" else argument for argument in arguments), env=environment
+    )
     assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert "sk-" not in done.stderr
     assert not fake_provider.created
@@ -146,7 +148,7 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--max-cost", "nan"], "must be a number of US dollars, not nan"),
         (["--lr-multiplier", "nan"], "a number more than 0"),
@@ -154,9 +156,9 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
-    options: list[str], said: str, fake_provider: FakeProvider, ftkit: Run, clean_file: str
+    options: list[str], message: str, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
     done = ftkit("submit", clean_file, "--model", MINI, "--yes", *options)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert not [method for method, *_ in fake_provider.requests if method == "POST"]

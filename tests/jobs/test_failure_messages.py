@@ -137,21 +137,21 @@ FAILURES: dict[str, tuple[str, str, str]] = {
 def test_the_doctor_knows_why_a_job_failed(
     name: str, router: respx.MockRouter, tmp_path: Path
 ) -> None:
-    code, message, known = FAILURES[name]
+    code, message, cause = FAILURES[name]
     error = {"code": code or None, "message": message or None, "param": "training_file"}
     router.get("/fine_tuning/jobs/ftjob-1").respond(
         200, json={**JOB, "status": "failed", "error": error}
     )
     it = mock_service(router)
-    found = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
-    assert found.says == (message or code)
-    assert "\n" not in found.advice
-    assert known in found.rules or known in found.advice
-    if found.rules:
-        assert f"`ftkit rule {found.rules[0]}` explains the rule" in found.advice
+    diagnosis = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
+    assert diagnosis.says == (message or code)
+    assert "\n" not in diagnosis.advice
+    assert cause in diagnosis.rules or cause in diagnosis.advice
+    if diagnosis.rules:
+        assert f"`ftkit rule {diagnosis.rules[0]}` explains the rule" in diagnosis.advice
     explained = CliRunner().invoke(cli, ["explain", f"{message} ({code})"])
     assert explained.exit_code == 0
-    assert known in explained.output
+    assert cause in explained.output
 
 
 def test_a_message_that_nobody_knows_is_no_reason_to_try_again(
@@ -162,9 +162,9 @@ def test_a_message_that_nobody_knows_is_no_reason_to_try_again(
         200, json={**JOB, "status": "failed", "error": error}
     )
     it = mock_service(router)
-    found = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
-    assert "--again" not in found.advice
-    assert "`ftkit jobs events ftjob-1`" in found.advice
+    diagnosis = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
+    assert "--again" not in diagnosis.advice
+    assert "`ftkit jobs events ftjob-1`" in diagnosis.advice
 
 
 def test_the_rules_that_a_message_names_go_before_those_whose_words_it_quotes() -> None:

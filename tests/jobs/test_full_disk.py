@@ -49,30 +49,18 @@ def leave(folder: Path, room: int) -> Path:
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on_to_one_job(
     room: int, small_disk: Path, fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
+    command = ("submit", clean_file, "--model", MINI, "--yes")
+    environment = {"FTKIT_STATE_DIR": str(small_disk / "state")}
     filler = leave(small_disk, room)
-    done = ftkit(
-        "submit",
-        clean_file,
-        "--model",
-        MINI,
-        "--yes",
-        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
-    )
+    done = ftkit(*command, env=environment)
     if done.returncode:
         assert done.returncode == 2
-        problem = done.stderr.splitlines()[-1]
-        assert problem.startswith("ftkit: cannot ")
-        assert str(small_disk) in problem
+        message = done.stderr.splitlines()[-1]
+        assert message.startswith("ftkit: cannot ")
+        assert str(small_disk) in message
         assert "Traceback" not in done.stderr
     filler.unlink()
-    again = ftkit(
-        "submit",
-        clean_file,
-        "--model",
-        MINI,
-        "--yes",
-        env={"FTKIT_STATE_DIR": str(small_disk / "state")},
-    )
+    again = ftkit(*command, env=environment)
     assert again.returncode == 0, again.stderr
     assert len(fake_provider.created) == len(fake_provider.files) == 1
 
@@ -101,22 +89,25 @@ def test_a_disk_that_is_full_once_the_service_has_acted_costs_nothing(
     assert len(fake_provider.created) == len(fake_provider.files) == 1
 
 
-def fill(journal: Journal, known: list[str]) -> None:
+def fill(journal: Journal, ids: list[str]) -> None:
     """Write into the journal, and note what it took, until it raises."""
     for number in range(2000):
         journal.plan(f"s{number}-1", "account", "key", {"model": "m" * 500}, "data.jsonl")
-        known.append(f"s{number}-1")
+        ids.append(f"s{number}-1")
 
 
 def test_a_disk_that_fills_up_at_each_step_of_the_journal_loses_nothing(small_disk: Path) -> None:
     for number in range(40):
         filler = leave(small_disk, number << 12)
-        known: list[str] = []
+        ids: list[str] = []
         with pytest.raises(FileError, match=r"^cannot .*$"):
-            fill(Journal(small_disk / "state"), known)
+            fill(Journal(small_disk / "state"), ids)
         filler.unlink()
-        held = {each.id for each in Journal(small_disk / "state").submissions("account", "key")}
-        assert held.issuperset(known)
+        held = {
+            submission.id
+            for submission in Journal(small_disk / "state").submissions("account", "key")
+        }
+        assert held.issuperset(ids)
         for path in (small_disk / "state").iterdir():
             path.unlink()
 

@@ -112,8 +112,8 @@ def test_kill_9_at_any_moment_leaves_one_job(
     for _ in range(4):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         before = len(fake_provider.requests)
-        wanted = random.Random(_).randint(1, 4)
-        while process.poll() is None and len(fake_provider.requests) < before + wanted:
+        position = random.Random(_).randint(1, 4)
+        while process.poll() is None and len(fake_provider.requests) < before + position:
             pass
         process.kill()
         process.communicate()

@@ -17,24 +17,24 @@ def test_a_model_of_the_settings_is_for_training_and_chooses_no_jobs(
 ) -> None:
     add_jobs(fake_provider, 2)
     (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nmodel = "gpt-4.1-2025-04-14"\n')
-    told = ftkit(
+    result = ftkit(
         "jobs", "list", "--output", "json", env={"FTKIT_MODEL": "gpt-4.1-mini-2025-04-14"}
     ).stdout
-    assert len(json.loads(told)) == 2
+    assert len(json.loads(result)) == 2
 
 
 def test_jobs_are_listed_through_all_pages(fake_provider: FakeProvider, ftkit: Run) -> None:
     fake_provider.pages = 7
     add_jobs(fake_provider, 60)
     assert len(ftkit("jobs", "list").stdout.splitlines()) == 21
-    told = json.loads(ftkit("jobs", "list", "--all", "--output", "json").stdout)
-    assert [job["id"] for job in told] == fake_provider.created[::-1]
-    told = json.loads(
+    output = json.loads(ftkit("jobs", "list", "--all", "--output", "json").stdout)
+    assert [job["id"] for job in output] == fake_provider.created[::-1]
+    output = json.loads(
         ftkit(
             "jobs", "list", "--all", "--status", "failed", "--model", GPT_35, "--output", "json"
         ).stdout
     )
-    assert len(told) == 10
+    assert len(output) == 10
     after = json.loads(
         ftkit(
             "jobs", "list", "--after", fake_provider.created[2], "--all", "--output", "json"
@@ -118,9 +118,9 @@ def test_a_job_shows_what_was_chosen_for_it(fake_provider: FakeProvider, ftkit: 
     rows = dict(
         line.strip().split("  ", 1) for line in ftkit("jobs", "show", job["id"]).stdout.splitlines()
     )
-    told = {name: value.strip() for name, value in rows.items()}
+    values = {name: value.strip() for name, value in rows.items()}
     assert (
-        told.items()
+        values.items()
         >= {
             "method": "dpo",
             "epochs": "3",

@@ -43,8 +43,8 @@ def api(name: str) -> Any:
 
 def test_the_request_speaks_the_dialect_of_the_service() -> None:
     inner = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5, "beta": 0.2}
-    told = request(FULL, api("openai"), "file-1", "file-2", "m-1")
-    assert told == {
+    body = request(FULL, api("openai"), "file-1", "file-2", "m-1")
+    assert body == {
         "model": MINI,
         "training_file": "file-1",
         "validation_file": "file-2",
@@ -94,26 +94,25 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "given", "said"), REFUSED)
+@pytest.mark.parametrize(("provider", "fields", "message"), REFUSED)
 def test_what_a_service_would_refuse_is_refused_before(
-    provider: str, given: dict[str, Any], said: str
+    provider: str, fields: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
-        check(JobSpec(MINI, "a.jsonl", **given), api(provider), provider)
+    with pytest.raises(UsageError, match=message):
+        check(JobSpec(MINI, "a.jsonl", **fields), api(provider), provider)
 
 
 @pytest.mark.parametrize("reached", [connect_to, connect_with_small_parts])
+@pytest.mark.usefixtures("small_parts")
 def test_what_a_dry_run_plans_is_what_is_sent(
     reached: Callable[[str], Client],
     fake_provider: FakeProvider,
     provider_url: str,
     order: JobSpec,
     journal: Journal,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     service = reached(provider_url)
-    told = upload_requests(order.training, hash_file(order.training), service.provider)
+    planned = upload_requests(order.training, hash_file(order.training), service.provider)
     submit(order, service, journal)
     sent = [
         (path.removeprefix("/v1"), body)
@@ -121,15 +120,15 @@ def test_what_a_dry_run_plans_is_what_is_sent(
         if method == "POST"
     ][:-1]
     upload = next(iter(fake_provider.uploads), "")
-    assert [each["path"].replace("<id of the upload>", upload) for each in told] == [
-        path for path, _ in sent
-    ]
-    assert [each["body"] for each in told if "bytes" in each.get("body", {})] == [
-        body for path, body in sent if path == "/uploads"
-    ]
+    assert [
+        planned_body["path"].replace("<id of the upload>", upload) for planned_body in planned
+    ] == [path for path, _ in sent]
+    assert [
+        planned_body["body"] for planned_body in planned if "bytes" in planned_body.get("body", {})
+    ] == [body for path, body in sent if path == "/uploads"]
     (file,) = fake_provider.files.values()
-    assert told[0].get("form", told[0].get("body"))["filename"] == file["filename"]
-    ranges = [each["bytes"] for each in told if "bytes" in each]
+    assert planned[0].get("form", planned[0].get("body"))["filename"] == file["filename"]
+    ranges = [planned_body["bytes"] for planned_body in planned if "bytes" in planned_body]
     size = os.path.getsize(order.training)
     assert not ranges or (ranges[0][0], ranges[-1][1], len(ranges)) == (
         0,

@@ -54,26 +54,26 @@ def test_many_may_open_a_new_journal_at_once(tmp_path: Path) -> None:
             with concurrent.futures.ProcessPoolExecutor(
                 4, multiprocessing.get_context("fork")
             ) as pool:
-                for each in [pool.submit(open_at, folder, begin) for _ in range(4)]:
-                    each.result(30)
+                for future in [pool.submit(open_at, folder, begin) for _ in range(4)]:
+                    future.result(30)
 
 
 def test_who_has_to_wait_for_another_is_told(journal: Journal) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     waits = threading.Event()
 
     def say(text: str) -> None:
-        told.append(text)
+        messages.append(text)
         waits.set()
 
     def second() -> None:
         with Journal(journal.folder).lock("key", say):
-            told.append("its turn")
+            messages.append("its turn")
 
     other = threading.Thread(target=second)
-    with journal.lock("key", told.append):
+    with journal.lock("key", messages.append):
         other.start()
         assert waits.wait(10)
-        assert told == ["another ftkit process is submitting this; waiting for it to finish"]
+        assert messages == ["another ftkit process is submitting this; waiting for it to finish"]
     other.join()
-    assert told[1:] == ["its turn"]
+    assert messages[1:] == ["its turn"]

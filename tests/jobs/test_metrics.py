@@ -46,8 +46,8 @@ def test_checkpoints_and_metrics_are_shown(
     assert "lowest validation loss: step 3 (1.2)" in shown
     assert "overfitting from step 5" in shown
     assert ftkit("jobs", "metrics", id, "--output", "csv").stdout.startswith("step,train_loss")
-    told = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
-    assert told["verdict"] == {"best_step": 3, "best_loss": 1.2, "parts_at": 5}
+    output = json.loads(ftkit("jobs", "metrics", id, "--output", "json").stdout)
+    assert output["verdict"] == {"best_step": 3, "best_loss": 1.2, "parts_at": 5}
     for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("html", b"<!doctype html>")):
         assert ftkit("jobs", "metrics", id, "--plot", str(tmp_path / f"a.{kind}")).returncode == 0
         assert (tmp_path / f"a.{kind}").read_bytes().startswith(begins)
@@ -55,10 +55,10 @@ def test_checkpoints_and_metrics_are_shown(
 
 
 def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
-    found = read_results(RESULTS)
-    assert found == read_results(base64_content(RESULTS))
-    assert found.rows[3]["valid_loss"] is None
-    assert judge(found).best_step == 3
+    results = read_results(RESULTS)
+    assert results == read_results(base64_content(RESULTS))
+    assert results.rows[3]["valid_loss"] is None
+    assert judge(results).best_step == 3
     assert judge(read_results(b"\xef\xbb\xbfstep, train_loss\n1,x\n2,0.5\n")).best_step is None
     with pytest.raises(FtkitError, match="no column 'step'"):
         read_results(b"<html>, no\n")
@@ -67,7 +67,7 @@ def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
 @given(st.binary(max_size=300))
 def test_any_result_file_is_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(FtkitError):
-        render_metrics_text(found := read_results(content), judge(found))
+        render_metrics_text(results := read_results(content), judge(results))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 60))
@@ -121,13 +121,15 @@ def test_the_numbers_of_a_column_have_as_many_decimals(values: str, shown: list[
     content = "step,odd\n" + "".join(
         f"{step},{value}\n" for step, value in enumerate(values.split(","), 1)
     )
-    found = read_results(content.encode())
-    lines = render_metrics_text(found, judge(found)).splitlines()[1:4]
+    results = read_results(content.encode())
+    lines = render_metrics_text(results, judge(results)).splitlines()[1:4]
     assert [line.split()[1] for line in lines] == shown
 
 
 def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
-    found = read_results(b"step,train_loss,valid_loss\n1,2.0,nan\n2,nan,1.5\n3,1.0,inf\nnan,1,1\n")
-    assert [row["step"] for row in found.rows] == [1, 2, 3]
-    assert judge(found).best_step == 2
-    assert "nan" in render_metrics_text(found, judge(found))
+    results = read_results(
+        b"step,train_loss,valid_loss\n1,2.0,nan\n2,nan,1.5\n3,1.0,inf\nnan,1,1\n"
+    )
+    assert [row["step"] for row in results.rows] == [1, 2, 3]
+    assert judge(results).best_step == 2
+    assert "nan" in render_metrics_text(results, judge(results))

@@ -101,11 +101,11 @@ def test_parts_and_blocks_lose_no_byte(data: bytes, size: int, block: int) -> No
         file.flush()
         with SinglePass(file.name, size) as source:
             chunks = list(source.parts())
-        found = [
+        blocks_read = [
             [list(blocks(part)) for part in parts] for parts in (chunks, split(file.name, size))
         ]
     assert b"".join(chunk.data for chunk in chunks) == data
-    for parts in found:
+    for parts in blocks_read:
         rows = [row for part in parts for row in part]
         assert [line for row in rows for line in row.lines] == lines_of(data)
         assert sum(row.size for row in rows) == len(data)
@@ -113,8 +113,8 @@ def test_parts_and_blocks_lose_no_byte(data: bytes, size: int, block: int) -> No
 
 
 def lines_of(data: bytes) -> list[bytes]:
-    found = data.split(b"\n")
-    return found if found[-1] else found[:-1]
+    lines = data.split(b"\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def comparable(result: Inspection) -> tuple[Any, Any]:

@@ -76,10 +76,10 @@ def test_two_at_once_make_one_job(
     fake_provider: FakeProvider, provider_url: str, order: JobSpec, tmp_path: Path
 ) -> None:
     fake_provider.faults = lambda method, path: "delay"
-    found: list[str] = []
+    ids: list[str] = []
     threads = [
         threading.Thread(
-            target=lambda: found.append(
+            target=lambda: ids.append(
                 submit(order, connect_to(provider_url), Journal(tmp_path / "state")).job.id
             )
         )
@@ -89,8 +89,8 @@ def test_two_at_once_make_one_job(
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    assert set(found) == set(fake_provider.created)
+    assert len(ids) == 4
+    assert set(ids) == set(fake_provider.created)
     assert len(fake_provider.created) == len(fake_provider.files) == 1
 
 
@@ -127,7 +127,7 @@ def test_a_file_that_the_service_cannot_use_stops_the_submission(
 ) -> None:
     real = fake_provider.add_file
     broken = {"status": "error", "status_details": "line 3 is no JSON"}
-    monkeypatch.setattr(fake_provider, "add_file", lambda *given: real(*given) | broken)
+    monkeypatch.setattr(fake_provider, "add_file", lambda *arguments: real(*arguments) | broken)
     monkeypatch.setattr(fake_provider, "files", UpdatingDict(fake_provider.files, broken))
     with pytest.raises(ProviderError, match="line 3 is no JSON"):
         submit(order, connect_to(provider_url), journal)
@@ -147,9 +147,9 @@ def test_a_service_without_metadata_is_asked_by_file(
     fake_provider.faults = lambda method, path: (
         "drop after" if method == "POST" and path.endswith("/jobs") else ""
     )
-    given = msgspec.structs.replace(order, suffix="a", epochs=1)
+    named = msgspec.structs.replace(order, suffix="a", epochs=1)
     assert (
-        submit(given, service, journal, sleep=lambda seconds: None).job.id
+        submit(named, service, journal, sleep=lambda seconds: None).job.id
         == fake_provider.created[0]
     )
     assert len(fake_provider.created) == 1

@@ -82,12 +82,12 @@ def test_a_dry_run_shows_the_requests_and_sends_none(
         "2",
         env={"OPENAI_API_KEY": ""},
     )
-    told = json.loads(done.stdout)
-    assert [(each["method"], each["path"]) for each in told] == [
+    requests = json.loads(done.stdout)
+    assert [(request["method"], request["path"]) for request in requests] == [
         ("POST", "/files"),
         ("POST", "/fine_tuning/jobs"),
     ]
-    assert told[1]["body"]["method"] == {
+    assert requests[1]["body"]["method"] == {
         "type": "supervised",
         "supervised": {"hyperparameters": {"n_epochs": 2}},
     }
@@ -117,7 +117,7 @@ def test_two_processes_at_once_make_one_job(
         done = list(
             pool.map(lambda _: ftkit("submit", clean_file, "--model", MINI, "--yes"), range(2))
         )
-    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
+    assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
     assert len(fake_provider.created) == len(fake_provider.files) == 1
 
 
@@ -192,15 +192,15 @@ def test_saying_no_sends_nothing(
 
 
 def test_a_grader_that_cannot_be_read_is_one_line(ftkit: Run, clean_file: str) -> None:
-    told = ftkit("submit", clean_file, "--model", MINI, "--grader", "nowhere.json", "--yes")
-    assert told.returncode == 2
-    assert "nowhere.json" in told.stderr
+    result = ftkit("submit", clean_file, "--model", MINI, "--grader", "nowhere.json", "--yes")
+    assert result.returncode == 2
+    assert "nowhere.json" in result.stderr
 
 
 def test_a_bound_on_an_unknown_cost_is_not_taken_for_held(ftkit: Run, clean_file: str) -> None:
-    told = ftkit("submit", clean_file, "--model", "my-own-model", "--max-cost", "1", "--yes")
-    assert told.returncode == 2
-    assert "cannot be checked: the cost of my-own-model is unknown" in told.stderr
+    result = ftkit("submit", clean_file, "--model", "my-own-model", "--max-cost", "1", "--yes")
+    assert result.returncode == 2
+    assert "cannot be checked: the cost of my-own-model is unknown" in result.stderr
 
 
 def test_the_cost_is_shown_to_whoever_is_asked(
@@ -224,9 +224,9 @@ def test_a_command_without_standard_input_is_told_to_say_yes(
     provider_url: str, clean_file: str
 ) -> None:
     command = f"exec {sys.executable} -m ftkit submit {clean_file} --model {MINI} <&-"
-    given = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url}
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url}
     done = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, check=False, env=given
+        ["sh", "-c", command], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 2
     assert "stdin is not a terminal; pass --yes" in done.stderr

@@ -53,14 +53,13 @@ def test_a_service_without_a_file_status_is_not_waited_for(
     assert sum(slept) == 0
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_a_large_file_goes_in_parts_and_goes_on_where_it_stopped(
     fake_provider: FakeProvider,
     provider_url: str,
     write: Write,
     journal: Journal,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     order = JobSpec(MINI, str(write(chat_lines(12))))
     service = connect_to(provider_url)
     small = msgspec.structs.replace(service.provider.file_bytes, value=1000)
@@ -147,14 +146,13 @@ def test_a_file_that_changes_between_its_parts_is_refused(
     assert not fake_provider.created
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_an_upload_that_the_service_has_forgotten_is_begun_anew(
     fake_provider: FakeProvider,
     provider_url: str,
     order: JobSpec,
     journal: Journal,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ftkit.jobs.uploads.PART_SIZE", 300)
     fake_provider.faults = lambda method, path: (
         "drop before" if path.endswith("/parts") and len(fake_provider.parts) == 2 else ""
     )

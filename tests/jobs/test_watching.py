@@ -29,13 +29,13 @@ def test_watching_loses_no_event_and_repeats_none(
     fake_provider.jobs[id]["status"] = "running"
     fake_provider.pages = 20
     fake_provider.faults = random_faults(seed, 0.15)
-    said = [f"Created fine-tuning job: {id}"]
+    messages = [f"Created fine-tuning job: {id}"]
 
     def go_on(job: dict[str, Any]) -> None:
         for _ in range(seed % 4 * 5):
-            said.append(f"event {len(said)}")
-            fake_provider.add_event(id, said[-1])
-        job["status"] = "succeeded" if len(said) > 60 or seed % 4 == 0 else "warming_up"
+            messages.append(f"event {len(messages)}")
+            fake_provider.add_event(id, messages[-1])
+        job["status"] = "succeeded" if len(messages) > 60 or seed % 4 == 0 else "warming_up"
 
     fake_provider.on_job = go_on
     seen = [
@@ -43,7 +43,7 @@ def test_watching_loses_no_event_and_repeats_none(
         for look in watch(connect_to(provider_url), id, sleep=lambda seconds: None)
         for event in look.events
     ]
-    assert seen == said
+    assert seen == messages
 
 
 def test_watching_waits_out_trouble_but_not_a_wrong_key(
@@ -141,14 +141,14 @@ def test_an_interrupt_leaves_the_job_running_and_says_so(
 
 @given(st.lists(st.integers(0, 5), max_size=40), st.integers(0, 40))
 def test_events_are_given_once_however_they_are_split(times: list[int], at: int) -> None:
-    made = [
+    created = [
         Event.read({"id": f"e{n}", "created_at": sum(times[: n + 1]), "message": str(n)})
         for n in range(len(times))
     ]
     seen = NewEvents()
-    first = seen.select(iter(made[:at][::-1]))
-    second = seen.select(iter(made[::-1]))
-    assert [event.id for event in (*first, *second)] == [event.id for event in made]
+    first = seen.select(iter(created[:at][::-1]))
+    second = seen.select(iter(created[::-1]))
+    assert [event.id for event in (*first, *second)] == [event.id for event in created]
 
 
 def test_the_live_view_bears_any_event_and_plays_no_tricks(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import ftkit
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
+from ftkit.dataset import reader
+from ftkit.dataset.reader import SinglePass
 from ftkit.errors import FileError, FtkitError, ProviderError, UsageError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import METADATA_KEY, JobSpec
@@ -158,7 +161,7 @@ def test_errors_stop_it_before_consent_unless_forced(
 
 
 @pytest.mark.parametrize(
-    ("fields", "options", "said"),
+    ("fields", "options", "message"),
     [
         ({"method": "dpo"}, {}, "which need `method` supervised, not dpo; use `force`"),
         ({}, {"max_cost": 0.0001}, r"estimated to cost \$0.0\d+, more than"),
@@ -171,7 +174,7 @@ def test_errors_stop_it_before_consent_unless_forced(
 def test_what_stands_in_the_way_is_said_before_consent(
     fields: dict[str, Any],
     options: dict[str, Any],
-    said: str,
+    message: str,
     fake_provider: FakeProvider,
     client: Client,
     spec: JobSpec,
@@ -181,7 +184,7 @@ def test_what_stands_in_the_way_is_said_before_consent(
         raise AssertionError("asked for consent")
 
     spec = msgspec.structs.replace(spec, **fields)
-    with pytest.raises(FtkitError, match=said):
+    with pytest.raises(FtkitError, match=message):
         start_job(client, spec, journal, confirm=unasked, options=StartOptions(**options))
     assert not fake_provider.requests
 
@@ -260,21 +263,24 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     journal: Journal,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ftkit.dataset.reader import SinglePass
-
     path = write(chat_lines(60))
-    monkeypatch.setattr("ftkit.jobs.inspection.SinglePass", lambda path: SinglePass(path, 2000))
-    real: Callable[..., Any] = SinglePass._read
     reads = 0
 
-    def change(self: SinglePass) -> Any:
-        nonlocal reads
-        reads += 1
-        if reads == 2:
-            path.write_bytes(path.read_bytes().replace(b"What", b"When"))
-        return real(self)
+    class ChangingFile(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                path.write_bytes(path.read_bytes().replace(b"What", b"When"))
+            return super().readinto(buffer) or 0
 
-    monkeypatch.setattr(SinglePass, "_read", change)
+    monkeypatch.setattr("ftkit.jobs.inspection.SinglePass", lambda path: SinglePass(path, 2000))
+    monkeypatch.setattr(
+        reader,
+        "open",
+        lambda path, mode: io.BufferedReader(ChangingFile(path), 2000),
+        raising=False,
+    )
     with pytest.raises(FileError, match="has changed since it was validated"):
         start_job(client, JobSpec(MINI, str(path)), journal, confirm=agree)
     assert reads > 2

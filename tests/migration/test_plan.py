@@ -26,7 +26,7 @@ def old(
     hyperparameters: dict[str, Any] | None = None,
     **raw: Any,
 ) -> SourceJob:
-    given = {
+    fields = {
         "id": "ftjob-1",
         "model": MINI,
         "fine_tuned_model": f"ft:{MINI}:org:mine:abc",
@@ -39,17 +39,17 @@ def old(
         if hyperparameters is None
         else hyperparameters
     )
-    return SourceJob(provider, Job.read(given), method, chosen, "data.jsonl", None)
+    return SourceJob(provider, Job.read(fields), method, chosen, "data.jsonl", None)
 
 
-def changes(made: Translation) -> dict[str, tuple[str, str]]:
-    return {change.what: (change.before, change.after) for change in made.changes}
+def changes(translation: Translation) -> dict[str, tuple[str, str]]:
+    return {change.what: (change.before, change.after) for change in translation.changes}
 
 
 def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
-    made = translate(old(metadata={"team": "a", METADATA_KEY: "x"}), "azure", today=DAY)
-    assert (made.changes, made.obstacles) == ((), ())
-    order = made.spec
+    translation = translate(old(metadata={"team": "a", METADATA_KEY: "x"}), "azure", today=DAY)
+    assert (translation.changes, translation.obstacles) == ((), ())
+    order = translation.spec
     assert (
         order.model,
         order.epochs,
@@ -100,21 +100,21 @@ def test_between_services_of_one_dialect_all_goes_as_it_is() -> None:
 def test_what_means_something_else_there_is_changed_and_told(
     job: SourceJob, to: str, model: str | None, what: str, after: str
 ) -> None:
-    made = translate(job, to, model)
-    assert changes(made)[what][1] == after
-    assert all(change.why for change in made.changes)
+    translation = translate(job, to, model)
+    assert changes(translation)[what][1] == after
+    assert all(change.why for change in translation.changes)
 
 
 @pytest.mark.parametrize(
-    ("day", "told"), [(datetime.date(2027, 1, 6), False), (datetime.date(2027, 1, 7), True)]
+    ("day", "is_obstacle"), [(datetime.date(2027, 1, 6), False), (datetime.date(2027, 1, 7), True)]
 )
-def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) -> None:
+def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, is_obstacle: bool) -> None:
     whys = [change.why for change in translate(old(), "openai", today=day).changes]
-    assert any("does not train it after 2027-01-06" in why for why in whys) == told
+    assert any("does not train it after 2027-01-06" in why for why in whys) == is_obstacle
 
 
 @pytest.mark.parametrize(
-    ("job", "to", "said"),
+    ("job", "to", "message"),
     [
         (
             old(model="gpt-3.5-turbo"),
@@ -130,8 +130,8 @@ def test_a_base_that_is_trained_no_more_is_told(day: datetime.date, told: bool) 
         ),
     ],
 )
-def test_what_cannot_go_says_why(job: SourceJob, to: str, said: str) -> None:
-    assert any(said in obstacle for obstacle in translate(job, to, today=DAY).obstacles)
+def test_what_cannot_go_says_why(job: SourceJob, to: str, message: str) -> None:
+    assert any(message in obstacle for obstacle in translate(job, to, today=DAY).obstacles)
 
 
 @given(
@@ -152,11 +152,11 @@ def test_an_order_without_obstacles_is_one_that_the_target_takes(
     job = old(
         source, hyperparameters=hyperparameters, user_provided_suffix=suffix, metadata=metadata
     )
-    made = translate(job, to, None if to == "azure" else "m/m")
+    translation = translate(job, to, None if to == "azure" else "m/m")
     target = load_catalog().providers[to]
     assert target.api
-    if not made.obstacles:
-        check(made.spec, target.api, target.title)
+    if not translation.obstacles:
+        check(translation.spec, target.api, target.title)
 
 
 @given(
@@ -174,15 +174,15 @@ def test_preparing_a_file_keeps_every_line_that_says_something(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.jsonl"
         path.write_bytes(data)
-        made, told = prepare(str(path), to, Path(folder) / "made")
-        written = Path(made).read_bytes()
+        new_path, changes_made = prepare(str(path), to, Path(folder) / "made")
+        written = Path(new_path).read_bytes()
         assert [
             line.strip() for line in written.removeprefix(BOM).splitlines() if line.strip()
         ] == [row for row in rows if row.strip()]
-        assert (made == str(path)) == (not told)
-        if told:
+        assert (new_path == str(path)) == (not changes_made)
+        if changes_made:
             assert written.startswith(BOM) == (to == "azure" and any(row.strip() for row in rows))
-            assert prepare(made, to, Path(folder) / "made") == (made, ())
+            assert prepare(new_path, to, Path(folder) / "made") == (new_path, ())
         assert path.read_bytes() == data
         assert not list((Path(folder) / "made").glob("*.part"))
 
@@ -190,10 +190,12 @@ def test_preparing_a_file_keeps_every_line_that_says_something(
 @pytest.mark.parametrize("to", ["nebius", "crusoe", "llmariner"])
 def test_a_base_that_is_known_to_be_elsewhere_does_not_go(to: str) -> None:
     assert any(
-        f"does not train {MINI}; set `model` to one of its base models" in each
-        for each in translate(old(), to).obstacles
+        f"does not train {MINI}; set `model` to one of its base models" in obstacle
+        for obstacle in translate(old(), to).obstacles
     )
-    assert not any("does not train" in each for each in translate(old(), to, "m/m").obstacles)
+    assert not any(
+        "does not train" in obstacle for obstacle in translate(old(), to, "m/m").obstacles
+    )
 
 
 def test_any_base_can_go_home_where_its_name_can_stand_for_another() -> None:
@@ -206,6 +208,6 @@ def test_odd_values_of_a_job_stop_nothing() -> None:
         integrations=5,
         metadata={"a": 5},
     )
-    made = translate(odd, "azure")
-    assert made.spec.epochs is made.spec.batch_size is None
-    assert made.spec.metadata["a"] == "5"
+    translation = translate(odd, "azure")
+    assert translation.spec.epochs is translation.spec.batch_size is None
+    assert translation.spec.metadata["a"] == "5"

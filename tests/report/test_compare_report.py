@@ -81,15 +81,15 @@ def hostile() -> str:
     "page", [lambda: render_compare_html(*sample()), hostile], ids=["sample", "hostile"]
 )
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], str]) -> None:
-    found = TagCollector(page()).tags
-    names = [name for name, _ in found]
+    tags = TagCollector(page()).tags
+    names = [name for name, _ in tags]
     assert names.count("script") == names.count("style") == names.count("h1") == 1
     assert not {"img", "link", "iframe", "b"} & set(names)
-    for _, attributes in found:
+    for _, attributes in tags:
         assert not {"src", "href", "onload", "onerror"} & set(attributes)
     policy = next(
         attributes["content"]
-        for name, attributes in found
+        for name, attributes in tags
         if name == "meta" and "http-equiv" in attributes
     )
     assert policy is not None
@@ -99,12 +99,14 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], s
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3))
 def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -> None:
     asked = [numbered_prompt(number) for number in range(len(texts))]
-    found = compare(
+    comparison = compare(
         asked,
         [assistant_message(one) for one, _ in texts],
         [assistant_message(two) for _, two in texts],
     )
-    tags = [name for name, _ in TagCollector(render_compare_html(found, Sides("a", "b", "p"))).tags]
+    tags = [
+        name for name, _ in TagCollector(render_compare_html(comparison, Sides("a", "b", "p"))).tags
+    ]
     assert tags.count("script") == 1
     assert tags.count("article") == sum(one != two for one, two in texts)
 
@@ -120,12 +122,12 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     words = random.Random(1).choices(["one", "two"], k=5000)
-    found = compare(
+    comparison = compare(
         [numbered_prompt(1)],
         [assistant_message(" ".join(words))],
         [assistant_message(" ".join(reversed(words)))],
     )
-    page = render_compare_html(found, Sides("a", "b", "p"))
+    page = render_compare_html(comparison, Sides("a", "b", "p"))
     assert "<mark>" not in page
     assert " ".join(words) in page
 
@@ -148,8 +150,8 @@ def test_pairs_are_found_by_their_text_in_a_browser(
 ) -> None:
     typed = "find.value = 'petra LINDQVALE'; find.dispatchEvent(new Event('input'));"
     monkeypatch.setattr(compare_page, "SCRIPT", compare_page.SCRIPT + typed)
-    found = TagCollector(rendered_dom(render_compare_html(*sample()), tmp_path)).tags
-    articles = [attributes for name, attributes in found if name == "article"]
+    tags = TagCollector(rendered_dom(render_compare_html(*sample()), tmp_path)).tags
+    articles = [attributes for name, attributes in tags if name == "article"]
     assert len(articles) == 16
     assert sum("hidden" not in attributes for attributes in articles) == 1
 
@@ -182,6 +184,13 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     assert "+100.0% [+100.0, +100.0]*" in page
 
 
+def render_answers(one: str, two: str) -> str:
+    """Return the page of a comparison of two answers to one prompt."""
+    prompt = numbered_prompt(0, assistant_message("0"))
+    comparison = compare([prompt], [assistant_message(one)], [assistant_message(two)])
+    return render_compare_html(comparison, Sides("A", "B", "P"))
+
+
 def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
     started = time.perf_counter()
     for one, two in [
@@ -189,7 +198,7 @@ def test_answers_that_go_round_in_circles_make_a_page_soon() -> None:
         ("yes no " * 990, "no yes yes " * 660),
         ("!" * 220, "!?" * 220),
     ]:
-        compare_page._marked(one, two)
+        render_answers(one, two)
     assert time.perf_counter() - started < 5
 
 
@@ -197,5 +206,5 @@ def test_long_answers_without_a_common_word_make_a_page_soon() -> None:
     one, two = (" ".join(f"{letter}{number}" for number in range(950)) for letter in "ab")
     started = time.perf_counter()
     for _ in range(10):
-        compare_page._marked(one, two)
+        render_answers(one, two)
     assert time.perf_counter() - started < 2

@@ -79,8 +79,8 @@ def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport
 
 
 def names(report: FileReport, rule: Rule) -> set[str]:
-    found = {finding.rule for finding in report.findings}
-    return found - (
+    rules = {finding.rule for finding in report.findings}
+    return rules - (
         {"examples-few", "examples-too-few"} - {rule.name} if rule.whole_file else set()
     )
 
@@ -114,8 +114,8 @@ def test_a_line_that_a_rule_speaks_of_is_no_broken_json_where_the_rule_is_left_o
 
 def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> None:
     place = SchemaError("Chat", "odd", "enum", "$.odd", 1, {"odd": 1})
-    (found,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).schema_errors([place], 7)
-    assert (found.rule, found.severity, found.line, found.path) == (
+    (finding,) = Checks(ScanPlan(find_limits(), rules=frozenset(RULES))).schema_errors([place], 7)
+    assert (finding.rule, finding.severity, finding.line, finding.path) == (
         "json-syntax",
         "error",
         7,
@@ -127,8 +127,8 @@ def test_a_place_that_fits_nothing_and_that_no_rule_speaks_of_is_an_error() -> N
 def test_a_large_file_breaks_the_rules_on_size(rule: Rule) -> None:
     plan = ScanPlan(find_limits(), rules=frozenset({rule.name}))
     for size, expected in ((rule.context["bytes"], [rule.name]), (1000, [])):
-        found = Checks(plan).dataset(Dataset(Summary(examples=60, lines=60, size=size)))
-        assert [finding.rule for finding, _ in found] == expected
+        findings = Checks(plan).dataset(Dataset(Summary(examples=60, lines=60, size=size)))
+        assert [finding.rule for finding, _ in findings] == expected
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
@@ -140,8 +140,8 @@ def test_a_rule_documents_itself(rule: Rule) -> None:
     assert rule.sources
     assert all(source.name in rule.evidence for source in rule.sources)
     assert all(source.url.startswith("https://") for source in rule.sources if source.url)
-    for said in rule.says:
-        re.compile(said)
+    for message in rule.says:
+        re.compile(message)
 
 
 def test_codes_are_unique_and_in_order() -> None:

@@ -15,11 +15,9 @@ from support.models import SMOKE
 
 @pytest.fixture(scope="module")
 def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    service = LocalServer(
-        tmp_path_factory.mktemp("service") / "data", {"gpt-3.5-turbo": SMOKE}
-    ).start()
-    yield service
-    service.stop()
+    folder = tmp_path_factory.mktemp("service") / "data"
+    with LocalServer(folder, {"gpt-3.5-turbo": SMOKE}) as server:
+        yield server
 
 
 @pytest.fixture

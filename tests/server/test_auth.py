@@ -16,9 +16,8 @@ from support.server_requests import upload_file
 
 
 def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) -> None:
-    service = LocalServer(tmp_path / "data", keys=("one", "two")).start()
-    try:
-        one, two = service.client("one"), service.client("two")
+    with LocalServer(tmp_path / "data", keys=("one", "two")) as server:
+        one, two = server.client("one"), server.client("two")
         file = upload_file(one)
         job = one.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
         assert not list(two.files.list())
@@ -34,12 +33,9 @@ def test_two_keys_are_two_tenants_who_see_nothing_of_each_other(tmp_path: Path) 
                 ask()
         with pytest.raises(openai.BadRequestError):
             two.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
-        for key in ("three", "", "one "):
-            if key != "one ":
-                with pytest.raises((openai.AuthenticationError, openai.APIConnectionError)):
-                    service.client(key or "x").models.list()
-    finally:
-        service.stop()
+        for key in ("three", "x"):
+            with pytest.raises((openai.AuthenticationError, openai.APIConnectionError)):
+                server.client(key).models.list()
     assert "one" not in (tmp_path / "data" / "service.db").read_bytes().decode("latin-1").split(
         "\0"
     )

@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--host", "0.0.0.0"], "FTKIT_API_KEY"),
         (["--host", "example.com"], "FTKIT_API_KEY"),
@@ -54,13 +54,13 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 )
 def test_a_service_that_cannot_be_is_one_line_and_2(
     arguments: list[str],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("ftkit.cli.serve.PACKAGES", ())
     assert run(["serve", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_missing_packages_are_named(
@@ -72,25 +72,22 @@ def test_missing_packages_are_named(
 
 
 def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = LocalServer(tmp_path / "data").start()
-    monkeypatch.setenv("FTKIT_DATA_DIR", str(service.folder))
-    try:
+    with LocalServer(tmp_path / "data") as server:
+        monkeypatch.setenv("FTKIT_DATA_DIR", str(server.folder))
         status = CliRunner().invoke(
             cli, ["serve", "status", "--output", "json"], standalone_mode=False
         )
         assert json.loads(status.output) == {
             "running": True,
-            "url": service.url,
-            "pid": service.pid,
+            "url": server.url,
+            "pid": server.pid,
         }
         stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
-        assert stopped.output == f"stopped {service.url}\n"
+        assert stopped.output == f"stopped {server.url}\n"
         assert (
             CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
             == "not running\n"
         )
-    finally:
-        service.stop()
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def path(tmp_path: Path) -> Path:
     connection.executemany(
         "INSERT INTO things (kind, id, tenant, parent, shown, kept) VALUES (?, ?, 't', ?, ?, ?)",
         [
-            (type.kind, shown["id"], parent, json.dumps(shown), json.dumps(kept))
-            for type, parent, shown, kept in ROWS
+            (type.kind, shown["id"], parent, json.dumps(shown), json.dumps(stored))
+            for type, parent, shown, stored in ROWS
         ],
     )
     connection.commit()
@@ -169,12 +169,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("type", "parent", "shown", "kept"), ROWS)
+@pytest.mark.parametrize(("type", "parent", "shown", "stored"), ROWS)
 def test_every_object_is_read_and_written_as_it_was(
     type: type[StoredObject],
     parent: str,
     shown: dict[str, Any],
-    kept: dict[str, Any],
+    stored: dict[str, Any],
     path: Path,
 ) -> None:
     database = Database(path)
@@ -186,7 +186,7 @@ def test_every_object_is_read_and_written_as_it_was(
     assert rewritten == json.dumps(shown).encode()
     public, internal = value.documents()
     assert public == shown
-    assert internal.items() >= kept.items()
+    assert internal.items() >= stored.items()
     assert database.get(type, shown["id"], "another") is None
     database.close()
 

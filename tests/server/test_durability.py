@@ -26,61 +26,55 @@ from support.server_requests import CLEAN_DATA, create_job, upload_file
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
-    service = LocalServer(tmp_path / "data").start()
-    kept: list[str] = []
-    gone = threading.Event()
+    with LocalServer(tmp_path / "data") as server:
+        created_ids: list[str] = []
+        gone = threading.Event()
 
-    def work() -> None:
-        client = service.client()
-        try:
-            while not gone.is_set():
-                file = upload_file(client)
-                job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
-                kept.append(job.id)
-        except openai.OpenAIError:
-            pass
+        def work() -> None:
+            client = server.client()
+            try:
+                while not gone.is_set():
+                    file = upload_file(client)
+                    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
+                    created_ids.append(job.id)
+            except openai.OpenAIError:
+                pass
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    while len(kept) < 30:
-        time.sleep(0.01)
-    service.kill()
-    gone.set()
-    for thread in threads:
-        thread.join()
-    service.start()
-    try:
-        client = service.client()
-        found = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
-        assert set(kept) <= found.keys()
-        for id in kept:
-            assert client.files.content(found[id].training_file).read() == CLEAN_DATA
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while len(created_ids) < 30:
+            time.sleep(0.01)
+        server.kill()
+        gone.set()
+        for thread in threads:
+            thread.join()
+        server.start()
+        client = server.client()
+        jobs = {job.id: job for job in client.fine_tuning.jobs.list(limit=100)}
+        assert set(created_ids) <= jobs.keys()
+        for id in created_ids:
+            assert client.files.content(jobs[id].training_file).read() == CLEAN_DATA
             assert event_messages(client, id)[0] == f"Created fine-tuning job: {id}"
-    finally:
-        service.stop()
 
 
 @pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's"
 )
 def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    service = LocalServer(tmp_path / "data").start()
-    try:
-        client = service.client()
-        kept = upload_file(client)
-        _, most = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
+    with LocalServer(tmp_path / "data") as server:
+        client = server.client()
+        file = upload_file(client)
+        _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (2 << 20, most))
         with pytest.raises(openai.InternalServerError) as error:
             upload_file(client, CLEAN_DATA * 3000)
         assert error.value.body["type"] == "server_error"  # type: ignore[index]
         assert "File too large" in error.value.message
-        assert not list((service.folder / "parts").iterdir())
-        assert client.files.content(kept.id).read() == CLEAN_DATA
-        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert not list((server.folder / "parts").iterdir())
+        assert client.files.content(file.id).read() == CLEAN_DATA
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
         assert upload_file(client, CLEAN_DATA * 3000).bytes == len(CLEAN_DATA) * 3000
-    finally:
-        service.stop()
 
 
 def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
@@ -112,9 +106,9 @@ def test_a_content_that_is_given_again_while_its_file_is_deleted_is_kept(
     monkeypatch.setattr(folder, "keep", slow)
     second = add()
     deleting[0].join()
-    found = store.get(StoredFile, second.id)
-    assert found
-    assert folder.blob(found.sha256).read_bytes() == b"{}"
+    stored_file = store.get(StoredFile, second.id)
+    assert stored_file
+    assert folder.blob(stored_file.sha256).read_bytes() == b"{}"
     assert store.get(StoredFile, first.id) is None
 
 
@@ -138,11 +132,11 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     job = lifecycle.create_job(
         store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
     )
-    store.change(JobObject, job.id, lambda found: setattr(found, "status", status))
+    store.change(JobObject, job.id, lambda job: setattr(job, "status", status))
     files.delete_file(store, folder, "t", "file-1")
     assert folder.blob(stored.sha256).exists()
-    store.change(JobObject, job.id, lambda found: setattr(found, "valid", True))
-    store.change(JobObject, job.id, lambda found: setattr(found, "status", "queued"))
+    store.change(JobObject, job.id, lambda job: setattr(job, "valid", True))
+    store.change(JobObject, job.id, lambda job: setattr(job, "status", "queued"))
     files.release_blob(store, folder, stored.sha256)
     assert not folder.blob(stored.sha256).exists()
 

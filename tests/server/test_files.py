@@ -24,8 +24,8 @@ def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
     )
     assert client.files.content(file.id).read() == CLEAN_DATA
     assert client.files.retrieve(file.id).id == file.id
-    assert file.id in [each.id for each in client.files.list(purpose="fine-tune")]
-    assert file.id not in [each.id for each in client.files.list(purpose="batch")]
+    assert file.id in [listed.id for listed in client.files.list(purpose="fine-tune")]
+    assert file.id not in [listed.id for listed in client.files.list(purpose="batch")]
     assert client.files.delete(file.id).deleted
     with pytest.raises(openai.NotFoundError) as error:
         client.files.content(file.id)
@@ -62,7 +62,7 @@ def test_a_file_s_name_is_kept_and_never_a_path(
 
 
 @pytest.mark.parametrize(
-    ("given", "param", "said"),
+    ("upload", "param", "message"),
     [
         ({"file": ("data.txt", CLEAN_DATA), "purpose": "fine-tune"}, "file", "Must be .jsonl"),
         ({"file": ("data.jsonl", b""), "purpose": "fine-tune"}, "file", "empty"),
@@ -74,12 +74,12 @@ def test_a_file_s_name_is_kept_and_never_a_path(
     ],
 )
 def test_a_bad_upload_is_refused_in_the_service_s_words(
-    given: Any, param: str, said: str, client: openai.OpenAI
+    upload: Any, param: str, message: str, client: openai.OpenAI
 ) -> None:
     with pytest.raises(openai.BadRequestError) as error:
-        client.files.create(**given)
+        client.files.create(**upload)
     assert error.value.param == param
-    assert said in error.value.message
+    assert message in error.value.message
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,15 @@ from support.server_requests import raw_request, upload_file
 def test_objects_are_those_of_openai_s_published_types(client: openai.OpenAI) -> None:
     file = upload_file(client)
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"team": "a"})
-    made = client.uploads.create(
+    upload = client.uploads.create(
         bytes=1, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
     )
-    part = client.uploads.parts.create(made.id, data=b"x")
+    part = client.uploads.parts.create(upload.id, data=b"x")
     events = client.fine_tuning.jobs.list_events(job.id).data
     for kind, value in (
         (FileObject, file),
         (FineTuningJob, job),
-        (Upload, made),
+        (Upload, upload),
         (UploadPart, part),
         (Model, client.models.retrieve(SMOKE)),
     ):
@@ -111,8 +111,8 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
 
 @pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
 def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
-    status, told = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
-    assert (status, told["error"]["type"]) == (400, "invalid_request_error")
+    status, body = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
+    assert (status, body["error"]["type"]) == (400, "invalid_request_error")
 
 
 def test_what_fails_unforeseen_has_openai_s_shape_too(

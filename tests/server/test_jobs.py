@@ -34,13 +34,13 @@ BAD = {
 def test_a_job_on_an_invalid_file_fails_with_the_service_s_code_and_names_lines(
     name: str, client: openai.OpenAI
 ) -> None:
-    bad, code, said = BAD[name]
+    bad, code, message = BAD[name]
     file = upload_file(client, b"\n".join(bad), "mine.jsonl")
     job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
     failed = wait_for_job(client, job.id, "failed")
     assert failed.error.code == code
     assert failed.error.param == "training_file"
-    assert said in failed.error.message
+    assert message in failed.error.message
     assert "mine.jsonl" in failed.error.message
     assert event_messages(client, job.id)[-1] == f"The job failed: {failed.error.message}"
 
@@ -111,15 +111,17 @@ def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai
 
 def test_jobs_are_paged_and_found_by_metadata(client: openai.OpenAI) -> None:
     file = upload_file(client)
-    made = [
+    created = [
         client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id, metadata={"n.n": str(n)})
         for n in range(5)
     ]
-    for job in made:
+    for job in created:
         client.fine_tuning.jobs.cancel(job.id)
-    found = [job.id for job in client.fine_tuning.jobs.list(limit=2)][:5]
-    assert found == [job.id for job in made][::-1]
-    assert [job.id for job in client.fine_tuning.jobs.list(metadata={"n.n": "3"})] == [made[3].id]
+    listed = [job.id for job in client.fine_tuning.jobs.list(limit=2)][:5]
+    assert listed == [job.id for job in created][::-1]
+    assert [job.id for job in client.fine_tuning.jobs.list(metadata={"n.n": "3"})] == [
+        created[3].id
+    ]
     status, answer = raw_request(client, "GET", "fine_tuning/jobs?after=ftjob-none")
     assert (status, answer["error"]["param"]) == (404, "after")
     assert raw_request(client, "GET", "fine_tuning/jobs?limit=0")[0] == 400

@@ -28,7 +28,7 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
         job.tenant,
     )
     assert [lifecycle.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
-    store.change(JobObject, user.id, lambda found: setattr(found, "status", "succeeded"))
+    store.change(JobObject, user.id, lambda job: setattr(job, "status", "succeeded"))
     assert lifecycle.add_checkpoint(store, job, 5, {}) == [1, 2]
 
 
@@ -100,7 +100,11 @@ def test_the_last_three_checkpoints_are_kept_with_their_models(store: Database) 
         lifecycle.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
     ]
     assert dropped == [[], [], [], [5]]
-    assert [each.step_number for each in store.children(CheckpointObject, id)] == [10, 15, 20]
+    assert [checkpoint.step_number for checkpoint in store.children(CheckpointObject, id)] == [
+        10,
+        15,
+        20,
+    ]
     assert store.get(ModelObject, lifecycle.tuned_name(job, 5)) is None
     assert store.get(ModelObject, lifecycle.tuned_name(job, 20)) is not None
 

@@ -9,6 +9,9 @@ import openai
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
 
+OPENAI_KEY = {"OPENAI_API_KEY": "sk-env"}
+"""Environment with an API key for OpenAI."""
+
 
 @lru_cache(1)
 def openai_client(url: str) -> openai.OpenAI:

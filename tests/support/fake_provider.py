@@ -20,14 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-MORE_KINDS = ("short",)
-"""What can go wrong besides, where it is asked for: `short` says that all was sent, and sends half."""
-
 KINDS = ("drop before", "drop after", "500 before", "500 after", "truncate", "429", "delay")
-"""What can go wrong: `before` the service has acted, or `after`."""
+"""Faults of a service, `before` or `after` it has acted."""
 
 Faults = Callable[[str, str], str]
-"""From method and path to one of `KINDS`, or an empty string."""
+"""Function from method and path to one of `KINDS`, "" for no fault, or "short" for a file sent by half."""
 
 
 class FakeProvider:

@@ -23,7 +23,7 @@ RUN_SERVER = (
 
 
 class LocalServer:
-    """A service on a folder, from `start` to `stop` or `kill`."""
+    """A server on a folder, from `start` to `stop` or `kill`, or in a `with` block."""
 
     def __init__(
         self,
@@ -42,6 +42,12 @@ class LocalServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
+    def __enter__(self) -> LocalServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self, **environment: str) -> LocalServer:
         log = self.folder.with_suffix(".log").open("ab")
         command = [sys.executable, "-c", RUN_SERVER, json.dumps(self._settings)]
@@ -54,11 +60,11 @@ class LocalServer:
                 env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
             )
         deadline = time.monotonic() + 60
-        while not (found := find_running(self.folder)):
+        while not (running := find_running(self.folder)):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
-        self.url = found.url
+        self.url = running.url
         return self
 
     @property
@@ -67,7 +73,7 @@ class LocalServer:
         return self._process.pid
 
     def kill(self) -> None:
-        """As when the plug is pulled."""
+        """Kill the process, as a power failure would."""
         assert self._process
         self._process.kill()
         self._process.wait()
@@ -85,16 +91,14 @@ class LocalServer:
 
 
 def wait_for_job(client: openai.OpenAI, job: str, *statuses: str, seconds: float = 120) -> Any:
-    """The job once it is in one of those states."""
+    """Return the job once it has one of the statuses."""
     deadline = time.monotonic() + seconds
     while True:
         result = client.fine_tuning.jobs.retrieve(job)
         if result.status in statuses:
             return result
-        assert result.status not in ("succeeded", "failed", "cancelled"), (
-            result.status,
-            result.error,
-        )
+        is_over = result.status in ("succeeded", "failed", "cancelled")
+        assert not is_over, (result.status, result.error)
         assert time.monotonic() < deadline, result.status
         time.sleep(0.05)
 

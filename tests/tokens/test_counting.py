@@ -26,7 +26,7 @@ def test_the_vocabulary_is_the_one_that_is_published(name: str) -> None:
 
 def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"IQ== 0\n")
-    monkeypatch.setattr(tokens, "_vocabulary_path", lambda encoding: tmp_path / "damaged")
+    monkeypatch.setattr(tokens, "vocabulary_path", lambda encoding: tmp_path / "damaged")
     tiktoken_encoding.cache_clear()
     with pytest.raises(FtkitError, match="vocabulary file for cl100k_base is damaged"):
         tiktoken_encoding("cl100k_base")
@@ -100,8 +100,8 @@ def test_a_file_that_a_model_of_bytes_would_cut_is_warned_of_though_it_has_few_t
         2,
     )
     assert any(
-        "14,005 tokens, 11,957 over the limit of 2,048 for ftkit/smoke" in found.message
-        for found in report.findings
+        "14,005 tokens, 11,957 over the limit of 2,048 for ftkit/smoke" in finding.message
+        for finding in report.findings
     )
     assert "example-too-long" not in validate(path, model="gpt-4o-mini-2024-07-18").files[0].counts
 
@@ -145,11 +145,11 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(
     rows[5] = too_long(0, 1)
     report = validate(write(rows), model="gpt-3.5-turbo").files[0]
     assert report.counts["example-too-long"] == many + 1
-    cut = [each for each in report.findings if each.rule == "example-trained-tokens-cut"]
-    assert [(each.line, each.path) for each in cut] == [(6, "$.messages[3]")]
+    cut = [finding for finding in report.findings if finding.rule == "example-trained-tokens-cut"]
+    assert [(finding.line, finding.path) for finding in cut] == [(6, "$.messages[3]")]
     assert "removes all 2 trained tokens" in cut[0].message
     assert "16,385" in next(
-        each.message for each in report.findings if each.rule == "example-too-long"
+        finding.message for finding in report.findings if finding.rule == "example-too-long"
     )
 
 

@@ -25,8 +25,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.tex
 @pytest.mark.skipif(not has_fastokens(), reason="fastokens has no wheels for this platform")
 @pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
 def test_both_tokenizers_count_alike(encoding: str) -> None:
-    counter = TokenCounter(encoding)
-    counter._count_fast = load_fastokens(encoding)
+    counter = TokenCounter(encoding, load_fastokens(encoding))
 
     @given(st.lists(texts, min_size=1, max_size=5))
     @settings(max_examples=200)
@@ -65,6 +64,6 @@ def test_a_chunk_is_cut_between_words() -> None:
 @given(st.lists(texts, min_size=1, max_size=4), st.integers(1, 300))
 def test_an_example_said_to_fit_does_fit(some: list[str], limit: int) -> None:
     value = {"messages": [{"role": "user", "content": text} for text in some]}
-    made = FORMATS["chat"].build(value)
-    tokens = count([made], FORMATS["chat"], "cl100k_base")[0].tokens
-    assert may_exceed(made, FORMATS["chat"], limit, "cl100k_base") or tokens <= limit
+    example = FORMATS["chat"].build(value)
+    tokens = count([example], FORMATS["chat"], "cl100k_base")[0].tokens
+    assert may_exceed(example, FORMATS["chat"], limit, "cl100k_base") or tokens <= limit

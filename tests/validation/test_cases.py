@@ -19,10 +19,10 @@ def test_the_case_has_the_verdict_the_rules_and_the_lines_expected(case: dict[st
     assert (report.errors == 0) == (case["expected"] == "valid")
     expected = {rule["rule"]: rule for rule in case["rules"]}
     for name, rule in expected.items():
-        found = [finding for finding in report.findings if finding.rule == name]
-        assert found
-        assert {finding.severity for finding in found} == {rule["severity"]}
-        lines = sorted({finding.line for finding in found})
+        findings = [finding for finding in report.findings if finding.rule == name]
+        assert findings
+        assert {finding.severity for finding in findings} == {rule["severity"]}
+        lines = sorted({finding.line for finding in findings})
         # A file of another known shape gets one finding for all of its lines.
         assert lines == (rule["lines"] or [0]) or (name == "format-unknown" and lines == [0])
     further = [

@@ -33,9 +33,9 @@ AT_LINE_4 = {
 @pytest.mark.parametrize("rule", AT_LINE_4)
 def test_the_fault_is_found_at_its_line_and_the_rest_is_checked(rule: str, write: Write) -> None:
     findings = findings_of(write(chat_lines(20, {4: AT_LINE_4[rule], 9: {"messages": []}})))
-    assert (rule, 4) in [(each.rule, each.line) for each in findings]
-    assert ("messages-empty", 9) in [(each.rule, each.line) for each in findings]
-    assert {each.line for each in findings} == {4, 9}
+    assert (rule, 4) in [(finding.rule, finding.line) for finding in findings]
+    assert ("messages-empty", 9) in [(finding.rule, finding.line) for finding in findings]
+    assert {finding.line for finding in findings} == {4, 9}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_fault_is_found_at_its_line_and_the_rest_is_checked(rule: str, write
 )
 def test_unclosed_nesting_is_an_error_and_no_recursion(deep: bytes, write: Write) -> None:
     findings = findings_of(write(chat_lines(12, {4: deep})))
-    assert {(each.severity, each.line) for each in findings} == {("error", 4)}
+    assert {(finding.severity, finding.line) for finding in findings} == {("error", 4)}
 
 
 def test_deep_but_readable_json_is_read(write: Write) -> None:
@@ -62,7 +62,7 @@ def test_deep_but_readable_json_is_read(write: Write) -> None:
 
 def test_blank_lines_are_errors_between_examples_and_warnings_at_the_end(write: Write) -> None:
     findings = findings_of(write(chat_lines(12, {5: b""}) + [b"", b"  "]))
-    assert [(each.rule, each.line) for each in findings] == [
+    assert [(finding.rule, finding.line) for finding in findings] == [
         ("line-blank", 5),
         ("line-blank-end", 13),
         ("line-blank-end", 14),
@@ -72,7 +72,7 @@ def test_blank_lines_are_errors_between_examples_and_warnings_at_the_end(write: 
 def test_a_file_that_was_cut_off_says_so_at_its_last_line(write: Write) -> None:
     data = b"\n".join(chat_lines(12))
     for cut in (10, 30, 60):
-        assert [(each.rule, each.line) for each in findings_of(write(data[:-cut]))] == [
+        assert [(finding.rule, finding.line) for finding in findings_of(write(data[:-cut]))] == [
             ("json-truncated", 12)
         ]
 
@@ -86,7 +86,7 @@ def test_several_faults_of_a_line_are_all_found(write: Write) -> None:
         ],
         "id": 1,
     }
-    rules = {each.rule for each in findings_of(write(chat_lines(12, {4: line})))}
+    rules = {finding.rule for finding in findings_of(write(chat_lines(12, {4: line})))}
     assert rules >= {
         "role-unknown",
         "special-token-text",

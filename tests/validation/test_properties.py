@@ -69,13 +69,13 @@ def test_any_bytes_give_findings_or_a_clean_example_and_never_an_exception(
 ) -> None:
     scanner = Scanner(msgspec.structs.replace(PLAN, format=format))
     scanner.scan([line], len(line))
-    found = scanner.summary()
+    summary = scanner.summary()
     try:
         FORMATS[format].decode(line)
     except DECODE_ERRORS:
-        assert found.findings or found.blank.count
+        assert summary.findings or summary.blank.count
     else:
-        assert found.examples == 1 or "json-too-deep" in found.counts
+        assert summary.examples == 1 or "json-too-deep" in summary.counts
 
 
 @st.composite
@@ -121,9 +121,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         if isinstance(value, list)
         else ()
     )
-    for key, each in list(inner):
+    for key, item in list(inner):
         yield value, key
-        yield from _places(each)
+        yield from _places(item)
 
 
 @given(near_examples(), st.sampled_from(sorted(FORMATS)))
@@ -234,7 +234,7 @@ def spellings(draw: st.DrawFn) -> tuple[bytes, bytes]:
 def _reordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _reordered(value[key]) for key in reversed(value)}
-    return [_reordered(each) for each in value] if isinstance(value, list) else value
+    return [_reordered(item) for item in value] if isinstance(value, list) else value
 
 
 @given(spellings())
@@ -279,8 +279,11 @@ def test_findings_of_joined_files_are_those_of_the_parts_moved(tmp_path: Path) -
     one, two = chat_lines(20, {4: b"oops", 7: {"messages": []}}), chat_lines(20, {3: b"null"})
     for name, content in (("one", one), ("two", two), ("both", one + two)):
         (tmp_path / f"{name}.jsonl").write_bytes(b"".join(line + b"\n" for line in content))
-    found = {
+    findings = {
         name: validate(tmp_path / f"{name}.jsonl", ignore=["FT2"]).files[0].findings
         for name in ("one", "two", "both")
     }
-    assert found["both"] == (*found["one"], *(finding.moved(20) for finding in found["two"]))
+    assert findings["both"] == (
+        *findings["one"],
+        *(finding.moved(20) for finding in findings["two"]),
+    )

@@ -141,8 +141,7 @@ def killed_server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[LocalServer, dict[str, str]]]:
     """A server that was killed and started again, and a job for each moment of the kill."""
-    server = LocalServer(tmp_path_factory.mktemp("killed") / "data", max_jobs=2).start()
-    try:
+    with LocalServer(tmp_path_factory.mktemp("killed") / "data", max_jobs=2) as server:
         client = server.client()
 
         def start(epochs: int) -> str:
@@ -160,8 +159,6 @@ def killed_server(
         for job in jobs.values():  # the training processes must end with their server
             wait_for_processes(server, job, running=False, seconds=10)
         yield server.start(), jobs
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("moment", ["created", "validating", "starting to train", "training"])
