@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource as Source
 
 from ftkit._version import __version__
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, ProviderError
 
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
@@ -67,6 +67,8 @@ class Commands(click.Group):
         """Run the command; its errors name options instead of parameters."""
         try:
             return super().invoke(context)
+        except ProviderError:
+            raise  # the names in a provider's message are its own
         except FtkitError as error:
             command = self.get_command(context, context.invoked_subcommand or "")
             error.args = (_with_options(str(error), command), *error.args[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,10 @@ def _check_cost(quote: Quote, limit: float) -> int:
     """Return 1 if an estimate is above the limit, else 0.
 
     Raises:
-        UsageError: A cost is unknown.
+        UsageError: The limit is not a number, or a cost is unknown.
     """
+    if math.isnan(limit):
+        raise UsageError(f"`--max-cost` must be a number of US dollars, not {limit}")
     for estimate in quote.models:
         if estimate.cost is None:
             raise UsageError(

@@ -73,6 +73,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = msgspec.convert(table, Settings)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: [tool.ftkit]: {str(error).replace('$.', '')}") from error
+        reason = str(error).replace("$.", "").replace("`", "'")  # backticks would name options
+        raise UsageError(f"{path}: [tool.ftkit]: {reason}") from error
     values = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
     return {name: value for name, value in values if value is not UNSET}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from support.fake_provider import FakeProvider
+from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 
 
@@ -72,3 +72,10 @@ def test_a_model_s_weights_are_not_to_be_had_everywhere(ftkit: Run, tmp_path: Pa
     assert result.returncode == 2
     assert "does not offer model weights" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_names_in_a_message_of_the_provider_stay_as_they_are(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    fake_provider.refuse["GET /files"] = (400, error_body("Unknown parameter: `limit`."))
+    assert "Unknown parameter: `limit`" in ftkit("files", "list").stderr

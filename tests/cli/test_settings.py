@@ -21,6 +21,7 @@ from support.paths import MARV, SAMPLES
         ('modle = "x"', "has no setting 'modle'; did you mean 'model'?"),
         ("ignore = 5", "[tool.ftkit]"),
         ("max-findings = true", "[tool.ftkit]"),
+        ("model = 3", "[tool.ftkit]: Expected 'str', got 'int' - at 'model'"),
         ("model = [", "cannot read"),
     ],
 )

@@ -56,6 +56,8 @@ def test_max_cost_decides_the_exit_code() -> None:
     done = run_ftkit("estimate", MARV, "--model", MINI, "--max-cost", "1", "--provider", "azure")
     assert done.returncode == 2
     assert "--max-cost cannot be checked" in done.stderr
+    done = run_ftkit("estimate", MARV, "--model", MINI, "--max-cost", "nan")
+    assert (done.returncode, "must be a number" in done.stderr) == (2, True)
 
 
 def test_the_json_has_the_keys_that_are_documented() -> None:
