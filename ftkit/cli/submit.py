@@ -308,7 +308,7 @@ def _closed_account_explained(
     except ProviderError as error:
         if error.code != CLOSED:
             raise
-        client, message = dialog.client, error.provider_message
+        client, message = dialog.client, error.provider_message.replace("`", "'")
         names = [
             name for name, facts in catalog.providers.items() if facts.api and name != client.name
         ]
