@@ -1,4 +1,4 @@
-"""Values that all parts share: findings, shards, summaries and reports.
+"""Values that the packages share: findings, summaries and reports.
 
 A `Summary` describes a shard of a file. Adding the summaries of consecutive shards in file order
 gives the summary of the file. The addition of every field is associative, and no field takes more
@@ -47,14 +47,6 @@ class Finding(Struct, frozen=True):
     def moved(self, offset: int) -> Finding:
         """Return the finding moved down by `offset` lines."""
         return msgspec.structs.replace(self, line=self.line + offset) if self.line else self
-
-
-class Shard(Struct, frozen=True):
-    """The lines of a file whose first byte is in `[start, end)`. A compressed file is one shard."""
-
-    file: str
-    start: int
-    end: int
 
 
 class Lines(Struct, frozen=True):
