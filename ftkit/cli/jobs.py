@@ -355,7 +355,7 @@ def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "job": diagnosis.job.id,
         "status": diagnosis.job.status,
-        "says": diagnosis.says,
+        "says": diagnosis.message,
         "rules": diagnosis.rules,
         "file": diagnosis.path,
         "findings": [finding_as_dict(finding) for finding in diagnosis.findings],
@@ -366,9 +366,9 @@ def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 def _print_diagnosis(diagnosis: Diagnosis) -> None:
     job = diagnosis.job
     if not diagnosis.wrong:
-        print_line(f"{job.id}: {diagnosis.says}; {diagnosis.advice}")
+        print_line(f"{job.id}: {diagnosis.message}; {diagnosis.advice}")
         return
-    print_line(f"{job.id} ({job.status}): {diagnosis.says}")
+    print_line(f"{job.id} ({job.status}): {diagnosis.message}")
     for finding in diagnosis.findings:
         rule = f"{finding.code} {finding.rule}"
         print_line(f"{diagnosis.path}:{finding.line}: {rule}: {finding.message}")
