@@ -12,7 +12,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import must_be_plain, uploading
-from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
+from ftkit.cli.options import Configured, Epochs, option, output_option, provider_options
 from ftkit.cli.output import consent, is_terminal, print_fields, print_json, print_json_line
 from ftkit.errors import FileError, ProviderError, UsageError
 
@@ -37,7 +37,7 @@ SHOWN_FINDINGS = 10
 @click.argument("file", metavar="FILE")
 @option("--model", required=True, metavar="NAME", help="Base model to fine-tune.")
 @option("--validation-file", metavar="FILE", help="Validation dataset.")
-@service_options
+@provider_options
 @option("--suffix", metavar="TEXT", help="Suffix for the fine-tuned model's name.")
 @option(
     "--method",
