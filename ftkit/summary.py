@@ -57,7 +57,7 @@ class Lines(Struct, frozen=True):
     """Numbers of the first of them."""
 
     def plus(self, other: Lines, offset: int, keep: int) -> Lines:
-        """Return both, with `other` moved down by `offset` lines and at most `keep` numbers."""
+        """Return the lines of both, with those of `other` moved down by `offset` lines."""
         room = max(keep - len(self.first), 0)
         return Lines(
             self.count + other.count,

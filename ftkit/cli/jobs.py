@@ -346,7 +346,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
         print_json(_diagnosis_as_dict(diagnosis))
     else:
         _print_diagnosis(diagnosis)
-    return int(diagnosis.wrong)
+    return int(diagnosis.is_problem)
 
 
 def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _print_diagnosis(diagnosis: Diagnosis) -> None:
     job = diagnosis.job
-    if not diagnosis.wrong:
+    if not diagnosis.is_problem:
         print_line(f"{job.id}: {diagnosis.message}; {diagnosis.advice}")
         return
     print_line(f"{job.id} ({job.status}): {diagnosis.message}")

@@ -199,7 +199,7 @@ class _Dialog:
     """Conversation with the user about one submission.
 
     Attributes:
-        deleted: Ids of uploaded files that were deleted at the user's wish.
+        deleted: Ids of the uploaded files that the user chose to delete.
     """
 
     def __init__(self, client: Client, yes: bool, output: str) -> None:
@@ -297,12 +297,12 @@ def _closed_account_explained(
     dialog: _Dialog, catalog: Catalog, base_url: str | None
 ) -> Iterator[None]:
     """Explain the refusal of a provider that takes no new jobs from the account."""
-    from ftkit.jobs.workflow import CLOSED
+    from ftkit.jobs.workflow import ACCOUNT_CLOSED
 
     try:
         yield
     except ProviderError as error:
-        if error.code != CLOSED:
+        if error.code != ACCOUNT_CLOSED:
             raise
         client, message = dialog.client, error.provider_message
         names = [

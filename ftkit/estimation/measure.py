@@ -33,8 +33,8 @@ from ftkit.validation.scan import choose_format, summarize
 Counting = Literal["billing", "notebook"]
 
 NOTEBOOK_LIMIT, NOTEBOOK_PER_EXAMPLE = 4_096, 3
-NOTEBOOK_MORE = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
-NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
+NOTEBOOK_EXTRA_TOKENS = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
+NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_EXTRA_TOKENS,))
 """Counting as in the cookbook's notebook: always in cl100k_base, cut at 4,096 tokens, and with 3
 tokens per example instead of 1.
 
@@ -175,6 +175,6 @@ def stats_of(summary: Summary, model: str, counting: Counting, catalog: Catalog)
 
 def _as_in_notebook(stats: TokenStats) -> TokenStats:
     """Return the statistics with the notebook's number of tokens per example."""
-    lengths = {length + NOTEBOOK_MORE: times for length, times in stats.lengths.items()}
-    cut = {limit + NOTEBOOK_MORE: lost for limit, lost in stats.trained_cut.items()}
+    lengths = {length + NOTEBOOK_EXTRA_TOKENS: times for length, times in stats.lengths.items()}
+    cut = {limit + NOTEBOOK_EXTRA_TOKENS: lost for limit, lost in stats.trained_cut.items()}
     return msgspec.structs.replace(stats, lengths=lengths, trained_cut=cut)

@@ -33,7 +33,7 @@ class Diagnosis(Struct, frozen=True):
         path: Local file that the job was submitted from, or "" if it is unknown.
         findings: Findings in that file that fit the message, at most `MAX_FINDINGS`.
         advice: Next step.
-        wrong: False if nothing is wrong.
+        is_problem: True if the job failed or is stuck.
     """
 
     job: Job
@@ -42,7 +42,7 @@ class Diagnosis(Struct, frozen=True):
     path: str = ""
     findings: tuple[Finding, ...] = ()
     advice: str = ""
-    wrong: bool = True
+    is_problem: bool = True
 
 
 def diagnose(job: Job, client: Client, journal: Journal, now: float | None = None) -> Diagnosis:
@@ -66,10 +66,15 @@ def diagnose(job: Job, client: Client, journal: Journal, now: float | None = Non
             f"(`ftkit jobs cancel {job.id}`) and submit it again (`ftkit submit --again`)",
         )
     if job.status == "succeeded" and not (job.error or job.error_code):
-        return Diagnosis(job, "the job succeeded", advice="there is nothing to fix", wrong=False)
+        return Diagnosis(
+            job, "the job succeeded", advice="there is nothing to fix", is_problem=False
+        )
     if job.status != "failed" and not (job.error or job.error_code):
         return Diagnosis(
-            job, f"the job is {job.status}", advice="the provider reports no error", wrong=False
+            job,
+            f"the job is {job.status}",
+            advice="the provider reports no error",
+            is_problem=False,
         )
     meaning = interpret(f"{job.error} ({job.error_code})")
     rules = tuple(rule.name for rule in meaning.rules)

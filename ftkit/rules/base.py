@@ -121,7 +121,7 @@ class Rule(Struct, frozen=True, eq=False):
     whole_file: bool
     """True if the samples are files rather than lines."""
     context: dict[str, Any]
-    """What else the bad sample needs: grader fields, formats, a validation file or a size."""
+    """Further context of the bad sample: grader fields, formats, a validation file or a size."""
     first_check: Check[Any]
     checks: ChecksByNode
     needs: dict[str, None]
@@ -204,7 +204,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         prefilter: Patterns over the residue of a line, one of which must match.
         confirm: Patterns over the line that must match, too, by pattern of the prefilter.
         whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.
-        context: What else the bad sample needs.
+        context: Further context of the bad sample; see `Rule.context`.
     """
 
     def register(check: Check[NodeT]) -> Rule:
