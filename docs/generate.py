@@ -96,8 +96,8 @@ def rule_section(rule: Rule) -> str:
         f"Good:\n\n```text\n{sample(rule.good)}\n```\n",
         f"Evidence: {'; '.join(sources)}\n",
     ]
-    if rule.says:
-        messages = ", ".join(f"`{pattern}`" for pattern in rule.says)
+    if rule.provider_messages:
+        messages = ", ".join(f"`{pattern}`" for pattern in rule.provider_messages)
         lines.append(f"Messages of providers, as regular expressions: {messages}\n")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Values that all parts share: findings, summaries and reports.
+"""Values that the packages share: findings, summaries and reports.
 
 A `Summary` describes a shard of a file. Adding the summaries of consecutive shards in file order
 gives the summary of the file. The addition of every field is associative, and no field takes more
@@ -57,7 +57,7 @@ class Lines(Struct, frozen=True):
     """Numbers of the first of them."""
 
     def plus(self, other: Lines, offset: int, keep: int) -> Lines:
-        """Return both, with `other` moved down by `offset` lines and at most `keep` numbers."""
+        """Return the lines of both, with those of `other` moved down by `offset` lines."""
         room = max(keep - len(self.first), 0)
         return Lines(
             self.count + other.count,
@@ -160,7 +160,7 @@ class Summary(Struct, frozen=True):
             examples=self.examples + other.examples,
             with_images=self.with_images + other.with_images,
             counts=sum_by_key(self.counts, other.counts),
-            findings=tuple(first_of_each((*self.findings, *moved), keep)),
+            findings=tuple(first_per_rule((*self.findings, *moved), keep)),
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail
             + (self.blank_tail if other.blank_tail == other.lines else 0),
@@ -190,7 +190,7 @@ def _moved_fingerprints(records: bytes, offset: int) -> bytes:
     return moved.tobytes()
 
 
-def first_of_each(findings: Iterable[Finding], keep: int) -> Iterable[Finding]:
+def first_per_rule(findings: Iterable[Finding], keep: int) -> Iterable[Finding]:
     """Yield the first `keep` findings of each rule, in the same order."""
     counts: dict[str, int] = {}
     for finding in findings:

@@ -1,4 +1,4 @@
-"""Recording answers in the folder of a job, and the same answers as training data."""
+"""Recorded answers in the folder of a job, and the same answers as training data."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Fetcher:
         )
 
     def download_results(self, id: str) -> Download:
-        """Download a result file, decode_results."""
+        """Download a result file, and decode it if it is in base64."""
         return self._decode(self._download(id))
 
     def missing(self, what: str, id: str, error: FtkitError, job: str = "") -> Missing:

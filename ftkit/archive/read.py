@@ -2,7 +2,7 @@
 
 archive = open_archive("old")
 for job in archive.jobs():
-    print(job.id, job.hyperparameters, job.training, job.metrics().rows)
+print(job.id, job.hyperparameters, job.training, job.metrics().rows)
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class ArchivedJob:
 
     @property
     def results(self) -> list[Path]:
-        """The result files, decode_results."""
+        """The result files, decoded."""
         return [path for id in self.job.result_files if (path := self.archive.file(id))]
 
     @property
@@ -205,7 +205,7 @@ class ArchivedJob:
 
     @property
     def answers(self) -> list[Recording]:
-        """Recording answers of the fine-tuned model, with prompts, parameters and usage."""
+        """Recorded answers of the fine-tuned model, with prompts, parameters and usage."""
         path = f"{self.path}/{layout.ANSWERS}"
         if not self.archive.has(path):
             return []

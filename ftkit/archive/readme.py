@@ -9,7 +9,7 @@ from ftkit._text import money, printable
 from ftkit.archive.figures import JobFigures, day_of
 from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, CHECKPOINTS, EVENTS, JOB, PERMISSIONS
 from ftkit.archive.read import Archive, ArchivedJob
-from ftkit.jobs.metrics import judge
+from ftkit.jobs.metrics import assess
 from ftkit.report.metrics import render_metrics_text
 
 JOB_FILES = {
@@ -54,7 +54,7 @@ def render_job_readme(figures: JobFigures) -> str:
         ]
         parts.append(f"## Hyperparameters\n\nAs the provider resolved them.\n\n{_table(rows)}")
     if figures.metrics.rows:
-        verdict = judge(figures.metrics)
+        verdict = assess(figures.metrics)
         text = render_metrics_text(figures.metrics, verdict, "the result file")
         parts.append(f"## Losses\n\n```text\n{_code_block(text)}```\n")
     parts.append(f"## Files\n\n{_files(archived)}")

@@ -1,6 +1,6 @@
 """Facts about models and providers: data with source and date, in the TOML files of this package.
 
-Code asks for facts and names no model or provider itself. Unknown keys in the files are refused.
+The code itself names no model or provider. Unknown keys in the files are errors.
 """
 
 from ftkit.catalog.figures import Deadline, Figure, Price

@@ -29,9 +29,8 @@ def load_catalog(path: str | None = None) -> Catalog:
     """Return the catalog, with the facts of a file merged in.
 
     Args:
-        path: TOML file with tables `[models."NAME"]`, `[providers.NAME]` and `[images.NAME]`, whose
-        keys
-            are those of ftkit's own files. Only the keys given change in an entry that exists.
+        path: TOML file with tables `[models."NAME"]`, `[providers.NAME]` and `[images.NAME]`, with
+            the keys of ftkit's own files. An entry that exists keeps its other keys.
 
     Raises:
         FileError: The file cannot be read.

@@ -63,7 +63,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
     """Features of OpenAI's API that the provider does not have."""
     closing: str = ""
-    """Announced end of the service, or ""."""
+    """Announced end of the provider's fine-tuning API, or ""."""
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     api: Api | None = None
     bills_validation: bool = False
     bom: Literal["unwanted", "wanted"] = "unwanted"
-    """Attitude to a byte order mark at the beginning of a file."""
+    """Expected presence of a byte order mark at the beginning of a file."""
     min_examples: Figure | None = None
     advised_examples: Figure | None = None
     file_bytes: Figure | None = None

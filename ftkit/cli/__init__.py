@@ -154,9 +154,9 @@ def _rule(error: FtkitError) -> str:
     message = getattr(error, "provider_message", "")
     if not message:
         return ""
-    from ftkit.validation.service_messages import meaning
+    from ftkit.validation.provider_messages import interpret
 
-    rules = meaning(message).rules
+    rules = interpret(message).rules
     return f"; `ftkit rule {rules[0].name}` explains it" if rules else ""
 
 

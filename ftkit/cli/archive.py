@@ -12,7 +12,7 @@ import click
 
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client
-from ftkit.cli.options import Configured, Day, Status, output_option, service_options
+from ftkit.cli.options import Configured, Day, Status, output_option, provider_options
 from ftkit.cli.output import consent, progress_bar
 from ftkit.errors import UsageError
 
@@ -65,7 +65,7 @@ def verify(folder: str, output: str) -> int:
 
 @click.command(cls=ArchiveCommand, epilog=EXIT_CODES)
 @click.argument("folder", metavar="DIR")
-@service_options
+@provider_options
 @click.option(
     "--since", type=Day(), metavar="DATE", help="Only jobs created on that day (UTC) or later."
 )

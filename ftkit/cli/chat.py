@@ -11,7 +11,7 @@ import click
 from ftkit._text import printable
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, resolve_model
-from ftkit.cli.options import Configured, output_option, service_options
+from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import is_terminal, print_json_line, print_warning
 from ftkit.errors import FtkitError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(cls=Configured)
 @click.argument("model")
 @click.argument("prompt", required=False)
-@service_options
+@provider_options
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option(
     "--temperature", type=click.FloatRange(0, 2), metavar="X", help="Sampling temperature, 0 to 2."

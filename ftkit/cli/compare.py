@@ -15,7 +15,7 @@ from ftkit._text import money, plural
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.inputs import one_file
-from ftkit.cli.options import Configured, Temperature, option, output_option, service_options
+from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
 from ftkit.cli.output import consent, progress_bar
 from ftkit.errors import FileError, UsageError
 
@@ -41,10 +41,10 @@ MODEL_PARAMETERS = (
     "max_tokens",
     "concurrency",
 )
-"""Parameters that make sense only if a model is asked."""
+"""Parameters that make sense only if A or B is a model."""
 
 RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
-"""Suffixes by which a missing file is told from the name of a model."""
+"""Suffixes that distinguish a missing file from the name of a model."""
 
 MAX_SKIPPED = 10
 """Maximum number of skipped prompts that are listed."""
@@ -59,7 +59,7 @@ MAX_SKIPPED = 10
     metavar="FILE|ARCHIVE",
     help="Prompts: chat examples, recorded answers, or an archive with recorded answers.",
 )
-@service_options
+@provider_options
 @option("--provider-b", metavar="NAME", help="Provider of B, if it differs.")
 @option("--base-url-b", metavar="URL", help="Base URL of B's API, if it differs.")
 @click.option(
@@ -154,22 +154,22 @@ def compare(
     catalog = load_catalog(facts)
     check_sacrebleu()
     with one_file(source) as (path, source_name):
-        asked = read_prompts(path, source_name, limit, system)
+        all_prompts = read_prompts(path, source_name, limit, system)
     if group_by:
-        comparison.check_groups(asked, group_by)
+        comparison.check_groups(all_prompts, group_by)
     # Without its own base URL, B is at A's address, unless it has another provider.
     url_b = base_url_b or (None if provider_b else base_url)
-    services = (provider, base_url, facts), (provider_b or provider, url_b, facts)
+    connections = (provider, base_url, facts), (provider_b or provider, url_b, facts)
     request = {name: value for name, value in parameters.items() if value is not None}
-    sides = _sides(names, asked, services, request, saves)
+    sides = _sides(names, all_prompts, connections, request, saves)
     if all(isinstance(side, list) for side in sides):
         _reject_model_options(click.get_current_context())
     if not _confirm_requests(sides, catalog, parameters["max_tokens"], yes):
         click.echo("ftkit: nothing was sent", err=True)
         return 2
-    answers_a, answers_b = (_answers(side, asked, concurrency) for side in sides)
+    answers_a, answers_b = (_answers(side, all_prompts, concurrency) for side in sides)
     result = comparison.compare(
-        asked,
+        all_prompts,
         [recording.answer if recording else None for recording in answers_a],
         [recording.answer if recording else None for recording in answers_b],
         group_by=group_by,
@@ -252,11 +252,11 @@ def _recordings_in(name: str) -> str:
 def _sides(
     names: Sequence[str],
     prompts: list[Prompt],
-    services: Sequence[tuple[str, str | None, str | None]],
+    connections: Sequence[tuple[str, str | None, str | None]],
     parameters: dict[str, Any],
     saves: Sequence[str | None],
 ) -> list[Side]:
-    """Return A and B. A model is asked only the prompts that the other side's file answers."""
+    """Return A and B. A model gets only the prompts that the other side's file answers."""
     from ftkit.compare.ask import AnswerCollector
     from ftkit.compare.comparison import NO_COMMON_ANSWERS
     from ftkit.compare.recordings import RecordingFile, match, read_recordings
@@ -275,11 +275,11 @@ def _sides(
         raise UsageError(NO_COMMON_ANSWERS)
 
     sides: list[Side] = []
-    for name, service, save in zip(names, services, saves, strict=True):
+    for name, connection, save in zip(names, connections, saves, strict=True):
         if name in files:
             sides.append(files[name])
             continue
-        client = open_client(*service)
+        client = open_client(*connection)
         file = RecordingFile(save) if save else None
         model = resolve_model(client, name)
         sides.append(AnswerCollector(client, model, answered, parameters, file))
@@ -336,7 +336,7 @@ def _cost_text(cost: RequestCost) -> str:
 
 
 def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Recording | None]:
-    """Return the answer to each prompt, or None. A model is asked for those that are missing."""
+    """Return the answer to each prompt, or None. Missing answers are requested from the model."""
     if isinstance(side, list):
         return side
     total, done = len(side.missing), itertools.count(1)

@@ -9,7 +9,7 @@ import click
 
 from ftkit._text import printable
 from ftkit.summary import FileReport, Finding
-from ftkit.validation.service_messages import Meaning, meaning
+from ftkit.validation.provider_messages import Meaning, interpret
 
 
 @click.command()
@@ -27,16 +27,16 @@ def explain(message: str, file: str | None, output: str) -> int:
 
     Exit codes: 0 explained, 1 the message is unknown, 2 error.
     """
-    explanation = meaning(message)
+    meaning = interpret(message)
     report = _validate(file) if file else None
-    findings = _related(explanation, report) if report else []
+    findings = _related(meaning, report) if report else []
     if output == "json":
-        click.echo(json.dumps(_as_dict(explanation, findings), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_dict(meaning, findings), indent=2, ensure_ascii=False))
     else:
-        _print_explanation(explanation)
+        _print_explanation(meaning)
         if report:
-            _print_findings(report, findings, expected=bool(explanation.rules))
-    return 0 if explanation.known else 1
+            _print_findings(report, findings, expected=bool(meaning.rules))
+    return 0 if meaning.is_known else 1
 
 
 def _validate(file: str) -> FileReport:
@@ -45,29 +45,29 @@ def _validate(file: str) -> FileReport:
     return validate(file).files[0]
 
 
-def _related(explanation: Meaning, report: FileReport) -> list[Finding]:
+def _related(meaning: Meaning, report: FileReport) -> list[Finding]:
     """Return the findings of the message's rules, and all on the lines that it names."""
-    names = {rule.name for rule in explanation.rules}
+    names = {rule.name for rule in meaning.rules}
     return [
         finding
         for finding in report.findings
-        if finding.rule in names or finding.line in explanation.lines
+        if finding.rule in names or finding.line in meaning.lines
     ]
 
 
-def _print_explanation(explanation: Meaning) -> None:
+def _print_explanation(meaning: Meaning) -> None:
     from ftkit.cli.rules import title
 
-    if not explanation.known:
+    if not meaning.is_known:
         click.echo("This message is not known to ftkit. To check a file, run: ftkit validate FILE")
-    for message in explanation.known_messages:
+    for message in meaning.known_messages:
         click.echo(f"{message.means}\n{message.do}\n")
-    for rule in explanation.rules:
+    for rule in meaning.rules:
         click.echo(click.style(title(rule), bold=True))
         click.echo(f"{rule.doc}\n")
-    if explanation.lines:
-        plural = "s" * (len(explanation.lines) > 1)
-        click.echo(f"The message names line{plural} {', '.join(map(str, explanation.lines))}.")
+    if meaning.lines:
+        plural = "s" * (len(meaning.lines) > 1)
+        click.echo(f"The message names line{plural} {', '.join(map(str, meaning.lines))}.")
 
 
 def _print_findings(report: FileReport, findings: list[Finding], expected: bool) -> None:
@@ -79,17 +79,17 @@ def _print_findings(report: FileReport, findings: list[Finding], expected: bool)
         click.echo(f"{report.file} has none of these errors ({report.examples} examples checked).")
 
 
-def _as_dict(explanation: Meaning, findings: list[Finding]) -> dict[str, Any]:
+def _as_dict(meaning: Meaning, findings: list[Finding]) -> dict[str, Any]:
     from ftkit.cli.rules import as_dict
     from ftkit.report.json import finding_as_dict
 
     return {
-        "known": explanation.known,
-        "rules": [as_dict(rule) for rule in explanation.rules],
+        "known": meaning.is_known,
+        "rules": [as_dict(rule) for rule in meaning.rules],
         "other": [
             {"means": message.means, "do": message.do, "source": message.source}
-            for message in explanation.known_messages
+            for message in meaning.known_messages
         ],
-        "lines": list(explanation.lines),
+        "lines": list(meaning.lines),
         "findings": [finding_as_dict(finding) for finding in findings],
     }

@@ -12,7 +12,7 @@ import click
 from ftkit._text import format_minute, format_time
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import must_be_plain, uploading
-from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     consent,
@@ -41,7 +41,7 @@ def _file_row(file: RemoteFile) -> tuple[str, ...]:
 
 
 @files.command("list")
-@service_options
+@provider_options
 @click.option(
     "--purpose", metavar="NAME", default="", help="Only files with this purpose, e.g. fine-tune."
 )
@@ -63,7 +63,7 @@ def list_(
 
 @files.command()
 @click.argument("path")
-@service_options
+@provider_options
 @output_option
 def upload(path: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Upload a file for fine-tuning, unless the provider already has its content."""
@@ -83,7 +83,7 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
 
 @files.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a file's name, size and status."""
@@ -107,7 +107,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @files.command()
 @click.argument("id")
 @click.argument("path", required=False)
-@service_options
+@provider_options
 @output_option
 def download(
     id: str, path: str | None, provider: str, base_url: str | None, facts: str | None, output: str
@@ -135,7 +135,7 @@ def download(
 
 @files.command()
 @click.argument("id")
-@service_options
+@provider_options
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(

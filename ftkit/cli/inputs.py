@@ -110,22 +110,22 @@ def one_file(name: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def progress(
-    paths: Sequence[str], quiet: bool, doing: str = "checking", least: int = PROGRESS_FROM
+    paths: Sequence[str], quiet: bool, action: str = "checking", min_size: int = PROGRESS_FROM
 ) -> Iterator[Any]:
     """Show a progress bar on standard error if that is a terminal and the files are large.
 
     Args:
         paths: Files to be read.
         quiet: Show no progress bar.
-        doing: Verb in front of the name of the file.
-        least: Total size in bytes from which the progress bar is shown.
+        action: Verb in front of the name of the file.
+        min_size: Total size in bytes from which the progress bar is shown.
 
     Yields:
         Function to call with the name of a file and the number of bytes done since the last call,
         or None without a progress bar. The bar appears with the first call.
     """
     total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < least or not sys.stderr.isatty():
+    if quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -140,14 +140,16 @@ def progress(
     with Progress(
         *columns, console=Console(stderr=True), transient=True, auto_refresh=False
     ) as bar:
-        task, shown = bar.add_task(doing, total=total, visible=False), 0.0
+        task, shown = bar.add_task(action, total=total, visible=False), 0.0
 
         def advance(file: str, done: int) -> None:
             nonlocal shown
             due = time.monotonic() - shown > REFRESH
             shown = time.monotonic() if due else shown
             name = shorten(os.path.basename(file), 24)
-            bar.update(task, advance=done, description=f"{doing} {name}", visible=True, refresh=due)
+            bar.update(
+                task, advance=done, description=f"{action} {name}", visible=True, refresh=due
+            )
 
         yield advance
 
@@ -155,5 +157,5 @@ def progress(
 @contextmanager
 def uploading(paths: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
     """Show a progress bar for uploads like `progress`, but always yield a function."""
-    with progress(paths, quiet=False, doing="uploading", least=UPLOAD_FROM) as advance:
+    with progress(paths, quiet=False, action="uploading", min_size=UPLOAD_FROM) as advance:
         yield advance or (lambda file, done: None)

@@ -15,7 +15,7 @@ import click
 from ftkit._text import format_minute, format_time
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
-from ftkit.cli.options import Group, Status, output_option, service_options
+from ftkit.cli.options import Group, Status, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     first,
@@ -55,7 +55,7 @@ def _job_row(job: Job) -> tuple[str, ...]:
 
 
 @jobs.command("list")
-@service_options
+@provider_options
 @click.option("--status", type=Status(), metavar="STATUS", help="Only jobs with this status.")
 @click.option("--model", metavar="NAME", help="Only jobs with this base model.")
 @click.option(
@@ -93,7 +93,7 @@ def list_(
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a job."""
@@ -136,7 +136,7 @@ def _settings(job: Job) -> list[tuple[str, str]]:
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def watch(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
     """Follow a job until it ends.
@@ -213,7 +213,7 @@ def _event_line(event: Event) -> str:
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def events(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """List the events of a job, oldest first."""
@@ -232,7 +232,7 @@ def events(id: str, provider: str, base_url: str | None, facts: str | None, outp
 def _add_action(name: str) -> None:
     @jobs.command(name, help=f"{name.capitalize()} a job.")
     @click.argument("id")
-    @service_options
+    @provider_options
     @output_option
     def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
         job = open_client(provider, base_url, facts).act(id, name)
@@ -248,7 +248,7 @@ for _name in ("cancel", "pause", "resume"):
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def checkpoints(
     id: str, provider: str, base_url: str | None, facts: str | None, output: str
@@ -273,7 +273,7 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
 @click.option(
     "--output",
@@ -286,7 +286,7 @@ def metrics(
     id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
 ) -> None:
     """Show the losses of a job and its best checkpoint by validation loss."""
-    from ftkit.jobs.metrics import job_metrics, judge
+    from ftkit.jobs.metrics import assess, job_metrics
     from ftkit.report.metrics import draw, render_metrics_text
 
     client = open_client(provider, base_url, facts)
@@ -297,11 +297,11 @@ def metrics(
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
     if output == "text":
-        print_text(render_metrics_text(job_data, judge(job_data)))
+        print_text(render_metrics_text(job_data, assess(job_data)))
     elif output == "csv":
         print_text(_metrics_csv(job_data))
     else:
-        print_json(_metrics_as_dict(job_data, judge(job_data)))
+        print_json(_metrics_as_dict(job_data, assess(job_data)))
 
 
 def _metrics_csv(metrics: Metrics) -> str:
@@ -329,7 +329,7 @@ def _metrics_as_dict(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
 
 @jobs.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def doctor(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> int:
     """Explain why a job failed or is stuck.
@@ -346,7 +346,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
         print_json(_diagnosis_as_dict(diagnosis))
     else:
         _print_diagnosis(diagnosis)
-    return int(diagnosis.wrong)
+    return int(diagnosis.is_problem)
 
 
 def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -355,7 +355,7 @@ def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
         "job": diagnosis.job.id,
         "status": diagnosis.job.status,
-        "says": diagnosis.says,
+        "says": diagnosis.message,
         "rules": diagnosis.rules,
         "file": diagnosis.path,
         "findings": [finding_as_dict(finding) for finding in diagnosis.findings],
@@ -365,10 +365,10 @@ def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _print_diagnosis(diagnosis: Diagnosis) -> None:
     job = diagnosis.job
-    if not diagnosis.wrong:
-        print_line(f"{job.id}: {diagnosis.says}; {diagnosis.advice}")
+    if not diagnosis.is_problem:
+        print_line(f"{job.id}: {diagnosis.message}; {diagnosis.advice}")
         return
-    print_line(f"{job.id} ({job.status}): {diagnosis.says}")
+    print_line(f"{job.id} ({job.status}): {diagnosis.message}")
     for finding in diagnosis.findings:
         rule = f"{finding.code} {finding.rule}"
         print_line(f"{diagnosis.path}:{finding.line}: {rule}: {finding.message}")

@@ -13,7 +13,7 @@ from ftkit._text import printable
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import uploading
-from ftkit.cli.options import Configured, output_option, service_options
+from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import (
     consent,
     print_json,
@@ -58,7 +58,7 @@ EXIT_CODES = (
     metavar="N",
     help="Number of training epochs.  [default: as before]",
 )
-@service_options
+@provider_options
 @click.option(
     "--again",
     is_flag=True,

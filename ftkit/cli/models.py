@@ -9,7 +9,7 @@ import click
 
 from ftkit._text import format_minute, format_time
 from ftkit.cli.connection import open_client
-from ftkit.cli.options import Group, output_option, service_options
+from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     consent,
@@ -35,7 +35,7 @@ def _model_row(model: RemoteModel) -> tuple[str, ...]:
 
 
 @models.command("list")
-@service_options
+@provider_options
 @click.option("--tuned", is_flag=True, help="Only fine-tuned models.")
 @output_option
 def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, output: str) -> None:
@@ -51,7 +51,7 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
 
 @models.command()
 @click.argument("id")
-@service_options
+@provider_options
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a model."""
@@ -72,7 +72,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 
 @models.command()
 @click.argument("id")
-@service_options
+@provider_options
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(
@@ -93,7 +93,7 @@ def delete(
 @models.command()
 @click.argument("id")
 @click.argument("folder", metavar="DIR")
-@service_options
+@provider_options
 @click.option(
     "--merge", is_flag=True, help="Merge the adapter into its base and write the whole model."
 )

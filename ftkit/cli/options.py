@@ -202,7 +202,7 @@ def option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callab
     return click.option(*names, envvar=variable, show_envvar=False, **options)
 
 
-def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select a provider."""
     for add in (
         option("--facts", metavar="FILE", help="TOML file with your own models and providers."),

@@ -38,7 +38,7 @@ def as_dict(rule: Rule) -> dict[str, Any]:
         "evidence": rule.evidence,
         "sources": [msgspec.structs.asdict(source) for source in rule.sources],
         "formats": list(rule.formats),
-        "says": list(rule.says),
+        "says": list(rule.provider_messages),
     }
 
 

@@ -12,7 +12,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import must_be_plain, uploading
-from ftkit.cli.options import Configured, Epochs, option, output_option, service_options
+from ftkit.cli.options import Configured, Epochs, option, output_option, provider_options
 from ftkit.cli.output import consent, is_terminal, print_fields, print_json, print_json_line
 from ftkit.errors import FileError, ProviderError, UsageError
 
@@ -37,7 +37,7 @@ SHOWN_FINDINGS = 10
 @click.argument("file", metavar="FILE")
 @option("--model", required=True, metavar="NAME", help="Base model to fine-tune.")
 @option("--validation-file", metavar="FILE", help="Validation dataset.")
-@service_options
+@provider_options
 @option("--suffix", metavar="TEXT", help="Suffix for the fine-tuned model's name.")
 @option(
     "--method",
@@ -203,7 +203,7 @@ class _Dialog:
     """Conversation with the user about one submission.
 
     Attributes:
-        deleted: Ids of uploaded files that were deleted at the user's wish.
+        deleted: Ids of the uploaded files that the user chose to delete.
     """
 
     def __init__(self, client: Client, yes: bool, output: str) -> None:
@@ -301,12 +301,12 @@ def _closed_account_explained(
     dialog: _Dialog, catalog: Catalog, base_url: str | None
 ) -> Iterator[None]:
     """Explain the refusal of a provider that takes no new jobs from the account."""
-    from ftkit.jobs.workflow import CLOSED
+    from ftkit.jobs.workflow import ACCOUNT_CLOSED
 
     try:
         yield
     except ProviderError as error:
-        if error.code != CLOSED:
+        if error.code != ACCOUNT_CLOSED:
             raise
         client, message = dialog.client, error.provider_message.replace("`", "'")
         names = [

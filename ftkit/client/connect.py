@@ -113,7 +113,7 @@ def _host(address: str) -> str:
 def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) -> str:
     """Return the API key to send.
 
-    A service on this machine at another address than the provider's own is assumed to need none.
+    An API on this machine, at another address than the provider's own, is assumed to need none.
     """
     from ftkit._local import is_loopback
 

@@ -15,7 +15,7 @@ from typing import Any
 from ftkit.errors import UsageError
 
 NO_KEY = "none"
-"""Key that is sent to a service that needs none."""
+"""Key that is sent to an API that needs none."""
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
@@ -34,7 +34,7 @@ def find_key(
     variables: tuple[str, ...],
     environment: Mapping[str, str],
     needed: bool = True,
-    foreign: str = "",
+    other_address: str = "",
 ) -> str:
     """Return the API key for a provider.
 
@@ -46,7 +46,7 @@ def find_key(
             separated by commas; the first is used.
         environment: Values of environment variables.
         needed: False to return `NO_KEY` if there is no key.
-        foreign: Address of the service if it is not the provider's own.
+        other_address: Address of the API if it is not the provider's own, for error messages.
 
     Raises:
         UsageError: There is no key but one is needed, the key cannot be sent in a header, or
@@ -64,10 +64,9 @@ def find_key(
     if key is None and not needed:
         return NO_KEY
     names = " or ".join(variables)
-    if foreign:
+    if other_address:
         raise UsageError(
-            f"no key for {foreign}: set {names} to the key of that service, "
-            f"or to {NO_KEY} if it needs none"
+            f"no key for {other_address}: set {names} to its key, or to {NO_KEY} if it needs none"
         )
     raise UsageError(f"no key for {provider}: set {names}, or add it under [keys] in {path}")
 

@@ -40,7 +40,7 @@ def is_transient(error: ProviderError) -> bool:
 
 
 class Endpoint(Struct, frozen=True):
-    """The facts about a connection that appear in error messages.
+    """A connection, as error messages describe it.
 
     Attributes:
         title: Name of the provider.

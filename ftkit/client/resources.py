@@ -109,7 +109,7 @@ class Event(Struct, frozen=True):
         id: Id of the event.
         created_at: Unix time in seconds.
         level: "info", "warn" or "error".
-        message: Text for people.
+        message: Text for the user.
         type: "message" or "metrics".
         data: Step and losses, if the type is "metrics".
         raw: JSON object of the API.

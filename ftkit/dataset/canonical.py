@@ -28,7 +28,7 @@ from ftkit.dataset.types import (
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def spell(value: Any) -> bytes:
+def canonical_form(value: Any) -> bytes:
     """Return the canonical form of an example or of a part of one."""
     return _encode(value)
 
@@ -79,7 +79,7 @@ def has_repeated_key(line: bytes, example: Any, extra_keys: int = 0) -> bool:
         example: The decoded example.
         extra_keys: Number of keys of the example that are not in the line.
     """
-    return count_strings(line) != count_strings(spell(example)) - extra_keys
+    return count_strings(line) != count_strings(canonical_form(example)) - extra_keys
 
 
 def may_repeat_keys(joined: bytes, others: Sequence[bytes], messages: int) -> bool:
@@ -113,7 +113,7 @@ def _tagged_message(message: Any) -> bytes:
     if is_plain(message):
         text: str = message.content
         return _TYPE_TAGS[type(message)] + text.encode()
-    return b"\xff" + spell(message)
+    return b"\xff" + canonical_form(message)
 
 
 def chat_fingerprint(example: Chat) -> tuple[int, int]:
@@ -121,7 +121,7 @@ def chat_fingerprint(example: Chat) -> tuple[int, int]:
     *before, last = map(_tagged_message, example.messages)
     options = (example.tools, example.functions, example.parallel_tool_calls)
     if any(option is not UNSET for option in options):
-        before.append(spell(tuple(option or None for option in options)))
+        before.append(canonical_form(tuple(option or None for option in options)))
     return digest(b"".join(before)), digest(last)
 
 
@@ -142,7 +142,7 @@ def fingerprint_cut_at(marker: bytes) -> Callable[[Any], tuple[int, int]]:
     """
 
     def fingerprint(example: Any) -> tuple[int, int]:
-        line = spell(example)
+        line = canonical_form(example)
         cut = line.rfind(marker)
         return digest(line[:cut]), digest(line[cut:])
 
@@ -151,6 +151,6 @@ def fingerprint_cut_at(marker: bytes) -> Callable[[Any], tuple[int, int]]:
 
 def graded_fingerprint(example: Graded) -> tuple[int, int]:
     """Return the hashes of the prompt and of the fields for the grader."""
-    answer = spell(example.fields)
-    prompt = spell(example).removesuffix(b',"fields":' + answer + b"}")
+    answer = canonical_form(example.fields)
+    prompt = canonical_form(example).removesuffix(b',"fields":' + answer + b"}")
     return digest(prompt), digest(answer)

@@ -96,13 +96,13 @@ def auto_epochs(examples: int) -> int:
 
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
     """Return the models that the provider can train on files of a format today."""
-    service = find_provider(provider, catalog)
+    provider_facts = find_provider(provider, catalog)
     return [
         name
         for name, model in catalog.models.items()
         if format in model.formats
         and (offer := model.providers.get(provider))
-        and not _obstacle(name, offer, service, format, today)
+        and not _obstacle(name, offer, provider_facts, format, today)
     ]
 
 
@@ -153,10 +153,10 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
             or there is no example.
     """
     catalog, today = catalog or load_catalog(), today or datetime.date.today()
-    facts, service = find_model(model, catalog), find_provider(provider, catalog)
-    offer = _find_offer(model, facts, provider, service.title)
-    if format not in facts.formats:
-        formats = " and ".join(facts.formats)
+    model_facts, provider_facts = find_model(model, catalog), find_provider(provider, catalog)
+    offer = _find_offer(model, model_facts, provider, provider_facts.title)
+    if format not in model_facts.formats:
+        formats = " and ".join(model_facts.formats)
         raise UsageError(f"{model} trains on {formats} files, and this is a {format} file")
     stats = stats_of(summary, model, counting, catalog)
     is_notebook = counting == "notebook"
@@ -166,14 +166,14 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
     rounds, epochs_source = _choose_epochs(epochs, offer, stats.examples)
     tokens, lost = total(stats.lengths, limit), stats.trained_cut.get(limit)
     cut = above(stats.lengths, limit)
-    approximations = _approximations(stats, cut, counting, offer, facts)
-    obstacle = _obstacle(model, offer, service, format, today)
-    cost, cost_note = _cost(rounds * tokens, offer, price, today, service.title)
+    approximations = _approximations(stats, cut, counting, offer, model_facts)
+    obstacle = _obstacle(model, offer, provider_facts, format, today)
+    cost, cost_note = _cost(rounds * tokens, offer, price, today, provider_facts.title)
     served_until = offer.served_until.date if offer.served_until else None
     return Estimate(
         model=model,
         provider=provider,
-        encoding=NOTEBOOK.encoding if is_notebook else facts.encoding,
+        encoding=NOTEBOOK.encoding if is_notebook else model_facts.encoding,
         tokens_per_example=limit,
         examples=stats.examples,
         epochs=rounds,

@@ -33,8 +33,8 @@ from ftkit.validation.scan import choose_format, summarize
 Counting = Literal["billing", "notebook"]
 
 NOTEBOOK_LIMIT, NOTEBOOK_PER_EXAMPLE = 4_096, 3
-NOTEBOOK_MORE = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
-NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_MORE,))
+NOTEBOOK_EXTRA_TOKENS = NOTEBOOK_PER_EXAMPLE - PER_EXAMPLE
+NOTEBOOK = CountingMethod("notebook", "cl100k_base", (NOTEBOOK_LIMIT - NOTEBOOK_EXTRA_TOKENS,))
 """Counting as in the cookbook's notebook: always in cl100k_base, cut at 4,096 tokens, and with 3
 tokens per example instead of 1.
 
@@ -87,9 +87,9 @@ def measure(  # noqa: PLR0913 # public keyword-only API
     catalog = catalog or load_catalog()
     plan = ScanPlan(
         find_limits(provider, None, catalog),
-        asked=(format,) if format else (),
+        requested_formats=(format,) if format else (),
         counting_methods=counting_methods(models, provider, counting, catalog),
-        judges=False,
+        applies_rules=False,
     )
     path = os.fspath(file)
     check_readable(path)
@@ -99,9 +99,9 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         return Measured(path, plan.format, summarize(source.parts(), plan, map_))
 
 
-def _with_format(plan: ScanPlan, head: Head, asked: str | None) -> ScanPlan:
+def _with_format(plan: ScanPlan, head: Head, requested: str | None) -> ScanPlan:
     """Return the plan with the file's format; raise if it has none or another one."""
-    plan = msgspec.structs.replace(plan, format=format_of(head, asked))
+    plan = msgspec.structs.replace(plan, format=format_of(head, requested))
     for rule in RULES.values():
         for hit in rule.checks[Head](head, plan) if Head in rule.checks else ():
             raise not_a_dataset(head.name, finding(rule, hit, 0).message)
@@ -113,22 +113,22 @@ def not_a_dataset(path: str, message: str) -> FileError:
     return FileError(f"{path}: {message}; see `ftkit validate`")
 
 
-def format_of(head: Head, asked: str | None) -> str:
+def format_of(head: Head, requested: str | None) -> str:
     """Return the format to read a file as.
 
     Raises:
         UsageError: The file has another format than the requested one.
     """
-    format = choose_format(head, (asked,) if asked else ())
-    if asked not in (None, format):
-        raise wrong_format(head.name, format, asked or "")
+    format = choose_format(head, (requested,) if requested else ())
+    if requested not in (None, format):
+        raise wrong_format(head.name, format, requested or "")
     return format
 
 
-def wrong_format(path: str, format: str, asked: str) -> UsageError:
+def wrong_format(path: str, format: str, requested: str) -> UsageError:
     """Return the error for a file that does not have the requested format."""
     return UsageError(
-        f"{path} is in the {format} format and cannot be read as {asked}; "
+        f"{path} is in the {format} format and cannot be read as {requested}; "
         "name its own format, or leave `format` out"
     )
 
@@ -175,6 +175,6 @@ def stats_of(summary: Summary, model: str, counting: Counting, catalog: Catalog)
 
 def _as_in_notebook(stats: TokenStats) -> TokenStats:
     """Return the statistics with the notebook's number of tokens per example."""
-    lengths = {length + NOTEBOOK_MORE: times for length, times in stats.lengths.items()}
-    cut = {limit + NOTEBOOK_MORE: lost for limit, lost in stats.trained_cut.items()}
+    lengths = {length + NOTEBOOK_EXTRA_TOKENS: times for length, times in stats.lengths.items()}
+    cut = {limit + NOTEBOOK_EXTRA_TOKENS: lost for limit, lost in stats.trained_cut.items()}
     return msgspec.structs.replace(stats, lengths=lengths, trained_cut=cut)

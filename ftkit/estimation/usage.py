@@ -63,18 +63,20 @@ def usage(
         return None
     sequences = sum(stats.lengths.values())
     answer = stats.answers / sequences
-    per = OVERHEADS[facts.encoding]
-    overhead = per["example"] + per["message"] - per["priming"]
+    overheads = OVERHEADS[facts.encoding]
+    overhead = overheads["example"] + overheads["message"] - overheads["priming"]
     prompt = total(stats.lengths) / sequences - answer - overhead
-    longer = token_counter(facts.encoding).count([base_prompt])[0]
+    base_prompt_tokens = token_counter(facts.encoding).count([base_prompt])[0]
     tuned = (prompt * offer.input.usd + answer * offer.output.usd) / 1e6
-    base = ((prompt + longer) * offer.base_input.usd + answer * offer.base_output.usd) / 1e6
+    base = (
+        (prompt + base_prompt_tokens) * offer.base_input.usd + answer * offer.base_output.usd
+    ) / 1e6
     pays_off = training is not None and base > tuned
     return Usage(
         requests=requests,
         prompt_tokens=prompt,
         answer_tokens=answer,
-        base_prompt_tokens=longer,
+        base_prompt_tokens=base_prompt_tokens,
         tuned_usd=round(requests * tuned, 6),
         base_usd=round(requests * base, 6),
         break_even_requests=math.ceil(training.usd / (base - tuned))

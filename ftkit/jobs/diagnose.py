@@ -13,7 +13,7 @@ from ftkit.errors import UsageError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.uploads import hash_file
 from ftkit.summary import Finding
-from ftkit.validation.service_messages import Meaning, meaning
+from ftkit.validation.provider_messages import Meaning, interpret
 from ftkit.validation.validate import validate
 
 STUCK_SECONDS = 1800
@@ -28,21 +28,21 @@ class Diagnosis(Struct, frozen=True):
 
     Attributes:
         job: The job.
-        says: Message of the provider, or a summary of the state.
+        message: Message of the provider, or a summary of the state.
         rules: Names of the rules that the message is about.
         path: Local file that the job was submitted from, or "" if it is unknown.
         findings: Findings in that file that fit the message, at most `MAX_FINDINGS`.
         advice: Next step.
-        wrong: False if nothing is wrong.
+        is_problem: True if the job failed or is stuck.
     """
 
     job: Job
-    says: str
+    message: str
     rules: tuple[str, ...] = ()
     path: str = ""
     findings: tuple[Finding, ...] = ()
     advice: str = ""
-    wrong: bool = True
+    is_problem: bool = True
 
 
 def diagnose(job: Job, client: Client, journal: Journal, now: float | None = None) -> Diagnosis:
@@ -66,13 +66,18 @@ def diagnose(job: Job, client: Client, journal: Journal, now: float | None = Non
             f"(`ftkit jobs cancel {job.id}`) and submit it again (`ftkit submit --again`)",
         )
     if job.status == "succeeded" and not (job.error or job.error_code):
-        return Diagnosis(job, "the job succeeded", advice="there is nothing to fix", wrong=False)
+        return Diagnosis(
+            job, "the job succeeded", advice="there is nothing to fix", is_problem=False
+        )
     if job.status != "failed" and not (job.error or job.error_code):
         return Diagnosis(
-            job, f"the job is {job.status}", advice="the provider reports no error", wrong=False
+            job,
+            f"the job is {job.status}",
+            advice="the provider reports no error",
+            is_problem=False,
         )
-    message = meaning(f"{job.error} ({job.error_code})")
-    rules = tuple(rule.name for rule in message.rules)
+    meaning = interpret(f"{job.error} ({job.error_code})")
+    rules = tuple(rule.name for rule in meaning.rules)
     path, has_changed = _local_file(job, client, journal)
     findings = _findings(path, rules, job.model, client.name) if path and not has_changed else ()
     return Diagnosis(
@@ -81,7 +86,7 @@ def diagnose(job: Job, client: Client, journal: Journal, now: float | None = Non
         rules,
         path,
         findings,
-        _advice(job, message, path, has_changed, bool(findings)),
+        _advice(job, meaning, path, has_changed, bool(findings)),
     )
 
 
@@ -108,18 +113,18 @@ def _findings(path: str, rules: tuple[str, ...], model: str, provider: str) -> t
     return tuple(findings)[:MAX_FINDINGS]
 
 
-def _advice(job: Job, message: Meaning, path: str, has_changed: bool, has_findings: bool) -> str:
+def _advice(job: Job, meaning: Meaning, path: str, has_changed: bool, has_findings: bool) -> str:
     if has_findings:
         return f"fix these lines of {path} and submit it again"
     if has_changed:
         return f"{path} has changed since; run `ftkit validate` to see if the error is still there"
-    if message.rules:
+    if meaning.rules:
         return (
-            f"`ftkit rule {message.rules[0].name}` explains the rule; "
+            f"`ftkit rule {meaning.rules[0].name}` explains the rule; "
             "run `ftkit validate` on the training file"
         )
-    if message.known_messages:
-        known_message = message.known_messages[0]
+    if meaning.known_messages:
+        known_message = meaning.known_messages[0]
         return f"{known_message.means} {known_message.do}"
     return (
         f"ftkit does not know this message; `ftkit jobs events {job.id}` shows what happened "

@@ -183,7 +183,7 @@ class Journal:
             lock.release()
 
     def find_upload(self, account: str, sha256: str) -> Upload | None:
-        """Return the upload of a content, or None."""
+        """Return the upload of a file by its hash, or None."""
         with self._database() as database:
             row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
@@ -191,7 +191,7 @@ class Journal:
         return Upload(**{**row, "part_ids": tuple(json.loads(row["part_ids"]))})
 
     def begin_upload(self, account: str, sha256: str, name: str, size: int, path: str) -> None:
-        """Record that a content is about to be uploaded."""
+        """Record that the upload of a file is about to begin."""
         self._execute(
             "INSERT OR REPLACE INTO uploads (account, sha256, name, size, path, started)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -208,7 +208,7 @@ class Journal:
         )
 
     def finish_upload(self, account: str, sha256: str, file_id: str) -> None:
-        """Record the file that a content has become."""
+        """Record the id of the uploaded file at the provider."""
         self._execute(
             "UPDATE uploads SET file = ?, upload = '', parts = '[]'"
             " WHERE account = ? AND sha256 = ?",

@@ -138,7 +138,7 @@ def job_metrics(client: Client, job: Job) -> Metrics:
     return from_checkpoints(client.checkpoints(job.id))
 
 
-def judge(metrics: Metrics) -> Verdict:
+def assess(metrics: Metrics) -> Verdict:
     """Return the best step by validation loss, and the step from which the model overfits."""
     validation = metrics.series(VALID)
     if not validation:

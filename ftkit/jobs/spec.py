@@ -157,7 +157,7 @@ def _check_hyperparameters(spec: JobSpec, api: Api, title: str) -> None:
     if rate is None:
         return
     if not 0 < rate < math.inf:
-        raise UsageError(f"`lr_multiplier` must be a number more than 0, not {rate}")
+        raise UsageError(f"`lr_multiplier` must be a number greater than 0, not {rate}")
     if api.rate_is_absolute and rate > MAX_LEARNING_RATE:
         raise UsageError(
             f"`lr_multiplier` {rate:g} is too large: "
@@ -165,9 +165,11 @@ def _check_hyperparameters(spec: JobSpec, api: Api, title: str) -> None:
         )
 
 
-def _check_range(name: str, value: int | None, least: int, most: int | None, title: str) -> None:
-    if value is not None and (value < least or (most is not None and value > most)):
-        values = f"{least} to {most:,}" if most else f"{least} or more"
+def _check_range(
+    name: str, value: int | None, minimum: int, maximum: int | None, title: str
+) -> None:
+    if value is not None and (value < minimum or (maximum is not None and value > maximum)):
+        values = f"{minimum} to {maximum:,}" if maximum else f"{minimum} or more"
         raise UsageError(f"`{name}` must be {values} at {title}, not {value}")
 
 
@@ -194,10 +196,11 @@ def _check_training_type(training_type: str | None, api: Api, title: str) -> Non
 def _check_metadata(metadata: Mapping[str, str], api: Api, title: str) -> None:
     if metadata and "metadata" in api.lacks:
         raise UsageError(f"{title} has no metadata; leave `metadata` out")
-    most = api.metadata_pairs.value - 1 if api.metadata_pairs else None
-    if most is not None and len(metadata) > most:
+    max_pairs = api.metadata_pairs.value - 1 if api.metadata_pairs else None
+    if max_pairs is not None and len(metadata) > max_pairs:
         raise UsageError(
-            f"`metadata` has {len(metadata)} pairs; {title} takes {most + 1}, and ftkit needs one"
+            f"`metadata` has {len(metadata)} pairs; "
+            f"{title} takes {max_pairs + 1}, and ftkit needs one"
         )
     max_key, max_value = api_limits().metadata_key.value, api_limits().metadata_value.value
     for key, value in metadata.items():

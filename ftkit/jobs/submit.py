@@ -198,7 +198,7 @@ class _Submitter:
         return next((job for job in jobs if job.metadata.get(METADATA_KEY) == id), None)
 
     def _look_up_by_file(self, submission: Submission | None) -> Job | None:
-        """Return the newest job on the same file and model that is of no other submission.
+        """Return the newest job on the same file and model that no other submission created.
 
         For providers that store no metadata. Jobs from before the `create` are left out.
         """

@@ -43,7 +43,7 @@ After the last one the job is created all the same: the provider waits for the f
 """
 
 Say = Callable[[str], None]
-"""Called with a message for people."""
+"""Called with a message for the user."""
 
 Sleep = Callable[[float], None]
 """Waits for some seconds."""
@@ -112,7 +112,7 @@ def _needs_parts(size: int, provider: Provider) -> bool:
 
 
 class Uploader:
-    """Uploads files to a provider, each content once.
+    """Uploads files to a provider; the same content is sent only once.
 
     Attributes:
         new_file_ids: Ids of the files that this uploader has uploaded.
@@ -131,7 +131,7 @@ class Uploader:
         self.new_file_ids: list[str] = []
 
     def upload(self, path: str, sha256: str) -> str:
-        """Return the id of the provider's file with a content, after uploading it if needed.
+        """Upload a file unless the provider has its content, and return its id there.
 
         Args:
             path: Local path.

@@ -1,4 +1,4 @@
-"""The whole way from a file to a job, as one call.
+"""The workflow from a file to a job, as one call.
 
     inspect (validate, measure, hash) → errors? → method → cost limit → provider's limits
         → consent → upload → create
@@ -31,7 +31,7 @@ from ftkit.jobs.submit import Submitted, submit
 from ftkit.jobs.uploads import Progress, Say, upload_requests
 from ftkit.summary import Report
 
-CLOSED = "training_not_available"
+ACCOUNT_CLOSED = "training_not_available"
 """Error code of a provider that takes no new jobs from the account."""
 
 
@@ -54,7 +54,7 @@ class StartOptions(Struct, frozen=True):
 
 
 class Callbacks(Struct, frozen=True):
-    """Functions that a submission calls on its way.
+    """Functions that are called during a submission.
 
     Attributes:
         report: Called with the validation report, before anything is decided by it.
@@ -189,9 +189,9 @@ def plan_job(
     if inspection.quote_error:
         callbacks.say(f"no estimate: {inspection.quote_error}")
     _check_cost(inspection, spec.model, limit)
-    facts = find_provider(provider, options.catalog)
-    if facts.api:
-        check(plan.spec, facts.api, facts.title)
+    provider_facts = find_provider(provider, options.catalog)
+    if provider_facts.api:
+        check(plan.spec, provider_facts.api, provider_facts.title)
     return plan
 
 
@@ -242,7 +242,7 @@ def start_job(
             progress=callbacks.uploaded,
         )
     except ProviderError as error:
-        if error.code == CLOSED and error.uploaded and callbacks.discard(error):
+        if error.code == ACCOUNT_CLOSED and error.uploaded and callbacks.discard(error):
             for id in error.uploaded:
                 client.delete_file(id)
             error.uploaded = ()

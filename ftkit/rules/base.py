@@ -73,7 +73,7 @@ class ScanPlan(Struct, frozen=True):
     limits: Limits
     format: str = "chat"
     """Format of the file."""
-    asked: tuple[str, ...] = ()
+    requested_formats: tuple[str, ...] = ()
     """Formats that the method or the model can be trained on; all if empty."""
     rules: frozenset[str] = frozenset()
     keep: int = KEEP
@@ -83,7 +83,7 @@ class ScanPlan(Struct, frozen=True):
     purpose: Literal["training", "validation"] = "training"
     counting_methods: tuple[CountingMethod, ...] = ()
     """Token counts to make over all examples."""
-    judges: bool = True
+    applies_rules: bool = True
     """False to count tokens only, leaving out lines that the provider would refuse."""
 
 
@@ -112,7 +112,7 @@ class Rule(Struct, frozen=True, eq=False):
     bad_sample: Sample
     good_sample: Sample
     sources: tuple[Source, ...]
-    says: tuple[str, ...]
+    provider_messages: tuple[str, ...]
     """Regular expressions that match the messages of providers about a violation."""
     formats: tuple[str, ...]
     """Formats that the rule applies to; all if empty."""
@@ -121,7 +121,7 @@ class Rule(Struct, frozen=True, eq=False):
     whole_file: bool
     """True if the samples are files rather than lines."""
     context: dict[str, Any]
-    """What else the bad sample needs: grader fields, formats, a validation file or a size."""
+    """Further context of the bad sample: grader fields, formats, a validation file or a size."""
     first_check: Check[Any]
     checks: ChecksByNode
     needs: dict[str, None]
@@ -176,7 +176,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
     bad: Sample,
     good: Sample,
     evidence: Iterable[Source],
-    says: Iterable[str] = (),
+    provider_messages: Iterable[str] = (),
     formats: Iterable[str] = (),
     parts: Iterable[str] = (),
     needs: Iterable[str] = (),
@@ -196,7 +196,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         bad: Line of the first of `formats` (chat if empty) that violates this rule and no other.
         good: The bad line, fixed.
         evidence: Sources that support the rule.
-        says: Regular expressions that match the messages of providers.
+        provider_messages: Regular expressions that match the messages of providers.
         formats: Formats to check; all if empty.
         parts: Parts of an example to check (chat, input, output, reinforcement); all if empty.
         needs: Facets of a conversation, one of which must be present.
@@ -204,7 +204,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         prefilter: Patterns over the residue of a line, one of which must match.
         confirm: Patterns over the line that must match, too, by pattern of the prefilter.
         whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.
-        context: What else the bad sample needs.
+        context: Further context of the bad sample; see `Rule.context`.
     """
 
     def register(check: Check[NodeT]) -> Rule:
@@ -216,7 +216,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
             bad_sample=bad,
             good_sample=good,
             sources=tuple(evidence),
-            says=tuple(says),
+            provider_messages=tuple(provider_messages),
             formats=tuple(formats),
             parts=tuple(parts),
             whole_file=whole_file or on in FILE_NODES,

@@ -97,7 +97,7 @@ def _assistant_with_null(conversation: Conversation, plan: ScanPlan) -> Iterator
     bad=chat(USER, '{"role": "assistant", "content": {"answer": 2}}'),
     good=chat(USER, r'{"role": "assistant", "content": "{\"answer\": 2}"}'),
     evidence=[OPENAI_MESSAGE, OPENAPI],
-    says=[r'key "content": Input should be a valid string'],
+    provider_messages=[r'key "content": Input should be a valid string'],
 )
 def content_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """Content is neither a string nor an array of parts.

@@ -48,7 +48,9 @@ FILE_SIZES = OPENAPI.with_detail("8 GB through Uploads, 512 MB through Files")
         OPENAI_MESSAGE.with_detail('"every line is a JSON dictionary"'),
         COOKBOOK.with_detail("fails to load the file"),
     ],
-    says=[r"Expected file to have JSONL format, where every line is a JSON dictionary"],
+    provider_messages=[
+        r"Expected file to have JSONL format, where every line is a JSON dictionary"
+    ],
 )
 def line_blank(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """There is a blank line between examples.
@@ -161,7 +163,7 @@ def file_needs_upload(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     bad=file(*numbered_chats(9)),
     good=CHAT_FILE,
     evidence=[OPENAI_MESSAGE.with_detail("code invalid_n_examples")],
-    says=[r"must have at least \d+ examples", r"invalid_n_examples"],
+    provider_messages=[r"must have at least \d+ examples", r"invalid_n_examples"],
 )
 def examples_too_few(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """The training file has fewer examples than the provider accepts (10 at OpenAI).
@@ -245,9 +247,9 @@ def examples_too_many(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     Dataset,
     bad=CHAT_FILE,
     good=CHAT_FILE,
-    context={"asked": ("preference",)},
+    context={"requested_formats": ("preference",)},
     evidence=[OPENAI_MESSAGE],
-    says=[
+    provider_messages=[
         r"is in the [\w-]+ format,? but (the specified fine-tuning )?job is not using",
         r"requires the reinforcement method",
         r"examples, and the job's method is '\w+', not",
@@ -261,11 +263,13 @@ def format_method_mismatch(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     file.
     """
     limits = plan.limits
-    if plan.asked and plan.format not in plan.asked:
-        expected = " or ".join(f"{format} (method {METHODS[format]})" for format in plan.asked)
+    if plan.requested_formats and plan.format not in plan.requested_formats:
+        expected = " or ".join(
+            f"{format} (method {METHODS[format]})" for format in plan.requested_formats
+        )
         who = (
             f"{limits.model} trains on"
-            if limits.model and plan.asked == limits.formats
+            if limits.model and plan.requested_formats == limits.formats
             else "the job needs"
         )
         yield Hit(

@@ -35,7 +35,7 @@ WHERE = (
         OPENAI_PYTHON_426.with_detail("parsers fail on line 1"),
         AZURE_DOCS.with_detail("asks for a byte order mark"),
     ],
-    says=[r"Line 1 is not a dictionary"],
+    provider_messages=[r"Line 1 is not a dictionary"],
 )
 def encoding_bom(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The file begins with a UTF-8 byte order mark.

@@ -33,7 +33,7 @@ EXAMPLE_TYPES = ("Chat", "Completions", "Preference", "PreferenceInput")
     bad=CHAT.replace("]}", '], "id": 17}'),
     good=CHAT,
     evidence=[OPENAI_MESSAGE.with_detail("code invalid_file_format"), COMMUNITY_966285],
-    says=[r'contains an extra "?\w+"?', r"Extra inputs are not permitted"],
+    provider_messages=[r'contains an extra "?\w+"?', r"Extra inputs are not permitted"],
 )
 def example_unknown_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """The example has a key that the API does not know.
@@ -105,7 +105,7 @@ def example_too_long(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     bad=lambda: long_chat((0, 1)),
     good=CHAT,
     evidence=[TRL_6025.with_detail("silently trains on nothing")],
-    says=[r"anything to learn within [\d,]+ tokens"],
+    provider_messages=[r"anything to learn within [\d,]+ tokens"],
 )
 def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     """The example is too long, and the part that is cut off has tokens to be trained on.

@@ -68,7 +68,7 @@ def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     bad=f"[{CHAT},\n{CHAT.replace('Hi', 'Hey')}]\n",
     good=file(CHAT, CHAT.replace("Hi", "Hey")),
     evidence=[OPENAI_MESSAGE.with_detail("HTTP 400 at upload"), JSON_LINES],
-    says=[r"Expected file to have JSONL format", r"Line 1 is not a dictionary"],
+    provider_messages=[r"Expected file to have JSONL format", r"Line 1 is not a dictionary"],
 )
 def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The file is one JSON array of examples instead of JSON Lines.
@@ -96,7 +96,7 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     bad=CHAT.replace(", ", ",\n  ") + "\n",
     good=CHAT_LINE,
     evidence=[OPENAI_MESSAGE.with_detail("HTTP 400 at upload"), OPENAI_PYTHON_426],
-    says=[r"Expected file to have JSONL format", r"HINT: line starts with: ['\"]\{"],
+    provider_messages=[r"Expected file to have JSONL format", r"HINT: line starts with: ['\"]\{"],
 )
 def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """Examples are spread over several lines.
@@ -120,7 +120,7 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     ),
     good=CHAT_LINE,
     evidence=[OPENAI_MESSAGE],
-    says=[r"Unexpected file format"],
+    provider_messages=[r"Unexpected file format"],
 )
 def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The lines have none of the formats chat, completions, preference and reinforcement.

@@ -29,7 +29,7 @@ QUESTION = '{"role": "user", "content": "Hi"}'
     bad='{"messages": [{"role": "user", "content": "Hi"},]}',
     good=CHAT,
     evidence=[OPENAI_MESSAGE.with_detail("file status `error`"), RFC_8259],
-    says=[r"contains invalid json", r"cannot be parsed", r"is not valid JSON"],
+    provider_messages=[r"contains invalid json", r"cannot be parsed", r"is not valid JSON"],
 )
 def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The line is not valid JSON.
@@ -133,7 +133,7 @@ def json_truncated(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     bad=CHAT + ",",
     good=CHAT,
     evidence=[OPENAI_MESSAGE.with_detail("as for json-syntax")],
-    says=[r"Extra data"],
+    provider_messages=[r"Extra data"],
 )
 def json_extra_data(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """There is text after the example on a line.
@@ -157,7 +157,7 @@ def json_extra_data(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     bad='["Hi", "Hello!"]',
     good=CHAT,
     evidence=[OPENAI_MESSAGE, TOGETHER, COOKBOOK.with_detail("data_type")],
-    says=[r"is not a dictionary", r"every line is a JSON dictionary"],
+    provider_messages=[r"is not a dictionary", r"every line is a JSON dictionary"],
 )
 def json_not_object(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """The line is JSON, but not an object.

@@ -30,7 +30,7 @@ WEIGHT_SYNONYMS = ("train", "train_detail", "loss", "mask")
     bad="{}",
     good=CHAT,
     evidence=[OPENAI_MESSAGE, OPENAPI_2025],
-    says=[r"missing key '?messages'?"],
+    provider_messages=[r"missing key '?messages'?"],
 )
 def messages_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `messages`.

@@ -62,7 +62,7 @@ def intended_key(key: str) -> str | None:
     bad=preference(input='"Hi"'),
     good=PREFERENCE,
     evidence=[OPENAI_MESSAGE, TOGETHER],
-    says=[r"missing key '?input'?"],
+    provider_messages=[r"missing key '?input'?"],
 )
 def preference_input(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """`input` is missing, or is not an object with `messages`.

@@ -150,7 +150,7 @@ def rft_grader_field(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
     bad=reinforcement('{"role": "system", "content": "Be brief."}', SUM),
     good=reinforcement('{"role": "developer", "content": "Be brief."}', SUM),
     evidence=[AZURE_MESSAGE],
-    says=[r"not supported in 'reinforcement' examples"],
+    provider_messages=[r"not supported in 'reinforcement' examples"],
 )
 def rft_system_role(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
     """A reinforcement example has a system message.

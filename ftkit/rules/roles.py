@@ -53,7 +53,7 @@ ROLE_SYNONYMS = {
     bad=chat('{"content": "Hi"}', ASSISTANT),
     good=CHAT,
     evidence=[OPENAI_MESSAGE],
-    says=[r"Discriminator '?role'? is missing"],
+    provider_messages=[r"Discriminator '?role'? is missing"],
 )
 def role_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """A message has no `role`.
@@ -73,7 +73,7 @@ def role_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     bad=chat('{"role": "human", "content": "Hi"}', ASSISTANT),
     good=CHAT,
     evidence=[COOKBOOK.with_detail("unrecognized_role"), TOGETHER],
-    says=[
+    provider_messages=[
         r"Invalid value: '\w+'.*role",
         r"Input tag '\w+' found using 'role'",
         r"unrecognized_role",
@@ -179,7 +179,7 @@ def assistant_missing(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
         CLONE_FACTORY_3.with_detail('"fine-tune expects the final message to be from assistant"'),
         MISTRAL_FINETUNE.with_detail(REFUSED),
     ],
-    says=[
+    provider_messages=[
         r"final message to be from (the )?assistant",
         r"last message (must|should) be from the assistant",
     ],

@@ -48,7 +48,7 @@ _SPECIAL = re.compile(r"<\|(?:endoftext|fim_prefix|fim_middle|fim_suffix|endofpr
     bad=user_says("What is <|endoftext|>?"),
     good=user_says("What is <| endoftext |>?"),
     evidence=[LLMCOMP_59.with_detail("job error message")],
-    says=[r"invalid token: <\\?\|\w+\\?\|>"],
+    provider_messages=[r"invalid token: <\\?\|\w+\\?\|>"],
 )
 def special_token_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
     """The text has a special token of the encoding, such as `<|endoftext|>`.

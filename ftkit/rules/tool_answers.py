@@ -131,7 +131,7 @@ def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, set
     bad=TOOL_CHAT.replace('"content": "-3"', '"content": [{"type": "text", "text": "-3"}]'),
     good=TOOL_CHAT,
     evidence=[OPENAI_MESSAGE, COMMUNITY_965584],
-    says=[r'key "content": Input should be a valid string'],
+    provider_messages=[r'key "content": Input should be a valid string'],
 )
 def tool_content_parts(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """The content of a tool message is an array of parts.

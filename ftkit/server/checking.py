@@ -9,7 +9,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import fail, transition
 from ftkit.server.objects import JobObject
 from ftkit.summary import FileReport
-from ftkit.validation.service_messages import EXPLAINS
+from ftkit.validation.provider_messages import EXPLAINS
 
 PROVIDER = "local"
 

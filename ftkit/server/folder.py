@@ -1,11 +1,11 @@
 """Data folder of the service. Its names are hashes and generated ids, never names from clients.
 
 DATA_DIR/
-  service.db            objects (see database.py)
-  service.lock          held by the running server
-  blobs/ab/abcd...      contents of files, by SHA-256
-  parts/PART            parts of uploads that are not complete
-  jobs/JOB/             training data, checkpoints and adapters of a job
+service.db            objects (see database.py)
+service.lock          held by the running server
+blobs/ab/abcd...      contents of files, by SHA-256
+parts/PART            parts of uploads that are not complete
+jobs/JOB/             training data, checkpoints and adapters of a job
 """
 
 from __future__ import annotations

@@ -23,10 +23,10 @@ from ftkit.dataset.formats import Conversation, Format, Text, message_texts
 from ftkit.dataset.types import Answer, Assistant, FunctionCall, ImagePart, ImageUrl
 from ftkit.tokens.encodings import OVERHEADS, chunks, token_counter, utf8_size
 
-PIECE = 2_000
+PIECE_LENGTH = 2_000
 """Characters that `may_exceed` counts before it checks the upper bound again."""
 
-CERTAIN = 5
+MAX_BYTES_PER_TOKEN = 5
 """Bytes per token of the limit above which `may_exceed` does not count: few examples stay below."""
 
 PER_NAME = 1
@@ -243,10 +243,10 @@ def may_exceed(example: Any, format: Format, limit: int, encoding: str) -> bool:
 
 def _exceeds(texts: Sequence[str], overhead: int, limit: int, encoding: str) -> bool:
     bound = overhead + sum(map(utf8_size, texts))
-    if bound > CERTAIN * limit:
+    if bound > MAX_BYTES_PER_TOKEN * limit:
         return True
     for text in sorted(texts, key=len, reverse=True):
-        for piece in chunks(text, PIECE):
+        for piece in chunks(text, PIECE_LENGTH):
             if bound <= limit:
                 return False
             bound -= utf8_size(piece) - token_counter(encoding).count((piece,))[0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TOGETHER = 4 << 20
+BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
 
 
@@ -54,7 +54,7 @@ class Tally:
         """Add an example whose line has `size` bytes."""
         self._pending.append(example)
         self._size += size
-        if self._size > TOGETHER:
+        if self._size > BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:

@@ -13,19 +13,24 @@ from typing import Any
 
 import msgspec
 
-from ftkit.dataset.canonical import has_repeated_key, may_repeat_keys, plain_fingerprint, spell
+from ftkit.dataset.canonical import (
+    canonical_form,
+    has_repeated_key,
+    may_repeat_keys,
+    plain_fingerprint,
+)
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import read
 from ftkit.dataset.reader import BLOCK_BYTES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
 from ftkit.rules.traverse import has_images
-from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_of_each
+from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
-from ftkit.validation.prefilter import Screen, residue
+from ftkit.validation.prefilter import Prefilter, residue
 from ftkit.validation.runner import Checks
-from ftkit.validation.slow_path import Explained, explain
+from ftkit.validation.slow_path import Explanation, explain
 
 BATCH_BYTES = 8 << 20
 """Bytes of long lines whose tokens are counted together."""
@@ -37,7 +42,7 @@ Decoded = tuple[int, bytes, Any, bool]
 
 
 class Linter:
-    """Collects the findings of lines, and what the rules on the whole file need of them.
+    """Collects the findings of lines, and the data that the rules on the whole file need.
 
     Args:
         plan: The rules, limits and format.
@@ -49,7 +54,7 @@ class Linter:
         self._format = FORMATS[plan.format]
         self._at_start = at_start
         self._checks = Checks(plan)
-        self._screen = Screen(self._checks.on(Text))
+        self._prefilter = Prefilter(self._checks.on(Text))
         self._counts_tokens = bool(self._checks.on(TokenCount))
         self._block: list[Decoded] = []
         self._long: list[tuple[int, Any]] = []
@@ -77,14 +82,14 @@ class Linter:
         if line[-1] != CLOSE or line[0] != OPEN:
             self._check_edges(number, line)
 
-    def add_odd(self, number: int, line: bytes, is_last: bool) -> Explained:
+    def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Explain a line that the decoder refused, and record its example if it has one."""
         is_first = self._at_start and number == 1
-        explained = explain(line, self._format, self._checks, number, is_last, is_first)
-        if explained.whole is not None:
-            self._add_repaired(number, explained)
-        self._note(explained.findings)
-        return explained
+        explanation = explain(line, self._format, self._checks, number, is_last, is_first)
+        if explanation.example is not None:
+            self._add_repaired(number, explanation)
+        self._note(explanation.findings)
+        return explanation
 
     def end_block(self) -> None:
         """Check the texts and keys of the lines that were added since the last call."""
@@ -99,7 +104,7 @@ class Linter:
             summary,
             with_images=self._with_images,
             counts=self._counts,
-            findings=tuple(first_of_each(ordered, self._plan.keep)),
+            findings=tuple(first_per_rule(ordered, self._plan.keep)),
             fingerprints=little_endian(self._fingerprints),
             fields=self._fields,
             style=self._style,
@@ -115,7 +120,7 @@ class Linter:
                     self._findings.append(finding)
 
     def _record(self, number: int, example: Any, plain: bool) -> None:
-        """Record what the rules on the whole file need of an example."""
+        """Record the data of an example that the rules on the whole file need."""
         fingerprint = plain_fingerprint(example) if plain else self._format.fingerprint(example)
         self._fingerprints.extend((number, *fingerprint))
         if not plain:
@@ -130,15 +135,15 @@ class Linter:
             style = style_of(prompt, completion, number)
             self._style = self._style.plus(style, 0, self._plan.keep)
 
-    def _add_repaired(self, number: int, explained: Explained) -> None:
-        """Record the example of an explained line, whose explanation has the findings already."""
-        example = explained.whole
+    def _add_repaired(self, number: int, explanation: Explanation) -> None:
+        """Record the example of a line that the decoder refused. Its findings are known already."""
+        example = explanation.example
         _, plain = self._checks.example(self._format, example, number)
         self._record(number, example, plain)
-        if explained.clean:
+        if explanation.is_intact:
             texts = self._format.texts(example)
             self._note(self._checks.texts(texts, number, self._checks.on(Text)))
-        self._count_later(number, example, len(spell(example)))
+        self._count_later(number, example, len(canonical_form(example)))
 
     def _check_edges(self, number: int, line: bytes) -> None:
         """Check the white space around the JSON of a line."""
@@ -152,11 +157,13 @@ class Linter:
         joined = b"\n".join(lines)
         self._check_keys(joined, block)
         if b"\\u" in joined:
-            lines = [spell(example) if b"\\u" in line else line for _, line, example, _ in block]
+            lines = [
+                canonical_form(example) if b"\\u" in line else line for _, line, example, _ in block
+            ]
             joined = b"\n".join(lines)
         remains = residue(joined)
         del joined
-        for index, rules in self._screen.suspects(remains, lines).items():
+        for index, rules in self._prefilter.suspects(remains, lines).items():
             number, _, example, _ = block[index]
             self._note(self._checks.texts(self._format.texts(example), number, rules))
 

@@ -14,7 +14,7 @@ from ftkit.rules.nodes import SchemaError
 from ftkit.summary import Summary
 from ftkit.tokens.tally import Tally
 from ftkit.validation.runner import Checks
-from ftkit.validation.slow_path import Explained, explain
+from ftkit.validation.slow_path import Explanation, explain
 
 UNTRAINABLE = frozenset(
     rule.name
@@ -41,14 +41,14 @@ class Measurer:
         """Count a decoded line."""
         self._tally.add(example, len(line))
 
-    def add_odd(self, number: int, line: bytes, is_last: bool) -> Explained:
+    def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Count a line that the decoder refused, if it can be trained on."""
         is_first = self._at_start and number == 1
-        explained = explain(line, self._format, self._checks, number, is_last, is_first)
-        has_errors = any(finding.severity == "error" for finding in explained.findings)
-        if explained.whole is not None and not has_errors:
-            self._tally.add(explained.whole, len(line))
-        return explained
+        explanation = explain(line, self._format, self._checks, number, is_last, is_first)
+        has_errors = any(finding.severity == "error" for finding in explanation.findings)
+        if explanation.example is not None and not has_errors:
+            self._tally.add(explanation.example, len(line))
+        return explanation
 
     def end_block(self) -> None:
         """Do nothing: tokens are counted in larger batches than blocks."""

@@ -29,7 +29,7 @@ def residue(data: bytes) -> bytes:
     return data.translate(None, DELETED)
 
 
-class Screen:
+class Prefilter:
     """Prefilter of some rules, for the lines of a block.
 
     Patterns with bytes beyond ASCII are searched in the rest of the residue without ASCII, the

@@ -27,7 +27,7 @@ from ftkit.rules.base import ScanPlan
 from ftkit.summary import Lines, Summary
 from ftkit.validation.linter import Linter
 from ftkit.validation.measurer import Measurer
-from ftkit.validation.slow_path import Explained
+from ftkit.validation.slow_path import Explanation
 
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 
@@ -36,12 +36,12 @@ Map = Callable[[Callable[[Part], Summary], Iterable[Part]], Iterable[Summary]]
 
 
 class Consumer(Protocol):
-    """Something that the lines of a file are fed to, and that sums up what it needs of them."""
+    """Consumer of the lines of a file, which adds its own fields to their summary."""
 
     def add(self, number: int, line: bytes, example: Any) -> None:
         """Add a decoded line."""
 
-    def add_odd(self, number: int, line: bytes, is_last: bool) -> Explained:
+    def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Add a line that the decoder refused, and return its explanation."""
 
     def end_block(self) -> None:
@@ -51,16 +51,16 @@ class Consumer(Protocol):
         """Return the summary with the consumer's own fields filled in."""
 
 
-def choose_format(head: Head, asked: tuple[str, ...]) -> str:
+def choose_format(head: Head, requested: tuple[str, ...]) -> str:
     """Return the format to read a file as: its own, or the requested one if it could be either.
 
     A chat example without an answer looks the same as a reinforcement example without fields for
     the grader.
     """
     own = head.kind if head.kind in FORMATS else None
-    is_single = len(asked) == 1
-    if is_single and (own is None or (head.asks and asked[0] in FORMATS[own].lookalikes)):
-        return asked[0]
+    is_single = len(requested) == 1
+    if is_single and (own is None or (head.asks and requested[0] in FORMATS[own].lookalikes)):
+        return requested[0]
     return own or "chat"
 
 
@@ -99,9 +99,9 @@ class Scanner:
         self.plan = plan
         self._format: Format = FORMATS[plan.format]
         self._consumers: list[Consumer] = []
-        if plan.judges:
+        if plan.applies_rules:
             self._consumers.append(Linter(plan, at_start))
-        if plan.counting_methods or not plan.judges:
+        if plan.counting_methods or not plan.applies_rules:
             self._consumers.append(Measurer(plan, at_start))
         self._lines = self._size = self._examples = self._last_content = 0
         self._blank: list[int] = []
@@ -121,7 +121,7 @@ class Scanner:
                 for consumer in consumers:
                     consumer.add(number, line, example)
             except DECODE_ERRORS:
-                self._add_odd(number, line, ends_file and number == end)
+                self._add_undecoded(number, line, ends_file and number == end)
                 continue
             self._examples += 1
             self._last_content = number
@@ -138,15 +138,15 @@ class Scanner:
             and depth(line) > MAX_DEPTH
         )
 
-    def _add_odd(self, number: int, line: bytes, is_last: bool) -> None:
+    def _add_undecoded(self, number: int, line: bytes, is_last: bool) -> None:
         """Add a line that the decoder refused, or that is blank."""
         if not line.strip(b" \t\r"):
             self._blank.append(number)
             return
         explanations = [_explain(consumer, number, line, is_last) for consumer in self._consumers]
         # Consumers differ in their findings only.
-        self._examples += explanations[0].examples
-        if explanations[0].blank:
+        self._examples += explanations[0].example_count
+        if explanations[0].is_blank:
             self._blank.append(number)
         else:
             self._last_content = number
@@ -168,10 +168,10 @@ class Scanner:
         return summary
 
 
-def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Explained:
+def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Explanation:
     try:
-        return consumer.add_odd(number, line, is_last)
+        return consumer.add_undecoded(number, line, is_last)
     except RecursionError:
         # Deep JSON needs all of Python's stack; a new thread has a whole one.
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(consumer.add_odd, number, line, is_last).result()
+            return thread.submit(consumer.add_undecoded, number, line, is_last).result()

@@ -25,17 +25,17 @@ TEXT_KEYS = ("content", "text", "refusal", "arguments", "prompt", "completion")
 """Keys whose values the rules on texts apply to."""
 
 
-class Explained(Struct):
-    """Explanation of a line."""
+class Explanation(Struct):
+    """Findings on a line that the decoder refused, and the example that could be saved."""
 
     findings: list[Finding]
-    examples: int = 0
+    example_count: int = 0
     """Number of JSON objects in the line; several if bare carriage returns separate them."""
-    whole: Any = None
-    """The example without the values that do not fit, or None if it cannot be decoded even so."""
-    clean: bool = True
+    example: Any = None
+    """The example without the invalid values, or None if the rest cannot be decoded either."""
+    is_intact: bool = True
     """False if some of the bytes or values could not be decoded."""
-    blank: bool = False
+    is_blank: bool = False
 
 
 def explain(
@@ -45,7 +45,7 @@ def explain(
     number: int = 1,
     last: bool = False,
     first: bool = False,
-) -> Explained:
+) -> Explanation:
     """Return all findings on a line.
 
     Args:
@@ -61,45 +61,45 @@ def explain(
     if reading.pieces:
         return _explain_pieces(reading, format, checks, findings)
     if not reading.text and not reading.utf16:
-        return Explained(findings, blank=True)
+        return Explanation(findings, is_blank=True)
     if not isinstance(reading.value, dict):
-        return Explained(findings)
+        return Explanation(findings)
     if any(finding.rule == "format-mixed" for finding in findings):
-        return Explained(findings, examples=1)
+        return Explanation(findings, example_count=1)
     return _explain_object(reading, format, checks, findings)
 
 
 def _explain_pieces(
     reading: Reading, format: Format, checks: Checks, findings: list[Finding]
-) -> Explained:
-    """Explain the examples of a line that bare carriage returns separate."""
-    examples = 0
+) -> Explanation:
+    """Explain a line in which bare carriage returns separate several examples."""
+    example_count = 0
     for piece in reading.pieces:
-        explained = explain(piece, format, checks, reading.number)
-        findings.extend(explained.findings)
-        examples += explained.examples
-    return Explained(findings, examples)
+        explanation = explain(piece, format, checks, reading.number)
+        findings.extend(explanation.findings)
+        example_count += explanation.example_count
+    return Explanation(findings, example_count)
 
 
 def _explain_object(
     reading: Reading, format: Format, checks: Checks, findings: list[Finding]
-) -> Explained:
+) -> Explanation:
     # Imports jsonschema, which most files never need.
     from ftkit.validation.schema_errors import schema_errors
 
     value, number = reading.value, reading.number
-    clean = not reading.bad_byte and not reading.defects
+    is_intact = not reading.bad_byte and not reading.defects
     unreadable = tuple(
         defect.path for defect in reading.defects if defect.kind in ("nonfinite", "range")
     )
     broken = [place for place in schema_errors(value, format.name) if place.path not in unreadable]
     findings.extend(checks.schema_errors(broken, number))
-    texts = list(_texts(value)) if clean else []
+    texts = list(_texts(value)) if is_intact else []
     example = _decode_rest(value, broken, format)
     if example is None:
         findings.extend(_check_with_placeholders(value, format, checks, number))
         findings.extend(checks.texts(texts, number, checks.on(Text)))
-        return Explained(findings, 1)
+        return Explanation(findings, 1)
     hidden = (*unreadable, *_hidden_by(broken))
     findings.extend(
         finding
@@ -107,7 +107,7 @@ def _explain_object(
         if not finding.path.startswith(hidden or ("?",))
         and not (hidden and finding.rule in MATCHING)
     )
-    return Explained(findings, 1, example, clean)
+    return Explanation(findings, 1, example, is_intact)
 
 
 def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from ftkit.summary import (
     Report,
     Severity,
     Summary,
-    first_of_each,
+    first_per_rule,
 )
 from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.runner import Checks, finding
@@ -84,7 +84,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         find_format(format)
     plan = ScanPlan(
         find_limits(provider, model, catalog),
-        asked=(format,) if format else (),
+        requested_formats=(format,) if format else (),
         rules=choose_rules(select, ignore),
         keep=max_findings,
         grader_fields=fields_read(read_grader(grader)) if grader else (),
@@ -138,9 +138,12 @@ class ScannedFile:
     def __init__(self, source: Source, plan: ScanPlan, purpose: Purpose, map_: Map) -> None:
         self.path = source.path
         head = source.head()
-        asked = plan.asked or (plan.limits.formats if plan.limits.model else ())
+        requested = plan.requested_formats or (plan.limits.formats if plan.limits.model else ())
         self.plan = msgspec.structs.replace(
-            plan, format=choose_format(head, asked), asked=asked, purpose=purpose
+            plan,
+            format=choose_format(head, requested),
+            requested_formats=requested,
+            purpose=purpose,
         )
         self.fatal = next(
             (
@@ -190,5 +193,5 @@ def _file_report(
         by_severity["warning"],
         by_severity["info"],
         {name: number for name, number in sorted(summary.counts.items()) if number},
-        tuple(first_of_each(ordered, summary.keep)),
+        tuple(first_per_rule(ordered, summary.keep)),
     )

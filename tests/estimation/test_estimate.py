@@ -271,7 +271,7 @@ SHARDS = [json.dumps(value).encode() for _, value, _ in ODD] + chat_lines(8) + [
 @given(st.lists(st.sampled_from(SHARDS), min_size=1, max_size=20), st.data())
 def test_ledgers_add_up_whatever_the_shards(rows: list[bytes], data: st.DataObject) -> None:
     asked = counting_methods([MINI, GPT_35], "openai", "billing", load_catalog())
-    plan = ScanPlan(find_limits(), counting_methods=asked, judges=False)
+    plan = ScanPlan(find_limits(), counting_methods=asked, applies_rules=False)
 
     def ledgers(some: list[bytes]) -> Summary:
         scanner = Scanner(plan)

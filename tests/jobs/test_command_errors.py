@@ -21,7 +21,7 @@ PROBLEMS = {
     "no key for another's service": (
         ["jobs", "list", "--base-url", "https://models.example/v1"],
         {"OPENAI_API_KEY": ""},
-        "no key for https://models.example/v1: set OPENAI_API_KEY to the key of that service, or to none if it needs none",
+        "no key for https://models.example/v1: set OPENAI_API_KEY to its key, or to none if it needs none",
     ),
     "a wrong key": (["jobs", "list"], {"OPENAI_API_KEY": "sk-other"}, "rejected the API key"),
     "an unknown job": (["jobs", "show", "ftjob-x"], {}, "not found at"),
@@ -151,7 +151,7 @@ def test_an_error_that_comes_as_a_success_is_no_job_no_file_and_no_list(
     ("options", "message"),
     [
         (["--max-cost", "nan"], "must be a number of US dollars, not nan"),
-        (["--lr-multiplier", "nan"], "a number more than 0"),
+        (["--lr-multiplier", "nan"], "a number greater than 0"),
         (["--method", "dpo"], "the file has chat examples, which need "),
     ],
 )

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ftkit.cli import cli
 from ftkit.jobs.diagnose import diagnose
 from ftkit.jobs.journal import Journal
-from ftkit.validation.service_messages import meaning
+from ftkit.validation.provider_messages import interpret
 from support.mock_transport import EVENT, FILE, JOB, list_body, mock_service
 
 FAILURES: dict[str, tuple[str, str, str]] = {
@@ -144,7 +144,7 @@ def test_the_doctor_knows_why_a_job_failed(
     )
     it = mock_service(router)
     diagnosis = diagnose(it.job("ftjob-1"), it, Journal(tmp_path / "state"))
-    assert diagnosis.says == (message or code)
+    assert diagnosis.message == (message or code)
     assert "\n" not in diagnosis.advice
     assert cause in diagnosis.rules or cause in diagnosis.advice
     if diagnosis.rules:
@@ -169,7 +169,7 @@ def test_a_message_that_nobody_knows_is_no_reason_to_try_again(
 
 def test_the_rules_that_a_message_names_go_before_those_whose_words_it_quotes() -> None:
     message = """Invalid file a.jsonl: line 2: Unexpected file format. `ftkit rule NAME` explains: json-syntax, role-unknown (x)"""
-    assert [rule.name for rule in meaning(message).rules] == ["json-syntax", "role-unknown"]
+    assert [rule.name for rule in interpret(message).rules] == ["json-syntax", "role-unknown"]
 
 
 def test_an_image_that_was_skipped_is_an_event_and_no_failure(router: respx.MockRouter) -> None:

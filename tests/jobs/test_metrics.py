@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import FtkitError
-from ftkit.jobs.metrics import Metrics, judge, read_results
+from ftkit.jobs.metrics import Metrics, assess, read_results
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
 from support.fake_provider import FakeProvider, base64_content
 from support.fixture_types import Run
@@ -58,8 +58,8 @@ def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
     results = read_results(RESULTS)
     assert results == read_results(base64_content(RESULTS))
     assert results.rows[3]["valid_loss"] is None
-    assert judge(results).best_step == 3
-    assert judge(read_results(b"\xef\xbb\xbfstep, train_loss\n1,x\n2,0.5\n")).best_step is None
+    assert assess(results).best_step == 3
+    assert assess(read_results(b"\xef\xbb\xbfstep, train_loss\n1,x\n2,0.5\n")).best_step is None
     with pytest.raises(FtkitError, match="no column 'step'"):
         read_results(b"<html>, no\n")
 
@@ -67,7 +67,7 @@ def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
 @given(st.binary(max_size=300))
 def test_any_result_file_is_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(FtkitError):
-        render_metrics_text(results := read_results(content), judge(results))
+        render_metrics_text(results := read_results(content), assess(results))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 60))
@@ -76,7 +76,7 @@ def test_a_sparkline_fits_its_width(values: list[float], width: int) -> None:
 
 
 def test_the_metrics_are_printed_as_they_were_looked_at() -> None:
-    shown = render_metrics_text(read_results(RESULTS), judge(read_results(RESULTS)))
+    shown = render_metrics_text(read_results(RESULTS), assess(read_results(RESULTS)))
     path = GOLDEN / "metrics.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(shown, "utf-8")
@@ -122,7 +122,7 @@ def test_the_numbers_of_a_column_have_as_many_decimals(values: str, shown: list[
         f"{step},{value}\n" for step, value in enumerate(values.split(","), 1)
     )
     results = read_results(content.encode())
-    lines = render_metrics_text(results, judge(results)).splitlines()[1:4]
+    lines = render_metrics_text(results, assess(results)).splitlines()[1:4]
     assert [line.split()[1] for line in lines] == shown
 
 
@@ -131,5 +131,5 @@ def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
         b"step,train_loss,valid_loss\n1,2.0,nan\n2,nan,1.5\n3,1.0,inf\nnan,1,1\n"
     )
     assert [row["step"] for row in results.rows] == [1, 2, 3]
-    assert judge(results).best_step == 2
-    assert "nan" in render_metrics_text(results, judge(results))
+    assert assess(results).best_step == 2
+    assert "nan" in render_metrics_text(results, assess(results))

@@ -45,7 +45,7 @@ SAMPLES = [
 METHODS = counting_methods([MINI, "gpt-3.5-turbo"], "openai", "billing", load_catalog())
 BOTH = ScanPlan(find_limits(), rules=frozenset(RULES), counting_methods=METHODS)
 RULES_ONLY = msgspec.structs.replace(BOTH, counting_methods=())
-TOKENS_ONLY = ScanPlan(find_limits(), counting_methods=METHODS, judges=False)
+TOKENS_ONLY = ScanPlan(find_limits(), counting_methods=METHODS, applies_rules=False)
 
 
 def total(parts: Sequence[Part] | Iterator[Part], plan: ScanPlan, format: str) -> Summary:

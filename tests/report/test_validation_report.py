@@ -12,7 +12,7 @@ from ftkit import FileReport, Finding, Report, validate
 from ftkit._text import excerpt, printable, ranges
 from ftkit._version import __version__
 from ftkit.report import RENDERERS, render_text
-from ftkit.summary import first_of_each
+from ftkit.summary import first_per_rule
 from support.paths import GOLDEN, ROOT
 
 
@@ -96,4 +96,4 @@ def test_data_is_quoted_on_one_line_and_cut() -> None:
 
 def test_the_first_of_each_rule_are_kept() -> None:
     findings = [Finding("C", rule, "error", "m", line) for line, rule in enumerate("aabab", 1)]
-    assert [finding.line for finding in first_of_each(findings, 2)] == [1, 2, 3, 5]
+    assert [finding.line for finding in first_per_rule(findings, 2)] == [1, 2, 3, 5]

@@ -64,8 +64,8 @@ def checked(rule: Rule, data: bytes, write: Write, **options: Any) -> FileReport
     """The report on a file of good lines with this one among them, with all that the rule needs to be given."""
     padded = padding(rule)
     path = write(data if rule.whole_file else [*padded[:30], data, *padded[30:]])
-    if "asked" in rule.context:
-        options["format"] = rule.context["asked"][0]
+    if "requested_formats" in rule.context:
+        options["format"] = rule.context["requested_formats"][0]
     if "grader_fields" in rule.context:
         options["grader"] = write(
             json.dumps({"reference": "{{item.%s}}" % rule.context["grader_fields"]}).encode(),
@@ -98,7 +98,9 @@ def test_the_bad_example_breaks_this_rule_and_no_other(rule: Rule, write: Write)
 
 @pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
 def test_the_good_example_breaks_nothing(rule: Rule, write: Write) -> None:
-    given_anyway = {rule.name} if rule.context.keys() & {"asked", "validation"} else set()
+    given_anyway = (
+        {rule.name} if rule.context.keys() & {"requested_formats", "validation"} else set()
+    )
     assert names(checked(rule, rule.good, write), rule) <= given_anyway
 
 
@@ -140,7 +142,7 @@ def test_a_rule_documents_itself(rule: Rule) -> None:
     assert rule.sources
     assert all(source.name in rule.evidence for source in rule.sources)
     assert all(source.url.startswith("https://") for source in rule.sources if source.url)
-    for message in rule.says:
+    for message in rule.provider_messages:
         re.compile(message)
 
 
@@ -155,7 +157,7 @@ def test_the_public_names_keep_their_severity() -> None:
 
 @pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
 def test_the_samples_differ_unless_the_context_makes_the_bad_one_bad(rule: Rule) -> None:
-    assert rule.bad != rule.good or rule.context.keys() & {"asked", "validation"}
+    assert rule.bad != rule.good or rule.context.keys() & {"requested_formats", "validation"}
 
 
 def test_a_rule_has_checks_for_several_node_types() -> None:

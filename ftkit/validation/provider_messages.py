@@ -24,12 +24,12 @@ class Meaning(Struct, frozen=True):
     """Numbers of the lines that the message names. Examples are counted as lines, from 1."""
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """True if the message matches a rule or a known message."""
         return bool(self.rules or self.known_messages)
 
 
-def meaning(message: str) -> Meaning:
+def interpret(message: str) -> Meaning:
     """Return the interpretation of a provider's message.
 
     Its rules are those that it names, or else those whose patterns it matches.
@@ -37,7 +37,7 @@ def meaning(message: str) -> Meaning:
     rules = _named_rules(message) or tuple(
         rule
         for rule in RULES.values()
-        if any(re.search(pattern, message, re.IGNORECASE) for pattern in rule.says)
+        if any(re.search(pattern, message, re.IGNORECASE) for pattern in rule.provider_messages)
     )
     known_messages = match_messages(message)
     lines = [int(number) for number in _LINE.findall(message)]
