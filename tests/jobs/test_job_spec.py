@@ -83,7 +83,7 @@ REFUSED = [
     ("openai", {"epochs": 51}, "1 to 50"),
     ("openai", {"batch_size": 257}, "1 to 256"),
     ("openai", {"seed": 2**31}, "0 to 2,147,483,647"),
-    ("openai", {"lr_multiplier": 0.0}, "more than 0"),
+    ("openai", {"lr_multiplier": 0.0}, "greater than 0"),
     ("nebius", {"lr_multiplier": 1.8}, "the learning rate itself"),
     ("openai", {"beta": 0.1}, "for `method` dpo"),
     ("openai", {"beta": 3.0, "method": "dpo"}, "at most 2"),

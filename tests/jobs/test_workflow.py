@@ -20,7 +20,14 @@ from ftkit.errors import FileError, FtkitError, ProviderError, UsageError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import METADATA_KEY, JobSpec
 from ftkit.jobs.submit import idempotency_key
-from ftkit.jobs.workflow import CLOSED, Callbacks, JobPlan, StartOptions, plan_job, start_job
+from ftkit.jobs.workflow import (
+    ACCOUNT_CLOSED,
+    Callbacks,
+    JobPlan,
+    StartOptions,
+    plan_job,
+    start_job,
+)
 from ftkit.summary import Report
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider, error_body
@@ -233,11 +240,14 @@ def test_a_model_that_can_no_longer_be_trained_comes_with_a_warning(
 def test_files_for_a_closed_account_are_deleted_on_request(
     discard: bool, fake_provider: FakeProvider, client: Client, spec: JobSpec, journal: Journal
 ) -> None:
-    fake_provider.refuse["POST /fine_tuning/jobs"] = (403, error_body("Winding down", CLOSED))
+    fake_provider.refuse["POST /fine_tuning/jobs"] = (
+        403,
+        error_body("Winding down", ACCOUNT_CLOSED),
+    )
     recorder = Recorder(fake_provider, discard)
     with pytest.raises(ProviderError) as raised:
         start_job(client, spec, journal, confirm=agree, callbacks=recorder.callbacks)
-    assert raised.value.code == CLOSED
+    assert raised.value.code == ACCOUNT_CLOSED
     assert raised.value.uploaded == tuple(fake_provider.files)
     assert len(fake_provider.files) == (0 if discard else 1)
 
