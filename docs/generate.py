@@ -232,7 +232,9 @@ def commands_page() -> str:
 def help_sections(command: click.Command, context: click.Context, level: str) -> Iterator[str]:
     """Yield the section of a command and those of its subcommands."""
     yield f"{level} {context.command_path}\n"
-    yield f"```text\n{command.get_help(context)}\n```\n"
+    # Recent versions of click bracket an optional command.
+    usage = command.get_help(context).replace("[COMMAND] [ARGS]", "COMMAND [ARGS]", 1)
+    yield f"```text\n{usage}\n```\n"
     if isinstance(command, click.Group):
         for name, subcommand in command.commands.items():
             yield from help_sections(subcommand, click.Context(subcommand, context, name), "###")

@@ -174,6 +174,11 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda description, done, total: bar.update(
-            task, description=description, completed=done, total=total or None
-        )
+
+        def show(description: str, done: int, total: int) -> None:
+            is_new = description != bar.tasks[0].description
+            bar.update(task, description=description, completed=done, total=total or None)
+            if is_new:
+                bar.refresh()
+
+        yield show

@@ -40,12 +40,24 @@ def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """
     if reading.bom and not reading.first:
         yield Hit(
-            "the line begins with a byte order defect (EF BB BF), which is not JSON; remove it",
+            "the line begins with a byte order mark (EF BB BF), which is not JSON; remove it",
             column=1,
         )
     error = reading.error
     if error and not _is_cut_off(reading):
-        yield Hit(f"not JSON: {_diagnosis(reading)}", column=reading.shift + error.pos + 1)
+        yield Hit(f"not JSON: {_diagnosis(reading)}", column=reading.shift + _position(reading) + 1)
+
+
+def _position(reading: Reading) -> int:
+    """Return the index of the character at which the text stops being JSON.
+
+    Python 3.13 reports a trailing comma at the comma, earlier versions after it.
+    """
+    error, text = reading.error, reading.text
+    assert error is not None
+    if not error.msg.startswith("Illegal trailing comma"):
+        return error.pos
+    return len(text) - len(text[error.pos + 1 :].lstrip())
 
 
 def _ends_early(reading: Reading) -> bool:
@@ -70,11 +82,12 @@ def _diagnosis(reading: Reading) -> str:
     """Return the most likely cause of a syntax error, and what to do."""
     error, text = reading.error, reading.text
     assert error is not None
-    here, before = text[error.pos : error.pos + 1], text[: error.pos].rstrip()[-1:]
+    position = _position(reading)
+    here, before = text[position : position + 1], text[:position].rstrip()[-1:]
     shown = excerpt(text[error.pos : error.pos + 20])
     if _ends_early(reading):
         return "the line ends before its JSON does; write each example on one line"
-    if (before == "," and here in ("}", "]")) or error.msg.startswith("Illegal trailing comma"):
+    if before == "," and here in ("}", "]"):
         return "a comma after the last item; remove it"
     if here and here in HINTS:
         return HINTS[here]
@@ -96,7 +109,7 @@ HINTS = {
     ),
     "/": "a comment; JSON has no comments, remove it",
     "#": "a comment; JSON has no comments, remove it",
-    "\ufeff": "a byte order defect (EF BB BF), which is not JSON; remove it",
+    "\ufeff": "a byte order mark (EF BB BF), which is not JSON; remove it",
     **dict.fromkeys("“”„‟", "a typographic quote; write straight double quotes"),
 }
 """Diagnoses by the character at which parsing stops."""
