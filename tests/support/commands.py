@@ -29,7 +29,7 @@ CONTEXT.set_forkserver_preload(
         "ftkit.cli.jobs",
         "ftkit.cli.migrate",
         "ftkit.cli.models",
-        "ftkit.cli.remote_files",
+        "ftkit.cli.files",
         "ftkit.cli.submit",
         "ftkit.cli.validate",
         "ftkit.report.text",
