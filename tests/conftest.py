@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -32,6 +33,22 @@ settings.load_profile("ftkit")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would the commands that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the harnesses in tests/hostile."""
+    group = parser.getgroup("hostile")
+    group.addoption("--hostile", type=int, metavar="N", help="number of cases of each harness")
+    group.addoption("--hostile-seed", type=int, default=0, metavar="N", help="seed of the cases")
+    group.addoption("--hostile-case", type=int, metavar="N", help="run only this case")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts of the harnesses in tests/hostile."""
+    for report in terminalreporter.getreports(""):  # setups and teardowns
+        for name, counts in report.user_properties:
+            if name == "hostile":
+                terminalreporter.write_line(json.dumps(counts, ensure_ascii=False))
 
 
 @pytest.fixture(autouse=True)
