@@ -111,19 +111,21 @@ def _covered(draw: Callable[[Any], Interval], true: float, runs: int) -> float:
             )[0][0],
             1.5,
         ),
-        (
+        pytest.param(
             "a group against many of one",
             lambda chance: differences_to_rest(
                 [chance.normal(1, 1, (n, 1)) for n in (90, *[1] * 40)], 6
             )[0][0],
             0,
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "a group against many of two",
             lambda chance: differences_to_rest(
                 [chance.normal(1, 1, (n, 1)) for n in (90, *[2] * 20)], 7
             )[0][0],
             0,
+            marks=pytest.mark.slow,
         ),
     ],
 )
