@@ -1,8 +1,9 @@
-"""The cases of a harness as a fixture."""
+"""The cases of a harness as a fixture, and the marker of all harnesses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,14 @@ from support.hostile import Cases
 
 SHORT = 200
 """Number of cases of a harness in a short run, as in CI."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder, which one environment of tox runs."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.hostile)
 
 
 @pytest.fixture
