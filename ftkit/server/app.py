@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from ftkit._local import prove
 
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
 from ftkit.server.context import Service
@@ -54,6 +55,7 @@ class ServerSettings(Struct, frozen=True):
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
+        secret: Key with which the service proves its identity to local clients, or "".
 
 
 def create_app(settings: ServerSettings) -> Starlette:
@@ -61,6 +63,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     folder = Folder(settings.folder)
     database = Database(folder.database)
     registry = ModelRegistry(database, settings.models)
+    secret: str = ""
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager
@@ -76,7 +79,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     authenticator = Authenticator(settings.keys, settings.hosts)
     app = Starlette(
         routes=[
-            Route("/health", _health),
+            _health_route(settings.secret),
             *files.ROUTES,
             *jobs.ROUTES,
             *models.ROUTES,
@@ -90,5 +93,12 @@ def create_app(settings: ServerSettings) -> Starlette:
     return app
 
 
-async def _health(request: Request) -> Response:
-    return json_response({"status": "ok", "pid": os.getpid()})
+def _health_route(secret: str) -> Route:
+    """Return the route by which local clients find the service, see `ftkit._local`."""
+
+    async def health(request: Request) -> Response:
+        challenge = request.query_params.get("challenge", "")
+        proof = prove(secret, challenge) if secret and challenge else None
+        return json_response({"status": "ok", "proof": proof})
+
+    return Route("/health", health)

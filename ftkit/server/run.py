@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 import socket
 from collections.abc import Callable
 
@@ -68,10 +70,11 @@ def run(
         listener = _bind(host, port, any_port)
         host_name = f"[{host}]" if ":" in host else host
         url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
-        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name)))
+        secret = secrets.token_hex(16)
+        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name.lower()), secret=secret))
 
         def on_ready() -> None:
-            announce(folder, url)
+            announce(folder, url, secret)
             notify(f"Serving {url} from {folder}")
 
         config = uvicorn.Config(
