@@ -15,7 +15,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from ftkit._local import prove
@@ -35,7 +35,14 @@ from ftkit.server.supervisor import Supervisor
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine in the `Host` header."""
 
-HANDLED_ERRORS = (ServiceError, HTTPException, sqlite3.OperationalError, OSError, Exception)
+HANDLED_ERRORS = (
+    ServiceError,
+    HTTPException,
+    ClientDisconnect,
+    sqlite3.OperationalError,
+    OSError,
+    Exception,
+)
 """Exceptions that are answered with an error object. Only those under `Exception` are logged."""
 
 

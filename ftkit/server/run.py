@@ -14,23 +14,32 @@ from msgspec.structs import replace
 from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
+from ftkit.server.connections import Connection, Server
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
 
+LOG_RECORDS = 10
+"""Maximum number of records per minute of a logger that clients can cause to write."""
 
-class Server(uvicorn.Server):
-    """HTTP server that calls `on_ready` once it accepts requests."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
+class LogLimit(logging.Filter):
+    """Log filter that drops all records of a minute but the first ones."""
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept requests."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = self._passed = self._dropped = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True if the record is to be logged."""
+        if record.created - self._start >= 60:
+            if self._dropped:
+                record.msg = f"{record.msg} ({self._dropped:,.0f} messages before it were dropped)"
+            self._start, self._passed, self._dropped = record.created, 0, 0
+        passes = self._passed < LOG_RECORDS
+        self._passed += passes
+        self._dropped += not passes
+        return passes
 
 
 def run(
@@ -79,12 +88,17 @@ def run(
 
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
+            proxy_headers=False,
             lifespan="on",
         )
+        for name in ("uvicorn.error", "asyncio"):
+            logging.getLogger(name).addFilter(LogLimit())
         try:
             Server(config, on_ready).run([listener])
         finally:
