@@ -126,7 +126,16 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
         form.on_header_end()
 
 
-@pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=" + "9" * 5000,
+        "limit=0",
+        "order=up",
+        "&".join(f"metadata[{number}]=x" for number in range(17)),
+        "&".join(f"metadata[{number}]=x" for number in range(3000)),
+    ],
+)
 def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
     status, body = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
     assert (status, body["error"]["type"]) == (400, "invalid_request_error")
