@@ -6,7 +6,6 @@ request -> authentication -> route -> response, or error -> OpenAI's error objec
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +17,8 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from ftkit._local import prove
 
+from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
 from ftkit.server.context import Service
 from ftkit.server.database import Database
@@ -52,9 +51,11 @@ class ServerSettings(Struct, frozen=True):
     Attributes:
         folder: Data folder.
         models: Base models by further names that stand for them.
-        keys: Accepted API keys; without any, only requests from this machine are accepted.
+        keys: Accepted API keys; without any, only requests from this machine are accepted. With
+            keys, only the base models in `models` and `ftkit/smoke` are loaded.
         max_jobs: Maximum number of concurrent training jobs.
         hosts: Host names under which a service without API keys accepts requests.
+        secret: Key with which the service proves its identity to local clients, or "".
     """
 
     folder: Path
@@ -62,15 +63,14 @@ class ServerSettings(Struct, frozen=True):
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
-        secret: Key with which the service proves its identity to local clients, or "".
+    secret: str = ""
 
 
 def create_app(settings: ServerSettings) -> Starlette:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
     folder = Folder(settings.folder)
     database = Database(folder.database)
-    registry = ModelRegistry(database, settings.models)
-    secret: str = ""
+    registry = ModelRegistry(database, settings.models, uses_hub=not settings.keys)
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager
