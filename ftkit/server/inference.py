@@ -106,7 +106,7 @@ class Generator:
         await self._process.stdin.drain()
 
     async def _start(self) -> None:
-        command = [*RUN_MODULE, "ftkit.server.training.generate", str(self._folder.root)]
+        command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
         with (self._folder.root / "generate.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""Text generation process: `python -m ftkit.server.training.generate FOLDER`.
+"""Text generation, in a process of its own: `python -m ftkit.server.worker generate DATA_DIR`.
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
@@ -19,10 +19,7 @@ processed one at a time. The process exits when its standard input is closed.
 from __future__ import annotations
 
 import json
-import os
-import queue
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,6 +30,7 @@ from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
 from ftkit.server.training.encoding import render, template_messages
 from ftkit.server.training.loading import add_adapter, device, load_base, load_tokenizer
@@ -237,25 +235,6 @@ def _generation_config(
     )
 
 
-class RequestReader(threading.Thread):
-    """Thread that reads requests and cancellations, and ends the process with its input."""
-
-    def __init__(self) -> None:
-        super().__init__(name="requests", daemon=True)
-        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.cancelled: set[str] = set()
-
-    def run(self) -> None:
-        """Queue requests and note cancellations until the input is closed."""
-        for line in sys.stdin.buffer:
-            request = json.loads(line)
-            if "cancel" in request:
-                self.cancelled.add(request["cancel"])
-            else:
-                self.requests.put(request)
-        os._exit(0)
-
-
 def _send(request_id: str, **response: Any) -> None:
     sys.stdout.write(json.dumps({"id": request_id, **response}) + "\n")
     sys.stdout.flush()
@@ -277,13 +256,13 @@ def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -
     cancelled.discard(id)
 
 
-def main() -> None:
-    """Process requests until the input is closed."""
-    model, reader = LoadedModel(Folder(Path(sys.argv[1]))), RequestReader()
-    reader.start()
+def process_requests(root: Path, reader: RequestReader) -> None:
+    """Process requests until the process ends.
+
+    Args:
+        root: Data folder of the service.
+        reader: Source of the requests.
+    """
+    model = LoadedModel(Folder(root))
     while True:
         _respond(model, reader.requests.get(), reader.cancelled)
-
-
-if __name__ == "__main__":
-    main()
