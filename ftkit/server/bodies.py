@@ -22,7 +22,10 @@ PROMPT_BODY_BYTES = 16 << 20
 """Maximum size of a JSON body with a prompt; a limit of this service."""
 
 MAX_MESSAGES = 2048
-"""Maximum number of messages of a chat, and of parts of a message; a limit of this service."""
+"""Maximum number of messages of a chat; a limit of this service."""
+
+MESSAGE_PARTS = 128
+"""Maximum number of parts, and of tool calls, of a message; a limit of this service."""
 
 FILE_BYTES = 8_000_000_000
 """Maximum size of a file, uploaded at once or in parts; OpenAI's limit for uploads in parts."""
@@ -176,10 +179,10 @@ class ChatMessage(Struct):
     """Message of a chat, with the fields that chat templates use."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[ContentPart], Meta(max_length=MAX_MESSAGES)] | None = None
+    content: str | Annotated[list[ContentPart], Meta(max_length=MESSAGE_PARTS)] | None = None
     refusal: str | None = None
     name: str | None = None
-    tool_calls: Annotated[list[ToolCall], Meta(max_length=MAX_MESSAGES)] | None = None
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=MESSAGE_PARTS)] | None = None
     function_call: FunctionCall | None = None
 
 

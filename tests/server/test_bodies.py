@@ -16,6 +16,7 @@ LONG = "x" * 900_000
 
 CHAT = {"model": SMOKE, "messages": [{"role": "user", "content": "x"}]}
 TEXT = {"model": SMOKE, "prompt": "x"}
+PARTS = {"role": "user", "content": [{"type": "text", "text": "x"}] * 129}
 JOB = {"model": SMOKE, "training_file": "file-1"}
 UPLOAD = {"bytes": 1, "filename": "a.jsonl", "mime_type": "text/plain", "purpose": "fine-tune"}
 
@@ -32,6 +33,7 @@ UPLOAD = {"bytes": 1, "filename": "a.jsonl", "mime_type": "text/plain", "purpose
         ("chat/completions", {**CHAT, "messages": CHAT["messages"] * 2049}, "messages"),
         ("chat/completions", {**CHAT, LONG: 1}, None),
         ("chat/completions", {**CHAT, "messages": [{"role": LONG}]}, "messages[0].role"),
+        ("chat/completions", {**CHAT, "messages": [PARTS]}, "messages[0].content"),
         ("completions", {**TEXT, "stop": LONG}, "stop"),
         ("fine_tuning/jobs", {**JOB, "model": LONG}, "model"),
         ("fine_tuning/jobs", {**JOB, "training_file": LONG}, "training_file"),
