@@ -54,8 +54,8 @@ RETRY_SECONDS = 0.1
 TIMEOUT_RESPONSE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 State = Literal["request", "body", "response", "service"]
-"""What a connection waits for: the client to send a request or its body, or to take the response;
-or the service."""
+"""Cause of a wait: the client, which has to send a request or its body or to take the response, or
+the service."""
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -121,7 +121,7 @@ class Connection(H11Protocol):
 
     @property
     def state(self) -> State:
-        """What the connection waits for."""
+        """Cause of the connection's wait."""
         if self.transport.get_write_buffer_size():
             return "response"
         if self.cycle is None or self.cycle.response_complete:
