@@ -65,6 +65,7 @@ class LoadedModel:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._key: tuple[str, str, int] | None = None
+        self._longest_token = 0
         self.tokenizer: Any = None
         self.model: Any = None
 
@@ -83,6 +84,7 @@ class LoadedModel:
             return
         self._key = self.model = None  # frees the memory of the other model first
         self.tokenizer = load_tokenizer(base)
+        self._longest_token = max(map(len, self.tokenizer.get_vocab()))
         model = load_base(base)
         if job:
             model = add_adapter(model, self._folder.adapter(job, step))
@@ -102,7 +104,7 @@ class LoadedModel:
         Each token is at most the longest one of the vocabulary. Only a tokenizer that drops text,
         such as repeated spaces, could fit a longer prompt into the context.
         """
-        return self.context_length * max(map(len, self.tokenizer.get_vocab()))
+        return self.context_length * self._longest_token
 
     @property
     def eos_token_ids(self) -> list[int]:
