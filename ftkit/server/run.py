@@ -15,31 +15,13 @@ from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 from ftkit.server.connections import Connection, Server
+from ftkit.server.logs import LogLimit
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
 
-LOG_RECORDS = 10
-"""Maximum number of records per minute of a logger that clients can cause to write."""
-
-
-class LogLimit(logging.Filter):
-    """Log filter that drops all records of a minute but the first ones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._start = self._passed = self._dropped = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return True if the record is to be logged."""
-        if record.created - self._start >= 60:
-            if self._dropped:
-                record.msg = f"{record.msg} ({self._dropped:,.0f} messages before it were dropped)"
-            self._start, self._passed, self._dropped = record.created, 0, 0
-        passes = self._passed < LOG_RECORDS
-        self._passed += passes
-        self._dropped += not passes
-        return passes
+LOGGERS = ("uvicorn.error", "asyncio", "ftkit.server")
+"""Loggers whose records are limited, since clients can cause them."""
 
 
 def run(
@@ -97,7 +79,7 @@ def run(
             proxy_headers=False,
             lifespan="on",
         )
-        for name in ("uvicorn.error", "asyncio"):
+        for name in LOGGERS:
             logging.getLogger(name).addFilter(LogLimit())
         try:
             Server(config, on_ready).run([listener])

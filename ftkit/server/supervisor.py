@@ -7,10 +7,10 @@ last one ended.
 from __future__ import annotations
 
 import itertools
+import logging
 import subprocess
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +38,8 @@ CHECK_SECONDS = 60.0
 
 CHECK_BYTES_PER_SECOND = 1_000_000
 """Minimum speed of a validation; it is usually much faster."""
+
+logger = logging.getLogger("ftkit.server")
 
 Task = Literal["check", "train"]
 
@@ -93,7 +95,7 @@ class Supervisor(threading.Thread):
                 recovered = True
                 self._poll()
             except Exception:  # for example a full disk, which may have room again later
-                traceback.print_exc()
+                logger.exception("The jobs cannot be supervised")
 
     def stop(self) -> None:
         """Stop the thread and kill the processes. A restarted server continues their jobs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
+from ftkit.server.logs import LogLimit
 from support.local_server import LocalServer
 from support.server_requests import CLEAN_DATA, upload_file
 
@@ -210,6 +212,20 @@ def test_requests_that_are_no_http_do_not_fill_the_log(tmp_path: Path) -> None:
                 client.sendall(b"nonsense\r\n\r\n")
                 assert read_all(client).startswith(b"HTTP/1.1 400 ")
         assert 0 < server.log().count("Invalid HTTP request") <= 10
+
+
+def test_a_logger_logs_the_first_records_of_a_minute_and_counts_the_others() -> None:
+    limit = LogLimit()
+
+    def logged(seconds: float) -> str | None:
+        record = logging.makeLogRecord({"msg": "%s fails", "args": ("x",), "created": seconds})
+        return record.getMessage() if limit.filter(record) else None
+
+    start = time.time()
+    assert [logged(start) for _ in range(15)] == ["x fails"] * 10 + [None] * 5
+    assert logged(start + 59) is None
+    assert logged(start + 60) == "x fails (6 messages before it were dropped)"
+    assert logged(start + 61) == "x fails"
 
 
 def test_a_key_is_checked_before_the_body_arrives(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from ftkit.errors import EncodingError, ModelLoadError
 from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
+from ftkit.server.logs import LogLimit
 from ftkit.server.training.encoding import render, template_messages
 from ftkit.server.training.loading import (
     REASON_LENGTH,
@@ -280,6 +281,7 @@ def process_requests(root: Path, reader: RequestReader) -> None:
         root: Data folder of the service.
         reader: Source of the requests.
     """
+    logger.addFilter(LogLimit())
     model = LoadedModel(Folder(root))
     while True:
         _respond(model, reader.requests.get(), reader.cancelled)
