@@ -6,7 +6,6 @@ request -> authentication -> route -> response, or error -> OpenAI's error objec
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,10 +14,11 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
 from ftkit.server.context import Service
 from ftkit.server.database import Database
@@ -34,7 +34,14 @@ from ftkit.server.supervisor import Supervisor
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine in the `Host` header."""
 
-HANDLED_ERRORS = (ServiceError, HTTPException, sqlite3.OperationalError, OSError, Exception)
+HANDLED_ERRORS = (
+    ServiceError,
+    HTTPException,
+    ClientDisconnect,
+    sqlite3.OperationalError,
+    OSError,
+    Exception,
+)
 """Exceptions that are answered with an error object. Only those under `Exception` are logged."""
 
 
@@ -44,9 +51,11 @@ class ServerSettings(Struct, frozen=True):
     Attributes:
         folder: Data folder.
         models: Base models by further names that stand for them.
-        keys: Accepted API keys; without any, only requests from this machine are accepted.
+        keys: Accepted API keys; without any, only requests from this machine are accepted. With
+            keys, only the base models in `models` and `ftkit/smoke` are loaded.
         max_jobs: Maximum number of concurrent training jobs.
         hosts: Host names under which a service without API keys accepts requests.
+        secret: Key with which the service proves its identity to local clients, or "".
     """
 
     folder: Path
@@ -54,13 +63,14 @@ class ServerSettings(Struct, frozen=True):
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
+    secret: str = ""
 
 
 def create_app(settings: ServerSettings) -> Starlette:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
     folder = Folder(settings.folder)
     database = Database(folder.database)
-    registry = ModelRegistry(database, settings.models)
+    registry = ModelRegistry(database, settings.models, uses_hub=not settings.keys)
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager
@@ -76,7 +86,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     authenticator = Authenticator(settings.keys, settings.hosts)
     app = Starlette(
         routes=[
-            Route("/health", _health),
+            _health_route(settings.secret),
             *files.ROUTES,
             *jobs.ROUTES,
             *models.ROUTES,
@@ -90,5 +100,12 @@ def create_app(settings: ServerSettings) -> Starlette:
     return app
 
 
-async def _health(request: Request) -> Response:
-    return json_response({"status": "ok", "pid": os.getpid()})
+def _health_route(secret: str) -> Route:
+    """Return the route by which local clients find the service, see `ftkit._local`."""
+
+    async def health(request: Request) -> Response:
+        challenge = request.query_params.get("challenge", "")
+        proof = prove(secret, challenge) if secret and challenge else None
+        return json_response({"status": "ok", "proof": proof})
+
+    return Route("/health", health)

@@ -49,6 +49,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
         limit: Maximum number of objects.
         oldest_first: List the oldest objects first, instead of the newest.
         equal: Values that the public JSON must have, by JSON path.
+        metadata: Values that the metadata must have, by key.
     """
 
     parent: str = ""
@@ -56,6 +57,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
     limit: int = 20
     oldest_first: bool = False
     equal: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = {}
 
 
 class Database:
@@ -79,6 +81,7 @@ class Database:
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._local.connection = connection
+            connection.create_function("has_metadata", 2, _has_metadata, deterministic=True)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         return connection
@@ -164,6 +167,9 @@ class Database:
         for path, value in query.equal.items():
             condition += " AND json_extract(shown, ?) = ?"
             values += [path, value]
+        if query.metadata:
+            condition += " AND has_metadata(shown, ?)"
+            values.append(json.dumps(query.metadata))
         if query.after:
             condition += (
                 f" AND seq {'>' if query.oldest_first else '<'}"
@@ -227,6 +233,15 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def _has_metadata(shown: str, metadata: str) -> bool:
+    """Return True if an object has all these values in its metadata.
+
+    A function of SQLite's would not find every key: it takes some characters for a JSON path, and
+    ends texts at a NUL.
+    """
+    return bool(json.loads(metadata).items() <= (json.loads(shown).get("metadata") or {}).items())
 
 
 def _placeholders(values: tuple[str, ...]) -> str:

@@ -18,6 +18,9 @@ from __future__ import annotations
 
 from ftkit.errors import FtkitError
 
+EXCERPT = 256
+"""Maximum number of characters of an id or a name in a message."""
+
 
 class ServiceError(FtkitError):
     """Base class of all errors that the service returns to clients.
@@ -72,7 +75,7 @@ def missing_object(
     title: str, id: str, param: str = "id", code: str | None = None
 ) -> MissingObjectError:
     """Return the error for an id that the tenant has no object for."""
-    return MissingObjectError(f"No such {title}: {id}", param, code)
+    return MissingObjectError(f"No such {title}: {id[:EXCERPT]}", param, code)
 
 
 def too_large(subject: str, limit: int) -> TooLargeError:

@@ -8,6 +8,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
+
 from ftkit._local import RUN_MODULE
 from ftkit.server.bodies import Sampling
 from ftkit.server.errors import (
@@ -102,11 +104,11 @@ class Generator:
                 await self._start()
         assert self._process
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.write(msgspec.json.encode(request) + b"\n")
         await self._process.stdin.drain()
 
     async def _start(self) -> None:
-        command = [*RUN_MODULE, "ftkit.server.training.generate", str(self._folder.root)]
+        command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
         with (self._folder.root / "generate.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(

@@ -33,6 +33,7 @@ def list_response(
     parent: str = "",
     size: PageSize = PageSize(),  # noqa: B008, immutable
     equal: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the page that the query parameters select.
 
@@ -42,6 +43,7 @@ def list_response(
         parent: Id of the object that they belong to, or "".
         size: Bounds of `limit`.
         equal: Values that the public JSON must have, by JSON path.
+        metadata: Values that the metadata must have, by key.
 
     Raises:
         InvalidRequestError: A query parameter is invalid.
@@ -56,7 +58,12 @@ def list_response(
     if after and service.database.get(type, after, tenant) is None:
         raise missing_object(type.title, after, "after")
     query = PageQuery(
-        parent=parent, after=after, limit=limit, oldest_first=order == "asc", equal=equal or {}
+        parent=parent,
+        after=after,
+        limit=limit,
+        oldest_first=order == "asc",
+        equal=equal or {},
+        metadata=metadata or {},
     )
     rows, has_more = service.database.page(type, tenant, query)
     ends = {

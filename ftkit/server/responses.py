@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ftkit.server.errors import (
+    EXCERPT,
     AuthenticationError,
     ConflictError,
     DisconnectedError,
@@ -70,12 +72,23 @@ async def handle_error(request: Request, error: Exception) -> Response:
         return error_response(error)
     if isinstance(error, HTTPException):
         return _routing_error(request, error.status_code)
-    return error_response(InternalError(f"The service cannot do this now: {error}"))
+    if isinstance(error, ClientDisconnect):
+        return error_response(DisconnectedError("The client disconnected."))
+    return error_response(InternalError(f"The service cannot do this now: {_reason(error)}"))
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of an internal error, without the paths that its text may have."""
+    if isinstance(error, OSError):
+        return error.strerror or "a file cannot be read or written"
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error)
+    return "an unexpected error, which is in its log"
 
 
 def _routing_error(request: Request, status: int) -> Response:
     """Return the response to a request that no route matches."""
-    method, path = request.method, request.url.path
+    method, path = request.method, request.url.path[:EXCERPT]
     if status == 405:
         message, code = f"Not allowed to {method} on {path}.", "method_not_supported"
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 import socket
 from collections.abc import Callable
 
@@ -12,23 +14,14 @@ from msgspec.structs import replace
 from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
+from ftkit.server.connections import Connection, Server
+from ftkit.server.logs import LogLimit
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
 
-
-class Server(uvicorn.Server):
-    """HTTP server that calls `on_ready` once it accepts requests."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept requests."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
+LOGGERS = ("uvicorn.error", "asyncio", "ftkit.server")
+"""Loggers whose records are limited, since clients can cause them."""
 
 
 def run(
@@ -68,20 +61,26 @@ def run(
         listener = _bind(host, port, any_port)
         host_name = f"[{host}]" if ":" in host else host
         url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
-        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name)))
+        secret = secrets.token_hex(16)
+        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name.lower()), secret=secret))
 
         def on_ready() -> None:
-            announce(folder, url)
+            announce(folder, url, secret)
             notify(f"Serving {url} from {folder}")
 
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
+            proxy_headers=False,
             lifespan="on",
         )
+        for name in LOGGERS:
+            logging.getLogger(name).addFilter(LogLimit())
         try:
             Server(config, on_ready).run([listener])
         finally:

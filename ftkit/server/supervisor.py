@@ -6,11 +6,15 @@ last one ended.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import subprocess
 import threading
-import traceback
+import time
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._text import last_line
@@ -29,10 +33,38 @@ MAX_ATTEMPTS = 3
 MAX_CHECKS = 2
 """Maximum number of concurrent validations."""
 
+CHECK_SECONDS = 60.0
+"""Maximum duration of a validation, without the time for the size of the files."""
+
+CHECK_BYTES_PER_SECOND = 1_000_000
+"""Minimum speed of a validation; it is usually much faster."""
+
+logger = logging.getLogger("ftkit.server")
+
 Task = Literal["check", "train"]
 
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
 """Status of the jobs for which a process with that task is started."""
+
+
+class JobProcess(Struct):
+    """Process of a job.
+
+    Attributes:
+        started: Time at which it was started, by the monotonic clock.
+        seconds: Maximum duration, or None.
+    """
+
+    task: Task
+    tenant: str
+    process: subprocess.Popen[bytes]
+    started: float
+    seconds: float | None
+
+    @property
+    def is_overdue(self) -> bool:
+        """True if the process has run for too long."""
+        return self.seconds is not None and time.monotonic() - self.started > self.seconds
 
 
 class Supervisor(threading.Thread):
@@ -48,7 +80,9 @@ class Supervisor(threading.Thread):
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
         self._limits: dict[Task, int] = {"check": MAX_CHECKS, "train": max_jobs}
-        self._processes: dict[str, tuple[Task, subprocess.Popen[bytes]]] = {}
+        self._processes: dict[str, JobProcess] = {}
+        self._turns: dict[tuple[Task, str], int] = {}
+        self._turn = itertools.count(1)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -61,15 +95,15 @@ class Supervisor(threading.Thread):
                 recovered = True
                 self._poll()
             except Exception:  # for example a full disk, which may have room again later
-                traceback.print_exc()
+                logger.exception("The jobs cannot be supervised")
 
     def stop(self) -> None:
         """Stop the thread and kill the processes. A restarted server continues their jobs."""
         self._stopping.set()
         self.join()
-        for _, process in self._processes.values():
-            process.kill()
-            process.wait()
+        for running in self._processes.values():
+            running.process.kill()
+            running.process.wait()
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
@@ -85,37 +119,51 @@ class Supervisor(threading.Thread):
         )
 
     def _poll(self) -> None:
-        for id, (task, process) in list(self._processes.items()):
+        for id, running in list(self._processes.items()):
             job = self._database.get(JobObject, id)
-            exit_code = process.poll()
+            exit_code = running.process.poll()
             if exit_code is not None:
-                self._handle_exit(id, task, exit_code)
+                self._handle_exit(id, running.task, exit_code)
                 del self._processes[id]
-            elif job is None or job.status == "cancelled":
-                process.kill()
+            elif job is None or job.status in ("cancelled", "failed"):
+                running.process.kill()
+            elif running.is_overdue:
+                self._time_out(id, running)
             elif job.status == "pausing":
-                _send(process, "pause")
+                _send(running.process, "pause")
         for task in STARTS_FROM:
             self._start_processes(task)
 
     def _start_processes(self, task: Task) -> None:
-        """Start processes for the oldest waiting jobs, up to the limit of the task."""
-        running = sum(running_task == task for running_task, _ in self._processes.values())
-        free = self._limits[task] - running
+        """Start processes for waiting jobs, up to the limit of the task."""
+        free = self._limits[task] - sum(item.task == task for item in self._processes.values())
         if free <= 0:
             return
         jobs = self._database.with_status(JobObject, STARTS_FROM[task])
-        for job in [job for job in jobs if job.id not in self._processes][:free]:
-            self._processes[job.id] = (task, self._start_process(task, job.id))
+        waiting = [job for job in jobs if job.id not in self._processes]
+        for _ in range(min(free, len(waiting))):
+            job = min(waiting, key=lambda job: self._priority(task, job.tenant))
+            waiting.remove(job)
+            self._turns[task, job.tenant] = next(self._turn)
+            self._processes[job.id] = self._start_process(task, job)
 
-    def _start_process(self, task: Task, id: str) -> subprocess.Popen[bytes]:
-        job_folder = self._folder.job(id)
+    def _priority(self, task: Task, tenant: str) -> tuple[int, int]:
+        """Return the order of a tenant: the fewest processes first, then the longest wait.
+
+        Jobs of the same tenant are started from the oldest to the newest.
+        """
+        running = [item for item in self._processes.values() if item.task == task]
+        count = sum(item.tenant == tenant for item in running)
+        return count, self._turns.get((task, tenant), 0)
+
+    def _start_process(self, task: Task, job: JobObject) -> JobProcess:
+        job_folder = self._folder.job(job.id)
         job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), id]
+        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
         with _log_path(job_folder).open("wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -123,6 +171,25 @@ class Supervisor(threading.Thread):
                 start_new_session=True,
                 cwd=self._folder.working_directory,
             )
+        seconds = self._check_seconds(job) if task == "check" else None
+        return JobProcess(task, job.tenant, process, time.monotonic(), seconds)
+
+    def _check_seconds(self, job: JobObject) -> float:
+        """Return the maximum duration of the validation of a job's files."""
+        paths = [self._folder.blob(sha256) for sha256 in job.hashes.values()]
+        size = sum(path.stat().st_size for path in paths if path.exists())
+        return CHECK_SECONDS + size / CHECK_BYTES_PER_SECOND
+
+    def _time_out(self, id: str, running: JobProcess) -> None:
+        """Fail a job whose validation takes too long, unless it has just been completed."""
+        with self._database.transaction():
+            job = self._database.get(JobObject, id)
+            if job and not job.valid:
+                message = (
+                    "The validation of the files took longer than the maximum of"
+                    f" {running.seconds:,.0f} seconds; split them, or shorten the examples"
+                )
+                fail(self._database, id, "validation_timeout", message, "training_file")
 
     def _handle_exit(self, id: str, task: Task, exit_code: int) -> None:
         """Release what the process of a job used, and retry or fail the job if it crashed."""

@@ -243,6 +243,6 @@ def _content_text(content: Any) -> str:
 def _parse_arguments(call: dict[str, Any]) -> dict[str, Any]:
     try:
         arguments = json.loads(call["arguments"])
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = call["arguments"]
     return {"name": call["name"], "arguments": arguments}

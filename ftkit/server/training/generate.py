@@ -1,4 +1,4 @@
-"""Text generation process: `python -m ftkit.server.training.generate FOLDER`.
+"""Text generation, in a process of its own: `python -m ftkit.server.worker generate DATA_DIR`.
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
@@ -19,10 +19,8 @@ processed one at a time. The process exits when its standard input is closed.
 from __future__ import annotations
 
 import json
-import os
-import queue
+import logging
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,9 +31,19 @@ from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
+from ftkit.server.logs import LogLimit
 from ftkit.server.training.encoding import render, template_messages
-from ftkit.server.training.loading import add_adapter, device, load_base, load_tokenizer
+from ftkit.server.training.loading import (
+    REASON_LENGTH,
+    add_adapter,
+    device,
+    load_base,
+    load_reason,
+    load_tokenizer,
+)
+from ftkit.server.training.streaming import IncrementalDecoder, StopSequences
 
 DEFAULT_TEMPERATURE = 1.0
 """Sampling temperature of requests without one, as in OpenAI's API."""
@@ -49,6 +57,8 @@ DEFAULT_CONTEXT_LENGTH = 2048
 Send = Callable[..., None]
 """Sends the keyword arguments as a response."""
 
+logger = logging.getLogger(__name__)
+
 
 class LoadedModel:
     """The model in memory: a base model, with the adapter of a fine-tuned one."""
@@ -56,6 +66,7 @@ class LoadedModel:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._key: tuple[str, str, int] | None = None
+        self._longest_token = 0
         self.tokenizer: Any = None
         self.model: Any = None
 
@@ -74,6 +85,7 @@ class LoadedModel:
             return
         self._key = self.model = None  # frees the memory of the other model first
         self.tokenizer = load_tokenizer(base)
+        self._longest_token = max(map(len, self.tokenizer.get_vocab()))
         model = load_base(base)
         if job:
             model = add_adapter(model, self._folder.adapter(job, step))
@@ -87,6 +99,15 @@ class LoadedModel:
         return length
 
     @property
+    def max_prompt_characters(self) -> int:
+        """Number of characters that no prompt that fits the context exceeds.
+
+        Each token is at most the longest one of the vocabulary. Only a tokenizer that drops text,
+        such as repeated spaces, could fit a longer prompt into the context.
+        """
+        return self.context_length * self._longest_token
+
+    @property
     def eos_token_ids(self) -> list[int]:
         """Ids of the tokens that end a completion."""
         configured = getattr(self.model.generation_config, "eos_token_id", None)
@@ -94,11 +115,8 @@ class LoadedModel:
         return sorted({id for id in (*ids, self.tokenizer.eos_token_id) if id is not None})
 
 
-class StopSequenceFilter(StoppingCriteria):  # type: ignore[misc]
+class CompletionStream(StoppingCriteria):  # type: ignore[misc]
     """Stopping criterion that streams a completion up to its first stop sequence.
-
-    Text is held back while it may be the start of a stop sequence, or of a character of several
-    tokens.
 
     Args:
         tokenizer: Tokenizer of the model.
@@ -116,44 +134,35 @@ class StopSequenceFilter(StoppingCriteria):  # type: ignore[misc]
         send: Send,
         is_cancelled: Callable[[], bool],
     ) -> None:
-        self._tokenizer, self._prompt_tokens, self._stop = tokenizer, prompt_tokens, stop
+        self._decoder, self._stops = IncrementalDecoder(tokenizer), StopSequences(stop)
+        self._read = prompt_tokens
         self._send, self._is_cancelled = send, is_cancelled
-        self._sent = 0
-        self.stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """True if there was a stop sequence."""
+        return self._stops.found
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         """Send the new text. Return True for each sequence if the completion is to end."""
-        self.update(input_ids[0][self._prompt_tokens :])
-        ended = self.stopped or self._is_cancelled()
+        ended = self._is_cancelled()
+        if not ended:
+            self.update(input_ids[0])
+            ended = self.stopped
         return torch.full((input_ids.shape[0],), ended, dtype=torch.bool, device=input_ids.device)
 
     def update(self, ids: Any, final: bool = False) -> None:
         """Send the new text of a completion.
 
         Args:
-            ids: All tokens of the completion so far.
+            ids: All tokens of the prompt and the completion so far.
             final: Send text that was held back, too, since no tokens follow.
         """
-        text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        matches = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if matches:
-            text, self.stopped = text[: min(matches)], True
-        elif not final:
-            text = text[: len(text) - self._partial_stop_length(text)]
-            text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        if len(text) > self._sent:
-            self._send(text=text[self._sent :])
-            self._sent = len(text)
-
-    def _partial_stop_length(self, text: str) -> int:
-        """Return the length of the longest start of a stop sequence that ends the text."""
-        lengths = (
-            length
-            for stop in self._stop
-            for length in range(len(stop) - 1, 0, -1)
-            if text.endswith(stop[:length])
-        )
-        return max(lengths, default=0)
+        new = ids[self._read :].tolist()
+        self._read += len(new)
+        text = self._stops.add(self._decoder.add(new, final), final)
+        if text:
+            self._send(text=text)
 
 
 def complete(
@@ -167,15 +176,19 @@ def complete(
         TemplateError: The chat template rejects the messages.
     """
     model.load(request["base"], request["job"], request["step"])
-    prompt = _tokenize_prompt(model.tokenizer, request)
+    text = _prompt_text(model.tokenizer, request)
+    if len(text) > model.max_prompt_characters:
+        size = f"{len(text):,} characters"
+        send(error=_too_long(size, model.context_length), code="context_length_exceeded")
+        return
+    # Chat templates write the special tokens themselves.
+    encoding = model.tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt")
+    prompt = encoding.to(device())
     prompt_tokens = prompt["input_ids"].shape[1]
     available = model.context_length - prompt_tokens
     if available < 1:
-        send(
-            error=f"The prompt has {prompt_tokens:,} tokens;"
-            f" the context length of this model is {model.context_length:,}.",
-            code="context_length_exceeded",
-        )
+        size = f"{prompt_tokens:,} tokens"
+        send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
     config = _generation_config(model, request, min(request["max_tokens"] or available, available))
     for index in range(request["n"]):
@@ -183,31 +196,31 @@ def complete(
             return
         if request["seed"] is not None:
             torch.manual_seed((request["seed"] + index) % 2**63)
-        stop_filter = StopSequenceFilter(
+        stream = CompletionStream(
             model.tokenizer,
             prompt_tokens,
             request["stop"],
             partial(send, index=index),
             is_cancelled,
         )
-        tokens, finish_reason = _generate(model, prompt, config, stop_filter)
+        tokens, finish_reason = _generate(model, prompt, config, stream)
         send(index=index, finish_reason=finish_reason, tokens=tokens)
     send(done=True, prompt_tokens=prompt_tokens)
 
 
-def _tokenize_prompt(tokenizer: Any, request: dict[str, Any]) -> Any:
+def _prompt_text(tokenizer: Any, request: dict[str, Any]) -> str:
     if "messages" in request:
         messages = template_messages(request["messages"])
-        text = render(tokenizer, messages, add_generation_prompt=True)
-    else:
-        text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
-    # Chat templates write the special tokens themselves.
-    encoding = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt")
-    return encoding.to(device())
+        return render(tokenizer, messages, add_generation_prompt=True)
+    return str(request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or "")
+
+
+def _too_long(size: str, context_length: int) -> str:
+    return f"The prompt has {size}; the context length of this model is {context_length:,} tokens."
 
 
 def _generate(
-    model: LoadedModel, prompt: Any, config: GenerationConfig, stop_filter: StopSequenceFilter
+    model: LoadedModel, prompt: Any, config: GenerationConfig, stream: CompletionStream
 ) -> tuple[int, str]:
     """Generate one completion. Return its number of tokens, and its finish reason."""
     with torch.inference_mode():
@@ -215,11 +228,11 @@ def _generate(
             input_ids=prompt["input_ids"],
             attention_mask=prompt["attention_mask"],
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([stop_filter]),
+            stopping_criteria=StoppingCriteriaList([stream]),
         )
     ids = output[0][prompt["input_ids"].shape[1] :]
-    stop_filter.update(ids, final=True)
-    stopped = stop_filter.stopped or (len(ids) > 0 and int(ids[-1]) in model.eos_token_ids)
+    stream.update(output[0], final=True)
+    stopped = stream.stopped or (len(ids) > 0 and int(ids[-1]) in model.eos_token_ids)
     return len(ids), "stop" if stopped else "length"
 
 
@@ -237,25 +250,6 @@ def _generation_config(
     )
 
 
-class RequestReader(threading.Thread):
-    """Thread that reads requests and cancellations, and ends the process with its input."""
-
-    def __init__(self) -> None:
-        super().__init__(name="requests", daemon=True)
-        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.cancelled: set[str] = set()
-
-    def run(self) -> None:
-        """Queue requests and note cancellations until the input is closed."""
-        for line in sys.stdin.buffer:
-            request = json.loads(line)
-            if "cancel" in request:
-                self.cancelled.add(request["cancel"])
-            else:
-                self.requests.put(request)
-        os._exit(0)
-
-
 def _send(request_id: str, **response: Any) -> None:
     sys.stdout.write(json.dumps({"id": request_id, **response}) + "\n")
     sys.stdout.flush()
@@ -269,21 +263,25 @@ def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -
         if id not in cancelled:
             complete(model, request, send, lambda: id in cancelled)
     except ModelLoadError as error:
+        logger.warning("%s (%s)", error, load_reason(error))
         send(error=str(error), code="model_not_found")
     except (EncodingError, TemplateError) as error:
-        send(error=str(error), code="invalid_value")
+        send(error=str(error)[:REASON_LENGTH], code="invalid_value")
     except Exception as error:
-        send(error=f"{type(error).__name__}: {error}", code="server_error")
+        logger.exception("a completion failed")
+        name = type(error).__name__
+        send(error=f"The completion failed ({name}); see generate.log.", code="server_error")
     cancelled.discard(id)
 
 
-def main() -> None:
-    """Process requests until the input is closed."""
-    model, reader = LoadedModel(Folder(Path(sys.argv[1]))), RequestReader()
-    reader.start()
+def process_requests(root: Path, reader: RequestReader) -> None:
+    """Process requests until the process ends.
+
+    Args:
+        root: Data folder of the service.
+        reader: Source of the requests.
+    """
+    logger.addFilter(LogLimit())
+    model = LoadedModel(Folder(root))
     while True:
         _respond(model, reader.requests.get(), reader.cancelled)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,14 +12,17 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
 REASON_LENGTH = 400
-"""Maximum number of characters of a library's error message in a `ModelLoadError`."""
+"""Maximum number of characters of a library's error message."""
+
+LOAD_ERRORS = (OSError, ValueError, RuntimeError)
+"""Exceptions of transformers for models that are missing, unreadable or unsupported."""
 
 logging.disable_progress_bar()
 
@@ -46,8 +49,8 @@ def load_tokenizer(base: str) -> Any:
         return build_tokenizer()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _load_error(base, error) from error
+    except LOAD_ERRORS as error:
+        raise _load_error(base) from error
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
 
@@ -56,17 +59,31 @@ def load_base(base: str) -> Any:
     """Load a base model to the CPU.
 
     Raises:
-        ModelLoadError: It cannot be loaded.
+        ModelLoadError: It cannot be loaded, or is an adapter.
     """
     if base == SMOKE:
         return build_model()
     dtype = torch.bfloat16 if uses_bfloat16() else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        _check_complete(base)
+        model = AutoModelForCausalLM.from_pretrained(
             base, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _load_error(base, error) from error
+        if model.name_or_path != base:
+            raise ValueError(f"it is an adapter of {model.name_or_path}")
+    except LOAD_ERRORS as error:
+        raise _load_error(base) from error
+    return model
+
+
+def _check_complete(base: str) -> None:
+    """Refuse an adapter: transformers would load the model or the folder that it names instead.
+
+    Raises:
+        ValueError: The base model is an adapter, or comes with one.
+    """
+    if find_adapter_config_file(base) is not None:
+        raise ValueError("it has an adapter_config.json; name the base model of the adapter")
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
@@ -80,6 +97,14 @@ def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
 
 
-def _load_error(base: str, error: Exception) -> ModelLoadError:
-    reason = " ".join(str(error).split())
-    return ModelLoadError(f"the base model {base} cannot be loaded: {reason[:REASON_LENGTH]}")
+def _load_error(base: str) -> ModelLoadError:
+    # One text for all causes: clients must not learn which folders and private models exist.
+    return ModelLoadError(
+        f"the base model {base} cannot be loaded: no complete model of that name, with safetensors"
+        " and a supported architecture, is available to this service; its log has the reason"
+    )
+
+
+def load_reason(error: ModelLoadError) -> str:
+    """Return the reason of an error in one line, for those who may know it."""
+    return " ".join(str(error.__cause__ or error).split())[:REASON_LENGTH]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from ftkit.server.training.loading import (
     add_adapter,
     device,
     load_base,
+    load_reason,
     load_tokenizer,
     uses_bfloat16,
 )
@@ -47,6 +49,8 @@ from ftkit.server.training.reporting import JobReporter, publish_adapter
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingRun(Struct, frozen=True):
@@ -82,6 +86,7 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     except EncodingError as error:
         fail(store, job.id, "invalid_training_file", str(error), "training_file")
     except ModelLoadError as error:
+        logger.warning("%s (%s)", error, load_reason(error))
         fail(store, job.id, "model_not_available", str(error), "model")
 
 
