@@ -48,6 +48,9 @@ INSTRUCTIONS_PER_STEP = 2_000
 SCHEMA_PER_STEP = 20
 """Characters of a schema that are searched for an anchor in the time of one step."""
 
+VALUES_SHOWN = 60
+"""Maximum values of an `enum` in a message, which is cut anyway."""
+
 _encode = msgspec.json.Encoder().encode
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -65,12 +68,14 @@ class Budget:
         steps: Number of steps left.
         depth: Number of keywords that are being checked, each inside the one before.
         schema: The whole schema.
+        sets: The values of each `enum` as a set, by `id`. The schemas live as long as the budget.
     """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.depth = 0
         self.schema: Any = None
+        self.sets: dict[int, set[Any]] = {}
 
     def spend(self, steps: int) -> None:
         """Take steps.
@@ -165,7 +170,7 @@ def _validator_class() -> Any:
         "additionalProperties": _additional_properties,
         "const": _comparison(original.VALIDATORS["const"]),
         "dependentRequired": _comparison(original.VALIDATORS["dependentRequired"]),
-        "enum": _comparison(original.VALIDATORS["enum"]),
+        "enum": _enum,
         "format": _format,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
@@ -185,7 +190,8 @@ def _bounded(name: str, check: Keyword) -> Keyword:
     def bounded(validator: Any, keyword: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
         budget = _budget.get()
         items = len(value) if isinstance(value, (list, dict)) else 0
-        items += len(keyword) if isinstance(keyword, (str, list, dict)) else 0
+        if name != "enum":
+            items += len(keyword) if isinstance(keyword, (str, list, dict)) else 0
         budget.spend(1 + items // per_step)
         budget.depth += 1
         if budget.depth > MAX_KEYWORDS_DEEP:
@@ -194,7 +200,8 @@ def _bounded(name: str, check: Keyword) -> Keyword:
             for error in check(validator, keyword, value, schema) or ():
                 if "counted" not in vars(error):
                     vars(error)["counted"] = True
-                    budget.spend((_size(value) + _size(keyword)) // CHARACTERS_PER_STEP)
+                    shown = keyword[:VALUES_SHOWN] if name == "enum" else keyword
+                    budget.spend((_size(value) + _size(shown)) // CHARACTERS_PER_STEP)
                 budget.spend(1)
                 yield error
         finally:
@@ -232,6 +239,15 @@ def _comparison(check: Keyword) -> Keyword:
         return check(validator, keyword, value, schema)
 
     return comparison
+
+
+def _enum(validator: Any, values: list[Any], value: Any, schema: Any) -> Iterator[ValidationError]:
+    known = _budget.get().sets
+    if id(values) not in known:
+        _budget.get().spend(_size(values) // CHARACTERS_PER_STEP)
+        known[id(values)] = set(map(_hashable, values))
+    if _hashable(value) not in known[id(values)]:
+        yield ValidationError(f"{value!r} is not one of {values[:VALUES_SHOWN]!r}")
 
 
 def _unchecked(keyword: str) -> Keyword:
