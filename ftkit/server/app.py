@@ -15,7 +15,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,12 +29,20 @@ from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models
+from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine in the `Host` header."""
 
-HANDLED_ERRORS = (ServiceError, HTTPException, sqlite3.OperationalError, OSError, Exception)
+HANDLED_ERRORS = (
+    ServiceError,
+    HTTPException,
+    ClientDisconnect,
+    sqlite3.OperationalError,
+    OSError,
+    Exception,
+)
 """Exceptions that are answered with an error object. Only those under `Exception` are logged."""
 
 
@@ -47,6 +55,7 @@ class ServerSettings(Struct, frozen=True):
         keys: Accepted API keys; without any, only requests from this machine are accepted.
         max_jobs: Maximum number of concurrent training jobs.
         hosts: Host names under which a service without API keys accepts requests.
+        storage: Limits on disk space.
     """
 
     folder: Path
@@ -54,12 +63,14 @@ class ServerSettings(Struct, frozen=True):
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
+    storage: StorageLimits = StorageLimits()
 
 
 def create_app(settings: ServerSettings) -> Starlette:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
-    folder = Folder(settings.folder)
+    folder = Folder(settings.folder, settings.storage)
     database = Database(folder.database)
+    folder.make_private()
     registry = ModelRegistry(database, settings.models)
     service = Service(database, folder, registry, Generator(folder))
 

@@ -205,14 +205,23 @@ class Database:
         with self.transaction() as connection:
             connection.execute("DELETE FROM things WHERE kind = ? AND id = ?", (type.kind, id))
 
-    def count(self, type: type[StoredObject], tenant: str, statuses: tuple[str, ...]) -> int:
-        """Return the number of a tenant's objects with one of these statuses."""
-        query = (
-            "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"
-            f" AND status IN ({_placeholders(statuses)})"
-        )
+    def count(self, type: type[StoredObject], tenant: str, *statuses: str) -> int:
+        """Return the number of a tenant's objects, or of those with one of these statuses."""
+        query = "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"
+        if statuses:
+            query += f" AND status IN ({_placeholders(statuses)})"
         row = self._connection().execute(query, (type.kind, tenant, *statuses)).fetchone()
         return int(row[0])
+
+    def total_bytes(self, tenant: str | None = None) -> int:
+        """Return the size of all files and pending uploads, or of those of a tenant."""
+        query = (
+            "SELECT total(json_extract(shown, '$.bytes')) FROM things"
+            " WHERE (kind = 'file' OR kind = 'upload' AND status = 'pending')"
+        )
+        values = () if tenant is None else (tenant,)
+        query += " AND tenant = ?" * len(values)
+        return int(self._connection().execute(query, values).fetchone()[0])
 
     def exists(self, type: type[StoredObject], **internal: str | int) -> bool:
         """Return True if an object of any tenant has these values in its internal fields."""

@@ -6,21 +6,25 @@ import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ftkit.errors import os_error_message
 from ftkit.server.errors import (
     AuthenticationError,
     ConflictError,
     DisconnectedError,
     ForeignOriginError,
+    FullDiskError,
     InternalError,
     InvalidRequestError,
     LimitReachedError,
     MissingObjectError,
+    QuotaError,
     ServiceError,
     TooLargeError,
 )
+from ftkit.server.storage import full_disk, full_disk_reason
 
 INVALID_REQUEST = "invalid_request_error"
 
@@ -31,9 +35,11 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     MissingObjectError: (404, INVALID_REQUEST),
     ConflictError: (409, INVALID_REQUEST),
     TooLargeError: (413, INVALID_REQUEST),
+    QuotaError: (413, INVALID_REQUEST),
     LimitReachedError: (429, "requests"),
     DisconnectedError: (499, INVALID_REQUEST),
     InternalError: (500, "server_error"),
+    FullDiskError: (507, "server_error"),
 }
 """HTTP status and `type` of the error object for each exception."""
 
@@ -70,7 +76,17 @@ async def handle_error(request: Request, error: Exception) -> Response:
         return error_response(error)
     if isinstance(error, HTTPException):
         return _routing_error(request, error.status_code)
-    return error_response(InternalError(f"The service cannot do this now: {error}"))
+    if isinstance(error, ClientDisconnect):
+        return error_response(DisconnectedError("The client closed the connection."))
+    reason = full_disk_reason(error)
+    if reason is not None:
+        return error_response(full_disk(reason))
+    return error_response(InternalError(f"The service cannot do this now: {_describe(error)}"))
+
+
+def _describe(error: Exception) -> str:
+    """Return the message of an exception without the paths of the service's files."""
+    return os_error_message(error) if isinstance(error, OSError) else str(error)
 
 
 def _routing_error(request: Request, status: int) -> Response:

@@ -17,7 +17,9 @@ from ftkit._local import find_running
 RUN_SERVER = (
     "import json, sys; from pathlib import Path; s = json.loads(sys.argv[1]);"
     "from ftkit.server.app import ServerSettings; from ftkit.server.run import run;"
-    "settings = ServerSettings(Path(s['folder']), s['models'], tuple(s['keys']), s['max_jobs']);"
+    "from ftkit.server.storage import StorageLimits;"
+    "settings = ServerSettings(Path(s['folder']), s['models'], tuple(s['keys']), s['max_jobs'],"
+    " storage=StorageLimits(**s['storage']));"
     "run(settings, '127.0.0.1', 0, print)"
 )
 
@@ -31,6 +33,7 @@ class LocalServer:
         models: dict[str, str] | None = None,
         keys: tuple[str, ...] = (),
         max_jobs: int = 1,
+        **storage: int,
     ) -> None:
         self.folder = folder
         self._settings = {
@@ -38,6 +41,7 @@ class LocalServer:
             "models": models or {},
             "keys": keys,
             "max_jobs": max_jobs,
+            "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
