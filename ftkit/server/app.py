@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
+from ftkit.server.cleanup import sweep
 from ftkit.server.context import Service
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
-from ftkit.server.files import expire_uploads
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
@@ -76,13 +77,17 @@ def create_app(settings: ServerSettings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        folder.remove_temporary_files()
-        expire_uploads(database, folder)
+        try:
+            sweep(database, folder)
+        except (OSError, sqlite3.Error):  # for example a full disk; the next start sweeps again
+            traceback.print_exc()
         supervisor = Supervisor(database, folder, settings.max_jobs)
         supervisor.start()
         yield
         supervisor.stop()
         service.generator.end()
+        with contextlib.suppress(sqlite3.Error):  # such as a full disk; the next start does it
+            database.checkpoint()
 
     authenticator = Authenticator(settings.keys, settings.hosts)
     app = Starlette(

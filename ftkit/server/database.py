@@ -2,6 +2,9 @@
 
 Each object is a row with two JSON documents: `shown` holds its public fields, `kept` its internal
 ones. Every change is committed before it returns, and any number of processes may read and write.
+
+SQLite overwrites what is deleted with zeros (`secure_delete`). Its write-ahead log holds earlier
+changes until `checkpoint` empties it.
 """
 
 from __future__ import annotations
@@ -80,6 +83,7 @@ class Database:
             connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._local.connection = connection
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         return connection
 
@@ -150,6 +154,15 @@ class Database:
     def with_status(self, type: type[T], *statuses: str) -> list[T]:
         """Return the objects of all tenants with one of these statuses, the oldest first."""
         return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
+
+    def all(self, type: type[T]) -> list[T]:
+        """Return all objects of a type, the oldest first."""
+        return list(self._select(type, "TRUE", ()))
+
+    def with_field(self, type: type[T], tenant: str, path: str, value: str) -> list[T]:
+        """Return the tenant's objects with that value at a JSON path of their public JSON."""
+        condition = "tenant = ? AND json_extract(shown, ?) = ?"
+        return list(self._select(type, condition, (tenant, path, value)))
 
     def children(self, type: type[T], parent: str) -> list[T]:
         """Return the objects that belong to another, the oldest first."""
@@ -229,6 +242,18 @@ class Database:
         query = f"SELECT 1 FROM things WHERE {condition} LIMIT 1"
         values = [value for name, field in internal.items() for value in (f"$.{name}", field)]
         return self._connection().execute(query, (type.kind, *values)).fetchone() is not None
+
+    def checkpoint(self) -> None:
+        """Empty the write-ahead log, which may still hold deleted objects.
+
+        It stays as it is while another process reads or writes.
+        """
+        connection = self._connection()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
     def close(self) -> None:
         """Close the connection of this thread."""

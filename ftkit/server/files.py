@@ -123,9 +123,25 @@ def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> Non
     Raises:
         MissingObjectError: The tenant has no such file.
     """
-    file = database.require(FileObject, id, tenant)
-    database.remove(FileObject, id)
+    with database.transaction():
+        file = database.require(FileObject, id, tenant)
+        database.remove(FileObject, id)
+        for upload in database.with_field(UploadObject, tenant, "$.file.id", id):
+            database.remove(UploadObject, upload.id)
     release_blob(database, folder, file.sha256)
+    for kind in ("training", "validation"):
+        for job in database.with_field(JobObject, tenant, f"$.{kind}_file", id):
+            remove_log(database, folder, job)
+
+
+def remove_log(database: Database, folder: Folder, job: JobObject) -> None:
+    """Remove the log of a finished job unless the tenant still has all files of the job.
+
+    Messages of libraries in the log may quote the files.
+    """
+    ids = filter(None, (job.training_file, job.validation_file))
+    if job.status in FINAL and not all(database.get(FileObject, id) for id in ids):
+        folder.log(job.id).unlink(missing_ok=True)
 
 
 def release_blob(database: Database, folder: Folder, sha256: str) -> None:
@@ -136,9 +152,13 @@ def release_blob(database: Database, folder: Folder, sha256: str) -> None:
 
 
 def _is_awaited(database: Database, sha256: str) -> bool:
-    """Return True if a job still has to link the blob, which it does when its files are checked."""
+    return any(sha256 in job.hashes.values() for job in awaiting_jobs(database))
+
+
+def awaiting_jobs(database: Database) -> list[JobObject]:
+    """Return the jobs that still have to link their blobs, as they do when these are checked."""
     jobs = database.with_status(JobObject, "validating_files", "paused")
-    return any(sha256 in job.hashes.values() for job in jobs if not job.valid)
+    return [job for job in jobs if not job.valid]
 
 
 def begin_upload(database: Database, folder: Folder, tenant: str, body: UploadBody) -> UploadObject:
@@ -349,3 +369,10 @@ def expire_uploads(database: Database, folder: Folder) -> None:
                 UploadObject, upload.id, lambda upload: setattr(upload, "status", "expired")
             )
             _remove_parts(database, folder, upload.id)
+
+
+def forget_uploads(database: Database) -> None:
+    """Remove the uploads that ended, some time after they would have expired."""
+    for upload in database.with_status(UploadObject, "completed", "cancelled", "expired"):
+        if upload.expires_at + FORGET_SECONDS < now():
+            database.remove(UploadObject, upload.id)

@@ -131,16 +131,23 @@ class Folder:
         except OSError:
             shutil.copyfile(self.blob(sha256), path)
 
-    def remove_training_state(self, job: str) -> None:
-        """Remove what only an unfinished job needs: its training data and the trainer's state."""
-        shutil.rmtree(self.job(job) / "checkpoints", ignore_errors=True)
-        for path in self.job(job).glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+    def log(self, job: str) -> Path:
+        """Return the path of the log of a job's processes."""
+        return self.job(job) / LOG
 
-    def remove_temporary_files(self) -> None:
-        """Remove what was being written when an earlier server ended."""
-        for path in (self.root / "parts").glob("new-*"):
-            path.unlink(missing_ok=True)
+    def remove_from_job(self, job: str, keep: Container[str]) -> None:
+        """Remove the files and folders in the folder of a job, except those named in `keep`."""
+        for path in list(self.job(job).glob("*")):
+            if path.name not in keep:
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class Writer:

@@ -363,20 +363,31 @@ def add_model(database: Database, job: JobObject, name: str, step: int) -> None:
     database.add(model)
 
 
-def delete_model(database: Database, name: str, tenant: str) -> ModelObject:
-    """Remove a fine-tuned model, but not its adapter.
+def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject]:
+    """Remove a fine-tuned model, but not its adapter. Return all models that were removed.
+
+    The model of a job goes with its checkpoints and their models.
 
     Raises:
         MissingObjectError: The tenant has no such fine-tuned model.
-        ConflictError: A job trains on it.
+        ConflictError: A job trains on one of them.
     """
     with database.transaction():
         model = database.require(ModelObject, name, tenant)
-        user = _find_user(database, model.job, model.step)
-        if user:
-            raise ConflictError(f"The job {user} is training on {name}.", "model", "model_in_use")
-        database.remove(ModelObject, name)
-    return model
+        job = database.get(JobObject, model.job)
+        is_whole_job = job is not None and job.fine_tuned_model == name
+        checkpoints = database.children(CheckpointObject, model.job) if is_whole_job else []
+        names = [name, *(checkpoint.fine_tuned_model_checkpoint for checkpoint in checkpoints)]
+        models = list(filter(None, (database.get(ModelObject, name) for name in names)))
+        for model in models:
+            user = _find_user(database, model.job, model.step)
+            if user:
+                message = f"The job {user} is training on {model.id}."
+                raise ConflictError(message, "model", "model_in_use")
+            database.remove(ModelObject, model.id)
+        for checkpoint in checkpoints:
+            database.remove(CheckpointObject, checkpoint.id)
+    return models
 
 
 def _find_user(database: Database, job: str, step: int) -> str | None:

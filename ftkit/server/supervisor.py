@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Literal
 
 from ftkit._local import RUN_MODULE
 from ftkit._text import last_line
+from ftkit.server.cleanup import clear_job, tidy
 from ftkit.server.database import Database
+from ftkit.server.errors import FullDiskError
 from ftkit.server.files import release_blob
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import FINAL, add_event, fail, transition
+from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
+
+TIDY_SECONDS = 60
+"""Seconds between removals of what has expired."""
 
 MAX_ATTEMPTS = 3
 """Number of processes that may end without progress before the job fails."""
@@ -50,6 +56,7 @@ class Supervisor(threading.Thread):
         self._limits: dict[Task, int] = {"check": MAX_CHECKS, "train": max_jobs}
         self._processes: dict[str, tuple[Task, subprocess.Popen[bytes]]] = {}
         self._stopping = threading.Event()
+        self._next_tidying = time.monotonic() + TIDY_SECONDS
 
     def run(self) -> None:
         """Supervise until `stop` is called."""
@@ -60,6 +67,7 @@ class Supervisor(threading.Thread):
                     self._recover()
                 recovered = True
                 self._poll()
+                self._tidy()
             except Exception:  # for example a full disk, which may have room again later
                 traceback.print_exc()
 
@@ -67,9 +75,10 @@ class Supervisor(threading.Thread):
         """Stop the thread and kill the processes. A restarted server continues their jobs."""
         self._stopping.set()
         self.join()
-        for _, process in self._processes.values():
+        for id, (_, process) in self._processes.items():
             process.kill()
             process.wait()
+            clear_job(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
@@ -98,6 +107,11 @@ class Supervisor(threading.Thread):
         for task in STARTS_FROM:
             self._start_processes(task)
 
+    def _tidy(self) -> None:
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + TIDY_SECONDS
+            tidy(self._database, self._folder)
+
     def _start_processes(self, task: Task) -> None:
         """Start processes for the oldest waiting jobs, up to the limit of the task."""
         running = sum(running_task == task for running_task, _ in self._processes.values())
@@ -106,13 +120,24 @@ class Supervisor(threading.Thread):
             return
         jobs = self._database.with_status(JobObject, STARTS_FROM[task])
         for job in [job for job in jobs if job.id not in self._processes][:free]:
-            self._processes[job.id] = (task, self._start_process(task, job.id))
+            if task == "check" or self._has_room(job):
+                self._processes[job.id] = (task, self._start_process(task, job.id))
+
+    def _has_room(self, job: JobObject) -> bool:
+        """Fail a job that is to be trained on a full disk, on which it could save nothing."""
+        try:
+            self._folder.disk.check_free()
+        except FullDiskError as error:
+            fail(self._database, job.id, "insufficient_storage", str(error))
+            clear_job(self._database, self._folder, job.id)
+            return False
+        return True
 
     def _start_process(self, task: Task, id: str) -> subprocess.Popen[bytes]:
         job_folder = self._folder.job(id)
         job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), id]
-        with _log_path(job_folder).open("wb") as log:
+        with self._folder.log(id).open("wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
             return subprocess.Popen(
@@ -132,12 +157,10 @@ class Supervisor(threading.Thread):
                 release_blob(self._database, self._folder, sha256)
         if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
             self._handle_crash(job, task, exit_code)
-        job = self._database.get(JobObject, id)
-        if job is None or job.status in FINAL:
-            self._folder.remove_training_state(id)
+        clear_job(self._database, self._folder, id)
 
     def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
-        cause = _describe_exit(exit_code, _log_path(self._folder.job(job.id)))
+        cause = _describe_exit(exit_code, self._folder.log(job.id))
         attempts = job.attempts + 1
         if attempts >= MAX_ATTEMPTS:
             message = f"The training process ended {attempts} times ({cause})"
@@ -163,10 +186,6 @@ def _send(process: subprocess.Popen[bytes], command: str) -> None:
         process.stdin.flush()
     except OSError:
         pass  # the process has ended, which the next poll notices
-
-
-def _log_path(job_folder: Path) -> Path:
-    return job_folder / "process.log"
 
 
 def _describe_exit(exit_code: int, log: Path) -> str:
