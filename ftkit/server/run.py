@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sqlite3
 from collections.abc import Callable
 
 import uvicorn
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
+from ftkit.server.folder import PRIVATE_UMASK
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
@@ -48,9 +51,26 @@ def run(
         any_port: Use a free port if `port` is in use.
 
     Raises:
-        FileError: The data folder cannot be created.
+        FileError: The data folder cannot be created or written to.
         UsageError: Another service uses the data folder, or the port is in use.
     """
+    umask = os.umask(PRIVATE_UMASK)
+    try:
+        _run(settings, host, port, notify, any_port)
+    except (OSError, sqlite3.Error) as error:
+        reason = os_error_message(error)
+        raise FileError(f"cannot serve from {settings.folder}: {reason}") from error
+    finally:
+        os.umask(umask)
+
+
+def _run(
+    settings: ServerSettings,
+    host: str,
+    port: int,
+    notify: Callable[[str], None],
+    any_port: bool,
+) -> None:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
