@@ -102,6 +102,7 @@ def create_app(settings: ServerSettings) -> Starlette:
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.service = service
     return app
 

@@ -81,7 +81,21 @@ async def content(request: Request) -> Response:
     """Return the content of a file."""
     service, tenant = get_context(request)
     file = service.database.require(FileObject, request.path_params["id"], tenant)
-    return FileResponse(service.folder.blob(file.sha256), media_type="application/octet-stream")
+    path = service.folder.blob(file.sha256)
+    stat = await run_in_threadpool(path.stat)
+    _ignore_invalid_range(request, stat.st_size)
+    return FileResponse(path, media_type="application/octet-stream", stat_result=stat)
+
+
+def _ignore_invalid_range(request: Request, size: int) -> None:
+    """Remove a `Range` header that names no bytes of the file, as RFC 9110 (14.2) allows.
+
+    Starlette's response to such a header is not OpenAI's error object.
+    """
+    match = RANGE.fullmatch(request.headers.get("range", ""))
+    if not match or not int(match[1]) < size or (match[2] and int(match[2]) < int(match[1])):
+        headers = request.scope["headers"]
+        request.scope["headers"] = [header for header in headers if header[0] != b"range"]
 
 
 async def delete(request: Request) -> Response:
