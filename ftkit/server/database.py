@@ -97,10 +97,10 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.commit()  # which fails if the disk is full
         except BaseException:
             connection.rollback()
             raise
-        connection.commit()
 
     def add(self, value: StoredObject) -> bool:
         """Add an object. Return False if there is one with its id already."""
