@@ -19,10 +19,10 @@ from ftkit.cli.options import Size
 from ftkit.server import files, lifecycle
 from ftkit.server.cleanup import sweep
 from ftkit.server.database import Database
-from ftkit.server.errors import LimitReachedError
+from ftkit.server.errors import LimitReachedError, QuotaError
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
-from ftkit.server.storage import StorageLimits
+from ftkit.server.storage import Allowance, Disk, StorageLimits, quota_exceeded
 from ftkit.server.supervisor import Supervisor
 from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
@@ -171,6 +171,23 @@ def test_a_body_of_unknown_size_is_stopped_at_the_quota(limited_server: LocalSer
     reply = stream(limited_server, "/v1/files", head, KEYS[0])
     assert (reply.status, reply.error["code"]) == (413, "storage_quota_exceeded")
     assert stored_bytes(limited_server) < TOTAL_QUOTA
+
+
+def test_bodies_that_are_received_at_once_share_the_room_of_their_tenant(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, StorageLimits(reserve=0))
+    one, two = (Allowance(disk, "t", 10, quota_exceeded(10)) for _ in range(2))
+    other = Allowance(disk, "u", 10, quota_exceeded(10))
+    one.take(6)
+    other.take(10)
+    with pytest.raises(QuotaError):
+        two.expect(5)
+    two.take(4)
+    with pytest.raises(QuotaError):
+        two.take(1)
+    two.release()
+    one.take(4)
+    one.release()
+    two.expect(10)
 
 
 def test_the_reserve_of_the_disk_is_left_free(tmp_path: Path) -> None:
