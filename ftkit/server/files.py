@@ -250,10 +250,8 @@ def add_part(
     size = writer.finish().size
     part = PartObject(tenant=tenant, parent=upload, upload_id=upload, size=size)
     with database.transaction():
-        pending, parts = (
-            pending_upload(database, upload, tenant),
-            database.children(PartObject, upload),
-        )
+        pending = pending_upload(database, upload, tenant)
+        parts = database.children(PartObject, upload)
         if len(parts) >= PARTS:
             raise InvalidRequestError(
                 f"An upload has at most {PARTS:,} parts.", "upload_id", "too_many_parts"

@@ -6,10 +6,12 @@ last one ended.
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -75,10 +77,12 @@ class Supervisor(threading.Thread):
         """Stop the thread and kill the processes. A restarted server continues their jobs."""
         self._stopping.set()
         self.join()
-        for id, (_, process) in self._processes.items():
+        for _, process in self._processes.values():
             process.kill()
             process.wait()
-            clear_job(self._database, self._folder, id)
+        for id in self._processes:
+            with suppress(OSError, sqlite3.Error):  # the next start clears it
+                clear_job(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
