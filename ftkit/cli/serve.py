@@ -10,7 +10,7 @@ import click
 
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli import print_text
-from ftkit.cli.options import option, output_option
+from ftkit.cli.options import Size, option, output_option
 from ftkit.cli.output import print_json
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
@@ -66,6 +66,27 @@ PACKAGES = (
     metavar="N",
     help="Maximum number of concurrent training jobs.",
 )
+@option(
+    "--max-storage",
+    "total",
+    type=Size(),
+    metavar="SIZE",
+    help="Maximum size of all files, such as 50GB.  [default: no limit]",
+)
+@option(
+    "--max-storage-per-key",
+    "tenant",
+    type=Size(),
+    metavar="SIZE",
+    help="Maximum size of the files of each API key.  [default: no limit]",
+)
+@option(
+    "--min-free-space",
+    "reserve",
+    type=Size(),
+    metavar="SIZE",
+    help="Disk space to leave free.  [default: 1GiB, but at most 5 % of the disk]",
+)
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
     context: click.Context,
@@ -75,6 +96,7 @@ def serve(
     models: tuple[str, ...],
     max_jobs: int,
     any_port: bool,
+    **storage: int | None,
 ) -> None:
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
@@ -100,9 +122,10 @@ def serve(
         )
     from ftkit.server.app import ServerSettings
     from ftkit.server.run import run
+    from ftkit.server.storage import StorageLimits
 
     mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
-    settings = ServerSettings(folder, mapping, keys, max_jobs)
+    settings = ServerSettings(folder, mapping, keys, max_jobs, storage=StorageLimits(**storage))
     run(settings, host, port, lambda text: click.echo(text, err=True), any_port)
 
 

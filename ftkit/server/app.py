@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,15 +21,16 @@ from starlette.routing import Route
 
 from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
+from ftkit.server.cleanup import sweep
 from ftkit.server.context import Service
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
-from ftkit.server.files import expire_uploads
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models
+from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -56,6 +58,7 @@ class ServerSettings(Struct, frozen=True):
         max_jobs: Maximum number of concurrent training jobs.
         hosts: Host names under which a service without API keys accepts requests.
         secret: Key with which the service proves its identity to local clients, or "".
+        storage: Limits on disk space.
     """
 
     folder: Path
@@ -64,24 +67,30 @@ class ServerSettings(Struct, frozen=True):
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
     secret: str = ""
+    storage: StorageLimits = StorageLimits()
 
 
 def create_app(settings: ServerSettings) -> Starlette:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
-    folder = Folder(settings.folder)
+    folder = Folder(settings.folder, settings.storage)
     database = Database(folder.database)
+    folder.make_private()
     registry = ModelRegistry(database, settings.models, uses_hub=not settings.keys)
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        folder.remove_temporary_files()
-        expire_uploads(database, folder)
+        try:
+            sweep(database, folder)
+        except (OSError, sqlite3.Error):  # for example a full disk; the next start sweeps again
+            traceback.print_exc()
         supervisor = Supervisor(database, folder, settings.max_jobs)
         supervisor.start()
         yield
         supervisor.stop()
         service.generator.end()
+        with contextlib.suppress(sqlite3.Error):  # such as a full disk; the next start does it
+            database.checkpoint()
 
     authenticator = Authenticator(settings.keys, settings.hosts)
     app = Starlette(
@@ -96,6 +105,7 @@ def create_app(settings: ServerSettings) -> Starlette:
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.service = service
     return app
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ftkit._local import RUN_MODULE, Running, find_running
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
+from ftkit.server.folder import open_private
 
 TIMEOUT = 60.0
 """Seconds to wait until a service has started or stopped."""
@@ -37,7 +38,7 @@ def find_or_start(folder: Path, notify: Callable[[str], None]) -> Running:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "service.log"
     command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
-    with log.open("ab") as output:
+    with open(log, "ab", opener=open_private) as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

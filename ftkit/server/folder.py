@@ -14,9 +14,22 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
+
+from ftkit.server.storage import Allowance, Disk, StorageLimits
+
+FOLDERS = ("blobs", "parts", "jobs")
+
+PRIVATE_UMASK = 0o077
+"""Mode bits that no file or folder of the service has."""
+
+LOG = "process.log"
+"""Output of the last process of a job, in the folder of the job."""
 
 
 class Blob(Struct, frozen=True):
@@ -27,12 +40,35 @@ class Blob(Struct, frozen=True):
 
 
 class Folder:
-    """Data folder of a service."""
+    """Data folder of a service.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: Path of the folder.
+        limits: Limits on its disk space.
+
+    Attributes:
+        disk: Disk that the folder is on.
+    """
+
+    def __init__(self, root: Path, limits: StorageLimits | None = None) -> None:
         self.root = root.absolute()
-        for name in ("blobs", "parts", "jobs"):
+        for name in FOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.disk = Disk(self.root, limits or StorageLimits())
+
+    def make_private(self) -> None:
+        """Make all files of the service accessible to its user only.
+
+        New files are, but the folder may be from an earlier version, or restored from a backup. It
+        may also have files that are not the service's, which are left alone.
+        """
+        names = (*FOLDERS, "service.*", "server.json", "generate.log")
+        for path in (path for name in names for path in self.root.glob(name)):
+            for file in (path, *path.rglob("*")):
+                with suppress(OSError):  # removed by a process that is ending, or not ours
+                    mode = file.lstat().st_mode
+                    if mode & PRIVATE_UMASK and not stat.S_ISLNK(mode):
+                        file.chmod(stat.S_IMODE(mode) & ~PRIVATE_UMASK)
 
     @property
     def database(self) -> Path:
@@ -77,7 +113,7 @@ class Folder:
         path = self.blob(blob.sha256)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         os.replace(writer.path, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return blob
 
     def keep_bytes(self, data: bytes) -> Blob:
@@ -95,32 +131,50 @@ class Folder:
         except OSError:
             shutil.copyfile(self.blob(sha256), path)
 
-    def remove_training_state(self, job: str) -> None:
-        """Remove what only an unfinished job needs: its training data and the trainer's state."""
-        shutil.rmtree(self.job(job) / "checkpoints", ignore_errors=True)
-        for path in self.job(job).glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+    def log(self, job: str) -> Path:
+        """Return the path of the log of a job's processes."""
+        return self.job(job) / LOG
 
-    def remove_temporary_files(self) -> None:
-        """Remove what was being written when an earlier server ended."""
-        for path in (self.root / "parts").glob("new-*"):
-            path.unlink(missing_ok=True)
+    def remove_from_job(self, job: str, keep: Container[str]) -> None:
+        """Remove the files and folders in the folder of a job, except those named in `keep`."""
+        for path in list(self.job(job).glob("*")):
+            if path.name not in keep:
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class Writer:
     """Writes a new file and computes its hash on the way.
 
     As a context manager, removes the file at the end unless it was moved.
+
+    Args:
+        path: Path of the file, which must not exist.
+        allowance: Limit on its size, or None.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, allowance: Allowance | None = None) -> None:
         self.path = path
         self.size = 0
+        self._allowance = allowance
         self._sha256 = hashlib.sha256()
-        self._file = path.open("xb")
+        self._file = open(path, "xb", opener=open_private)  # noqa: SIM115, closed by `discard`
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes."""
+        """Append bytes.
+
+        Raises:
+            ServiceError: The allowance does not suffice.
+        """
+        if self._allowance:
+            self._allowance.take(len(data))
         self._file.write(data)
         self._sha256.update(data)
         self.size += len(data)
@@ -135,8 +189,11 @@ class Writer:
 
     def discard(self) -> None:
         """Close the file, and remove it unless it was moved."""
-        self._file.close()
+        with suppress(OSError):  # the rest of its buffer cannot be written
+            self._file.close()
         self.path.unlink(missing_ok=True)
+        if self._allowance:
+            self._allowance.release()
 
     def __enter__(self) -> Writer:
         return self
@@ -145,7 +202,12 @@ class Writer:
         self.discard()
 
 
-def _sync_folder(path: Path) -> None:
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only this user can access, as an `opener` of `open`."""
+    return os.open(path, flags, 0o600)
+
+
+def sync_folder(path: Path) -> None:
     """Make a new name in a folder durable. Windows cannot open folders, and needs no such call."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)

@@ -78,7 +78,7 @@ def _parse_limit(text: str, size: PageSize) -> int:
     if not text:
         return size.default
     # The length is checked first: Python refuses to convert texts of thousands of digits.
-    short = text.isdecimal() and len(text) <= len(str(size.maximum))
+    short = text.isascii() and text.isdecimal() and len(text) <= len(str(size.maximum))
     if not short or not 1 <= int(text) <= size.maximum:
         raise InvalidRequestError(
             f"Invalid 'limit': expected a number from 1 to {size.maximum:,},"

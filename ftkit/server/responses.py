@@ -16,13 +16,16 @@ from ftkit.server.errors import (
     ConflictError,
     DisconnectedError,
     ForeignOriginError,
+    FullDiskError,
     InternalError,
     InvalidRequestError,
     LimitReachedError,
     MissingObjectError,
+    QuotaError,
     ServiceError,
     TooLargeError,
 )
+from ftkit.server.storage import full_disk, full_disk_reason
 
 INVALID_REQUEST = "invalid_request_error"
 
@@ -33,9 +36,11 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     MissingObjectError: (404, INVALID_REQUEST),
     ConflictError: (409, INVALID_REQUEST),
     TooLargeError: (413, INVALID_REQUEST),
+    QuotaError: (413, INVALID_REQUEST),
     LimitReachedError: (429, "requests"),
     DisconnectedError: (499, INVALID_REQUEST),
     InternalError: (500, "server_error"),
+    FullDiskError: (507, "server_error"),
 }
 """HTTP status and `type` of the error object for each exception."""
 
@@ -74,6 +79,9 @@ async def handle_error(request: Request, error: Exception) -> Response:
         return _routing_error(request, error.status_code)
     if isinstance(error, ClientDisconnect):
         return error_response(DisconnectedError("The client disconnected."))
+    reason = full_disk_reason(error)
+    if reason is not None:
+        return error_response(full_disk(reason))
     return error_response(InternalError(f"The service cannot do this now: {_reason(error)}"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import socket
+import sqlite3
 from collections.abc import Callable
 
 import uvicorn
@@ -15,6 +17,7 @@ from ftkit._local import announce, withdraw
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 from ftkit.server.connections import Connection, Server
+from ftkit.server.folder import PRIVATE_UMASK
 from ftkit.server.logs import LogLimit
 
 SHUTDOWN_SECONDS = 2
@@ -41,9 +44,26 @@ def run(
         any_port: Use a free port if `port` is in use.
 
     Raises:
-        FileError: The data folder cannot be created.
+        FileError: The data folder cannot be created or written to.
         UsageError: Another service uses the data folder, or the port is in use.
     """
+    umask = os.umask(PRIVATE_UMASK)
+    try:
+        _run(settings, host, port, notify, any_port)
+    except (OSError, sqlite3.Error) as error:
+        reason = os_error_message(error)
+        raise FileError(f"cannot serve from {settings.folder}: {reason}") from error
+    finally:
+        os.umask(umask)
+
+
+def _run(
+    settings: ServerSettings,
+    host: str,
+    port: int,
+    notify: Callable[[str], None],
+    any_port: bool,
+) -> None:
     folder = settings.folder
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -18,14 +20,19 @@ from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._text import last_line
+from ftkit.server.cleanup import clear_job, tidy
 from ftkit.server.database import Database
+from ftkit.server.errors import FullDiskError
 from ftkit.server.files import release_blob
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import FINAL, add_event, fail, transition
+from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
+
+TIDY_SECONDS = 60
+"""Seconds between removals of what has expired."""
 
 MAX_ATTEMPTS = 3
 """Number of processes that may end without progress before the job fails."""
@@ -84,6 +91,7 @@ class Supervisor(threading.Thread):
         self._turns: dict[tuple[Task, str], int] = {}
         self._turn = itertools.count(1)
         self._stopping = threading.Event()
+        self._next_tidying = time.monotonic() + TIDY_SECONDS
 
     def run(self) -> None:
         """Supervise until `stop` is called."""
@@ -94,6 +102,7 @@ class Supervisor(threading.Thread):
                     self._recover()
                 recovered = True
                 self._poll()
+                self._tidy()
             except Exception:  # for example a full disk, which may have room again later
                 logger.exception("The jobs cannot be supervised")
 
@@ -104,6 +113,9 @@ class Supervisor(threading.Thread):
         for running in self._processes.values():
             running.process.kill()
             running.process.wait()
+        for id in self._processes:
+            with suppress(OSError, sqlite3.Error):  # the next start clears it
+                clear_job(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
@@ -134,6 +146,11 @@ class Supervisor(threading.Thread):
         for task in STARTS_FROM:
             self._start_processes(task)
 
+    def _tidy(self) -> None:
+        if time.monotonic() >= self._next_tidying:
+            self._next_tidying = time.monotonic() + TIDY_SECONDS
+            tidy(self._database, self._folder)
+
     def _start_processes(self, task: Task) -> None:
         """Start processes for waiting jobs, up to the limit of the task."""
         free = self._limits[task] - sum(item.task == task for item in self._processes.values())
@@ -145,7 +162,18 @@ class Supervisor(threading.Thread):
             job = min(waiting, key=lambda job: self._priority(task, job.tenant))
             waiting.remove(job)
             self._turns[task, job.tenant] = next(self._turn)
-            self._processes[job.id] = self._start_process(task, job)
+            if task == "check" or self._has_room(job):
+                self._processes[job.id] = self._start_process(task, job)
+
+    def _has_room(self, job: JobObject) -> bool:
+        """Fail a job that is to be trained on a full disk, on which it could save nothing."""
+        try:
+            self._folder.disk.check_free()
+        except FullDiskError as error:
+            fail(self._database, job.id, "insufficient_storage", str(error))
+            clear_job(self._database, self._folder, job.id)
+            return False
+        return True
 
     def _priority(self, task: Task, tenant: str) -> tuple[int, int]:
         """Return the order of a tenant: the fewest processes first, then the longest wait.
@@ -160,7 +188,7 @@ class Supervisor(threading.Thread):
         job_folder = self._folder.job(job.id)
         job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
-        with _log_path(job_folder).open("wb") as log:
+        with self._folder.log(job.id).open("wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
             process = subprocess.Popen(
@@ -199,12 +227,10 @@ class Supervisor(threading.Thread):
                 release_blob(self._database, self._folder, sha256)
         if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
             self._handle_crash(job, task, exit_code)
-        job = self._database.get(JobObject, id)
-        if job is None or job.status in FINAL:
-            self._folder.remove_training_state(id)
+        clear_job(self._database, self._folder, id)
 
     def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
-        cause = _describe_exit(exit_code, _log_path(self._folder.job(job.id)))
+        cause = _describe_exit(exit_code, self._folder.log(job.id))
         attempts = job.attempts + 1
         if attempts >= MAX_ATTEMPTS:
             message = f"The training process ended {attempts} times ({cause})"
@@ -230,10 +256,6 @@ def _send(process: subprocess.Popen[bytes], command: str) -> None:
         process.stdin.flush()
     except OSError:
         pass  # the process has ended, which the next poll notices
-
-
-def _log_path(job_folder: Path) -> Path:
-    return job_folder / "process.log"
 
 
 def _describe_exit(exit_code: int, log: Path) -> str:

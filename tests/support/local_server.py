@@ -19,6 +19,7 @@ import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
 from ftkit.server.run import run
+from ftkit.server.storage import StorageLimits
 
 s = json.loads(sys.argv[1])
 if s["open_files"]:
@@ -28,7 +29,13 @@ for name, value in s["constants"].items():
     module = importlib.import_module(f"ftkit.server.{module}")
     assert hasattr(module, constant), name
     setattr(module, constant, value)
-settings = ServerSettings(Path(s["folder"]), s["models"], tuple(s["keys"]), s["max_jobs"])
+settings = ServerSettings(
+    Path(s["folder"]),
+    s["models"],
+    tuple(s["keys"]),
+    s["max_jobs"],
+    storage=StorageLimits(**s["storage"]),
+)
 run(settings, "127.0.0.1", 0, print)
 """
 
@@ -48,6 +55,7 @@ class LocalServer:
         max_jobs: int = 1,
         open_files: int | None = None,
         constants: dict[str, float] | None = None,
+        **storage: int,
     ) -> None:
         self.folder = folder
         self._settings = {
@@ -57,6 +65,7 @@ class LocalServer:
             "max_jobs": max_jobs,
             "open_files": open_files,
             "constants": constants or {},
+            "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
