@@ -49,7 +49,7 @@ RETRYABLE = ("failed", "incomplete")
 INVALID_ID = "its id is too long or not valid Unicode, so it cannot be requested"
 """Message about something whose reason is `invalid`."""
 
-LISTS = ("events", "checkpoints", "permissions", "models")
+LISTS = ("events", "checkpoints", "permissions", "models", "records")
 """Resources that are requested as a list: 404 means that the provider has no such list."""
 
 

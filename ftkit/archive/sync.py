@@ -28,7 +28,7 @@ from ftkit.catalog import Catalog, load_catalog
 from ftkit.client.client import Client
 from ftkit.client.resources import Job, RemoteFile
 from ftkit.client.retry import Retry
-from ftkit.errors import ProviderError
+from ftkit.errors import InvalidResponseError, ProviderError
 
 OnProgress = Callable[[str, int, int], object]
 """Called with the current phase, and the numbers of completed and of all its tasks."""
@@ -156,6 +156,7 @@ class _Sync:
         self._repair = Repair(writer)
         self._listed_jobs = self._left_out_jobs = 0
         self._new_jobs = self._fetched_jobs = self._fetched_files = 0
+        self._unlisted_files: tuple[Missing, ...] = ()
 
     def fetch_new(self) -> None:
         """Fetch everything that the archive does not have."""
@@ -203,6 +204,9 @@ class _Sync:
         """
         try:
             return {file.id: file for file in self._client.files() if file.id}
+        except InvalidResponseError as error:
+            self._unlisted_files = (missing_because(error, "records", ""),)
+            return {}
         except ProviderError as error:
             if error.status in (0, 401):
                 raise
@@ -292,7 +296,7 @@ class _Sync:
             if (key := layout.key_of(id)) in manifest.contents
             or self._builder.missing(f"file {key}")
         }
-        self._save_objects("records", layout.FILES, objects)
+        self._save_objects("records", layout.FILES, objects, self._unlisted_files)
 
     def _read_objects(self, path: str) -> dict[str, dict[str, object]]:
         """Return the archived objects in a JSON file by id."""
@@ -301,12 +305,18 @@ class _Sync:
         objects = parse_json(self._store.read(path), path, list)
         return {str(raw.get("id") or ""): raw for raw in objects}
 
-    def _save_objects(self, what: str, path: str, objects: dict[str, dict[str, object]]) -> None:
+    def _save_objects(
+        self,
+        what: str,
+        path: str,
+        objects: dict[str, dict[str, object]],
+        missing: tuple[Missing, ...] = (),
+    ) -> None:
         stored = [storable(objects[id]) for id in sorted(objects)]
         data = to_json([raw for raw, _ in stored])
         entry = self._store.write(path, data, self._builder.manifest.files.get(path))
         messages = dict.fromkeys(message for _, message in stored if message)
-        missing = tuple(Missing(what, "", "inexact", message) for message in messages)
+        missing += tuple(Missing(what, "", "inexact", message) for message in messages)
         self._writer.apply(ManifestUpdate(f"{what} ", files={path: entry}, missing=missing))
 
     def _run(self, phase: str, tasks: Sequence[Callable[[], ManifestUpdate]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ftkit.archive.manifest import Manifest
 from ftkit.archive.read import open_archive
 from ftkit.archive.verify import verify
+from ftkit.errors import ProviderError
 from support.archives import RESULTS, add_job, assert_hashes, save_archive
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider
@@ -160,6 +161,45 @@ def test_what_is_nested_too_deeply_is_null_and_a_note_until_it_is_not(
     del model["x"], file["x"]
     saved = save_archive(provider_url, tmp_path / "a")
     assert notes(saved.manifest) == set()
+
+
+@pytest.mark.parametrize("place", ["jobs", "events", "checkpoints", "files", "models"])
+def test_a_response_that_is_nested_too_deeply_to_be_read_is_a_note_or_one_line(
+    place: str, fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin = True
+    whole, job = add_job(fake_provider), add_job(fake_provider, 1)
+    fake_provider.encode = lambda answer: (
+        json.dumps(answer).encode().replace(b'"@deep@"', b"[" * 100_000 + b"]" * 100_000)
+    )
+    odd: dict[str, dict[str, Any]] = {
+        "jobs": job,
+        "events": fake_provider.events[job["id"]][0],
+        "checkpoints": fake_provider.checkpoints[job["id"]][0],
+        "files": fake_provider.files[job["training_file"]],
+        "models": fake_provider.models[job["fine_tuned_model"]],
+    }
+    odd[place]["x"] = "@deep@"
+    if place == "jobs":
+        with pytest.raises(ProviderError, match=r"cannot list jobs: .* cannot be read"):
+            save_archive(provider_url, tmp_path / "a")
+    else:
+        saved = save_archive(provider_url, tmp_path / "a")
+        what = "records" if place == "files" else place
+        assert (what, "failed") in {(item.what, item.reason) for item in saved.manifest.missing}
+        assert open_archive(tmp_path / "a").job(whole["id"]).training
+    del odd[place]["x"]
+    assert save_archive(provider_url, tmp_path / "a").manifest.missing == []
+
+
+def test_a_page_that_ends_with_an_id_that_cannot_be_requested_is_continued(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    fake_provider.is_admin, fake_provider.pages = True, 2
+    jobs = [add_job(fake_provider, number) for number in range(5)]
+    jobs[3]["id"] = f"ftjob-{HALF}"  # the second of the first page, as the newest comes first
+    saved = save_archive(provider_url, tmp_path / "a")
+    assert len(saved.manifest.jobs) == 5
 
 
 @pytest.mark.parametrize(
