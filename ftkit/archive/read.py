@@ -230,7 +230,7 @@ class ArchivedJob:
     def missing(self) -> list[Missing]:
         """Everything of this job and its files that is missing."""
         ids = (self.id, self.job.training_file, self.job.validation_file)
-        keys = dict.fromkeys(map(layout.key_of, ids))
+        keys = dict.fromkeys(layout.key_of(id) for id in ids if id)
         return [item for key in keys for item in self.archive.missing.get(key, ())]
 
     def metrics(self) -> Metrics:
