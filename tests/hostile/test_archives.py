@@ -17,7 +17,7 @@ from ftkit.archive.read import ArchivedJob, open_archive
 from ftkit.cli import run
 from ftkit.errors import FileError
 from support.fake_provider import FakeProvider
-from support.hostile import Cases, peak_mebibytes
+from support.hostile import Cases
 from support.hostile_archives import HostileArchive
 from support.paths import ROOT
 
@@ -135,15 +135,3 @@ def test_hostile_archives(hostile: Cases, template: Path, tmp_path: Path) -> Non
             assert list(outside_content(outside)) == before
         shutil.rmtree(folder)
         shutil.rmtree(outside)
-
-
-@pytest.mark.slow
-def test_a_manifest_of_a_million_files_takes_little_memory(tmp_path: Path) -> None:
-    """No more than the limit of the harnesses, which the process itself is part of."""
-    entry = b'{"sha256":"' + b"0" * 64 + b'","size":0}'
-    lines = (b'"f%d":%s' % (number, entry) for number in range(1_000_000))
-    path = tmp_path / "manifest.json"
-    path.write_bytes(b'{"account":"x","finished":true,"files":{' + b",".join(lines) + b"}}")
-    _, out = check_command((1,), "archive", "verify", str(tmp_path))
-    assert "gone" in out
-    assert peak_mebibytes() <= 700
