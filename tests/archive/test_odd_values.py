@@ -228,6 +228,27 @@ def test_an_odd_result_file_is_stored_exactly_and_stops_nothing(
     assert verify(tmp_path / "a").ok
 
 
+@pytest.mark.parametrize(
+    "choices", [{}, {"0": {"message": {"content": "x"}}}, ["x"], [[]], "@deep@"]
+)
+def test_a_completion_without_a_message_is_a_note(
+    choices: Any, fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    def encode(answer: Any) -> bytes:
+        if answer.get("object") == "chat.completion":
+            answer = {**answer, "choices": choices}
+        deep = b"[" * 100_000 + b"]" * 100_000
+        return json.dumps(answer).encode().replace(b'"@deep@"', deep)
+
+    add_job(fake_provider)
+    fake_provider.encode = encode
+    done = ftkit("archive", "a", "--sample", "2", "--yes")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert ("answers", "failed") in {
+        (what, why) for what, _, why in notes(open_archive("a").manifest)
+    }
+
+
 def test_answers_of_a_model_with_an_odd_name_are_a_note(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
