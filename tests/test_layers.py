@@ -32,6 +32,7 @@ LAYERS = (
     "catalog",
     "_local",
     "_atomic",
+    "_private",
     "_text",
     "errors",
     "_version",

@@ -13,7 +13,7 @@ import click
 from ftkit.cli import print_text
 from ftkit.cli.connection import open_client
 from ftkit.cli.options import Configured, Day, Status, output_option, provider_options
-from ftkit.cli.output import consent, progress_bar
+from ftkit.cli.output import consent, print_warning, progress_bar
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ def _plan_recording(
         client, Path(folder), catalog, selection=selection, prompts=prompts, sample=sample
     )
     for id in plan.skipped[:MAX_SKIPPED]:
-        click.echo(f"ftkit: no prompts for job {id}: its data is missing or has none", err=True)
+        print_warning(f"no prompts for job {id}: its data is missing or has none")
     if len(plan.skipped) > MAX_SKIPPED:
         more = len(plan.skipped) - MAX_SKIPPED
-        click.echo(f"ftkit: no prompts for {more:,} more jobs", err=True)
+        print_warning(f"no prompts for {more:,} more jobs")
     return plan
 
 

@@ -222,7 +222,8 @@ def _recordings_in(name: str) -> str:
     """
     if os.path.isfile(name):
         return name
-    from ftkit.archive.layout import ANSWERS, MANIFEST, resolve
+    from ftkit.archive.access import resolve
+    from ftkit.archive.layout import ANSWERS, MANIFEST
     from ftkit.archive.read import find_job, open_archive
 
     if os.path.isfile(os.path.join(name, MANIFEST)):

@@ -80,7 +80,7 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
         raise UnknownOutcomeError(
             f"cannot {action}: the connection to {endpoint.base_url} broke ({reason})"
         ) from error
-    except (openai.APIError, ValueError, AttributeError, TypeError) as error:
+    except (openai.APIError, ValueError, AttributeError, TypeError, RecursionError) as error:
         reason = _clean(str(error), endpoint)
         raise InvalidResponseError(
             f"cannot {action}: {endpoint.title} sent a response that cannot be read ({reason})"

@@ -37,8 +37,12 @@ class Page(Struct, frozen=True):
 
     @property
     def last_id(self) -> str:
-        """Id of the last item, or ""."""
-        return str(self.items[-1].get("id") or "") if self.items else ""
+        """Id of the last item whose id can be part of a request, or "".
+
+        The next page begins after that item, so it may repeat the items without such an id.
+        """
+        ids = [str(item.get("id") or "") for item in reversed(self.items)]
+        return next((id for id in ids if id and _is_encodable(id)), ids[0] if ids else "")
 
 
 def paginate(
@@ -59,6 +63,15 @@ def paginate(
         if not page.last_id or page.has_more is False:
             return
         parameters["after"] = last_id = page.last_id
+
+
+def _is_encodable(id: str) -> bool:
+    """Return False for half of a surrogate pair."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def path_segment(id: str) -> str:
