@@ -197,15 +197,11 @@ class Server(uvicorn.Server):
         while True:
             try:
                 client, _ = await loop.sock_accept(listener)
-            except OSError as error:
+                await self._make_room()
+                await loop.connect_accepted_socket(self._create_connection, client)
+            except Exception as error:  # for example too many open files, or the client is gone
                 logger.warning("Cannot accept a connection: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            await self._make_room()
-            try:
-                await loop.connect_accepted_socket(self._create_connection, client)
-            except OSError:  # the client is gone already
-                client.close()
 
     def _create_connection(self) -> Connection:
         return Connection(

@@ -29,8 +29,11 @@ def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) ->
 
 
 def test_with_keys_only_models_that_the_operator_named_are_loaded(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data", {"named": "own/model"}, keys=("one",)) as server:
-        client = server.client("one")
+    models = {"named": "own/model"}
+    with (
+        LocalServer(tmp_path / "data", models, keys=("one",)) as server,
+        server.client("one") as client,
+    ):
         file = upload_file(client).id
         assert {model.id for model in client.models.list()} == {SMOKE, "named"}
         assert client.models.retrieve("named").id == "named"

@@ -26,8 +26,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's prctl"
 
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 0.5])
 def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server:
-        client = server.client()
+    with LocalServer(tmp_path / "data") as server, server.client() as client:
         client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
         wait_for_worker(server.folder, "check")
         time.sleep(seconds)
@@ -37,8 +36,7 @@ def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> No
 
 @LINUX
 def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server:
-        client = server.client()
+    with LocalServer(tmp_path / "data") as server, server.client() as client:
         client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
         pid = wait_for_worker(server.folder, "check")
         time.sleep(1)
@@ -49,8 +47,7 @@ def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Pat
 
 @LINUX
 def test_a_worker_whose_server_ended_before_it_began_ends_at_once(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server:
-        client = server.client()
+    with LocalServer(tmp_path / "data") as server, server.client() as client:
         client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
         pid = wait_for_worker(server.folder, "check")
         os.kill(pid, signal.SIGSTOP)  # before or after the call to prctl
@@ -63,8 +60,7 @@ def test_a_worker_whose_server_ended_before_it_began_ends_at_once(tmp_path: Path
 
 def test_a_validation_that_takes_too_long_fails_the_job(tmp_path: Path) -> None:
     limits = {"supervisor.CHECK_SECONDS": 0.5, "supervisor.CHECK_BYTES_PER_SECOND": 1e9}
-    with LocalServer(tmp_path / "data", constants=limits) as server:
-        client = server.client()
+    with LocalServer(tmp_path / "data", constants=limits) as server, server.client() as client:
         file = upload_file(client, LARGE).id
         job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file)
         failed = wait_for_job(client, job.id, "failed", seconds=10)
@@ -80,8 +76,7 @@ def test_a_validation_that_takes_too_long_fails_the_job(tmp_path: Path) -> None:
 
 def test_the_time_for_a_validation_grows_with_the_files(tmp_path: Path) -> None:
     limits = {"supervisor.CHECK_SECONDS": 0.0, "supervisor.CHECK_BYTES_PER_SECOND": 100_000.0}
-    with LocalServer(tmp_path / "data", constants=limits) as server:
-        client = server.client()
+    with LocalServer(tmp_path / "data", constants=limits) as server, server.client() as client:
         bad = b"\n".join(chat_lines(12, {3: b"oops"})) + b"\n" * 1_000_000
         job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, bad).id)
         assert wait_for_job(client, job.id, "failed").error.code == "invalid_file_format"
@@ -95,13 +90,14 @@ def test_tenants_take_turns(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", keys=("a", "b", "c")) as server:
         jobs = {}
         for key, count in (("a", 6), ("b", 6), ("c", 1)):
-            client = server.client(key)
-            file = upload_file(client, bad).id
-            for _ in range(count):
-                job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file)
-                jobs[job.id] = key
+            with server.client(key) as client:
+                file = upload_file(client, bad).id
+                for _ in range(count):
+                    job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file)
+                    jobs[job.id] = key
         for job_id, key in jobs.items():
-            wait_for_job(server.client(key), job_id, "failed")
+            with server.client(key) as client:
+                wait_for_job(client, job_id, "failed")
         with closing(sqlite3.connect(server.folder / "service.db")) as database:
             rows = database.execute(
                 "SELECT parent FROM things WHERE kind = 'event' AND shown LIKE '%The job failed%'"

@@ -19,13 +19,14 @@ from support.training import ask_model, method_with, start_job
 pytestmark = pytest.mark.training
 
 
-def train(client: openai.OpenAI) -> None:
-    start_job(client, method=method_with(n_epochs=50))
+def train(server: LocalServer) -> None:
+    with server.client() as client:
+        start_job(client, method=method_with(n_epochs=50))
 
 
-def generate(client: openai.OpenAI) -> None:
+def generate(server: LocalServer) -> None:
     def ask() -> None:
-        with contextlib.suppress(openai.OpenAIError):
+        with server.client() as client, contextlib.suppress(openai.OpenAIError):
             ask_model(client, SMOKE, "x", n=16, max_tokens=1000)
 
     threading.Thread(target=ask, daemon=True).start()
@@ -34,10 +35,10 @@ def generate(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.6, 1, 2, 4])
 @pytest.mark.parametrize(("task", "start"), [("train", train), ("generate", generate)])
 def test_a_worker_ends_with_its_server(
-    task: str, start: Callable[[openai.OpenAI], None], seconds: float, tmp_path: Path
+    task: str, start: Callable[[LocalServer], None], seconds: float, tmp_path: Path
 ) -> None:
     with LocalServer(tmp_path / "data") as server:
-        start(server.client())
+        start(server)
         wait_for_worker(server.folder, task)
         time.sleep(seconds)
         server.kill()
