@@ -18,7 +18,7 @@ from typing import IO, Annotated, Any, cast
 import msgspec
 from msgspec import Meta, Struct
 
-from ftkit.dataset.lenient_json import read
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES, read
 from ftkit.errors import FileError, os_error_message
 
 Message = dict[str, Any]
@@ -261,7 +261,9 @@ def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the numbers and objects of the lines of a JSON Lines file that are not blank."""
     try:
         with _open(path) as file:
-            for number, raw in enumerate(file, 1):
+            # A line that is too large is cut, and refused by `_object`.
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 2), b"")
+            for number, raw in enumerate(lines, 1):
                 if raw.strip():
                     yield number, _object(raw.rstrip(b"\r\n"), number, name)
     except (OSError, EOFError, zlib.error) as error:

@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -46,9 +45,12 @@ A report of every place of a line of 60 MB would take many times its memory.
 Step = str | int
 """Key or index on the way to a JSON value."""
 
-QUOTE = ord('"')
 JSON_SPACE = " \t\r\n"
-_VALUES = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[,\[{]', re.DOTALL)
+VALUES_AT_ONCE = 100
+_VALUES = re.compile(
+    rb'(?:[^",\[{]*+(?:"(?:[^"\\]++|\\.)*+"[^",\[{]*+)*+[,\[{]){%d}+' % VALUES_AT_ONCE, re.DOTALL
+)
+"""The next values of a line: what begins with a comma or an opening bracket outside a string."""
 _BRACKETS = b"[]{}"
 _OTHER_BYTES = bytes(set(range(256)) - set(_BRACKETS))
 
@@ -155,8 +157,11 @@ def is_too_large(raw: bytes) -> bool:
         return True
     if sum(map(raw.count, (b",", b"[", b"{"))) <= MAX_VALUES:
         return False
-    values = (token for token in _VALUES.finditer(raw) if raw[token.start()] != QUOTE)
-    return next(islice(values, MAX_VALUES, None), None) is not None
+    position = values = 0
+    while values <= MAX_VALUES and (match := _VALUES.match(raw, position)):
+        position = match.end()
+        values += VALUES_AT_ONCE
+    return values > MAX_VALUES
 
 
 def is_utf16(raw: bytes) -> bool:

@@ -274,7 +274,9 @@ def _complete(stream: Any, data: bytes) -> bytes:
     """Return the data with the rest of its last line, or `MAX_LINE_BYTES` and one byte of it."""
     if not data or data.endswith(b"\n"):
         return data
-    return data + stream.readline(MAX_LINE_BYTES + 1 - len(data) + data.rfind(b"\n") + 1)
+    begun = len(data) - data.rfind(b"\n") - 1
+    rest: bytes = stream.readline(MAX_LINE_BYTES + 1 - begun)
+    return data + rest
 
 
 def _rest_of_line(stream: Any, data: bytes) -> Iterator[bytes]:

@@ -62,9 +62,9 @@ class Parameters:
             errors = bounded_errors(meta_validator(), parameters, budget, limit=1)
         except UncheckedError as error:
             return f"they cannot be checked, since {error}"
-        for error in errors:
-            path = "".join(f"[{key!r}]" for key in error.absolute_path)
-            return f"{_short(error)}{f' at {path[:80]}' if path else ''}"
+        for first in errors:
+            path = "".join(f"[{key!r}]" for key in first.absolute_path)
+            return f"{_short(first)}{f' at {path[:80]}' if path else ''}"
         kind = parameters.get("type", "object")
         return "" if kind == "object" else f'"type" is {excerpt(kind, 40)}, not "object"'
 

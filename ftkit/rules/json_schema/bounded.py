@@ -81,7 +81,7 @@ class Budget:
         """Take steps.
 
         Raises:
-            UncheckedError: There are not so many left.
+            UncheckedError: The budget is spent.
         """
         self.steps -= steps
         if self.steps < 0:
@@ -242,11 +242,11 @@ def _comparison(check: Keyword) -> Keyword:
 
 
 def _enum(validator: Any, values: list[Any], value: Any, schema: Any) -> Iterator[ValidationError]:
-    known = _budget.get().sets
-    if id(values) not in known:
+    sets = _budget.get().sets
+    if id(values) not in sets:
         _budget.get().spend(_size(values) // CHARACTERS_PER_STEP)
-        known[id(values)] = set(map(_hashable, values))
-    if _hashable(value) not in known[id(values)]:
+        sets[id(values)] = set(map(_hashable, values))
+    if _hashable(value) not in sets[id(values)]:
         yield ValidationError(f"{value!r} is not one of {values[:VALUES_SHOWN]!r}")
 
 
@@ -309,8 +309,8 @@ def _additional_properties(
         keys = ", ".join(map(repr, sorted(extras)))
         if patterns:
             verb = "does" if len(extras) == 1 else "do"
-            known = ", ".join(map(repr, sorted(patterns)))
-            yield ValidationError(f"{keys} {verb} not match any of the regexes: {known}")
+            regexes = ", ".join(map(repr, sorted(patterns)))
+            yield ValidationError(f"{keys} {verb} not match any of the regexes: {regexes}")
         else:
             verb = "was" if len(extras) == 1 else "were"
             yield ValidationError(
