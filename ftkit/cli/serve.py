@@ -101,6 +101,7 @@ def serve(
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
     FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
+    With keys, only ftkit/smoke and the models of --model are loaded.
     FTKIT_MODELS holds values of --model, separated by commas. Stop the service with Ctrl-C; its
     jobs continue when it is started again.
     """
