@@ -174,7 +174,7 @@ def test_hostile_orders_of_deletions(hostile: Cases, tmp_path: Path) -> None:
             steps: list[str] = []
             with hostile.case(number, steps):
                 model = Model(server, random, str(number))
-                for _ in range(random.randint(3, 12)):
+                for _ in range(random.randint(3, 8)):
                     steps.append(model.step())  # noqa: PERF401, a failure shows those so far
                 model.check()
                 for _ in range(len(model.jobs)):
