@@ -111,7 +111,7 @@ def test_the_time_for_a_structure_grows_with_its_size(name: str, check: Run, lar
 
 
 def test_the_time_for_each_rule_grows_with_its_sample(check: Run, largest: int) -> None:
-    step = 1 if largest == LONG else 6
+    step = 1 if largest == LONG else 10
     for name, make in islice(grown_rules(), 0, None, step):
         assert_linear(name, check, make, largest)
 
