@@ -6,6 +6,7 @@ the process still responds.
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import os
@@ -27,6 +28,9 @@ ANNOUNCEMENT = "server.json"
 
 HEALTH_TIMEOUT = 5.0
 """Seconds to wait for a response to a health check."""
+
+HEALTH_BYTES = 1 << 16
+"""Maximum bytes of a response to a health check."""
 
 RUN_MODULE = (sys.executable, "-P", "-m")
 """Start of a command that runs a module in a new process.
@@ -85,9 +89,9 @@ def _responds(service: Running) -> bool:
     After a crash, another service may use the port, and another process the id.
     """
     health = f"{service.url.removesuffix('/v1')}/health"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without proxies
     try:
-        # S310: the server wrote the address itself.
-        with urllib.request.urlopen(health, timeout=HEALTH_TIMEOUT) as response:  # noqa: S310
-            return bool(json.load(response).get("pid") == service.pid)
-    except (OSError, ValueError, AttributeError):
+        with opener.open(health, timeout=HEALTH_TIMEOUT) as response:
+            return bool(json.loads(response.read(HEALTH_BYTES)).get("pid") == service.pid)
+    except (OSError, ValueError, AttributeError, RecursionError, http.client.HTTPException):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -68,7 +69,7 @@ async def adapter(request: Request) -> Response:
     if model is None or file not in ADAPTER_FILES:
         raise missing_object("adapter", id, "model", "model_not_found")
     path = service.folder.adapter(model.job, model.step) / file
-    return FileResponse(path, headers={"x-ftkit-base": model.base})
+    return FileResponse(path, headers={"x-ftkit-base": quote(model.base, safe="/:")})
 
 
 ROUTES = [
