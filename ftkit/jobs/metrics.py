@@ -6,7 +6,7 @@ import base64
 import binascii
 import contextlib
 import csv
-import math
+import sys
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
@@ -64,7 +64,7 @@ class Verdict(Struct, frozen=True):
 
 def is_finite(value: Any) -> TypeGuard[float]:
     """Return True for a finite number. The losses of a training that diverges are not finite."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def read_results(content: bytes) -> Metrics:
@@ -75,7 +75,10 @@ def read_results(content: bytes) -> Metrics:
     """
     text = decode_results(content).decode("utf-8-sig", "replace").replace("\0", "")
     reader = csv.DictReader(text.splitlines())
-    columns = tuple(name.strip() for name in reader.fieldnames or ())
+    try:
+        columns = tuple(name.strip() for name in reader.fieldnames or ())
+    except csv.Error as error:
+        raise FtkitError(f"the result file is not CSV: {error}") from error
     if "step" not in columns:
         names = ", ".join(columns)[:100] or "none"
         raise FtkitError(f"the result file has no column 'step' (columns: {names})")
