@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -16,7 +17,8 @@ from ftkit import _local
 from ftkit.client import pagination, sdk
 from ftkit.client.client import Client
 from ftkit.client.connect import connect
-from ftkit.errors import InvalidResponseError, ProviderError, UsageError
+from ftkit.errors import FileError, InvalidResponseError, ProviderError, UsageError
+from ftkit.jobs.export import export
 from support.commands import run_ftkit
 from support.fake_provider import FakeProvider
 from support.recording_server import Recorder, json_answer, recording_server
@@ -113,7 +115,10 @@ def test_the_variables_of_the_sdk_are_sent_to_openai() -> None:
         client.fine_tuning.jobs.retrieve("ftjob-1")
         client.close()
     headers = service.requests[0][2]
-    assert (headers["openai-organization"], headers["x-team"]) == ("org-secret", "secret")
+    assert (headers["openai-organization"], headers["openai-project"]) == (
+        "org-secret",
+        "proj-secret",
+    )
 
 
 @pytest.mark.parametrize(
@@ -328,3 +333,22 @@ def test_an_empty_id_is_an_error_of_the_user() -> None:
 def test_an_id_that_is_no_text_is_an_error_of_the_user() -> None:
     with pytest.raises(UsageError, match="not valid text"):
         list(open_client("http://127.0.0.1:9/v1").jobs(after="a\udcff"))
+
+
+@pytest.mark.parametrize("name", ["ft:a?b#c::1", "ft:a/../b::1", "ft:ü::1"])
+def test_a_model_of_any_name_is_exported_and_nothing_else_is_touched(
+    name: str, tmp_path: Any
+) -> None:
+    base = "org/日本 %41?"
+    answer = json_answer(b"{}", X_Ftkit_Base=quote(base))
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "mine").write_text("mine")
+    with recording_server(answer) as service:
+        client = connect("local", f"{service.url}/v1", environment={})
+        assert export(client, name, tmp_path / "out") == base
+        with pytest.raises(FileError, match="already exists"):
+            export(client, name, tmp_path / "out")
+    paths = [path for _, path, _ in service.requests]
+    assert [unquote(path.rpartition("/")[2]) for path in paths] == [name] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.part"]
+    assert (tmp_path / "out.part" / "mine").read_text() == "mine"

@@ -355,9 +355,7 @@ def test_a_seed_of_0_is_submitted_as_a_job_of_its_own(
 ) -> None:
     first = JobSpec(MINI, clean_file)
     second = msgspec.structs.replace(first, seed=0)
-    jobs = [
-        ftkit.submit(spec, client, journal).job.id for spec in (first, second, second, first)
-    ]
+    jobs = [ftkit.submit(spec, client, journal).job.id for spec in (first, second, second, first)]
     assert jobs[0] == jobs[3] != jobs[1] == jobs[2]
     assert fake_provider.jobs[jobs[1]]["seed"] == 0
 
