@@ -101,10 +101,15 @@ def print_json_line(value: Any) -> None:
 def print_json_array(values: Iterable[Any]) -> None:
     """Print a JSON array, one value on each line, as the values arrive."""
     separator = "[\n"
-    for value in values:
-        write_json(separator + _dumps(value))
-        separator = ",\n"
-    write_json("[]\n" if separator == "[\n" else "\n]\n")
+    try:
+        for value in values:
+            write_json(separator + _dumps(value))
+            separator = ",\n"
+    finally:  # after an error too, so that what was printed is valid
+        if separator != "[\n":
+            write_json("\n]\n")
+    if separator == "[\n":
+        write_json("[]\n")
 
 
 def _dumps(value: Any, indent: int | None = None) -> str:

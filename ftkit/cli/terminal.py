@@ -20,6 +20,9 @@ from ftkit._text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+MIN_SECRET = 8
+"""Minimum length of a secret that is hidden; a shorter one could be part of any word."""
+
 CONTROLS = (
     r"\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
     r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -33,28 +36,40 @@ UNSAFE_ALWAYS = re.compile(rf"[\x1b{CONTROLS}]")
 """Characters that are escaped in text from outside and in JSON."""
 
 
+_secrets: set[str] = set()
+
+
 class OutputClosed(BaseException):
     """The reader of the output has closed it."""
 
 
+def hide(secret: str) -> None:
+    """Replace a secret, such as an API key, in all text that is written from now on.
+
+    A provider knows its key and can send it back.
+    """
+    if len(secret) >= MIN_SECRET:
+        _secrets.add(secret)
+
+
 def write(text: str) -> None:
     """Write text to standard output, in colour on a terminal unless `NO_COLOR` is set."""
-    _write_out(UNSAFE.sub(_escape, text))
+    _write_out(UNSAFE.sub(_escape, _without_secrets(text)))
 
 
 def write_foreign(text: str) -> None:
     """Write text from outside to standard output; even ftkit's own colours are escaped in it."""
-    _write_out(UNSAFE_ALWAYS.sub(_escape, text))
+    _write_out(UNSAFE_ALWAYS.sub(_escape, _without_secrets(text)))
 
 
 def write_json(text: str) -> None:
     """Write a JSON document to standard output; its characters are escaped as JSON does."""
-    _write_out(UNSAFE_ALWAYS.sub(_escape_in_json, text))
+    _write_out(UNSAFE_ALWAYS.sub(_escape_in_json, _without_secrets(text)))
 
 
 def write_error(text: str) -> None:
     """Write text to standard error."""
-    click.echo(UNSAFE.sub(_escape, text), nl=False, err=True)
+    click.echo(UNSAFE.sub(_escape, _without_secrets(text)), nl=False, err=True)
 
 
 def write_bytes(data: bytes) -> None:
@@ -67,7 +82,7 @@ def write_bytes(data: bytes) -> None:
 
 def confirm(question: str, default: bool = False) -> bool:
     """Ask a yes-or-no question on standard error."""
-    return click.confirm(printable(question), default=default, err=True)
+    return click.confirm(printable(_without_secrets(question)), default=default, err=True)
 
 
 def console(err: bool = False) -> Console:
@@ -92,7 +107,7 @@ def escape_logs() -> None:
 
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return printable(super().format(record), keep="\n\t")
+            return printable(_without_secrets(super().format(record)), keep="\n\t")
 
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -106,6 +121,12 @@ def _write_out(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None
+
+
+def _without_secrets(text: str) -> str:
+    for secret in _secrets:
+        text = text.replace(secret, "(the key)")
+    return text
 
 
 def _escape(match: re.Match[str]) -> str:

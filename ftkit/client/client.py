@@ -15,8 +15,10 @@ from ftkit.client.errors import Endpoint, translated_errors
 from ftkit.client.pagination import PAGE_SIZE, Page, paginate
 from ftkit.client.paths import path_segment, sdk_segment
 from ftkit.client.payloads import (
+    bounded,
     check_deletion,
     check_resource,
+    raw_type,
     read_completion,
     read_json,
     read_resource,
@@ -84,6 +86,11 @@ class Client:
         """Provider and address, without key or password: identifies the account in the journal."""
         url = self._client.base_url.copy_with(userinfo=b"", query=None)
         return f"{self.name} {str(url).rstrip('/')}"
+
+    @property
+    def api_key(self) -> str:
+        """API key, or `NO_KEY`."""
+        return self._client.api_key
 
     def with_retry(self, retry: RetryPolicy) -> Client:
         """Return a client for the same account that gets each page of a list through `retry`.
@@ -245,8 +252,7 @@ class Client:
 
     def content(self, id: str) -> bytes:
         """Return the content of a file. Raises `NotFoundError` if there is no such file."""
-        with self._errors(f"read the file {id}"):
-            return self._client.files.content(sdk_segment(id)).read()
+        return b"".join(self.iter_content(id))
 
     def iter_content(self, id: str) -> Iterator[bytes]:
         """Return the content of a file in chunks of at most `CHUNK_SIZE` bytes.
@@ -257,7 +263,7 @@ class Client:
             self._errors(f"read the file {id}"),
             self._client.files.with_streaming_response.content(sdk_segment(id)) as response,
         ):
-            yield from response.iter_bytes(CHUNK_SIZE)
+            yield from bounded(response.iter_bytes(CHUNK_SIZE))
 
     def download(self, id: str, path: Path) -> None:
         """Write the content of a file to `path` atomically.
@@ -325,7 +331,8 @@ class Client:
             )
         path = f"/adapters/{name}/{path_segment(model)}"
         with self._errors(f"export {model}"):
-            response = self._client.get(path, cast_to=_raw_type())
+            options: Any = {"headers": {"Accept": "application/octet-stream"}}
+            response = self._client.get(path, cast_to=raw_type(), options=options)
             return response.read(), unquote(response.response.headers.get("x-ftkit-base", ""))
 
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[str]:
@@ -373,7 +380,7 @@ class Client:
         def request() -> Page:
             with self._errors(action):
                 options: Any = {"params": dict(parameters)}
-                response = self._client.get(path, cast_to=_raw_type(), options=options)
+                response = self._client.get(path, cast_to=raw_type(), options=options)
                 return Page.read(read_json(response))
 
         page: Page = self._retry(request)
@@ -383,14 +390,7 @@ class Client:
         endpoint = Endpoint(
             self.provider.title,
             str(self._client.base_url),
-            self._client.api_key,
+            self.api_key,
             tuple(self.api.keys),
         )
         return translated_errors(action, endpoint)
-
-
-def _raw_type() -> type[openai.HttpxBinaryResponseContent]:
-    """Return the type of a response that the SDK does not decode."""
-    from openai import HttpxBinaryResponseContent
-
-    return HttpxBinaryResponseContent

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import openai
+
+MAX_FILE = 64 << 30
+"""Maximum bytes of the content of a file; longer ones count as endless."""
 
 MAX_DEPTH = 100
 """Maximum depth of nested arrays and objects in a response."""
@@ -16,6 +22,13 @@ class RawResponse(Protocol):
     @property
     def content(self) -> bytes:
         """Body of the response."""
+
+
+def raw_type() -> type[openai.HttpxBinaryResponseContent]:
+    """Return the type of a `RawResponse` for requests by path."""
+    from openai import HttpxBinaryResponseContent
+
+    return HttpxBinaryResponseContent
 
 
 def read_json(response: RawResponse) -> Any:
@@ -98,6 +111,16 @@ def reply_texts(chunks: Iterable[Any]) -> Iterator[str]:
             yield content
     if not is_reply:
         raise ValueError("it holds no reply")
+
+
+def bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of a file. Raises `ValueError` if it has more than `MAX_FILE` bytes."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_FILE:
+            raise ValueError(f"it is longer than {MAX_FILE:,} bytes")
+        yield chunk
 
 
 def upload_request(name: str, size: int) -> dict[str, Any]:

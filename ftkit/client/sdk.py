@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ftkit._local import is_loopback
+from ftkit.client.payloads import bounded
 
 TIMEOUT = 600.0
 """Default seconds to wait for the next bytes of a response, and for a whole JSON response."""
@@ -173,12 +174,14 @@ def _bounded(response: Any, request: Any, stream: bool) -> Any:
         if is_events or request.method == "POST":
             response.stream = _WatchedStream(response.stream, timeout)
         return response
+    is_json = "json" in request.headers.get("accept", "")
     content = bytearray()
     start = time.monotonic()
     try:
-        for chunk in response.iter_bytes():
+        for chunk in bounded(response.iter_bytes()):
             content += chunk
-            _check_limits(len(content), start, timeout)
+            if is_json or not response.is_success:
+                _check_limits(len(content), start, timeout)
     finally:
         response.close()
     headers = [
