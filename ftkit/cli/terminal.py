@@ -7,6 +7,7 @@ are left as they are.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -36,6 +37,9 @@ UNSAFE_ALWAYS = re.compile(rf"[\x1b{CONTROLS}]")
 """Characters that are escaped in text from outside and in JSON."""
 
 
+NOT_ASCII = re.compile(r"[^\n\t\x20-\x7e]")
+"""Characters that are escaped in JSON if the encoding of standard output may not have them."""
+
 _secrets: set[str] = set()
 
 
@@ -64,7 +68,9 @@ def write_foreign(text: str) -> None:
 
 def write_json(text: str) -> None:
     """Write a JSON document to standard output; its characters are escaped as JSON does."""
-    _write_out(UNSAFE_ALWAYS.sub(_escape_in_json, _without_secrets(text)))
+    is_unicode = sys.stdout is None or sys.stdout.encoding.lower().startswith("utf")
+    unsafe = UNSAFE_ALWAYS if is_unicode else NOT_ASCII
+    _write_out(unsafe.sub(_escape_in_json, _without_secrets(text)))
 
 
 def write_error(text: str) -> None:
@@ -115,9 +121,12 @@ def escape_logs() -> None:
 
 
 def _write_out(text: str) -> None:
+    if sys.stdout is None:  # the command was started without standard output
+        return
     is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    encodable = text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
     try:
-        click.echo(text, nl=False, color=False if is_plain else None)
+        click.echo(encodable, nl=False, color=False if is_plain else None)
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None
@@ -134,4 +143,4 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _escape_in_json(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return f"\\u{ord(match[0]):04x}" if match[0] == "\x7f" else json.dumps(match[0])[1:-1]

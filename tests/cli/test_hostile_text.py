@@ -288,3 +288,46 @@ def test_non_utf8_names_are_submitted_and_uploaded(
     Path(name).write_bytes(b"x")
     assert ftkit("files", "upload", name).returncode == 0
     assert len(fake_provider.files) == 2
+
+
+def test_a_key_that_the_provider_sends_back_is_not_printed(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    fake_provider.key = "sk-0123456789"
+    job = fake_provider.add_job(
+        {"model": "sk-0123456789", "status": "failed", "x": "a sk-0123456789"}
+    )
+    for arguments in (["show", job["id"]], ["doctor", job["id"]], ["list"]):
+        for output in ("text", "json"):
+            done = ftkit(
+                "jobs", *arguments, "--output", output, env={"OPENAI_API_KEY": "sk-0123456789"}
+            )
+            assert done.returncode in (0, 1)
+            assert "sk-0123456789" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_text_that_the_encoding_of_the_output_lacks_is_escaped(
+    encoding: str, fake_provider: FakeProvider, provider_url: str
+) -> None:
+    name = "\u65e5\u672c \U0001f600 \xfc \x7f\x9b"
+    fake_provider.models[name] = {"id": name, "owned_by": "x", "created": 1}
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": encoding,
+        "OPENAI_API_KEY": "sk-test",
+        "FTKIT_BASE_URL": provider_url,
+    }
+    command = [sys.executable, "-m", "ftkit", "models", "list"]
+    text, document = (
+        subprocess.run([*command, *more], capture_output=True, env=environment, check=True)
+        for more in ((), ("--output", "json"))
+    )
+    assert json.loads(document.stdout.decode(encoding)) == [fake_provider.models[name]]
+    assert b"\\x7f\\x9b" in text.stdout
+
+
+def test_a_command_without_standard_output_is_no_failure(provider_url: str) -> None:
+    code = "import sys; sys.stdout = None; from ftkit.cli import run; sys.exit(run(['rules']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

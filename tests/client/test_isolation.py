@@ -352,3 +352,14 @@ def test_a_model_of_any_name_is_exported_and_nothing_else_is_touched(
     assert [unquote(path.rpartition("/")[2]) for path in paths] == [name] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.part"]
     assert (tmp_path / "out.part" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("2.5", 2.5), ("-1", 0), ("nan", 0), ("inf", 0), ("x", 0), ("", 0), ("1e9", 1e9)],
+)
+def test_an_odd_delay_counts_as_none(value: str, seconds: float) -> None:
+    with recording_server(json_answer(b"{}", 429, Retry_After=value)) as service:
+        with pytest.raises(ProviderError) as raised:
+            open_client(f"{service.url}/v1").job("ftjob-1")
+        assert raised.value.wait == seconds
