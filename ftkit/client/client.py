@@ -126,7 +126,7 @@ class Client:
         """Return the job with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the job {id}"):
             jobs = self._client.fine_tuning.jobs.with_raw_response
-            return Job.read(read_resource(jobs.retrieve(sdk_segment(id))))
+            return Job.read(read_resource(jobs.retrieve(sdk_segment(id)), id))
 
     def create(self, request: Mapping[str, Any]) -> Job:
         """Create a job and return it.
@@ -164,7 +164,7 @@ class Client:
         body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
         with self._errors(f"{action} the job {id}"):
             send = getattr(self._client.fine_tuning.jobs.with_raw_response, action)
-            return Job.read(read_resource(send(sdk_segment(id), **body)))
+            return Job.read(read_resource(send(sdk_segment(id), **body), id))
 
     def events(self, id: str) -> Iterator[Event]:
         """Return the events of a job, newest first.
@@ -206,7 +206,7 @@ class Client:
         """Return the file with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the file {id}"):
             files = self._client.files.with_raw_response
-            return RemoteFile.read(read_resource(files.retrieve(sdk_segment(id))))
+            return RemoteFile.read(read_resource(files.retrieve(sdk_segment(id)), id))
 
     def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
         """Upload a file for fine-tuning and return it.

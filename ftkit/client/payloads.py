@@ -59,12 +59,16 @@ def _children(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def read_resource(response: RawResponse) -> dict[str, Any]:
+def read_resource(response: RawResponse, id: str = "") -> dict[str, Any]:
     """Return the JSON object of a resource.
 
-    Raises `ValueError` if it has no id, like an error that is sent with status 200.
+    Raises `ValueError` if it has no id, like an error that is sent with status 200, or if it is not
+    the one with the requested `id`.
     """
-    return check_resource(read_json(response))
+    resource = check_resource(read_json(response))
+    if id and resource["id"] != id:
+        raise ValueError(f"it has the id {resource['id']!r}")
+    return resource
 
 
 def check_resource(value: Any) -> dict[str, Any]:

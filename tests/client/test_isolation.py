@@ -294,6 +294,15 @@ def test_what_is_no_resource_is_refused(body: bytes) -> None:
                 client.delete_file("file-1")
 
 
+def test_an_answer_about_another_job_or_file_is_refused() -> None:
+    with recording_server(json_answer(JOB)) as service:
+        client = open_client(f"{service.url}/v1")
+        for request in (client.job, client.file, lambda job: client.act(job, "cancel")):
+            assert request("ftjob-1").id == "ftjob-1"
+            with pytest.raises(InvalidResponseError, match="it has the id 'ftjob-1'"):
+                request("ftjob-2")
+
+
 HOSTILE_IDS = ("a?b", "a#b", "a/../b", "..", ".", "a%2fb", "ü/日本", "a b", "a\nb", "a&b=c", "\\")
 
 
@@ -316,8 +325,9 @@ def test_an_id_is_one_segment_of_the_path(id: str) -> None:
         for request in requests:
             try:
                 request()
-            except InvalidResponseError:
-                assert id in (".", "..")  # the SDK refuses these
+            except InvalidResponseError as error:
+                # The SDK refuses dots; the resource has another id.
+                assert id in (".", "..") or "has the id 'x'" in str(error)  # noqa: PT017
     for _, path, _ in service.requests:
         assert path.count("/") <= 5
         assert not {"?", "#", " "} & set(path.partition("?limit=")[0])
