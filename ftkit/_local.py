@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import ipaddress
 import json
 import os
@@ -30,6 +31,9 @@ ANNOUNCEMENT = "server.json"
 
 HEALTH_TIMEOUT = 5.0
 """Seconds to wait for a response to a health check."""
+
+HEALTH_BYTES = 1 << 16
+"""Maximum bytes of a response to a health check."""
 
 RUN_MODULE = (sys.executable, "-P", "-m")
 """Start of a command that runs a module in a new process.
@@ -102,10 +106,10 @@ def _responds(service: Running) -> bool:
     """
     challenge = secrets.token_hex(16)
     health = f"{service.url.removesuffix('/v1')}/health?challenge={challenge}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without proxies
     try:
-        # S310: the server wrote the address itself.
-        with urllib.request.urlopen(health, timeout=HEALTH_TIMEOUT) as response:  # noqa: S310
-            proof = json.load(response).get("proof")
-    except (OSError, ValueError, AttributeError):
+        with opener.open(health, timeout=HEALTH_TIMEOUT) as response:
+            proof = json.loads(response.read(HEALTH_BYTES)).get("proof")
+    except (OSError, ValueError, AttributeError, RecursionError, http.client.HTTPException):
         return False
     return bool(proof == prove(service.secret, challenge))

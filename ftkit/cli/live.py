@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from ftkit._text import format_time, printable
+from ftkit.cli.terminal import console
 from ftkit.client.resources import Event, Job
 from ftkit.jobs.metrics import is_finite
 from ftkit.jobs.watch import Update
@@ -23,12 +24,12 @@ STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red", "ca
 
 def show_live(updates: Iterable[Update]) -> Job:
     """Show the updates of a job until it ends, and return the job."""
-    console = Console()
+    screen = console()
     view = View()
-    with Live(view.render(console.width), console=console, refresh_per_second=4) as live:
+    with Live(view.render(screen.width), console=screen, refresh_per_second=4) as live:
         for update in updates:
             view.apply(update)
-            live.update(view.render(console.width), refresh=True)
+            live.update(view.render(screen.width), refresh=True)
     assert view.job
     return view.job
 

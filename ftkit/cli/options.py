@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import printable
+from ftkit.cli.terminal import write_error
 from ftkit.errors import UsageError, did_you_mean
 
 MAX_EPOCHS = 50
@@ -173,8 +175,8 @@ def _drop_address_of_other_provider(context: click.Context) -> None:
         or DEFAULT_PROVIDER
     )
     if provider != default:
-        message = f"ftkit: FTKIT_BASE_URL is for {default}; it is ignored for {provider}"
-        click.echo(message, err=True)
+        message = f"FTKIT_BASE_URL is for {default}; it is ignored for {provider}"
+        write_error(f"ftkit: {printable(message)}\n")
         context.params["base_url"] = None
 
 

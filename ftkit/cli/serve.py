@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from ftkit._local import PORT, data_folder, find_running, is_loopback
-from ftkit.cli import print_text
 from ftkit.cli.options import Size, option, output_option
-from ftkit.cli.output import print_json
+from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
@@ -127,7 +126,7 @@ def serve(
 
     mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
     settings = ServerSettings(folder, mapping, keys, max_jobs, storage=StorageLimits(**storage))
-    run(settings, host, port, lambda text: click.echo(text, err=True), any_port)
+    run(settings, host, port, print_note, any_port)
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -165,9 +164,9 @@ def status(folder: Path, output: str) -> int:
             }
         )
     elif running:
-        print_text(f"running at {running.url} (process {running.pid})\n")
+        print_line(f"running at {running.url} (process {running.pid})")
     else:
-        print_text("not running\n")
+        print_line("not running")
     return 0 if running else 1
 
 
@@ -180,4 +179,4 @@ def stop(folder: Path, output: str) -> None:
     if output == "json":
         print_json({"stopped": running is not None})
     else:
-        print_text(f"stopped {running.url}\n" if running else "not running\n")
+        print_line(f"stopped {running.url}" if running else "not running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ftkit.catalog import Api, Catalog, Provider, find_provider, unsupported
-from ftkit.client.client import Client
+from ftkit.client.client import COMPLETION_RETRIES, Client
 from ftkit.client.credentials import config_file, find_address, find_key
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
     import openai
+
+MAX_NUMBER = 86_400
+"""Maximum of FTKIT_TIMEOUT, in seconds, and of FTKIT_RETRIES."""
 
 
 def connect(
@@ -33,7 +37,8 @@ def connect(
         base_url: Address of the API. Needed for providers that give each user an address of their
             own, unless it is in the user's settings file.
         catalog: Models and providers; by default those that come with ftkit.
-        environment: Environment variables; by default those of the process.
+        environment: Environment variables; by default those of the process. `FTKIT_TIMEOUT` and
+            `FTKIT_RETRIES` set the patience with slow or failing responses.
         client: SDK client to use instead of a new one.
 
     Raises:
@@ -54,8 +59,16 @@ def connect(
             f"[base-url] in {config_file(variables)}, e.g. {api.address}"
         )
     _check_address(address)
-    sdk_client = client or _sdk_client(_key(provider, api, address, variables), address)
-    return Client(provider, facts, api, sdk_client)
+    retries = _number("FTKIT_RETRIES", variables)
+    sdk_client = client or _sdk_client(
+        _key(provider, api, address, variables),
+        address,
+        is_isolated=not (api.sdk_variables and _is_at(address, api.base_url)),
+        timeout=_number("FTKIT_TIMEOUT", variables),
+        retries=None if retries is None else int(retries),
+    )
+    completion_retries = COMPLETION_RETRIES if retries is None else int(retries)
+    return Client(provider, facts, api, sdk_client, completion_retries=completion_retries)
 
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
@@ -122,7 +135,32 @@ def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) 
     return find_key(provider, api.keys, environment, is_needed, address if is_foreign else "")
 
 
-def _sdk_client(key: str, address: str) -> openai.OpenAI:
+def _is_at(address: str, base_url: str) -> bool:
+    """Return True if an address is on the host of a base URL, or on a subdomain of it."""
+    host, base = _host(address), _host(base_url)
+    return address.lower().startswith("https:") and f".{host}".endswith(f".{base}")
+
+
+def _number(variable: str, environment: Mapping[str, str]) -> float | None:
+    """Return the number in an environment variable, or None if it is not set.
+
+    Raises `UsageError` if it is not a number of 0 or more.
+    """
+    text = environment.get(variable, "")
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < MAX_NUMBER:
+        raise UsageError(f"{variable} must be a number from 0 to {MAX_NUMBER:,}, not {text!r}")
+    return number
+
+
+def _sdk_client(
+    key: str, address: str, *, is_isolated: bool, timeout: float | None, retries: int | None
+) -> openai.OpenAI:
     """Return a client of the SDK.
 
     Importing the SDK creates many objects that all stay alive, so garbage collection in between
@@ -131,9 +169,15 @@ def _sdk_client(key: str, address: str) -> openai.OpenAI:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        import openai
+        from ftkit.client.sdk import RETRIES, TIMEOUT, open_sdk
 
-        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+        return open_sdk(
+            key,
+            address,
+            is_isolated=is_isolated,
+            timeout=timeout or TIMEOUT,
+            retries=RETRIES if retries is None else retries,
+        )
     finally:
         if was_enabled:
             gc.enable()

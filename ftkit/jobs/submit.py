@@ -52,8 +52,8 @@ def idempotency_key(
 ) -> str:
     """Return the SHA-256 of everything that makes two submissions identical.
 
-    Files count by their content. Unset and empty fields are left out, so adding a field to
-    `JobSpec` does not change existing keys.
+    Files count by their content. Fields without a value (None, "" or {}) are left out, so adding a
+    field to `JobSpec` does not change existing keys. 0 is a value, for example of `seed`.
 
     Args:
         spec: The job spec.
@@ -65,7 +65,8 @@ def idempotency_key(
     fields = {
         name: value
         for name in JobSpec.__struct_fields__
-        if name not in ("training", "validation") and (value := getattr(spec, name))
+        if name not in ("training", "validation")
+        and (value := getattr(spec, name)) not in (None, "", {})
     }
     parts = [account, training, validation, fields, *([source] if source else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 
 from ftkit.catalog import Provider
-from ftkit.client.client import Client, upload_request
+from ftkit.client.client import Client
+from ftkit.client.payloads import upload_request
 from ftkit.errors import (
     FileError,
     NotFoundError,
@@ -60,8 +61,9 @@ class LocalFile(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Name at the provider, which contains the hash."""
-        return f"{Path(self.path).stem}-{self.sha256[:12]}.jsonl"
+        """Name at the provider, which contains the hash. Bytes that are not UTF-8 are replaced."""
+        stem = os.fsencode(Path(self.path).stem).decode("utf-8", "replace")
+        return f"{stem}-{self.sha256[:12]}.jsonl"
 
     @property
     def size(self) -> int:

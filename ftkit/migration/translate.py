@@ -164,12 +164,13 @@ class _Translator:
         old, raw = self._old, self._old.job.raw
         same_base = base == base_model(old.job.model)
         old_epochs = old.hyperparameters.get("n_epochs", "auto")
+        suffix = self._override("suffix", _old_suffix(old), suffix)
         return JobSpec(
             model=base,
             training=old.training,
             validation=old.validation,
             method=old.method,
-            suffix=self._override("suffix", _old_suffix(old), suffix) or self._suffix(),
+            suffix=self._suffix() if suffix is None else suffix,
             epochs=self._override("epochs", old_epochs, epochs)
             or self._count("n_epochs", "epochs", self._api.epochs),
             batch_size=self._count("batch_size", "batch size", self._api.batch_size),

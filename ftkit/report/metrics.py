@@ -102,7 +102,8 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
             figure.savefig(temporary, format="svg" if kind == "html" else kind)
             if kind == "html":
                 svg = temporary.read_text("utf-8")
-                head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
+                heading = html.escape(printable(title))
+                head = f"<!doctype html><meta charset='utf-8'><title>{heading}</title>\n"
                 temporary.write_text(head + svg[svg.index("<svg") :], "utf-8")
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
@@ -122,7 +123,8 @@ def _figure(metrics: Metrics, title: str) -> Any:
         if series:
             marker = "." if len(series) < MARKERS else ""
             axes.plot(*zip(*series, strict=True), marker=marker, label=name)
-    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_title(printable(title), parse_math=False)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

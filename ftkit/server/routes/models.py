@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -66,7 +67,7 @@ async def adapter(request: Request) -> Response:
     if model is None or file not in ADAPTER_FILES:
         raise missing_object("adapter", id, "model", "model_not_found")
     path = service.folder.adapter(model.job, model.step) / file
-    return FileResponse(path, headers={"x-ftkit-base": model.base})
+    return FileResponse(path, headers={"x-ftkit-base": quote(model.base, safe="/:")})
 
 
 ROUTES = [
