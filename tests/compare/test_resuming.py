@@ -276,7 +276,12 @@ def test_the_same_prompts_in_two_processes_are_paid_for_once(
     fake_provider: FakeProvider, provider_url: str, prompts: str, tmp_path: Path
 ) -> None:
     answers_file = tmp_path / "a.jsonl"
-    fake_provider.faults = lambda method, path: "delay"
+
+    def answer_slowly(body: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.1)  # one prompt after the other, while the second process starts
+        return assistant_message("x")
+
+    fake_provider.on_chat = answer_slowly
     arguments = ["m", prompts, "--prompts", prompts, "--save-a", str(answers_file), "--yes"]
     arguments[1] = write_jsonl(
         tmp_path / "b.jsonl", *(recorded_row(f"one {number}", "x", "n") for number in range(20))
