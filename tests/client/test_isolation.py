@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -63,12 +64,15 @@ def test_a_command_sends_the_prompt_to_loopback_and_not_to_a_proxy(
 def test_the_health_check_of_the_local_service_uses_no_proxy(
     proxy: Recorder, tmp_path: Any
 ) -> None:
-    health = b'{"pid": %d}' % os.getpid()
-    with recording_server(json_answer(health)) as service:
-        _local.announce(tmp_path, f"{service.url}/v1")
+    def prove_identity(handler: BaseHTTPRequestHandler) -> None:
+        proof = _local.prove("a secret", handler.path.partition("challenge=")[2])
+        json_answer(json.dumps({"proof": proof}).encode())(handler)
+
+    with recording_server(prove_identity) as service:
+        _local.announce(tmp_path, f"{service.url}/v1", "a secret")
         running = _local.find_running(tmp_path)
         status = run_ftkit("serve", "--data-dir", str(tmp_path), "status").stdout
-    assert running == _local.Running(os.getpid(), f"{service.url}/v1")
+    assert running == _local.Running(os.getpid(), f"{service.url}/v1", "a secret")
     assert status.startswith("running at")
     assert not proxy.requests
 
