@@ -82,16 +82,18 @@ async def handle_error(request: Request, error: Exception) -> Response:
     reason = full_disk_reason(error)
     if reason is not None:
         return error_response(full_disk(reason))
-    return error_response(InternalError(f"The service cannot do this now: {_reason(error)}"))
+    return error_response(InternalError(_internal_error_message(error)))
 
 
-def _reason(error: Exception) -> str:
-    """Return the reason of an internal error, without the paths that its text may have."""
+def _internal_error_message(error: Exception) -> str:
+    """Return the message of an internal error, without the paths that the exception may name."""
     if isinstance(error, OSError):
-        return error.strerror or "a file cannot be read or written"
-    if isinstance(error, sqlite3.OperationalError):
-        return str(error)
-    return "an unexpected error, which is in its log"
+        reason = error.strerror or "a file cannot be read or written"
+    elif isinstance(error, sqlite3.OperationalError):
+        reason = str(error)
+    else:
+        return "The request failed unexpectedly; the operator finds the reason in the service's log."
+    return f"The service cannot do this now: {reason}"
 
 
 def _routing_error(request: Request, status: int) -> Response:
