@@ -33,7 +33,14 @@ HEADER_BYTES = 8192
 BOUNDARY_CHARACTERS = 70
 """Maximum length of the boundary: RFC 2046, section 5.1.1."""
 
-OVERHEAD_BYTES = 4 << 20
+TYPICAL_FORM_OVERHEAD = 64 << 10
+"""Bytes of a form beside its file that are usually enough: fields, headers and boundaries.
+
+It is subtracted from the announced length of a form, so that a file of just the maximum size is not
+refused before it is read.
+"""
+
+MAX_FORM_OVERHEAD = 4 << 20
 """Maximum size of a form beyond the maximum size of its file."""
 
 EXCERPT = 100
@@ -203,13 +210,13 @@ async def read_form(
     Raises:
         InvalidRequestError: The body is not such a form.
         TooLargeError: The file is larger than `limit`, or the rest of the form than
-            `OVERHEAD_BYTES`.
+            `MAX_FORM_OVERHEAD`.
     """
     form = Form(writer, limit)
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in CALLBACKS}
     try:
         parser = MultipartParser(_boundary(content_type), callbacks)
-        await _parse(parser, _batches(chunks, limit + OVERHEAD_BYTES))
+        await _parse(parser, _batches(chunks, limit + MAX_FORM_OVERHEAD))
         parser.finalize()
     except ValueError as error:
         raise InvalidRequestError(f"The form is malformed: {error}") from error

@@ -16,7 +16,7 @@ from ftkit.server.bodies import FILE_BYTES, PART_BYTES, CompleteBody, UploadBody
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import too_large
 from ftkit.server.folder import Folder, Writer
-from ftkit.server.multipart import Form, read_form
+from ftkit.server.multipart import TYPICAL_FORM_OVERHEAD, Form, read_form
 from ftkit.server.objects import FileObject, deletion
 from ftkit.server.paging import PageSize, list_response, object_response
 from ftkit.server.responses import json_response
@@ -26,10 +26,7 @@ PAGE = PageSize(maximum=10_000, default=10_000)
 
 
 RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
-"""Range of bytes of a file that the service returns alone."""
-
-FORM_BYTES = 64 << 10
-"""Bytes of a form beside its file: fields, headers and boundaries. Forms may have more."""
+"""`Range` header with the first byte, and the last one unless it is the end of the file."""
 
 
 @asynccontextmanager
@@ -40,7 +37,8 @@ async def _receive_file(
 
     A body that announces too many bytes is refused before it is read.
     """
-    size = max(int(request.headers.get("content-length", "0")) - FORM_BYTES, 0)
+    announced = int(request.headers.get("content-length", "0"))
+    size = max(announced - TYPICAL_FORM_OVERHEAD, 0)
     if size > limit:
         raise too_large("The file", limit)
     allowance.expect(size)
@@ -83,14 +81,15 @@ async def content(request: Request) -> Response:
     file = service.database.require(FileObject, request.path_params["id"], tenant)
     path = service.folder.blob(file.sha256)
     stat = await run_in_threadpool(path.stat)
-    _ignore_invalid_range(request, stat.st_size)
+    _keep_single_range(request, stat.st_size)
     return FileResponse(path, media_type="application/octet-stream", stat_result=stat)
 
 
-def _ignore_invalid_range(request: Request, size: int) -> None:
-    """Remove a `Range` header that names no bytes of the file, as RFC 9110 (14.2) allows.
+def _keep_single_range(request: Request, size: int) -> None:
+    """Remove a `Range` header unless it is one range that begins in the file: `bytes=N-[M]`.
 
-    Starlette's response to such a header is not OpenAI's error object.
+    Then the response is the whole file, as RFC 9110 (14.2) allows. Starlette's response to an
+    invalid header is not OpenAI's error object.
     """
     match = RANGE.fullmatch(request.headers.get("range", ""))
     if not match or not int(match[1]) < size or (match[2] and int(match[2]) < int(match[1])):
