@@ -17,7 +17,7 @@ from msgspec import Struct
 MAX_DEPTH = 950
 """Maximum nesting of arrays and objects, a little below the limit of Python's JSON module."""
 
-MAX_LINE_BYTES = 64 << 20
+MAX_LINE_BYTES = 64_000_000
 """Maximum bytes of a line that is read. A longer one is reported and skipped.
 
 A few kilobytes of gzip can hold a line of any length, and checking a line takes about five times

@@ -120,7 +120,7 @@ def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     evidence=[OWN_CHECK.with_detail("bounds the memory that a file can take")],
 )
 def line_too_large(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
-    """The line is too large to be checked: more than 67 MB, or more than 500,000 JSON values.
+    """The line is too large to be checked: more than 64 MB, or more than 500,000 JSON values.
 
     ftkit skips it, so that no file can exhaust the memory. Nobody trains on such an example. Split
     it, or make its images smaller, which providers scale down anyway.

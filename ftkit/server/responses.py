@@ -92,7 +92,9 @@ def _internal_error_message(error: Exception) -> str:
     elif isinstance(error, sqlite3.OperationalError):
         reason = str(error)
     else:
-        return "The request failed unexpectedly; the operator finds the reason in the service's log."
+        return (
+            "The request failed unexpectedly; the operator finds the reason in the service's log."
+        )
     return f"The service cannot do this now: {reason}"
 
 
