@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit._atomic import atomic_write
+from ftkit._private import open_private
 
 PORT = 8642
 """Default port of the local service."""
@@ -75,9 +76,8 @@ def is_loopback(host: str) -> bool:
 
 def announce(folder: Path, url: str, secret: str) -> None:
     """Record that this process serves the data folder at `url`, in a file for its user alone."""
-    with atomic_write(folder / ANNOUNCEMENT) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(msgspec.json.encode(Running(os.getpid(), url, secret)))
+    with atomic_write(folder / ANNOUNCEMENT) as temporary, open_private(temporary) as file:
+        file.write(msgspec.json.encode(Running(os.getpid(), url, secret)))
 
 
 def withdraw(folder: Path) -> None:

@@ -33,7 +33,7 @@ def open_private(path: Path, mode: str = "xb", buffering: int = -1) -> IO[bytes]
 
     Args:
         path: Path of the file.
-        mode: "xb" for a new file, or "ab" to append to one that may exist.
+        mode: "xb" for a new file; "ab" to append to one that may exist, or "wb" to replace it.
         buffering: As for `open`.
 
     Raises:

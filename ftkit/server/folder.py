@@ -21,6 +21,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ftkit._private import make_private_folder, open_private
 from ftkit.server.storage import Allowance, Disk, StorageLimits
 
 FOLDERS = ("blobs", "parts", "jobs")
@@ -53,7 +54,7 @@ class Folder:
     def __init__(self, root: Path, limits: StorageLimits | None = None) -> None:
         self.root = root.absolute()
         for name in FOLDERS:
-            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(root / name)
         self.disk = Disk(self.root, limits or StorageLimits())
 
     def make_private(self) -> None:
@@ -111,7 +112,7 @@ class Folder:
         """
         blob = writer.finish()
         path = self.blob(blob.sha256)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         os.replace(writer.path, path)
         sync_folder(path.parent)
         return blob
@@ -124,7 +125,7 @@ class Folder:
 
     def link_blob(self, sha256: str, path: Path) -> None:
         """Make the content of a blob available at `path`, also after the blob is removed."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         path.unlink(missing_ok=True)
         try:
             os.link(self.blob(sha256), path)
@@ -165,7 +166,7 @@ class Writer:
         self.size = 0
         self._allowance = allowance
         self._sha256 = hashlib.sha256()
-        self._file = open(path, "xb", opener=open_private)  # noqa: SIM115, closed by `discard`
+        self._file = open_private(path)  # closed by `discard`
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes.
@@ -200,11 +201,6 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.discard()
-
-
-def open_private(path: str, flags: int) -> int:
-    """Open a file that only this user can access, as an `opener` of `open`."""
-    return os.open(path, flags, 0o600)
 
 
 def sync_folder(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ftkit._local import RUN_MODULE
+from ftkit._private import open_private
 from ftkit.server.bodies import Sampling
 from ftkit.server.errors import (
     InternalError,
@@ -110,7 +111,7 @@ class Generator:
     async def _start(self) -> None:
         command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
-        with (self._folder.root / "generate.log").open("wb") as log:
+        with open_private(self._folder.root / "generate.log", "wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=pipe,

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from msgspec.structs import replace
 
 from ftkit._local import announce, withdraw
+from ftkit._private import make_private_folder
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 from ftkit.server.connections import Connection, Server
@@ -66,7 +67,7 @@ def _run(
 ) -> None:
     folder = settings.folder
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(folder)
     except OSError as error:
         raise FileError(f"cannot create {folder}: {os_error_message(error)}") from error
     host = host.strip("[]")

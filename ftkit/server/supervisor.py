@@ -19,6 +19,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
+from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.server.cleanup import clear_job, tidy
 from ftkit.server.database import Database
@@ -185,10 +186,9 @@ class Supervisor(threading.Thread):
         return count, self._turns.get((task, tenant), 0)
 
     def _start_process(self, task: Task, job: JobObject) -> JobProcess:
-        job_folder = self._folder.job(job.id)
-        job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self._folder.job(job.id))
         command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
-        with self._folder.log(job.id).open("wb") as log:
+        with open_private(self._folder.log(job.id), "wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
             process = subprocess.Popen(
