@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
-from ftkit.server.cleanup import sweep
+from ftkit.server.cleanup import collect_garbage
 from ftkit.server.context import Service
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
@@ -81,8 +81,8 @@ def create_app(settings: ServerSettings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
-            sweep(database, folder)
-        except (OSError, sqlite3.Error):  # for example a full disk; the next start sweeps again
+            collect_garbage(database, folder)
+        except (OSError, sqlite3.Error):  # for example a full disk; the next start tries again
             traceback.print_exc()
         supervisor = Supervisor(database, folder, settings.max_jobs)
         supervisor.start()

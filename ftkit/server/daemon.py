@@ -14,6 +14,7 @@ from ftkit._local import RUN_MODULE, Running, find_running
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
+from ftkit.server.folder import SERVICE_LOG
 
 TIMEOUT = 60.0
 """Seconds to wait until a service has started or stopped."""
@@ -36,7 +37,7 @@ def find_or_start(folder: Path, notify: Callable[[str], None]) -> Running:
     if running:
         return running
     make_private_folder(folder)
-    log = folder / "service.log"
+    log = folder / SERVICE_LOG
     command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
     with open_private(log, "ab") as output:
         process = subprocess.Popen(

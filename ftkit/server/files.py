@@ -37,13 +37,13 @@ OPEN_UPLOADS = 100
 """Maximum number of pending uploads of a tenant."""
 
 MAX_UPLOADS = 10_000
-"""Maximum number of uploads of a tenant, pending or not, until they are forgotten."""
+"""Maximum number of uploads of a tenant, pending or not, until they are deleted."""
 
 PART_COPIES = 2
 """Number of times that each part of an upload can be sent, since a response may be lost."""
 
-FORGET_SECONDS = 3600
-"""Seconds for which an upload is known after it expired."""
+KEEP_UPLOAD_SECONDS = 3600
+"""Seconds until an upload that expired is deleted."""
 
 CHUNK = 1 << 20
 """Bytes of a part that are read at once."""
@@ -128,7 +128,7 @@ def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> Non
         database.remove(FileObject, id)
         for upload in database.with_field(UploadObject, tenant, "$.file.id", id):
             database.remove(UploadObject, upload.id)
-    release_blob(database, folder, file.sha256)
+    remove_unused_blob(database, folder, file.sha256)
     for kind in ("training", "validation"):
         for job in database.with_field(JobObject, tenant, f"$.{kind}_file", id):
             remove_log(database, folder, job)
@@ -144,18 +144,18 @@ def remove_log(database: Database, folder: Folder, job: JobObject) -> None:
         folder.log(job.id).unlink(missing_ok=True)
 
 
-def release_blob(database: Database, folder: Folder, sha256: str) -> None:
+def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:
     """Remove a blob that no file has and that no job is going to read."""
     with database.transaction():
-        if not database.exists(FileObject, sha256=sha256) and not _is_awaited(database, sha256):
+        if not database.exists(FileObject, sha256=sha256) and not _is_needed(database, sha256):
             folder.blob(sha256).unlink(missing_ok=True)
 
 
-def _is_awaited(database: Database, sha256: str) -> bool:
-    return any(sha256 in job.hashes.values() for job in awaiting_jobs(database))
+def _is_needed(database: Database, sha256: str) -> bool:
+    return any(sha256 in job.hashes.values() for job in jobs_needing_blobs(database))
 
 
-def awaiting_jobs(database: Database) -> list[JobObject]:
+def jobs_needing_blobs(database: Database) -> list[JobObject]:
     """Return the jobs that still have to link their blobs, as they do when these are checked."""
     jobs = database.with_status(JobObject, "validating_files", "paused")
     return [job for job in jobs if not job.valid]
@@ -369,8 +369,8 @@ def expire_uploads(database: Database, folder: Folder) -> None:
             _remove_parts(database, folder, upload.id)
 
 
-def forget_uploads(database: Database) -> None:
-    """Remove the uploads that ended, some time after they would have expired."""
+def delete_old_uploads(database: Database) -> None:
+    """Delete the uploads that ended, some time after they would have expired."""
     for upload in database.with_status(UploadObject, "completed", "cancelled", "expired"):
-        if upload.expires_at + FORGET_SECONDS < now():
+        if upload.expires_at + KEEP_UPLOAD_SECONDS < now():
             database.remove(UploadObject, upload.id)

@@ -1,8 +1,11 @@
 """Data folder of the service. Its names are hashes and generated ids, never names from clients.
 
 DATA_DIR/
+server.json           address of the running server (see ftkit/_local.py)
 service.db            objects (see database.py)
 service.lock          held by the running server
+service.log           output of the last server in the background
+generate.log          output of the last process for completions
 blobs/ab/abcd...      contents of files, by SHA-256
 parts/PART            parts of uploads that are not complete
 jobs/JOB/             training data, checkpoints and adapters of a job
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,15 +25,35 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from ftkit._local import ANNOUNCEMENT
 from ftkit._private import make_private_folder, open_private
 from ftkit.server.storage import Allowance, Disk, StorageLimits
 
 FOLDERS = ("blobs", "parts", "jobs")
+"""Folders in the data folder."""
+
+DATABASE, LOCK = "service.db", "service.lock"
+"""Database, and the lock of the running server."""
+
+SERVICE_LOG, COMPLETIONS_LOG = "service.log", "generate.log"
+"""Output of the last server in the background, and of the last process for completions."""
+
+FILES = ("service.*", ANNOUNCEMENT, COMPLETIONS_LOG)
+"""Files in the data folder. SQLite adds some to the name of the database."""
+
+BLOB_NAME = re.compile("[0-9a-f]{64}")
+"""Name of a blob."""
+
+PART_NAME = re.compile("(part_|new-)[A-Za-z0-9]+")
+"""Name of a part of an upload, or of a file that is being written."""
+
+JOB_NAME = re.compile("ftjob-[A-Za-z0-9]+")
+"""Name of the folder of a job."""
 
 PRIVATE_UMASK = 0o077
 """Mode bits that no file or folder of the service has."""
 
-LOG = "process.log"
+JOB_LOG = "process.log"
 """Output of the last process of a job, in the folder of the job."""
 
 
@@ -48,13 +72,15 @@ class Folder:
         limits: Limits on its disk space.
 
     Attributes:
+        blobs, parts, jobs: Its folders.
         disk: Disk that the folder is on.
     """
 
     def __init__(self, root: Path, limits: StorageLimits | None = None) -> None:
         self.root = root.absolute()
-        for name in FOLDERS:
-            make_private_folder(root / name)
+        self.blobs, self.parts, self.jobs = (self.root / name for name in FOLDERS)
+        for path in (self.blobs, self.parts, self.jobs):
+            make_private_folder(path)
         self.disk = Disk(self.root, limits or StorageLimits())
 
     def make_private(self) -> None:
@@ -63,8 +89,7 @@ class Folder:
         New files are, but the folder may be from an earlier version, or restored from a backup. It
         may also have files that are not the service's, which are left alone.
         """
-        names = (*FOLDERS, "service.*", "server.json", "generate.log")
-        for path in (path for name in names for path in self.root.glob(name)):
+        for path in (path for name in (*FOLDERS, *FILES) for path in self.root.glob(name)):
             for file in (path, *path.rglob("*")):
                 with suppress(OSError):  # removed by a process that is ending, or not ours
                     mode = file.lstat().st_mode
@@ -74,7 +99,7 @@ class Folder:
     @property
     def database(self) -> Path:
         """Path of the database."""
-        return self.root / "service.db"
+        return self.root / DATABASE
 
     @property
     def working_directory(self) -> Path:
@@ -82,23 +107,23 @@ class Folder:
 
         It has no subfolders, so a model id such as `owner/name` is never taken for a local path.
         """
-        return self.root / "parts"
+        return self.parts
 
     def temporary(self) -> Path:
         """Return a new path to write to until the hash of the content is known."""
-        return self.root / "parts" / f"new-{secrets.token_hex(12)}"
+        return self.parts / f"new-{secrets.token_hex(12)}"
 
     def blob(self, sha256: str) -> Path:
         """Return the path of a blob."""
-        return self.root / "blobs" / sha256[:2] / sha256
+        return self.blobs / sha256[:2] / sha256
 
     def part(self, id: str) -> Path:
         """Return the path of a part of an upload."""
-        return self.root / "parts" / id
+        return self.parts / id
 
     def job(self, id: str) -> Path:
         """Return the folder of a job."""
-        return self.root / "jobs" / id
+        return self.jobs / id
 
     def adapter(self, job: str, step: int) -> Path:
         """Return the folder of the adapter that a job had made by a step."""
@@ -134,7 +159,7 @@ class Folder:
 
     def log(self, job: str) -> Path:
         """Return the path of the log of a job's processes."""
-        return self.job(job) / LOG
+        return self.job(job) / JOB_LOG
 
     def remove_from_job(self, job: str, keep: Container[str]) -> None:
         """Remove the files and folders in the folder of a job, except those named in `keep`."""

@@ -20,7 +20,7 @@ from ftkit.server.errors import (
     ServiceError,
     limit_reached,
 )
-from ftkit.server.folder import Folder
+from ftkit.server.folder import COMPLETIONS_LOG, Folder
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import new_id
 
@@ -111,7 +111,7 @@ class Generator:
     async def _start(self) -> None:
         command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
-        with open_private(self._folder.root / "generate.log", "wb") as log:
+        with open_private(self._folder.root / COMPLETIONS_LOG, "wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=pipe,

@@ -18,7 +18,7 @@ from ftkit._private import make_private_folder
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
 from ftkit.server.connections import Connection, Server
-from ftkit.server.folder import PRIVATE_UMASK
+from ftkit.server.folder import LOCK, PRIVATE_UMASK
 from ftkit.server.logs import LogLimit
 
 SHUTDOWN_SECONDS = 2
@@ -71,7 +71,7 @@ def _run(
     except OSError as error:
         raise FileError(f"cannot create {folder}: {os_error_message(error)}") from error
     host = host.strip("[]")
-    lock = FileLock(folder / "service.lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -21,10 +21,10 @@ from msgspec import Struct
 from ftkit._local import RUN_MODULE
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
-from ftkit.server.cleanup import clear_job, tidy
+from ftkit.server.cleanup import remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.files import release_blob
+from ftkit.server.files import remove_unused_blob
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
@@ -32,7 +32,7 @@ from ftkit.server.objects import JobObject, JobStatus
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
 
-TIDY_SECONDS = 60
+EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
 
 MAX_ATTEMPTS = 3
@@ -92,7 +92,7 @@ class Supervisor(threading.Thread):
         self._turns: dict[tuple[Task, str], int] = {}
         self._turn = itertools.count(1)
         self._stopping = threading.Event()
-        self._next_tidying = time.monotonic() + TIDY_SECONDS
+        self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
     def run(self) -> None:
         """Supervise until `stop` is called."""
@@ -103,7 +103,7 @@ class Supervisor(threading.Thread):
                     self._recover()
                 recovered = True
                 self._poll()
-                self._tidy()
+                self._remove_expired()
             except Exception:  # for example a full disk, which may have room again later
                 logger.exception("The jobs cannot be supervised")
 
@@ -116,7 +116,7 @@ class Supervisor(threading.Thread):
             running.process.wait()
         for id in self._processes:
             with suppress(OSError, sqlite3.Error):  # the next start clears it
-                clear_job(self._database, self._folder, id)
+                remove_job_data(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
@@ -147,10 +147,10 @@ class Supervisor(threading.Thread):
         for task in STARTS_FROM:
             self._start_processes(task)
 
-    def _tidy(self) -> None:
-        if time.monotonic() >= self._next_tidying:
-            self._next_tidying = time.monotonic() + TIDY_SECONDS
-            tidy(self._database, self._folder)
+    def _remove_expired(self) -> None:
+        if time.monotonic() >= self._next_removal:
+            self._next_removal = time.monotonic() + EXPIRY_SECONDS
+            remove_expired(self._database, self._folder)
 
     def _start_processes(self, task: Task) -> None:
         """Start processes for waiting jobs, up to the limit of the task."""
@@ -172,7 +172,7 @@ class Supervisor(threading.Thread):
             self._folder.disk.check_free()
         except FullDiskError as error:
             fail(self._database, job.id, "insufficient_storage", str(error))
-            clear_job(self._database, self._folder, job.id)
+            remove_job_data(self._database, self._folder, job.id)
             return False
         return True
 
@@ -224,10 +224,10 @@ class Supervisor(threading.Thread):
         job = self._database.get(JobObject, id)
         if task == "check" and job:
             for sha256 in job.hashes.values():
-                release_blob(self._database, self._folder, sha256)
+                remove_unused_blob(self._database, self._folder, sha256)
         if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
             self._handle_crash(job, task, exit_code)
-        clear_job(self._database, self._folder, id)
+        remove_job_data(self._database, self._folder, id)
 
     def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
         cause = _describe_exit(exit_code, self._folder.log(job.id))

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from ftkit.server import lifecycle
-from ftkit.server.cleanup import sweep
+from ftkit.server.cleanup import collect_garbage
 from ftkit.server.database import Database
 from ftkit.server.errors import ConflictError
 from ftkit.server.folder import Folder
@@ -107,7 +107,7 @@ def test_what_a_killed_server_left_behind_is_removed_at_the_next_start(
         (folder.root / "jobs" / name).mkdir(parents=True)
         (folder.root / "jobs" / name / "state").write_bytes(MARKER)
     store.change(JobObject, id, lambda job: setattr(job, "status", "failed"))
-    sweep(store, folder)
+    collect_garbage(store, folder)
     assert traces(tmp_path) == [f"jobs/{id}/adapter-4/state"]
     assert folder.blob(needed).exists()
     assert not folder.blob(orphan).exists()

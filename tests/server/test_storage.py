@@ -17,7 +17,7 @@ import pytest
 from ftkit.cli import run
 from ftkit.cli.options import Size
 from ftkit.server import files, lifecycle
-from ftkit.server.cleanup import sweep
+from ftkit.server.cleanup import collect_garbage
 from ftkit.server.database import Database
 from ftkit.server.errors import LimitReachedError, QuotaError
 from ftkit.server.folder import Folder
@@ -361,12 +361,12 @@ def test_everything_in_a_folder_that_existed_is_private(tmp_path: Path) -> None:
         os.umask(umask)
 
 
-def test_a_sweep_leaves_files_alone_that_are_not_the_service_s(tmp_path: Path) -> None:
+def test_garbage_collection_leaves_files_alone_that_are_not_the_service_s(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     paths = [tmp_path / "jobs" / "mine" / "a.txt", tmp_path / "parts" / "b", tmp_path / "c"]
     paths.append(tmp_path / "blobs" / "ab" / "d")
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    sweep(Database(folder.database), folder)
+    collect_garbage(Database(folder.database), folder)
     assert all(path.exists() for path in paths)

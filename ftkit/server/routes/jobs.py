@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ftkit.server.bodies import MAX_METADATA, JobBody
-from ftkit.server.cleanup import clear_job
+from ftkit.server.cleanup import remove_job_data
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import InvalidRequestError, missing_object
 from ftkit.server.lifecycle import ACTIONS, apply_action, create_job
@@ -52,7 +52,7 @@ async def act(request: Request) -> Response:
     job = await run_in_threadpool(apply_action, service.database, id, tenant, action)
     if action == "cancel":
         # The supervisor does this again for a job with a process, once that has ended.
-        await run_in_threadpool(clear_job, service.database, service.folder, id)
+        await run_in_threadpool(remove_job_data, service.database, service.folder, id)
     return json_response(job.public())
 
 
