@@ -1,4 +1,4 @@
-"""Standard input of a worker process: the commands of its server, and the sign that it is alive.
+"""Worker side of the pipe from the server: commands, requests, and exit when it closes.
 
 This module is imported before anything that takes long, so it imports little itself.
 """
@@ -53,7 +53,7 @@ class CommandReader(threading.Thread):
             for line in commands:
                 if line.strip() == b"pause":
                     self.pause.set()
-        os._exit(1)
+        os._exit(1)  # the job is not finished: its next server starts it again
 
 
 class RequestReader(threading.Thread):
@@ -78,4 +78,4 @@ class RequestReader(threading.Thread):
                     self.cancelled.add(request["cancel"])
                 else:
                     self.requests.put(request)
-        os._exit(0)
+        os._exit(0)  # closing the input is how the server ends this process
