@@ -38,13 +38,13 @@ EXPIRY_SECONDS = 60
 MAX_ATTEMPTS = 3
 """Number of processes that may end without progress before the job fails."""
 
-MAX_CHECKS = 2
+MAX_VALIDATIONS = 2
 """Maximum number of concurrent validations."""
 
-CHECK_SECONDS = 60.0
+VALIDATION_SECONDS = 60.0
 """Maximum duration of a validation, without the time for the size of the files."""
 
-CHECK_BYTES_PER_SECOND = 1_000_000
+VALIDATION_BYTES_PER_SECOND = 1_000_000
 """Minimum speed of a validation; it is usually much faster."""
 
 logger = logging.getLogger("ftkit.server")
@@ -60,19 +60,19 @@ class JobProcess(Struct):
 
     Attributes:
         started: Time at which it was started, by the monotonic clock.
-        seconds: Maximum duration, or None.
+        time_limit: Maximum duration in seconds, or None.
     """
 
     task: Task
     tenant: str
     process: subprocess.Popen[bytes]
     started: float
-    seconds: float | None
+    time_limit: float | None
 
     @property
     def is_overdue(self) -> bool:
         """True if the process has run for too long."""
-        return self.seconds is not None and time.monotonic() - self.started > self.seconds
+        return self.time_limit is not None and time.monotonic() - self.started > self.time_limit
 
 
 class Supervisor(threading.Thread):
@@ -87,10 +87,10 @@ class Supervisor(threading.Thread):
     def __init__(self, database: Database, folder: Folder, max_jobs: int) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
-        self._limits: dict[Task, int] = {"check": MAX_CHECKS, "train": max_jobs}
+        self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
         self._processes: dict[str, JobProcess] = {}
-        self._turns: dict[tuple[Task, str], int] = {}
-        self._turn = itertools.count(1)
+        self._last_turn: dict[tuple[Task, str], int] = {}
+        self._turn_counter = itertools.count(1)
         self._stopping = threading.Event()
         self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
@@ -162,19 +162,19 @@ class Supervisor(threading.Thread):
         for _ in range(min(free, len(waiting))):
             job = min(waiting, key=lambda job: self._priority(task, job.tenant))
             waiting.remove(job)
-            self._turns[task, job.tenant] = next(self._turn)
-            if task == "check" or self._has_room(job):
+            self._last_turn[task, job.tenant] = next(self._turn_counter)
+            if task == "check" or not self._fail_if_disk_full(job):
                 self._processes[job.id] = self._start_process(task, job)
 
-    def _has_room(self, job: JobObject) -> bool:
-        """Fail a job that is to be trained on a full disk, on which it could save nothing."""
+    def _fail_if_disk_full(self, job: JobObject) -> bool:
+        """Fail a job if the disk is full, since it could save nothing. Return True if it failed."""
         try:
             self._folder.disk.check_free()
         except FullDiskError as error:
             fail(self._database, job.id, "insufficient_storage", str(error))
             remove_job_data(self._database, self._folder, job.id)
-            return False
-        return True
+            return True
+        return False
 
     def _priority(self, task: Task, tenant: str) -> tuple[int, int]:
         """Return the order of a tenant: the fewest processes first, then the longest wait.
@@ -183,7 +183,7 @@ class Supervisor(threading.Thread):
         """
         running = [item for item in self._processes.values() if item.task == task]
         count = sum(item.tenant == tenant for item in running)
-        return count, self._turns.get((task, tenant), 0)
+        return count, self._last_turn.get((task, tenant), 0)
 
     def _start_process(self, task: Task, job: JobObject) -> JobProcess:
         make_private_folder(self._folder.job(job.id))
@@ -199,14 +199,14 @@ class Supervisor(threading.Thread):
                 start_new_session=True,
                 cwd=self._folder.working_directory,
             )
-        seconds = self._check_seconds(job) if task == "check" else None
-        return JobProcess(task, job.tenant, process, time.monotonic(), seconds)
+        time_limit = self._validation_seconds(job) if task == "check" else None
+        return JobProcess(task, job.tenant, process, time.monotonic(), time_limit)
 
-    def _check_seconds(self, job: JobObject) -> float:
+    def _validation_seconds(self, job: JobObject) -> float:
         """Return the maximum duration of the validation of a job's files."""
         paths = [self._folder.blob(sha256) for sha256 in job.hashes.values()]
         size = sum(path.stat().st_size for path in paths if path.exists())
-        return CHECK_SECONDS + size / CHECK_BYTES_PER_SECOND
+        return VALIDATION_SECONDS + size / VALIDATION_BYTES_PER_SECOND
 
     def _time_out(self, id: str, running: JobProcess) -> None:
         """Fail a job whose validation takes too long, unless it has just been completed."""
@@ -215,7 +215,7 @@ class Supervisor(threading.Thread):
             if job and not job.valid:
                 message = (
                     "The validation of the files took longer than the maximum of"
-                    f" {running.seconds:,.0f} seconds; split them, or shorten the examples"
+                    f" {running.time_limit:,.0f} seconds; split them, or shorten the examples"
                 )
                 fail(self._database, id, "validation_timeout", message, "training_file")
 
