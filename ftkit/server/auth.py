@@ -13,14 +13,11 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ftkit.server.errors import AuthenticationError, ForeignOriginError, ServiceError
+from ftkit.server.errors import EXCERPT, AuthenticationError, ForeignOriginError, ServiceError
 from ftkit.server.responses import error_response
 
 LOCAL_TENANT = "local"
 """Tenant of all requests to a service without API keys."""
-
-EXCERPT = 100
-"""Maximum number of characters of a header in a message."""
 
 HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 """`Host` header: a name or an IP address, and optionally a port."""

@@ -33,7 +33,7 @@ FILE_BYTES = 8_000_000_000
 PART_BYTES = 64 << 20
 """Maximum size of a part of an upload."""
 
-PARTS = 1_000
+MAX_UPLOAD_PARTS = 1_000
 """Maximum number of parts of an upload; a limit of this service."""
 
 UPLOAD_SECONDS = 3600
@@ -123,7 +123,7 @@ class UploadBody(Struct, forbid_unknown_fields=True):
 class CompleteBody(Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/uploads/ID/complete`."""
 
-    part_ids: Annotated[list[Text64], Meta(min_length=1, max_length=PARTS)]
+    part_ids: Annotated[list[Text64], Meta(min_length=1, max_length=MAX_UPLOAD_PARTS)]
     md5: Annotated[str, Meta(max_length=64)] | None = None
 
 

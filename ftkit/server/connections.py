@@ -45,7 +45,7 @@ RESPONSE_SECONDS = 300.0
 The operating system buffers megabytes, so a slow client seems to take them all at once.
 """
 
-CHECK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """Seconds between checks for slow clients."""
 
 RETRY_SECONDS = 0.1
@@ -219,6 +219,6 @@ class Server(uvicorn.Server):
 
     async def _check_connections(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             for connection in self._connections:
                 connection.check()

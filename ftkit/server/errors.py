@@ -21,7 +21,7 @@ from __future__ import annotations
 from ftkit.errors import FtkitError
 
 EXCERPT = 256
-"""Maximum number of characters of an id or a name in a message."""
+"""Maximum number of characters of an id, a name or a header in a message."""
 
 
 class ServiceError(FtkitError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ftkit.server.bodies import (
     FILE_BYTES,
-    PARTS,
+    MAX_UPLOAD_PARTS,
     UPLOAD_SECONDS,
     CompleteBody,
     UploadBody,
@@ -28,7 +29,7 @@ from ftkit.server.folder import Folder, Writer, sync_folder
 from ftkit.server.lifecycle import FINAL
 from ftkit.server.multipart import Form
 from ftkit.server.objects import FileObject, JobObject, PartObject, UploadObject, now
-from ftkit.server.storage import Allowance, quota_exceeded
+from ftkit.server.storage import Allowance, SizeLimit, quota_exceeded
 
 MAX_FILES = 100_000
 """Maximum number of files of a tenant."""
@@ -86,17 +87,20 @@ def create_file(
 
 def body_allowance(database: Database, folder: Folder, tenant: str) -> Allowance:
     """Return the allowance for the file that a tenant is about to send."""
-    room, quota = min(_rooms(database, folder, tenant), default=(None, 0))
-    return Allowance(folder.disk, tenant, room, quota_exceeded(quota))
+    remaining = min(_remaining_quotas(database, folder, tenant), default=None)
+    if remaining is None:
+        return Allowance(folder.disk, tenant)
+    room, quota = remaining
+    return Allowance(folder.disk, tenant, SizeLimit(room, partial(quota_exceeded, quota)))
 
 
 def _check_quota(database: Database, folder: Folder, tenant: str, size: int) -> None:
-    for room, quota in _rooms(database, folder, tenant):
+    for room, quota in _remaining_quotas(database, folder, tenant):
         if size > room:
             raise quota_exceeded(quota)
 
 
-def _rooms(database: Database, folder: Folder, tenant: str) -> list[tuple[int, int]]:
+def _remaining_quotas(database: Database, folder: Folder, tenant: str) -> list[tuple[int, int]]:
     """Return the number of bytes that can be added under each quota, and the quota."""
     limits = folder.disk.limits
     quotas = ((limits.tenant, tenant), (limits.total, None))
@@ -222,7 +226,7 @@ def part_allowance(database: Database, folder: Folder, tenant: str, id: str) -> 
     """
     upload = pending_upload(database, id, tenant)
     room = _part_room(upload, database.children(PartObject, id))
-    return Allowance(folder.disk, id, room, _too_many_bytes(upload))
+    return Allowance(folder.disk, id, SizeLimit(room, partial(_too_many_bytes, upload)))
 
 
 def _part_room(upload: UploadObject, parts: list[PartObject]) -> int:
@@ -252,9 +256,9 @@ def add_part(
     with database.transaction():
         pending = pending_upload(database, upload, tenant)
         parts = database.children(PartObject, upload)
-        if len(parts) >= PARTS:
+        if len(parts) >= MAX_UPLOAD_PARTS:
             raise InvalidRequestError(
-                f"An upload has at most {PARTS:,} parts.", "upload_id", "too_many_parts"
+                f"An upload has at most {MAX_UPLOAD_PARTS:,} parts.", "upload_id", "too_many_parts"
             )
         if size > min(pending.bytes, _part_room(pending, parts)):
             raise _too_many_bytes(pending)

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from python_multipart.multipart import MultipartParser
 from starlette.concurrency import run_in_threadpool
 
-from ftkit.server.errors import InvalidRequestError, too_large
+from ftkit.server.errors import EXCERPT, InvalidRequestError, too_large
 from ftkit.server.folder import Writer
 
 BATCH_BYTES = 1 << 20
@@ -43,17 +43,17 @@ refused before it is read.
 MAX_FORM_OVERHEAD = 4 << 20
 """Maximum size of a form beyond the maximum size of its file."""
 
-EXCERPT = 100
-"""Maximum number of characters of a header in a message."""
-
 PARAMETER = re.compile(r';\s*([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)\s*', re.DOTALL)
 """Parameter of a header, whose value may be quoted."""
 
 ENCODINGS = ("utf-8", "iso-8859-1", "us-ascii")
 """Encodings of file names."""
 
-PARTS = 32
-"""Maximum number of fields in a form, and of headers in a field."""
+MAX_FORM_FIELDS = 32
+"""Maximum number of fields in a form."""
+
+MAX_FIELD_HEADERS = 32
+"""Maximum number of headers of a field."""
 
 CALLBACKS = (
     "part_begin",
@@ -96,8 +96,8 @@ class Form:
     def on_part_begin(self) -> None:
         """Begin a field."""
         self._parts += 1
-        if self._parts > PARTS:
-            raise InvalidRequestError(f"The form has more than {PARTS} fields.")
+        if self._parts > MAX_FORM_FIELDS:
+            raise InvalidRequestError(f"The form has more than {MAX_FORM_FIELDS} fields.")
         self._headers, self._disposition, self._value = 0, "", b""
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -114,8 +114,10 @@ class Form:
             self._disposition = self._header_value.decode("utf-8", "replace")
         self._header_name = self._header_value = b""
         self._headers += 1
-        if self._headers > PARTS:
-            raise InvalidRequestError(f"A field of the form has more than {PARTS} headers.")
+        if self._headers > MAX_FIELD_HEADERS:
+            raise InvalidRequestError(
+                f"A field of the form has more than {MAX_FIELD_HEADERS} headers."
+            )
 
     def on_headers_finished(self) -> None:
         """Find out the name of the field, and if it is a file."""

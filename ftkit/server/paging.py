@@ -11,12 +11,9 @@ from starlette.responses import Response
 
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
-from ftkit.server.errors import InvalidRequestError, missing_object
+from ftkit.server.errors import EXCERPT, InvalidRequestError, missing_object
 from ftkit.server.objects import StoredObject
 from ftkit.server.responses import encoded_response
-
-EXCERPT = 20
-"""Maximum number of characters of a query parameter in a message."""
 
 
 class PageSize(Struct, frozen=True):

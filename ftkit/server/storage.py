@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ RESERVE = 1 << 30
 RESERVE_SHARE = 0.05
 """Share of a small disk that is left free."""
 
-CHECK_BYTES = 1 << 20
+BYTES_PER_CHECK = 1 << 20
 """Bytes of a body between checks of the free disk space."""
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -67,30 +68,45 @@ class Disk:
         if disk.free - size < reserve:
             raise full_disk(f"{disk.free:,} bytes are free, and {reserve:,} must stay free")
 
-    def receive(self, owner: str, size: int) -> int:
-        """Count bytes of a body, and return those of all bodies of the owner in progress."""
+    def total(self, owner: str) -> int:
+        """Return the bytes of all bodies of the owner that are being received."""
+        with self._lock:
+            return self._incoming[owner]
+
+    def add(self, owner: str, size: int) -> int:
+        """Count received bytes of a body, and return the new total of the owner."""
         with self._lock:
             self._incoming[owner] += size
-            total = self._incoming[owner]
-            if not total:
+            return self._incoming[owner]
+
+    def remove(self, owner: str, size: int) -> None:
+        """Stop to count the bytes of a body, at its end."""
+        with self._lock:
+            self._incoming[owner] -= size
+            if not self._incoming[owner]:
                 del self._incoming[owner]
-        return total
+
+
+class SizeLimit(Struct, frozen=True):
+    """Maximum size in bytes, and a function that returns the exception to raise beyond it."""
+
+    size: int
+    error: Callable[[], ServiceError]
 
 
 class Allowance:
     """Bytes that the body of a request may have.
 
-    All bodies of an owner that are being received share its room.
+    All bodies of an owner that are being received share its limit.
 
     Args:
         disk: Disk that the body is written to.
         owner: Tenant or upload that the body belongs to.
-        room: Maximum number of bytes, or None.
-        error: Exception to raise when there are more.
+        limit: Limit on the bodies of the owner together, or None.
     """
 
-    def __init__(self, disk: Disk, owner: str, room: int | None, error: ServiceError) -> None:
-        self._disk, self._owner, self._room, self._error = disk, owner, room, error
+    def __init__(self, disk: Disk, owner: str, limit: SizeLimit | None = None) -> None:
+        self._disk, self._owner, self._limit = disk, owner, limit
         self._taken = self._unchecked = 0
 
     def expect(self, size: int) -> None:
@@ -100,7 +116,7 @@ class Allowance:
             ServiceError: There is no room for it.
         """
         self._disk.check_free(size)
-        self._check(self._disk.receive(self._owner, 0) + size)
+        self._check(self._disk.total(self._owner) + size)
 
     def take(self, size: int) -> None:
         """Take room for more bytes of the body.
@@ -110,18 +126,18 @@ class Allowance:
         """
         self._taken += size
         self._unchecked += size
-        self._check(self._disk.receive(self._owner, size))
-        if self._unchecked >= CHECK_BYTES:
+        self._check(self._disk.add(self._owner, size))
+        if self._unchecked >= BYTES_PER_CHECK:
             self._unchecked = 0
             self._disk.check_free()
 
     def _check(self, size: int) -> None:
-        if self._room is not None and size > self._room:
-            raise self._error
+        if self._limit and size > self._limit.size:
+            raise self._limit.error()
 
     def release(self) -> None:
         """Give the room back, at the end of the request."""
-        self._disk.receive(self._owner, -self._taken)
+        self._disk.remove(self._owner, self._taken)
         self._taken = 0
 
 

@@ -21,7 +21,7 @@ FAST = {
     "connections.HEADER_SECONDS": 1.0,
     "connections.RATE_SECONDS": 2.0,
     "connections.RESPONSE_SECONDS": 3.0,
-    "connections.CHECK_SECONDS": 0.1,
+    "connections.POLL_SECONDS": 0.1,
 }
 """Timeouts for tests. A client must send 15 kB per second."""
 

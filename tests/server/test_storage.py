@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import LimitReachedError, QuotaError
 from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
-from ftkit.server.storage import Allowance, Disk, StorageLimits, quota_exceeded
+from ftkit.server.storage import Allowance, Disk, SizeLimit, StorageLimits, quota_exceeded
 from ftkit.server.supervisor import Supervisor
 from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
@@ -175,8 +176,9 @@ def test_a_body_of_unknown_size_is_stopped_at_the_quota(limited_server: LocalSer
 
 def test_bodies_that_are_received_at_once_share_the_room_of_their_tenant(tmp_path: Path) -> None:
     disk = Disk(tmp_path, StorageLimits(reserve=0))
-    one, two = (Allowance(disk, "t", 10, quota_exceeded(10)) for _ in range(2))
-    other = Allowance(disk, "u", 10, quota_exceeded(10))
+    limit = SizeLimit(10, partial(quota_exceeded, 10))
+    one, two = (Allowance(disk, "t", limit) for _ in range(2))
+    other = Allowance(disk, "u", limit)
     one.take(6)
     other.take(10)
     with pytest.raises(QuotaError):
