@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.formats import METHODS
-from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, Reading
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, VALUES_AT_ONCE, Reading
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, hit_lines, rule
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import (
@@ -115,7 +115,7 @@ def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     "line-too-large",
     ERROR,
     Reading,
-    bad=lambda: f'{{"messages": [{"0, " * MAX_VALUES}0]}}',
+    bad=lambda: f'{{"messages": [{"0, " * (MAX_VALUES + VALUES_AT_ONCE)}0]}}',
     good=CHAT,
     evidence=[OWN_CHECK.with_detail("bounds the memory that a file can take")],
 )

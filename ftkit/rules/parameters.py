@@ -23,11 +23,14 @@ MESSAGE_LENGTH = 120
 MAX_NESTING = 80
 """Maximum levels of arrays and objects in parameters and arguments."""
 
-STEPS = 1_000
+STEPS = 2_000
 """Steps that checking the calls of a conversation may take beside those for their size."""
 
-STEPS_PER_CHARACTER = 2
-"""Steps for each character of parameters and arguments. Usual ones take half a step or less."""
+STEPS_PER_CHARACTER = 4
+"""Steps for each character of parameters and arguments.
+
+Usual ones take half a step or less, lists of unions with twenty variants about three.
+"""
 
 CACHED_CHARACTERS = 20_000
 """Maximum characters of parameters that are kept for the next examples."""

@@ -64,7 +64,15 @@ def test_a_pattern_that_takes_no_linear_time_is_not_matched_but_reported(
 ) -> None:
     (finding,) = tool_findings(write, {"properties": {"a": {"pattern": pattern}}}, {"a": "b"})
     assert finding.severity == "warning"
-    assert "is not one that takes linear time" in finding.message
+    assert "cannot be matched in linear time" in finding.message
+
+
+def test_a_pattern_that_needs_too_much_memory_is_reported(write: Write) -> None:
+    schema = {"properties": {"a": {"pattern": "^([a-z]{1,100}-){1,50}$"}}}
+    (finding,) = tool_findings(write, schema, {"a": "b-"})
+    assert finding.message.endswith(
+        "the pattern '^([a-z]{1,100}-){1,50}$' is too large to be matched"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,23 @@ def test_a_pattern_that_takes_no_linear_time_is_not_matched_but_reported(
         (r"^\d+$", "1a", False),
         (r"^[a-z]{2,50}$", "abc", True),
         (r"\/", "a/b", True),
+        (r"^\w+\s\w+$", "a\u00a0b", True),
+        (r"^[^\s]+$", "a\u3000b", False),
+        (r"^[\S\d]+$", "ab", True),
+        (r"^[\S\d]+$", "a b", False),
+        (r"^\cA$", "\x01", True),
+        (r"^.$", "\r", False),
+        (r"^[^]$", "\n", True),
+        (r"[]", "a", False),
+        (r"^[[a]{1,2}$", "[", True),
+        (r"^[a[]b]{1,2}$", "ab]", True),
+        (r"^.{1,2000}$", "x" * 2000, True),
+        (r"^.{1,2000}$", "x" * 2001, False),
+        (r"^.{1,2000}$", "", False),
+        (r"^[\s\S]{2,}$", "\n\n", True),
+        (r"^[a-z]{1001}$", "a" * 1001, True),
+        (r"^[\p{L}\p{M} '-]{1,255}$", "é x", True),
+        (r"^a{2}$", "aaa", False),
     ],
 )
 def test_patterns_have_the_syntax_of_ecma_262(

@@ -269,12 +269,10 @@ def _matches(pattern: str, text: str) -> bool:
     """
     try:
         compiled = compile_pattern(pattern)
-    except PatternError:
-        raise UncheckedError(
-            f"the pattern {excerpt(pattern, 60)} is not one that takes linear time"
-        ) from None
-    _budget.get().spend(compiled.programsize * (len(text) + 1) // INSTRUCTIONS_PER_STEP)
-    return compiled.search(text) is not None
+    except PatternError as error:
+        raise UncheckedError(f"the pattern {excerpt(pattern, 60)} {error.reason}") from None
+    _budget.get().spend(compiled.size * (len(text) + 1) // INSTRUCTIONS_PER_STEP)
+    return compiled.matches(text)
 
 
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
