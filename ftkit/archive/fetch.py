@@ -17,7 +17,6 @@ from ftkit.archive.manifest import Entry, ManifestBuilder, ManifestUpdate
 from ftkit.archive.missing import INVALID_ID, PERMANENT, Missing, missing_because
 from ftkit.archive.serialize import (
     MAX_DEPTH,
-    is_too_deep,
     parse_json,
     parse_json_lines,
     to_json,
@@ -28,6 +27,7 @@ from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
 from ftkit.client.retry import Retry
+from ftkit.dataset.lenient_json import nesting_exceeds
 from ftkit.errors import FtkitError, ProviderError, UsageError
 from ftkit.jobs.metrics import decode_results
 
@@ -336,7 +336,7 @@ class _JobTask:
 
 def storable(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return an object of the provider without what cannot be stored, and a note on that or ""."""
-    if not is_too_deep(raw):
+    if not nesting_exceeds(raw, MAX_DEPTH):
         return raw, ""
     message = f"values nested deeper than {MAX_DEPTH} levels were replaced by null"
     return without_deep_values(raw), message

@@ -209,7 +209,7 @@ def deep(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
 
 
 def rather_deep(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
-    respond(handler, status, b'{"id": "a", "x": ' + b'{"a":' * 300 + b"1" + b"}" * 301)
+    respond(handler, status, b'{"id": "a", "x": ' + b'{"a":' * 600 + b"1" + b"}" * 601)
 
 
 @lru_cache(1)
