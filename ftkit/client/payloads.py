@@ -106,7 +106,7 @@ def reply_texts(chunks: Iterable[Any]) -> Iterator[str]:
         raise ValueError("it holds no reply")
 
 
-def bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def limit_size(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a file. Raises `ValueError` if it has more than `MAX_FILE` bytes."""
     size = 0
     for chunk in chunks:

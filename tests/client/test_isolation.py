@@ -160,7 +160,7 @@ def test_a_redirect_to_another_host_carries_no_key(monkeypatch: pytest.MonkeyPat
         (_, path, headers) = other.requests[0]
         assert path == "/stolen"
         assert "sk-test" not in str(headers)
-        assert set(headers) <= set(sdk.FOREIGN_HEADERS)
+        assert set(headers) <= set(sdk.CROSS_ORIGIN_HEADERS)
         with pytest.raises(InvalidResponseError, match=r"redirects the request to 127\.0\.0\.1"):
             client.create({"model": "m", "training_file": "f"})
         assert len(other.requests) == 1
