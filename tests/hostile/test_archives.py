@@ -78,8 +78,8 @@ def read_everything(folder: Path, lenient: bool) -> None:
             if not name.startswith("_") and name != "metrics":
                 getattr(job, name)
         job.metrics()
-    assert archive.files.keys() is not None
-    assert archive.models.keys() is not None
+    for objects in (archive.files, archive.models):
+        assert all(resource.id == id for id, resource in objects.items())
 
 
 def outside_content(outside: Path) -> Iterator[tuple[Path, bytes]]:
