@@ -34,6 +34,15 @@ def _as_json(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def is_encodable(text: str) -> bool:
+    """Return False for a text with lone surrogates, which UTF-8 cannot encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str, keep: str = "") -> str:
     """Escape every character that is not printable, so that text cannot control a terminal.
 

@@ -2,7 +2,7 @@
 
     FtkitError
     ├── FileError                    a file cannot be found, read or written
-    │   └── ForeignFileError         a link or the like is in an archive (ftkit.archive.access)
+    │   └── NotRegularFileError      a link or the like is in an archive (ftkit.archive.access)
     ├── UsageError                   an argument or a setting is invalid
     │   └── UnknownNameError         no model, provider, rule or format has that name
     ├── ProviderError                the provider refused the request or could not be reached

@@ -36,16 +36,16 @@ OPEN_FLAGS = (
 """Neither follow a link nor wait for the other end of a pipe."""
 
 
-class ForeignFileError(FileError):
+class NotRegularFileError(FileError):
     """A link, a device or the like is in the place of a file or a folder of the archive."""
 
 
-def locate(folder: Path, path: str) -> Path:
+def resolve_path(folder: Path, path: str) -> Path:
     """Return the location of a path that a manifest names. The path itself need not exist.
 
     Raises:
         FileError: No archive has such a path; for example, it leads out of the archive.
-        ForeignFileError: A folder on the way is a link or a file.
+        NotRegularFileError: A folder on the way is a link or a file.
     """
     if not is_safe(path):
         raise FileError(
@@ -60,14 +60,14 @@ def locate(folder: Path, path: str) -> Path:
     return location / name
 
 
-def resolve(folder: Path, path: str) -> Path:
+def resolve_file(folder: Path, path: str) -> Path:
     """Return the location of a file that a manifest names, if it may be read. It need not exist.
 
     Raises:
         FileError: No archive has such a path; for example, it leads out of the archive.
-        ForeignFileError: It is no regular file, or a folder on the way is a link.
+        NotRegularFileError: It is no regular file, or a folder on the way is a link.
     """
-    location = locate(folder, path)
+    location = resolve_path(folder, path)
     _check_type(location, stat.S_IFREG)
     return location
 
@@ -76,7 +76,7 @@ def resolve_internal(folder: Path, name: str) -> Path:
     """Return the location of one of the `INTERNAL` files, or of the folder for partial downloads.
 
     Raises:
-        ForeignFileError: It is a link, or of another type.
+        NotRegularFileError: It is a link, or of another type.
     """
     location = folder / name
     _check_type(location, stat.S_IFDIR if name == PARTIAL else stat.S_IFREG)
@@ -87,14 +87,14 @@ def open_regular(location: Path) -> BufferedReader:
     """Open a regular file for reading.
 
     Raises:
-        ForeignFileError: It is a link, a folder, a device or a pipe.
+        NotRegularFileError: It is a link, a folder, a device or a pipe.
         OSError: It cannot be opened.
     """
     _check_type(location, stat.S_IFREG)
     file = os.fdopen(os.open(location, OPEN_FLAGS), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise ForeignFileError(f"{location} has been replaced while it was opened; try again")
+        raise NotRegularFileError(f"{location} has been replaced while it was opened; try again")
     return file
 
 
@@ -119,11 +119,11 @@ def read_regular(location: Path) -> bytes:
 
 def read_file(folder: Path, path: str) -> bytes:
     """Return the content of a file that a manifest names, as `read_regular` does."""
-    return read_regular(locate(folder, path))
+    return read_regular(resolve_path(folder, path))
 
 
 def _check_type(location: Path, expected: int) -> None:
-    """Raise `ForeignFileError` if something of another type is at a location."""
+    """Raise `NotRegularFileError` if something of another type is at a location."""
     try:
         actual = stat.S_IFMT(os.lstat(location).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -131,7 +131,7 @@ def _check_type(location: Path, expected: int) -> None:
     except OSError as error:
         raise FileError(f"cannot read {location}: {os_error_message(error)}") from error
     if actual != expected:
-        raise ForeignFileError(
+        raise NotRegularFileError(
             f"{location} is {KINDS.get(actual, 'a device')}, not {KINDS[expected]} of the archive;"
             " replace it by a copy of the original, or archive into a new folder"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.archive.access import locate, read_file, resolve
+from ftkit.archive.access import read_file, resolve_file, resolve_path
 from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT
 from ftkit.archive.manifest import Entry
 from ftkit.archive.serialize import to_json_lines
@@ -22,7 +22,7 @@ def write_training_data(store: ArchiveStore, folder: str) -> dict[str, Entry]:
         The manifest entries of both files, or {} if the folder has no answers.
     """
     path, chat_path = f"{folder}/{ANSWERS}", f"{folder}/{ANSWERS_CHAT}"
-    answers = resolve(store.folder, path)
+    answers = resolve_file(store.folder, path)
     if not answers.is_file():
         return {}
     store.protect(path)
@@ -32,12 +32,12 @@ def write_training_data(store: ArchiveStore, folder: str) -> dict[str, Entry]:
 
 def has_partial_answers(store: ArchiveStore, folder: str) -> bool:
     """Return True if an interrupted recording left answers that are not in the manifest."""
-    return resolve(store.folder, _partial_path(folder)).exists()
+    return resolve_file(store.folder, _partial_path(folder)).exists()
 
 
 def remove_partial_answers(store: ArchiveStore, folder: str) -> None:
     """Remove the partial answers of a job, once its complete answers are in the manifest."""
-    locate(store.folder, _partial_path(folder)).unlink(missing_ok=True)
+    resolve_path(store.folder, _partial_path(folder)).unlink(missing_ok=True)
 
 
 def remove_redundant_partial_answers(store: ArchiveStore, folder: str) -> None:

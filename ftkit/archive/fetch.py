@@ -17,7 +17,6 @@ from ftkit.archive.manifest import Entry, ManifestBuilder, ManifestUpdate
 from ftkit.archive.missing import INVALID_ID, PERMANENT, Missing, missing_because
 from ftkit.archive.serialize import (
     MAX_DEPTH,
-    is_too_deep,
     parse_json,
     parse_json_lines,
     to_json,
@@ -28,6 +27,7 @@ from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
 from ftkit.client.retry import Retry
+from ftkit.dataset.lenient_json import nesting_exceeds
 from ftkit.errors import FtkitError, ProviderError, UsageError
 from ftkit.jobs.metrics import decode_results
 
@@ -239,7 +239,7 @@ class _JobTask:
         if _has_lost_values(job.raw, archived):
             self.keep(layout.JOB)
         else:
-            self._write(layout.JOB, to_json(self._storable("job", job.raw)))
+            self._write(layout.JOB, to_json(self._replace_and_note("job", job.raw)))
 
     def save_list(
         self, name: str, what: str, fetch: Callable[[], Iterable[dict[str, Any]]]
@@ -248,7 +248,7 @@ class _JobTask:
         data = self._read(name)
         archived = _parse_items(data, self._path(name)) if data else []
         try:
-            items = [self._storable(what, item) for item in fetch()]
+            items = [self._replace_and_note(what, item) for item in fetch()]
         except (ProviderError, UsageError) as error:
             self._add_missing(what, self._id, error)
             self.keep(name)
@@ -271,7 +271,9 @@ class _JobTask:
                 if access.denied:
                     raise access.denied
                 items = self._client.permissions(checkpoint.id)
-                permissions[checkpoint.id] = [self._storable("permissions", one) for one in items]
+                permissions[checkpoint.id] = [
+                    self._replace_and_note("permissions", one) for one in items
+                ]
                 access.allow()
             except ProviderError as error:
                 access.deny(error)
@@ -322,9 +324,9 @@ class _JobTask:
         path = self._path(name)
         self._files[path] = self._store.write(path, data, self._archived.get(path))
 
-    def _storable(self, what: str, raw: dict[str, Any]) -> dict[str, Any]:
+    def _replace_and_note(self, what: str, raw: dict[str, Any]) -> dict[str, Any]:
         """Return what can be stored of an object, and add a note if that is not all."""
-        stored, message = storable(raw)
+        stored, message = replace_deep_values(raw)
         if message:
             note = Missing(what, self._id, "inexact", message, self._id)
             self._missing += [note] if note not in self._missing else []
@@ -334,9 +336,9 @@ class _JobTask:
         self._missing.append(self._fetcher.missing(what, id, error, self._id))
 
 
-def storable(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def replace_deep_values(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return an object of the provider without what cannot be stored, and a note on that or ""."""
-    if not is_too_deep(raw):
+    if not nesting_exceeds(raw, MAX_DEPTH):
         return raw, ""
     message = f"values nested deeper than {MAX_DEPTH} levels were replaced by null"
     return without_deep_values(raw), message
@@ -344,7 +346,7 @@ def storable(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _encode_raw(file: RemoteFile | None) -> str:
     """Return the object of a file in JSON, as an update of the manifest holds it."""
-    return to_json_lines([storable(file.raw)[0]]).decode() if file else ""
+    return to_json_lines([replace_deep_values(file.raw)[0]]).decode() if file else ""
 
 
 def _parse_items(data: bytes, path: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from ftkit.archive.figures import JobFigures, day_of
 from ftkit.archive.layout import README
 from ftkit.archive.missing import count_missing
 from ftkit.archive.read import Archive
-from ftkit.jobs.metrics import is_finite
+from ftkit.jobs.metrics import is_plottable
 from ftkit.report.page import render_page
 
 STYLE = files(__package__).joinpath("index.css").read_text("utf-8")
@@ -111,7 +111,7 @@ def _text(text: str, limit: int) -> str:
 
 
 def _number(value: object, form: Callable[[float], str]) -> str:
-    if isinstance(value, bool) or not is_finite(value):
+    if isinstance(value, bool) or not is_plottable(value):
         return '<td class="number" data-value="">'
     return f'<td class="number" data-value="{value!r}">{form(value)}'
 

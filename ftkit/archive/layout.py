@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from ftkit._text import is_encodable
+
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
 """Names in the folder of an archive. Each job's folder has a `README` as well."""
@@ -57,10 +59,7 @@ def is_safe(path: str) -> bool:
 
 def is_usable_id(id: str) -> bool:
     """Return False if an id cannot be part of a request, nor a key in the manifest."""
-    try:
-        return len(id.encode()) <= MAX_ID_LENGTH
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
+    return is_encodable(id) and len(id.encode()) <= MAX_ID_LENGTH
 
 
 def key_of(id: str) -> str:

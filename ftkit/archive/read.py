@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.archive import layout
-from ftkit.archive.access import ForeignFileError, locate, read_file, resolve
+from ftkit.archive.access import NotRegularFileError, read_file, resolve_file, resolve_path
 from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.missing import Missing
 from ftkit.archive.serialize import parse_json, parse_json_lines
@@ -69,8 +69,8 @@ class Archive:
         """
         path = self.manifest.contents.get(layout.key_of(id))
         try:
-            return resolve(self.folder, path) if path else None
-        except ForeignFileError:
+            return resolve_file(self.folder, path) if path else None
+        except NotRegularFileError:
             if self.lenient:
                 return None
             raise
@@ -159,7 +159,7 @@ class ArchivedJob:
     @property
     def folder(self) -> Path:
         """The folder of the job."""
-        return locate(self.archive.folder, f"{self.path}/{layout.JOB}").parent
+        return resolve_path(self.archive.folder, f"{self.path}/{layout.JOB}").parent
 
     @cached_property
     def job(self) -> Job:
@@ -224,7 +224,7 @@ class ArchivedJob:
         path = f"{self.path}/{layout.ANSWERS}"
         if not self.archive.has(path):
             return []
-        return read_recordings(str(resolve(self.archive.folder, path)))
+        return read_recordings(str(resolve_file(self.archive.folder, path)))
 
     @property
     def missing(self) -> list[Missing]:

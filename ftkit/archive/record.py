@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit._text import printable
-from ftkit.archive.access import open_regular, resolve
+from ftkit.archive.access import open_regular, resolve_file
 from ftkit.archive.answers import remove_partial_answers, write_training_data
 from ftkit.archive.layout import ANSWERS, key_of
 from ftkit.archive.manifest import ManifestUpdate
@@ -44,9 +44,6 @@ from ftkit.errors import (
 
 PARAMETERS: dict[str, Any] = {"temperature": 0}
 """Request parameters, for reproducible answers."""
-
-NEW_SUFFIX = ".new"
-"""Suffix of the file that `RecordingFile` writes before it replaces the former one."""
 
 
 class RecordingPlan(Struct, frozen=True):
@@ -118,9 +115,8 @@ def _answers_path(archived: ArchivedJob) -> Path:
         FileError: A link is in the place of one of the files that the answers are written to.
     """
     folder, path = archived.archive.folder, f"{archived.path}/{ANSWERS}"
-    for suffix in (PART_SUFFIX, NEW_SUFFIX):
-        resolve(folder, path + suffix)
-    return resolve(folder, path)
+    resolve_file(folder, path + PART_SUFFIX)
+    return resolve_file(folder, path)
 
 
 def _parameters(path: Path) -> dict[str, Any]:

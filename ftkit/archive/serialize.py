@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from ftkit.dataset.lenient_json import nesting_exceeds
 from ftkit.errors import FileError
 
 MAX_DEPTH = 100
@@ -13,21 +14,6 @@ MAX_DEPTH = 100
 
 MAX_READ_DEPTH = MAX_DEPTH + 10
 """Maximum nesting of a file in an archive, which holds lists of such values."""
-
-
-def is_too_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
-    """Return True if a JSON value has objects or lists nested deeper than `limit`."""
-    level: list[Any] = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
 
 
 def without_deep_values(value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -81,7 +67,7 @@ def parse_json(data: bytes | str, path: str, expected: type[Any]) -> Any:
         reason = f"expected {expected.__name__}, got {type(value).__name__}"
     elif expected is list and not all(isinstance(item, dict) for item in value):
         reason = "an item of the list is not an object"
-    elif is_too_deep(value, MAX_READ_DEPTH):
+    elif nesting_exceeds(value, MAX_READ_DEPTH):
         reason = f"it is nested deeper than {MAX_READ_DEPTH} levels"
     if reason:
         raise FileError(f"{path} is damaged: {reason}; see `ftkit archive verify`")

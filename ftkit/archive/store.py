@@ -19,12 +19,12 @@ from msgspec import Struct
 from ftkit._atomic import atomic_write, temporary_path
 from ftkit._private import PRIVATE_FILE, make_private_folder, open_private
 from ftkit.archive.access import (
-    ForeignFileError,
-    locate,
+    NotRegularFileError,
     open_regular,
     read_file,
-    resolve,
+    resolve_file,
     resolve_internal,
+    resolve_path,
 )
 from ftkit.archive.layout import INTERNAL, LOCK, MANIFEST, PARTIAL, PROGRESS
 from ftkit.archive.manifest import Entry, ManifestUpdate, encode_update
@@ -125,7 +125,7 @@ class ArchiveStore:
         """
         entry = entry_of(data)
         if entry != current:
-            target = locate(self.folder, path)
+            target = resolve_path(self.folder, path)
             self._check_open()
             with (
                 self._os_errors(target),
@@ -155,7 +155,7 @@ class ArchiveStore:
         if download.entry == current:
             download.path.unlink()
         else:
-            target = locate(self.folder, path)
+            target = resolve_path(self.folder, path)
             with self._os_errors(target):
                 self._check_open()
                 make_private_folder(target.parent)
@@ -181,7 +181,7 @@ class ArchiveStore:
 
     def protect(self, path: str) -> None:
         """Make a file private that something else has written."""
-        location = resolve(self.folder, path)
+        location = resolve_file(self.folder, path)
         with self._os_errors(location):
             os.chmod(location, PRIVATE_FILE)
 
@@ -220,12 +220,12 @@ def check_file(folder: Path, path: str, entry: Entry) -> FileState:
     A link to a file is changed even if the content is the same: it is not in the archive.
     """
     try:
-        with open_regular(locate(folder, path)) as file:
+        with open_regular(resolve_path(folder, path)) as file:
             if os.fstat(file.fileno()).st_size != entry.size:
                 return "changed"
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return "intact" if sha256 == entry.sha256 else "changed"
-    except ForeignFileError:
+    except NotRegularFileError:
         return "changed"
     except (FileNotFoundError, NotADirectoryError):
         return "gone"

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ftkit.archive import layout
 from ftkit.archive.concurrency import run_concurrently
-from ftkit.archive.fetch import Fetcher, storable
+from ftkit.archive.fetch import Fetcher, replace_deep_values
 from ftkit.archive.manifest import Manifest, ManifestUpdate, read_manifest
 from ftkit.archive.missing import PERMANENT, RETRYABLE, Missing, missing_because
 from ftkit.archive.repair import Repair
@@ -156,7 +156,7 @@ class _Sync:
         self._repair = Repair(writer)
         self._listed_jobs = self._left_out_jobs = 0
         self._new_jobs = self._fetched_jobs = self._fetched_files = 0
-        self._unlisted_files: tuple[Missing, ...] = ()
+        self._list_error: tuple[Missing, ...] = ()
 
     def fetch_new(self) -> None:
         """Fetch everything that the archive does not have."""
@@ -205,7 +205,7 @@ class _Sync:
         try:
             return {file.id: file for file in self._client.files() if file.id}
         except InvalidResponseError as error:
-            self._unlisted_files = (missing_because(error, "records", ""),)
+            self._list_error = (missing_because(error, "records", ""),)
             return {}
         except ProviderError as error:
             if error.status in (0, 401):
@@ -232,7 +232,9 @@ class _Sync:
         """Return True if the provider may have something new about the job."""
         key = layout.key_of(job.id)
         entry = self._builder.manifest.files.get(f"{layout.job_folder(key)}/{layout.JOB}")
-        is_current = entry is not None and entry == entry_of(to_json(storable(job.raw)[0]))
+        is_current = entry is not None and entry == entry_of(
+            to_json(replace_deep_values(job.raw)[0])
+        )
         if not job.is_over or key in damaged_jobs or not is_current:
             return True
         retry = [
@@ -296,7 +298,7 @@ class _Sync:
             if (key := layout.key_of(id)) in manifest.contents
             or self._builder.missing(f"file {key}")
         }
-        self._save_objects("records", layout.FILES, objects, self._unlisted_files)
+        self._save_objects("records", layout.FILES, objects, self._list_error)
 
     def _read_objects(self, path: str) -> dict[str, dict[str, object]]:
         """Return the archived objects in a JSON file by id."""
@@ -312,7 +314,7 @@ class _Sync:
         objects: dict[str, dict[str, object]],
         missing: tuple[Missing, ...] = (),
     ) -> None:
-        stored = [storable(objects[id]) for id in sorted(objects)]
+        stored = [replace_deep_values(objects[id]) for id in sorted(objects)]
         data = to_json([raw for raw, _ in stored])
         entry = self._store.write(path, data, self._builder.manifest.files.get(path))
         messages = dict.fromkeys(message for _, message in stored if message)

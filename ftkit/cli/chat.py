@@ -11,7 +11,7 @@ import click
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
-from ftkit.cli.terminal import is_terminal, write, write_error, write_foreign
+from ftkit.cli.terminal import is_terminal, write, write_error, write_untrusted
 from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Conversation:
         for fragment in self._client.chat(self._model, messages, **self._options):
             fragments.append(fragment)
             if self._output == "text":
-                write_foreign(fragment)
+                write_untrusted(fragment)
         reply = "".join(fragments)
         if self._output == "json":
             print_json_line({"model": self._model, "prompt": prompt, "answer": reply})

@@ -225,7 +225,7 @@ def _recordings_in(name: str) -> str:
     """
     if os.path.isfile(name):
         return name
-    from ftkit.archive.access import resolve
+    from ftkit.archive.access import resolve_file
     from ftkit.archive.layout import ANSWERS, MANIFEST
     from ftkit.archive.read import find_job, open_archive
 
@@ -250,7 +250,7 @@ def _recordings_in(name: str) -> str:
             f"{name} has no recorded answers; record them with `ftkit archive` and "
             "--prompts or --sample"
         )
-    return str(resolve(job.archive.folder, f"{job.path}/{ANSWERS}"))
+    return str(resolve_file(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
 def _lock(paths: Sequence[str | None], context: click.Context) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ftkit._text import printable, shorten
-from ftkit.cli.terminal import console
+from ftkit._text import shorten
+from ftkit.cli.terminal import clean, console
 from ftkit.errors import FileError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -144,7 +144,7 @@ def progress(
             nonlocal shown
             due = time.monotonic() - shown > REFRESH
             shown = time.monotonic() if due else shown
-            name = shorten(printable(os.path.basename(file)), 24)
+            name = shorten(clean(os.path.basename(file)), 24)
             bar.update(
                 task, advance=done, description=f"{action} {name}", visible=True, refresh=due
             )

@@ -26,7 +26,7 @@ from ftkit.cli.output import (
     print_note,
     print_warning,
 )
-from ftkit.cli.terminal import is_terminal, write, write_foreign
+from ftkit.cli.terminal import is_terminal, write, write_untrusted
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def metrics(
     if output == "text":
         write(render_metrics_text(job_data, assess(job_data)))
     elif output == "csv":
-        write_foreign(_metrics_csv(job_data))
+        write_untrusted(_metrics_csv(job_data))
     else:
         print_json(_metrics_as_dict(job_data, assess(job_data)))
 
@@ -312,10 +312,10 @@ def _metrics_csv(metrics: Metrics) -> str:
 
 
 def _metrics_as_dict(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
-    from ftkit.jobs.metrics import is_finite
+    from ftkit.jobs.metrics import is_plottable
 
     rows = [
-        {name: value if is_finite(value) else None for name, value in row.items()}
+        {name: value if is_plottable(value) else None for name, value in row.items()}
         for row in metrics.rows
     ]
     assessment = {

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ftkit._text import printable
-from ftkit.cli.terminal import confirm, console, is_terminal, write, write_error, write_json
+from ftkit.cli.terminal import clean, confirm, console, is_terminal, write, write_error, write_json
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, table
 
@@ -188,7 +188,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
         task = bar.add_task("", total=None)
 
         def show(description: str, done: int, total: int) -> None:
-            description = printable(description)
+            description = clean(description)
             is_new = description != bar.tasks[0].description
             bar.update(task, description=description, completed=done, total=total or None)
             if is_new:

@@ -61,7 +61,7 @@ def write(text: str) -> None:
     _write_out(UNSAFE.sub(_escape, _without_secrets(text)))
 
 
-def write_foreign(text: str) -> None:
+def write_untrusted(text: str) -> None:
     """Write text from outside to standard output; even ftkit's own colours are escaped in it."""
     _write_out(UNSAFE_ALWAYS.sub(_escape, _without_secrets(text)))
 
@@ -86,13 +86,18 @@ def write_bytes(data: bytes) -> None:
         sys.stdout.buffer.write(data)
 
 
+def clean(text: str, keep: str = "") -> str:
+    """Return text without secrets, and escaped by `printable`: for prompts, logs and `console`."""
+    return printable(_without_secrets(text), keep)
+
+
 def confirm(question: str, default: bool = False) -> bool:
     """Ask a yes-or-no question on standard error."""
-    return click.confirm(printable(_without_secrets(question)), default=default, err=True)
+    return click.confirm(clean(question), default=default, err=True)
 
 
 def console(err: bool = False) -> Console:
-    """Return a console for live views and progress bars, whose texts must be printable."""
+    """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
     return Console(stderr=err, markup=False, emoji=False, highlight=False)
@@ -113,7 +118,7 @@ def escape_logs() -> None:
 
     class Formatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return printable(_without_secrets(super().format(record)), keep="\n\t")
+            return clean(super().format(record), keep="\n\t")
 
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter("%(levelname)s %(name)s: %(message)s"))

@@ -15,9 +15,9 @@ from ftkit.client.errors import Endpoint, translated_errors
 from ftkit.client.pagination import PAGE_SIZE, Page, paginate
 from ftkit.client.paths import path_segment, sdk_segment
 from ftkit.client.payloads import (
-    bounded,
     check_deletion,
     check_resource,
+    limit_size,
     raw_type,
     read_completion,
     read_json,
@@ -263,7 +263,7 @@ class Client:
             self._errors(f"read the file {id}"),
             self._client.files.with_streaming_response.content(sdk_segment(id)) as response,
         ):
-            yield from bounded(response.iter_bytes(CHUNK_SIZE))
+            yield from limit_size(response.iter_bytes(CHUNK_SIZE))
 
     def download(self, id: str, path: Path) -> None:
         """Write the content of a file to `path` atomically.

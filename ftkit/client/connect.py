@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ftkit._text import excerpt
 from ftkit.catalog import Api, Catalog, Provider, find_provider, unsupported
 from ftkit.client.client import COMPLETION_RETRIES, Client
 from ftkit.client.credentials import config_file, find_address, find_key
@@ -18,8 +19,11 @@ from ftkit.errors import UsageError
 if TYPE_CHECKING:
     import openai
 
-MAX_NUMBER = 86_400
-"""Maximum of FTKIT_TIMEOUT, in seconds, and of FTKIT_RETRIES."""
+MAX_TIMEOUT_SECONDS = 86_400
+"""Maximum of FTKIT_TIMEOUT: a day."""
+
+MAX_RETRIES = 100
+"""Maximum of FTKIT_RETRIES."""
 
 
 def connect(
@@ -38,7 +42,7 @@ def connect(
             own, unless it is in the user's settings file.
         catalog: Models and providers; by default those that come with ftkit.
         environment: Environment variables; by default those of the process. `FTKIT_TIMEOUT` and
-            `FTKIT_RETRIES` set the patience with slow or failing responses.
+            `FTKIT_RETRIES` set the response timeout and the number of retries.
         client: SDK client to use instead of a new one.
 
     Raises:
@@ -59,15 +63,15 @@ def connect(
             f"[base-url] in {config_file(variables)}, e.g. {api.address}"
         )
     _check_address(address)
-    retries = _number("FTKIT_RETRIES", variables)
+    retries = _retries(variables)
     sdk_client = client or _sdk_client(
         _key(provider, api, address, variables),
         address,
         is_isolated=not (api.sdk_variables and _is_at(address, api.base_url)),
-        timeout=_number("FTKIT_TIMEOUT", variables),
-        retries=None if retries is None else int(retries),
+        timeout=_timeout(variables),
+        retries=retries,
     )
-    completion_retries = COMPLETION_RETRIES if retries is None else int(retries)
+    completion_retries = COMPLETION_RETRIES if retries is None else retries
     return Client(provider, facts, api, sdk_client, completion_retries=completion_retries)
 
 
@@ -141,21 +145,39 @@ def _is_at(address: str, base_url: str) -> bool:
     return address.lower().startswith("https:") and f".{host}".endswith(f".{base}")
 
 
-def _number(variable: str, environment: Mapping[str, str]) -> float | None:
-    """Return the number in an environment variable, or None if it is not set.
+def _timeout(environment: Mapping[str, str]) -> float | None:
+    """Return the seconds in FTKIT_TIMEOUT, or None if it is not set.
 
-    Raises `UsageError` if it is not a number of 0 or more.
+    Raises `UsageError` if it is not a number above 0 and up to `MAX_TIMEOUT_SECONDS`.
     """
-    text = environment.get(variable, "")
+    text = environment.get("FTKIT_TIMEOUT", "")
     if not text:
         return None
     try:
-        number = float(text)
+        seconds = float(text)
     except ValueError:
-        number = math.nan
-    if not 0 <= number < MAX_NUMBER:
-        raise UsageError(f"{variable} must be a number from 0 to {MAX_NUMBER:,}, not {text!r}")
-    return number
+        seconds = math.nan
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(
+            "FTKIT_TIMEOUT must be a number of seconds above 0, up to "
+            f"{MAX_TIMEOUT_SECONDS:,}, not {excerpt(text)}"
+        )
+    return seconds
+
+
+def _retries(environment: Mapping[str, str]) -> int | None:
+    """Return the number in FTKIT_RETRIES, or None if it is not set.
+
+    Raises `UsageError` if it is not a whole number up to `MAX_RETRIES`.
+    """
+    text = environment.get("FTKIT_RETRIES", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MAX_RETRIES:
+        raise UsageError(
+            f"FTKIT_RETRIES must be a whole number from 0 to {MAX_RETRIES}, not {excerpt(text)}"
+        )
+    return int(text)
 
 
 def _sdk_client(
@@ -175,7 +197,7 @@ def _sdk_client(
             key,
             address,
             is_isolated=is_isolated,
-            timeout=timeout or TIMEOUT,
+            timeout=TIMEOUT if timeout is None else timeout,
             retries=RETRIES if retries is None else retries,
         )
     finally:

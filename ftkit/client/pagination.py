@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.errors import InvalidResponseError
 
 PAGE_SIZE = 100
@@ -45,7 +46,7 @@ class Page(Struct, frozen=True):
         The next page begins after that item, so it may repeat the items without such an id.
         """
         ids = (item.get("id") for item in reversed(self.items))
-        return next((id for id in ids if isinstance(id, str) and _is_encodable(id)), "")
+        return next((id for id in ids if isinstance(id, str) and is_encodable(id)), "")
 
 
 def paginate(
@@ -73,12 +74,3 @@ def paginate(
         parameters["after"] = page.last_id
         cursors.add(page.last_id)
     raise InvalidResponseError(f"the list does not end after {MAX_PAGES:,} pages")
-
-
-def _is_encodable(id: str) -> bool:
-    """Return False for half of a surrogate pair."""
-    try:
-        id.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -6,14 +6,20 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ftkit._text import is_encodable
+from ftkit.dataset.lenient_json import nesting_exceeds
+
 if TYPE_CHECKING:
     import openai
 
 MAX_FILE = 64 << 30
 """Maximum bytes of the content of a file; longer ones count as endless."""
 
-MAX_DEPTH = 100
-"""Maximum depth of nested arrays and objects in a response."""
+MAX_DEPTH = 500
+"""Maximum depth of nested arrays and objects in a response.
+
+Python's JSON module reads and writes somewhat less than 1,000 levels, fewer within many calls.
+"""
 
 
 class RawResponse(Protocol):
@@ -40,23 +46,11 @@ def read_json(response: RawResponse) -> Any:
         value = json.loads(response.content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            break
-    else:
+    if nesting_exceeds(value, MAX_DEPTH):
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict) and value.get("error") and not value.get("id"):
         raise ValueError(f"an error: {value['error']}")
     return value
-
-
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
 
 
 def read_resource(response: RawResponse, id: str = "") -> dict[str, Any]:
@@ -74,14 +68,9 @@ def read_resource(response: RawResponse, id: str = "") -> dict[str, Any]:
 def check_resource(value: Any) -> dict[str, Any]:
     """Return a JSON object that has a valid id. Raises `ValueError` otherwise."""
     id = value.get("id") if isinstance(value, dict) else None
-    if not isinstance(id, str) or not id or not _is_encodable(id):
+    if not isinstance(id, str) or not id or not is_encodable(id):
         raise ValueError(f"it has no id: {value}")
     return dict(value)
-
-
-def _is_encodable(text: str) -> bool:
-    """Return True if a text has no lone surrogates, so that it can be sent and stored."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def check_deletion(response: RawResponse) -> None:
@@ -117,7 +106,7 @@ def reply_texts(chunks: Iterable[Any]) -> Iterator[str]:
         raise ValueError("it holds no reply")
 
 
-def bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def limit_size(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a file. Raises `ValueError` if it has more than `MAX_FILE` bytes."""
     size = 0
     for chunk in chunks:

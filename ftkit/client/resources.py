@@ -67,7 +67,7 @@ class Job(Struct, frozen=True):
     def method(self) -> str:
         """Training method: "supervised", "dpo", "reinforcement" or the provider's own name."""
         method = self.raw.get("method")
-        return _string(_object(method).get("type"), "supervised")
+        return _text(_object(method).get("type"), "supervised")
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Job(Struct, frozen=True):
         error = {"message": error} if isinstance(error, str) else _object(error)
         return cls(
             id=_string(raw.get("id")),
-            status=_string(raw.get("status"), "unknown"),
+            status=_text(raw.get("status"), "unknown"),
             model=_string(raw.get("model")),
             created_at=_integer(raw.get("created_at")) or 0,
             finished_at=_integer(raw.get("finished_at")),
@@ -97,11 +97,11 @@ class Job(Struct, frozen=True):
             validation_file=_string(raw.get("validation_file")),
             trained_tokens=_integer(raw.get("trained_tokens")),
             estimated_finish=_integer(raw.get("estimated_finish")),
-            error=_string(error.get("message")),
-            error_code=_string(error.get("code")),
+            error=_text(error.get("message")),
+            error_code=_text(error.get("code")),
             result_files=_ids(raw.get("result_files")),
             metadata={
-                _string(key): _text(value) for key, value in _object(raw.get("metadata")).items()
+                _text(key): _json_text(value) for key, value in _object(raw.get("metadata")).items()
             },
             raw=raw,
         )
@@ -134,9 +134,9 @@ class Event(Struct, frozen=True):
         return cls(
             id=_string(raw.get("id")),
             created_at=_integer(raw.get("created_at")) or 0,
-            level=_string(raw.get("level"), "info"),
-            message=_string(raw.get("message")),
-            type=_string(raw.get("type"), "message"),
+            level=_text(raw.get("level"), "info"),
+            message=_text(raw.get("message")),
+            type=_text(raw.get("type"), "message"),
             data=_object(raw.get("data")),
             raw=raw,
         )
@@ -202,10 +202,10 @@ class RemoteFile(Struct, frozen=True):
         """Return the file of a JSON object of the API."""
         return cls(
             id=_string(raw.get("id")),
-            name=_string(raw.get("filename")),
+            name=_text(raw.get("filename")),
             size=_integer(raw.get("bytes")) or 0,
-            purpose=_string(raw.get("purpose")),
-            status=_string(raw.get("status")),
+            purpose=_text(raw.get("purpose")),
+            status=_text(raw.get("status")),
             created_at=_integer(raw.get("created_at")) or 0,
             raw=raw,
         )
@@ -233,9 +233,9 @@ class RemoteModel(Struct, frozen=True):
         """Return the model of a JSON object of the API."""
         return cls(
             id=_string(raw.get("id")),
-            owner=_string(raw.get("owned_by")),
+            owner=_text(raw.get("owned_by")),
             created_at=_integer(raw.get("created")) or 0,
-            shutdown_date=_string(raw.get("shutdown_date")),
+            shutdown_date=_text(raw.get("shutdown_date")),
             raw=raw,
         )
 
@@ -264,14 +264,19 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _string(value: Any, default: str = "") -> str:
-    """Return a string or a number as text, or the default if it is empty or of another type.
-
-    Lone surrogates, which can be neither sent nor stored, become question marks.
-    """
+    """Return a string or a number as text, or the default if it is empty or of another type."""
     if not value or isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return default
-    return str(value).encode("utf-8", "replace").decode() or default
+    return str(value)
 
 
-def _text(value: Any) -> str:
-    return _string(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+def _text(value: Any, default: str = "") -> str:
+    """Return `_string` with question marks for lone surrogates, for texts that are only shown.
+
+    Ids and names of models stay as they are: a replacement could be the id of something else.
+    """
+    return _string(value, default).encode("utf-8", "replace").decode()
+
+
+def _json_text(value: Any) -> str:
+    return _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""The SDK's client and its HTTP transport: environment variables, proxies, redirects and limits."""
+"""The SDK's client and its HTTP client: environment variables, proxies, redirects and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ftkit._local import is_loopback
-from ftkit.client.payloads import bounded
+from ftkit.client.payloads import limit_size
 
 TIMEOUT = 600.0
 """Default seconds to wait for the next bytes of a response, and for a whole JSON response."""
@@ -29,10 +29,16 @@ MAX_RESPONSE = 64 << 20
 MAX_REDIRECTS = 5
 """Maximum number of redirects of a request."""
 
-ENCODINGS = ("", "identity", "gzip", "deflate")
-"""Content encodings that are read. None of them makes a network packet larger than 64 MiB."""
+STREAM_ENCODINGS = ("", "identity")
+"""Content encodings that are read of a stream of events."""
 
-FOREIGN_HEADERS = (
+ENCODINGS = (*STREAM_ENCODINGS, "gzip", "deflate")
+"""Content encodings that are read.
+
+gzip and deflate expand at most 1032:1; br and zstd have no such bound.
+"""
+
+CROSS_ORIGIN_HEADERS = (
     "host",
     "accept",
     "accept-encoding",
@@ -45,10 +51,12 @@ FOREIGN_HEADERS = (
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """Hosts that are never reached through a proxy."""
 
-_transport: Any = next(
+# openai 2 uses httpx and openai 3 httpx2, and both may be installed: the base class of the SDK's
+# client tells which one it is.
+_base_client: Any = next(
     base for base in openai.DefaultHttpxClient.__mro__ if base.__name__ == "Client"
 )
-httpx: Any = import_module(_transport.__module__.partition(".")[0])
+httpx: Any = import_module(_base_client.__module__.partition(".")[0])
 """The HTTP library of the SDK: httpx for openai 2, httpx2 for openai 3."""
 
 
@@ -66,7 +74,7 @@ class IsolatedSdk(openai.OpenAI):
         self._custom_headers = options.get("default_headers") or {}
 
 
-class Transport(openai.DefaultHttpxClient):
+class GuardedHttpClient(openai.DefaultHttpxClient):
     """HTTP client that bypasses proxies on loopback, checks redirects and limits responses."""
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
@@ -81,7 +89,7 @@ class Transport(openai.DefaultHttpxClient):
         for _ in range(MAX_REDIRECTS + 1):
             response = super().send(request, stream=True, **options)
             if response.next_request is None:
-                return _bounded(response, request, stream)
+                return _limit_response(response, request, stream)
             response.close()
             request = _redirected(request, response.next_request)
         raise RefusedResponseError(f"it redirects more than {MAX_REDIRECTS} times")
@@ -133,7 +141,9 @@ def open_sdk(
         base_url=address,
         timeout=limits,
         max_retries=retries,
-        http_client=Transport(timeout=limits, mounts={f"all://{name}": None for name in direct}),
+        http_client=GuardedHttpClient(
+            timeout=limits, mounts={f"all://{name}": None for name in direct}
+        ),
     )
 
 
@@ -150,7 +160,7 @@ def _redirected(request: Any, target: Any) -> Any:
     if is_downgrade or target.method not in ("GET", "HEAD"):
         raise RefusedResponseError(f"it redirects the request to {target.url.host}")
     for name in list(target.headers):
-        if name.lower() not in FOREIGN_HEADERS:
+        if name.lower() not in CROSS_ORIGIN_HEADERS:
             del target.headers[name]
     return target
 
@@ -162,12 +172,12 @@ def _is_same_host(old: Any, new: Any) -> bool:
     return bool(old.host == new.host and (is_same or is_upgrade))
 
 
-def _bounded(response: Any, request: Any, stream: bool) -> Any:
+def _limit_response(response: Any, request: Any, stream: bool) -> Any:
     """Return the response with its whole content, or a successful one as a stream."""
     encoding = response.headers.get("content-encoding", "").strip().lower()
     timeout = request.extensions.get("timeout", {}).get("read") or TIMEOUT
     is_events = response.headers.get("content-type", "").startswith("text/event-stream")
-    if encoding not in (ENCODINGS[:2] if stream and is_events else ENCODINGS):
+    if encoding not in (STREAM_ENCODINGS if stream and is_events else ENCODINGS):
         response.close()
         raise RefusedResponseError(f"it has the content encoding {encoding!r}")
     if stream and response.is_success:
@@ -178,7 +188,7 @@ def _bounded(response: Any, request: Any, stream: bool) -> Any:
     content = bytearray()
     start = time.monotonic()
     try:
-        for chunk in bounded(response.iter_bytes()):
+        for chunk in limit_size(response.iter_bytes()):
             content += chunk
             if is_json or not response.is_success:
                 _check_limits(len(content), start, timeout)

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
+
 MAX_DEPTH = 950
 """Maximum nesting of arrays and objects, a little below the limit of Python's JSON module."""
 
@@ -209,6 +211,19 @@ def nests_deeper(raw: bytes, limit: int) -> bool:
     return raw.count(b"[") + raw.count(b"{") > limit and depth(raw) > limit
 
 
+def nesting_exceeds(value: Any, limit: int) -> bool:
+    """Return True if a JSON value has arrays or objects nested more deeply than `limit`."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
+
+
 def _parse_json(reading: Reading, text: str) -> None:
     repeated: RepeatedKeys = {}
     try:
@@ -279,7 +294,7 @@ def _clean(root: Any, repeated: RepeatedKeys, defects: list[Defect]) -> Any:
         if isinstance(value, dict):
             _clean_keys(value, steps, repeated, defects)
         elif isinstance(value, str):
-            if not encodable(value):
+            if not is_encodable(value):
                 _note(defects, "surrogate", steps, ascii(value[:40]))
                 parent[steps[-1]] = without_surrogates(value)
         elif isinstance(value, NonFinite):
@@ -297,7 +312,7 @@ def _clean_keys(
     """Record the defects of the keys of an object, and replace keys that cannot be encoded."""
     for name in repeated[id(value)][1] if id(value) in repeated else ():
         _note(defects, "duplicate", (*steps, name), name[:SHOWN])
-    for name in [name for name in value if not encodable(name)]:
+    for name in [name for name in value if not is_encodable(name)]:
         _note(defects, "surrogate", steps, ascii(name[:SHOWN]))
         value[without_surrogates(name)] = value.pop(name)
 
@@ -357,15 +372,6 @@ def join(path: str, key: str) -> str:
     """Return the JSON path of a key below `path`."""
     plain = len(key) <= PATH_KEY and re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII)
     return f"{path}.{key}" if plain else f"{path}[{json.dumps(key[:PATH_KEY])}]"
-
-
-def encodable(text: str) -> bool:
-    """Return False for a text with lone surrogates, which UTF-8 cannot encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def without_surrogates(text: str) -> str:

@@ -196,7 +196,7 @@ class Journal:
         self._execute(
             "INSERT OR REPLACE INTO uploads (account, sha256, name, size, path, started)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (account, sha256, name, size, _storable(path), time.time()),
+            (account, sha256, name, size, _sqlite_path(path), time.time()),
         )
 
     def save_parts(
@@ -243,7 +243,14 @@ class Journal:
         self._execute(
             "INSERT OR IGNORE INTO submissions (id, account, key, request, path, planned)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (id, account, idempotency_key, json.dumps(request), _storable(path), time.time()),
+            (
+                id,
+                account,
+                idempotency_key,
+                json.dumps(request),
+                _sqlite_path(path),
+                time.time(),
+            ),
         )
 
     def mark_sent(self, id: str, request: Mapping[str, Any]) -> None:
@@ -324,7 +331,7 @@ class Journal:
         )
 
 
-def _storable(path: str) -> str | bytes:
+def _sqlite_path(path: str) -> str | bytes:
     """Return a path as SQLite can store it: as bytes if its name is not UTF-8."""
     encoded = os.fsencode(path)
     try:

@@ -30,7 +30,7 @@ MAX_VALUES = 1_000_000
 """Maximum number of values in a result file: 200,000 steps with OpenAI's five columns."""
 
 MAX_VALUE = 1e307
-"""Larger values do not count as finite: their differences may not be."""
+"""Values from here on are not plotted: their differences may be infinite."""
 
 
 class Metrics(Struct, frozen=True):
@@ -45,12 +45,12 @@ class Metrics(Struct, frozen=True):
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Return steps and finite values of the first of the columns that has any."""
+        """Return steps and plottable values of the first of the columns that has any."""
         for name in names:
             points = [
                 (int(row["step"] or 0), value)
                 for row in self.rows
-                if is_finite(value := row.get(name))
+                if is_plottable(value := row.get(name))
             ]
             if points:
                 return points
@@ -72,8 +72,8 @@ class Verdict(Struct, frozen=True):
     overfits_from: int | None
 
 
-def is_finite(value: Any) -> TypeGuard[float]:
-    """Return True for a finite number. The losses of a training that diverges are not finite."""
+def is_plottable(value: Any) -> TypeGuard[float]:
+    """Return True for a number below `MAX_VALUE`. Losses of a diverging training are not."""
     return isinstance(value, (int, float)) and -MAX_VALUE < value < MAX_VALUE
 
 
@@ -97,7 +97,7 @@ def read_results(content: bytes) -> Metrics:
         tuple(
             {**row, "step": int(step) if float(step).is_integer() else step}
             for row in rows
-            if is_finite(step := row["step"])
+            if is_plottable(step := row["step"])
         ),
     )
 
@@ -134,23 +134,10 @@ def _parse_number(text: str | None) -> float | None:
         return None
 
 
-def _fits_float(value: float) -> bool:
-    return not isinstance(value, int) or is_finite(value)
-
-
 def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
-    """Return the metrics of checkpoints, for a job without a result file.
-
-    Integers that are too large for a float are left out.
-    """
-    by_step = sorted(
-        (checkpoint for checkpoint in checkpoints if is_finite(checkpoint.step)),
-        key=lambda checkpoint: checkpoint.step,
-    )
-    metrics = [
-        {name: value for name, value in checkpoint.metrics.items() if _fits_float(value)}
-        for checkpoint in by_step
-    ]
+    """Return the metrics of checkpoints, for a job without a result file."""
+    by_step = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
+    metrics = [checkpoint.metrics for checkpoint in by_step]
     names = dict.fromkeys(name for values in metrics for name in values if name != "step")
     rows = (
         {**dict.fromkeys(names), **values, "step": checkpoint.step}

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.catalog import Provider
 from ftkit.client.client import Client
 from ftkit.client.payloads import upload_request
@@ -172,7 +173,7 @@ class Uploader:
         usable = (
             file.id
             for file in same_name
-            if file.status != "error" and file.size in (0, upload.size)
+            if file.status != "error" and file.size in (0, upload.size) and is_encodable(file.id)
         )
         return next(usable, "")
 

@@ -6,12 +6,14 @@ A pure function of the job and the facts about both providers: no requests, no f
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.catalog import (
     Api,
     Catalog,
@@ -183,9 +185,7 @@ class _Translator:
     def check_spec(self, spec: JobSpec) -> None:
         """Add obstacles for what the provider does not support, and changes for what is dropped."""
         old, raw = self._old, self._old.job.raw
-        try:
-            msgspec.json.encode(spec)
-        except UnicodeEncodeError:
+        if not is_encodable(json.dumps(msgspec.to_builtins(spec), ensure_ascii=False)):
             self.obstacles.append("its settings have characters that are not valid Unicode")
         if old.method not in {METHODS[format] for format in self._target.formats}:
             self.obstacles.append(f"{self._title} does not train with the method '{old.method}'")

@@ -10,7 +10,7 @@ from typing import Any
 from ftkit._atomic import atomic_write
 from ftkit._text import printable
 from ftkit.errors import FileError, UsageError, os_error_message
-from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
+from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_plottable
 from ftkit.report.columns import table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -58,7 +58,7 @@ def _table(metrics: Metrics, whole: str) -> str:
 
 def _cells(values: Sequence[float | None]) -> list[str]:
     """Format the numbers of a column with the same number of decimals."""
-    sizes = [abs(value) for value in values if is_finite(value)]
+    sizes = [abs(value) for value in values if is_plottable(value)]
     largest = max(sizes, default=0)
     fixed = ".0f" if all(float(size).is_integer() for size in sizes) else ".4f"
     form = fixed if largest == 0 or 1e-3 <= largest < 1e9 else ".3e"

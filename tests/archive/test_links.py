@@ -173,7 +173,7 @@ def test_nothing_is_written_through_a_link_that_has_the_name_of_an_internal_file
     assert (target / "thesis.txt" if target.is_dir() else target).read_text() == "mine"
 
 
-@pytest.mark.parametrize("suffix", ["", ".part", ".new"])
+@pytest.mark.parametrize("suffix", ["", ".part"])
 def test_no_answers_are_written_through_a_link(
     suffix: str, archive: Path, provider_url: str, tmp_path: Path
 ) -> None:

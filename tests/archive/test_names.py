@@ -73,7 +73,9 @@ def test_names_are_safe_and_differ_not_only_in_case(ids: list[str]) -> None:
     assert len({name.lower() for name in names}) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,64}", name) for name in names)
     assert all(
-        access.resolve(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to("/a/jobs")
+        access.resolve_file(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to(
+            "/a/jobs"
+        )
         for id in ids
     )
 
@@ -107,4 +109,4 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
         with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")
     with pytest.raises(FileError, match="do not trust"):
-        access.resolve(tmp_path, path)
+        access.resolve_file(tmp_path, path)

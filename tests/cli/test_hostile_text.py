@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+from ftkit.cli import terminal
+from ftkit.cli.live import View
+from ftkit.cli.output import progress_bar
+from ftkit.client.resources import Event, Job
+from ftkit.jobs.watch import Update
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
@@ -200,6 +205,26 @@ def test_the_live_view_and_the_chat_escape_what_they_show(
         assert b"\x1b[2J\x1b" not in shown
         assert b"\x9b31m" not in shown.replace("ü".encode(), b"")
         assert "\u202e" not in shown.decode()
+
+
+def test_views_and_progress_bars_do_not_show_the_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_secrets", set())
+    terminal.hide(key := "sk-live-0123456789")
+    job = Job.read({"id": "ftjob-1", "model": key, "status": key})
+    event = Event.read({"message": f"no access with {key}"})
+    view = View()
+    view.apply(Update(job, (event,), f"refused: {key}"))
+    terminal.console().print(view.render(100))
+    monkeypatch.setattr("ftkit.cli.output.is_terminal", lambda stream: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar() as show:
+        show(f"fetching {key}", 1, 2)
+    shown = capsys.readouterr()
+    for text in shown:
+        assert "(the key)" in text
+        assert key not in text
 
 
 def test_logs_of_libraries_are_escaped(hostile: FakeProvider, provider_url: str) -> None:

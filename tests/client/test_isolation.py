@@ -18,6 +18,8 @@ from ftkit import _local
 from ftkit.client import pagination, sdk
 from ftkit.client.client import Client
 from ftkit.client.connect import connect
+from ftkit.client.payloads import MAX_DEPTH
+from ftkit.client.resources import Job, RemoteFile
 from ftkit.errors import FileError, InvalidResponseError, ProviderError, UsageError
 from ftkit.jobs.export import export
 from support.commands import run_ftkit
@@ -158,7 +160,7 @@ def test_a_redirect_to_another_host_carries_no_key(monkeypatch: pytest.MonkeyPat
         (_, path, headers) = other.requests[0]
         assert path == "/stolen"
         assert "sk-test" not in str(headers)
-        assert set(headers) <= set(sdk.FOREIGN_HEADERS)
+        assert set(headers) <= set(sdk.CROSS_ORIGIN_HEADERS)
         with pytest.raises(InvalidResponseError, match=r"redirects the request to 127\.0\.0\.1"):
             client.create({"model": "m", "training_file": "f"})
         assert len(other.requests) == 1
@@ -252,11 +254,19 @@ def test_a_list_whose_pages_repeat_ends() -> None:
         assert [job.id for job in open_client(f"{service.url}/v1").jobs()] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("value", ["-1", "nan", "x", "inf"])
-def test_the_variables_for_patience_are_numbers(value: str) -> None:
-    for name in ("FTKIT_TIMEOUT", "FTKIT_RETRIES"):
-        with pytest.raises(UsageError, match=f"{name} must be a number from 0 to 86,400"):
-            open_client("http://127.0.0.1:9/v1", **{name: value})
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "x", "inf", "86401"])
+def test_the_timeout_is_a_positive_number_of_seconds(value: str) -> None:
+    message = f"FTKIT_TIMEOUT must be a number of seconds above 0, up to 86,400, not '{value}'"
+    with pytest.raises(UsageError, match=message):
+        open_client("http://127.0.0.1:9/v1", FTKIT_TIMEOUT=value)
+    open_client("http://127.0.0.1:9/v1", FTKIT_TIMEOUT="86400")
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "nan", "x", "101", "9" * 5000])
+def test_the_number_of_retries_is_a_whole_number(value: str) -> None:
+    with pytest.raises(UsageError, match="FTKIT_RETRIES must be a whole number from 0 to 100, not"):
+        open_client("http://127.0.0.1:9/v1", FTKIT_RETRIES=value)
+    open_client("http://127.0.0.1:9/v1", FTKIT_RETRIES="100")
 
 
 def test_retries_can_be_turned_off() -> None:
@@ -296,6 +306,29 @@ def test_what_is_no_resource_is_refused(body: bytes) -> None:
         if body:
             with pytest.raises(InvalidResponseError):
                 client.delete_file("file-1")
+
+
+def test_a_list_holds_jobs_that_are_nested_up_to_the_limit() -> None:
+    """The archive stores what it can of them, and the other jobs."""
+    deep = b"[" * (MAX_DEPTH - 3) + b"]" * (MAX_DEPTH - 3)
+    body = b'{"data": [{"id": "a", "x": ' + deep + b'}, {"id": "b"}]}'
+    with recording_server(json_answer(body)) as service:
+        assert [job.id for job in open_client(f"{service.url}/v1").jobs()] == ["a", "b"]
+        done = run_ftkit(
+            *("jobs", "list", "--base-url", f"{service.url}/v1", "--output", "json"),
+            env={"OPENAI_API_KEY": "sk-test"},
+        )
+        assert json.loads(done.stdout) == json.loads(body)["data"]
+
+
+def test_ids_stay_as_they_are_and_texts_are_made_printable() -> None:
+    """With a question mark in place of half of a surrogate pair, it would be another id."""
+    odd = "a\ud83d"
+    job = Job.read({"id": odd, "training_file": odd, "result_files": [odd], "status": odd})
+    assert (job.id, job.training_file, job.result_files) == (odd, odd, (odd,))
+    assert job.status == "a?"
+    file = RemoteFile.read({"id": odd, "filename": odd})
+    assert (file.id, file.name) == (odd, "a?")
 
 
 def test_an_answer_about_another_job_or_file_is_refused() -> None:

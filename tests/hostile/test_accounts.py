@@ -11,9 +11,12 @@ from random import Random
 from typing import Any
 
 from ftkit.archive.fetch import EMPTY
+from ftkit.archive.layout import key_of
 from ftkit.archive.read import Archive, open_archive
+from ftkit.archive.serialize import without_deep_values
 from ftkit.archive.sync import SyncResult
 from ftkit.archive.verify import verify
+from ftkit.client.resources import Job
 from ftkit.errors import FtkitError
 from support.archives import add_job, save_archive
 from support.fake_provider import FakeProvider
@@ -165,8 +168,14 @@ def check_whole(saved: SyncResult, account: Account, state: FakeProvider) -> Non
 
 def check_odd(archive: Archive, state: FakeProvider) -> None:
     """Check that each job with an id is archived exactly, or noted."""
-    inexact = {item.job for item in archive.manifest.missing if item.reason == "inexact"}
-    archived = [(job.id, job.job.raw) for job in archive.jobs()]
+    inexact = {
+        item.job
+        for item in archive.manifest.missing
+        if (item.what, item.reason) == ("job", "inexact")
+    }
+    archived = {job.id: repr(job.job.raw) for job in archive.jobs()}
     for job in state.jobs.values():
-        if job.get("id"):
-            assert inexact or any(repr(raw) == repr(job) for _, raw in archived)
+        if id := Job.read(job).id:
+            stored = without_deep_values(job)
+            assert archived[key_of(id)] == repr(stored)
+            assert (key_of(id) in inexact) == (stored != job)

@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from ftkit.archive.layout import FILES, MODELS
 from ftkit.archive.manifest import encode_manifest, read_manifest
 from ftkit.archive.read import ArchivedJob, open_archive
 from ftkit.cli import run
@@ -78,8 +79,10 @@ def read_everything(folder: Path, lenient: bool) -> None:
             if not name.startswith("_") and name != "metrics":
                 getattr(job, name)
         job.metrics()
-    assert archive.files.keys() is not None
-    assert archive.models.keys() is not None
+    for path, resources in ((FILES, archive.files), (MODELS, archive.models)):
+        stored = [repr(raw) for raw in archive.json(path, [])]
+        assert bool(resources) == bool(stored)
+        assert all(repr(resource.raw) in stored for resource in resources.values())
 
 
 def outside_content(outside: Path) -> Iterator[tuple[Path, bytes]]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import FtkitError
-from ftkit.jobs.metrics import Metrics, assess, is_finite, read_results
+from ftkit.jobs.metrics import Metrics, assess, is_plottable, read_results
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
 from support.fake_provider import FakeProvider, base64_content
 from support.fixture_types import Run
@@ -143,5 +143,5 @@ def test_a_chart_may_have_any_title(tmp_path: Path) -> None:
 
 
 def test_a_number_too_large_for_a_float_is_not_finite() -> None:
-    assert not is_finite(10**400)
-    assert is_finite(-1.5)
+    assert not is_plottable(10**400)
+    assert is_plottable(-1.5)
