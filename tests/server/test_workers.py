@@ -75,7 +75,10 @@ def test_a_validation_that_takes_too_long_fails_the_job(tmp_path: Path) -> None:
 
 
 def test_the_time_for_a_validation_grows_with_the_files(tmp_path: Path) -> None:
-    limits = {"supervisor.VALIDATION_SECONDS": 0.0, "supervisor.VALIDATION_BYTES_PER_SECOND": 100_000.0}
+    limits = {
+        "supervisor.VALIDATION_SECONDS": 0.0,
+        "supervisor.VALIDATION_BYTES_PER_SECOND": 100_000.0,
+    }
     with LocalServer(tmp_path / "data", constants=limits) as server, server.client() as client:
         bad = b"\n".join(chat_lines(12, {3: b"oops"})) + b"\n" * 1_000_000
         job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, bad).id)
