@@ -128,7 +128,7 @@ def _configuration(app: Starlette) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int, any_port: bool) -> socket.socket:
-    """Return a socket that listens on an address, or to a free port if `any_port` and it is in use."""
+    """Return a listening socket; at a free port if `any_port` and `port` is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY, without which small responses are delayed, only on sockets whose
     # protocol is TCP.
