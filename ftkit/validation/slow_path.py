@@ -98,10 +98,10 @@ def _explain_object(
     broken = [place for place in places if place.path not in unreadable]
     findings.extend(checks.schema_errors(broken, number))
     texts = list(_texts(value)) if is_intact else []
-    all_known = max(len(places), len(reading.defects)) < MAX_PLACES
-    example = _decode_rest(value, broken, format) if all_known else None
+    all_errors_reported = max(len(places), len(reading.defects)) < MAX_PLACES
+    example = _decode_rest(value, broken, format) if all_errors_reported else None
     if example is None:
-        if all_known:
+        if all_errors_reported:
             findings.extend(_check_with_placeholders(value, format, checks, number))
         findings.extend(checks.texts(texts, number, checks.on(Text)))
         return Explanation(findings, 1)
@@ -184,8 +184,10 @@ def _check_with_placeholders(
         return
     order = {rule.name for rule in checks.on(Roles)} if unknown_role else set()
     for finding in checks.example(format, example, number)[0]:
-        message = finding.path.partition("]")[0] + "]"
-        if not (message in replaced or finding.rule in MATCHING or finding.rule in order):
+        # The path of a message ends at its first bracket: `$.messages[2].content` is in
+        # `$.messages[2]`.
+        message_path = finding.path.partition("]")[0] + "]"
+        if not (message_path in replaced or finding.rule in MATCHING or finding.rule in order):
             yield finding
 
 
