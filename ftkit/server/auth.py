@@ -82,7 +82,7 @@ class Authenticator:
             raise ForeignOriginError(
                 f"Requests for the host {host[:EXCERPT]} need an API key.", code="forbidden"
             )
-        if origin and origin.partition("://")[2] != host:
+        if origin and origin not in (f"http://{host}", f"https://{host}"):
             raise ForeignOriginError(
                 f"Requests from the origin {origin[:EXCERPT]} need an API key.", code="forbidden"
             )
