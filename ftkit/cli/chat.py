@@ -11,7 +11,7 @@ import click
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
-from ftkit.cli.terminal import is_terminal, write, write_error, write_untrusted
+from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
 from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
@@ -89,15 +89,16 @@ class Conversation:
             ProviderError: The provider refused the message, which is not kept then.
         """
         messages = [*self._messages, {"role": "user", "content": prompt}]
-        fragments = []
+        fragments, writer = [], StreamWriter()
         for fragment in self._client.chat(self._model, messages, **self._options):
             fragments.append(fragment)
             if self._output == "text":
-                write_untrusted(fragment)
+                writer.write(fragment)
         reply = "".join(fragments)
         if self._output == "json":
             print_json_line({"model": self._model, "prompt": prompt, "answer": reply})
         else:
+            writer.write("", final=True)
             write("\n")
         self._messages = [*messages, {"role": "assistant", "content": reply}]
 

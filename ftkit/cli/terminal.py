@@ -66,6 +66,36 @@ def write_untrusted(text: str) -> None:
     _write_out(UNSAFE_ALWAYS.sub(_escape, _without_secrets(text)))
 
 
+class StreamWriter:
+    """Writes text from outside that arrives in pieces; a secret is found across pieces, too."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def write(self, piece: str, final: bool = False) -> None:
+        """Write a piece. Its end is held back while it may be the start of a secret.
+
+        Args:
+            piece: Next piece of the text.
+            final: Write what was held back, too, since no pieces follow.
+        """
+        text = _without_secrets(self._held + piece)
+        end = len(text) if final else len(text) - _partial_secret(text)
+        self._held = text[end:]
+        write_untrusted(text[:end])
+
+
+def _partial_secret(text: str) -> int:
+    """Return the length of the longest start of a secret that ends the text."""
+    lengths = (
+        length
+        for secret in _secrets
+        for length in range(min(len(secret) - 1, len(text)), 0, -1)
+        if text.endswith(secret[:length])
+    )
+    return max(lengths, default=0)
+
+
 def write_json(text: str) -> None:
     """Write a JSON document to standard output; its characters are escaped as JSON does."""
     is_unicode = sys.stdout is None or sys.stdout.encoding.lower().startswith("utf")
