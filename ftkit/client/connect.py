@@ -185,6 +185,9 @@ def _sdk_client(
 ) -> openai.OpenAI:
     """Return a client of the SDK.
 
+    Raises:
+        UsageError: The environment has unusable proxies or certificates.
+
     Importing the SDK creates many objects that all stay alive, so garbage collection in between
     would only cost time.
     """
@@ -200,6 +203,12 @@ def _sdk_client(
             timeout=TIMEOUT if timeout is None else timeout,
             retries=RETRIES if retries is None else retries,
         )
+    except (ImportError, ValueError, OSError) as error:
+        # httpx reads these variables, and its errors do not name them.
+        raise UsageError(
+            "the client cannot be set up with the proxies (http_proxy, https_proxy, all_proxy) or"
+            f" certificates (SSL_CERT_FILE, SSL_CERT_DIR) of the environment: {error}"
+        ) from error
     finally:
         if was_enabled:
             gc.enable()
