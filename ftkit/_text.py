@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def shorten(text: str, width: int) -> str:
         return text
     end = (width - 1) // 2
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def join_names(names: Iterable[str], limit: int) -> str:
+    """Join names with commas, cut after `limit` characters. Takes no longer if there are more."""
+    return ", ".join(name[:limit] for name in islice(names, limit))[:limit]
 
 
 def money(usd: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, shorten
 from ftkit.dataset.lenient_json import nests_deeper
 from ftkit.dataset.types import FunctionDefinition
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MESSAGE_LENGTH = 120
 """Maximum number of characters of a message of jsonschema."""
+
+NAME_LENGTH = 64
+"""Maximum number of characters of a function's name in a message."""
 
 MAX_NESTING = 80
 """Maximum levels of arrays and objects in parameters and arguments."""
@@ -30,14 +33,20 @@ STEPS_PER_CHARACTER = 2
 """Steps for each character of parameters and arguments. Usual ones take half a step or less."""
 
 CACHED_CHARACTERS = 20_000
-"""Maximum characters of parameters that are kept for the next examples."""
+"""Maximum characters of a small schema."""
+
+CACHED_SCHEMAS = 256
+"""Number of small schemas that are kept for the next examples."""
+
+CACHED_LARGE_SCHEMAS = 1
+"""Number of larger schemas that are kept: that of the tool whose calls are being checked."""
 
 
-class Parameters:
-    """The parameters of a tool.
+class ToolSchema:
+    """JSON Schema of a tool: its parameters.
 
     Attributes:
-        encoded: The parameters as JSON.
+        encoded: The schema as JSON.
     """
 
     def __init__(self, encoded: bytes) -> None:
@@ -45,7 +54,7 @@ class Parameters:
 
     @cached_property
     def problem(self) -> str:
-        """Reason that they are not the JSON Schema of an object, or "" if they are."""
+        """Reason that the parameters are not the JSON Schema of an object, or ""."""
         from ftkit.rules.json_schema.bounded import (
             TOO_DEEP,
             Budget,
@@ -62,9 +71,9 @@ class Parameters:
             errors = bounded_errors(meta_validator(), parameters, budget, limit=1)
         except UncheckedError as error:
             return f"they cannot be checked, since {error}"
-        for first in errors:
-            path = "".join(f"[{key!r}]" for key in first.absolute_path)
-            return f"{_short(first)}{f' at {path[:80]}' if path else ''}"
+        if errors:
+            path = "".join(f"[{key!r}]" for key in errors[0].absolute_path)
+            return f"{_short(errors[0])}{f' at {path[:80]}' if path else ''}"
         kind = parameters.get("type", "object")
         return "" if kind == "object" else f'"type" is {excerpt(kind, 40)}, not "object"'
 
@@ -76,32 +85,27 @@ class Parameters:
         return bounded_validator(msgspec.json.decode(self.encoded))
 
 
-def parameters_of(schema: dict[str, Any]) -> Parameters:
-    """Return the parameters of a tool. Small ones are kept, since many examples have them."""
-    encoded = msgspec.json.encode(schema)
+def tool_schema(parameters: dict[str, Any]) -> ToolSchema:
+    """Return the schema of a tool. Small ones are kept, since many examples have them."""
+    encoded = msgspec.json.encode(parameters)
     return (_small if len(encoded) <= CACHED_CHARACTERS else _large)(encoded)
 
 
-_small, _large = lru_cache(256)(Parameters), lru_cache(1)(Parameters)
-
-
-def forget_parameters() -> None:
-    """Forget the parameters of earlier examples, so that the time for them can be measured."""
-    _small.cache_clear()
-    _large.cache_clear()
+_small = lru_cache(CACHED_SCHEMAS)(ToolSchema)
+_large = lru_cache(CACHED_LARGE_SCHEMAS)(ToolSchema)
 
 
 class ArgumentChecks:
     """Checks of the arguments of the calls of a conversation, which share a budget."""
 
     def __init__(self) -> None:
-        self._parameters: dict[str, Parameters] = {}
+        self._schemas: dict[str, ToolSchema] = {}
         self._budget: Budget | None = None
 
     def mismatches(self, function: FunctionDefinition, arguments: str, value: Any) -> list[str]:
-        """Return what is wrong with the arguments of a call, in words that follow "arguments".
+        """Return a message for each error in the arguments of a call.
 
-        The list is empty if the function's parameters are invalid.
+        There is none if the function's parameters are invalid.
 
         Args:
             function: The function. Others in the conversation have other names.
@@ -111,23 +115,24 @@ class ArgumentChecks:
         from ftkit.rules.json_schema.bounded import TOO_DEEP, Budget, UncheckedError, bounded_errors
 
         self._budget = self._budget or Budget(STEPS)
-        parameters = self._parameters.get(function.name)
-        if parameters is None:
+        schema = self._schemas.get(function.name)
+        if schema is None:
             assert isinstance(function.parameters, dict)
-            parameters = self._parameters[function.name] = parameters_of(function.parameters)
-            self._budget.steps += STEPS_PER_CHARACTER * len(parameters.encoded)
+            schema = self._schemas[function.name] = tool_schema(function.parameters)
+            self._budget.steps += STEPS_PER_CHARACTER * len(schema.encoded)
         self._budget.steps += STEPS_PER_CHARACTER * len(arguments)
-        if parameters.problem:
+        if schema.problem:
             return []
+        subject = f"arguments of {shorten(function.name, NAME_LENGTH)}"
         try:
             if nests_deeper(arguments.encode(), MAX_NESTING):
                 raise UncheckedError(TOO_DEEP)
-            errors = bounded_errors(parameters.validator, value, self._budget)
+            errors = bounded_errors(schema.validator, value, self._budget)
         except UncheckedError as error:
-            return [f"cannot be compared with its parameters: {error}"]
+            return [f"{subject} cannot be compared with its parameters: {error}"]
         except Exception:  # what jsonschema and referencing raise for an unusable schema
             return []
-        return [f"do not match its parameters: {_short(error)}" for error in errors]
+        return [f"{subject} do not match its parameters: {_short(error)}" for error in errors]
 
 
 def _short(error: Any) -> str:

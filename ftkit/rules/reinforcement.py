@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.types import Graded
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, hit_lines, rule
@@ -127,7 +127,7 @@ def _difference(missing: list[str], extra: list[str]) -> str:
 
 
 def _names(names: list[str]) -> str:
-    return excerpt(", ".join(name[:SHOWN_CHARACTERS] for name in names), SHOWN_CHARACTERS)
+    return excerpt(join_names(names, SHOWN_CHARACTERS + 1), SHOWN_CHARACTERS)
 
 
 @rule(

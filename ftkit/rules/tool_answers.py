@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, Tool
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
@@ -79,7 +78,9 @@ def tool_orphan(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """
     for index, message, open_ids in _with_open_calls(conversation):
         if isinstance(message, Tool) and message.tool_call_id not in open_ids:
-            candidates = f"open: {_list(open_ids)}" if open_ids else "none is open"
+            candidates = (
+                f"open: {join_names(open_ids, LIST_LENGTH)}" if open_ids else "none is open"
+            )
             yield Hit(
                 f"no open tool call has the id {excerpt(message.tool_call_id, 60)} ({candidates}); "
                 "add the call, or correct the id",
@@ -106,15 +107,10 @@ def tool_unanswered(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]
     for index, message, open_ids in _with_open_calls(conversation):
         if open_ids and not isinstance(message, Tool):
             yield Hit(
-                f"tool call {_list(open_ids)} is not answered before this message; "
-                "add the tool message",
+                f"tool call {join_names(open_ids, LIST_LENGTH)} is not answered before this"
+                " message; add the tool message",
                 f"{conversation.path}[{index}]",
             )
-
-
-def _list(ids: OpenIds) -> str:
-    """Return the first ids, separated by commas, in at most `LIST_LENGTH` characters."""
-    return ", ".join(id[:LIST_LENGTH] for id in islice(ids, LIST_LENGTH))[:LIST_LENGTH]
 
 
 def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, OpenIds]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
 
-from ftkit._text import excerpt, shorten
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
@@ -259,7 +258,7 @@ def tool_args_schema(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit
         value, definition = parse_arguments(arguments), declared.get(name)
         if isinstance(value, dict) and definition and definition.parameters:
             for message in checks.mismatches(definition, arguments, value):
-                yield Hit(f"arguments of {shorten(name, 64)} {message}", f"{path}.arguments")
+                yield Hit(message, f"{path}.arguments")
 
 
 @rule(
@@ -278,7 +277,7 @@ def tool_call_undeclared(conversation: Conversation, plan: ScanPlan) -> Iterator
     The model learns to invent functions. Correct the name, or declare the function.
     """
     declared = dict.fromkeys(definition.name for _, definition in iter_definitions(conversation))
-    names = ", ".join(name[:LIST_LENGTH] for name in islice(declared, LIST_LENGTH))[:LIST_LENGTH]
+    names = join_names(declared, LIST_LENGTH)
     for path, name, _ in iter_function_calls(conversation):
         if declared and name not in declared:
             yield Hit(

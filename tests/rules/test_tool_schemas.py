@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.rules.json_schema.patterns import is_pattern
-from ftkit.rules.parameters import parameters_of
+from ftkit.rules.parameters import tool_schema
 from ftkit.summary import Finding
 from support.fixture_types import Write
 from support.hostile_texts import tool_chat
@@ -189,7 +189,7 @@ def test_a_schema_is_invalid_for_the_same_reasons_as_by_the_meta_schema(
         path = "".join(f"[{key!r}]" for key in error.absolute_path)
         message = error.message if len(error.message) <= 120 else f"{error.message[:120]}…"
         problems.add(f"{message}{f' at {path[:80]}' if path else ''}")
-    problem = parameters_of(schema).problem
+    problem = tool_schema(schema).problem
     if problems:
         assert problem in problems
     else:

@@ -24,6 +24,12 @@ from ftkit._text import excerpt
 from ftkit.dataset.lenient_json import walk
 from ftkit.rules.json_schema.patterns import PatternError, compile_pattern, is_pattern
 
+VOCABULARIES = (
+    *("core", "applicator", "unevaluated", "validation"),
+    *("meta-data", "format-annotation", "content"),
+)
+"""Vocabularies of the meta-schema, in its order."""
+
 MAX_KEYWORDS_DEEP = 150
 """Maximum keywords inside each other, which take up to four frames of Python's stack each."""
 
@@ -36,6 +42,11 @@ DESCENDING = frozenset(
 )
 """Keywords that take a step for each element of theirs and of the value."""
 
+# The figures below were measured with CPython 3.11, jsonschema 4.26 and google-re2 1.1, and
+# rounded. A step, `items` over a list of integers, takes about 2.3 µs. In that time `required` goes
+# through 16 names, the search for an anchor through 40 characters, hashing through 230, `repr`
+# through 550, the JSON encoder through 4,900, and RE2 through at least 10,000 instructions times
+# characters.
 ITEMS_PER_STEP = 16
 """Elements, or characters of a keyword's value, that take as long as one step elsewhere."""
 
@@ -153,13 +164,6 @@ def meta_validator() -> Any:
     )
 
 
-VOCABULARIES = (
-    *("core", "applicator", "unevaluated", "validation"),
-    *("meta-data", "format-annotation", "content"),
-)
-"""Vocabularies of the meta-schema, in its order."""
-
-
 @cache
 def _validator_class() -> Any:
     original = jsonschema.Draft202012Validator
@@ -198,6 +202,8 @@ def _bounded(name: str, check: Keyword) -> Keyword:
             raise UncheckedError(TOO_DEEP)
         try:
             for error in check(validator, keyword, value, schema) or ():
+                # An error passes through every enclosing keyword. Only the innermost, which makes
+                # its message, counts its size.
                 if "counted" not in vars(error):
                     vars(error)["counted"] = True
                     shown = keyword[:VALUES_SHOWN] if name == "enum" else keyword
