@@ -47,9 +47,10 @@ Step = str | int
 
 JSON_SPACE = " \t\r\n"
 VALUES_AT_ONCE = 100
-_VALUES = re.compile(
-    rb'(?:[^",\[{]*+(?:"(?:[^"\\]++|\\.)*+"[^",\[{]*+)*+[,\[{]){%d}+' % VALUES_AT_ONCE, re.DOTALL
-)
+_VALUE = rb'(?:[^",\[{]*+(?:"(?:[^"\\]++|\\.)*+"[^",\[{]*+)*+[,\[{])'
+_VALUES = {
+    number: re.compile(_VALUE + b"{%d}+" % number, re.DOTALL) for number in (VALUES_AT_ONCE, 1)
+}
 """The next values of a line: what begins with a comma or an opening bracket outside a string."""
 _BRACKETS = b"[]{}"
 _OTHER_BYTES = bytes(set(range(256)) - set(_BRACKETS))
@@ -158,9 +159,10 @@ def is_too_large(raw: bytes) -> bool:
     if sum(map(raw.count, (b",", b"[", b"{"))) <= MAX_VALUES:
         return False
     position = values = 0
-    while values <= MAX_VALUES and (match := _VALUES.match(raw, position)):
-        position = match.end()
-        values += VALUES_AT_ONCE
+    for number, pattern in _VALUES.items():
+        while values <= MAX_VALUES and (match := pattern.match(raw, position)):
+            position = match.end()
+            values += number
     return values > MAX_VALUES
 
 
