@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -18,29 +17,10 @@ from support.hostile import Cases
 from support.local_server import LocalServer
 from support.models import SMOKE
 from support.server_requests import CLEAN_DATA, upload_file
+from support.traces import leave_training_data, wait_until_gone
 
 CASES_PER_ORDER = 10
 """An order of requests takes as long as so many cases of other harnesses."""
-
-
-def traces(folder: Path, marker: str) -> list[str]:
-    """The files below a folder that have a text in their content or in their name."""
-    found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and (marker in path.name or marker.encode() in path.read_bytes()):
-                found.append(str(path.relative_to(folder)))
-        except FileNotFoundError:
-            pass  # removed in the meantime
-    return found
-
-
-def wait_until_gone(folder: Path, marker: str, seconds: float = 5) -> None:
-    """Wait until a text is nowhere below a folder: a process of a cancelled job may be ending."""
-    deadline = time.monotonic() + seconds
-    while found := traces(folder, marker):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
 
 
 class Model:
@@ -133,11 +113,7 @@ class Model:
         """Leave what an interrupted training process leaves."""
         if self.jobs:
             id = self._random.choice(list(self.jobs))
-            folder = self._server.folder / "jobs" / id
-            for name in ("checkpoints/checkpoint-1", "adapter-1", "adapter-2.part"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
-                (folder / name / "state.bin").write_bytes(self.jobs[id].encode())
-            (folder / "process.log").write_text(f"ValueError: {self.jobs[id]}")
+            leave_training_data(self._server.folder / "jobs" / id, self.jobs[id])
 
     def kill(self) -> None:
         self._server.kill()

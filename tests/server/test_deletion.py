@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import openai
@@ -18,28 +17,11 @@ from ftkit.server.objects import CheckpointObject, FileObject, JobObject, ModelO
 from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
 from support.server_requests import CLEAN_DATA, create_job, upload_file
+from support.traces import leave_training_data, traces, wait_until_gone
 
-MARKER = b"unlikely-words-in-a-file"
+TEXT = "unlikely-words-in-a-file"
+MARKER = TEXT.encode()
 CONTENT = CLEAN_DATA.replace(b"follows 0", b"follows " + MARKER)
-
-
-def traces(folder: Path, text: bytes = MARKER) -> list[str]:
-    """The files below a folder that contain a text."""
-    found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and text in path.read_bytes():
-                found.append(str(path.relative_to(folder)))
-        except FileNotFoundError:
-            pass  # removed in the meantime
-    return found
-
-
-def wait_until_gone(folder: Path) -> None:
-    deadline = time.monotonic() + 5
-    while found := traces(folder):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -78,15 +60,13 @@ def test_a_deleted_content_is_gone_after_any_order(order: str, tmp_path: Path) -
             elif step in ("cancel", "pause", "resume"):
                 getattr(jobs, step)(job)
             elif step == "train":
-                checkpoint = server.folder / "jobs" / job / "checkpoints" / "checkpoint-1"
-                checkpoint.mkdir(parents=True)
-                (checkpoint / "optimizer.pt").write_bytes(MARKER)
+                leave_training_data(server.folder / "jobs" / job, TEXT)
             elif step == "log":
                 (server.folder / "jobs" / job / "process.log").write_bytes(MARKER)
             else:
                 getattr(server, step)()
                 server.start()
-        wait_until_gone(server.folder)
+        wait_until_gone(server.folder, TEXT)
 
 
 def test_what_a_killed_server_left_behind_is_removed_at_the_next_start(
@@ -108,7 +88,7 @@ def test_what_a_killed_server_left_behind_is_removed_at_the_next_start(
         (folder.root / "jobs" / name / "state").write_bytes(MARKER)
     store.change(JobObject, id, lambda job: setattr(job, "status", "failed"))
     collect_garbage(store, folder)
-    assert traces(tmp_path) == [f"jobs/{id}/adapter-4/state"]
+    assert traces(tmp_path, TEXT) == [f"jobs/{id}/adapter-4/state"]
     assert folder.blob(needed).exists()
     assert not folder.blob(orphan).exists()
 
@@ -116,7 +96,7 @@ def test_what_a_killed_server_left_behind_is_removed_at_the_next_start(
 def test_names_of_deleted_files_are_gone_from_the_database(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server:
         client = server.client()
-        name = f"{MARKER.decode()}.jsonl"
+        name = f"{TEXT}.jsonl"
         client.files.delete(upload_file(client, name=name).id)
         upload = client.uploads.create(
             bytes=2, filename=name, mime_type="x", purpose="fine-tune"
@@ -128,7 +108,7 @@ def test_names_of_deleted_files_are_gone_from_the_database(tmp_path: Path) -> No
         with pytest.raises(openai.NotFoundError):
             client.uploads.complete(upload, part_ids=[part.id])
         server.stop()
-        assert not traces(server.folder)
+        assert not traces(server.folder, TEXT)
 
 
 def test_a_model_is_deleted_with_its_checkpoints_and_their_adapters(
