@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from ftkit._text import printable
+from ftkit._text import printable, without_nan
 from ftkit.cli.terminal import clean, confirm, console, is_terminal, write, write_error, write_json
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, table
@@ -117,16 +116,7 @@ def _dumps(value: Any, indent: int | None = None) -> str:
     try:
         return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return json.dumps(_without_nan(value), indent=indent, ensure_ascii=False)
-
-
-def _without_nan(value: Any) -> Any:
-    """Return the value with null instead of infinities and NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return json.dumps(without_nan(value), indent=indent, ensure_ascii=False)
 
 
 def print_deleted(id: str, output: str) -> None:

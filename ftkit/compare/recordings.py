@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
 from ftkit._atomic import atomic_write
+from ftkit._text import without_nan
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES, read
 from ftkit.errors import FileError, os_error_message
 
@@ -178,8 +179,11 @@ def value_at(line: Any, path: str) -> str:
 
 
 def encode(recording: Recording) -> bytes:
-    """Encode a recorded answer as a JSON line. Lone surrogates become question marks."""
-    line = msgspec.to_builtins(recording)
+    """Encode a recorded answer as a JSON line.
+
+    Lone surrogates become question marks, and infinities null: JSON has neither.
+    """
+    line = without_nan(msgspec.to_builtins(recording))
     if recording.metadata is None:
         del line["metadata"]
     if not recording.service:

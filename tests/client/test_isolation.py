@@ -410,3 +410,19 @@ def test_an_odd_delay_counts_as_none(value: str, seconds: float) -> None:
         with pytest.raises(ProviderError) as raised:
             open_client(f"{service.url}/v1").job("ftjob-1")
         assert raised.value.wait == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9"),
+        ("HTTP_PROXY", "foo://127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nonexistent"),
+    ],
+)
+def test_unusable_proxies_and_certificates_are_errors_of_the_user(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"proxies .* or certificates .* of the environment"):
+        open_client("http://127.0.0.1:9/v1")

@@ -93,6 +93,7 @@ def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "http://["},
+        {"Origin": "evil://127.0.0.1"},
     ],
 )
 def test_a_page_of_another_origin_is_not_answered(
