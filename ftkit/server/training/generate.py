@@ -27,23 +27,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ftkit.errors import EncodingError, ModelLoadError
 from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
 from ftkit.server.logs import LogLimit
-from ftkit.server.training.encoding import render, template_messages
-from ftkit.server.training.loading import (
-    REASON_LENGTH,
-    add_adapter,
-    device,
-    load_base,
-    load_reason,
-    load_tokenizer,
-)
-from ftkit.server.training.streaming import IncrementalDecoder, StopSequences
+from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
+from ftkit.server.training.loading import add_adapter, device, load_base
+from ftkit.server.training.messages import template_messages
+from ftkit.server.training.recipes import find_recipe
+from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
+from ftkit.server.training.template import ChatTemplate
 
 DEFAULT_TEMPERATURE = 1.0
 """Sampling temperature of requests without one, as in OpenAI's API."""
@@ -66,9 +61,17 @@ class LoadedModel:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._key: tuple[str, str, int] | None = None
+        self._base: BaseModel | None = None
+        self._template: ChatTemplate | None = None
+        self._options: dict[str, Any] = {}
         self._longest_token = 0
-        self.tokenizer: Any = None
         self.model: Any = None
+
+    @property
+    def tokenizer(self) -> Any:
+        """Tokenizer of the base model."""
+        assert self._base
+        return self._base.tokenizer
 
     def load(self, base: str, job: str, step: int) -> None:
         """Load a model unless it is loaded already.
@@ -84,7 +87,8 @@ class LoadedModel:
         if self._key == (base, job, step):
             return
         self._key = self.model = None  # frees the memory of the other model first
-        self.tokenizer = load_tokenizer(base)
+        self._base, self._template = load_base_model(base), None
+        self._options = find_recipe(base).template
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))
         model = load_base(base)
         if job:
@@ -108,11 +112,24 @@ class LoadedModel:
         return self.context_length * self._longest_token
 
     @property
-    def eos_token_ids(self) -> list[int]:
-        """Ids of the tokens that end a completion."""
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
-        ids = configured if isinstance(configured, list) else [configured]
-        return sorted({id for id in (*ids, self.tokenizer.eos_token_id) if id is not None})
+    def template(self) -> ChatTemplate:
+        """Chat template of the base model.
+
+        Raises:
+            EncodingError: The base model has none, or none that answers.
+        """
+        assert self._base
+        if self._template is None:
+            self._template = ChatTemplate(self._base.tokenizer, self._options, self._base.end_ids)
+        return self._template
+
+    def end_ids(self, chat: bool) -> list[int]:
+        """Return the ids of the tokens that end a completion."""
+        if chat:
+            return self.template.end_ids
+        assert self._base
+        ids = {*self._base.end_ids, self.tokenizer.eos_token_id}
+        return sorted(ids - {None})
 
 
 class CompletionStream(StoppingCriteria):  # type: ignore[misc]
@@ -121,6 +138,7 @@ class CompletionStream(StoppingCriteria):  # type: ignore[misc]
     Args:
         tokenizer: Tokenizer of the model.
         prompt_tokens: Number of tokens of the prompt.
+        lead: Removes what precedes an answer.
         stop: Stop sequences.
         send: Called with each new part of the completion as `text`.
         is_cancelled: Returns True to end the completion.
@@ -130,10 +148,12 @@ class CompletionStream(StoppingCriteria):  # type: ignore[misc]
         self,
         tokenizer: Any,
         prompt_tokens: int,
+        lead: LeadFilter,
         stop: list[str],
         send: Send,
         is_cancelled: Callable[[], bool],
     ) -> None:
+        self._lead = lead
         self._decoder, self._stops = IncrementalDecoder(tokenizer), StopSequences(stop)
         self._read = prompt_tokens
         self._send, self._is_cancelled = send, is_cancelled
@@ -160,7 +180,8 @@ class CompletionStream(StoppingCriteria):  # type: ignore[misc]
         """
         new = ids[self._read :].tolist()
         self._read += len(new)
-        text = self._stops.add(self._decoder.add(new, final), final)
+        text = self._decoder.add(self._lead.add_tokens(new), final)
+        text = self._stops.add(self._lead.add_text(text, final), final)
         if text:
             self._send(text=text)
 
@@ -173,16 +194,15 @@ def complete(
     Raises:
         ModelLoadError: The model cannot be loaded.
         EncodingError: The chat template cannot express the messages.
-        TemplateError: The chat template rejects the messages.
     """
     model.load(request["base"], request["job"], request["step"])
-    text = _prompt_text(model.tokenizer, request)
+    text, is_chat = _prompt_text(model, request), "messages" in request
     if len(text) > model.max_prompt_characters:
         size = f"{len(text):,} characters"
         send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
     # Chat templates write the special tokens themselves.
-    encoding = model.tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt")
+    encoding = model.tokenizer(text, add_special_tokens=not is_chat, return_tensors="pt")
     prompt = encoding.to(device())
     prompt_tokens = prompt["input_ids"].shape[1]
     available = model.context_length - prompt_tokens
@@ -190,7 +210,9 @@ def complete(
         size = f"{prompt_tokens:,} tokens"
         send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
-    config = _generation_config(model, request, min(request["max_tokens"] or available, available))
+    config = _generation_config(
+        model, request, min(request["max_tokens"] or available, available), model.end_ids(is_chat)
+    )
     for index in range(request["n"]):
         if is_cancelled():
             return
@@ -199,6 +221,7 @@ def complete(
         stream = CompletionStream(
             model.tokenizer,
             prompt_tokens,
+            _lead_filter(model, is_chat),
             request["stop"],
             partial(send, index=index),
             is_cancelled,
@@ -208,11 +231,17 @@ def complete(
     send(done=True, prompt_tokens=prompt_tokens)
 
 
-def _prompt_text(tokenizer: Any, request: dict[str, Any]) -> str:
+def _prompt_text(model: LoadedModel, request: dict[str, Any]) -> str:
     if "messages" in request:
-        messages = template_messages(request["messages"])
-        return render(tokenizer, messages, add_generation_prompt=True)
+        return model.template.prompt(template_messages(request["messages"]))
+    tokenizer = model.tokenizer
     return str(request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or "")
+
+
+def _lead_filter(model: LoadedModel, is_chat: bool) -> LeadFilter:
+    if not is_chat:
+        return LeadFilter("", [])
+    return LeadFilter(model.template.features.lead, model.template.lead_ids)
 
 
 def _too_long(size: str, context_length: int) -> str:
@@ -232,19 +261,19 @@ def _generate(
         )
     ids = output[0][prompt["input_ids"].shape[1] :]
     stream.update(output[0], final=True)
-    stopped = stream.stopped or (len(ids) > 0 and int(ids[-1]) in model.eos_token_ids)
+    stopped = stream.stopped or (len(ids) > 0 and int(ids[-1]) in config.eos_token_id)
     return len(ids), "stop" if stopped else "length"
 
 
 def _generation_config(
-    model: LoadedModel, request: dict[str, Any], max_tokens: int
+    model: LoadedModel, request: dict[str, Any], max_tokens: int, end_ids: list[int]
 ) -> GenerationConfig:
     temperature = DEFAULT_TEMPERATURE if request["temperature"] is None else request["temperature"]
     top_p = 1.0 if request["top_p"] is None else request["top_p"]
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     return GenerationConfig(
         max_new_tokens=max_tokens,
-        eos_token_id=model.eos_token_ids,
+        eos_token_id=end_ids,
         pad_token_id=model.tokenizer.pad_token_id,
         **(sampling if temperature >= MIN_SAMPLING_TEMPERATURE else {"do_sample": False}),
     )
@@ -265,7 +294,7 @@ def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -
     except ModelLoadError as error:
         logger.warning("%s (%s)", error, load_reason(error))
         send(error=str(error), code="model_not_found")
-    except (EncodingError, TemplateError) as error:
+    except EncodingError as error:
         send(error=str(error)[:REASON_LENGTH], code="invalid_value")
     except Exception as error:
         logger.exception("a completion failed")

@@ -1,4 +1,4 @@
-"""Loading of base models, tokenizers and adapters.
+"""Loading of the weights of base models, and of adapters.
 
 A base model is built in, in a folder, or on the Hugging Face hub. Weights are read from safetensors
 only, and code that comes with a model is never run.
@@ -11,18 +11,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
-from ftkit.server.training.smoke import build_model, build_tokenizer
-
-REASON_LENGTH = 400
-"""Maximum number of characters of a library's error message."""
-
-LOAD_ERRORS = (OSError, ValueError, RuntimeError)
-"""Exceptions of transformers for models that are missing, unreadable or unsupported."""
+from ftkit.server.training.base import LOAD_ERRORS, load_error
+from ftkit.server.training.smoke import build_model
 
 logging.disable_progress_bar()
 
@@ -37,22 +32,6 @@ def device() -> str:
 def uses_bfloat16() -> bool:
     """Return True if models are computed in bfloat16 instead of float32 on this device."""
     return device() == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def load_tokenizer(base: str) -> Any:
-    """Load the tokenizer of a base model.
-
-    Raises:
-        ModelLoadError: It cannot be loaded.
-    """
-    if base == SMOKE:
-        return build_tokenizer()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    except LOAD_ERRORS as error:
-        raise _load_error(base) from error
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return tokenizer
 
 
 def load_base(base: str) -> Any:
@@ -72,7 +51,7 @@ def load_base(base: str) -> Any:
         if model.name_or_path != base:
             raise ValueError(f"it is an adapter of {model.name_or_path}")
     except LOAD_ERRORS as error:
-        raise _load_error(base) from error
+        raise load_error(base) from error
     return model
 
 
@@ -95,16 +74,3 @@ def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
     if not adapter.exists():
         raise ModelLoadError("the fine-tuned model no longer exists")
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
-
-
-def _load_error(base: str) -> ModelLoadError:
-    # One text for all causes: clients must not learn which folders and private models exist.
-    return ModelLoadError(
-        f"the base model {base} cannot be loaded: no complete model of that name, with safetensors"
-        " and a supported architecture, is available to this service; its log has the reason"
-    )
-
-
-def load_reason(error: ModelLoadError) -> str:
-    """Return the reason of an error in one line, for those who may know it."""
-    return " ".join(str(error.__cause__ or error).split())[:REASON_LENGTH]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftkit.errors import ModelLoadError, UsageError
-from ftkit.server.training.loading import add_adapter, load_base, load_reason, load_tokenizer
+from ftkit.server.training.base import load_reason, load_tokenizer
+from ftkit.server.training.loading import add_adapter, load_base
 
 
 def merge(base: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Text of a completion as its tokens arrive: incremental decoding, and stop sequences.
+"""Text of a completion as its tokens arrive: its lead, incremental decoding, stop sequences.
 
-Both take the same time for each token, however long the completion is.
+All take the same time for each token, however long the completion is.
 """
 
 from __future__ import annotations
@@ -109,3 +109,47 @@ class StopSequences:
             if text.endswith(stop[:length])
         )
         return max(lengths, default=0)
+
+
+class LeadFilter:
+    """Removes what a chat template writes between the prompt and an answer.
+
+    Some leads have special tokens, such as the header of the channel in which gpt-oss answers. What
+    precedes these, such as another channel, is removed, too.
+
+    Args:
+        lead: Text before an answer.
+        lead_ids: Its tokens if one of them is a special token, or else none.
+    """
+
+    def __init__(self, lead: str, lead_ids: list[int]) -> None:
+        self._lead, self._lead_ids = "" if lead_ids else lead, lead_ids
+        self._pending: list[int] = []
+        self._text = ""
+
+    def add_tokens(self, ids: list[int]) -> list[int]:
+        """Return the tokens that follow the special tokens of the lead."""
+        if not self._lead_ids:
+            return ids
+        start, length = len(self._pending), len(self._lead_ids)
+        self._pending += ids
+        for end in range(max(start, length - 1) + 1, len(self._pending) + 1):
+            if self._pending[end - length : end] == self._lead_ids:
+                self._lead_ids = []
+                return self._pending[end:]
+        return []
+
+    def add_text(self, text: str, final: bool = False) -> str:
+        """Return the text that follows the lead, if the text starts with it.
+
+        Args:
+            text: Next text.
+            final: Return text that was held back, too, since none follows.
+        """
+        if not self._lead:
+            return text
+        self._text += text
+        if self._lead.startswith(self._text) and self._text != self._lead and not final:
+            return ""
+        result, self._lead = self._text.removeprefix(self._lead), ""
+        return result
