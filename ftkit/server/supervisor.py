@@ -41,11 +41,11 @@ MAX_ATTEMPTS = 3
 MAX_VALIDATIONS = 2
 """Maximum number of concurrent validations."""
 
-VALIDATION_SECONDS = 60.0
+VALIDATION_SECONDS = 120.0
 """Maximum duration of a validation, without the time for the size of the files."""
 
-VALIDATION_BYTES_PER_SECOND = 1_000_000
-"""Minimum speed of a validation; it is usually much faster."""
+VALIDATION_BYTES_PER_SECOND = 200_000
+"""Minimum speed of a validation. Encoding the examples takes most of it, about 1 MB a second."""
 
 logger = logging.getLogger("ftkit.server")
 
