@@ -11,6 +11,7 @@ import click
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli.options import Size, option, output_option
 from ftkit.cli.output import print_json, print_line, print_note
+from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
@@ -180,3 +181,6 @@ def stop(folder: Path, output: str) -> None:
         print_json({"stopped": running is not None})
     else:
         print_line(f"stopped {running.url}" if running else "not running")
+
+
+serve.add_command(check)
