@@ -33,7 +33,8 @@ def adapter(base_model: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("with_model", [False, True])
 def test_an_adapter_is_no_base_model(with_model: bool, adapter: Path, base_model: Path) -> None:
-    from ftkit.server.training.loading import load_base, load_reason
+    from ftkit.server.training.base import load_reason
+    from ftkit.server.training.loading import load_base
 
     if with_model:
         shutil.copytree(base_model, adapter, dirs_exist_ok=True)
@@ -45,15 +46,16 @@ def test_an_adapter_that_appears_while_the_model_is_loaded_is_no_base_model(
     adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftkit.server.training import loading
+    from ftkit.server.training.base import load_reason
 
     monkeypatch.setattr(loading, "_check_complete", lambda base: None)
-    assert "adapter" in loading.load_reason(load_error(adapter))
+    assert "adapter" in load_reason(load_error(adapter))
 
 
 def test_the_error_is_the_same_whatever_the_reason(
     adapter: Path, pickled_model: Path, tmp_path: Path
 ) -> None:
-    from ftkit.server.training.loading import load_reason
+    from ftkit.server.training.base import load_reason
 
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()

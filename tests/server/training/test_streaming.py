@@ -133,3 +133,40 @@ def test_long_stop_sequences_take_little_time() -> None:
     for _ in range(5000):
         sequences.add("a")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([[1, 2, 5], [6]], [5, 6]),
+        ([[1], [2], [5, 6]], [5, 6]),
+        ([[7, 7, 1, 2, 5]], [5]),  # after another channel
+        ([[1, 2], [1, 2]], [1, 2]),  # a lead in the answer is text of the answer
+        ([[7, 8, 9]], []),
+    ],
+)
+def test_an_answer_begins_after_the_special_tokens_of_its_lead(
+    tokens: list[list[int]], expected: list[int]
+) -> None:
+    from ftkit.server.training.streaming import LeadFilter
+
+    lead = LeadFilter("<a><b>", [1, 2])
+    assert [id for ids in tokens for id in lead.add_tokens(ids)] == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["\nHi", "!"], "Hi!"),
+        (["\n", "Hi"], "Hi"),
+        (["Hi"], "Hi"),
+        (["", "\n"], ""),
+        (["\n\nHi"], "\nHi"),
+        ([], ""),
+    ],
+)
+def test_an_answer_begins_after_the_text_of_its_lead(texts: list[str], expected: str) -> None:
+    from ftkit.server.training.streaming import LeadFilter
+
+    lead = LeadFilter("\n", [])
+    assert "".join([*(lead.add_text(text) for text in texts), lead.add_text("", True)]) == expected
