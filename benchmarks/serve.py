@@ -44,13 +44,14 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
-from ftkit.server.training.encoding import encode
+from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.recipes import find_recipe
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
 tokenizer, model, recipe = build_tokenizer(), build_model(), find_recipe("ftkit/smoke")
 examples = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
-sequences, _ = encode(tokenizer, examples, "chat", recipe.tokens)
+encoder = Encoder(tokenizer, recipe.tokens)
+sequences = [sequence for example in examples for sequence in encoder.encode(example, "chat")]
 data = Dataset.from_dict({"input_ids": [s.input_ids for s in sequences], "labels": [s.labels for s in sequences]})
 set_seed(1)
 torch.set_num_threads(recipe.threads)

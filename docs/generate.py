@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import datetime
 import inspect
+import json
 import os
 import re
 import shlex
@@ -33,6 +34,8 @@ ROOT = FOLDER.parent
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n"
 MAP_START = "<!-- map: written by docs/generate.py -->"
 MAP_END = "<!-- end of map -->"
+TEMPLATES_START = "<!-- chat templates: written by docs/generate.py -->"
+TEMPLATES_END = "<!-- end of chat templates -->"
 
 RULES_INTRODUCTION = """\
 ftkit checks {count} rules. Each has a severity:
@@ -242,9 +245,42 @@ def help_sections(command: click.Command, context: click.Context, level: str) ->
 
 def design_page() -> str:
     """Return `design.md` with a current map of the package."""
-    before, start, rest = (FOLDER / "design.md").read_text("utf-8").partition(MAP_START)
-    _, end, after = rest.partition(MAP_END)
-    return f"{before}{start}\n{package_map()}\n{end}{after}"
+    return replace_part("design.md", MAP_START, package_map(), MAP_END)
+
+
+def replace_part(name: str, start: str, content: str, end: str) -> str:
+    """Return a page with other content between two comments."""
+    before, _, rest = (FOLDER / name).read_text("utf-8").partition(start)
+    return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def serve_page() -> str:
+    """Return `serve.md` with a current table of chat templates."""
+    return replace_part("serve.md", TEMPLATES_START, templates_table(), TEMPLATES_END)
+
+
+def templates_table() -> str:
+    """Return what the chat templates of real base models support, as the tests found it out."""
+    file = ROOT / "tests" / "data" / "golden" / "chat_templates.json"
+    names: dict[tuple[str, ...], list[str]] = {}
+    for name, template in json.loads(file.read_text("utf-8")).items():
+        features = template["features"]
+        row = (
+            "yes" if features["system"] else "merged",
+            "yes" if features["tools"] else "refused",
+            "yes" if features["parallel_tool_calls"] else "refused",
+            "yes" if features["thinking"] else "no",
+            f"`{features['end']}`".replace("|", "\\|"),
+        )
+        names.setdefault(row, []).append(name)
+    head = ("chat template", "system", "tools", "several calls at once", "reasoning", "end of turn")
+    return table(
+        head,
+        (
+            (", ".join(group), *row)
+            for row, group in sorted(names.items(), key=lambda item: item[1])
+        ),
+    )
 
 
 def package_map() -> str:
@@ -316,6 +352,7 @@ PAGES = {
     "limits.md": limits_page,
     "commands.md": commands_page,
     "design.md": design_page,
+    "serve.md": serve_page,
 }
 """Generated pages."""
 

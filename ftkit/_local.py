@@ -1,14 +1,18 @@
 """Address and data folder of the local service, shared by the server and its clients.
 
-The server announces itself in a file of the data folder; a client reads the file and checks that
-the process still responds.
+The server announces itself in a file of the data folder, with a secret that only the user can read.
+A client reads the file, and the server at that address must prove that it knows the secret.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import http.client
 import ipaddress
 import json
 import os
+import secrets
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -18,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit._atomic import atomic_write
+from ftkit._private import open_private
 
 PORT = 8642
 """Default port of the local service."""
@@ -28,6 +33,9 @@ ANNOUNCEMENT = "server.json"
 HEALTH_TIMEOUT = 5.0
 """Seconds to wait for a response to a health check."""
 
+HEALTH_BYTES = 1 << 16
+"""Maximum bytes of a response to a health check."""
+
 RUN_MODULE = (sys.executable, "-P", "-m")
 """Start of a command that runs a module in a new process.
 
@@ -36,10 +44,17 @@ With -P, the module does not import a `json.py` of the user's from the working d
 
 
 class Running(Struct, frozen=True):
-    """Running service: the id of its process and the base URL of its API."""
+    """Running service.
+
+    Attributes:
+        pid: Id of its process.
+        url: Base URL of its API.
+        secret: Key with which it proves its identity.
+    """
 
     pid: int
     url: str
+    secret: str
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
@@ -59,10 +74,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def announce(folder: Path, url: str) -> None:
-    """Record that this process serves the data folder at `url`."""
-    with atomic_write(folder / ANNOUNCEMENT) as temporary:
-        temporary.write_bytes(msgspec.json.encode(Running(os.getpid(), url)))
+def announce(folder: Path, url: str, secret: str) -> None:
+    """Record that this process serves the data folder at `url`, in a file for its user alone."""
+    with atomic_write(folder / ANNOUNCEMENT) as temporary, open_private(temporary) as file:
+        file.write(msgspec.json.encode(Running(os.getpid(), url, secret)))
 
 
 def withdraw(folder: Path) -> None:
@@ -79,15 +94,22 @@ def find_running(folder: Path) -> Running | None:
     return running if _responds(running) else None
 
 
+def prove(secret: str, challenge: str) -> str:
+    """Return the proof that a service knows its secret: the HMAC-SHA256 of a client's challenge."""
+    return hmac.new(secret.encode(), challenge.encode(), hashlib.sha256).hexdigest()
+
+
 def _responds(service: Running) -> bool:
-    """Return True if that process responds at that address.
+    """Return True if the service responds at its address.
 
     After a crash, another service may use the port, and another process the id.
     """
-    health = f"{service.url.removesuffix('/v1')}/health"
+    challenge = secrets.token_hex(16)
+    health = f"{service.url.removesuffix('/v1')}/health?challenge={challenge}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without proxies
     try:
-        # S310: the server wrote the address itself.
-        with urllib.request.urlopen(health, timeout=HEALTH_TIMEOUT) as response:  # noqa: S310
-            return bool(json.load(response).get("pid") == service.pid)
-    except (OSError, ValueError, AttributeError):
+        with opener.open(health, timeout=HEALTH_TIMEOUT) as response:
+            proof = json.loads(response.read(HEALTH_BYTES)).get("proof")
+    except (OSError, ValueError, AttributeError, RecursionError, http.client.HTTPException):
         return False
+    return bool(proof == prove(service.secret, challenge))

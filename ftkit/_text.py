@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ def _as_json(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def is_encodable(text: str) -> bool:
+    """Return False for a text with lone surrogates, which UTF-8 cannot encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str, keep: str = "") -> str:
     """Escape every character that is not printable, so that text cannot control a terminal.
 
@@ -46,12 +57,26 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def without_nan(value: Any) -> Any:
+    """Return a JSON value with null instead of infinities and NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def shorten(text: str, width: int) -> str:
     """Replace the middle of a text longer than `width` by …, since names differ at their ends."""
     if len(text) <= width:
         return text
     end = (width - 1) // 2
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def join_names(names: Iterable[str], limit: int) -> str:
+    """Join names with commas, cut after `limit` characters. Takes no longer if there are more."""
+    return ", ".join(name[:limit] for name in islice(names, limit))[:limit]
 
 
 def money(usd: float) -> str:

@@ -2,6 +2,7 @@
 
     FtkitError
     ├── FileError                    a file cannot be found, read or written
+    │   └── NotRegularFileError      a link or the like is in an archive (ftkit.archive.access)
     ├── UsageError                   an argument or a setting is invalid
     │   └── UnknownNameError         no model, provider, rule or format has that name
     ├── ProviderError                the provider refused the request or could not be reached
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 
@@ -111,9 +113,19 @@ def os_error_message(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+NAME_LENGTH = 100
+"""Maximum characters of a name that others are compared with. Comparing takes quadratic time."""
+
+NAMES = 1000
+"""Maximum number of names that a name is compared with."""
+
+
 def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "") -> str:
     """Return `"; did you mean 'x'?"` for the closest names, or `otherwise` if none is close."""
-    lowered = {item.lower(): item for item in names}
+    if len(name) > NAME_LENGTH:
+        return otherwise
+    short = (item for item in names if len(item) <= NAME_LENGTH)
+    lowered = {item.lower(): item for item in islice(short, NAMES)}
     matches = [lowered[item] for item in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
     if not matches:
         return otherwise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -32,6 +33,7 @@ LAYERS = (
     "catalog",
     "_local",
     "_atomic",
+    "_private",
     "_text",
     "errors",
     "_version",
@@ -105,6 +107,24 @@ def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
         "click.confirm",
     }
     assert not calls & forbidden
+
+
+WRITERS = {
+    "cli.terminal",
+    "server.training.generate",  # its standard output is read by the service
+}
+"""Modules that write to the standard streams."""
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in WRITERS])
+def test_one_module_writes_to_the_terminal(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    writers = re.compile(
+        r"(rich\.)?print|input|(rich\.console\.)?Console|click\.(echo\w*|secho|confirm|prompt|pause)"
+        r"|(sys|os)\.(__)?(stdout|stderr)(__)?\.(buffer\.)?write(lines)?|os\.write|warnings\.warn"
+    )
+    assert not set(filter(writers.fullmatch, calls))
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -14,12 +14,20 @@ import msgspec
 
 from ftkit.archive import layout
 from ftkit.archive.manifest import Entry, ManifestBuilder, ManifestUpdate
-from ftkit.archive.missing import PERMANENT, Missing, missing_because
-from ftkit.archive.serialize import to_json, to_json_lines
+from ftkit.archive.missing import INVALID_ID, PERMANENT, Missing, missing_because
+from ftkit.archive.serialize import (
+    MAX_DEPTH,
+    parse_json,
+    parse_json_lines,
+    to_json,
+    to_json_lines,
+    without_deep_values,
+)
 from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
 from ftkit.client.retry import Retry
+from ftkit.dataset.lenient_json import nesting_exceeds
 from ftkit.errors import FtkitError, ProviderError, UsageError
 from ftkit.jobs.metrics import decode_results
 
@@ -55,6 +63,9 @@ class Fetcher:
         """Fetch everything that belongs to a job except its training and validation files."""
         task = _JobTask(self, job)
         task.save_job(job)
+        if not layout.is_usable_id(job.id):
+            task.add_invalid_id("job", job.id)
+            return task.update()
         task.save_list(
             layout.EVENTS, "events", lambda: (event.raw for event in self.client.events(job.id))
         )
@@ -77,7 +88,11 @@ class Fetcher:
             id: Id of the file.
             listed: The file object, if the provider's list of files contains it.
         """
-        owner = f"file {id}"
+        key = layout.key_of(id)
+        owner = f"file {key}"
+        if key != id:
+            invalid = Missing("file", key, "invalid", INVALID_ID)
+            return ManifestUpdate(owner, missing=(invalid,), raw=_encode_raw(listed))
         try:
             file = listed or self.retry(lambda: self.client.file(id))
         except ProviderError as error:
@@ -85,16 +100,17 @@ class Fetcher:
         try:
             download, is_complete = self._download_complete(file)
         except ProviderError as error:
-            return ManifestUpdate(owner, missing=(self._missing_file(id, error),), raw=file.raw)
+            missing = self._missing_file(id, error)
+            return ManifestUpdate(owner, missing=(missing,), raw=_encode_raw(file))
         is_result = file.purpose == RESULTS_PURPOSE
         download = self._decode(download) if is_result else download
         path, entry = self._add_content(id, download, is_result, is_complete)
-        missing: tuple[Missing, ...] = ()
+        notes: tuple[Missing, ...] = ()
         if not is_complete:
             sizes = f"the provider reports {file.size:,} bytes, and sent {entry.size:,}"
-            missing = (Missing("file", id, "incomplete", sizes),)
+            notes = (Missing("file", id, "incomplete", sizes),)
         return ManifestUpdate(
-            owner, contents={id: path}, files={path: entry}, missing=missing, raw=file.raw
+            owner, contents={id: path}, files={path: entry}, missing=notes, raw=_encode_raw(file)
         )
 
     def download_results(self, id: str) -> Download:
@@ -199,7 +215,8 @@ class _JobTask:
     def __init__(self, fetcher: Fetcher, job: Job) -> None:
         self._fetcher, self._store, self._client = fetcher, fetcher.store, fetcher.client
         self._archived = fetcher.builder.manifest.files
-        self._id, self._folder = job.id, layout.job_folder(job.id)
+        self._id = layout.key_of(job.id)
+        self._folder = layout.job_folder(self._id)
         self._contents: dict[str, str] = {}
         self._files: dict[str, Entry] = {}
         self._missing: list[Missing] = []
@@ -217,20 +234,21 @@ class _JobTask:
 
     def save_job(self, job: Job) -> None:
         """Write the job object, unless the archived one has more values."""
-        archived = self._read(layout.JOB)
-        if archived is not None and _has_lost_values(job.raw, json.loads(archived)):
+        data = self._read(layout.JOB)
+        archived = parse_json(data, self._path(layout.JOB), dict) if data else {}
+        if _has_lost_values(job.raw, archived):
             self.keep(layout.JOB)
         else:
-            self._write(layout.JOB, to_json(job.raw))
+            self._write(layout.JOB, to_json(self._replace_and_note("job", job.raw)))
 
     def save_list(
         self, name: str, what: str, fetch: Callable[[], Iterable[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
         """Write a list, oldest first. Archived items that the provider no longer lists are kept."""
         data = self._read(name)
-        archived = _parse_items(data, name) if data else []
+        archived = _parse_items(data, self._path(name)) if data else []
         try:
-            items = list(fetch())
+            items = [self._replace_and_note(what, item) for item in fetch()]
         except (ProviderError, UsageError) as error:
             self._add_missing(what, self._id, error)
             self.keep(name)
@@ -242,13 +260,20 @@ class _JobTask:
     def save_permissions(self, checkpoints: Iterable[dict[str, Any]]) -> None:
         """Write the permissions of the checkpoints."""
         data = self._read(layout.PERMISSIONS)
-        permissions: dict[str, Any] = json.loads(data) if data else {}
+        path = self._path(layout.PERMISSIONS)
+        permissions: dict[str, Any] = parse_json(data, path, dict) if data else {}
         access, unsupported = self._fetcher.permissions, None
         for checkpoint in map(Checkpoint.read, checkpoints):
+            if not layout.is_usable_id(checkpoint.id):
+                self.add_invalid_id("permissions", checkpoint.id)
+                continue
             try:
                 if access.denied:
                     raise access.denied
-                permissions[checkpoint.id] = list(self._client.permissions(checkpoint.id))
+                items = self._client.permissions(checkpoint.id)
+                permissions[checkpoint.id] = [
+                    self._replace_and_note("permissions", one) for one in items
+                ]
                 access.allow()
             except ProviderError as error:
                 access.deny(error)
@@ -263,6 +288,9 @@ class _JobTask:
 
     def save_results(self, file_id: str) -> None:
         """Write a result file, unless the archive has it."""
+        if not layout.is_usable_id(file_id):
+            self.add_invalid_id("result file", file_id)
+            return
         path = layout.results_path(self._id, file_id)
         entry = self._archived.get(path)
         if entry is None:
@@ -276,28 +304,54 @@ class _JobTask:
 
     def keep(self, name: str) -> None:
         """Keep an archived file as it is."""
-        path = f"{self._folder}/{name}"
+        path = self._path(name)
         if path in self._archived:
             self._files[path] = self._archived[path]
 
+    def add_invalid_id(self, what: str, id: str) -> None:
+        """Add a note that something cannot be requested."""
+        self._missing.append(Missing(what, layout.key_of(id), "invalid", INVALID_ID, self._id))
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
     def _read(self, name: str) -> bytes | None:
         """Return the content of a file of the job, or None if it is not in the archive."""
-        path = f"{self._folder}/{name}"
+        path = self._path(name)
         return self._store.read(path) if path in self._archived else None
 
     def _write(self, name: str, data: bytes) -> None:
-        path = f"{self._folder}/{name}"
+        path = self._path(name)
         self._files[path] = self._store.write(path, data, self._archived.get(path))
+
+    def _replace_and_note(self, what: str, raw: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be stored of an object, and add a note if that is not all."""
+        stored, message = replace_deep_values(raw)
+        if message:
+            note = Missing(what, self._id, "inexact", message, self._id)
+            self._missing += [note] if note not in self._missing else []
+        return stored
 
     def _add_missing(self, what: str, id: str, error: FtkitError) -> None:
         self._missing.append(self._fetcher.missing(what, id, error, self._id))
 
 
-def _parse_items(data: bytes, name: str) -> list[dict[str, Any]]:
+def replace_deep_values(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return an object of the provider without what cannot be stored, and a note on that or ""."""
+    if not nesting_exceeds(raw, MAX_DEPTH):
+        return raw, ""
+    message = f"values nested deeper than {MAX_DEPTH} levels were replaced by null"
+    return without_deep_values(raw), message
+
+
+def _encode_raw(file: RemoteFile | None) -> str:
+    """Return the object of a file in JSON, as an update of the manifest holds it."""
+    return to_json_lines([replace_deep_values(file.raw)[0]]).decode() if file else ""
+
+
+def _parse_items(data: bytes, path: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = (
-        [json.loads(line) for line in data.splitlines()]
-        if name.endswith(".jsonl")
-        else json.loads(data)
+        parse_json_lines(data, path) if path.endswith(".jsonl") else parse_json(data, path, list)
     )
     return items
 

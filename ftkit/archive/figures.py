@@ -14,6 +14,9 @@ from ftkit.jobs.metrics import TRAIN, VALID, Metrics
 END_OF_TIME = 253402300800
 """First second after the year 9999, the last one that `datetime` supports."""
 
+MAX_TOKENS = 10**15
+"""Number of billed tokens from which on no cost is shown, since no job has trained on as many."""
+
 
 class JobFigures(Struct, frozen=True):
     """Figures of a job.
@@ -61,7 +64,7 @@ def figures_of(archived: ArchivedJob, catalog: Catalog) -> JobFigures:
 def _cost(archived: ArchivedJob, offer: Offer) -> tuple[float | None, str]:
     """Return the cost at the latest price before the job was created, and a note on that price."""
     tokens, month = archived.job.trained_tokens, day_of(archived.job.created_at)[:7]
-    if not isinstance(tokens, int) or not offer.training:
+    if tokens is None or abs(tokens) >= MAX_TOKENS or not offer.training:
         return None, ""
     earlier: list[Price] = [price for price in offer.training if price.as_of <= month]
     price = earlier[0] if earlier else offer.training[-1]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
+from urllib.parse import quote
 
-from ftkit._text import money
+from ftkit._text import money, printable
 from ftkit.archive.figures import JobFigures, day_of
 from ftkit.archive.layout import README
 from ftkit.archive.missing import count_missing
 from ftkit.archive.read import Archive
+from ftkit.jobs.metrics import is_plottable
 from ftkit.report.page import render_page
 
 STYLE = files(__package__).joinpath("index.css").read_text("utf-8")
@@ -55,7 +56,7 @@ def render_index(archive: Archive, rows: Sequence[str]) -> str:
         rows: Rows of the table, from `render_row`.
     """
     manifest = archive.manifest
-    account = escape(", ".join([manifest.account, *manifest.organizations]))
+    account = escape(printable(", ".join([manifest.account, *manifest.organizations])))
     head = "".join(
         f'<th class="{kind}">' + (f"<button>{name}</button>" if kind else name)
         for name, kind in COLUMNS.items()
@@ -83,12 +84,12 @@ def render_row(figures: JobFigures) -> str:
     archived, job = figures.archived, figures.archived.job
     train, valid = (series[-1][1] if series else None for series in (figures.train, figures.valid))
     cells = [
-        f'<td class="name"><a href="{escape(archived.path)}/{README}">{_name(job.id)}</a>',
-        f"{'<td class=bad>' if job.status == 'failed' else '<td>'}{escape(job.status)}",
+        f'<td class="name"><a href="{quote(archived.path)}/{README}">{_name(job.id)}</a>',
+        f"{'<td class=bad>' if job.status == 'failed' else '<td>'}{_name(job.status)}",
         f"<td>{day_of(job.created_at)}",
         f'<td class="name">{_name(job.model)}',
         f'<td class="name">{_name(job.fine_tuned_model)}',
-        f'<td title="{escape(figures.served_until_source)}">{escape(figures.served_until)}',
+        f'<td title="{escape(figures.served_until_source)}">{_text(figures.served_until, 100)}',
         _number(archived.hyperparameters.get("n_epochs"), str),
         _number(job.trained_tokens, "{:,}".format),
         _number(figures.cost, money),
@@ -101,11 +102,16 @@ def render_row(figures: JobFigures) -> str:
 
 
 def _name(text: str) -> str:
-    return f'<span title="{escape(text[:200])}">{escape(text[:100])}</span>'
+    return f'<span title="{_text(text, 200)}">{_text(text, 100)}</span>'
+
+
+def _text(text: str, limit: int) -> str:
+    """Return untrusted text for HTML: without control characters, cut and escaped."""
+    return escape(printable(text[:limit]))
 
 
 def _number(value: object, form: Callable[[float], str]) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if isinstance(value, bool) or not is_plottable(value):
         return '<td class="number" data-value="">'
     return f'<td class="number" data-value="{value!r}">{form(value)}'
 

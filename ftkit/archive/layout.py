@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
 
-from ftkit.errors import FileError
+from ftkit._text import is_encodable
 
 MANIFEST, PROGRESS, PARTIAL, LOCK = "manifest.json", ".progress.jsonl", ".partial", ".lock"
 INDEX, README, MODELS, FILES = "index.html", "README.md", "models.json", "files.json"
@@ -25,6 +24,9 @@ JOB, EVENTS, CHECKPOINTS, PERMISSIONS = (
 )
 ANSWERS, ANSWERS_CHAT = "answers.jsonl", "answers-chat.jsonl"
 """Names in the folder of a job."""
+
+INTERNAL = {MANIFEST, PROGRESS, PARTIAL, LOCK}
+"""Names in an archive's folder that the manifest does not list."""
 
 PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 """Ids that are used as names without a change."""
@@ -41,10 +43,31 @@ RESERVED = {
 }
 """Device names that Windows does not allow as file names."""
 
-SAFE_PATH = re.compile(
-    r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}/){0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-)
+SAFE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?"
+SAFE_PATH = re.compile(rf"(?:{SAFE_NAME}/){{0,2}}{SAFE_NAME}")
 """Relative paths that may occur in a manifest."""
+
+MAX_ID_LENGTH = 1000
+"""Maximum number of characters of an id that is requested; URLs with longer ones are refused."""
+
+
+def is_safe(path: str) -> bool:
+    """Return True if a manifest may name the path: it leads to a file inside the archive."""
+    stems = {name.partition(".")[0].lower() for name in path.split("/")}
+    return bool(SAFE_PATH.fullmatch(path)) and ".." not in path and not stems & RESERVED
+
+
+def is_usable_id(id: str) -> bool:
+    """Return False if an id cannot be part of a request, nor a key in the manifest."""
+    return is_encodable(id) and len(id.encode()) <= MAX_ID_LENGTH
+
+
+def key_of(id: str) -> str:
+    """Return the id under which the manifest lists a resource of the provider.
+
+    That is the id itself, or a name made from it if it cannot be a key.
+    """
+    return id if is_usable_id(id) else name_of(id)
 
 
 def name_of(id: str) -> str:
@@ -68,17 +91,3 @@ def results_path(job_id: str, file_id: str) -> str:
 def content_path(sha256: str, is_result: bool = False) -> str:
     """Return the path of a file with that content."""
     return f"files/{sha256}.{'csv' if is_result else 'jsonl'}"
-
-
-def resolve(folder: Path, path: str) -> Path:
-    """Return the location of a path that a manifest names.
-
-    Raises:
-        FileError: No archive has such a path; for example, it leads out of the archive.
-    """
-    if not SAFE_PATH.fullmatch(path) or ".." in path:
-        raise FileError(
-            f"{folder / MANIFEST} contains the invalid path {path[:100]!r};"
-            " do not trust this archive"
-        )
-    return folder / path

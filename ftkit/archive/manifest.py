@@ -7,26 +7,34 @@ next run applies these updates to the manifest, so nothing is fetched twice afte
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from ftkit._text import printable
+from ftkit.archive.access import open_regular, read_regular
 from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.missing import Missing
+from ftkit.archive.serialize import parse_json
 from ftkit.errors import FileError, os_error_message
 
 FORMAT = 1
 """Version of the manifest's format."""
 
+MAX_SIZE = 2**53
+"""Maximum size of a file in bytes: the largest integer that every JSON parser reads exactly."""
+
+MAX_UPDATE_BYTES = 16 << 20
+"""Maximum size of an update in the progress file."""
+
 
 class Entry(Struct, frozen=True):
     """A file of the archive: its SHA-256 in hexadecimal digits, and its size in bytes."""
 
-    sha256: str
-    size: int
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0, le=MAX_SIZE)]
 
 
 class Manifest(Struct, kw_only=True):
@@ -45,7 +53,7 @@ class Manifest(Struct, kw_only=True):
         files: All files of the archive, by path.
     """
 
-    format: int = FORMAT
+    format: Annotated[int, Meta(ge=1, le=MAX_SIZE)] = FORMAT
     tool: str = ""
     account: str = ""
     organizations: list[str] = []
@@ -67,7 +75,7 @@ class ManifestUpdate(Struct, frozen=True, omit_defaults=True):
         contents: Paths of contents by file id.
         files: Written files by path.
         missing: Replaces everything that was missing for the same owner.
-        raw: File object as the provider returned it.
+        raw: File object as the provider returned it, in JSON, or "".
     """
 
     owner: str
@@ -76,7 +84,7 @@ class ManifestUpdate(Struct, frozen=True, omit_defaults=True):
     contents: dict[str, str] = {}
     files: dict[str, Entry] = {}
     missing: tuple[Missing, ...] = ()
-    raw: dict[str, Any] | None = None
+    raw: str = ""
 
 
 class ManifestBuilder:
@@ -111,8 +119,9 @@ class ManifestBuilder:
             self._missing[update.owner] = update.missing
         else:
             self._missing.pop(update.owner, None)
-        if update.raw is not None:
-            self.file_objects[str(update.raw.get("id") or "")] = update.raw
+        if update.raw:
+            file = parse_json(update.raw, PROGRESS, dict)
+            self.file_objects[str(file.get("id") or "")] = file
 
     def remove_file(self, path: str) -> tuple[Entry, list[str]]:
         """Remove a file.
@@ -153,20 +162,18 @@ def read_manifest(folder: Path) -> Manifest:
         FileError: There is no manifest, or it cannot be read.
     """
     path = folder / MANIFEST
+    if not os.path.lexists(path):
+        raise FileError(f"{folder} is not an archive: it has no {MANIFEST}")
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError as error:
-        raise FileError(f"{folder} is not an archive: it has no {MANIFEST}") from error
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = msgspec.json.decode(read_regular(path), type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileError(
             f"{path} is damaged ({error}); restore it from a copy, or archive into a new folder"
         ) from error
     if manifest.format > FORMAT:
         raise FileError(
-            f"{path} was written by a newer version ({manifest.tool}) in format {manifest.format};"
-            f" this version reads format {FORMAT}"
+            f"{path} was written by a newer version ({printable(manifest.tool[:100])}) in format"
+            f" {manifest.format}; this version reads format {FORMAT}"
         )
     return manifest
 
@@ -177,25 +184,35 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def read_progress(folder: Path) -> list[ManifestUpdate]:
-    """Read the updates of an interrupted run, and cut off an incomplete last line."""
+    """Read the updates of an interrupted run, and cut off what is incomplete or damaged at the end.
+
+    Raises:
+        FileError: The progress file cannot be read, or it is not a regular file.
+    """
     path = folder / PROGRESS
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return []
-    complete = data[: data.rfind(b"\n") + 1]
-    if complete != data:
-        os.truncate(path, len(complete))
-    return list(_decode_updates(complete.splitlines()))
+    try:
+        with open_regular(path) as file:
+            updates, end = _read_updates(file)
+            is_whole = end == os.fstat(file.fileno()).st_size
+        if not is_whole:
+            os.truncate(path, end)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
+    return updates
 
 
-def _decode_updates(lines: Iterable[bytes]) -> Iterator[ManifestUpdate]:
-    decoder = msgspec.json.Decoder(ManifestUpdate)
-    for line in lines:
+def _read_updates(file: IO[bytes]) -> tuple[list[ManifestUpdate], int]:
+    """Return the updates up to the first line that is none, and the position of that line."""
+    decoder, updates, end = msgspec.json.Decoder(ManifestUpdate), [], 0
+    while (line := file.readline(MAX_UPDATE_BYTES)).endswith(b"\n"):
         try:
-            yield decoder.decode(line)
-        except msgspec.DecodeError:  # after a power failure, the last lines may be garbage
-            return
+            updates.append(decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            break
+        end += len(line)
+    return updates, end
 
 
 def encode_update(update: ManifestUpdate) -> bytes:

@@ -1,4 +1,4 @@
-"""Records of what could not be fetched, and why."""
+"""Records of what could not be fetched or stored exactly, and why."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ftkit._text import printable
 from ftkit.client.errors import is_transient
 from ftkit.errors import FtkitError, ProviderError
 
 Reason = Literal[
-    "deleted", "expired", "forbidden", "refused", "not offered", "failed", "incomplete", "left out"
+    "deleted",
+    "expired",
+    "forbidden",
+    "refused",
+    "not offered",
+    "failed",
+    "incomplete",
+    "invalid",
+    "inexact",
+    "left out",
 ]
 """Why something is missing.
 
@@ -25,6 +35,8 @@ The next run tries again:
 - `refused`
 - `failed`: repeated errors or broken connections.
 - `incomplete`: the download was shorter than the size that the provider reports; it is kept.
+- `invalid`: its id cannot be part of a request.
+- `inexact`: it is archived except for values that cannot be stored.
 - `left out`: not requested.
 """
 
@@ -34,15 +46,19 @@ PERMANENT = ("deleted", "expired", "not offered")
 RETRYABLE = ("failed", "incomplete")
 """Reasons that make an archive incomplete until another run succeeds."""
 
-LISTS = ("events", "checkpoints", "permissions", "models")
+INVALID_ID = "its id is too long or not valid Unicode, so it cannot be requested"
+"""Message about something whose reason is `invalid`."""
+
+LISTS = ("events", "checkpoints", "permissions", "models", "records")
 """Resources that are requested as a list: 404 means that the provider has no such list."""
 
 
 class Missing(Struct, frozen=True, omit_defaults=True, rename={"message": "said"}):
-    """Something that could not be fetched.
+    """Something that could not be fetched or stored exactly.
 
     Attributes:
-        what: `file`, `result file`, `events`, `checkpoints`, `permissions`, `models` or `answers`.
+        what: `job`, `file`, `result file`, `events`, `checkpoints`, `permissions`, `models`,
+            `records` (the file objects) or `answers`.
         id: Id of the resource at the provider.
         reason: Why it is missing.
         message: Error message of the provider; `said` in the manifest.
@@ -65,7 +81,7 @@ class Missing(Struct, frozen=True, omit_defaults=True, rename={"message": "said"
 
 def missing_because(error: FtkitError, what: str, id: str, job: str = "") -> Missing:
     """Return the record of a resource whose request failed with that error."""
-    message = getattr(error, "provider_message", "") or str(error)
+    message = printable(getattr(error, "provider_message", "") or str(error))
     return Missing(what, id, reason_of(error, what), message, job)
 
 

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.archive import layout
+from ftkit.archive.access import NotRegularFileError, read_file, resolve_file, resolve_path
 from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.missing import Missing
-from ftkit.archive.serialize import parse_json
+from ftkit.archive.serialize import parse_json, parse_json_lines
 from ftkit.archive.store import check_file
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
 from ftkit.compare.recordings import Recording, read_recordings
-from ftkit.errors import FileError, FtkitError, did_you_mean, os_error_message
+from ftkit.errors import FileError, FtkitError, did_you_mean
 from ftkit.jobs.metrics import Metrics, from_checkpoints, read_results
 
 
 class Archive:
-    """An archive, opened with `open_archive`. Hashes are not checked; see `ftkit.archive.verify`.
+    """An archive, opened with `open_archive`.
+
+    Files are checked by their sizes, not by their hashes; see `ftkit.archive.verify`.
 
     Attributes:
         folder: Folder of the archive.
@@ -59,16 +62,26 @@ class Archive:
         return sorted(jobs, key=lambda job: (-job.job.created_at, job.id))
 
     def file(self, id: str) -> Path | None:
-        """Return the path of the content of the provider's file, or None if it is missing."""
-        path = self.manifest.contents.get(id)
-        return layout.resolve(self.folder, path) if path else None
+        """Return the path of the content of the provider's file, or None if it is missing.
+
+        Raises:
+            FileError: The manifest names a path outside the archive, or a link is in its place.
+        """
+        path = self.manifest.contents.get(layout.key_of(id))
+        try:
+            return resolve_file(self.folder, path) if path else None
+        except NotRegularFileError:
+            if self.lenient:
+                return None
+            raise
 
     def why_unusable(self, id: str) -> str:
         """Return why a file's content is missing, incomplete or damaged, or "" if it is intact.
 
         Checks the hash of the file.
         """
-        path, missing = self.manifest.contents.get(id), self.missing.get(id, ())
+        key = layout.key_of(id)
+        path, missing = self.manifest.contents.get(key), self.missing.get(key, ())
         if path is None or path not in self.manifest.files:
             reasons = (f"{item.reason} ({item.message})" for item in missing)
             return next(reasons, "not in the archive")
@@ -105,14 +118,15 @@ class Archive:
         """Return the content of a file of the archive.
 
         Raises:
-            FileError: The file cannot be read.
+            FileError: The file cannot be read, or its size differs from that in the manifest.
         """
-        try:
-            return layout.resolve(self.folder, path).read_bytes()
-        except OSError as error:
+        data, entry = read_file(self.folder, path), self.manifest.files.get(path)
+        if entry is None or len(data) != entry.size:
             raise FileError(
-                f"cannot read {self.folder / path}: {os_error_message(error)}"
-            ) from error
+                f"{path} is damaged: it has {len(data):,} bytes, unlike in the manifest;"
+                " see `ftkit archive verify`"
+            )
+        return data
 
     def json(self, path: str, default: Any) -> Any:
         """Return the JSON value in a file of the archive, or `default` if there is no such file.
@@ -145,7 +159,7 @@ class ArchivedJob:
     @property
     def folder(self) -> Path:
         """The folder of the job."""
-        return layout.resolve(self.archive.folder, self.path)
+        return resolve_path(self.archive.folder, f"{self.path}/{layout.JOB}").parent
 
     @cached_property
     def job(self) -> Job:
@@ -186,8 +200,9 @@ class ArchivedJob:
     def events(self) -> list[Event]:
         """The events, oldest first."""
         path = f"{self.path}/{layout.EVENTS}"
-        lines = self.archive.bytes(path).splitlines() if self.archive.has(path) else []
-        return [Event.read(parse_json(line, path, dict)) for line in lines]
+        if not self.archive.has(path):
+            return []
+        return [Event.read(raw) for raw in parse_json_lines(self.archive.bytes(path), path)]
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -209,19 +224,21 @@ class ArchivedJob:
         path = f"{self.path}/{layout.ANSWERS}"
         if not self.archive.has(path):
             return []
-        return read_recordings(str(layout.resolve(self.archive.folder, path)))
+        return read_recordings(str(resolve_file(self.archive.folder, path)))
 
     @property
     def missing(self) -> list[Missing]:
         """Everything of this job and its files that is missing."""
-        ids = dict.fromkeys((self.id, self.job.training_file, self.job.validation_file))
-        return [item for id in ids for item in self.archive.missing.get(id, ())]
+        ids = (self.id, self.job.training_file, self.job.validation_file)
+        keys = dict.fromkeys(layout.key_of(id) for id in ids if id)
+        return [item for key in keys for item in self.archive.missing.get(key, ())]
 
     def metrics(self) -> Metrics:
         """Return losses by step from the first readable result file, else from the checkpoints."""
         for id in self.job.result_files:
             try:
-                return read_results(self.archive.bytes(self.archive.manifest.contents[id]))
+                path = self.archive.manifest.contents[layout.key_of(id)]
+                return read_results(self.archive.bytes(path))
             except (KeyError, FtkitError):
                 continue
         return from_checkpoints(self.checkpoints)

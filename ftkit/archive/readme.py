@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import posixpath
 from typing import Any
+from urllib.parse import quote
 
 from ftkit._text import money, printable
 from ftkit.archive.figures import JobFigures, day_of
-from ftkit.archive.layout import ANSWERS, ANSWERS_CHAT, CHECKPOINTS, EVENTS, JOB, PERMISSIONS
+from ftkit.archive.layout import (
+    ANSWERS,
+    ANSWERS_CHAT,
+    CHECKPOINTS,
+    EVENTS,
+    JOB,
+    PERMISSIONS,
+    is_safe,
+    key_of,
+)
 from ftkit.archive.read import Archive, ArchivedJob
 from ftkit.jobs.metrics import assess
 from ftkit.report.metrics import render_metrics_text
@@ -29,7 +39,7 @@ MAX_TEXT = 500
 def render_archive_readme(archive: Archive) -> str:
     """Return the README of an archive."""
     return (
-        f"# Archive of {archive.manifest.account}\n\n"
+        f"# Archive of {escape_markdown(archive.manifest.account)}\n\n"
         "Everything that the account holds about fine-tuning, as the provider returned it."
         " Created by `ftkit archive`.\n\n"
         "- `index.html`: all jobs on one page, for a browser; it works offline.\n"
@@ -60,7 +70,7 @@ def render_job_readme(figures: JobFigures) -> str:
     parts.append(f"## Files\n\n{_files(archived)}")
     if archived.missing:
         lines = "".join(
-            f"- {item.what} `{escape_markdown(item.id)}`: {item.reason}"
+            f"- {escape_markdown(item.what)} `{escape_markdown(item.id)}`: {item.reason}"
             f" ({escape_markdown(item.message)})\n"
             for item in archived.missing
         )
@@ -89,7 +99,8 @@ def _facts(figures: JobFigures) -> list[tuple[str, str]]:
         cost = f"about {money(figures.cost)}, at {figures.cost_note}"
     served_until = ""
     if figures.served_until:
-        served_until = f"{figures.served_until} ({figures.served_until_source})"
+        day = escape_markdown(figures.served_until)
+        served_until = f"{day} ({figures.served_until_source})"
     rows = [
         ("model", escape_markdown(job.fine_tuned_model)),
         ("base model", escape_markdown(job.model)),
@@ -116,15 +127,17 @@ def _data_file(archived: ArchivedJob, id: str) -> str:
     if not id:
         return ""
     archive, name = archived.archive, escape_markdown(id)
-    file, path = archive.files.get(id), archive.manifest.contents.get(id)
+    key = key_of(id)
+    file, path = archive.files.get(id), archive.manifest.contents.get(key)
     details = [escape_markdown(file.name)] if file else []
-    if path is None:
+    if path is None or not is_safe(path):
         return f"{name} ({', '.join([*details, 'missing'])})"
     if path in archive.manifest.files:
         details.append(f"{archive.manifest.files[path].size:,} bytes")
-    if id in archive.missing:
+    if key in archive.missing:
         details.append("incomplete")
-    return f"[{name}]({posixpath.relpath(path, archived.path)}) ({', '.join(details)})"
+    link = quote(posixpath.relpath(path, archived.path))
+    return f"[{name}]({link}) ({', '.join(details)})"
 
 
 def _files(archived: ArchivedJob) -> str:
@@ -152,7 +165,7 @@ def _value(value: Any) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return untrusted text on one line, without characters that are markup in Markdown or HTML."""
-    line = printable(" ".join(text.split()))[:MAX_TEXT]
+    line = printable(" ".join(text[: 10 * MAX_TEXT].split()))[:MAX_TEXT]
     return "".join(f"\\{char}" if char in "\\`*<>[]#" else char for char in line)
 
 

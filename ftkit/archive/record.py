@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ftkit._text import printable
+from ftkit.archive.access import open_regular, resolve_file
 from ftkit.archive.answers import remove_partial_answers, write_training_data
-from ftkit.archive.layout import ANSWERS, resolve
+from ftkit.archive.layout import ANSWERS, key_of
 from ftkit.archive.manifest import ManifestUpdate
-from ftkit.archive.missing import Missing, missing_because
+from ftkit.archive.missing import INVALID_ID, Missing, missing_because
 from ftkit.archive.read import ArchivedJob, open_archive
 from ftkit.archive.store import CONCURRENCY, ArchiveStore
 from ftkit.archive.sync import Selection
@@ -25,6 +27,7 @@ from ftkit.client.retry import MAX_CONSECUTIVE_FAILURES
 from ftkit.compare.ask import AnswerCollector
 from ftkit.compare.cost import RequestCost, request_cost
 from ftkit.compare.recordings import (
+    PART_SUFFIX,
     Prompt,
     RecordingFile,
     parse_prompt,
@@ -96,13 +99,24 @@ def plan_recording(
         if not job_prompts:
             skipped.append(archived.id)
             continue
-        path = resolve(archive.folder, f"{archived.path}/{ANSWERS}")
+        path = _answers_path(archived)
         keeper = RecordingFile(str(path), keep_part=True)
         asking = AnswerCollector(client, model, job_prompts, _parameters(path), keeper)
         if asking.missing:
             jobs.append((archived, asking))
             bills.append(request_cost(asking.missing, model, client.name, catalog))
     return RecordingPlan(tuple(jobs), tuple(bills), tuple(skipped))
+
+
+def _answers_path(archived: ArchivedJob) -> Path:
+    """Return the path of a job's recorded answers.
+
+    Raises:
+        FileError: A link is in the place of one of the files that the answers are written to.
+    """
+    folder, path = archived.archive.folder, f"{archived.path}/{ANSWERS}"
+    resolve_file(folder, path + PART_SUFFIX)
+    return resolve_file(folder, path)
 
 
 def _parameters(path: Path) -> dict[str, Any]:
@@ -121,7 +135,7 @@ def _sample_prompts(archived: ArchivedJob, count: int) -> list[Prompt]:
     path = archived.validation or archived.training
     if path is None or not count or not path.is_file():
         return []
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         lines = (
             (hashlib.sha256(line).digest(), number, line)
             for number, line in enumerate(file, 1)
@@ -141,7 +155,7 @@ def _prompt(line: bytes, number: int) -> Prompt | None:
             preferred = raw.get("preferred_output") or []
             raw = {**raw["input"], "messages": [*raw["input"].get("messages", ()), *preferred[:1]]}
         return parse_prompt(raw, number, f"line {number}")
-    except (msgspec.DecodeError, UnicodeDecodeError, FileError, TypeError):
+    except (msgspec.DecodeError, ValueError, RecursionError, FileError, TypeError, LookupError):
         return None
 
 
@@ -203,17 +217,20 @@ def _record_job(
     archived: ArchivedJob, asking: AnswerCollector, on_answer: Callable[[], object]
 ) -> tuple[Missing, ...]:
     """Ask one model, and return what it did not answer."""
+    model = key_of(asking.model)
+    if model != asking.model:
+        return (Missing("answers", model, "invalid", INVALID_ID, archived.id),)
     try:
         refused = _ask(asking, on_answer)
     except ProviderError as error:
         if error.status in (401, 402, 429):
             raise
-        return (missing_because(error, "answers", asking.model, archived.id),)
+        return (missing_because(error, "answers", model, archived.id),)
     if not refused:
         return ()
     lines = ", ".join(str(number) for number, _ in refused[:10])
-    message = f"{len(refused)} prompts (lines {lines}): {refused[0][1]}"
-    return (Missing("answers", asking.model, "refused", message, archived.id),)
+    message = printable(f"{len(refused)} prompts (lines {lines}): {refused[0][1]}")
+    return (Missing("answers", model, "refused", message, archived.id),)
 
 
 def _ask(asking: AnswerCollector, on_answer: Callable[[], object]) -> list[tuple[int, str]]:

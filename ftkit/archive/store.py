@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
@@ -16,7 +17,16 @@ from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from ftkit._atomic import atomic_write, temporary_path
-from ftkit.archive.layout import LOCK, MANIFEST, PARTIAL, PROGRESS, resolve
+from ftkit._private import PRIVATE_FILE, make_private_folder, open_private
+from ftkit.archive.access import (
+    NotRegularFileError,
+    open_regular,
+    read_file,
+    resolve_file,
+    resolve_internal,
+    resolve_path,
+)
+from ftkit.archive.layout import INTERNAL, LOCK, MANIFEST, PARTIAL, PROGRESS
 from ftkit.archive.manifest import Entry, ManifestUpdate, encode_update
 from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 
@@ -26,8 +36,8 @@ CONCURRENCY = 4
 CHUNK_FILES = 50
 """Files that a thread checks as one task."""
 
-INTERNAL = {MANIFEST, PROGRESS, PARTIAL, LOCK}
-"""Names in an archive's folder that the manifest does not list."""
+MAX_PENDING_CHUNKS = 4 * CONCURRENCY
+"""Maximum number of submitted chunks whose results have not been taken."""
 
 FileState = Literal["intact", "changed", "gone"]
 """Result of comparing a file with its entry in the manifest."""
@@ -73,7 +83,7 @@ class ArchiveStore:
         try:
             with self._os_errors(self.folder):
                 shutil.rmtree(self.folder / PARTIAL, ignore_errors=True)
-                (self.folder / PARTIAL).mkdir()
+                make_private_folder(self.folder / PARTIAL)
             yield
         finally:
             self._is_closed = True
@@ -82,13 +92,15 @@ class ArchiveStore:
             lock.release()
 
     def _lock(self) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         names = set(os.listdir(self.folder))
         if names and MANIFEST not in names and not names <= INTERNAL:
             raise UsageError(
                 f"{self.folder} is not an archive and not empty; choose another folder"
             )
-        lock = FileLock(self.folder / LOCK)
+        for name in INTERNAL:
+            resolve_internal(self.folder, name)
+        lock = FileLock(self.folder / LOCK, mode=PRIVATE_FILE)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -100,7 +112,7 @@ class ArchiveStore:
     def write(
         self, path: str, data: bytes, current: Entry | None = None, fsync: bool = False
     ) -> Entry:
-        """Write a file atomically.
+        """Write a private file atomically.
 
         Args:
             path: Path in the archive.
@@ -113,22 +125,23 @@ class ArchiveStore:
         """
         entry = entry_of(data)
         if entry != current:
-            target = resolve(self.folder, path)
+            target = resolve_path(self.folder, path)
             self._check_open()
             with (
                 self._os_errors(target),
                 atomic_write(target, self.folder / PARTIAL, fsync) as temporary,
             ):
-                temporary.write_bytes(data)
+                with open_private(temporary) as file:
+                    file.write(data)
                 self._check_open()
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_private_folder(target.parent)
         return entry
 
     def download(self, chunks: Iterable[bytes]) -> Download:
-        """Write chunks to a temporary file, and hash them."""
+        """Write chunks to a private temporary file, and hash them."""
         self._check_open()
         temporary, sha256, size = temporary_path(self.folder / PARTIAL), hashlib.sha256(), 0
-        with self._os_errors(temporary), open(temporary, "wb") as file:
+        with self._os_errors(temporary), open_private(temporary) as file:
             for chunk in chunks:
                 if self.stopping.is_set():
                     raise StoppedError
@@ -142,10 +155,10 @@ class ArchiveStore:
         if download.entry == current:
             download.path.unlink()
         else:
-            target = resolve(self.folder, path)
+            target = resolve_path(self.folder, path)
             with self._os_errors(target):
                 self._check_open()
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_private_folder(target.parent)
                 os.replace(download.path, target)
         return download.entry
 
@@ -154,7 +167,7 @@ class ArchiveStore:
         path = self.folder / PROGRESS
         with self._os_errors(path):
             if self._progress is None:
-                self._progress = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `locked`
+                self._progress = open_private(path, "ab", buffering=0)  # closed by `locked`
             self._progress.write(encode_update(update))
 
     def finish(self, manifest: bytes) -> None:
@@ -166,10 +179,15 @@ class ArchiveStore:
             self._close_progress()
             (self.folder / PROGRESS).unlink(missing_ok=True)
 
+    def protect(self, path: str) -> None:
+        """Make a file private that something else has written."""
+        location = resolve_file(self.folder, path)
+        with self._os_errors(location):
+            os.chmod(location, PRIVATE_FILE)
+
     def read(self, path: str) -> bytes:
         """Read a file of the archive."""
-        with self._os_errors(self.folder / path, "read"):
-            return resolve(self.folder, path).read_bytes()
+        return read_file(self.folder, path)
 
     def _close_progress(self) -> None:
         if self._progress:
@@ -181,12 +199,12 @@ class ArchiveStore:
             raise StoppedError
 
     @contextmanager
-    def _os_errors(self, path: Path, action: str = "write") -> Iterator[None]:
+    def _os_errors(self, path: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise FileError(
-                f"cannot {action} {path}: {os_error_message(error)};"
+                f"cannot write {path}: {os_error_message(error)};"
                 " run the same command again to continue"
             ) from error
 
@@ -197,29 +215,42 @@ def entry_of(data: bytes) -> Entry:
 
 
 def check_file(folder: Path, path: str, entry: Entry) -> FileState:
-    """Compare a file with its entry in the manifest."""
+    """Compare a file with its entry in the manifest.
+
+    A link to a file is changed even if the content is the same: it is not in the archive.
+    """
     try:
-        with open(resolve(folder, path), "rb") as file:
+        with open_regular(resolve_path(folder, path)) as file:
             if os.fstat(file.fileno()).st_size != entry.size:
                 return "changed"
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return "intact" if sha256 == entry.sha256 else "changed"
+    except NotRegularFileError:
+        return "changed"
     except (FileNotFoundError, NotADirectoryError):
         return "gone"
-    except IsADirectoryError:
-        return "changed"
     except OSError as error:
         raise FileError(f"cannot read {folder / path}: {os_error_message(error)}") from error
 
 
 def check_files(folder: Path, files: dict[str, Entry]) -> Iterator[tuple[str, FileState]]:
-    """Compare files with their entries in the manifest, and yield paths and states in order."""
+    """Compare files with their entries in the manifest, and yield paths and states in order.
 
-    def check(chunk: list[tuple[str, Entry]]) -> list[tuple[str, FileState]]:
-        return [(path, check_file(folder, path, entry)) for path, entry in chunk]
+    The caller may remove the files that have been yielded from `files`.
+    """
 
-    items = list(files.items())
-    chunks = (items[start : start + CHUNK_FILES] for start in range(0, len(items), CHUNK_FILES))
-    with ThreadPoolExecutor(CONCURRENCY) as pool:
-        for states in pool.map(check, chunks):
-            yield from states
+    def check(chunk: list[str]) -> list[tuple[str, FileState]]:
+        return [(path, check_file(folder, path, files[path])) for path in chunk]
+
+    paths = list(files)
+    pending: deque[Future[list[tuple[str, FileState]]]] = deque()
+    pool = ThreadPoolExecutor(CONCURRENCY)
+    try:
+        for start in range(0, len(paths), CHUNK_FILES):
+            pending.append(pool.submit(check, paths[start : start + CHUNK_FILES]))
+            if len(pending) > MAX_PENDING_CHUNKS:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ftkit.archive import layout
 from ftkit.archive.concurrency import run_concurrently
-from ftkit.archive.fetch import Fetcher
+from ftkit.archive.fetch import Fetcher, replace_deep_values
 from ftkit.archive.manifest import Manifest, ManifestUpdate, read_manifest
 from ftkit.archive.missing import PERMANENT, RETRYABLE, Missing, missing_because
 from ftkit.archive.repair import Repair
@@ -28,7 +28,7 @@ from ftkit.catalog import Catalog, load_catalog
 from ftkit.client.client import Client
 from ftkit.client.resources import Job, RemoteFile
 from ftkit.client.retry import Retry
-from ftkit.errors import ProviderError
+from ftkit.errors import InvalidResponseError, ProviderError
 
 OnProgress = Callable[[str, int, int], object]
 """Called with the current phase, and the numbers of completed and of all its tasks."""
@@ -156,6 +156,7 @@ class _Sync:
         self._repair = Repair(writer)
         self._listed_jobs = self._left_out_jobs = 0
         self._new_jobs = self._fetched_jobs = self._fetched_files = 0
+        self._list_error: tuple[Missing, ...] = ()
 
     def fetch_new(self) -> None:
         """Fetch everything that the archive does not have."""
@@ -190,7 +191,7 @@ class _Sync:
         jobs: dict[str, Job] = {}
         for job in self._client.jobs():
             if job.id:
-                jobs.setdefault(job.id, job)
+                jobs.setdefault(layout.key_of(job.id), job)
             self._on_progress("listing jobs", len(jobs), 0)
         selected = [job for job in jobs.values() if self._selection.includes(job)]
         self._listed_jobs, self._left_out_jobs = len(jobs), len(jobs) - len(selected)
@@ -203,6 +204,9 @@ class _Sync:
         """
         try:
             return {file.id: file for file in self._client.files() if file.id}
+        except InvalidResponseError as error:
+            self._list_error = (missing_because(error, "records", ""),)
+            return {}
         except ProviderError as error:
             if error.status in (0, 401):
                 raise
@@ -210,7 +214,8 @@ class _Sync:
 
     def _fetch_jobs(self, jobs: list[Job]) -> None:
         self._fetched_jobs = len(jobs)
-        self._new_jobs = sum(job.id not in self._builder.manifest.jobs for job in jobs)
+        archived = self._builder.manifest.jobs
+        self._new_jobs = sum(layout.key_of(job.id) not in archived for job in jobs)
         self._run("fetching jobs", [partial(self._fetcher.fetch_job, job) for job in jobs])
 
     def _fetch_files(self, ids: list[str], listed: dict[str, RemoteFile]) -> None:
@@ -219,18 +224,21 @@ class _Sync:
             tasks = [partial(self._fetcher.fetch_file, id, listed.get(id)) for id in ids]
             self._run("fetching files", tasks)
             return
-        for id in ids:
-            missing = Missing("file", id, "left out", "files were not requested")
-            self._writer.apply(ManifestUpdate(f"file {id}", missing=(missing,)))
+        for key in map(layout.key_of, ids):
+            missing = Missing("file", key, "left out", "files were not requested")
+            self._writer.apply(ManifestUpdate(f"file {key}", missing=(missing,)))
 
     def _needs_fetch(self, job: Job, damaged_jobs: set[str]) -> bool:
         """Return True if the provider may have something new about the job."""
-        entry = self._builder.manifest.files.get(f"{layout.job_folder(job.id)}/{layout.JOB}")
-        is_current = entry is not None and entry == entry_of(to_json(job.raw))
-        if not job.is_over or job.id in damaged_jobs or not is_current:
+        key = layout.key_of(job.id)
+        entry = self._builder.manifest.files.get(f"{layout.job_folder(key)}/{layout.JOB}")
+        is_current = entry is not None and entry == entry_of(
+            to_json(replace_deep_values(job.raw)[0])
+        )
+        if not job.is_over or key in damaged_jobs or not is_current:
             return True
         retry = [
-            item for item in self._builder.missing(f"job {job.id}") if item.reason not in PERMANENT
+            item for item in self._builder.missing(f"job {key}") if item.reason not in PERMANENT
         ]
         denied = [
             item for item in retry if (item.what, item.reason) == ("permissions", "forbidden")
@@ -262,8 +270,9 @@ class _Sync:
         return list(dict.fromkeys([*used, *(unused if self._selection.is_everything else ())]))
 
     def _needs_file(self, id: str, listed: dict[str, RemoteFile]) -> bool:
-        missing = self._builder.missing(f"file {id}")
-        if id in self._builder.manifest.contents:
+        key = layout.key_of(id)
+        missing = self._builder.missing(f"file {key}")
+        if key in self._builder.manifest.contents:
             can_improve = any(item.reason not in PERMANENT for item in missing)
             return self._selection.files and can_improve
         return id in listed or not any(item.reason in PERMANENT for item in missing)
@@ -277,18 +286,19 @@ class _Sync:
             missing = missing_because(error, "models", "")
             self._writer.apply(ManifestUpdate("models ", missing=(missing,)))
             return
-        self._save_objects("models ", layout.MODELS, models)
+        self._save_objects("models", layout.MODELS, models)
 
     def _save_file_objects(self, listed: dict[str, RemoteFile]) -> None:
         """Write the file objects of archived and of missing files."""
         objects, manifest = self._read_objects(layout.FILES), self._builder.manifest
-        new = {id: file.raw for id, file in listed.items()} | self._builder.file_objects
+        new = self._builder.file_objects | {id: file.raw for id, file in listed.items()}
         objects |= {
             id: raw
             for id, raw in new.items()
-            if id in manifest.contents or self._builder.missing(f"file {id}")
+            if (key := layout.key_of(id)) in manifest.contents
+            or self._builder.missing(f"file {key}")
         }
-        self._save_objects("records ", layout.FILES, objects)
+        self._save_objects("records", layout.FILES, objects, self._list_error)
 
     def _read_objects(self, path: str) -> dict[str, dict[str, object]]:
         """Return the archived objects in a JSON file by id."""
@@ -297,10 +307,19 @@ class _Sync:
         objects = parse_json(self._store.read(path), path, list)
         return {str(raw.get("id") or ""): raw for raw in objects}
 
-    def _save_objects(self, owner: str, path: str, objects: dict[str, dict[str, object]]) -> None:
-        data = to_json([objects[id] for id in sorted(objects)])
+    def _save_objects(
+        self,
+        what: str,
+        path: str,
+        objects: dict[str, dict[str, object]],
+        missing: tuple[Missing, ...] = (),
+    ) -> None:
+        stored = [replace_deep_values(objects[id]) for id in sorted(objects)]
+        data = to_json([raw for raw, _ in stored])
         entry = self._store.write(path, data, self._builder.manifest.files.get(path))
-        self._writer.apply(ManifestUpdate(owner, files={path: entry}))
+        messages = dict.fromkeys(message for _, message in stored if message)
+        missing += tuple(Missing(what, "", "inexact", message) for message in messages)
+        self._writer.apply(ManifestUpdate(f"{what} ", files={path: entry}, missing=missing))
 
     def _run(self, phase: str, tasks: Sequence[Callable[[], ManifestUpdate]]) -> None:
         self._on_progress(phase, 0, len(tasks))

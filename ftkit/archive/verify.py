@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
-from ftkit.archive.layout import JOB, MANIFEST, PROGRESS
+from ftkit.archive.layout import INTERNAL, JOB, MANIFEST, PARTIAL, PROGRESS
 from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.missing import RETRYABLE
-from ftkit.archive.store import INTERNAL, FileState, check_files
+from ftkit.archive.store import FileState, check_files
 from ftkit.errors import FileError, os_error_message
+
+MAX_DEPTH = 2
+"""Depth of the deepest folders of an archive, `jobs/JOB`."""
 
 
 class VerifyResult(Struct, frozen=True):
@@ -21,9 +25,11 @@ class VerifyResult(Struct, frozen=True):
     Attributes:
         manifest: The manifest.
         bytes: Total size of the intact files.
-        changed: Paths of files that differ from the manifest.
+        changed: Paths of files that differ from the manifest, or are no regular files of the
+            archive, such as links.
         gone: Paths of files that no longer exist.
-        unknown: Paths of files that the manifest does not list.
+        unknown: Paths of files that the manifest does not list, and of folders, ending in `/`,
+            that no archive has.
         interrupted: True if the last run did not finish.
     """
 
@@ -68,7 +74,7 @@ def verify(
         changed=tuple(paths["changed"]),
         gone=tuple(paths["gone"]),
         unknown=tuple(_unknown_files(root, manifest)),
-        interrupted=not manifest.finished or (root / PROGRESS).exists(),
+        interrupted=not manifest.finished or os.path.lexists(root / PROGRESS),
     )
 
 
@@ -79,16 +85,30 @@ def _is_consistent(manifest: Manifest) -> bool:
 
 
 def _unknown_files(root: Path, manifest: Manifest) -> list[str]:
-    """Return the paths of files that neither the manifest lists nor ftkit uses internally."""
+    """Return the paths of files that neither the manifest lists nor ftkit uses internally.
 
-    def fail(error: OSError) -> None:
-        raise FileError(f"cannot read {error.filename}: {os_error_message(error)}") from error
-
-    unknown = []
-    for folder, subfolders, names in os.walk(root, onerror=fail):
-        relative = os.path.relpath(folder, root)
-        subfolders[:] = [name for name in subfolders if relative != "." or name not in INTERNAL]
-        prefix = "" if relative == "." else f"{Path(relative).as_posix()}/"
-        paths = (prefix + name for name in names)
-        unknown += [path for path in paths if path not in manifest.files and path not in INTERNAL]
+    Links to folders are not followed, and folders deeper than those of an archive are not entered.
+    """
+    unknown, folders = [], [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            for entry in os.scandir(root / folder):
+                path = folder + entry.name
+                if path in manifest.files or _is_internal(entry, path):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    unknown.append(path)
+                elif folder.count("/") < MAX_DEPTH:
+                    folders.append(f"{path}/")
+                else:
+                    unknown.append(f"{path}/")
+        except OSError as error:
+            raise FileError(f"cannot read {root / folder}: {os_error_message(error)}") from error
     return sorted(unknown)
+
+
+def _is_internal(entry: os.DirEntry[str], path: str) -> bool:
+    """Return True for a regular file or a folder that ftkit uses internally."""
+    mode = entry.stat(follow_symlinks=False).st_mode
+    return path in INTERNAL and (stat.S_ISDIR(mode) if path == PARTIAL else stat.S_ISREG(mode))

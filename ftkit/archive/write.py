@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ftkit._text import printable
 from ftkit._version import __version__
 from ftkit.archive import layout
 from ftkit.archive.manifest import (
@@ -24,6 +25,9 @@ from ftkit.catalog import Catalog
 from ftkit.errors import UsageError
 
 TOOL = f"ftkit {__version__}"
+
+MAX_NAME_LENGTH = 200
+"""Maximum number of characters of an account or an organization id."""
 
 
 class ArchiveWriter:
@@ -51,7 +55,8 @@ class ArchiveWriter:
         manifest = writer.builder.manifest
         if manifest.account != account:
             raise UsageError(
-                f"{store.folder} is the archive of {manifest.account}, not of {account};"
+                f"{store.folder} is the archive of {printable(manifest.account[:MAX_NAME_LENGTH])},"
+                f" not of {account};"
                 " choose another folder"
             )
         writer.builder.changed |= manifest.tool != TOOL or not manifest.finished
@@ -80,7 +85,8 @@ class ArchiveWriter:
     def _write_pages(self, catalog: Catalog, on_progress: Callable[[int, int], object]) -> None:
         archive = Archive(self.store.folder, self.builder.build(), lenient=True)
         jobs = archive.jobs()
-        organizations = {str(job.job.raw.get("organization_id") or "") for job in jobs} - {""}
+        ids = {str(job.job.raw.get("organization_id") or "") for job in jobs} - {""}
+        organizations = {printable(id[:MAX_NAME_LENGTH]) for id in ids}
         for manifest in (self.builder.manifest, archive.manifest):
             manifest.organizations = sorted(organizations)
         entries = write_pages(archive, jobs, self.store, catalog, on_progress)

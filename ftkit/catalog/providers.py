@@ -47,6 +47,8 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     embedded: bool = False
     """True for the service that comes with ftkit and is started when needed."""
     key_needed: bool = True
+    sdk_variables: bool = False
+    """True for OpenAI itself: the SDK sends it the headers that `OPENAI_*` variables set."""
     adapters: bool = False
     """True if adapters can be downloaded."""
     lacks: tuple[

@@ -13,7 +13,9 @@ from typing import Any
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import printable
 from ftkit._version import __version__
+from ftkit.cli.terminal import OutputClosed, drop_output, escape_logs, write, write_error
 from ftkit.errors import FtkitError, ProviderError
 
 COMMANDS = {
@@ -93,7 +95,7 @@ def _options(command: click.Command) -> Iterator[tuple[str, str]]:
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
     if is_requested:
-        click.echo(f"ftkit {__version__}")
+        write(f"ftkit {__version__}\n")
         context.exit()
 
 
@@ -115,27 +117,32 @@ def cli() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. An error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
+    if os.environ.get("OPENAI_LOG"):
+        escape_logs()
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
     except click.ClickException as error:
-        click.echo(f"ftkit: {error.format_message().rstrip('.')}{_usage(error)}", err=True)
-        return 2
+        return _fail(f"{error.format_message().rstrip('.')}{_usage(error)}")
     except FtkitError as error:
-        click.echo(f"ftkit: {error}{_rule(error)}", err=True)
-        return 2
+        return _fail(f"{error}{_rule(error)}")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("ftkit: interrupted", err=True)
+        _fail("interrupted")
         return INTERRUPTED
     except _Terminated:
         return TERMINATED
-    except (BrokenPipeError, _OutputClosed):
-        _drop_output()
+    except (BrokenPipeError, OutputClosed):
+        drop_output()
         return 0
     except OSError as error:
-        _drop_output()
-        click.echo(f"ftkit: {error}", err=True)
-        return 2
+        drop_output()
+        return _fail(f"{error}")
     return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    """Print an error as one line, and return its exit code."""
+    write_error(f"ftkit: {printable(message)}\n")
+    return 2
 
 
 def _usage(error: click.ClickException) -> str:
@@ -158,26 +165,6 @@ def _rule(error: FtkitError) -> str:
 
     rules = interpret(message).rules
     return f"; `ftkit rule {rules[0].name}` explains it" if rules else ""
-
-
-def print_text(text: str) -> None:
-    """Print a report, in colour on a terminal unless `NO_COLOR` is set (see no-color.org)."""
-    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    encodable = text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
-    try:
-        click.echo(encodable, nl=False, color=False if is_plain else None)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise _OutputClosed from None
-
-
-def _drop_output() -> None:
-    """Send unwritten output to the null device, so that Python does not retry when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _OutputClosed(BaseException):
-    """The reader of the output has closed it."""
 
 
 class _Terminated(BaseException):

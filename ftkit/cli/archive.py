@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client
 from ftkit.cli.options import Configured, Day, Status, output_option, provider_options
-from ftkit.cli.output import consent, progress_bar
+from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def verify(folder: str, output: str) -> int:
 
     with progress_bar() as on_progress:
         result = check(folder, partial(on_progress, "checking"))
-    print_text((render_verify_json if output == "json" else render_verify_text)(result))
+    if output == "json":
+        write_json(render_verify_json(result))
+    else:
+        write(render_verify_text(result))
     return 0 if result.ok else 1
 
 
@@ -119,9 +122,12 @@ def archive(
     if prompts or sample:
         plan = _plan_recording(client, folder, selection, catalog, prompts, sample)
         if plan.requests and not _record(client, folder, plan, catalog, yes):
-            click.echo("ftkit: no answers were recorded", err=True)
+            print_warning("no answers were recorded")
     result = result.reload()
-    print_text((render_sync_json if output == "json" else render_sync_text)(result))
+    if output == "json":
+        write_json(render_sync_json(result))
+    else:
+        write(render_sync_text(result))
     return 1 if result.retryable or result.damaged else 0
 
 
@@ -140,10 +146,10 @@ def _plan_recording(
         client, Path(folder), catalog, selection=selection, prompts=prompts, sample=sample
     )
     for id in plan.skipped[:MAX_SKIPPED]:
-        click.echo(f"ftkit: no prompts for job {id}: its data is missing or has none", err=True)
+        print_warning(f"no prompts for job {id}: its data is missing or has none")
     if len(plan.skipped) > MAX_SKIPPED:
         more = len(plan.skipped) - MAX_SKIPPED
-        click.echo(f"ftkit: no prompts for {more:,} more jobs", err=True)
+        print_warning(f"no prompts for {more:,} more jobs")
     return plan
 
 
@@ -151,7 +157,7 @@ def _record(client: Client, folder: str, plan: RecordingPlan, catalog: Catalog, 
     """Print the cost, ask for confirmation, and record; return False if the user declines."""
     from ftkit.archive.record import record
 
-    click.echo(f"  recording  {_cost(plan)}", err=True)
+    print_note(f"  recording  {_cost(plan)}")
     if not consent(f"Send {plan.requests:,} requests?", yes):
         return False
     answered = 0

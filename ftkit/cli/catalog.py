@@ -6,8 +6,8 @@ import datetime
 
 import click
 
-from ftkit.cli import print_text
 from ftkit.cli.options import Configured, on_day, option, output_option
+from ftkit.cli.terminal import write, write_json
 
 
 @click.command(cls=Configured)
@@ -30,6 +30,6 @@ def catalog(
     if provider:
         find_provider(provider, models)
     if output == "json":
-        print_text(render_catalog_json(models, provider))
+        write_json(render_catalog_json(models, provider))
     else:
-        print_text(render_catalog_text(models, provider, today or datetime.date.today()))
+        write(render_catalog_text(models, provider, today or datetime.date.today()))

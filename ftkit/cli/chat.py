@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit._text import printable
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.options import Configured, output_option, provider_options
-from ftkit.cli.output import is_terminal, print_json_line, print_warning
+from ftkit.cli.output import print_json_line, print_warning
+from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
 from ftkit.errors import FtkitError
 
 if TYPE_CHECKING:
@@ -90,29 +89,25 @@ class Conversation:
             ProviderError: The provider refused the message, which is not kept then.
         """
         messages = [*self._messages, {"role": "user", "content": prompt}]
-        fragments = []
+        fragments, writer = [], StreamWriter()
         for fragment in self._client.chat(self._model, messages, **self._options):
             fragments.append(fragment)
             if self._output == "text":
-                _print_fragment(fragment)
+                writer.write(fragment)
         reply = "".join(fragments)
         if self._output == "json":
             print_json_line({"model": self._model, "prompt": prompt, "answer": reply})
         else:
-            print_text("\n")
+            writer.write("", final=True)
+            write("\n")
         self._messages = [*messages, {"role": "assistant", "content": reply}]
-
-
-def _print_fragment(text: str) -> None:
-    """Print a part of a reply, as it is if standard output is not a terminal."""
-    print_text(printable(text, keep="\n\t") if is_terminal(sys.stdout) else text)
 
 
 def _lines() -> Iterator[str]:
     """Yield the lines of standard input that are not blank, with a prompt on a terminal."""
     while sys.stdin is not None:
         if sys.stdin.isatty():
-            click.echo("> ", nl=False, err=True)
+            write_error("> ")
         line = sys.stdin.readline()
         if not line:
             return

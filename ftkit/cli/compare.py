@@ -12,11 +12,11 @@ from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
 from ftkit._text import money, plural
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
-from ftkit.cli.output import consent, progress_bar
+from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
@@ -161,11 +161,12 @@ def compare(
     url_b = base_url_b or (None if provider_b else base_url)
     connections = (provider, base_url, facts), (provider_b or provider, url_b, facts)
     request = {name: value for name, value in parameters.items() if value is not None}
+    _lock(saves, click.get_current_context())
     sides = _sides(names, all_prompts, connections, request, saves)
     if all(isinstance(side, list) for side in sides):
         _reject_model_options(click.get_current_context())
     if not _confirm_requests(sides, catalog, parameters["max_tokens"], yes):
-        click.echo("ftkit: nothing was sent", err=True)
+        print_warning("nothing was sent")
         return 2
     answers_a, answers_b = (_answers(side, all_prompts, concurrency) for side in sides)
     result = comparison.compare(
@@ -177,8 +178,10 @@ def compare(
         seed=seed,
     )
     titles = Sides(_title(a, answers_a), _title(b, answers_b), source_name)
-    render = render_compare_json if output == "json" else render_compare_text
-    print_text(render(result, titles))
+    if output == "json":
+        write_json(render_compare_json(result, titles))
+    else:
+        write(render_compare_text(result, titles))
     if page is not None:
         write_page(result, titles, page)
     return 0
@@ -222,7 +225,8 @@ def _recordings_in(name: str) -> str:
     """
     if os.path.isfile(name):
         return name
-    from ftkit.archive.layout import ANSWERS, MANIFEST, resolve
+    from ftkit.archive.access import resolve_file
+    from ftkit.archive.layout import ANSWERS, MANIFEST
     from ftkit.archive.read import find_job, open_archive
 
     if os.path.isfile(os.path.join(name, MANIFEST)):
@@ -246,7 +250,15 @@ def _recordings_in(name: str) -> str:
             f"{name} has no recorded answers; record them with `ftkit archive` and "
             "--prompts or --sample"
         )
-    return str(resolve(job.archive.folder, f"{job.path}/{ANSWERS}"))
+    return str(resolve_file(job.archive.folder, f"{job.path}/{ANSWERS}"))
+
+
+def _lock(paths: Sequence[str | None], context: click.Context) -> None:
+    """Lock files of recorded answers until the command ends, in the same order in all processes."""
+    from ftkit.compare.recordings import lock
+
+    for path in sorted({os.path.realpath(path) for path in paths if path}):
+        context.with_resource(lock(path, print_warning))
 
 
 def _sides(
@@ -280,7 +292,7 @@ def _sides(
             sides.append(files[name])
             continue
         client = open_client(*connection)
-        file = RecordingFile(save) if save else None
+        file = RecordingFile(save, notify=print_warning) if save else None
         model = resolve_model(client, name)
         sides.append(AnswerCollector(client, model, answered, parameters, file))
     return sides
@@ -318,9 +330,7 @@ def _confirm_requests(
             continue
         client = side.client
         cost = request_cost(side.missing, side.model, client.name, catalog, max_tokens)
-        click.echo(
-            f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}", err=True
-        )
+        print_note(f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}")
         total += cost.requests
     return not total or consent(f"Send {plural(total, 'request')}?", yes)
 
@@ -340,14 +350,14 @@ def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Re
     if isinstance(side, list):
         return side
     total, done = len(side.missing), itertools.count(1)
-    label = f"asking {side.model}".replace("[", r"\[")  # not markup
     with progress_bar() as update:
+        label = f"asking {side.model}"
         collected = side.collect(concurrency, lambda: update(label, next(done), total))
     for line, message in collected.refused[:MAX_SKIPPED]:
-        click.echo(f"ftkit: skipped the prompt on line {line}: {message}", err=True)
+        print_warning(f"skipped the prompt on line {line}: {message}")
     more = len(collected.refused) - MAX_SKIPPED
     if more > 0:
-        click.echo(f"ftkit: skipped {plural(more, 'more prompt')}", err=True)
+        print_warning(f"skipped {plural(more, 'more prompt')}")
     numbers = (prompt.number for prompt in side.prompts)
     answers = dict(zip(numbers, collected.answers, strict=True))
     return [answers.get(prompt.number) for prompt in prompts]

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ftkit.cli.output import print_note
+from ftkit.cli.terminal import hide
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def open_client(provider: str, base_url: str | None, facts: str | None) -> Clien
         from ftkit.server.daemon import find_or_start
 
         base_url = find_or_start(data_folder(os.environ), print_note).url
-    return connect(provider, base_url or "", catalog=catalog)
+    client = connect(provider, base_url or "", catalog=catalog)
+    hide(client.api_key)
+    return client
 
 
 def open_journal() -> Journal:

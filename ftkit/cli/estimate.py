@@ -10,9 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ftkit.cli import print_text
 from ftkit.cli.inputs import FORMATS, one_file, progress
 from ftkit.cli.options import Configured, Epochs, on_day, option, output_option
+from ftkit.cli.output import print_warning
+from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
 
@@ -130,7 +131,10 @@ def estimate(
         }
         result = quote(path, () if every else models, **options)
     result = result if name == path else _rename(result, name)
-    print_text(render_estimate_json(result) if output == "json" else render_estimate_text(result))
+    if output == "json":
+        write_json(render_estimate_json(result))
+    else:
+        write(render_estimate_text(result))
     return 0 if max_cost is None else _check_cost(result, max_cost)
 
 
@@ -169,7 +173,6 @@ def _check_cost(quote: Quote, limit: float) -> int:
     for estimate in quote.models:
         if estimate.cost and estimate.cost.usd > limit:
             usd = estimate.cost.usd
-            message = f"{estimate.model} would cost ${usd:,.2f}, more than ${limit:,.2f}"
-            click.echo(f"ftkit: {message}", err=True)
+            print_warning(f"{estimate.model} would cost ${usd:,.2f}, more than ${limit:,.2f}")
             code = 1
     return code

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from ftkit._text import printable
+from ftkit.cli.output import print_json, print_line
+from ftkit.cli.terminal import write
 from ftkit.summary import FileReport, Finding
 from ftkit.validation.provider_messages import Meaning, interpret
 
@@ -31,7 +31,7 @@ def explain(message: str, file: str | None, output: str) -> int:
     report = _validate(file) if file else None
     findings = _related(meaning, report) if report else []
     if output == "json":
-        click.echo(json.dumps(_as_dict(meaning, findings), indent=2, ensure_ascii=False))
+        print_json(_as_dict(meaning, findings))
     else:
         _print_explanation(meaning)
         if report:
@@ -59,24 +59,23 @@ def _print_explanation(meaning: Meaning) -> None:
     from ftkit.cli.rules import title
 
     if not meaning.is_known:
-        click.echo("This message is not known to ftkit. To check a file, run: ftkit validate FILE")
+        print_line("This message is not known to ftkit. To check a file, run: ftkit validate FILE")
     for message in meaning.known_messages:
-        click.echo(f"{message.means}\n{message.do}\n")
+        write(f"{message.means}\n{message.do}\n\n")
     for rule in meaning.rules:
-        click.echo(click.style(title(rule), bold=True))
-        click.echo(f"{rule.doc}\n")
+        write(f"{click.style(title(rule), bold=True)}\n{rule.doc}\n\n")
     if meaning.lines:
         plural = "s" * (len(meaning.lines) > 1)
-        click.echo(f"The message names line{plural} {', '.join(map(str, meaning.lines))}.")
+        print_line(f"The message names line{plural} {', '.join(map(str, meaning.lines))}.")
 
 
 def _print_findings(report: FileReport, findings: list[Finding], expected: bool) -> None:
     """Print the findings, or that the file has none of those that were expected."""
     for finding in findings:
         place = f"{report.file}:{finding.line}" if finding.line else report.file
-        click.echo(f"{place}: {finding.code} {finding.rule}: {printable(finding.message)}")
+        print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}")
     if expected and not findings:
-        click.echo(f"{report.file} has none of these errors ({report.examples} examples checked).")
+        print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")
 
 
 def _as_dict(meaning: Meaning, findings: list[Finding]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from ftkit.cli.output import (
     print_list,
     print_note,
 )
+from ftkit.cli.terminal import write_bytes
 from ftkit.errors import FileError, UsageError, os_error_message
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def download(
         )
     client = open_client(provider, base_url, facts)
     if path is None:
-        sys.stdout.buffer.write(client.content(id))
+        write_bytes(client.content(id))
         return
     if os.path.exists(path):
         raise UsageError(f"{path} already exists; choose another path, or remove it")
@@ -144,7 +144,7 @@ def delete(
     """Delete a file of the provider."""
     client = open_client(provider, base_url, facts)
     file = client.file(id)
-    if not consent(f"Delete {file.id} ({file.name}, {file.size:,} bytes)?", yes):
+    if not consent(f"Delete {id} ({file.name!r}, {file.size:,} bytes)?", yes):
         return 2
     client.delete_file(id)
     print_deleted(id, output)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ftkit._text import shorten
+from ftkit.cli.terminal import clean, console
 from ftkit.errors import FileError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -128,25 +129,22 @@ def progress(
     if quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, auto_refresh=False
-    ) as bar:
+    with Progress(*columns, console=console(err=True), transient=True, auto_refresh=False) as bar:
         task, shown = bar.add_task(action, total=total, visible=False), 0.0
 
         def advance(file: str, done: int) -> None:
             nonlocal shown
             due = time.monotonic() - shown > REFRESH
             shown = time.monotonic() if due else shown
-            name = shorten(os.path.basename(file), 24)
+            name = shorten(clean(os.path.basename(file)), 24)
             bar.update(
                 task, advance=done, description=f"{action} {name}", visible=True, refresh=due
             )

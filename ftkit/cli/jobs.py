@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.options import Group, Status, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     first,
-    is_terminal,
     print_fields,
     print_json,
     print_json_line,
@@ -28,6 +26,7 @@ from ftkit.cli.output import (
     print_note,
     print_warning,
 )
+from ftkit.cli.terminal import is_terminal, write, write_untrusted
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -297,9 +296,9 @@ def metrics(
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
     if output == "text":
-        print_text(render_metrics_text(job_data, assess(job_data)))
+        write(render_metrics_text(job_data, assess(job_data)))
     elif output == "csv":
-        print_text(_metrics_csv(job_data))
+        write_untrusted(_metrics_csv(job_data))
     else:
         print_json(_metrics_as_dict(job_data, assess(job_data)))
 
@@ -313,10 +312,10 @@ def _metrics_csv(metrics: Metrics) -> str:
 
 
 def _metrics_as_dict(metrics: Metrics, verdict: Verdict) -> dict[str, Any]:
-    from ftkit.jobs.metrics import is_finite
+    from ftkit.jobs.metrics import is_plottable
 
     rows = [
-        {name: value if is_finite(value) else None for name, value in row.items()}
+        {name: value if is_plottable(value) else None for name, value in row.items()}
         for row in metrics.rows
     ]
     assessment = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from ftkit._text import format_time, printable
+from ftkit._text import format_time
+from ftkit.cli.terminal import clean, console
 from ftkit.client.resources import Event, Job
-from ftkit.jobs.metrics import is_finite
+from ftkit.jobs.metrics import is_plottable
 from ftkit.jobs.watch import Update
 from ftkit.report.metrics import sparkline
 
@@ -23,12 +24,12 @@ STATUS_COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "red", "ca
 
 def show_live(updates: Iterable[Update]) -> Job:
     """Show the updates of a job until it ends, and return the job."""
-    console = Console()
+    screen = console()
     view = View()
-    with Live(view.render(console.width), console=console, refresh_per_second=4) as live:
+    with Live(view.render(screen.width), console=screen, refresh_per_second=4) as live:
         for update in updates:
             view.apply(update)
-            live.update(view.render(console.width), refresh=True)
+            live.update(view.render(screen.width), refresh=True)
     assert view.job
     return view.job
 
@@ -49,11 +50,11 @@ class View:
         self.job = update.job or self.job
         for event in update.events:
             step, total_steps = event.data.get("step"), event.data.get("total_steps")
-            self.step = int(step) if is_finite(step) else self.step
-            self.total_steps = int(total_steps) if is_finite(total_steps) else self.total_steps
+            self.step = int(step) if is_plottable(step) else self.step
+            self.total_steps = int(total_steps) if is_plottable(total_steps) else self.total_steps
             for name in ("train_loss", "valid_loss"):
                 loss = event.data.get(name)
-                if is_finite(loss):
+                if is_plottable(loss):
                     self.losses.setdefault(name, []).append(float(loss))
         self.events = [*self.events, *update.events][-EVENT_COUNT:]
 
@@ -91,5 +92,5 @@ def _text_of_job(job: Job, progress: str) -> Text:
 
 
 def _text(text: str, style: str = "", no_wrap: bool | None = None) -> Text:
-    """Return styled text, escaped so that it cannot control the terminal."""
-    return Text(printable(text), style=style, no_wrap=no_wrap)
+    """Return styled text, without secrets and escaped so that it cannot control the terminal."""
+    return Text(clean(text), style=style, no_wrap=no_wrap)

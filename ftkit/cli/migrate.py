@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from ftkit._text import printable
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, provider_options
@@ -18,9 +17,12 @@ from ftkit.cli.output import (
     consent,
     print_json,
     print_json_line,
+    print_note,
+    print_warning,
     progress_bar,
     terminal_width,
 )
+from ftkit.cli.terminal import write
 from ftkit.errors import FileError, UsageError
 from ftkit.report.columns import table
 
@@ -107,11 +109,11 @@ def migrate(
     title, plans = find_provider(to, catalog).title, _plan(planner, sources)
     selected = [plan for plan in plans if _is_selected(plan, again, alone=not archive)]
     if output == "text":
-        print_text(_table(plans, selected, title) if archive else _details(plans[0], title))
+        write(_table(plans, selected, title) if archive else _details(plans[0], title))
         if target and plans[0].new_id and not (archive or selected):
-            print_text(f"{_exists(plans[0])}\n")
+            write(f"{_exists(plans[0])}\n")
     if target and selected and not consent(_question(selected, title), yes):
-        click.echo("ftkit: nothing was sent", err=True)
+        print_warning("nothing was sent")
         return 2
     failures = 0
     try:
@@ -205,20 +207,16 @@ def _migrate(
     files = [spec.training, *([spec.validation] if spec.validation else [])]
     try:
         with uploading(files) as progress:
-            submitted = move(plan, target, journal, again=again, say=_say, progress=progress)
+            submitted = move(plan, target, journal, again=again, say=print_note, progress=progress)
     except (FileError, ProviderError) as error:
         if alone or getattr(error, "status", 400) not in JOB_ERRORS:
             raise
-        _say(printable(f"ftkit: job {old_id} was not migrated: {error}"))
+        print_warning(f"job {old_id} was not migrated: {error}")
         return False
     if output == "text":
         created = f"Created job {submitted.job.id} from {old_id}."
-        print_text((_exists(plan) if submitted.adopted else printable(created)) + "\n")
+        write((_exists(plan) if submitted.adopted else printable(created)) + "\n")
     return True
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
 
 
 def _exists(plan: Move) -> str:

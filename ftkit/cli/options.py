@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,8 @@ from typing import Any, ClassVar
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import printable
+from ftkit.cli.terminal import write_error
 from ftkit.errors import UsageError, did_you_mean
 
 MAX_EPOCHS = 50
@@ -64,6 +67,23 @@ class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only sin
         if not 0 <= number <= 2:
             self.fail(f"{value!r} is not a number from 0 to 2, or none", parameter, context)
         return int(number) if number.is_integer() else number
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A size in bytes, such as `500MB` or `2GiB`."""
+
+    name = "SIZE"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number of bytes."""
+        match = re.fullmatch(r"([0-9]{1,15})(?:([KMGT])(I?)B)?", str(value).strip().upper())
+        if not match:
+            self.fail(f"{value!r} is not a size such as 500MB or 2GiB", parameter, context)
+        number, prefix, binary = match.groups()
+        unit = 1024 if binary else 1000
+        return int(int(number) * unit ** " KMGT".index(prefix or " "))
 
 
 class Day(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
@@ -155,8 +175,8 @@ def _drop_address_of_other_provider(context: click.Context) -> None:
         or DEFAULT_PROVIDER
     )
     if provider != default:
-        message = f"ftkit: FTKIT_BASE_URL is for {default}; it is ignored for {provider}"
-        click.echo(message, err=True)
+        message = f"FTKIT_BASE_URL is for {default}; it is ignored for {provider}"
+        write_error(f"ftkit: {printable(message)}\n")
         context.params["base_url"] = None
 
 

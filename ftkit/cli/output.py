@@ -1,8 +1,4 @@
-"""Terminal output: lines, lists and fields, JSON, prompts, progress bars.
-
-Text from outside, such as the name of a file or a message of a provider, is escaped here, so that
-it cannot control the terminal.
-"""
+"""Terminal output: lines, lists and fields, JSON, prompts, progress bars."""
 
 from __future__ import annotations
 
@@ -14,11 +10,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-import click
 from msgspec import Struct
 
-from ftkit._text import printable
-from ftkit.cli import print_text
+from ftkit._text import printable, without_nan
+from ftkit.cli.terminal import clean, confirm, console, is_terminal, write, write_error, write_json
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, table
 
@@ -44,12 +39,12 @@ class Columns(Struct, frozen=True):
 
 def print_line(text: str) -> None:
     """Print a line to standard output."""
-    print_text(f"{printable(text)}\n")
+    write(f"{printable(text)}\n")
 
 
 def print_note(text: str) -> None:
     """Print a line about the progress of a command to standard error."""
-    click.echo(printable(text), err=True)
+    write_error(f"{printable(text)}\n")
 
 
 def print_warning(text: str) -> None:
@@ -73,7 +68,7 @@ def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -
     while batch := list(islice(remaining, ROWS_PER_TABLE)):
         rows = [[printable(cell) for cell in columns.row(item)] for item in batch]
         head = columns.head
-        print_text(table([head, *rows], left=len(head), width=width, long=columns.shortened))
+        write(table([head, *rows], left=len(head), width=width, long=columns.shortened))
         is_empty = False
     if is_empty:
         print_note(f"No {name}.")
@@ -87,28 +82,41 @@ def print_fields(pairs: Iterable[tuple[str, str]], err: bool = False) -> None:
         err: Print to standard error.
     """
     if err:
-        click.echo(fields(pairs, shutil.get_terminal_size().columns), nl=False, err=True)
+        write_error(fields(pairs, shutil.get_terminal_size().columns))
     else:
-        print_text(fields(pairs, terminal_width()))
+        write(fields(pairs, terminal_width()))
 
 
 def print_json(value: Any) -> None:
     """Print a JSON document."""
-    print_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_json(_dumps(value, indent=2) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """Print a JSON document on one line, as one of several."""
-    print_text(json.dumps(value, ensure_ascii=False) + "\n")
+    write_json(_dumps(value) + "\n")
 
 
 def print_json_array(values: Iterable[Any]) -> None:
     """Print a JSON array, one value on each line, as the values arrive."""
     separator = "[\n"
-    for value in values:
-        print_text(separator + json.dumps(value, ensure_ascii=False))
-        separator = ",\n"
-    print_text("[]\n" if separator == "[\n" else "\n]\n")
+    try:
+        for value in values:
+            write_json(separator + _dumps(value))
+            separator = ",\n"
+    finally:  # after an error too, so that what was printed is valid
+        if separator != "[\n":
+            write_json("\n]\n")
+    if separator == "[\n":
+        write_json("[]\n")
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    """Return a JSON document; numbers that JSON does not have become null."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(without_nan(value), indent=indent, ensure_ascii=False)
 
 
 def print_deleted(id: str, output: str) -> None:
@@ -117,11 +125,6 @@ def print_deleted(id: str, output: str) -> None:
         print_json({"id": id, "deleted": True})
     else:
         print_line(f"deleted {id}")
-
-
-def is_terminal(stream: Any) -> bool:
-    """Return True if a stream is a terminal. A service manager may start a command without any."""
-    return stream is not None and stream.isatty()
 
 
 def terminal_width() -> int | None:
@@ -139,7 +142,7 @@ def consent(question: str, yes: bool) -> bool:
         return True
     if not is_terminal(sys.stdin):
         raise UsageError("confirmation required, but stdin is not a terminal; pass --yes")
-    return click.confirm(printable(question, keep="\n"), err=True)
+    return confirm(question)
 
 
 def first(items: Iterable[T], limit: int | None) -> Iterable[T]:
@@ -157,7 +160,6 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
     if not is_terminal(sys.stderr):
         yield lambda description, done, total: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -167,15 +169,16 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(err=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def show(description: str, done: int, total: int) -> None:
+            description = clean(description)
             is_new = description != bar.tasks[0].description
             bar.update(task, description=description, completed=done, total=total or None)
             if is_new:

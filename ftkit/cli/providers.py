@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from ftkit.cli import print_text
 from ftkit.cli.options import Configured, option, output_option
 from ftkit.cli.output import print_json, terminal_width
+from ftkit.cli.terminal import write
 from ftkit.client.credentials import NO_KEY, find_key
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, wrap
@@ -33,11 +33,11 @@ def providers(facts: str | None, output: str) -> None:
         return
     width = terminal_width()
     for name, provider in supported.items():
-        print_text(f"{click.style(name, bold=True)}  {provider.title}\n")
-        print_text(fields(_fields(name, provider), width) + "\n")
+        write(f"{click.style(name, bold=True)}  {provider.title}\n")
+        write(fields(_fields(name, provider), width) + "\n")
     for name, other in others.items():
         heading = f"{click.style(name, bold=True)}  "
-        print_text(wrap(f"{other.title}: not supported, {other.why}", heading, " " * 11, width))
+        write(wrap(f"{other.title}: not supported, {other.why}", heading, " " * 11, width))
 
 
 def _fields(name: str, provider: Provider) -> list[tuple[str, str]]:

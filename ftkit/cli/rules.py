@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 import msgspec
 
 from ftkit._text import printable
+from ftkit.cli.output import print_json
+from ftkit.cli.terminal import write
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
@@ -47,12 +48,12 @@ def as_dict(rule: Rule) -> dict[str, Any]:
 def rules(output: str) -> None:
     """List the rules."""
     if output == "json":
-        _print_json([as_dict(rule) for rule in RULES.values()])
+        print_json([as_dict(rule) for rule in RULES.values()])
         return
     width = max(map(len, RULES))
     for rule in RULES.values():
         severity = click.style(f"{rule.severity:<7}", fg=COLOURS[rule.severity])
-        click.echo(f"{rule.code}  {rule.name:<{width}}  {severity}  {rule.summary}")
+        write(f"{rule.code}  {rule.name:<{width}}  {severity}  {rule.summary}\n")
 
 
 @click.command("rule")
@@ -62,18 +63,15 @@ def rule(name: str, output: str) -> None:
     """Explain the rule with this NAME or code."""
     match = find_rule(name)
     if output == "json":
-        _print_json(as_dict(match))
+        print_json(as_dict(match))
         return
-    click.echo(click.style(title(match), bold=True))
-    click.echo(f"\n{match.doc}\n")
+    write(f"{click.style(title(match), bold=True)}\n\n{match.doc}\n\n")
     for label, data in (("Bad", match.bad), ("Good", match.good)):
-        click.echo(f"{label}:")
-        for line in sample(data).split("\n"):
-            click.echo(f"    {line}".rstrip())
-        click.echo()
-    click.echo("Evidence:")
+        lines = [f"    {line}".rstrip() for line in sample(data).split("\n")]
+        write("\n".join([f"{label}:", *lines, "\n"]))
+    write("Evidence:\n")
     for source in match.sources:
-        click.echo(f"    {source}" + (f"\n        {source.url}" if source.url else ""))
+        write(f"    {source}\n" + (f"        {source.url}\n" if source.url else ""))
 
 
 def title(rule: Rule) -> str:
@@ -96,7 +94,3 @@ def _cut(line: str) -> str:
     if len(line) > LINE_LENGTH:
         line = f"{line[:half]} … {line[-half:]}"
     return printable(line)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from ftkit.cli.output import print_json
 
 
 @click.command()
@@ -16,4 +16,4 @@ def schema(format: str) -> None:
     """
     from ftkit.dataset.formats import schema as make
 
-    click.echo(json.dumps(make(format), indent=2))
+    print_json(make(format))

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from ftkit._local import PORT, data_folder, find_running, is_loopback
-from ftkit.cli import print_text
-from ftkit.cli.options import option, output_option
-from ftkit.cli.output import print_json
+from ftkit.cli.options import Size, option, output_option
+from ftkit.cli.output import print_json, print_line, print_note
+from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
@@ -66,6 +66,27 @@ PACKAGES = (
     metavar="N",
     help="Maximum number of concurrent training jobs.",
 )
+@option(
+    "--max-storage",
+    "total",
+    type=Size(),
+    metavar="SIZE",
+    help="Maximum size of all files, such as 50GB.  [default: no limit]",
+)
+@option(
+    "--max-storage-per-key",
+    "tenant",
+    type=Size(),
+    metavar="SIZE",
+    help="Maximum size of the files of each API key.  [default: no limit]",
+)
+@option(
+    "--min-free-space",
+    "reserve",
+    type=Size(),
+    metavar="SIZE",
+    help="Disk space to leave free.  [default: 1GiB, but at most 5 % of the disk]",
+)
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
     context: click.Context,
@@ -75,10 +96,12 @@ def serve(
     models: tuple[str, ...],
     max_jobs: int,
     any_port: bool,
+    **storage: int | None,
 ) -> None:
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
     FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
+    With keys, only ftkit/smoke and the models of --model are loaded.
     FTKIT_MODELS holds values of --model, separated by commas. Stop the service with Ctrl-C; its
     jobs continue when it is started again.
     """
@@ -100,10 +123,11 @@ def serve(
         )
     from ftkit.server.app import ServerSettings
     from ftkit.server.run import run
+    from ftkit.server.storage import StorageLimits
 
     mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
-    settings = ServerSettings(folder, mapping, keys, max_jobs)
-    run(settings, host, port, lambda text: click.echo(text, err=True), any_port)
+    settings = ServerSettings(folder, mapping, keys, max_jobs, storage=StorageLimits(**storage))
+    run(settings, host, port, print_note, any_port)
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -141,9 +165,9 @@ def status(folder: Path, output: str) -> int:
             }
         )
     elif running:
-        print_text(f"running at {running.url} (process {running.pid})\n")
+        print_line(f"running at {running.url} (process {running.pid})")
     else:
-        print_text("not running\n")
+        print_line("not running")
     return 0 if running else 1
 
 
@@ -156,4 +180,7 @@ def stop(folder: Path, output: str) -> None:
     if output == "json":
         print_json({"stopped": running is not None})
     else:
-        print_text(f"stopped {running.url}\n" if running else "not running\n")
+        print_line(f"stopped {running.url}" if running else "not running")
+
+
+serve.add_command(check)

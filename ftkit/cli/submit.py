@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit.cli import print_text
 from ftkit.cli.connection import open_client, open_journal
 from ftkit.cli.inputs import must_be_plain, uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, provider_options
-from ftkit.cli.output import consent, is_terminal, print_fields, print_json, print_json_line
+from ftkit.cli.output import (
+    consent,
+    print_fields,
+    print_json,
+    print_json_line,
+    print_line,
+    print_note,
+    print_warning,
+)
+from ftkit.cli.terminal import confirm, is_terminal, write_error
 from ftkit.errors import FileError, ProviderError, UsageError
 
 if TYPE_CHECKING:
@@ -123,9 +131,9 @@ def submit(
         **fields,
     )
     options = StartOptions(force=force, again=again, max_cost=max_cost, catalog=catalog)
-    plan = plan_job(spec, provider, options, Callbacks(report=_show_findings, say=_say_ftkit))
+    plan = plan_job(spec, provider, options, Callbacks(report=_show_findings, say=print_warning))
     if not plan.is_valid:
-        _say_ftkit("the file has errors; fix them, or use --force to submit anyway")
+        print_warning("the file has errors; fix them, or use --force to submit anyway")
         return 1
     if dry_run:
         print_json(plan.requests())
@@ -137,7 +145,7 @@ def submit(
             client, plan, open_journal(), confirm=dialog.confirm, callbacks=callbacks
         )
     if outcome.submitted is None:
-        _say_ftkit("nothing was sent")
+        print_warning("nothing was sent")
         return 2
     _show_job(outcome.submitted, output, follow)
     if not follow:
@@ -145,14 +153,6 @@ def submit(
     from ftkit.cli.jobs import follow_job
 
     return follow_job(client, outcome.submitted.job.id, output)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _say_ftkit(text: str) -> None:
-    _say(f"ftkit: {text}")
 
 
 def _parse_metadata(metadata: tuple[str, ...]) -> dict[str, str]:
@@ -178,7 +178,7 @@ def _show_findings(report: Report) -> None:
     from ftkit.report import render_text
 
     if any(file.errors or file.warnings for file in report.files):
-        click.echo(render_text(report, SHOWN_FINDINGS, quiet=True), nl=False, err=True)
+        write_error(render_text(report, SHOWN_FINDINGS, quiet=True))
 
 
 def _show_job(submitted: Submitted, output: str, follow: bool) -> None:
@@ -191,12 +191,12 @@ def _show_job(submitted: Submitted, output: str, follow: bool) -> None:
         }
         (print_json_line if follow else print_json)(result)
     elif submitted.adopted:
-        print_text(
+        print_line(
             f"Job {job.id} already exists for these files and settings ({job.status}). "
-            "Use --again to create another.\n"
+            "Use --again to create another."
         )
     else:
-        print_text(f"Created job {job.id} ({job.model}).\n")
+        print_line(f"Created job {job.id} ({job.model}).")
 
 
 class _Dialog:
@@ -227,7 +227,7 @@ class _Dialog:
                 if names
                 else "no known model can still be trained there"
             )
-            _say_ftkit(f"{plan.warning}; {advice}")
+            print_warning(f"{plan.warning}; {advice}")
             question = "Submit anyway?"
         self._confirmed = consent(question, self._yes)
         return self._confirmed
@@ -248,10 +248,10 @@ class _Dialog:
 
         try:
             with self._bar:
-                yield Callbacks(say=_say, uploaded=uploaded, discard=self.discard)
+                yield Callbacks(say=print_note, uploaded=uploaded, discard=self.discard)
         except KeyboardInterrupt:
             if self._confirmed:
-                _say_ftkit("run the same command again to go on; an existing job is found")
+                print_warning("run the same command again to go on; an existing job is found")
             raise
 
     def discard(self, error: ProviderError) -> bool:
@@ -260,8 +260,8 @@ class _Dialog:
             return False
         self._bar.close()
         files = " ".join(error.uploaded)
-        question = f"ftkit: {error}\nDelete {files}, uploaded just now?"
-        if not click.confirm(question, default=False, err=True):
+        print_warning(str(error))
+        if not confirm(f"Delete {files}, uploaded just now?"):
             return False
         self.deleted = error.uploaded
         return True

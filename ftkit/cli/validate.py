@@ -8,9 +8,10 @@ from typing import Any
 import click
 from click.core import ParameterSource as Source
 
-from ftkit.cli import EXIT_CODES, print_text
+from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option
+from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import SHOWN
@@ -116,9 +117,11 @@ def validate(
     if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
         _check_grader(report)
     if output == "text":
-        print_text(render_text(report, max_findings or SHOWN, quiet))
+        write(render_text(report, max_findings or SHOWN, quiet))
+    elif output == "github":
+        write(RENDERERS[output](report))
     else:
-        print_text(RENDERERS[output](report))
+        write_json(RENDERERS[output](report))
     return 0 if report.ok else 1
 
 

@@ -7,11 +7,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import unquote
 
 from ftkit._atomic import atomic_write
 from ftkit.catalog import Api, Provider
 from ftkit.client.errors import Endpoint, translated_errors
-from ftkit.client.pagination import PAGE_SIZE, Page, paginate, path_segment
+from ftkit.client.pagination import PAGE_SIZE, Page, paginate
+from ftkit.client.paths import path_segment, sdk_segment
+from ftkit.client.payloads import (
+    check_deletion,
+    check_resource,
+    limit_size,
+    raw_type,
+    read_completion,
+    read_json,
+    read_resource,
+    reply_texts,
+    upload_request,
+)
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
 from ftkit.errors import ProviderError, UsageError
 
@@ -61,10 +74,12 @@ class Client:
         api: Api,
         client: openai.OpenAI,
         retry: RetryPolicy | None = None,
+        completion_retries: int = COMPLETION_RETRIES,
     ) -> None:
         self.name, self.provider, self.api = name, provider, api
         self._client = client
         self._retry: RetryPolicy = retry or (lambda request: request())
+        self._completion_retries = completion_retries
 
     @property
     def account(self) -> str:
@@ -72,13 +87,18 @@ class Client:
         url = self._client.base_url.copy_with(userinfo=b"", query=None)
         return f"{self.name} {str(url).rstrip('/')}"
 
+    @property
+    def api_key(self) -> str:
+        """API key, or `NO_KEY`."""
+        return self._client.api_key
+
     def with_retry(self, retry: RetryPolicy) -> Client:
         """Return a client for the same account that gets each page of a list through `retry`.
 
         The SDK's own retries are turned off.
         """
         single = self._client.with_options(max_retries=0)
-        return Client(self.name, self.provider, self.api, single, retry)
+        return Client(self.name, self.provider, self.api, single, retry, self._completion_retries)
 
     def require(self, feature: str) -> None:
         """Raise `UsageError` if the provider lacks the feature."""
@@ -105,7 +125,8 @@ class Client:
     def job(self, id: str) -> Job:
         """Return the job with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the job {id}"):
-            return Job.read(_as_dict(self._client.fine_tuning.jobs.retrieve(id)))
+            jobs = self._client.fine_tuning.jobs.with_raw_response
+            return Job.read(read_resource(jobs.retrieve(sdk_segment(id)), id))
 
     def create(self, request: Mapping[str, Any]) -> Job:
         """Create a job and return it.
@@ -122,9 +143,9 @@ class Client:
         body = dict(request)
         model, training_file = body.pop("model"), body.pop("training_file")
         with self._errors("create the job"):
-            jobs = self._client.with_options(max_retries=0).fine_tuning.jobs
+            jobs = self._client.with_options(max_retries=0).fine_tuning.jobs.with_raw_response
             job = jobs.create(model=model, training_file=training_file, extra_body=body)
-            return Job.read(_as_dict(job))
+            return Job.read(read_resource(job))
 
     def act(self, id: str, action: str) -> Job:
         """Cancel, pause or resume a job and return it.
@@ -142,7 +163,8 @@ class Client:
             self.require("pause")
         body: dict[str, Any] = {"extra_body": {}} if self.api.cancel_with_body else {}
         with self._errors(f"{action} the job {id}"):
-            return Job.read(_as_dict(getattr(self._client.fine_tuning.jobs, action)(id, **body)))
+            send = getattr(self._client.fine_tuning.jobs.with_raw_response, action)
+            return Job.read(read_resource(send(sdk_segment(id), **body), id))
 
     def events(self, id: str) -> Iterator[Event]:
         """Return the events of a job, newest first.
@@ -183,7 +205,8 @@ class Client:
     def file(self, id: str) -> RemoteFile:
         """Return the file with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the file {id}"):
-            return RemoteFile.read(_as_dict(self._client.files.retrieve(id)))
+            files = self._client.files.with_raw_response
+            return RemoteFile.read(read_resource(files.retrieve(sdk_segment(id)), id))
 
     def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
         """Upload a file for fine-tuning and return it.
@@ -195,9 +218,9 @@ class Client:
             ProviderError: The provider refused the file.
         """
         with self._errors(f"upload {name}"):
-            files = self._client.with_options(max_retries=0).files
+            files = self._client.with_options(max_retries=0).files.with_raw_response
             file = files.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")
-            return RemoteFile.read(_as_dict(file))
+            return RemoteFile.read(read_resource(file))
 
     def create_upload(self, name: str, size: int) -> str:
         """Start a multipart upload of `size` bytes and return its id.
@@ -206,7 +229,9 @@ class Client:
         """
         self.require("large uploads")
         with self._errors(f"upload {name}"):
-            return self._client.uploads.create(**upload_request(name, size)).id
+            uploads = self._client.uploads.with_raw_response
+            upload = read_resource(uploads.create(**upload_request(name, size)))
+            return str(upload["id"])
 
     def upload_part(self, upload: str, data: bytes) -> str:
         """Upload a part and return its id.
@@ -214,18 +239,20 @@ class Client:
         A part that is sent twice does no harm: `complete_upload` names the parts to use.
         """
         with self._errors(f"upload a part of {upload}"):
-            return self._client.uploads.parts.create(upload, data=data).id
+            parts = self._client.uploads.parts.with_raw_response
+            part = read_resource(parts.create(sdk_segment(upload), data=data))
+            return str(part["id"])
 
     def complete_upload(self, upload: str, parts: list[str]) -> RemoteFile:
         """Join the parts, in this order, into a file and return it."""
         with self._errors(f"complete {upload}"):
-            completed = self._client.uploads.complete(upload, part_ids=parts)
-            return RemoteFile.read(_as_dict(completed.file))
+            uploads = self._client.uploads.with_raw_response
+            response = uploads.complete(sdk_segment(upload), part_ids=parts)
+            return RemoteFile.read(check_resource(read_json(response).get("file")))
 
     def content(self, id: str) -> bytes:
         """Return the content of a file. Raises `NotFoundError` if there is no such file."""
-        with self._errors(f"read the file {id}"):
-            return self._client.files.content(id).read()
+        return b"".join(self.iter_content(id))
 
     def iter_content(self, id: str) -> Iterator[bytes]:
         """Return the content of a file in chunks of at most `CHUNK_SIZE` bytes.
@@ -234,9 +261,9 @@ class Client:
         """
         with (
             self._errors(f"read the file {id}"),
-            self._client.files.with_streaming_response.content(id) as response,
+            self._client.files.with_streaming_response.content(sdk_segment(id)) as response,
         ):
-            yield from response.iter_bytes(CHUNK_SIZE)
+            yield from limit_size(response.iter_bytes(CHUNK_SIZE))
 
     def download(self, id: str, path: Path) -> None:
         """Write the content of a file to `path` atomically.
@@ -251,7 +278,8 @@ class Client:
     def delete_file(self, id: str) -> None:
         """Delete a file. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"delete the file {id}"):
-            self._client.files.delete(id)
+            files = self._client.files.with_raw_response
+            check_deletion(files.delete(sdk_segment(id)))
 
     def models(self) -> Iterator[RemoteModel]:
         """Return the models that the account may use."""
@@ -260,7 +288,7 @@ class Client:
     def model(self, id: str) -> RemoteModel:
         """Return the model with this id. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"find the model {id}"):
-            return RemoteModel.read(_as_dict(self._client.models.retrieve(id)))
+            return self._read_model(self._client, id)
 
     def shutdown_date(self, id: str) -> str:
         """Return the date, as `YYYY-MM-DD`, on which the provider shuts the model down.
@@ -270,14 +298,20 @@ class Client:
         try:
             with self._errors(f"find the model {id}"):
                 single = self._client.with_options(max_retries=0, timeout=LOOKUP_TIMEOUT)
-                return RemoteModel.read(_as_dict(single.models.retrieve(id))).shutdown_date
+                return self._read_model(single, id).shutdown_date
         except ProviderError:
             return ""
+
+    @staticmethod
+    def _read_model(client: openai.OpenAI, id: str) -> RemoteModel:
+        response = client.models.with_raw_response.retrieve(sdk_segment(id))
+        return RemoteModel.read(read_resource(response))
 
     def delete_model(self, id: str) -> None:
         """Delete a fine-tuned model. Raises `NotFoundError` if it does not exist."""
         with self._errors(f"delete the model {id}"):
-            self._client.models.delete(id)
+            models = self._client.models.with_raw_response
+            check_deletion(models.delete(sdk_segment(id)))
 
     def adapter_file(self, model: str, name: str) -> tuple[bytes, str]:
         """Return a file of a fine-tuned model's adapter, and the name of its base model.
@@ -295,13 +329,11 @@ class Client:
                 f"{self.provider.title} does not offer model weights for download; "
                 "`ftkit serve` does"
             )
-        from openai import HttpxBinaryResponseContent
-
+        path = f"/adapters/{name}/{path_segment(model)}"
         with self._errors(f"export {model}"):
-            response = self._client.get(
-                f"/adapters/{name}/{model}", cast_to=HttpxBinaryResponseContent
-            )
-            return response.read(), response.response.headers.get("x-ftkit-base", "")
+            options: Any = {"headers": {"Accept": "application/octet-stream"}}
+            response = self._client.get(path, cast_to=raw_type(), options=options)
+            return response.read(), unquote(response.response.headers.get("x-ftkit-base", ""))
 
     def chat(self, model: str, messages: list[dict[str, str]], **options: Any) -> Iterator[str]:
         """Return a model's reply as text fragments, as they arrive.
@@ -311,18 +343,19 @@ class Client:
             messages: Conversation so far.
             options: Further fields of the request, such as `temperature`.
         """
+        import openai
+
         with self._errors(f"ask {model}"):
-            create: Any = self._client.chat.completions.create
-            for chunk in create(model=model, messages=messages, stream=True, **options):
-                if chunk.choices and chunk.choices[0].delta.content:
-                    yield chunk.choices[0].delta.content
+            body = {"model": model, "messages": messages, "stream": True, **options}
+            stream: Any = {"cast_to": object, "stream": True, "stream_cls": openai.Stream[object]}
+            yield from reply_texts(self._client.post("/chat/completions", body=body, **stream))
 
     def chat_completion(
         self, model: str, messages: list[dict[str, Any]], **options: Any
     ) -> dict[str, Any]:
         """Return a chat completion as a JSON object of the API, with `choices` and `usage`.
 
-        A transient error is retried `COMPLETION_RETRIES` times.
+        A transient error is retried, by default `COMPLETION_RETRIES` times.
 
         Args:
             model: Name of the model.
@@ -334,13 +367,9 @@ class Client:
             ProviderError: The provider refused the request.
         """
         with self._errors(f"ask {model}"):
-            client = self._client.with_options(max_retries=COMPLETION_RETRIES)
-            create: Any = client.chat.completions.create
-            completion = create(model=model, messages=messages, **options)
-            body: dict[str, Any] = completion.to_dict(mode="json", warnings=False)
-            if not _has_message(body.get("choices")):
-                raise ValueError("it holds no message")
-            return body
+            client = self._client.with_options(max_retries=self._completion_retries)
+            create: Any = client.chat.completions.with_raw_response.create
+            return read_completion(create(model=model, messages=messages, **options))
 
     def _list(
         self, action: str, path: str, parameters: Mapping[str, Any]
@@ -351,7 +380,8 @@ class Client:
         def request() -> Page:
             with self._errors(action):
                 options: Any = {"params": dict(parameters)}
-                return Page.read(self._client.get(path, cast_to=object, options=options))
+                response = self._client.get(path, cast_to=raw_type(), options=options)
+                return Page.read(read_json(response))
 
         page: Page = self._retry(request)
         return page
@@ -360,35 +390,7 @@ class Client:
         endpoint = Endpoint(
             self.provider.title,
             str(self._client.base_url),
-            self._client.api_key,
+            self.api_key,
             tuple(self.api.keys),
         )
         return translated_errors(action, endpoint)
-
-
-def upload_request(name: str, size: int) -> dict[str, Any]:
-    """Return the body of the request that starts a multipart upload of `size` bytes."""
-    return {
-        "bytes": size,
-        "filename": name,
-        "mime_type": "application/jsonl",
-        "purpose": "fine-tune",
-    }
-
-
-def _as_dict(resource: Any) -> dict[str, Any]:
-    """Return the JSON object of an SDK object.
-
-    Raises:
-        ValueError: It has no id, like an error that is sent with status 200.
-    """
-    raw: dict[str, Any] = resource.to_dict(mode="json", warnings=False)
-    if not raw.get("id"):
-        raise ValueError(f"it has no id: {raw}")
-    return raw
-
-
-def _has_message(choices: Any) -> bool:
-    return (
-        isinstance(choices, list) and bool(choices) and isinstance(choices[0].get("message"), dict)
-    )

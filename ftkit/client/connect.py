@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ftkit._text import excerpt
 from ftkit.catalog import Api, Catalog, Provider, find_provider, unsupported
-from ftkit.client.client import Client
+from ftkit.client.client import COMPLETION_RETRIES, Client
 from ftkit.client.credentials import config_file, find_address, find_key
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
     import openai
+
+MAX_TIMEOUT_SECONDS = 86_400
+"""Maximum of FTKIT_TIMEOUT: a day."""
+
+MAX_RETRIES = 100
+"""Maximum of FTKIT_RETRIES."""
 
 
 def connect(
@@ -33,7 +41,8 @@ def connect(
         base_url: Address of the API. Needed for providers that give each user an address of their
             own, unless it is in the user's settings file.
         catalog: Models and providers; by default those that come with ftkit.
-        environment: Environment variables; by default those of the process.
+        environment: Environment variables; by default those of the process. `FTKIT_TIMEOUT` and
+            `FTKIT_RETRIES` set the response timeout and the number of retries.
         client: SDK client to use instead of a new one.
 
     Raises:
@@ -54,8 +63,16 @@ def connect(
             f"[base-url] in {config_file(variables)}, e.g. {api.address}"
         )
     _check_address(address)
-    sdk_client = client or _sdk_client(_key(provider, api, address, variables), address)
-    return Client(provider, facts, api, sdk_client)
+    retries = _retries(variables)
+    sdk_client = client or _sdk_client(
+        _key(provider, api, address, variables),
+        address,
+        is_isolated=not (api.sdk_variables and _is_at(address, api.base_url)),
+        timeout=_timeout(variables),
+        retries=retries,
+    )
+    completion_retries = COMPLETION_RETRIES if retries is None else retries
+    return Client(provider, facts, api, sdk_client, completion_retries=completion_retries)
 
 
 def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None) -> str:
@@ -122,8 +139,54 @@ def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) 
     return find_key(provider, api.keys, environment, is_needed, address if is_foreign else "")
 
 
-def _sdk_client(key: str, address: str) -> openai.OpenAI:
+def _is_at(address: str, base_url: str) -> bool:
+    """Return True if an address is on the host of a base URL, or on a subdomain of it."""
+    host, base = _host(address), _host(base_url)
+    return address.lower().startswith("https:") and f".{host}".endswith(f".{base}")
+
+
+def _timeout(environment: Mapping[str, str]) -> float | None:
+    """Return the seconds in FTKIT_TIMEOUT, or None if it is not set.
+
+    Raises `UsageError` if it is not a number above 0 and up to `MAX_TIMEOUT_SECONDS`.
+    """
+    text = environment.get("FTKIT_TIMEOUT", "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(
+            "FTKIT_TIMEOUT must be a number of seconds above 0, up to "
+            f"{MAX_TIMEOUT_SECONDS:,}, not {excerpt(text)}"
+        )
+    return seconds
+
+
+def _retries(environment: Mapping[str, str]) -> int | None:
+    """Return the number in FTKIT_RETRIES, or None if it is not set.
+
+    Raises `UsageError` if it is not a whole number up to `MAX_RETRIES`.
+    """
+    text = environment.get("FTKIT_RETRIES", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MAX_RETRIES:
+        raise UsageError(
+            f"FTKIT_RETRIES must be a whole number from 0 to {MAX_RETRIES}, not {excerpt(text)}"
+        )
+    return int(text)
+
+
+def _sdk_client(
+    key: str, address: str, *, is_isolated: bool, timeout: float | None, retries: int | None
+) -> openai.OpenAI:
     """Return a client of the SDK.
+
+    Raises:
+        UsageError: The environment has unusable proxies or certificates.
 
     Importing the SDK creates many objects that all stay alive, so garbage collection in between
     would only cost time.
@@ -131,9 +194,21 @@ def _sdk_client(key: str, address: str) -> openai.OpenAI:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        import openai
+        from ftkit.client.sdk import RETRIES, TIMEOUT, open_sdk
 
-        return openai.OpenAI(api_key=key, base_url=address, organization=None, project=None)
+        return open_sdk(
+            key,
+            address,
+            is_isolated=is_isolated,
+            timeout=TIMEOUT if timeout is None else timeout,
+            retries=RETRIES if retries is None else retries,
+        )
+    except (ImportError, ValueError, OSError) as error:
+        # httpx reads these variables, and its errors do not name them.
+        raise UsageError(
+            "the client cannot be set up with the proxies (http_proxy, https_proxy, all_proxy) or"
+            f" certificates (SSL_CERT_FILE, SSL_CERT_DIR) of the environment: {error}"
+        ) from error
     finally:
         if was_enabled:
             gc.enable()

@@ -1,6 +1,6 @@
 """API keys and addresses from environment variables and the user's settings file.
 
-A key is never printed or stored.
+A key is never stored, and `ftkit.cli.terminal.hide` replaces it in what is printed.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from ftkit.errors import (
     NotFoundError,
     ProviderError,
     UnknownOutcomeError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -65,13 +67,21 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
     """
     import openai
 
+    from ftkit.client.sdk import RefusedResponseError
+
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"cannot {action}: an argument is not valid text ({printable(error.object)!r:.100})"
+        ) from error
     except openai.APITimeoutError as error:
         raise UnknownOutcomeError(
             f"cannot {action}: {endpoint.title} did not respond in time"
         ) from error
     except openai.APIConnectionError as error:
+        if isinstance(error.__cause__, RefusedResponseError) or _is_undecodable(error):
+            raise _invalid_response(action, endpoint, error.__cause__) from error
         raise _connection_error(action, endpoint, error) from error
     except openai.APIStatusError as error:
         raise _status_error(action, endpoint, error) from error
@@ -80,11 +90,22 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
         raise UnknownOutcomeError(
             f"cannot {action}: the connection to {endpoint.base_url} broke ({reason})"
         ) from error
-    except (openai.APIError, ValueError, AttributeError, TypeError) as error:
-        reason = _clean(str(error), endpoint)
-        raise InvalidResponseError(
-            f"cannot {action}: {endpoint.title} sent a response that cannot be read ({reason})"
-        ) from error
+    except (openai.OpenAIError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise _invalid_response(action, endpoint, error) from error
+
+
+def _invalid_response(
+    action: str, endpoint: Endpoint, error: BaseException | None
+) -> InvalidResponseError:
+    reason = _clean(str(error), endpoint)
+    return InvalidResponseError(
+        f"cannot {action}: {endpoint.title} sent a response that cannot be read ({reason})"
+    )
+
+
+def _is_undecodable(error: openai.APIConnectionError) -> bool:
+    """Return True if a response arrived, but its compressed content is damaged."""
+    return type(error.__cause__).__name__ == "DecodingError"
 
 
 def _connection_error(
@@ -152,8 +173,9 @@ def _clean(text: str, endpoint: Endpoint) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds in the `Retry-After` header, or 0 if it is missing or a date."""
+    """Return the seconds in the `Retry-After` header, or 0 if it is missing or not a number."""
     try:
-        return max(float(headers.get("retry-after") or 0), 0)
+        seconds = float(headers.get("retry-after") or 0)
     except ValueError:
         return 0
+    return seconds if 0 < seconds < math.inf else 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
+from ftkit.errors import InvalidResponseError
+
 PAGE_SIZE = 100
 """Items per page, the maximum of the protocol."""
+
+MAX_PAGES = 100_000
+"""Number of pages after which a list counts as endless."""
 
 
 class Page(Struct, frozen=True):
@@ -26,19 +30,23 @@ class Page(Struct, frozen=True):
 
     @classmethod
     def read(cls, response: Any) -> Page:
-        """Return the page in a decoded response. Raises `ValueError` if it has none."""
-        body: Any = json.loads(response) if isinstance(response, str) else response
-        if body.get("error"):
-            raise ValueError(f"an error: {body['error']}")
-        items = list(body.get("data") or ())
+        """Return the page in a JSON response. Raises `ValueError` if it has none."""
+        if not isinstance(response, dict) or not isinstance(response.get("data") or [], list):
+            raise ValueError("it holds no list")  # noqa: TRY004 - of the response
+        items = response.get("data") or []
         if not all(isinstance(item, dict) for item in items):
             raise ValueError("an item of the list is not an object")
-        return cls(items, body.get("has_more"))
+        has_more = response.get("has_more")
+        return cls(items, has_more if isinstance(has_more, bool) else None)
 
     @property
     def last_id(self) -> str:
-        """Id of the last item, or ""."""
-        return str(self.items[-1].get("id") or "") if self.items else ""
+        """Id of the last item whose id can be part of a request, or "".
+
+        The next page begins after that item, so it may repeat the items without such an id.
+        """
+        ids = (item.get("id") for item in reversed(self.items))
+        return next((id for id in ids if isinstance(id, str) and is_encodable(id)), "")
 
 
 def paginate(
@@ -49,18 +57,20 @@ def paginate(
     Args:
         fetch: Returns the page for some query parameters.
         parameters: Query parameters of the first page.
+
+    Raises:
+        InvalidResponseError: The list has more than `MAX_PAGES` pages, or cannot be continued.
     """
-    parameters, last_id = dict(parameters), ""
-    while True:
+    parameters, cursors = dict(parameters), set[str]()
+    while len(cursors) < MAX_PAGES:
         page = fetch(parameters)
-        if page.last_id and page.last_id == last_id:
+        if page.last_id in cursors:
             return  # the provider ignores `after` and has sent the same page again
         yield from page.items
+        if page.has_more and not page.last_id:
+            raise InvalidResponseError("the list goes on, but no item has an id to go on after")
         if not page.last_id or page.has_more is False:
             return
-        parameters["after"] = last_id = page.last_id
-
-
-def path_segment(id: str) -> str:
-    """Quote an id as one segment of a URL path; a segment of dots would name another path."""
-    return quote(id, safe="") if id.strip(".") else id.replace(".", "%2E")
+        parameters["after"] = page.last_id
+        cursors.add(page.last_id)
+    raise InvalidResponseError(f"the list does not end after {MAX_PAGES:,} pages")

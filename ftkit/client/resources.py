@@ -17,6 +17,9 @@ FINAL = ("succeeded", "failed", "cancelled", "canceled")
 STATUSES = ("validating_files", "queued", "pending", "running", "pausing", "paused", *FINAL)
 """Statuses of jobs at the known providers."""
 
+MAX_NUMBER = 2**63
+"""Numbers from here on count as missing: they are no sizes, times, steps or losses."""
+
 
 class Job(Struct, frozen=True):
     """Fine-tuning job. Missing fields are empty, 0 or None.
@@ -64,13 +67,13 @@ class Job(Struct, frozen=True):
     def method(self) -> str:
         """Training method: "supervised", "dpo", "reinforcement" or the provider's own name."""
         method = self.raw.get("method")
-        return str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised"
+        return _text(_object(method).get("type"), "supervised")
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """Hyperparameters from all places where providers put them; a value overrides "auto"."""
         method = _object(self.raw.get("method"))
-        method_settings = _object(method.get(str(method.get("type"))))
+        method_settings = _object(method.get(self.method))
         hyperparameters: dict[str, Any] = {}
         for settings in (self.raw, method, method_settings):
             for name, value in _object(settings.get("hyperparameters")).items():
@@ -84,20 +87,22 @@ class Job(Struct, frozen=True):
         error = raw.get("error")
         error = {"message": error} if isinstance(error, str) else _object(error)
         return cls(
-            id=str(raw.get("id") or ""),
-            status=str(raw.get("status") or "unknown"),
-            model=str(raw.get("model") or ""),
+            id=_string(raw.get("id")),
+            status=_text(raw.get("status"), "unknown"),
+            model=_string(raw.get("model")),
             created_at=_integer(raw.get("created_at")) or 0,
             finished_at=_integer(raw.get("finished_at")),
-            fine_tuned_model=str(raw.get("fine_tuned_model") or ""),
-            training_file=str(raw.get("training_file") or ""),
-            validation_file=str(raw.get("validation_file") or ""),
+            fine_tuned_model=_string(raw.get("fine_tuned_model")),
+            training_file=_string(raw.get("training_file")),
+            validation_file=_string(raw.get("validation_file")),
             trained_tokens=_integer(raw.get("trained_tokens")),
             estimated_finish=_integer(raw.get("estimated_finish")),
-            error=str(error.get("message") or ""),
-            error_code=str(error.get("code") or ""),
+            error=_text(error.get("message")),
+            error_code=_text(error.get("code")),
             result_files=_ids(raw.get("result_files")),
-            metadata={key: _text(value) for key, value in _object(raw.get("metadata")).items()},
+            metadata={
+                _text(key): _json_text(value) for key, value in _object(raw.get("metadata")).items()
+            },
             raw=raw,
         )
 
@@ -127,11 +132,11 @@ class Event(Struct, frozen=True):
     def read(cls, raw: dict[str, Any]) -> Event:
         """Return the event of a JSON object of the API."""
         return cls(
-            id=str(raw.get("id") or ""),
+            id=_string(raw.get("id")),
             created_at=_integer(raw.get("created_at")) or 0,
-            level=str(raw.get("level") or "info"),
-            message=str(raw.get("message") or ""),
-            type=str(raw.get("type") or "message"),
+            level=_text(raw.get("level"), "info"),
+            message=_text(raw.get("message")),
+            type=_text(raw.get("type"), "message"),
             data=_object(raw.get("data")),
             raw=raw,
         )
@@ -160,11 +165,11 @@ class Checkpoint(Struct, frozen=True):
         metrics = {
             name: value
             for name, value in _object(raw.get("metrics")).items()
-            if isinstance(value, (int, float))
+            if isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_NUMBER)
         }
         return cls(
-            id=str(raw.get("id") or ""),
-            model=str(raw.get("fine_tuned_model_checkpoint") or ""),
+            id=_string(raw.get("id")),
+            model=_string(raw.get("fine_tuned_model_checkpoint")),
             step=_integer(raw.get("step_number")) or 0,
             metrics=metrics,
             raw=raw,
@@ -196,11 +201,11 @@ class RemoteFile(Struct, frozen=True):
     def read(cls, raw: dict[str, Any]) -> RemoteFile:
         """Return the file of a JSON object of the API."""
         return cls(
-            id=str(raw.get("id") or ""),
-            name=str(raw.get("filename") or ""),
+            id=_string(raw.get("id")),
+            name=_text(raw.get("filename")),
             size=_integer(raw.get("bytes")) or 0,
-            purpose=str(raw.get("purpose") or ""),
-            status=str(raw.get("status") or ""),
+            purpose=_text(raw.get("purpose")),
+            status=_text(raw.get("status")),
             created_at=_integer(raw.get("created_at")) or 0,
             raw=raw,
         )
@@ -227,10 +232,10 @@ class RemoteModel(Struct, frozen=True):
     def read(cls, raw: dict[str, Any]) -> RemoteModel:
         """Return the model of a JSON object of the API."""
         return cls(
-            id=str(raw.get("id") or ""),
-            owner=str(raw.get("owned_by") or ""),
+            id=_string(raw.get("id")),
+            owner=_text(raw.get("owned_by")),
             created_at=_integer(raw.get("created")) or 0,
-            shutdown_date=str(raw.get("shutdown_date") or ""),
+            shutdown_date=_text(raw.get("shutdown_date")),
             raw=raw,
         )
 
@@ -240,18 +245,17 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return number if abs(number) < MAX_NUMBER else None
 
 
 def _ids(value: Any) -> tuple[str, ...]:
     """Return the ids in a list of ids or of objects with an id."""
     items = value if isinstance(value, list) else ()
     return tuple(
-        id
-        for item in items
-        if isinstance(id := item.get("id") if isinstance(item, dict) else item, str) and id
+        id for item in items if (id := _string(item.get("id") if isinstance(item, dict) else item))
     )
 
 
@@ -259,5 +263,20 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _string(value: Any, default: str = "") -> str:
+    """Return a string or a number as text, or the default if it is empty or of another type."""
+    if not value or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return default
+    return str(value)
+
+
+def _text(value: Any, default: str = "") -> str:
+    """Return `_string` with question marks for lone surrogates, for texts that are only shown.
+
+    Ids and names of models stay as they are: a replacement could be the id of something else.
+    """
+    return _string(value, default).encode("utf-8", "replace").decode()
+
+
+def _json_text(value: Any) -> str:
+    return _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -11,14 +11,18 @@ import json
 import os
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 import msgspec
+from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
-from ftkit.dataset.lenient_json import read
+from ftkit._atomic import atomic_write
+from ftkit._text import without_nan
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES, read
 from ftkit.errors import FileError, os_error_message
 
 Message = dict[str, Any]
@@ -29,6 +33,9 @@ REQUEST_OPTIONS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "
 
 TRAINING_KEYS = ("weight",)
 """Keys of messages in training data that a request may not have."""
+
+LINE_START = b'{"messages": ['
+"""First bytes of every line that `encode` returns."""
 
 PART_SUFFIX = ".part"
 """Suffix of the file that answers are appended to while they arrive."""
@@ -172,8 +179,11 @@ def value_at(line: Any, path: str) -> str:
 
 
 def encode(recording: Recording) -> bytes:
-    """Encode a recorded answer as a JSON line. Lone surrogates become question marks."""
-    line = msgspec.to_builtins(recording)
+    """Encode a recorded answer as a JSON line.
+
+    Lone surrogates become question marks, and infinities null: JSON has neither.
+    """
+    line = without_nan(msgspec.to_builtins(recording))
     if recording.metadata is None:
         del line["metadata"]
     if not recording.service:
@@ -185,6 +195,7 @@ class RecordingFile:
     """File of recorded answers that survives interruptions, so that no answer is paid for twice.
 
     Answers are appended to `FILE.part` as they arrive, and `finish` writes all of them to `FILE`.
+    If several processes may use the file, hold its `lock` from before it is read.
 
     Attributes:
         path: Path of the file.
@@ -192,22 +203,28 @@ class RecordingFile:
         recordings: The answers that both files held at the start.
     """
 
-    def __init__(self, path: str, keep_part: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        keep_part: bool = False,
+        notify: Callable[[str], object] = lambda message: None,
+    ) -> None:
         """Read the answers that exist already.
 
         Args:
             path: Path of the file, which need not exist.
             keep_part: Keep `FILE.part` until `remove_part` is called.
+            notify: Called with a message if an incomplete answer was removed.
 
         Raises:
             FileError: A file cannot be read or written.
         """
         self.path, self.part, self._keep_part = path, f"{path}{PART_SUFFIX}", keep_part
-        self.recordings = read_recordings(path) if os.path.exists(path) else []
         try:
-            _truncate_torn_line(self.part)
+            _repair_last_line(self.part, notify)
         except OSError as error:
             raise _write_error(self.part, error) from error
+        self.recordings = read_recordings(path) if os.path.exists(path) else []
         written = Counter(map(encode, self.recordings))
         for recording in read_recordings(self.part) if os.path.exists(self.part) else []:
             line = encode(recording)
@@ -229,15 +246,12 @@ class RecordingFile:
         ordered = list(answers)
         written = set(map(id, ordered))
         others = [recording for recording in self.recordings if id(recording) not in written]
-        # The name is fixed, so that the next run replaces what a killed run left behind.
-        temporary = Path(f"{self.path}.new")
         try:
-            temporary.write_bytes(b"".join(map(encode, [*ordered, *others])))
-            os.replace(temporary, self.path)
+            with atomic_write(Path(self.path)) as temporary:
+                temporary.write_bytes(b"".join(map(encode, [*ordered, *others])))
             if not self._keep_part:
                 self.remove_part()
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _write_error(self.path, error) from error
 
     def remove_part(self) -> None:
@@ -245,23 +259,65 @@ class RecordingFile:
         Path(self.part).unlink(missing_ok=True)
 
 
+@contextmanager
+def lock(path: str, notify: Callable[[str], object]) -> Iterator[None]:
+    """Hold the exclusive lock of a file of recorded answers, which is `.FILE.lock` beside it.
+
+    Args:
+        path: Path of the file of recorded answers, which need not exist.
+        notify: Called with a message if another process holds the lock.
+
+    Raises:
+        FileError: The lock cannot be written.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    file_lock = FileLock(os.path.join(folder, f".{name}.lock"))
+    try:
+        try:
+            file_lock.acquire(blocking=False)
+        except Timeout:
+            notify(f"another ftkit process is saving answers to {path}; waiting for it to finish")
+            file_lock.acquire()
+    except OSError as error:
+        raise _write_error(file_lock.lock_file, error) from error
+    try:
+        yield
+    finally:
+        file_lock.release()
+
+
 def _write_error(path: str, error: OSError) -> FileError:
     return FileError(f"cannot write {path}: {os_error_message(error)}")
 
 
-def _truncate_torn_line(path: str) -> None:
-    """Remove a last line without a line feed: its write was interrupted."""
-    if os.path.exists(path):
-        data = Path(path).read_bytes()
-        if not data.endswith(b"\n"):
-            os.truncate(path, data.rfind(b"\n") + 1)
+def _repair_last_line(path: str, notify: Callable[[str], object]) -> None:
+    """Complete or remove a last line without a line feed: its write was interrupted.
+
+    Raises:
+        FileError: The line is not the beginning of a recorded answer, so the file is another one.
+    """
+    data = Path(path).read_bytes() if os.path.exists(path) else b""
+    start = data.rfind(b"\n") + 1
+    line = data[start:]
+    if not line:
+        return
+    if not line.startswith(LINE_START[: len(line)]):
+        raise FileError(f"{path} is not a file of recorded answers; move it, or save to another")
+    if read(line, 1).parsed:
+        with open(path, "ab") as file:
+            file.write(b"\n")
+        return
+    os.truncate(path, start)
+    notify(f"removed an incomplete answer from {path}: an earlier run was interrupted")
 
 
 def _lines(path: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the numbers and objects of the lines of a JSON Lines file that are not blank."""
     try:
         with _open(path) as file:
-            for number, raw in enumerate(file, 1):
+            # A line that is too large is cut, and refused by `_object`.
+            lines = iter(lambda: file.readline(MAX_LINE_BYTES + 2), b"")
+            for number, raw in enumerate(lines, 1):
                 if raw.strip():
                     yield number, _object(raw.rstrip(b"\r\n"), number, name)
     except (OSError, EOFError, zlib.error) as error:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.dataset.lenient_json import depth
+from ftkit.dataset.lenient_json import nests_deeper
 
 MAX_DEPTH = 100
 """Maximum nesting of JSON. Text that is nested deeper counts as not JSON."""
@@ -99,7 +99,7 @@ def parse(text: str) -> Any:
     try:
         raw = text.encode()
         # Counting brackets is a cheap prefilter for measuring the depth.
-        is_deep = raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(raw) > MAX_DEPTH
+        is_deep = nests_deeper(raw, MAX_DEPTH)
         return NOT_JSON if is_deep else msgspec.json.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return NOT_JSON

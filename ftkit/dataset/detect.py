@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ftkit.dataset.formats import FORMATS, ends_with_assistant
-from ftkit.dataset.lenient_json import Reading, read
+from ftkit.dataset.lenient_json import Reading, is_too_large, read
 
 HEAD_BYTES = 1 << 20
 """Bytes of the beginning of a file that are looked at."""
@@ -37,6 +37,10 @@ MAGIC = {
     b"SQLite format 3": ("an SQLite database", "export it as JSON Lines"),
 }
 """Magic numbers of binary files: the name of the file type and what to do."""
+
+
+_OPENING = re.compile(r'[\[{]\s*+|\{\s*+"\w++"\s*+:\s*+\[?\{?\s*+')
+"""First line of a JSON object or array that is spread over several lines."""
 
 
 class Shape(NamedTuple):
@@ -130,20 +134,23 @@ class Head:
     def spread(self) -> Any:
         """The JSON object or array that begins on the first line and ends on a later one."""
         text = self.data.decode(errors="replace").lstrip("\ufeff \t\r\n")
-        if text[:1] not in ("{", "[") or not self.readings or self.readings[0].parsed:
+        first = self.readings[0] if self.readings else None
+        if text[:1] not in ("{", "[") or not first or first.parsed or first.is_too_large:
             return None
         try:
             value, end = json.JSONDecoder().raw_decode(text)
         except RecursionError:
             return None
         except json.JSONDecodeError:
-            opens = re.fullmatch(r'[\[{]\s*|\{\s*"\w+"\s*:\s*\[?\{?\s*', text.partition("\n")[0])
+            opens = _OPENING.fullmatch(text.partition("\n")[0])
             return {} if opens and text[0] == "{" and not self.complete else None
         return value if "\n" in text[:end] else None
 
 
 def _read_quickly(line: bytes, number: int) -> Reading:
     """Read a line with the fast decoder, or with the lenient one if that fails."""
+    if is_too_large(line):
+        return read(line, number)
     try:
         value = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

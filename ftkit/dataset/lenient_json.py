@@ -9,13 +9,25 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
+
 MAX_DEPTH = 950
 """Maximum nesting of arrays and objects, a little below the limit of Python's JSON module."""
+
+MAX_LINE_BYTES = 64_000_000
+"""Maximum bytes of a line that is read. A longer one is reported and skipped.
+
+A few kilobytes of gzip can hold a line of any length, and checking a line takes about five times
+its memory. The largest legitimate lines hold images in base64: ten of 5 MB each fit.
+"""
+
+MAX_VALUES = 500_000
+"""Maximum JSON values in a line that is read. As Python objects they take up to 120 MB."""
 
 MAX_DIGITS = 4300
 """Maximum digits of an integer, the default of `sys.set_int_max_str_digits`."""
@@ -23,8 +35,32 @@ MAX_DIGITS = 4300
 PATH_KEY = 80
 """Maximum characters of a key in a JSON path."""
 
+PATH_LENGTH = 2_000
+"""Maximum characters of a JSON path, of which only nonsense has more."""
+
+MAX_PLACES = 10_000
+"""Maximum number of places in one line that are reported.
+
+A report of every place of a line of 60 MB would take many times its memory.
+"""
+
+Step = str | int
+"""Key or index on the way to a JSON value."""
+
 JSON_SPACE = " \t\r\n"
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+VALUES_AT_ONCE = 100
+_VALUE = rb'(?:[^",\[{]*+(?:"(?:[^"\\]++|\\.)*+"[^",\[{]*+)*+[,\[{])'
+_VALUES = {
+    number: re.compile(_VALUE + b"{%d}+" % number, re.DOTALL) for number in (VALUES_AT_ONCE, 1)
+}
+"""The next values of a line: what begins with a comma or an opening bracket outside a string."""
+_BRACKETS = b"[]{}"
+_OTHER_BYTES = bytes(set(range(256)) - set(_BRACKETS))
+
+DefectKind = Literal["duplicate", "nonfinite", "range", "surrogate"]
+
+SHOWN = 100
+"""Characters of a key that a message may show."""
 
 RepeatedKeys = dict[int, tuple[dict[str, Any], list[str]]]
 """Repeated keys of each object that has some, by `id`. Holding the object keeps its `id` unique."""
@@ -33,7 +69,7 @@ RepeatedKeys = dict[int, tuple[dict[str, Any], list[str]]]
 class Defect(Struct, frozen=True):
     """Something wrong inside a JSON value that could be parsed."""
 
-    kind: Literal["duplicate", "nonfinite", "range", "surrogate"]
+    kind: DefectKind
     path: str
     """JSON path of the value."""
     shown: str
@@ -60,6 +96,8 @@ class Reading(Struct):
     """True if the line looks like UTF-16 or UTF-32. Nothing else is known of it then."""
     bad_byte: UnicodeDecodeError | None = None
     """The first error in decoding UTF-8. Undecodable bytes are U+FFFD in `text`."""
+    is_too_large: bool = False
+    """True if the line has more than `MAX_LINE_BYTES` or `MAX_VALUES`. `text` is its beginning."""
     too_deep: int = 0
     """Depth of nesting if it is more than `MAX_DEPTH`, else 0."""
     error: json.JSONDecodeError | None = None
@@ -97,6 +135,10 @@ def read(raw: bytes, number: int = 0, last: bool = False, first: bool = False) -
         first: True for the first line of a file.
     """
     reading = Reading(raw, number, last, first)
+    if is_too_large(raw):
+        reading.is_too_large = True
+        reading.text = raw[:SHOWN].decode(errors="replace").strip()
+        return reading
     if is_utf16(raw):
         reading.utf16 = True
         return reading
@@ -108,6 +150,22 @@ def read(raw: bytes, number: int = 0, last: bool = False, first: bool = False) -
     if reading.text:
         _parse(reading)
     return reading
+
+
+def is_too_large(raw: bytes) -> bool:
+    """Return True if a line has more than `MAX_LINE_BYTES` or more than `MAX_VALUES`."""
+    if len(raw) <= MAX_VALUES:
+        return False
+    if len(raw) > MAX_LINE_BYTES:
+        return True
+    if sum(map(raw.count, (b",", b"[", b"{"))) <= MAX_VALUES:
+        return False
+    position = values = 0
+    for number, pattern in _VALUES.items():
+        while values <= MAX_VALUES and (match := pattern.match(raw, position)):
+            position = match.end()
+            values += number
+    return values > MAX_VALUES
 
 
 def is_utf16(raw: bytes) -> bool:
@@ -130,24 +188,42 @@ def _decode(reading: Reading) -> str:
 
 
 def _parse(reading: Reading) -> None:
-    brackets = reading.raw.count(b"[") + reading.raw.count(b"{")
-    reading.too_deep = depth(reading.raw) if brackets > MAX_DEPTH else 0
-    if reading.too_deep <= MAX_DEPTH:
-        reading.too_deep = 0
+    if nests_deeper(reading.raw, MAX_DEPTH):
+        reading.too_deep = depth(reading.raw)
+    else:
         _parse_json(reading, reading.text)
 
 
 def depth(raw: bytes) -> int:
     """Return the depth to which arrays and objects are nested in a line."""
+    unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = b"".join(unescaped.split(b'"')[::2])
     level = deepest = 0
-    for token in _NESTING.finditer(raw):
-        first = raw[token.start()]
-        if first in b"[{":
+    for bracket in outside_strings.translate(None, _OTHER_BYTES):
+        if bracket in b"[{":
             level += 1
             deepest = max(deepest, level)
-        elif first in b"]}":
+        else:
             level -= 1
     return deepest
+
+
+def nests_deeper(raw: bytes, limit: int) -> bool:
+    """Return True if arrays and objects are nested more deeply than `limit` in a line."""
+    return raw.count(b"[") + raw.count(b"{") > limit and depth(raw) > limit
+
+
+def nesting_exceeds(value: Any, limit: int) -> bool:
+    """Return True if a JSON value has arrays or objects nested more deeply than `limit`."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
 
 
 def _parse_json(reading: Reading, text: str) -> None:
@@ -214,37 +290,76 @@ def _float(text: str) -> float:
 
 
 def _clean(root: Any, repeated: RepeatedKeys, defects: list[Defect]) -> Any:
-    """Record the defects of a value, and return it with what cannot be encoded replaced.
-
-    Iterative, since the value may be nested more deeply than Python's stack allows.
-    """
+    """Record the defects of a value, and return it with what cannot be encoded replaced."""
     holder = [root]
-    stack: list[tuple[Any, Any, str]] = [(holder, 0, "$")]
-    while stack:
-        parent, key, path = stack.pop()
-        value = parent[key]
+    for steps, parent, value in walk(holder):
         if isinstance(value, dict):
-            if id(value) in repeated:
-                names = repeated[id(value)][1]
-                defects.extend(Defect("duplicate", join(path, name), name) for name in names)
-            for name in [name for name in value if not encodable(name)]:
-                defects.append(Defect("surrogate", path, ascii(name)))
-                value[without_surrogates(name)] = value.pop(name)
-            stack.extend((value, name, join(path, name)) for name in reversed(value))
-        elif isinstance(value, list):
-            indices = reversed(range(len(value)))
-            stack.extend((value, index, f"{path}[{index}]") for index in indices)
+            _clean_keys(value, steps, repeated, defects)
         elif isinstance(value, str):
-            if not encodable(value):
-                defects.append(Defect("surrogate", path, ascii(value[:40])))
-                parent[key] = without_surrogates(value)
+            if not is_encodable(value):
+                _note(defects, "surrogate", steps, ascii(value[:40]))
+                parent[steps[-1]] = without_surrogates(value)
         elif isinstance(value, NonFinite):
-            defects.append(Defect("nonfinite", path, _constant(value)))
-            parent[key] = None
+            _note(defects, "nonfinite", steps, _constant(value))
+            parent[steps[-1]] = None
         elif isinstance(value, OutOfRange):
-            defects.append(Defect("range", path, _size(value)))
-            parent[key] = 0
+            _note(defects, "range", steps, _size(value))
+            parent[steps[-1]] = 0
     return holder[0]
+
+
+def _clean_keys(
+    value: dict[str, Any], steps: Sequence[Step], repeated: RepeatedKeys, defects: list[Defect]
+) -> None:
+    """Record the defects of the keys of an object, and replace keys that cannot be encoded."""
+    for name in repeated[id(value)][1] if id(value) in repeated else ():
+        _note(defects, "duplicate", (*steps, name), name[:SHOWN])
+    for name in [name for name in value if not is_encodable(name)]:
+        _note(defects, "surrogate", steps, ascii(name[:SHOWN]))
+        value[without_surrogates(name)] = value.pop(name)
+
+
+def _note(defects: list[Defect], kind: DefectKind, steps: Sequence[Step], shown: str) -> None:
+    if len(defects) < MAX_PLACES:
+        defects.append(Defect(kind, json_path(steps), shown))
+
+
+def walk(holder: list[Any]) -> Iterator[tuple[list[Step], Any, Any]]:
+    """Yield steps, parent and value of the only element of a list and of everything inside it.
+
+    In document order, and iterative, since values may be nested more deeply than Python's stack
+    allows. The steps, of which the first is the 0 of the list, are one list that changes. A value
+    may be changed when it is yielded.
+    """
+    steps: list[Step] = []
+    levels: list[tuple[Any, Iterator[Step]]] = [(holder, iter((0,)))]
+    while levels:
+        parent, keys = levels[-1]
+        key = next(keys, None)
+        if key is None:
+            levels.pop()
+            if steps:
+                steps.pop()
+            continue
+        value = parent[key]
+        steps.append(key)
+        yield steps, parent, value
+        if isinstance(value, dict):
+            levels.append((value, iter(value)))
+        elif isinstance(value, list):
+            levels.append((value, iter(range(len(value)))))
+        else:
+            steps.pop()
+
+
+def json_path(steps: Sequence[Step]) -> str:
+    """Return the JSON path of the steps that `walk` yields, cut after `PATH_LENGTH` characters."""
+    path = "$"
+    for step in steps[1:]:
+        path = f"{path}[{step}]" if isinstance(step, int) else join(path, step)
+        if len(path) > PATH_LENGTH:
+            return f"{path[:PATH_LENGTH]}…"
+    return path
 
 
 def _constant(value: NonFinite) -> str:
@@ -259,15 +374,6 @@ def join(path: str, key: str) -> str:
     """Return the JSON path of a key below `path`."""
     plain = len(key) <= PATH_KEY and re.fullmatch(r"[A-Za-z_]\w*", key, re.ASCII)
     return f"{path}.{key}" if plain else f"{path}[{json.dumps(key[:PATH_KEY])}]"
-
-
-def encodable(text: str) -> bool:
-    """Return False for a text with lone surrogates, which UTF-8 cannot encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def without_surrogates(text: str) -> str:

@@ -19,13 +19,17 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 from msgspec import Struct
 
 from ftkit.dataset.detect import HEAD_BYTES, Head
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES
 from ftkit.errors import FileError, did_you_mean, os_error_message
 
 BLOCK_BYTES = 1 << 18
-"""Bytes that are decoded at a time. A line that is longer is read whole."""
+"""Bytes that are decoded at a time. A line that is longer is read whole, up to `MAX_LINE_BYTES`."""
 
 PART_BYTES = 16 << 20
 """Bytes of a part: few enough that workers finish together, many enough to be worth starting."""
+
+SKIP_BYTES = 1 << 20
+"""Bytes that are read at a time of a line that is skipped."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
 """Exceptions of reading an open file, compressed or not."""
@@ -49,13 +53,18 @@ class Chunk(Struct, frozen=True):
     start: int
     data: bytes
     ends_file: bool
+    skipped: int = 0
+    """Bytes of the last line that are not in `data`, since it is too long to be read."""
 
 
 Part = Shard | Chunk
 
 
 class Block(NamedTuple):
-    """Some lines, without their line feeds, and their size in bytes, with them."""
+    """Some lines, without their line feeds, and their size in bytes, with them.
+
+    A line of more than `MAX_LINE_BYTES` is cut behind the next byte.
+    """
 
     lines: list[bytes]
     size: int
@@ -145,15 +154,17 @@ class SinglePass:
         stream: Any = self._stream
         start = self._offset
         try:
-            data: bytes = stream.read(self._part_bytes)
-            if data and not data.endswith(b"\n"):
-                data += stream.readline()
+            data = _complete(stream, stream.read(self._part_bytes))
+            self._hash.update(data)
+            self._offset += len(data)
+            for piece in _rest_of_line(stream, data):
+                self._hash.update(piece)
+                self._offset += len(piece)
             self._at_end = not stream.peek(1)
         except OSError as error:
             raise FileError(f"cannot read {self.path}: {os_error_message(error)}") from error
-        self._hash.update(data)
-        self._offset += len(data)
-        return Chunk(self.path, start, data, self._at_end)
+        skipped = self._offset - start - len(data)
+        return Chunk(self.path, start, data, self._at_end, skipped)
 
 
 def is_compressed(file: str) -> bool:
@@ -182,7 +193,9 @@ def read_head(file: str) -> Head:
     with open_file(file) as stream:
         try:
             data = stream.read(HEAD_BYTES)
-            return _head(file, data, len(data) < HEAD_BYTES, stream.readline)
+            return _head(
+                file, data, len(data) < HEAD_BYTES, lambda: stream.readline(MAX_LINE_BYTES)
+            )
         except READ_ERRORS as error:
             raise FileError(f"cannot read {file}: {error}; is it really gzip?") from error
 
@@ -245,17 +258,39 @@ def _read_blocks(shard: Shard) -> Iterator[Block]:
         stream: Any = opened
         if shard.start:
             stream.seek(shard.start - 1)
-            stream.readline()
+            _skip_line(stream, shard.end - shard.start + 1)
         while shard.end < 0 or stream.tell() < shard.end:
             room = BLOCK_BYTES if shard.end < 0 else min(BLOCK_BYTES, shard.end - stream.tell())
-            data = stream.read(room)
+            data = _complete(stream, stream.read(room))
             if not data:
                 return
-            if not data.endswith(b"\n"):
-                data += stream.readline()
-            lines, size = _lines(data), len(data)
+            size = len(data) + sum(map(len, _rest_of_line(stream, data)))
+            lines = _lines(data)
             del data  # a line may be large, and is held only once
             yield Block(lines, size, not stream.peek(1))
+
+
+def _complete(stream: Any, data: bytes) -> bytes:
+    """Return the data with the rest of its last line, or `MAX_LINE_BYTES` and one byte of it."""
+    if not data or data.endswith(b"\n"):
+        return data
+    begun = len(data) - data.rfind(b"\n") - 1
+    rest: bytes = stream.readline(MAX_LINE_BYTES + 1 - begun)
+    return data + rest
+
+
+def _rest_of_line(stream: Any, data: bytes) -> Iterator[bytes]:
+    """Yield the bytes that `_complete` left out."""
+    is_open = bool(data) and not data.endswith(b"\n")
+    while is_open and (piece := stream.readline(SKIP_BYTES)):
+        yield piece
+        is_open = not piece.endswith(b"\n")
+
+
+def _skip_line(stream: Any, limit: int) -> None:
+    """Move to the beginning of the next line, or by `limit` bytes if that is nearer."""
+    while limit and (piece := stream.readline(min(limit, SKIP_BYTES))):
+        limit = 0 if piece.endswith(b"\n") else limit - len(piece)
 
 
 def _cut_blocks(chunk: Chunk) -> Iterator[Block]:
@@ -263,7 +298,9 @@ def _cut_blocks(chunk: Chunk) -> Iterator[Block]:
     while start < len(data):
         end = data.find(b"\n", start + BLOCK_BYTES - 1) + 1 or len(data)
         lines = _lines(data[start:end])
-        yield Block(lines, end - start, chunk.ends_file and end == len(data))
+        is_last = end == len(data)
+        size = end - start + (chunk.skipped if is_last else 0)
+        yield Block(lines, size, chunk.ends_file and is_last)
         start = end
 
 

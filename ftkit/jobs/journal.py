@@ -188,14 +188,15 @@ class Journal:
             row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
             return None
-        return Upload(**{**row, "part_ids": tuple(json.loads(row["part_ids"]))})
+        part_ids = tuple(json.loads(row["part_ids"]))
+        return Upload(**{**row, "path": os.fsdecode(row["path"]), "part_ids": part_ids})
 
     def begin_upload(self, account: str, sha256: str, name: str, size: int, path: str) -> None:
         """Record that the upload of a file is about to begin."""
         self._execute(
             "INSERT OR REPLACE INTO uploads (account, sha256, name, size, path, started)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (account, sha256, name, size, path, time.time()),
+            (account, sha256, name, size, _sqlite_path(path), time.time()),
         )
 
     def save_parts(
@@ -242,7 +243,14 @@ class Journal:
         self._execute(
             "INSERT OR IGNORE INTO submissions (id, account, key, request, path, planned)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            (id, account, idempotency_key, json.dumps(request), path, time.time()),
+            (
+                id,
+                account,
+                idempotency_key,
+                json.dumps(request),
+                _sqlite_path(path),
+                time.time(),
+            ),
         )
 
     def mark_sent(self, id: str, request: Mapping[str, Any]) -> None:
@@ -278,7 +286,16 @@ class Journal:
     def _select_submissions(self, condition: str, values: tuple[str, ...]) -> list[Submission]:
         with self._database() as database:
             rows = database.execute(f"{SELECT_SUBMISSIONS} {condition}", values).fetchall()
-        return [Submission(**{**row, "request": json.loads(row["request"])}) for row in rows]
+        return [
+            Submission(
+                **{
+                    **row,
+                    "request": json.loads(row["request"]),
+                    "path": os.fsdecode(row["path"]),
+                }
+            )
+            for row in rows
+        ]
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
         with self._database() as database:
@@ -312,3 +329,12 @@ class Journal:
             f"the journal was damaged ({error}) and has been renamed to {damaged}; "
             "run the command again: it looks jobs up at the provider"
         )
+
+
+def _sqlite_path(path: str) -> str | bytes:
+    """Return a path as SQLite can store it: as bytes if its name is not UTF-8."""
+    encoded = os.fsencode(path)
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        return encoded

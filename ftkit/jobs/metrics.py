@@ -6,12 +6,12 @@ import base64
 import binascii
 import contextlib
 import csv
-import math
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 from msgspec import Struct
 
+from ftkit._text import printable
 from ftkit.client.client import Client
 from ftkit.client.resources import Checkpoint, Job
 from ftkit.errors import FtkitError, NotFoundError
@@ -21,6 +21,16 @@ TRAIN, VALID = ("train_loss",), ("full_valid_loss", "valid_loss")
 
 OVERFITTING_RATIO = 1.1
 """Ratio of a validation loss to the lowest one from which the model counts as overfitted."""
+
+
+MAX_BYTES = 16 << 20
+"""Maximum size of a result file."""
+
+MAX_VALUES = 1_000_000
+"""Maximum number of values in a result file: 200,000 steps with OpenAI's five columns."""
+
+MAX_VALUE = 1e307
+"""Values from here on are not plotted: their differences may be infinite."""
 
 
 class Metrics(Struct, frozen=True):
@@ -35,12 +45,12 @@ class Metrics(Struct, frozen=True):
     rows: tuple[dict[str, float | None], ...]
 
     def series(self, names: Iterable[str]) -> list[tuple[int, float]]:
-        """Return steps and finite values of the first of the columns that has any."""
+        """Return steps and plottable values of the first of the columns that has any."""
         for name in names:
             points = [
                 (int(row["step"] or 0), value)
                 for row in self.rows
-                if is_finite(value := row.get(name))
+                if is_plottable(value := row.get(name))
             ]
             if points:
                 return points
@@ -62,26 +72,24 @@ class Verdict(Struct, frozen=True):
     overfits_from: int | None
 
 
-def is_finite(value: Any) -> TypeGuard[float]:
-    """Return True for a finite number. The losses of a training that diverges are not finite."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def is_plottable(value: Any) -> TypeGuard[float]:
+    """Return True for a number below `MAX_VALUE`. Losses of a diverging training are not."""
+    return isinstance(value, (int, float)) and -MAX_VALUE < value < MAX_VALUE
 
 
 def read_results(content: bytes) -> Metrics:
     """Return the metrics in a result file, which is CSV or, at some providers, CSV in base64.
 
     Raises:
-        FtkitError: The file is not CSV, or has no column "step".
+        FtkitError: The file is not CSV, too large, or has no column "step".
     """
+    if len(content) > MAX_BYTES:
+        raise FtkitError(
+            f"the result file has {len(content):,} bytes, and at most {MAX_BYTES:,} are read"
+        )
     text = decode_results(content).decode("utf-8-sig", "replace").replace("\0", "")
-    reader = csv.DictReader(text.splitlines())
-    columns = tuple(name.strip() for name in reader.fieldnames or ())
-    if "step" not in columns:
-        names = ", ".join(columns)[:100] or "none"
-        raise FtkitError(f"the result file has no column 'step' (columns: {names})")
-    reader.fieldnames = list(columns)
     try:
-        rows = [{name: _parse_number(row.get(name)) for name in columns} for row in reader]
+        columns, rows = _parse_rows(text.splitlines())
     except csv.Error as error:
         raise FtkitError(f"the result file is not CSV: {error}") from error
     return Metrics(
@@ -89,9 +97,25 @@ def read_results(content: bytes) -> Metrics:
         tuple(
             {**row, "step": int(step) if float(step).is_integer() else step}
             for row in rows
-            if is_finite(step := row["step"])
+            if is_plottable(step := row["step"])
         ),
     )
+
+
+def _parse_rows(lines: list[str]) -> tuple[tuple[str, ...], list[dict[str, float | None]]]:
+    """Return the columns and the rows of the lines of a result file."""
+    reader = csv.DictReader(lines)
+    columns = tuple(name.strip() for name in reader.fieldnames or ())
+    if "step" not in columns:
+        names = printable(", ".join(columns)[:100]) or "none"
+        raise FtkitError(f"the result file has no column 'step' (columns: {names})")
+    if len(columns) * len(lines) > MAX_VALUES:
+        raise FtkitError(
+            f"the result file has {len(columns):,} columns and {len(lines):,} lines, and at most"
+            f" {MAX_VALUES:,} values are read"
+        )
+    reader.fieldnames = list(columns)
+    return columns, [{name: _parse_number(row.get(name)) for name in columns} for row in reader]
 
 
 def decode_results(content: bytes) -> bytes:
@@ -113,12 +137,11 @@ def _parse_number(text: str | None) -> float | None:
 def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
     """Return the metrics of checkpoints, for a job without a result file."""
     by_step = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
-    names = dict.fromkeys(
-        name for checkpoint in by_step for name in checkpoint.metrics if name != "step"
-    )
+    metrics = [checkpoint.metrics for checkpoint in by_step]
+    names = dict.fromkeys(name for values in metrics for name in values if name != "step")
     rows = (
-        {**dict.fromkeys(names), **checkpoint.metrics, "step": checkpoint.step}
-        for checkpoint in by_step
+        {**dict.fromkeys(names), **values, "step": checkpoint.step}
+        for checkpoint, values in zip(by_step, metrics, strict=True)
     )
     return Metrics(("step", *names), tuple(rows))
 

@@ -78,7 +78,7 @@ def request(
     wandb = {"type": "wandb", "wandb": {"project": spec.wandb_project}}
     optional = {
         "validation_file": validation,
-        "suffix": spec.suffix,
+        "suffix": spec.suffix or None,
         "seed": spec.seed,
         "metadata": metadata or None,
         "integrations": [wandb] if spec.wandb_project else None,
@@ -179,7 +179,7 @@ def _check_method(spec: JobSpec) -> None:
         raise UsageError(
             f"`beta` is for `method` dpo, and must be more than 0 and at most {max_beta}"
         )
-    if spec.method == "reinforcement" and (spec.grader is None or spec.validation is None):
+    if spec.method == "reinforcement" and not (spec.grader and spec.validation):
         raise UsageError("`method` reinforcement needs a `grader` and a `validation_file`")
     if spec.grader is not None and spec.method != "reinforcement":
         raise UsageError(f"`grader` is for `method` reinforcement, not {spec.method}")

@@ -20,9 +20,16 @@ from typing import Any
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.client.client import Client
 from ftkit.client.resources import Job
-from ftkit.errors import ConnectError, NotFoundError, ProviderError, UnknownOutcomeError
+from ftkit.errors import (
+    ConnectError,
+    InvalidResponseError,
+    NotFoundError,
+    ProviderError,
+    UnknownOutcomeError,
+)
 from ftkit.jobs.journal import Journal, Submission
 from ftkit.jobs.spec import METADATA_KEY, JobSpec, check, request
 from ftkit.jobs.uploads import Progress, Say, Sleep, Uploader, hash_file
@@ -52,8 +59,8 @@ def idempotency_key(
 ) -> str:
     """Return the SHA-256 of everything that makes two submissions identical.
 
-    Files count by their content. Unset and empty fields are left out, so adding a field to
-    `JobSpec` does not change existing keys.
+    Files count by their content. Fields without a value (None, "" or {}) are left out, so adding a
+    field to `JobSpec` does not change existing keys. 0 is a value, for example of `seed`.
 
     Args:
         spec: The job spec.
@@ -65,7 +72,8 @@ def idempotency_key(
     fields = {
         name: value
         for name in JobSpec.__struct_fields__
-        if name not in ("training", "validation") and (value := getattr(spec, name))
+        if name not in ("training", "validation")
+        and (value := getattr(spec, name)) not in (None, "", {})
     }
     parts = [account, training, validation, fields, *([source] if source else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -195,7 +203,12 @@ class _Submitter:
         if "metadata" in self._client.api.lacks:
             return self._look_up_by_file(submission)
         jobs = self._client.jobs(metadata={METADATA_KEY: id})
-        return next((job for job in jobs if job.metadata.get(METADATA_KEY) == id), None)
+        job = next((job for job in jobs if job.metadata.get(METADATA_KEY) == id), None)
+        if job and not is_encodable(job.id):
+            raise InvalidResponseError(
+                f"the job of this submission has the id {job.id!r}, which no request can name"
+            )
+        return job
 
     def _look_up_by_file(self, submission: Submission | None) -> Job | None:
         """Return the newest job on the same file and model that no other submission created.
@@ -208,6 +221,8 @@ class _Submitter:
         for job in self._client.jobs():
             if job.created_at and job.created_at < submission.sent_at - CLOCK_SKEW_SECONDS:
                 return None
+            if not is_encodable(job.id):
+                continue
             other = self._journal.submission_of_job(self._client.account, job.id)
             is_free = other is None or other.id == submission.id
             if is_free and (job.training_file, job.model) == target:

@@ -19,8 +19,10 @@ from typing import Any, BinaryIO
 
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.catalog import Provider
-from ftkit.client.client import Client, upload_request
+from ftkit.client.client import Client
+from ftkit.client.payloads import upload_request
 from ftkit.errors import (
     FileError,
     NotFoundError,
@@ -60,8 +62,9 @@ class LocalFile(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Name at the provider, which contains the hash."""
-        return f"{Path(self.path).stem}-{self.sha256[:12]}.jsonl"
+        """Name at the provider, which contains the hash. Bytes that are not UTF-8 are replaced."""
+        stem = os.fsencode(Path(self.path).stem).decode("utf-8", "replace")
+        return f"{stem}-{self.sha256[:12]}.jsonl"
 
     @property
     def size(self) -> int:
@@ -170,7 +173,7 @@ class Uploader:
         usable = (
             file.id
             for file in same_name
-            if file.status != "error" and file.size in (0, upload.size)
+            if file.status != "error" and file.size in (0, upload.size) and is_encodable(file.id)
         )
         return next(usable, "")
 

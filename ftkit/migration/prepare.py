@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ftkit._atomic import temporary_file
+from ftkit._private import make_private_folder, open_private
 from ftkit.catalog import Catalog, find_provider
 from ftkit.errors import FileError, os_error_message
 from ftkit.jobs.spec import JobSpec
@@ -27,6 +28,8 @@ def prepare(
 ) -> tuple[str, tuple[Change, ...]]:
     """Rewrite a file with the byte order mark and the line endings that a provider expects.
 
+    The copy is private.
+
     Args:
         path: The file.
         to: Name of the provider.
@@ -41,10 +44,10 @@ def prepare(
         FileError: The file cannot be read, or the copy cannot be written.
     """
     needs_bom = find_provider(to, catalog).bom == "wanted"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        make_private_folder(folder)
         with temporary_file(folder) as temporary:
-            with open(path, "rb") as source, temporary.open("wb") as target:
+            with open(path, "rb") as source, open_private(temporary) as target:
                 changes, sha256 = _rewrite(source, target, needs_bom)
             if not changes:
                 return path, ()

@@ -6,12 +6,17 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from ftkit._atomic import atomic_write
+from ftkit._private import make_private_folder, open_private
+from ftkit.archive.layout import is_usable_id
+from ftkit.archive.missing import INVALID_ID
 from ftkit.archive.read import ArchivedJob
 from ftkit.client.client import Client
 from ftkit.client.resources import Job
-from ftkit.errors import NotFoundError, UnknownOutcomeError
+from ftkit.errors import FileError, NotFoundError, UnknownOutcomeError, os_error_message
 
 
 class SourceJob(Struct, frozen=True):
@@ -42,8 +47,13 @@ class SourceJob(Struct, frozen=True):
 
 
 def from_archive(archived: ArchivedJob) -> SourceJob:
-    """Return a job of an archive."""
-    archive, job = archived.archive, archived.job
+    """Return a job of an archive.
+
+    Raises:
+        FileError: The archive is damaged.
+    """
+    # The id in the manifest is valid Unicode, unlike perhaps that in the job object.
+    archive, job = archived.archive, msgspec.structs.replace(archived.job, id=archived.id)
     paths, missing = {}, {}
     for field, id in (("training", job.training_file), ("validation", job.validation_file)):
         reason = archive.why_unusable(id) if id else ""
@@ -67,11 +77,14 @@ def from_provider(client: Client, id: str, folder: Path) -> SourceJob:
 
     Raises:
         ProviderError: The job or a file cannot be read.
+        FileError: A file cannot be written.
     """
-    job = client.job(id)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    job = msgspec.structs.replace(client.job(id), id=id)
     paths, missing = {}, {}
     for field, file_id in (("training", job.training_file), ("validation", job.validation_file)):
+        if not is_usable_id(file_id):
+            missing[field] = INVALID_ID
+            continue
         try:
             paths[field] = _download(client, file_id, folder) if file_id else ""
         except NotFoundError as error:
@@ -91,7 +104,12 @@ def _download(client: Client, file_id: str, folder: Path) -> str:
     name = hashlib.sha256(f"{client.account} {file_id}".encode()).hexdigest()
     path = folder / f"{name[:32]}.jsonl"
     if not path.exists():
-        client.download(file_id, path)
+        try:
+            make_private_folder(folder)
+            with atomic_write(path) as temporary, open_private(temporary) as file:
+                file.writelines(client.iter_content(file_id))
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
         expected, size = client.file(file_id).size, path.stat().st_size
         if size < expected:
             path.unlink()

@@ -6,11 +6,14 @@ A pure function of the job and the facts about both providers: no requests, no f
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
+from ftkit._text import is_encodable
 from ftkit.catalog import (
     Api,
     Catalog,
@@ -31,6 +34,9 @@ MOVED_FROM = "ftkit_migrated_from"
 
 OWN_METADATA = (METADATA_KEY, MOVED_FROM)
 """Metadata keys that ftkit sets itself."""
+
+MAX_HYPERPARAMETER = 10**9
+"""Larger values of hyperparameters count as not reported."""
 
 T = TypeVar("T")
 
@@ -160,24 +166,27 @@ class _Translator:
         old, raw = self._old, self._old.job.raw
         same_base = base == base_model(old.job.model)
         old_epochs = old.hyperparameters.get("n_epochs", "auto")
+        suffix = self._override("suffix", _old_suffix(old), suffix)
         return JobSpec(
             model=base,
             training=old.training,
             validation=old.validation,
             method=old.method,
-            suffix=self._override("suffix", _old_suffix(old), suffix) or self._suffix(),
+            suffix=self._suffix() if suffix is None else suffix,
             epochs=self._override("epochs", old_epochs, epochs)
             or self._count("n_epochs", "epochs", self._api.epochs),
             batch_size=self._count("batch_size", "batch size", self._api.batch_size),
             lr_multiplier=self._learning_rate(source, same_base),
             beta=_number(old.hyperparameters.get("beta")) if old.method == "dpo" else None,
-            seed=raw.get("seed") if isinstance(raw.get("seed"), int) else None,
+            seed=_seed(raw.get("seed")),
             metadata=self._metadata(),
         )
 
     def check_spec(self, spec: JobSpec) -> None:
         """Add obstacles for what the provider does not support, and changes for what is dropped."""
         old, raw = self._old, self._old.job.raw
+        if not is_encodable(json.dumps(msgspec.to_builtins(spec), ensure_ascii=False)):
+            self.obstacles.append("its settings have characters that are not valid Unicode")
         if old.method not in {METHODS[format] for format in self._target.formats}:
             self.obstacles.append(f"{self._title} does not train with the method '{old.method}'")
         if old.job.validation_file and not old.validation:
@@ -282,7 +291,12 @@ def _suffix_limits(api: Api) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number as a float, or None for anything else."""
+    """Return a hyperparameter as a float, or None if it is no number or out of all proportion."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < float("inf") else None
+    return float(value) if abs(value) < MAX_HYPERPARAMETER else None
+
+
+def _seed(value: Any) -> int | None:
+    """Return a seed of at most 64 bits, or None."""
+    return value if isinstance(value, int) and abs(value) < 2**63 else None

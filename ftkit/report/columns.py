@@ -49,7 +49,7 @@ def fields(pairs: Iterable[tuple[str, str]], width: int | None = None) -> str:
         pairs: Names and values.
         width: Width of the terminal, or None for an unlimited width.
     """
-    shown = [(name, printable(value)) for name, value in pairs if value and value != "-"]
+    shown = [(printable(name), printable(value)) for name, value in pairs if value and value != "-"]
     longest = max((len(name) for name, _ in shown), default=0)
     indent = " " * (longest + 4)
     return "".join(wrap(value, f"  {name:<{longest}}  ", indent, width) for name, value in shown)

@@ -10,7 +10,7 @@ from typing import Any
 from ftkit._atomic import atomic_write
 from ftkit._text import printable
 from ftkit.errors import FileError, UsageError, os_error_message
-from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_finite
+from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_plottable
 from ftkit.report.columns import table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -58,7 +58,7 @@ def _table(metrics: Metrics, whole: str) -> str:
 
 def _cells(values: Sequence[float | None]) -> list[str]:
     """Format the numbers of a column with the same number of decimals."""
-    sizes = [abs(value) for value in values if is_finite(value)]
+    sizes = [abs(value) for value in values if is_plottable(value)]
     largest = max(sizes, default=0)
     fixed = ".0f" if all(float(size).is_integer() for size in sizes) else ".4f"
     form = fixed if largest == 0 or 1e-3 <= largest < 1e9 else ".3e"
@@ -102,7 +102,8 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
             figure.savefig(temporary, format="svg" if kind == "html" else kind)
             if kind == "html":
                 svg = temporary.read_text("utf-8")
-                head = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title>\n"
+                heading = html.escape(printable(title))
+                head = f"<!doctype html><meta charset='utf-8'><title>{heading}</title>\n"
                 temporary.write_text(head + svg[svg.index("<svg") :], "utf-8")
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
@@ -122,7 +123,8 @@ def _figure(metrics: Metrics, title: str) -> Any:
         if series:
             marker = "." if len(series) < MARKERS else ""
             axes.plot(*zip(*series, strict=True), marker=marker, label=name)
-    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_title(printable(title), parse_math=False)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

@@ -6,8 +6,10 @@ See https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
 from ftkit._version import __version__
 from ftkit.rules import RULES
@@ -49,13 +51,18 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
+def _uri(path: str) -> str:
+    """Return the relative or absolute path of a file as a URI reference, percent-encoded."""
+    return quote(os.fsencode(PurePath(path).as_posix()))
+
+
 def _result(file: FileReport, finding: Finding, rule_index: int) -> dict[str, Any]:
     region = {"startLine": max(finding.line, 1)}
     if finding.column:
         region["startColumn"] = finding.column
     location: dict[str, Any] = {
         "physicalLocation": {
-            "artifactLocation": {"uri": PurePath(file.file).as_posix()},
+            "artifactLocation": {"uri": _uri(file.file)},
             "region": region,
         },
     }

@@ -65,7 +65,7 @@ def _findings(file: FileReport, shown: int) -> Iterator[str]:
 def _finding(file: str, finding: Finding) -> str:
     places = (printable(file), finding.line or None, finding.column or None)
     location = ":".join(str(place) for place in places if place)
-    path = "" if finding.path == "$" else click.style(f"  {finding.path}", dim=True)
+    path = "" if finding.path == "$" else click.style(f"  {printable(finding.path)}", dim=True)
     return f"{location}: {_label(finding.rule)} {printable(finding.message)}{path}"
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.formats import METHODS
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, VALUES_AT_ONCE, Reading
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, hit_lines, rule
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import (
+    CHAT,
     CHAT_FILE,
     PIXEL_URL,
     file,
@@ -26,6 +28,7 @@ from ftkit.rules.sources import (
     OPENAI_RFT_GUIDE,
     OPENAI_VISION_GUIDE,
     OPENAPI,
+    OWN_CHECK,
     PUBLIC_JOBS,
     RFC_8259,
     RUNBOOKS,
@@ -105,6 +108,27 @@ def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     if crlf.count:
         number = "1 line ends" if crlf.count == 1 else f"{crlf.count:,} lines end"
         yield Hit(f"{number} with CR LF, starting at line {crlf.first[0]}; LF is usual")
+
+
+@rule(
+    "FT133",
+    "line-too-large",
+    ERROR,
+    Reading,
+    bad=lambda: f'{{"messages": [{"0, " * (MAX_VALUES + VALUES_AT_ONCE)}0]}}',
+    good=CHAT,
+    evidence=[OWN_CHECK.with_detail("bounds the memory that a file can take")],
+)
+def line_too_large(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
+    """The line is too large to be checked: more than 64 MB, or more than 500,000 JSON values.
+
+    ftkit skips it, so that no file can exhaust the memory. Nobody trains on such an example. Split
+    it, or make its images smaller, which providers scale down anyway.
+    """
+    if reading.is_too_large:
+        size, values = f"{MAX_LINE_BYTES / 1e6:.0f} MB", f"{MAX_VALUES:,} JSON values"
+        excess = size if len(reading.raw) > MAX_LINE_BYTES else values
+        yield Hit(f"the line has more than {excess} and is not checked; split the example")
 
 
 @rule(

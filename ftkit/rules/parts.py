@@ -54,7 +54,7 @@ PART_SYNONYMS = {
 }
 """Part types by the names that other APIs have for them."""
 
-DATA_URI = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+DATA_URI = re.compile(r"data:([^;,]*+)((?:;[^;,]*+)*+),", re.IGNORECASE)
 """The start of a data: URI: its media type and its parameters."""
 
 

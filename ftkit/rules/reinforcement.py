@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.types import Graded
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, hit_lines, rule
@@ -28,6 +29,12 @@ ITEM = r"""\bitem((?:\s*\.\s*[A-Za-z_]\w*|\[\s*(?:\d+|'[^']*'|"[^"]*")\s*\])+)""
 """A reference to a field of the item, such as `item.answers[0]["text"]`."""
 STEP = r"""\.\s*(\w+)|\[\s*(?:(\d+)|'([^']*)'|"([^"]*)")\s*\]"""
 """A key or an index in such a reference."""
+
+SHOWN = 40
+"""Maximum number of fields that are listed, or compared with a field that is missing."""
+
+SHOWN_CHARACTERS = 80
+"""Maximum characters of a list of fields."""
 
 MISSPELT = ', "anwser": "5"'
 
@@ -96,23 +103,31 @@ def rft_fields_differ(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     if len(by_fields) < 2:
         return
     usual = max(by_fields, key=lambda names: (by_fields[names].count, names))
+    expected = set(usual)
     for names, lines in by_fields.items():
-        missing = sorted(set(usual) - set(names))
-        extra = sorted(set(names) - set(usual))
         if names != usual:
-            yield from hit_lines(lines, _difference(missing, extra))
+            own = set(names)
+            missing = (name for name in usual if name not in own)
+            extra = (name for name in names if name not in expected)
+            yield from hit_lines(
+                lines, _difference(list(islice(missing, SHOWN)), list(islice(extra, SHOWN)))
+            )
 
 
 def _difference(missing: list[str], extra: list[str]) -> str:
     """Return a message about the fields of an example that differ from the usual ones."""
     problems = []
     if missing:
-        shown = excerpt(", ".join(missing), 80)
+        shown = _names(missing)
         problems.append(f"lacks the field {shown} that most examples have")
     if extra:
-        problems.append(f"has {excerpt(', '.join(extra), 80)}, which most examples do not have")
+        problems.append(f"has {_names(extra)}, which most examples do not have")
     hint = did_you_mean(extra[0], missing) if extra and missing else ""
     return f"the example {' and '.join(problems)}{hint}"
+
+
+def _names(names: list[str]) -> str:
+    return excerpt(join_names(names, SHOWN_CHARACTERS + 1), SHOWN_CHARACTERS)
 
 
 @rule(
@@ -136,7 +151,8 @@ def rft_grader_field(example: Graded, plan: ScanPlan) -> Iterator[Hit]:
     for field in plan.grader_fields:
         first = field.partition(".")[0]
         if first not in ("messages", "tools") and not has_field(item, field):
-            hint = "" if first in item else did_you_mean(first, example.fields)
+            names = islice(example.fields, SHOWN)
+            hint = "" if first in item else did_you_mean(first, names)
             yield Hit(f"the grader reads item.{field}, which the example does not have{hint}")
 
 

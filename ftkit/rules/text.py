@@ -73,11 +73,13 @@ _ORDINARY = bytes(set(range(0x20, 0x7F)) | set(b"\t\n\v\f\r"))
 """ASCII characters that are visible or white space."""
 
 
-def find_invisible(text: str) -> list[re.Match[str]]:
-    """Return a match for each invisible character."""
+def find_invisible(text: str) -> tuple[re.Match[str] | None, int]:
+    """Return the match of the first invisible character, and the number of all."""
     if text.isascii() and not text.encode().translate(None, _ORDINARY):
-        return []
-    return list(_INVISIBLE.finditer(text))
+        return None, 0
+    matches = _INVISIBLE.finditer(text)
+    first = next(matches, None)
+    return first, sum(1 for _ in matches) + (first is not None)
 
 
 @rule(
@@ -107,10 +109,9 @@ def unicode_invisible(text: Text, plan: ScanPlan) -> Iterator[Hit]:
     word processors. They cost tokens, and the model learns to write them. Remove them. Joiners
     inside emoji and inside words of scripts that use them are not reported.
     """
-    matches = find_invisible(text)
-    if matches:
-        first, others = matches[0], len(matches) - 1
-        more = f", and {others} more" if others else ""
+    first, number = find_invisible(text)
+    if first:
+        more = f", and {number - 1} more" if number > 1 else ""
         shown = f"U+{ord(first[0]):04X} in {_around(text, first)!a}"
         yield Hit(f"invisible character {shown}{more}; remove it")
 
@@ -175,7 +176,6 @@ _KEYS = (
     ("glpat-", "a GitLab token", r"glpat-[A-Za-z0-9_-]{20,}"),
     ("k_live_", "a Stripe key", r"[sr]k_live_[A-Za-z0-9]{20,}"),
     ("npm_", "an npm token", r"npm_[A-Za-z0-9]{36}"),
-    ("eyJ", "a JSON Web Token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."),
 )
 """Kinds of keys: a text that all of them have, a name and a pattern."""
 
@@ -183,8 +183,24 @@ _KEY_PATTERNS = [
     (part, kind, re.compile(rf"(?<![A-Za-z0-9]){pattern}")) for part, kind, pattern in _KEYS
 ]
 """The same, compiled. A key does not begin in the middle of a word."""
+_JWT_WORD = "[A-Za-z0-9_-]"
+_JWT_PARTS = re.compile(rf"(?<!{_JWT_WORD})(?=({_JWT_WORD}++)(\.eyJ{_JWT_WORD}{{10,}}+\.))")
+"""The word before `.eyJ`, and the second part of a JSON Web Token.
+
+It begins where a word begins, since searching from each character of a long word takes quadratic
+time.
+"""
+_JWT_START = re.compile(rf"(?<![A-Za-z0-9])eyJ{_JWT_WORD}{{10,}}")
+"""The first part of a JSON Web Token."""
+_FAR = 32
+"""Characters of a residue after which a capital or a digit is taken for granted.
+
+Looking further from each dash in a long row of dashes takes quadratic time.
+"""
 _AFTER_DASH, _AFTER_UNDERSCORE, _AFTER_J = (
-    rf"{mark}(?=[A-Z0-9_-]{{8}})(?=[0-9_-]*[A-Z])[A-Z_-]*[0-9]" for mark in "-_J"
+    rf"{mark}(?=[A-Z0-9_-]{{8}})(?=[0-9_-]{{{_FAR}}}|[0-9_-]*[A-Z])"
+    rf"(?:[A-Z_-]{{{_FAR}}}|[A-Z_-]*[0-9])"
+    for mark in "-_J"
 )
 """Prefilter patterns: the residue of a key after the last fixed character of its prefix."""
 _PRIVATE_KEY_PART = "-----BEGIN"
@@ -204,14 +220,29 @@ _RESERVED = re.compile(
 def find_key(text: str) -> tuple[str, str] | None:
     """Return the kind and the text of the first key, or None."""
     for part, kind, pattern in _KEY_PATTERNS:
-        if part not in text:
-            continue
-        for match in pattern.finditer(text):
-            rare = [char for char in match[0] if not char.islower()]
-            if len(rare) >= ENOUGH and any(map(str.isdigit, rare)) and any(map(str.isupper, rare)):
-                return kind, match[0]
+        if part in text:
+            for match in pattern.finditer(text):
+                if _has_rare_characters(match[0]):
+                    return kind, match[0]
+    token = next(filter(_has_rare_characters, _web_tokens(text)), None)
+    if token:
+        return "a JSON Web Token", token
     private_key = _PRIVATE_KEY.search(text) if _PRIVATE_KEY_PART in text else None
     return ("a private key", private_key[0]) if private_key else None
+
+
+def _web_tokens(text: str) -> Iterator[str]:
+    """Yield what looks like the first two parts of a JSON Web Token."""
+    for match in _JWT_PARTS.finditer(text) if ".eyJ" in text else ():
+        start = _JWT_START.search(text, *match.span(1))
+        if start:
+            yield start[0] + match[2]
+
+
+def _has_rare_characters(key: str) -> bool:
+    """Return True if a key has a digit, a capital and enough characters that words do not have."""
+    rare = [char for char in key if not char.islower()]
+    return len(rare) >= ENOUGH and any(map(str.isdigit, rare)) and any(map(str.isupper, rare))
 
 
 def find_address(text: str) -> str | None:

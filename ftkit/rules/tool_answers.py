@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, Tool
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
@@ -19,6 +20,12 @@ from ftkit.rules.sources import (
     OPENAI_MESSAGE,
     OPENAPI,
 )
+
+OpenIds = OrderedDict[str, None]
+"""Ids of tool calls in alphabetical order. Removing one takes constant time."""
+
+LIST_LENGTH = 80
+"""Maximum characters of a list of ids."""
 
 REQUIRED = OPENAPI.with_detail("required")
 
@@ -71,7 +78,9 @@ def tool_orphan(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """
     for index, message, open_ids in _with_open_calls(conversation):
         if isinstance(message, Tool) and message.tool_call_id not in open_ids:
-            candidates = f"open: {', '.join(sorted(open_ids))[:80]}" if open_ids else "none is open"
+            candidates = (
+                f"open: {join_names(open_ids, LIST_LENGTH)}" if open_ids else "none is open"
+            )
             yield Hit(
                 f"no open tool call has the id {excerpt(message.tool_call_id, 60)} ({candidates}); "
                 "add the call, or correct the id",
@@ -97,29 +106,29 @@ def tool_unanswered(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]
     """
     for index, message, open_ids in _with_open_calls(conversation):
         if open_ids and not isinstance(message, Tool):
-            ids = ", ".join(sorted(open_ids))[:80]
             yield Hit(
-                f"tool call {ids} is not answered before this message; add the tool message",
+                f"tool call {join_names(open_ids, LIST_LENGTH)} is not answered before this"
+                " message; add the tool message",
                 f"{conversation.path}[{index}]",
             )
 
 
-def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, set[str]]]:
+def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, OpenIds]]:
     """Yield each message with its index and the ids of the calls that are open before it.
 
     Calls that are still open at a message other than a tool message are closed by it, so that they
-    are reported once.
+    are reported once. The ids are the same object until then.
     """
-    open_ids: set[str] = set()
+    open_ids: OpenIds = OrderedDict()
     before = len(conversation.before)
     for index, message in enumerate((*conversation.before, *conversation.messages)):
         if index >= before:
             yield index - before, message, open_ids
         if isinstance(message, Tool):
-            open_ids = open_ids - {message.tool_call_id}
+            open_ids.pop(message.tool_call_id, None)
         else:
             calls = message.tool_calls if isinstance(message, Answer) else None
-            open_ids = {call.id for call in calls or ()}
+            open_ids = OrderedDict.fromkeys(sorted(call.id for call in calls or ()))
 
 
 @rule(

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, join_names
 from ftkit.dataset.formats import Conversation
+from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
 from ftkit.rules.nodes import SchemaError
-from ftkit.rules.parameters import mismatches
+from ftkit.rules.parameters import ArgumentChecks
 from ftkit.rules.samples import ASK, SAY, TOOLS, chat, tool_answer, tool_call
 from ftkit.rules.sources import (
     COMMUNITY_1322493,
@@ -27,6 +28,8 @@ from ftkit.rules.traverse import iter_definitions, iter_function_calls, iter_too
 
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 FUNCTION_NAME_HINT = "use 1 to 64 letters, digits, _ and -"
+LIST_LENGTH = 120
+"""Maximum characters of a list of functions."""
 CALL_FACETS = ("tool_calls", "function_call")
 
 TWO_CALLS = chat(
@@ -219,6 +222,8 @@ def tool_args_json(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
 
 def parse_arguments(arguments: str) -> Any:
     """Return the JSON value of the arguments, or None if they are not JSON."""
+    if nests_deeper(arguments.encode(), MAX_DEPTH):
+        return None
     try:
         return msgspec.json.decode(arguments)
     except msgspec.ValidationError:
@@ -242,16 +247,18 @@ def tool_args_schema(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit
     """The arguments of a call do not match the `parameters` of its tool.
 
     The model learns to call the tool wrongly. Correct the call or the declaration.
+
+    The check takes a number of steps that is proportional to the size of both, so that no file can
+    keep ftkit busy for ever. Arguments that would take more are reported, and so are patterns with
+    look-arounds or references to groups, and `unevaluatedProperties` and `unevaluatedItems`.
     """
     declared = {definition.name: definition for _, definition in iter_definitions(conversation)}
+    checks = ArgumentChecks()
     for path, name, arguments in iter_function_calls(conversation):
         value, definition = parse_arguments(arguments), declared.get(name)
         if isinstance(value, dict) and definition and definition.parameters:
-            for message in mismatches(value, definition.parameters):
-                yield Hit(
-                    f"arguments of {name} do not match its parameters: {message}",
-                    f"{path}.arguments",
-                )
+            for message in checks.mismatches(definition, arguments, value):
+                yield Hit(message, f"{path}.arguments")
 
 
 @rule(
@@ -269,12 +276,12 @@ def tool_call_undeclared(conversation: Conversation, plan: ScanPlan) -> Iterator
 
     The model learns to invent functions. Correct the name, or declare the function.
     """
-    declared = [definition.name for _, definition in iter_definitions(conversation)]
+    declared = dict.fromkeys(definition.name for _, definition in iter_definitions(conversation))
+    names = join_names(declared, LIST_LENGTH)
     for path, name, _ in iter_function_calls(conversation):
         if declared and name not in declared:
             yield Hit(
-                f"function {excerpt(name, 60)} is not declared; "
-                f"the example declares {', '.join(declared)[:120]}",
+                f"function {excerpt(name, 60)} is not declared; the example declares {names}",
                 f"{path}.name",
             )
 

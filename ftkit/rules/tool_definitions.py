@@ -8,7 +8,7 @@ from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
 from ftkit.rules.nodes import SchemaError
-from ftkit.rules.parameters import schema_problem
+from ftkit.rules.parameters import tool_schema
 from ftkit.rules.samples import ASK, SAY, TOOL, TOOLS, chat
 from ftkit.rules.sources import (
     AZURE_DOCS,
@@ -103,7 +103,7 @@ def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
                 f"{path}.name",
             )
         if definition.parameters:
-            problem = schema_problem(definition.parameters)
+            problem = tool_schema(definition.parameters).problem
             if problem:
                 yield Hit(
                     f"parameters are not the JSON Schema of an object: {problem}",

@@ -6,8 +6,8 @@ request -> authentication -> route -> response, or error -> OpenAI's error objec
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,26 +15,35 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
+from ftkit.server.cleanup import collect_garbage
 from ftkit.server.context import Service
 from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
-from ftkit.server.files import expire_uploads
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models
+from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of this machine in the `Host` header."""
 
-HANDLED_ERRORS = (ServiceError, HTTPException, sqlite3.OperationalError, OSError, Exception)
+HANDLED_ERRORS = (
+    ServiceError,
+    HTTPException,
+    ClientDisconnect,
+    sqlite3.OperationalError,
+    OSError,
+    Exception,
+)
 """Exceptions that are answered with an error object. Only those under `Exception` are logged."""
 
 
@@ -44,9 +53,12 @@ class ServerSettings(Struct, frozen=True):
     Attributes:
         folder: Data folder.
         models: Base models by further names that stand for them.
-        keys: Accepted API keys; without any, only requests from this machine are accepted.
+        keys: Accepted API keys; without any, only requests from this machine are accepted. With
+            keys, only the base models in `models` and `ftkit/smoke` are loaded.
         max_jobs: Maximum number of concurrent training jobs.
         hosts: Host names under which a service without API keys accepts requests.
+        secret: Key with which the service proves its identity to local clients, or "".
+        storage: Limits on disk space.
     """
 
     folder: Path
@@ -54,29 +66,36 @@ class ServerSettings(Struct, frozen=True):
     keys: tuple[str, ...] = ()
     max_jobs: int = 1
     hosts: tuple[str, ...] = LOCAL_HOSTS
+    secret: str = ""
+    storage: StorageLimits = StorageLimits()
 
 
 def create_app(settings: ServerSettings) -> Starlette:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
-    folder = Folder(settings.folder)
+    folder = Folder(settings.folder, settings.storage)
     database = Database(folder.database)
-    registry = ModelRegistry(database, settings.models)
+    folder.make_private()
+    registry = ModelRegistry(database, settings.models, uses_hub=not settings.keys)
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        folder.remove_temporary_files()
-        expire_uploads(database, folder)
+        try:
+            collect_garbage(database, folder)
+        except (OSError, sqlite3.Error):  # for example a full disk; the next start tries again
+            traceback.print_exc()
         supervisor = Supervisor(database, folder, settings.max_jobs)
         supervisor.start()
         yield
         supervisor.stop()
         service.generator.end()
+        with contextlib.suppress(sqlite3.Error):  # such as a full disk; the next start does it
+            database.checkpoint()
 
     authenticator = Authenticator(settings.keys, settings.hosts)
     app = Starlette(
         routes=[
-            Route("/health", _health),
+            _health_route(settings.secret),
             *files.ROUTES,
             *jobs.ROUTES,
             *models.ROUTES,
@@ -86,9 +105,17 @@ def create_app(settings: ServerSettings) -> Starlette:
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.service = service
     return app
 
 
-async def _health(request: Request) -> Response:
-    return json_response({"status": "ok", "pid": os.getpid()})
+def _health_route(secret: str) -> Route:
+    """Return the route by which local clients find the service, see `ftkit._local`."""
+
+    async def health(request: Request) -> Response:
+        challenge = request.query_params.get("challenge", "")
+        proof = prove(secret, challenge) if secret and challenge else None
+        return json_response({"status": "ok", "proof": proof})
+
+    return Route("/health", health)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ftkit.server.errors import AuthenticationError, ForeignOriginError, ServiceError
+from ftkit.server.errors import EXCERPT, AuthenticationError, ForeignOriginError, ServiceError
 from ftkit.server.responses import error_response
 
 LOCAL_TENANT = "local"
 """Tenant of all requests to a service without API keys."""
 
-EXCERPT = 100
-"""Maximum number of characters of a header in a message."""
+HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+"""`Host` header: a name or an IP address, and optionally a port."""
 
 
 class Authenticator:
@@ -48,7 +49,7 @@ class Authenticator:
                 or from a page of another origin.
         """
         if not self._tenants:
-            self._check_origin(headers)
+            self.check_origin(headers)
             return LOCAL_TENANT
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         token = credentials.strip().encode()
@@ -63,23 +64,28 @@ class Authenticator:
             raise AuthenticationError(message, code="invalid_api_key")
         return matches[0]
 
-    def _check_origin(self, headers: Mapping[str, str]) -> None:
-        # Prevents DNS rebinding and cross-site requests: a web page could otherwise reach a server
-        # on loopback through the user's browser. Sandboxed pages have the origin "null".
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Refuse requests for another host and from other origins, if there are no API keys.
+
+        This prevents DNS rebinding and cross-site requests: a web page could otherwise reach a
+        server on loopback through the user's browser.
+
+        Raises:
+            ForeignOriginError: See `tenant`.
+        """
+        if self._tenants:
+            return
+        # Sandboxed pages have the origin "null".
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        if host and _host_name(host) not in self._hosts:
+        name = HOST.fullmatch(host)
+        if not name or name[1].lower() not in self._hosts:
             raise ForeignOriginError(
                 f"Requests for the host {host[:EXCERPT]} need an API key.", code="forbidden"
             )
-        if origin and origin.partition("://")[2] != host:
+        if origin and origin not in (f"http://{host}", f"https://{host}"):
             raise ForeignOriginError(
                 f"Requests from the origin {origin[:EXCERPT]} need an API key.", code="forbidden"
             )
-
-
-def _host_name(host: str) -> str:
-    """Return a `Host` header without its port."""
-    return host if host.endswith("]") else host.rpartition(":")[0] or host
 
 
 class AuthenticationMiddleware:
@@ -89,15 +95,18 @@ class AuthenticationMiddleware:
         self._app, self._authenticator = app, authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request; `/health` needs no authentication."""
-        if scope["type"] != "http" or scope["path"] == "/health":
+        """Handle a request; `/health` needs no API key."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         try:
-            scope.setdefault("state", {})["tenant"] = self._authenticator.tenant(headers)
+            if scope["path"] == "/health":
+                self._authenticator.check_origin(headers)
+            else:
+                scope.setdefault("state", {})["tenant"] = self._authenticator.tenant(headers)
         except ServiceError as error:
             await error_response(error)(scope, receive, send)
             return

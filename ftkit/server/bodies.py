@@ -11,12 +11,21 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ftkit.server.errors import InvalidRequestError
+from ftkit.server.errors import EXCERPT, InvalidRequestError
 
 T = TypeVar("T")
 
-BODY_BYTES = 16 << 20
-"""Maximum size of a JSON body; a limit of this service."""
+BODY_BYTES = 1 << 20
+"""Maximum size of a JSON body without a prompt; a limit of this service."""
+
+PROMPT_BODY_BYTES = 16 << 20
+"""Maximum size of a JSON body with a prompt; a limit of this service."""
+
+MAX_MESSAGES = 2048
+"""Maximum number of messages of a chat; a limit of this service."""
+
+MESSAGE_PARTS = 128
+"""Maximum number of parts, and of tool calls, of a message; a limit of this service."""
 
 FILE_BYTES = 8_000_000_000
 """Maximum size of a file, uploaded at once or in parts; OpenAI's limit for uploads in parts."""
@@ -24,11 +33,14 @@ FILE_BYTES = 8_000_000_000
 PART_BYTES = 64 << 20
 """Maximum size of a part of an upload."""
 
-PARTS = 1_000
+MAX_UPLOAD_PARTS = 1_000
 """Maximum number of parts of an upload; a limit of this service."""
 
 UPLOAD_SECONDS = 3600
 """Seconds until an upload expires."""
+
+MAX_METADATA = 16
+"""Maximum number of keys of an object's metadata."""
 
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 
@@ -39,7 +51,11 @@ Rate = Auto | Annotated[float, Meta(gt=0)]
 Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
 Zero = Annotated[float, Meta(ge=0, le=0)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
-Metadata = Annotated[dict[Text64, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Stop = Annotated[str, Meta(max_length=256)]
+Metadata = Annotated[
+    dict[Text64, Annotated[str, Meta(max_length=512)]], Meta(max_length=MAX_METADATA)
+]
 
 
 class Hyperparameters(Struct, forbid_unknown_fields=True):
@@ -69,9 +85,9 @@ class Method(Struct, forbid_unknown_fields=True):
 class JobBody(Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/fine_tuning/jobs`."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
-    training_file: str
-    validation_file: str | None = None
+    model: Name
+    training_file: Name
+    validation_file: Annotated[str, Meta(max_length=256)] | None = None
     suffix: Text64 | None = None
     seed: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
     metadata: Metadata | None = None
@@ -99,41 +115,42 @@ class UploadBody(Struct, forbid_unknown_fields=True):
 
     bytes: Annotated[int, Meta(ge=1)]
     filename: Annotated[str, Meta(min_length=1, max_length=512)]
-    mime_type: str
-    purpose: str
+    mime_type: Annotated[str, Meta(max_length=256)]
+    purpose: Annotated[str, Meta(max_length=64)]
     expires_after: dict[str, Any] | None = None
 
 
 class CompleteBody(Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/uploads/ID/complete`."""
 
-    part_ids: Annotated[list[str], Meta(min_length=1, max_length=PARTS)]
-    md5: str | None = None
+    part_ids: Annotated[list[Text64], Meta(min_length=1, max_length=MAX_UPLOAD_PARTS)]
+    md5: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class Sampling(Struct, kw_only=True):
     """Fields that chat and text completions share."""
 
-    model: str
+    model: Name
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    stop: Stop | Annotated[list[Stop], Meta(max_length=4)] | None = None
     seed: int | None = None
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    user: str | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
     # Clients send these fields with values that have no effect; other values are rejected.
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logit_bias: Annotated[dict[str, float], Meta(max_length=0)] | None = None
-    service_tier: str | None = None
+    service_tier: Annotated[str, Meta(max_length=64)] | None = None
 
     @property
     def stops(self) -> list[str]:
         """Texts that end a completion."""
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
+        return [stop for stop in stops if stop]
 
 
 class ContentPart(Struct):
@@ -162,10 +179,10 @@ class ChatMessage(Struct):
     """Message of a chat, with the fields that chat templates use."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
+    content: str | Annotated[list[ContentPart], Meta(max_length=MESSAGE_PARTS)] | None = None
     refusal: str | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=MESSAGE_PARTS)] | None = None
     function_call: FunctionCall | None = None
 
 
@@ -178,9 +195,9 @@ class TextFormat(Struct):
 class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
     response_format: TextFormat | None = None
     logprobs: Literal[False] | None = None
@@ -213,10 +230,11 @@ def read_body(data: bytes, type: type[T]) -> T:
 
 def _validation_error(text: str) -> InvalidRequestError:
     """Translate a message of msgspec, such as "Expected `int`, got `str` - at `$.seed`"."""
-    reason, _, location = text.partition(" - at ")
+    reason, _, location = text.rpartition(" - at ") if " - at " in text else (text, "", "")
     path = location.strip("`").removeprefix("$").removeprefix(".")
     name = re.search(r"field `([^`]*)`", reason)
-    field = ".".join(filter(None, (path, name[1] if name else "")))
+    field = ".".join(filter(None, (path, name[1] if name else "")))[:EXCERPT]
+    reason = reason[:EXCERPT]
     if "unknown field" in reason:
         message = f"Unrecognized request argument supplied: {field}"
         return InvalidRequestError(message, field, "unknown_parameter")

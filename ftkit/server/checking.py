@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 from ftkit.dataset.formats import METHODS
 from ftkit.rules import RULES
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import fail, transition
+from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject
 from ftkit.summary import FileReport
 from ftkit.validation.provider_messages import EXPLAINS
@@ -42,7 +45,26 @@ def check(database: Database, folder: Folder, job: JobObject) -> None:
         if error:
             fail(database, job.id, *error, f"{kind}_file")
             return
-    _queue(database, job.id, report.files[0])
+    if _fits_base_model(database, job, job_folder, report.files[0].format or "chat"):
+        _queue(database, job.id, report.files[0])
+
+
+def _fits_base_model(database: Database, job: JobObject, place: Path, format: str) -> bool:
+    """Return True if the base model can be trained on every example; otherwise, fail the job.
+
+    What truncation removes is reported in events.
+    """
+    if find_spec("transformers") is None:
+        return True  # without the extra `local`, the training process fails and names it
+    from ftkit.server.training.checking import FileError, check_files
+
+    result = check_files(job, place, format)
+    if isinstance(result, FileError):
+        fail(database, job.id, result.code, result.message, result.param)
+        return False
+    for kind, warning in result.items():
+        add_event(database, job.id, job.tenant, warning, "warn", key=f"cut {kind}")
+    return True
 
 
 def _queue(database: Database, id: str, training: FileReport) -> None:

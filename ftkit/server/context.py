@@ -32,16 +32,16 @@ def get_context(request: Request) -> tuple[Service, str]:
     return service, request.state.tenant
 
 
-async def read_json(request: Request, type: type[T]) -> T:
+async def read_json(request: Request, type: type[T], limit: int = BODY_BYTES) -> T:
     """Return the JSON body of a request as `type`.
 
     Raises:
         InvalidRequestError: The body is not such JSON.
-        TooLargeError: The body is larger than `BODY_BYTES`.
+        TooLargeError: The body is larger than `limit` bytes.
     """
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > BODY_BYTES:
-            raise too_large("The body", BODY_BYTES)
+        if len(data) > limit:
+            raise too_large("The body", limit)
     return read_body(bytes(data), type)

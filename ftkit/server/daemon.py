@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ftkit._local import RUN_MODULE, Running, find_running
+from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
+from ftkit.server.folder import SERVICE_LOG
 
 TIMEOUT = 60.0
 """Seconds to wait until a service has started or stopped."""
@@ -34,10 +36,10 @@ def find_or_start(folder: Path, notify: Callable[[str], None]) -> Running:
     running = find_running(folder)
     if running:
         return running
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / "service.log"
+    make_private_folder(folder)
+    log = folder / SERVICE_LOG
     command = [*RUN_MODULE, "ftkit", "serve", "--data-dir", str(folder), "--any-port"]
-    with log.open("ab") as output:
+    with open_private(log, "ab") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,9 @@
 
 Each object is a row with two JSON documents: `shown` holds its public fields, `kept` its internal
 ones. Every change is committed before it returns, and any number of processes may read and write.
+
+SQLite overwrites what is deleted with zeros (`secure_delete`). Its write-ahead log holds earlier
+changes until `checkpoint` empties it.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
         limit: Maximum number of objects.
         oldest_first: List the oldest objects first, instead of the newest.
         equal: Values that the public JSON must have, by JSON path.
+        metadata: Values that the metadata must have, by key.
     """
 
     parent: str = ""
@@ -56,6 +60,7 @@ class PageQuery(Struct, frozen=True, kw_only=True):
     limit: int = 20
     oldest_first: bool = False
     equal: Mapping[str, str] = {}
+    metadata: Mapping[str, str] = {}
 
 
 class Database:
@@ -79,7 +84,9 @@ class Database:
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._local.connection = connection
+            connection.create_function("has_metadata", 2, _has_metadata, deterministic=True)
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         return connection
 
@@ -93,10 +100,10 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.commit()  # which fails if the disk is full
         except BaseException:
             connection.rollback()
             raise
-        connection.commit()
 
     def add(self, value: StoredObject) -> bool:
         """Add an object. Return False if there is one with its id already."""
@@ -151,6 +158,15 @@ class Database:
         """Return the objects of all tenants with one of these statuses, the oldest first."""
         return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
 
+    def all(self, type: type[T]) -> list[T]:
+        """Return all objects of a type, the oldest first."""
+        return list(self._select(type, "TRUE", ()))
+
+    def with_field(self, type: type[T], tenant: str, path: str, value: str) -> list[T]:
+        """Return the tenant's objects with that value at a JSON path of their public JSON."""
+        condition = "tenant = ? AND json_extract(shown, ?) = ?"
+        return list(self._select(type, condition, (tenant, path, value)))
+
     def children(self, type: type[T], parent: str) -> list[T]:
         """Return the objects that belong to another, the oldest first."""
         return list(self._select(type, "parent = ?", (parent,)))
@@ -164,6 +180,9 @@ class Database:
         for path, value in query.equal.items():
             condition += " AND json_extract(shown, ?) = ?"
             values += [path, value]
+        if query.metadata:
+            condition += " AND has_metadata(shown, ?)"
+            values.append(json.dumps(query.metadata))
         if query.after:
             condition += (
                 f" AND seq {'>' if query.oldest_first else '<'}"
@@ -205,14 +224,23 @@ class Database:
         with self.transaction() as connection:
             connection.execute("DELETE FROM things WHERE kind = ? AND id = ?", (type.kind, id))
 
-    def count(self, type: type[StoredObject], tenant: str, statuses: tuple[str, ...]) -> int:
-        """Return the number of a tenant's objects with one of these statuses."""
-        query = (
-            "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"
-            f" AND status IN ({_placeholders(statuses)})"
-        )
+    def count(self, type: type[StoredObject], tenant: str, *statuses: str) -> int:
+        """Return the number of a tenant's objects, or of those with one of these statuses."""
+        query = "SELECT count(*) FROM things WHERE kind = ? AND tenant = ?"
+        if statuses:
+            query += f" AND status IN ({_placeholders(statuses)})"
         row = self._connection().execute(query, (type.kind, tenant, *statuses)).fetchone()
         return int(row[0])
+
+    def total_bytes(self, tenant: str | None = None) -> int:
+        """Return the size of all files and pending uploads, or of those of a tenant."""
+        query = (
+            "SELECT total(json_extract(shown, '$.bytes')) FROM things"
+            " WHERE (kind = 'file' OR kind = 'upload' AND status = 'pending')"
+        )
+        values = () if tenant is None else (tenant,)
+        query += " AND tenant = ?" * len(values)
+        return int(self._connection().execute(query, values).fetchone()[0])
 
     def exists(self, type: type[StoredObject], **internal: str | int) -> bool:
         """Return True if an object of any tenant has these values in its internal fields."""
@@ -221,12 +249,33 @@ class Database:
         values = [value for name, field in internal.items() for value in (f"$.{name}", field)]
         return self._connection().execute(query, (type.kind, *values)).fetchone() is not None
 
+    def checkpoint(self) -> None:
+        """Empty the write-ahead log, which may still hold deleted objects.
+
+        It stays as it is while another process reads or writes.
+        """
+        connection = self._connection()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
     def close(self) -> None:
         """Close the connection of this thread."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def _has_metadata(shown: str, metadata: str) -> bool:
+    """Return True if an object has all these values in its metadata.
+
+    A function of SQLite's would not find every key: it takes some characters for a JSON path, and
+    ends texts at a NUL.
+    """
+    return bool(json.loads(metadata).items() <= (json.loads(shown).get("metadata") or {}).items())
 
 
 def _placeholders(values: tuple[str, ...]) -> str:

@@ -7,8 +7,10 @@
     ├── MissingObjectError      the tenant has no object with that id
     ├── ConflictError           the object is in use
     ├── TooLargeError           a body or a file exceeds its limit
+    ├── QuotaError              the files of the tenant, or of all tenants, exceed a quota
     ├── LimitReachedError       too many jobs, uploads or requests are pending
     ├── DisconnectedError       the client closed the connection
+    ├── FullDiskError           the disk has not enough free space
     └── InternalError           the service failed
 
 They know nothing of HTTP; `responses.py` maps each to a status and to OpenAI's error object.
@@ -17,6 +19,9 @@ They know nothing of HTTP; `responses.py` maps each to a status and to OpenAI's 
 from __future__ import annotations
 
 from ftkit.errors import FtkitError
+
+EXCERPT = 256
+"""Maximum number of characters of an id, a name or a header in a message."""
 
 
 class ServiceError(FtkitError):
@@ -56,12 +61,20 @@ class TooLargeError(ServiceError):
     """A body or a file exceeds its limit."""
 
 
+class QuotaError(ServiceError):
+    """The files of the tenant, or of all tenants, exceed a quota."""
+
+
 class LimitReachedError(ServiceError):
     """Too many jobs, uploads or requests are pending."""
 
 
 class DisconnectedError(ServiceError):
     """The client closed the connection."""
+
+
+class FullDiskError(ServiceError):
+    """The disk has not enough free space."""
 
 
 class InternalError(ServiceError):
@@ -72,7 +85,7 @@ def missing_object(
     title: str, id: str, param: str = "id", code: str | None = None
 ) -> MissingObjectError:
     """Return the error for an id that the tenant has no object for."""
-    return MissingObjectError(f"No such {title}: {id}", param, code)
+    return MissingObjectError(f"No such {title}: {id[:EXCERPT]}", param, code)
 
 
 def too_large(subject: str, limit: int) -> TooLargeError:

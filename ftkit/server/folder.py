@@ -1,8 +1,11 @@
 """Data folder of the service. Its names are hashes and generated ids, never names from clients.
 
 DATA_DIR/
+server.json           address of the running server (see ftkit/_local.py)
 service.db            objects (see database.py)
 service.lock          held by the running server
+service.log           output of the last server in the background
+generate.log          output of the last process for completions
 blobs/ab/abcd...      contents of files, by SHA-256
 parts/PART            parts of uploads that are not complete
 jobs/JOB/             training data, checkpoints and adapters of a job
@@ -12,11 +15,46 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
+
+from ftkit._local import ANNOUNCEMENT
+from ftkit._private import make_private_folder, open_private
+from ftkit.server.storage import Allowance, Disk, StorageLimits
+
+FOLDERS = ("blobs", "parts", "jobs")
+"""Folders in the data folder."""
+
+DATABASE, LOCK = "service.db", "service.lock"
+"""Database, and the lock of the running server."""
+
+SERVICE_LOG, COMPLETIONS_LOG = "service.log", "generate.log"
+"""Output of the last server in the background, and of the last process for completions."""
+
+FILES = ("service.*", ANNOUNCEMENT, COMPLETIONS_LOG)
+"""Files in the data folder. SQLite adds some to the name of the database."""
+
+BLOB_NAME = re.compile("[0-9a-f]{64}")
+"""Name of a blob."""
+
+PART_NAME = re.compile("(part_|new-)[A-Za-z0-9]+")
+"""Name of a part of an upload, or of a file that is being written."""
+
+JOB_NAME = re.compile("ftjob-[A-Za-z0-9]+")
+"""Name of the folder of a job."""
+
+PRIVATE_UMASK = 0o077
+"""Mode bits that no file or folder of the service has."""
+
+JOB_LOG = "process.log"
+"""Output of the last process of a job, in the folder of the job."""
 
 
 class Blob(Struct, frozen=True):
@@ -27,17 +65,41 @@ class Blob(Struct, frozen=True):
 
 
 class Folder:
-    """Data folder of a service."""
+    """Data folder of a service.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: Path of the folder.
+        limits: Limits on its disk space.
+
+    Attributes:
+        blobs, parts, jobs: Its folders.
+        disk: Disk that the folder is on.
+    """
+
+    def __init__(self, root: Path, limits: StorageLimits | None = None) -> None:
         self.root = root.absolute()
-        for name in ("blobs", "parts", "jobs"):
-            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.blobs, self.parts, self.jobs = (self.root / name for name in FOLDERS)
+        for path in (self.blobs, self.parts, self.jobs):
+            make_private_folder(path)
+        self.disk = Disk(self.root, limits or StorageLimits())
+
+    def make_private(self) -> None:
+        """Make all files of the service accessible to its user only.
+
+        New files are, but the folder may be from an earlier version, or restored from a backup. It
+        may also have files that are not the service's, which are left alone.
+        """
+        for path in (path for name in (*FOLDERS, *FILES) for path in self.root.glob(name)):
+            for file in (path, *path.rglob("*")):
+                with suppress(OSError):  # removed by a process that is ending, or not ours
+                    mode = file.lstat().st_mode
+                    if mode & PRIVATE_UMASK and not stat.S_ISLNK(mode):
+                        file.chmod(stat.S_IMODE(mode) & ~PRIVATE_UMASK)
 
     @property
     def database(self) -> Path:
         """Path of the database."""
-        return self.root / "service.db"
+        return self.root / DATABASE
 
     @property
     def working_directory(self) -> Path:
@@ -45,23 +107,23 @@ class Folder:
 
         It has no subfolders, so a model id such as `owner/name` is never taken for a local path.
         """
-        return self.root / "parts"
+        return self.parts
 
     def temporary(self) -> Path:
         """Return a new path to write to until the hash of the content is known."""
-        return self.root / "parts" / f"new-{secrets.token_hex(12)}"
+        return self.parts / f"new-{secrets.token_hex(12)}"
 
     def blob(self, sha256: str) -> Path:
         """Return the path of a blob."""
-        return self.root / "blobs" / sha256[:2] / sha256
+        return self.blobs / sha256[:2] / sha256
 
     def part(self, id: str) -> Path:
         """Return the path of a part of an upload."""
-        return self.root / "parts" / id
+        return self.parts / id
 
     def job(self, id: str) -> Path:
         """Return the folder of a job."""
-        return self.root / "jobs" / id
+        return self.jobs / id
 
     def adapter(self, job: str, step: int) -> Path:
         """Return the folder of the adapter that a job had made by a step."""
@@ -75,9 +137,9 @@ class Folder:
         """
         blob = writer.finish()
         path = self.blob(blob.sha256)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         os.replace(writer.path, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return blob
 
     def keep_bytes(self, data: bytes) -> Blob:
@@ -88,39 +150,57 @@ class Folder:
 
     def link_blob(self, sha256: str, path: Path) -> None:
         """Make the content of a blob available at `path`, also after the blob is removed."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         path.unlink(missing_ok=True)
         try:
             os.link(self.blob(sha256), path)
         except OSError:
             shutil.copyfile(self.blob(sha256), path)
 
-    def remove_training_state(self, job: str) -> None:
-        """Remove what only an unfinished job needs: its training data and the trainer's state."""
-        shutil.rmtree(self.job(job) / "checkpoints", ignore_errors=True)
-        for path in self.job(job).glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+    def log(self, job: str) -> Path:
+        """Return the path of the log of a job's processes."""
+        return self.job(job) / JOB_LOG
 
-    def remove_temporary_files(self) -> None:
-        """Remove what was being written when an earlier server ended."""
-        for path in (self.root / "parts").glob("new-*"):
-            path.unlink(missing_ok=True)
+    def remove_from_job(self, job: str, keep: Container[str]) -> None:
+        """Remove the files and folders in the folder of a job, except those named in `keep`."""
+        for path in list(self.job(job).glob("*")):
+            if path.name not in keep:
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class Writer:
     """Writes a new file and computes its hash on the way.
 
     As a context manager, removes the file at the end unless it was moved.
+
+    Args:
+        path: Path of the file, which must not exist.
+        allowance: Limit on its size, or None.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, allowance: Allowance | None = None) -> None:
         self.path = path
         self.size = 0
+        self._allowance = allowance
         self._sha256 = hashlib.sha256()
-        self._file = path.open("xb")
+        self._file = open_private(path)  # closed by `discard`
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes."""
+        """Append bytes.
+
+        Raises:
+            ServiceError: The allowance does not suffice.
+        """
+        if self._allowance:
+            self._allowance.take(len(data))
         self._file.write(data)
         self._sha256.update(data)
         self.size += len(data)
@@ -135,8 +215,11 @@ class Writer:
 
     def discard(self) -> None:
         """Close the file, and remove it unless it was moved."""
-        self._file.close()
+        with suppress(OSError):  # the rest of its buffer cannot be written
+            self._file.close()
         self.path.unlink(missing_ok=True)
+        if self._allowance:
+            self._allowance.release()
 
     def __enter__(self) -> Writer:
         return self
@@ -145,7 +228,7 @@ class Writer:
         self.discard()
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Make a new name in a folder durable. Windows cannot open folders, and needs no such call."""
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)

@@ -8,7 +8,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
+
 from ftkit._local import RUN_MODULE
+from ftkit._private import open_private
 from ftkit.server.bodies import Sampling
 from ftkit.server.errors import (
     InternalError,
@@ -17,7 +20,7 @@ from ftkit.server.errors import (
     ServiceError,
     limit_reached,
 )
-from ftkit.server.folder import Folder
+from ftkit.server.folder import COMPLETIONS_LOG, Folder
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import new_id
 
@@ -102,13 +105,13 @@ class Generator:
                 await self._start()
         assert self._process
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.write(msgspec.json.encode(request) + b"\n")
         await self._process.stdin.drain()
 
     async def _start(self) -> None:
-        command = [*RUN_MODULE, "ftkit.server.training.generate", str(self._folder.root)]
+        command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
-        with (self._folder.root / "generate.log").open("wb") as log:
+        with open_private(self._folder.root / COMPLETIONS_LOG, "wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=pipe,

@@ -46,6 +46,12 @@ UNFINISHED: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "p
 MAX_UNFINISHED = 1_000
 """Maximum number of unfinished jobs of a tenant."""
 
+MAX_JOBS = 100_000
+"""Maximum number of jobs of a tenant, finished or not."""
+
+MAX_PAUSES = 1_000
+"""Maximum number of times that a job can be paused, since each adds events."""
+
 CHECKPOINTS = 3
 """Number of checkpoints that are kept of a job, the same as at OpenAI."""
 
@@ -64,7 +70,7 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
 
     Raises:
         InvalidRequestError: The job cannot be trained.
-        LimitReachedError: The tenant has too many unfinished jobs.
+        LimitReachedError: The tenant has too many jobs.
     """
     _check_supported(body)
     # In one transaction, so that the files and the model are not deleted before the job exists.
@@ -75,11 +81,7 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
             files["validation"] = _training_file(
                 database, body.validation_file, tenant, "validation_file"
             )
-        if database.count(JobObject, tenant, UNFINISHED) >= MAX_UNFINISHED:
-            raise limit_reached(
-                f"This account has {MAX_UNFINISHED:,} unfinished jobs;"
-                " wait until some have finished, or cancel some."
-            )
+        _check_number(database, tenant)
         job = _new_job(body, model, files, tenant)
         database.add(job)
         add_event(database, job.id, tenant, f"Created fine-tuning job: {job.id}")
@@ -88,6 +90,16 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
         message = f"Validating training file: {body.training_file}"
         add_event(database, job.id, tenant, message)
     return job
+
+
+def _check_number(database: Database, tenant: str) -> None:
+    if database.count(JobObject, tenant, *UNFINISHED) >= MAX_UNFINISHED:
+        raise limit_reached(
+            f"This account has {MAX_UNFINISHED:,} unfinished jobs;"
+            " wait until some have finished, or cancel some."
+        )
+    if database.count(JobObject, tenant) >= MAX_JOBS:
+        raise limit_reached(f"This account has {MAX_JOBS:,} jobs, the maximum.")
 
 
 def _check_supported(body: JobBody) -> None:
@@ -199,6 +211,7 @@ def apply_action(database: Database, id: str, tenant: str, action: Action) -> Jo
     Raises:
         MissingObjectError: The tenant has no such job.
         InvalidRequestError: The status of the job does not allow the action.
+        LimitReachedError: The job was paused too often.
     """
     allowed, participle = ACTIONS[action]
 
@@ -207,6 +220,10 @@ def apply_action(database: Database, id: str, tenant: str, action: Action) -> Jo
             raise InvalidRequestError(
                 f"A job that is {job.status} cannot be {participle}.", "id", "invalid_job_state"
             )
+        if action == "pause":
+            if job.pauses >= MAX_PAUSES:
+                raise limit_reached(f"A job can be paused at most {MAX_PAUSES:,} times.")
+            job.pauses += 1
         job.status = _status_after(action, job)
         if action == "cancel":
             job.finished_at, job.estimated_finish = now(), None
@@ -346,20 +363,31 @@ def add_model(database: Database, job: JobObject, name: str, step: int) -> None:
     database.add(model)
 
 
-def delete_model(database: Database, name: str, tenant: str) -> ModelObject:
-    """Remove a fine-tuned model, but not its adapter.
+def delete_model(database: Database, name: str, tenant: str) -> list[ModelObject]:
+    """Remove a fine-tuned model, but not its adapter. Return all models that were removed.
+
+    The model of a job goes with its checkpoints and their models.
 
     Raises:
         MissingObjectError: The tenant has no such fine-tuned model.
-        ConflictError: A job trains on it.
+        ConflictError: A job trains on one of them.
     """
     with database.transaction():
         model = database.require(ModelObject, name, tenant)
-        user = _find_user(database, model.job, model.step)
-        if user:
-            raise ConflictError(f"The job {user} is training on {name}.", "model", "model_in_use")
-        database.remove(ModelObject, name)
-    return model
+        job = database.get(JobObject, model.job)
+        is_whole_job = job is not None and job.fine_tuned_model == name
+        checkpoints = database.children(CheckpointObject, model.job) if is_whole_job else []
+        names = [name, *(checkpoint.fine_tuned_model_checkpoint for checkpoint in checkpoints)]
+        models = list(filter(None, (database.get(ModelObject, name) for name in names)))
+        for model in models:
+            user = _find_user(database, model.job, model.step)
+            if user:
+                message = f"The job {user} is training on {model.id}."
+                raise ConflictError(message, "model", "model_in_use")
+            database.remove(ModelObject, model.id)
+        for checkpoint in checkpoints:
+            database.remove(CheckpointObject, checkpoint.id)
+    return models
 
 
 def _find_user(database: Database, job: str, step: int) -> str | None:

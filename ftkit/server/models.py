@@ -39,10 +39,14 @@ class ModelRegistry:
     Args:
         database: Database with the fine-tuned models.
         aliases: Base models by further names, such as those of hosted models.
+        uses_hub: Take other names for ids of models on the Hugging Face hub. They are fetched with
+            the token of the operator, who must be the only user then.
     """
 
-    def __init__(self, database: Database, aliases: Mapping[str, str]) -> None:
-        self._database, self._aliases = database, aliases
+    def __init__(
+        self, database: Database, aliases: Mapping[str, str], uses_hub: bool = True
+    ) -> None:
+        self._database, self._aliases, self._uses_hub = database, aliases, uses_hub
 
     def names(self) -> list[str]:
         """Return the names of the base models, except for those on the Hugging Face hub."""
@@ -57,17 +61,20 @@ class ModelRegistry:
         if name in self._aliases:
             return ModelRef(self._aliases[name])
         model = self._database.get(ModelObject, name, tenant)
-        if model:
+        if model and self._is_available(model.base):
             return ModelRef(model.base, model.job, model.step)
-        if name == SMOKE or HUB_ID.fullmatch(name):
+        if not model and (name == SMOKE or (self._uses_hub and HUB_ID.fullmatch(name))):
             return ModelRef(name)
-        raise MissingObjectError(_unknown_model(name), "model", "model_not_found")
+        raise MissingObjectError(self._unknown_model(name), "model", "model_not_found")
 
+    def _is_available(self, base: str) -> bool:
+        """Return True if a base model may be loaded."""
+        return self._uses_hub or base == SMOKE or base in self._aliases.values()
 
-def _unknown_model(name: str) -> str:
-    if name.startswith("ft:"):
-        return f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
-    return (
-        f"The model '{name}' is not available on this service. Map the name to a model of the"
-        f" Hugging Face hub or to a folder: ftkit serve --model {name}=Qwen/Qwen3-0.6B"
-    )
+    def _unknown_model(self, name: str) -> str:
+        if name.startswith("ft:") or not self._uses_hub:
+            return f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
+        return (
+            f"The model '{name}' is not available on this service. Map the name to a model of the"
+            f" Hugging Face hub or to a folder: ftkit serve --model {name}=Qwen/Qwen3-0.6B"
+        )

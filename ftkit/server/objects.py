@@ -177,6 +177,7 @@ class JobObject(StoredObject, kw_only=True):
         from_job: Job whose adapter the training starts from, or "".
         from_step: Step of that adapter.
         attempts: Processes that ended without progress.
+        pauses: Number of times that the job was paused.
         hashes: SHA-256 of the `training` file, and of the `validation` file if there is one.
         names: Names of these files.
         valid: True once the files have been validated.
@@ -191,6 +192,7 @@ class JobObject(StoredObject, kw_only=True):
         "from_job",
         "from_step",
         "attempts",
+        "pauses",
         "files",
         "names",
         "valid",
@@ -223,6 +225,7 @@ class JobObject(StoredObject, kw_only=True):
     from_job: str = ""
     from_step: int = 0
     attempts: int = 0
+    pauses: int = 0
     hashes: dict[str, str] = field(name="files")
     names: dict[str, str]
     valid: bool = False

@@ -11,12 +11,9 @@ from starlette.responses import Response
 
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
-from ftkit.server.errors import InvalidRequestError, missing_object
+from ftkit.server.errors import EXCERPT, InvalidRequestError, missing_object
 from ftkit.server.objects import StoredObject
 from ftkit.server.responses import encoded_response
-
-EXCERPT = 20
-"""Maximum number of characters of a query parameter in a message."""
 
 
 class PageSize(Struct, frozen=True):
@@ -33,6 +30,7 @@ def list_response(
     parent: str = "",
     size: PageSize = PageSize(),  # noqa: B008, immutable
     equal: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the page that the query parameters select.
 
@@ -42,6 +40,7 @@ def list_response(
         parent: Id of the object that they belong to, or "".
         size: Bounds of `limit`.
         equal: Values that the public JSON must have, by JSON path.
+        metadata: Values that the metadata must have, by key.
 
     Raises:
         InvalidRequestError: A query parameter is invalid.
@@ -56,7 +55,12 @@ def list_response(
     if after and service.database.get(type, after, tenant) is None:
         raise missing_object(type.title, after, "after")
     query = PageQuery(
-        parent=parent, after=after, limit=limit, oldest_first=order == "asc", equal=equal or {}
+        parent=parent,
+        after=after,
+        limit=limit,
+        oldest_first=order == "asc",
+        equal=equal or {},
+        metadata=metadata or {},
     )
     rows, has_more = service.database.page(type, tenant, query)
     ends = {
@@ -71,7 +75,7 @@ def _parse_limit(text: str, size: PageSize) -> int:
     if not text:
         return size.default
     # The length is checked first: Python refuses to convert texts of thousands of digits.
-    short = text.isdecimal() and len(text) <= len(str(size.maximum))
+    short = text.isascii() and text.isdecimal() and len(text) <= len(str(size.maximum))
     if not short or not 1 <= int(text) <= size.maximum:
         raise InvalidRequestError(
             f"Invalid 'limit': expected a number from 1 to {size.maximum:,},"

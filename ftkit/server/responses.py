@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ftkit.server.errors import (
+    EXCERPT,
     AuthenticationError,
     ConflictError,
     DisconnectedError,
     ForeignOriginError,
+    FullDiskError,
     InternalError,
     InvalidRequestError,
     LimitReachedError,
     MissingObjectError,
+    QuotaError,
     ServiceError,
     TooLargeError,
 )
+from ftkit.server.storage import full_disk, full_disk_reason
 
 INVALID_REQUEST = "invalid_request_error"
 
@@ -31,9 +36,11 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     MissingObjectError: (404, INVALID_REQUEST),
     ConflictError: (409, INVALID_REQUEST),
     TooLargeError: (413, INVALID_REQUEST),
+    QuotaError: (413, INVALID_REQUEST),
     LimitReachedError: (429, "requests"),
     DisconnectedError: (499, INVALID_REQUEST),
     InternalError: (500, "server_error"),
+    FullDiskError: (507, "server_error"),
 }
 """HTTP status and `type` of the error object for each exception."""
 
@@ -70,12 +77,30 @@ async def handle_error(request: Request, error: Exception) -> Response:
         return error_response(error)
     if isinstance(error, HTTPException):
         return _routing_error(request, error.status_code)
-    return error_response(InternalError(f"The service cannot do this now: {error}"))
+    if isinstance(error, ClientDisconnect):
+        return error_response(DisconnectedError("The client disconnected."))
+    reason = full_disk_reason(error)
+    if reason is not None:
+        return error_response(full_disk(reason))
+    return error_response(InternalError(_internal_error_message(error)))
+
+
+def _internal_error_message(error: Exception) -> str:
+    """Return the message of an internal error, without the paths that the exception may name."""
+    if isinstance(error, OSError):
+        reason = error.strerror or "a file cannot be read or written"
+    elif isinstance(error, sqlite3.OperationalError):
+        reason = str(error)
+    else:
+        return (
+            "The request failed unexpectedly; the operator finds the reason in the service's log."
+        )
+    return f"The service cannot do this now: {reason}"
 
 
 def _routing_error(request: Request, status: int) -> Response:
     """Return the response to a request that no route matches."""
-    method, path = request.method, request.url.path
+    method, path = request.method, request.url.path[:EXCERPT]
     if status == 405:
         message, code = f"Not allowed to {method} on {path}.", "method_not_supported"
     else:

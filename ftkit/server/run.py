@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import secrets
 import socket
+import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import uvicorn
 from filelock import FileLock, Timeout
 from msgspec.structs import replace
+from starlette.applications import Starlette
 
 from ftkit._local import announce, withdraw
+from ftkit._private import make_private_folder
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
+from ftkit.server.connections import BACKLOG, Connection, Server
+from ftkit.server.folder import LOCK, PRIVATE_UMASK
+from ftkit.server.logs import LogLimit
 
 SHUTDOWN_SECONDS = 2
 """Seconds that open requests have to finish when the server shuts down."""
 
-
-class Server(uvicorn.Server):
-    """HTTP server that calls `on_ready` once it accepts requests."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept requests."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
+LOGGERS = ("uvicorn.error", "asyncio", "ftkit.server")
+"""Loggers whose records are limited, since clients can cause them."""
 
 
 def run(
@@ -48,48 +48,87 @@ def run(
         any_port: Use a free port if `port` is in use.
 
     Raises:
-        FileError: The data folder cannot be created.
+        FileError: The data folder cannot be created or written to.
         UsageError: Another service uses the data folder, or the port is in use.
     """
-    folder = settings.folder
+    umask = os.umask(PRIVATE_UMASK)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _lock_folder(settings.folder):
+            _serve(settings, host.strip("[]"), port, notify, any_port)
+    finally:
+        os.umask(umask)
+
+
+def _lock_folder(folder: Path) -> AbstractContextManager[object]:
+    """Create the data folder if necessary and lock it, until the end of the returned context."""
+    try:
+        make_private_folder(folder)
     except OSError as error:
         raise FileError(f"cannot create {folder}: {os_error_message(error)}") from error
-    host = host.strip("[]")
-    lock = FileLock(folder / "service.lock")
     try:
-        lock.acquire(timeout=0)
+        return FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout as error:
         raise UsageError(
             f"another service uses {folder}; show its address with: ftkit serve status"
         ) from error
-    with lock:
-        listener = _bind(host, port, any_port)
-        host_name = f"[{host}]" if ":" in host else host
-        url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
-        app = create_app(replace(settings, hosts=(*LOCAL_HOSTS, host_name)))
+    except OSError as error:
+        raise _cannot_serve(folder, error) from error
 
-        def on_ready() -> None:
-            announce(folder, url)
-            notify(f"Serving {url} from {folder}")
 
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            server_header=False,
-            lifespan="on",
-        )
+def _cannot_serve(folder: Path, error: OSError | sqlite3.Error) -> FileError:
+    return FileError(f"cannot serve from {folder}: {os_error_message(error)}")
+
+
+def _serve(
+    settings: ServerSettings,
+    host: str,
+    port: int,
+    notify: Callable[[str], None],
+    any_port: bool,
+) -> None:
+    """Serve the data folder, whose lock is held, until the process is interrupted."""
+    folder = settings.folder
+    listener = _listen(host, port, any_port)
+    host_name = f"[{host}]" if ":" in host else host
+    url = f"http://{host_name}:{listener.getsockname()[1]}/v1"
+    secret = secrets.token_hex(16)
+    settings = replace(settings, hosts=(*LOCAL_HOSTS, host_name.lower()), secret=secret)
+    try:
+        app = create_app(settings)
+    except (OSError, sqlite3.Error) as error:
+        raise _cannot_serve(folder, error) from error
+
+    def on_ready() -> None:
         try:
-            Server(config, on_ready).run([listener])
-        finally:
-            withdraw(folder)
+            announce(folder, url, secret)
+        except OSError as error:
+            raise _cannot_serve(folder, error) from error
+        notify(f"Serving {url} from {folder}")
+
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(LogLimit())
+    try:
+        Server(_configuration(app), on_ready).run([listener])
+    finally:
+        withdraw(folder)
 
 
-def _bind(host: str, port: int, any_port: bool) -> socket.socket:
-    """Return a socket bound to an address, or to a free port if `any_port` and it is in use."""
+def _configuration(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+    )
+
+
+def _listen(host: str, port: int, any_port: bool) -> socket.socket:
+    """Return a listening socket; at a free port if `any_port` and `port` is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY, without which small responses are delayed, only on sockets whose
     # protocol is TCP.
@@ -97,10 +136,11 @@ def _bind(host: str, port: int, any_port: bool) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         if any_port and port:
-            return _bind(host, 0, False)
+            return _listen(host, 0, False)
         reason = os_error_message(error)
         raise UsageError(
             f"cannot listen on {host}:{port}: {reason}; choose another `port`"

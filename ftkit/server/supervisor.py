@@ -6,33 +6,73 @@ last one ended.
 
 from __future__ import annotations
 
+import itertools
+import logging
+import sqlite3
 import subprocess
 import threading
-import traceback
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 from ftkit._local import RUN_MODULE
+from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
+from ftkit.server.cleanup import remove_expired, remove_job_data
 from ftkit.server.database import Database
-from ftkit.server.files import release_blob
+from ftkit.server.errors import FullDiskError
+from ftkit.server.files import remove_unused_blob
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import FINAL, add_event, fail, transition
+from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
 
+EXPIRY_SECONDS = 60
+"""Seconds between removals of what has expired."""
+
 MAX_ATTEMPTS = 3
 """Number of processes that may end without progress before the job fails."""
 
-MAX_CHECKS = 2
+MAX_VALIDATIONS = 2
 """Maximum number of concurrent validations."""
+
+VALIDATION_SECONDS = 120.0
+"""Maximum duration of a validation, without the time for the size of the files."""
+
+VALIDATION_BYTES_PER_SECOND = 200_000
+"""Minimum speed of a validation. Encoding the examples takes most of it, about 1 MB a second."""
+
+logger = logging.getLogger("ftkit.server")
 
 Task = Literal["check", "train"]
 
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
 """Status of the jobs for which a process with that task is started."""
+
+
+class JobProcess(Struct):
+    """Process of a job.
+
+    Attributes:
+        started: Time at which it was started, by the monotonic clock.
+        time_limit: Maximum duration in seconds, or None.
+    """
+
+    task: Task
+    tenant: str
+    process: subprocess.Popen[bytes]
+    started: float
+    time_limit: float | None
+
+    @property
+    def is_overdue(self) -> bool:
+        """True if the process has run for too long."""
+        return self.time_limit is not None and time.monotonic() - self.started > self.time_limit
 
 
 class Supervisor(threading.Thread):
@@ -47,9 +87,12 @@ class Supervisor(threading.Thread):
     def __init__(self, database: Database, folder: Folder, max_jobs: int) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
-        self._limits: dict[Task, int] = {"check": MAX_CHECKS, "train": max_jobs}
-        self._processes: dict[str, tuple[Task, subprocess.Popen[bytes]]] = {}
+        self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
+        self._processes: dict[str, JobProcess] = {}
+        self._last_turn: dict[tuple[Task, str], int] = {}
+        self._turn_counter = itertools.count(1)
         self._stopping = threading.Event()
+        self._next_removal = time.monotonic() + EXPIRY_SECONDS
 
     def run(self) -> None:
         """Supervise until `stop` is called."""
@@ -60,16 +103,20 @@ class Supervisor(threading.Thread):
                     self._recover()
                 recovered = True
                 self._poll()
+                self._remove_expired()
             except Exception:  # for example a full disk, which may have room again later
-                traceback.print_exc()
+                logger.exception("The jobs cannot be supervised")
 
     def stop(self) -> None:
         """Stop the thread and kill the processes. A restarted server continues their jobs."""
         self._stopping.set()
         self.join()
-        for _, process in self._processes.values():
-            process.kill()
-            process.wait()
+        for running in self._processes.values():
+            running.process.kill()
+            running.process.wait()
+        for id in self._processes:
+            with suppress(OSError, sqlite3.Error):  # the next start clears it
+                remove_job_data(self._database, self._folder, id)
 
     def _recover(self) -> None:
         """Correct the status of jobs whose processes ended with an earlier server."""
@@ -85,37 +132,66 @@ class Supervisor(threading.Thread):
         )
 
     def _poll(self) -> None:
-        for id, (task, process) in list(self._processes.items()):
+        for id, running in list(self._processes.items()):
             job = self._database.get(JobObject, id)
-            exit_code = process.poll()
+            exit_code = running.process.poll()
             if exit_code is not None:
-                self._handle_exit(id, task, exit_code)
+                self._handle_exit(id, running.task, exit_code)
                 del self._processes[id]
-            elif job is None or job.status == "cancelled":
-                process.kill()
+            elif job is None or job.status in ("cancelled", "failed"):
+                running.process.kill()
+            elif running.is_overdue:
+                self._time_out(id, running)
             elif job.status == "pausing":
-                _send(process, "pause")
+                _send(running.process, "pause")
         for task in STARTS_FROM:
             self._start_processes(task)
 
+    def _remove_expired(self) -> None:
+        if time.monotonic() >= self._next_removal:
+            self._next_removal = time.monotonic() + EXPIRY_SECONDS
+            remove_expired(self._database, self._folder)
+
     def _start_processes(self, task: Task) -> None:
-        """Start processes for the oldest waiting jobs, up to the limit of the task."""
-        running = sum(running_task == task for running_task, _ in self._processes.values())
-        free = self._limits[task] - running
+        """Start processes for waiting jobs, up to the limit of the task."""
+        free = self._limits[task] - sum(item.task == task for item in self._processes.values())
         if free <= 0:
             return
         jobs = self._database.with_status(JobObject, STARTS_FROM[task])
-        for job in [job for job in jobs if job.id not in self._processes][:free]:
-            self._processes[job.id] = (task, self._start_process(task, job.id))
+        waiting = [job for job in jobs if job.id not in self._processes]
+        for _ in range(min(free, len(waiting))):
+            job = min(waiting, key=lambda job: self._priority(task, job.tenant))
+            waiting.remove(job)
+            self._last_turn[task, job.tenant] = next(self._turn_counter)
+            if task == "check" or not self._fail_if_disk_full(job):
+                self._processes[job.id] = self._start_process(task, job)
 
-    def _start_process(self, task: Task, id: str) -> subprocess.Popen[bytes]:
-        job_folder = self._folder.job(id)
-        job_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), id]
-        with _log_path(job_folder).open("wb") as log:
+    def _fail_if_disk_full(self, job: JobObject) -> bool:
+        """Fail a job if the disk is full, since it could save nothing. Return True if it failed."""
+        try:
+            self._folder.disk.check_free()
+        except FullDiskError as error:
+            fail(self._database, job.id, "insufficient_storage", str(error))
+            remove_job_data(self._database, self._folder, job.id)
+            return True
+        return False
+
+    def _priority(self, task: Task, tenant: str) -> tuple[int, int]:
+        """Return the order of a tenant: the fewest processes first, then the longest wait.
+
+        Jobs of the same tenant are started from the oldest to the newest.
+        """
+        running = [item for item in self._processes.values() if item.task == task]
+        count = sum(item.tenant == tenant for item in running)
+        return count, self._last_turn.get((task, tenant), 0)
+
+    def _start_process(self, task: Task, job: JobObject) -> JobProcess:
+        make_private_folder(self._folder.job(job.id))
+        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
+        with open_private(self._folder.log(job.id), "wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -123,21 +199,38 @@ class Supervisor(threading.Thread):
                 start_new_session=True,
                 cwd=self._folder.working_directory,
             )
+        time_limit = self._validation_seconds(job) if task == "check" else None
+        return JobProcess(task, job.tenant, process, time.monotonic(), time_limit)
+
+    def _validation_seconds(self, job: JobObject) -> float:
+        """Return the maximum duration of the validation of a job's files."""
+        paths = [self._folder.blob(sha256) for sha256 in job.hashes.values()]
+        size = sum(path.stat().st_size for path in paths if path.exists())
+        return VALIDATION_SECONDS + size / VALIDATION_BYTES_PER_SECOND
+
+    def _time_out(self, id: str, running: JobProcess) -> None:
+        """Fail a job whose validation takes too long, unless it has just been completed."""
+        with self._database.transaction():
+            job = self._database.get(JobObject, id)
+            if job and not job.valid:
+                message = (
+                    "The validation of the files took longer than the maximum of"
+                    f" {running.time_limit:,.0f} seconds; split them, or shorten the examples"
+                )
+                fail(self._database, id, "validation_timeout", message, "training_file")
 
     def _handle_exit(self, id: str, task: Task, exit_code: int) -> None:
         """Release what the process of a job used, and retry or fail the job if it crashed."""
         job = self._database.get(JobObject, id)
         if task == "check" and job:
             for sha256 in job.hashes.values():
-                release_blob(self._database, self._folder, sha256)
+                remove_unused_blob(self._database, self._folder, sha256)
         if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
             self._handle_crash(job, task, exit_code)
-        job = self._database.get(JobObject, id)
-        if job is None or job.status in FINAL:
-            self._folder.remove_training_state(id)
+        remove_job_data(self._database, self._folder, id)
 
     def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
-        cause = _describe_exit(exit_code, _log_path(self._folder.job(job.id)))
+        cause = _describe_exit(exit_code, self._folder.log(job.id))
         attempts = job.attempts + 1
         if attempts >= MAX_ATTEMPTS:
             message = f"The training process ended {attempts} times ({cause})"
@@ -163,10 +256,6 @@ def _send(process: subprocess.Popen[bytes], command: str) -> None:
         process.stdin.flush()
     except OSError:
         pass  # the process has ended, which the next poll notices
-
-
-def _log_path(job_folder: Path) -> Path:
-    return job_folder / "process.log"
 
 
 def _describe_exit(exit_code: int, log: Path) -> str:

@@ -1,48 +1,43 @@
-"""Worker process of one job: `python -m ftkit.server.worker check|train DATA_DIR JOB`.
+"""Worker processes: `python -m ftkit.server.worker check|train DATA_DIR JOB`, `generate DATA_DIR`.
 
-It reads commands from standard input, and exits when that is closed, because its server is gone.
+A worker reads commands from standard input, and ends with its server. Most imports follow once that
+is certain, since they take seconds.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from pathlib import Path
 
-from ftkit.server.database import Database
-from ftkit.server.folder import Folder
-from ftkit.server.objects import JobObject
-
-
-class CommandReader(threading.Thread):
-    """Thread that reads the server's commands from standard input.
-
-    Attributes:
-        pause: Set once the server has asked to pause the job.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(name="commands", daemon=True)
-        self.pause = threading.Event()
-
-    def run(self) -> None:
-        """Read commands until the input is closed, then exit the process."""
-        # Not `sys.stdin.buffer`: the waiting thread would hold its lock, and the interpreter aborts
-        # if it finds that lock held at exit.
-        with open(0, "rb", buffering=0, closefd=False) as commands:
-            for line in commands:
-                if line.strip() == b"pause":
-                    self.pause.set()
-        os._exit(1)
+from ftkit.server.commands import CommandReader, RequestReader, end_with_server
 
 
 def main() -> None:
     """Run the task that the command line names."""
-    task, root, id = sys.argv[1:]
+    end_with_server()
+    task, root, *job = sys.argv[1:]
+    if task == "generate":
+        _generate(Path(root))
+    else:
+        _run_job(task, Path(root), *job)
+
+
+def _generate(root: Path) -> None:
+    reader = RequestReader()
+    reader.start()
+    from ftkit.server.training.generate import process_requests
+
+    process_requests(root, reader)
+
+
+def _run_job(task: str, root: Path, id: str) -> None:
     commands = CommandReader()
     commands.start()
-    folder = Folder(Path(root))
+    from ftkit.server.database import Database
+    from ftkit.server.folder import Folder
+    from ftkit.server.objects import JobObject
+
+    folder = Folder(root)
     # Training steps that are lost with the power are repeated, so they need not be durable.
     database = Database(folder.database, durable=task == "check")
     job = database.get(JobObject, id)

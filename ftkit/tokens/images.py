@@ -14,6 +14,13 @@ from ftkit.dataset.types import ImageUrl
 ASSUMED = (1024, 1024)
 """Assumed width and height of an image that is behind a URL, which is not fetched, or damaged."""
 
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b"BM")
+"""First bytes of the images whose size is read: JPEG, PNG, WEBP, GIF and BMP.
+
+imagesize takes quadratic time for a damaged image of some other formats, and no provider trains on
+them.
+"""
+
 TILE = 512
 """Side of a tile in pixels."""
 FIT = 2048
@@ -41,6 +48,8 @@ def size(url: str) -> tuple[int, int]:
 
     try:
         data = base64.b64decode(url.partition(",")[2])
+        if not data.startswith(MAGIC):
+            return ASSUMED
         width, height = imagesize.get(io.BytesIO(data))
     except (binascii.Error, ValueError, struct.error, OSError):
         return ASSUMED

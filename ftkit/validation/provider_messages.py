@@ -12,6 +12,9 @@ from ftkit.rules import RULES, Rule
 EXPLAINS = "`ftkit rule NAME` explains: "
 """Text before a comma-separated list of rule names in the messages of ftkit's own service."""
 
+MESSAGE_LENGTH = 20_000
+"""Maximum characters of a message that are interpreted."""
+
 _LINE = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
 
 
@@ -34,6 +37,7 @@ def interpret(message: str) -> Meaning:
 
     Its rules are those that it names, or else those whose patterns it matches.
     """
+    message = message[:MESSAGE_LENGTH]
     rules = _named_rules(message) or tuple(
         rule
         for rule in RULES.values()

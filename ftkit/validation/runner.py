@@ -20,8 +20,8 @@ from ftkit.tokens.counting import TokenCount
 ROLES: dict[type[Any], str] = {type_: str(type_.__struct_config__.tag) for type_ in MESSAGE_TYPES}
 """Role of each message type."""
 
-MAX_ORDERS = 10_000
-"""Maximum number of message orders whose hits are cached."""
+MAX_CACHED_ROLES = 100_000
+"""Maximum number of roles in the message orders whose hits are cached."""
 
 _TYPE_FACETS: dict[type[Any], tuple[str, ...]] = {Tool: ("tool",), Function: ("function",)}
 
@@ -55,6 +55,7 @@ class Checks:
                 self._by_place.setdefault(place, []).append(rule)
         self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
+        self._cached_roles = 0
 
     def on(self, node_type: type[Any]) -> list[Rule]:
         """Return the rules that visit nodes of a type."""
@@ -81,7 +82,7 @@ class Checks:
         yield from (finding(rule, hit, line) for rule, hit in hits if rule.name in self.plan.rules)
         if errors and not hits:
             error = errors[0]
-            hit = Hit(f"{error.field or 'this value'} does not fit here", error.path)
+            hit = Hit(f"{error.field[:60] or 'this value'} does not fit here", error.path)
             yield finding(RULES["json-syntax"], hit, line)
 
     def _rules_for(self, error: SchemaError) -> list[Rule]:
@@ -138,8 +139,10 @@ class Checks:
         """Return the hits on the order of the messages. Cached, since most orders occur often."""
         key = (part, path, types)
         if key not in self._order:
-            if len(self._order) > MAX_ORDERS:
+            if self._cached_roles > MAX_CACHED_ROLES:
                 self._order.clear()
+                self._cached_roles = 0
+            self._cached_roles += len(types)
             self._order[key] = tuple(self._role_hits(Roles(ROLES[type_] for type_ in types), part))
         return self._order[key]
 

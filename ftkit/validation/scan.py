@@ -20,7 +20,7 @@ import msgspec
 
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import FORMATS, Format
-from ftkit.dataset.lenient_json import MAX_DEPTH, depth
+from ftkit.dataset.lenient_json import MAX_DEPTH, MAX_VALUES, is_too_large, nests_deeper
 from ftkit.dataset.reader import READ_ERRORS, Part, blocks
 from ftkit.errors import FileError
 from ftkit.rules.base import ScanPlan
@@ -80,11 +80,21 @@ def scan(part: Part, plan: ScanPlan) -> Summary:
 
 
 def summarize(parts: Iterable[Part], plan: ScanPlan, map: Map = map) -> Summary:
-    """Return the summary of all parts, scanned through `map` and added in order."""
-    total = Summary(keep=plan.keep)
+    """Return the summary of all parts, scanned through `map` and added in order.
+
+    Summaries of equally many parts are added first, since adding each to the sum of all before it
+    copies that sum once for each part.
+    """
+    sums: list[tuple[int, Summary]] = []
     for summary in map(functools.partial(scan, plan=plan), parts):
-        total = total + summary
-    return total
+        count = 1
+        while sums and sums[-1][0] == count:
+            _, before = sums.pop()
+            count, summary = 2 * count, before + summary
+        sums.append((count, summary))
+    return functools.reduce(
+        lambda total, row: row[1] + total, reversed(sums), Summary(keep=plan.keep)
+    )
 
 
 class Scanner:
@@ -104,16 +114,25 @@ class Scanner:
         if plan.counting_methods or not plan.applies_rules:
             self._consumers.append(Measurer(plan, at_start))
         self._lines = self._size = self._examples = self._last_content = 0
-        self._blank: list[int] = []
-        self._crlf: list[int] = []
+        self._blank = LineCounter(plan.keep)
+        self._crlf = LineCounter(plan.keep)
 
     def scan(self, lines: Sequence[bytes], size: int, ends_file: bool = False) -> None:
         """Scan whole lines of `size` bytes in all, given without their line feeds."""
         decode, consumers = self._format.decode, self._consumers
         end = self._lines + len(lines)
+        if not any(lines):
+            self._blank.add(self._lines + 1, len(lines))
+            lines = ()
         for number, line in enumerate(lines, self._lines + 1):
             if line.endswith(b"\r"):
-                self._crlf.append(number)
+                self._crlf.add(number)
+            if not line:
+                self._blank.add(number)
+                continue
+            if len(line) > MAX_VALUES and is_too_large(line):
+                self._add_undecoded(number, line, False)
+                continue
             try:
                 example = decode(line)
                 if self._is_deep(line, example):
@@ -132,22 +151,18 @@ class Scanner:
 
     def _is_deep(self, line: bytes, example: Any) -> bool:
         """Return True if the line is nested too deeply, which only values of any type can be."""
-        return (
-            self._format.may_be_deep(example)
-            and line.count(b"[") + line.count(b"{") > MAX_DEPTH
-            and depth(line) > MAX_DEPTH
-        )
+        return self._format.may_be_deep(example) and nests_deeper(line, MAX_DEPTH)
 
     def _add_undecoded(self, number: int, line: bytes, is_last: bool) -> None:
         """Add a line that the decoder refused, or that is blank."""
         if not line.strip(b" \t\r"):
-            self._blank.append(number)
+            self._blank.add(number)
             return
         explanations = [_explain(consumer, number, line, is_last) for consumer in self._consumers]
         # Consumers differ in their findings only.
         self._examples += explanations[0].example_count
         if explanations[0].is_blank:
-            self._blank.append(number)
+            self._blank.add(number)
         else:
             self._last_content = number
 
@@ -159,13 +174,33 @@ class Scanner:
             lines=self._lines,
             size=self._size,
             examples=self._examples,
-            blank=Lines(len(self._blank), tuple(self._blank[:keep])),
+            blank=self._blank.lines(),
             blank_tail=self._lines - self._last_content,
-            crlf=Lines(len(self._crlf), tuple(self._crlf[:keep])),
+            crlf=self._crlf.lines(),
         )
         for consumer in self._consumers:
             summary = consumer.add_to(summary)
         return summary
+
+
+class LineCounter:
+    """Counts lines, and keeps the numbers of the first `keep`."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._count = 0
+        self._first: list[int] = []
+
+    def add(self, number: int, count: int = 1) -> None:
+        """Add `count` lines, beginning with a number."""
+        self._count += count
+        room = self._keep - len(self._first)
+        if room > 0:
+            self._first.extend(range(number, number + min(count, room)))
+
+    def lines(self) -> Lines:
+        """Return the count and the numbers."""
+        return Lines(self._count, tuple(self._first))
 
 
 def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Explanation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import jsonschema
@@ -17,15 +18,16 @@ from jsonschema.protocols import Validator
 
 from ftkit.dataset import types as examples
 from ftkit.dataset.formats import schema
-from ftkit.dataset.lenient_json import join
+from ftkit.dataset.lenient_json import MAX_PLACES, join
 from ftkit.rules.nodes import SchemaError
 
 JSON_TYPES = {"string": str, "array": list, "object": dict, "boolean": bool, "null": type(None)}
 
 
 def schema_errors(value: Any, format: str) -> list[SchemaError]:
-    """Return every place where a value does not fit a format, in document order."""
-    return [_schema_error(error, value) for error in _validator(format).iter_errors(value)]
+    """Return the first `MAX_PLACES` places where a value does not fit a format, in order."""
+    errors = islice(_validator(format).iter_errors(value), MAX_PLACES)
+    return [_schema_error(error, value) for error in errors]
 
 
 @cache

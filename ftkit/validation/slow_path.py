@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.dataset.formats import Format
-from ftkit.dataset.lenient_json import Reading, join, read
+from ftkit.dataset.lenient_json import MAX_PLACES, Reading, json_path, read, walk
 from ftkit.rules.nodes import Roles, SchemaError, Text
 from ftkit.summary import Finding
 from ftkit.validation.runner import Checks
@@ -60,6 +60,8 @@ def explain(
     findings = list(checks.reading(reading))
     if reading.pieces:
         return _explain_pieces(reading, format, checks, findings)
+    if reading.is_too_large:
+        return Explanation(findings, example_count=1)
     if not reading.text and not reading.utf16:
         return Explanation(findings, is_blank=True)
     if not isinstance(reading.value, dict):
@@ -76,7 +78,7 @@ def _explain_pieces(
     example_count = 0
     for piece in reading.pieces:
         explanation = explain(piece, format, checks, reading.number)
-        findings.extend(explanation.findings)
+        findings.extend(explanation.findings[: MAX_PLACES - len(findings)])
         example_count += explanation.example_count
     return Explanation(findings, example_count)
 
@@ -89,25 +91,42 @@ def _explain_object(
 
     value, number = reading.value, reading.number
     is_intact = not reading.bad_byte and not reading.defects
-    unreadable = tuple(
+    unreadable = {
         defect.path for defect in reading.defects if defect.kind in ("nonfinite", "range")
-    )
-    broken = [place for place in schema_errors(value, format.name) if place.path not in unreadable]
+    }
+    places = schema_errors(value, format.name)
+    broken = [place for place in places if place.path not in unreadable]
     findings.extend(checks.schema_errors(broken, number))
     texts = list(_texts(value)) if is_intact else []
-    example = _decode_rest(value, broken, format)
+    all_errors_reported = max(len(places), len(reading.defects)) < MAX_PLACES
+    example = _decode_rest(value, broken, format) if all_errors_reported else None
     if example is None:
-        findings.extend(_check_with_placeholders(value, format, checks, number))
+        if all_errors_reported:
+            findings.extend(_check_with_placeholders(value, format, checks, number))
         findings.extend(checks.texts(texts, number, checks.on(Text)))
         return Explanation(findings, 1)
-    hidden = (*unreadable, *_hidden_by(broken))
+    hidden = PathPrefixes({*unreadable, *_hidden_by(broken)})
     findings.extend(
         finding
         for finding in checks.example(format, example, number)[0]
-        if not finding.path.startswith(hidden or ("?",))
-        and not (hidden and finding.rule in MATCHING)
+        if not (hidden and (finding.rule in MATCHING or hidden.match(finding.path)))
     )
     return Explanation(findings, 1, example, is_intact)
+
+
+class PathPrefixes:
+    """Prefixes of JSON paths. A look-up takes the same time however many there are."""
+
+    def __init__(self, prefixes: set[str]) -> None:
+        self._prefixes = prefixes
+        self._lengths = sorted(set(map(len, prefixes)))
+
+    def __bool__(self) -> bool:
+        return bool(self._prefixes)
+
+    def match(self, path: str) -> bool:
+        """Return True if the path begins with one of the prefixes."""
+        return any(path[:length] in self._prefixes for length in self._lengths)
 
 
 def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:
@@ -123,21 +142,11 @@ def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:
 
 def _texts(root: Any) -> Iterator[tuple[str, str]]:
     """Yield each text of an example that cannot be decoded with its JSON path."""
-    stack = [("$", "", root)]
-    while stack:
-        path, key, value = stack.pop()
-        if isinstance(value, str) and key in TEXT_KEYS:
-            yield path, value
-        elif isinstance(value, dict):
-            stack.extend(
-                (join(path, name), name, inner)
-                for name, inner in reversed(value.items())
-                if name != "tools"
-            )
-        elif isinstance(value, list):
-            stack.extend(
-                (f"{path}[{index}]", key, value[index]) for index in reversed(range(len(value)))
-            )
+    for steps, _, value in walk([root]):
+        if isinstance(value, str) and "tools" not in steps:
+            key = next((step for step in reversed(steps) if isinstance(step, str)), "")
+            if key in TEXT_KEYS:
+                yield json_path(steps), value
 
 
 def _decode_rest(value: dict[str, Any], broken: list[SchemaError], format: Format) -> Any:
@@ -160,7 +169,7 @@ def _check_with_placeholders(
     Placeholders of the same role replace these messages. There are no findings on them, nor on
     matching tool calls, nor on the order of the messages if a role is unknown.
     """
-    replaced, unknown_role = [], False
+    replaced, unknown_role = set(), False
     for path, messages in _message_lists(value, format):
         for index, message in enumerate(messages):
             if not _is_decodable(message, format):
@@ -168,18 +177,17 @@ def _check_with_placeholders(
                 placeholder = format.placeholders.get(role) if isinstance(role, str) else None
                 unknown_role = unknown_role or placeholder is None
                 messages[index] = placeholder or format.placeholders["user"]
-                replaced.append(f"{path}[{index}]")
+                replaced.add(f"{path}[{index}]")
     try:
         example = format.build(value)
     except (msgspec.ValidationError, TypeError):
         return
     order = {rule.name for rule in checks.on(Roles)} if unknown_role else set()
     for finding in checks.example(format, example, number)[0]:
-        if not (
-            finding.path.startswith(tuple(replaced))
-            or finding.rule in MATCHING
-            or finding.rule in order
-        ):
+        # The path of a message ends at its first bracket: `$.messages[2].content` is in
+        # `$.messages[2]`.
+        message_path = finding.path.partition("]")[0] + "]"
+        if not (message_path in replaced or finding.rule in MATCHING or finding.rule in order):
             yield finding
 
 

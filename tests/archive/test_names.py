@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.archive import layout
+from ftkit.archive import access, layout
 from ftkit.archive.manifest import Manifest, encode_manifest
 from ftkit.archive.read import open_archive
 from ftkit.errors import FileError
@@ -73,7 +73,9 @@ def test_names_are_safe_and_differ_not_only_in_case(ids: list[str]) -> None:
     assert len({name.lower() for name in names}) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,64}", name) for name in names)
     assert all(
-        layout.resolve(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to("/a/jobs")
+        access.resolve_file(Path("/a"), f"{layout.job_folder(id)}/job.json").is_relative_to(
+            "/a/jobs"
+        )
         for id in ids
     )
 
@@ -86,7 +88,16 @@ def test_a_name_made_to_look_like_that_of_another_is_another() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["../x", "/etc/passwd", "a/../../x", "a//b", "C:/x", "a\\b", "", ".", "a/b/c/d", "jobs/..x/y"],
+    ["../x", "/etc/passwd", "a/../../x", "a//b", "C:/x", "a\\b", "", ".", "a/b/c/d", "jobs/..x/y"]
+    + [
+        "jobs/con/job.json",
+        "files/NUL.jsonl",
+        "jobs/x./y",
+        "a\0b",
+        ".lock",
+        "jobs/\u017f",
+        "x" * 200,
+    ],
 )
 def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
     path: str, tmp_path: Path
@@ -98,4 +109,4 @@ def test_a_manifest_that_leads_out_of_the_archive_is_not_followed(
         with pytest.raises(FileError, match="do not trust"):
             open_archive(tmp_path / "a").file("file-1")
     with pytest.raises(FileError, match="do not trust"):
-        layout.resolve(tmp_path, path)
+        access.resolve_file(tmp_path, path)

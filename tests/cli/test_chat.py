@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from ftkit.cli import terminal
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run
 from support.terminal import run_in_terminal
@@ -67,3 +70,13 @@ def test_nobody_who_reads_is_no_failure(fake_provider: FakeProvider, provider_ur
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_key_that_is_streamed_in_pieces_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.hide("sk-verysecret-key")
+    writer = terminal.StreamWriter()
+    for piece in ("The key is sk-very", "secret", "-key. ", "sk-", "very"):
+        writer.write(piece)
+    assert capsys.readouterr().out == "The key is (the key). "
+    writer.write("", final=True)
+    assert capsys.readouterr().out == "sk-very"

@@ -22,6 +22,7 @@ from ftkit.compare.recordings import (
     value_at,
 )
 from ftkit.errors import FileError
+from support.fixture_types import Write
 from support.recordings import JSON_OBJECTS, assistant_message, chat_row, recorded_row, write_jsonl
 
 
@@ -216,3 +217,15 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
         RecordingFile(str(tmp_path / "none" / "a.jsonl")).append(Recording([{}], {}))
     with pytest.raises(FileError, match="cannot write"):
         RecordingFile(str(tmp_path / "none" / "a.jsonl")).finish([])
+
+
+def test_a_line_that_is_too_large_is_refused_unread(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("ftkit.compare.recordings", "ftkit.dataset.lenient_json"):
+        monkeypatch.setattr(f"{module}.MAX_LINE_BYTES", 5_000)
+    monkeypatch.setattr("ftkit.dataset.lenient_json.MAX_VALUES", 100)
+    line = b'{"messages": [{"role": "user", "content": "%b"}]}' % (b"a" * 10_000)
+    path = write(gzip.compress(line + b"\n"), "prompts.jsonl.gz")
+    with pytest.raises(FileError, match=r"prompts\.jsonl\.gz:1: not a JSON object"):
+        read_prompts(str(path))

@@ -241,3 +241,98 @@ def test_a_run_that_is_ended_has_kept_what_was_answered(
     assert done.returncode == 0, done.stderr
     assert len(read_recordings(answers_file)) == 20
     assert len(fake_provider.requests) <= 40 + 4
+
+
+def test_two_processes_at_once_save_every_answer(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    answers_file = tmp_path / "a.jsonl"
+    fake_provider.faults = lambda method, path: "delay"
+    processes = []
+    for name in "pq":
+        rows = (chat_row(f"{name} {number}", "x") for number in range(32))
+        prompts = write_jsonl(tmp_path / f"{name}.jsonl", *rows)
+        reference = write_jsonl(
+            tmp_path / f"{name}-b.jsonl",
+            *(recorded_row(f"{name} {number}", "x", "n") for number in range(32)),
+        )
+        arguments = ["m", reference, "--prompts", prompts, "--save-a", str(answers_file), "--yes"]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "ftkit", "compare", *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url},
+            )
+        )
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert len(fake_provider.requests) == 64
+    assert len(read_recordings(str(answers_file))) == 64
+    assert not Path(f"{answers_file}.part").exists()
+
+
+def test_the_same_prompts_in_two_processes_are_paid_for_once(
+    fake_provider: FakeProvider, provider_url: str, prompts: str, tmp_path: Path
+) -> None:
+    answers_file = tmp_path / "a.jsonl"
+
+    def answer_slowly(body: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.1)  # one prompt after the other, while the second process starts
+        return assistant_message("x")
+
+    fake_provider.on_chat = answer_slowly
+    arguments = ["m", prompts, "--prompts", prompts, "--save-a", str(answers_file), "--yes"]
+    arguments[1] = write_jsonl(
+        tmp_path / "b.jsonl", *(recorded_row(f"one {number}", "x", "n") for number in range(20))
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ftkit", "compare", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url},
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(fake_provider.requests) == 20
+    assert outputs[0][0] == outputs[1][0]
+
+
+def test_an_answer_that_was_cut_is_reported_and_asked_for_again(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    answers_file = tmp_path / "a.jsonl"
+    arguments = ("m", "n", "--prompts", prompts, "--yes", "--save-a", str(answers_file))
+    assert ftkit(*arguments).returncode == 0
+    lines = answers_file.read_bytes().splitlines(keepends=True)
+    answers_file.unlink()
+    Path(f"{answers_file}.part").write_bytes(b"".join(lines[:9]) + lines[9][:-9])
+    done = ftkit(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert f"removed an incomplete answer from {answers_file}.part" in done.stderr
+    assert len(fake_provider.requests) == 40 + 11 + 20
+    assert len(read_recordings(str(answers_file))) == 20
+    answers_file.unlink()
+    Path(f"{answers_file}.part").write_bytes(b"".join(lines)[:-1])  # only the line feed is missing
+    done = ftkit(*arguments)
+    assert "incomplete" not in done.stderr
+    assert len(fake_provider.requests) == 71 + 20
+
+
+def test_files_of_the_user_beside_the_answers_are_left_alone(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    Path("a.jsonl.new").write_text("mine", "utf-8")
+    Path("a.jsonl.part").write_text("mine", "utf-8")
+    arguments = ("m", "n", "--prompts", prompts, "--yes", "--save-a", "a.jsonl")
+    refused = ftkit(*arguments)
+    assert refused.returncode == 2
+    assert "a.jsonl.part is not a file of recorded answers" in refused.stderr
+    assert not fake_provider.requests
+    assert Path("a.jsonl.part").read_text("utf-8") == "mine"
+    Path("a.jsonl.part").unlink()
+    assert ftkit(*arguments).returncode == 0
+    assert Path("a.jsonl.new").read_text("utf-8") == "mine"

@@ -99,9 +99,14 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "no example has anything to learn within 2,048 tokens",
         "example-trained-tokens-cut",
     ),
+    "a validation that took too long": (
+        "validation_timeout",
+        "The validation of the files took longer than the maximum of 75 seconds; split them",
+        "split the file",
+    ),
     "no such base": (
         "model_not_available",
-        "the base model a/b cannot be loaded: a/b is not a local folder",
+        "the base model a/b cannot be loaded: no complete model of that name",
         "Use a Hugging Face model",
     ),
     "a tuned model that was deleted": (

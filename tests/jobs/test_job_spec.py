@@ -71,6 +71,12 @@ def test_the_request_speaks_the_dialect_of_the_service() -> None:
     }
 
 
+def test_an_empty_suffix_is_not_sent_and_0_is() -> None:
+    body = request(JobSpec(MINI, "a", suffix="", seed=0), api("nebius"), "f", None)
+    assert "suffix" not in body
+    assert body["seed"] == 0
+
+
 REFUSED = [
     ("openai", {"suffix": "x" * 65}, "takes 1 to 64"),
     ("openai", {"suffix": ""}, "takes 1 to 64"),
@@ -88,6 +94,7 @@ REFUSED = [
     ("openai", {"beta": 0.1}, "for `method` dpo"),
     ("openai", {"beta": 3.0, "method": "dpo"}, "at most 2"),
     ("openai", {"method": "reinforcement"}, "needs a `grader`"),
+    ("openai", {"method": "reinforcement", "grader": {}, "validation": "b"}, "needs a `grader`"),
     ("openai", {"metadata": {str(n): "" for n in range(16)}}, "ftkit needs one"),
     ("openai", {"metadata": {"k" * 65: ""}}, "1 to 64 characters"),
     ("llmariner", {"metadata": {"a": "b"}, "suffix": "a", "epochs": 1}, "has no metadata"),

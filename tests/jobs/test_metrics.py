@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import FtkitError
-from ftkit.jobs.metrics import Metrics, assess, read_results
+from ftkit.jobs.metrics import Metrics, assess, is_plottable, read_results
 from ftkit.report.metrics import draw, render_metrics_text, sparkline
 from support.fake_provider import FakeProvider, base64_content
 from support.fixture_types import Run
@@ -133,3 +133,15 @@ def test_losses_that_are_no_numbers_are_shown_and_not_judged() -> None:
     assert [row["step"] for row in results.rows] == [1, 2, 3]
     assert assess(results).best_step == 2
     assert "nan" in render_metrics_text(results, assess(results))
+
+
+def test_a_chart_may_have_any_title(tmp_path: Path) -> None:
+    metrics = read_results(b"step,train_loss\n1,0.5\n2,0.4\n")
+    path = tmp_path / "chart.html"
+    draw(metrics, "$\\x$ <b>\x1b\udcff", path)
+    assert "<title>$\\x$ &lt;b&gt;\\x1b\\udcff</title>" in path.read_text("utf-8")
+
+
+def test_a_number_too_large_for_a_float_is_not_finite() -> None:
+    assert not is_plottable(10**400)
+    assert is_plottable(-1.5)

@@ -11,7 +11,7 @@ import pytest
 
 from ftkit.catalog import load_catalog
 from ftkit.client.client import Client
-from ftkit.errors import FileError, ProviderError, UnknownOutcomeError
+from ftkit.errors import FileError, InvalidResponseError, ProviderError, UnknownOutcomeError
 from ftkit.jobs.journal import Journal
 from ftkit.jobs.spec import METADATA_KEY, JobSpec
 from ftkit.jobs.submit import submit
@@ -57,6 +57,16 @@ def test_a_lost_journal_does_not_make_a_second_job(
     assert (second.job.id, second.adopted) == (first.job.id, True)
     third = submit(order, connect_to(provider_url), Journal(tmp_path / "three"), again=True)
     assert fake_provider.created == [first.job.id, third.job.id]
+
+
+def test_no_second_job_is_made_if_no_request_can_name_the_first(
+    fake_provider: FakeProvider, provider_url: str, order: JobSpec, tmp_path: Path
+) -> None:
+    first = submit(order, connect_to(provider_url), Journal(tmp_path / "one"))
+    fake_provider.jobs[first.job.id]["id"] = "ftjob-\ud83d"
+    with pytest.raises(InvalidResponseError, match="which no request can name"):
+        submit(order, connect_to(provider_url), Journal(tmp_path / "two"))
+    assert fake_provider.created == [first.job.id]
 
 
 @pytest.mark.parametrize("fault", ["drop after", "500 after", "truncate"])

@@ -326,6 +326,40 @@ def test_identical_submissions_keep_the_keys_of_earlier_versions() -> None:
     assert idempotency_key(full, account, "0" * 64, "1" * 64, "azure/ftjob-1") == KEYS[1]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 0},
+        {"seed": 1},
+        {"epochs": 1},
+        {"batch_size": 1},
+        {"lr_multiplier": 1.0},
+        {"beta": 0.1},
+        {"suffix": "a"},
+        {"metadata": {"a": ""}},
+        {"wandb_project": "a"},
+        {"training_type": "a"},
+        {"grader": {"type": "x"}},
+    ],
+)
+def test_a_submission_with_a_value_has_another_key_than_one_without(other: dict[str, Any]) -> None:
+    keys = {
+        idempotency_key(JobSpec(MINI, "a.jsonl", **fields), "openai", "0" * 64, None)
+        for fields in ({}, other)
+    }
+    assert len(keys) == 2
+
+
+def test_a_seed_of_0_is_submitted_as_a_job_of_its_own(
+    client: Client, clean_file: str, journal: Journal, fake_provider: FakeProvider
+) -> None:
+    first = JobSpec(MINI, clean_file)
+    second = msgspec.structs.replace(first, seed=0)
+    jobs = [ftkit.submit(spec, client, journal).job.id for spec in (first, second, second, first)]
+    assert jobs[0] == jobs[3] != jobs[1] == jobs[2]
+    assert fake_provider.jobs[jobs[1]]["seed"] == 0
+
+
 KEYS = (
     "2305029984a43a1c2fe85562d5fc1e95ff8844bd4a27346356c7ac941c000f5d",
     "d3e9fc777d6c25bbd11cb1d444ce6ffd2f16e0ef96cf901ce38da734a4061875",

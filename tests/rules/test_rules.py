@@ -11,7 +11,7 @@ import pytest
 from ftkit import UnknownNameError, UsageError, validate
 from ftkit.catalog import find_limits
 from ftkit.dataset.detect import Head
-from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, Reading
 from ftkit.rules import RULES, Rule, ScanPlan, choose_rules, find_rule, rules_by_subject
 from ftkit.rules.nodes import Dataset, SchemaError
 from ftkit.rules.samples import COMPLETION_FILE, numbered_chats
@@ -32,6 +32,12 @@ PUBLIC = {
     for severity, names in json.loads((DATA / "rule_names.json").read_text()).items()
     for name in names
 }
+
+
+def test_the_docstring_of_the_line_limit_states_its_constants() -> None:
+    megabytes, rest = divmod(MAX_LINE_BYTES, 1_000_000)
+    assert not rest
+    assert f"{megabytes} MB, or more than {MAX_VALUES:,} JSON" in find_rule("FT133").doc
 
 
 def padding(rule: Rule) -> list[bytes]:

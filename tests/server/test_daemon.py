@@ -108,9 +108,26 @@ def test_a_service_that_runs_is_found_and_not_started_again(local_server: LocalS
 def test_another_service_on_the_port_of_one_that_was_killed_is_not_taken_for_it(
     local_server: LocalServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "url": local_server.url}))
-    assert find_running(tmp_path) is None
-    assert stop(tmp_path) is None
+    announced = {"pid": os.getpid(), "url": local_server.url}
+    for secret in ({}, {"secret": ""}, {"secret": "of the service that was killed"}):
+        (tmp_path / "server.json").write_text(json.dumps({**announced, **secret}))
+        assert find_running(tmp_path) is None
+        assert stop(tmp_path) is None
+
+
+def test_a_service_proves_its_identity_and_reveals_neither_its_secret_nor_its_process(
+    local_server: LocalServer,
+) -> None:
+    import httpx
+
+    announcement = local_server.folder / "server.json"
+    assert announcement.stat().st_mode & 0o777 == 0o600
+    secret = json.loads(announcement.read_bytes())["secret"]
+    health = local_server.url.replace("/v1", "/health")
+    proofs = [httpx.get(health, params={"challenge": text}).json()["proof"] for text in "aab"]
+    assert proofs[0] == proofs[1] != proofs[2]
+    assert secret not in proofs
+    assert httpx.get(health).json() == {"status": "ok", "proof": None}
 
 
 def test_the_commands_find_the_service_that_runs(

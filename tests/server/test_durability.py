@@ -137,7 +137,7 @@ def test_a_file_that_a_job_has_not_read_yet_is_kept_for_it_and_no_longer(
     assert folder.blob(stored.sha256).exists()
     store.change(JobObject, job.id, lambda job: setattr(job, "valid", True))
     store.change(JobObject, job.id, lambda job: setattr(job, "status", "queued"))
-    files.release_blob(store, folder, stored.sha256)
+    files.remove_unused_blob(store, folder, stored.sha256)
     assert not folder.blob(stored.sha256).exists()
 
 

@@ -80,11 +80,20 @@ def test_a_body_without_end_is_refused(client: openai.OpenAI) -> None:
     "headers",
     [
         {"Host": "evil.example"},
+        {"Host": "127.0.0.1:evil.example"},
+        {"Host": "127.0.0.1:evil.example:8642"},
+        {"Host": "127.0.0.1:"},
+        {"Host": "127.0.0.1@evil.example"},
+        {"Host": "127.0.0.1 evil.example"},
+        {"Host": "[::1].evil.example"},
+        {"Host": "[::1]evil]"},
+        {"Host": ""},
         {"Origin": "https://evil.example"},
         {"Origin": "https://127.0.0.1.evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "http://["},
+        {"Origin": "evil://127.0.0.1"},
     ],
 )
 def test_a_page_of_another_origin_is_not_answered(
@@ -92,8 +101,17 @@ def test_a_page_of_another_origin_is_not_answered(
 ) -> None:
     import httpx
 
-    answer = httpx.get(f"{client.base_url}models", headers=headers)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+    base = str(client.base_url)
+    for address in (f"{base}models", base.replace("/v1/", "/health")):
+        answer = httpx.get(address, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LocalHost:65535", "[::1]:8642"])
+def test_names_of_this_machine_are_answered(host: str, client: openai.OpenAI) -> None:
+    import httpx
+
+    assert httpx.get(f"{client.base_url}models", headers={"Host": host}).status_code == 200
 
 
 def test_a_form_of_many_fields_or_headers_is_refused() -> None:
@@ -109,7 +127,16 @@ def test_a_form_of_many_fields_or_headers_is_refused() -> None:
         form.on_header_end()
 
 
-@pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "metadata[a%00b]=x", "metadata[a%22b]=x"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=" + "9" * 5000,
+        "limit=0",
+        "order=up",
+        "&".join(f"metadata[{number}]=x" for number in range(17)),
+        "&".join(f"metadata[{number}]=x" for number in range(3000)),
+    ],
+)
 def test_a_query_that_makes_no_sense_is_refused(query: str, client: openai.OpenAI) -> None:
     status, body = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
     assert (status, body["error"]["type"]) == (400, "invalid_request_error")

@@ -11,8 +11,10 @@ import pytest
 from ftkit.client.connect import connect
 from ftkit.server import lifecycle
 from ftkit.server.database import Database
+from ftkit.server.errors import MissingObjectError
 from ftkit.server.folder import Folder
-from ftkit.server.objects import JobObject
+from ftkit.server.models import ModelRegistry
+from ftkit.server.objects import JobObject, ModelObject
 from support.local_server import LocalServer
 from support.models import SMOKE
 from support.server_requests import upload_file
@@ -24,6 +26,43 @@ def test_models_are_listed_and_bases_cannot_be_deleted(client: openai.OpenAI) ->
     for model in (SMOKE, "ft:x:y:z"):
         with pytest.raises(openai.NotFoundError):
             client.models.delete(model)
+
+
+def test_with_keys_only_models_that_the_operator_named_are_loaded(tmp_path: Path) -> None:
+    models = {"named": "own/model"}
+    with (
+        LocalServer(tmp_path / "data", models, keys=("one",)) as server,
+        server.client("one") as client,
+    ):
+        file = upload_file(client).id
+        assert {model.id for model in client.models.list()} == {SMOKE, "named"}
+        assert client.models.retrieve("named").id == "named"
+        for name in ("own/model", "Qwen/Qwen3-0.6B", "jobs/none", "/etc", ".", "none"):
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.fine_tuning.jobs.create(model=name, training_file=file)
+            assert refused.value.code == "model_not_found"
+            with pytest.raises(openai.NotFoundError) as missing:
+                client.completions.create(model=name, prompt="x")
+            expected = (
+                f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
+            )
+            for error in (refused.value, missing.value):
+                assert error.body["message"] == expected  # type: ignore[index]
+        assert not (server.folder / "generate.log").exists()
+
+
+def test_a_tuned_model_needs_a_base_that_the_operator_still_names(store: Database) -> None:
+    model = ModelObject(id="ft:a", tenant="t", base="own/model", job="ftjob-1", step=1)
+    store.add(model)
+    named = ModelRegistry(store, {"named": "own/model"}, uses_hub=False)
+    assert named.find("ft:a", "t").base == "own/model"
+    assert ModelRegistry(store, {}).find("ft:a", "t").base == "own/model"
+    for registry, tenant in (
+        (ModelRegistry(store, {}, uses_hub=False), "t"),
+        (named, "other"),
+    ):
+        with pytest.raises(MissingObjectError, match="does not exist"):
+            registry.find("ft:a", tenant)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from ftkit.server import lifecycle
@@ -132,3 +134,23 @@ def test_a_transaction_that_fails_changes_nothing(store: Database) -> None:
     with pytest.raises(RuntimeError):
         fails()
     assert store.get(StoredFile, "file-9") is None
+
+
+def test_a_commit_that_fails_changes_nothing_and_later_ones_succeed(store: Database) -> None:
+    store._connection().execute("PRAGMA foreign_keys = ON")
+    with store.transaction() as connection:
+        connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE b (a REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+
+    def fails() -> None:
+        with store.transaction() as connection:
+            create_job(store)
+            connection.execute("INSERT INTO b VALUES (1)")  # which only the commit refuses
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fails()
+    assert store.count(JobObject, "t") == 0
+    id = create_job(store)
+    other = Database(store._path)
+    assert other.get(JobObject, id)
+    other.close()

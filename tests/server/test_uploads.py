@@ -113,7 +113,7 @@ def test_uploads_and_parts_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     folder = Folder(tmp_path)
     store = Database(folder.database)
     monkeypatch.setattr(files, "OPEN_UPLOADS", 1)
-    monkeypatch.setattr(files, "PARTS", 0)
+    monkeypatch.setattr(files, "MAX_UPLOAD_PARTS", 0)
     body = UploadBody(bytes=3, filename="a.jsonl", mime_type="x", purpose="fine-tune")
     upload = files.begin_upload(store, folder, "t", body)
     with pytest.raises(LimitReachedError, match="pending already"):

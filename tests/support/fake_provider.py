@@ -50,6 +50,7 @@ class FakeProvider:
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}
         self.on_job: Callable[[dict[str, Any]], None] = lambda job: None
         self.on_chat: Callable[[dict[str, Any]], dict[str, Any]] = reverse_words
+        self.encode: Callable[[Any], bytes] = lambda answer: json.dumps(answer).encode()
         self.lock = threading.RLock()
         self._number = 0
 
@@ -126,7 +127,7 @@ class FakeProvider:
                 case "GET", ["files"]:
                     purpose = query.get("purpose", [""])[0]
                     return 200, self.page(
-                        [f for f in self.files.values() if purpose in ("", f["purpose"])][::-1],
+                        [f for f in self.files.values() if purpose in ("", f.get("purpose"))][::-1],
                         query,
                     )
                 case "GET", ["files", id, "content"] if id in self.contents:
@@ -178,7 +179,7 @@ class FakeProvider:
                     jobs = [
                         job
                         for job in self.jobs.values()
-                        if metadata.items() <= (job.get("metadata") or {}).items()
+                        if not metadata or metadata.items() <= (job.get("metadata") or {}).items()
                     ]
                     return 200, self.page(jobs[::-1], query)
                 case "GET", ["fine_tuning", "jobs", id] if id in self.jobs:
@@ -229,7 +230,7 @@ class FakeProvider:
             query.get("after", [""])[0],
             min(int(query.get("limit", ["20"])[0]), self.pages),
         )
-        ids = [item["id"] for item in items]
+        ids = [item.get("id") for item in items]
         start = ids.index(after) + 1 if after in ids else 0
         return {
             "object": "list",
@@ -328,7 +329,7 @@ class Handler(BaseHTTPRequestHandler):
         return json.loads(data) if data else {}
 
     def send(self, status: int, answer: Any, truncated: bool = False) -> None:
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        data = answer if isinstance(answer, bytes) else self.state.encode(answer)
         kind = "text/event-stream" if data.startswith(b"data: ") else "application/json"
         self.send_response(status)
         self.send_header("Content-Type", kind)

@@ -14,16 +14,38 @@ import openai
 
 from ftkit._local import find_running
 
-RUN_SERVER = (
-    "import json, sys; from pathlib import Path; s = json.loads(sys.argv[1]);"
-    "from ftkit.server.app import ServerSettings; from ftkit.server.run import run;"
-    "settings = ServerSettings(Path(s['folder']), s['models'], tuple(s['keys']), s['max_jobs']);"
-    "run(settings, '127.0.0.1', 0, print)"
+RUN_SERVER = """
+import importlib, json, resource, sys
+from pathlib import Path
+from ftkit.server.app import ServerSettings
+from ftkit.server.run import run
+from ftkit.server.storage import StorageLimits
+
+s = json.loads(sys.argv[1])
+if s["open_files"]:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (s["open_files"], s["open_files"]))
+for name, value in s["constants"].items():
+    module, _, constant = name.rpartition(".")
+    module = importlib.import_module(f"ftkit.server.{module}")
+    assert hasattr(module, constant), name
+    setattr(module, constant, value)
+settings = ServerSettings(
+    Path(s["folder"]),
+    s["models"],
+    tuple(s["keys"]),
+    s["max_jobs"],
+    storage=StorageLimits(**s["storage"]),
 )
+run(settings, "127.0.0.1", 0, print)
+"""
 
 
 class LocalServer:
-    """A server on a folder, from `start` to `stop` or `kill`, or in a `with` block."""
+    """A server on a folder, from `start` to `stop` or `kill`, or in a `with` block.
+
+    `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
+    such as "connections.HEADER_SECONDS", with the values that they have in its process.
+    """
 
     def __init__(
         self,
@@ -31,6 +53,9 @@ class LocalServer:
         models: dict[str, str] | None = None,
         keys: tuple[str, ...] = (),
         max_jobs: int = 1,
+        open_files: int | None = None,
+        constants: dict[str, float] | None = None,
+        **storage: int,
     ) -> None:
         self.folder = folder
         self._settings = {
@@ -38,6 +63,9 @@ class LocalServer:
             "models": models or {},
             "keys": keys,
             "max_jobs": max_jobs,
+            "open_files": open_files,
+            "constants": constants or {},
+            "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ftkit.server.bodies import ChatBody, CompletionBody, Sampling
+from ftkit.server.bodies import PROMPT_BODY_BYTES, ChatBody, CompletionBody, Sampling
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import DisconnectedError
@@ -25,7 +25,7 @@ DEFAULT_MAX_TOKENS = 16
 
 async def create_chat_completion(request: Request) -> Response:
     """Create a chat completion."""
-    body = await read_json(request, ChatBody)
+    body = await read_json(request, ChatBody, PROMPT_BODY_BYTES)
     prompt = {"messages": msgspec.to_builtins(body.messages)}
     max_tokens = body.max_completion_tokens or body.max_tokens
     return await _respond(request, "chat", body, prompt, max_tokens)
@@ -33,7 +33,7 @@ async def create_chat_completion(request: Request) -> Response:
 
 async def create_completion(request: Request) -> Response:
     """Create a text completion."""
-    body = await read_json(request, CompletionBody)
+    body = await read_json(request, CompletionBody, PROMPT_BODY_BYTES)
     prompt = {"prompt": body.prompt if isinstance(body.prompt, str) else body.prompt[0]}
     max_tokens = body.max_tokens or DEFAULT_MAX_TOKENS
     return await _respond(request, "text", body, prompt, max_tokens)

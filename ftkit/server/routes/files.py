@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,21 +14,35 @@ from starlette.routing import Route
 from ftkit.server import files
 from ftkit.server.bodies import FILE_BYTES, PART_BYTES, CompleteBody, UploadBody
 from ftkit.server.context import get_context, read_json
+from ftkit.server.errors import too_large
 from ftkit.server.folder import Folder, Writer
-from ftkit.server.multipart import Form, read_form
+from ftkit.server.multipart import TYPICAL_FORM_OVERHEAD, Form, read_form
 from ftkit.server.objects import FileObject, deletion
 from ftkit.server.paging import PageSize, list_response, object_response
 from ftkit.server.responses import json_response
+from ftkit.server.storage import Allowance
 
 PAGE = PageSize(maximum=10_000, default=10_000)
 
 
+RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
+"""`Range` header with the first byte, and the last one unless it is the end of the file."""
+
+
 @asynccontextmanager
 async def _receive_file(
-    request: Request, folder: Folder, limit: int
+    request: Request, folder: Folder, limit: int, allowance: Allowance
 ) -> AsyncIterator[tuple[Form, Writer]]:
-    """Write the file of a form to a temporary file, removed at the end unless it was moved."""
-    writer = await run_in_threadpool(Writer, folder.temporary())
+    """Write the file of a form to a temporary file, removed at the end unless it was moved.
+
+    A body that announces too many bytes is refused before it is read.
+    """
+    announced = int(request.headers.get("content-length", "0"))
+    size = max(announced - TYPICAL_FORM_OVERHEAD, 0)
+    if size > limit:
+        raise too_large("The file", limit)
+    allowance.expect(size)
+    writer = await run_in_threadpool(Writer, folder.temporary(), allowance)
     try:
         content_type = request.headers.get("content-type", "")
         yield await read_form(content_type, request.stream(), writer, limit), writer
@@ -38,7 +53,10 @@ async def _receive_file(
 async def create(request: Request) -> Response:
     """Upload a file."""
     service, tenant = get_context(request)
-    async with _receive_file(request, service.folder, FILE_BYTES) as (form, writer):
+    allowance = await run_in_threadpool(
+        files.body_allowance, service.database, service.folder, tenant
+    )
+    async with _receive_file(request, service.folder, FILE_BYTES, allowance) as (form, writer):
         file = await run_in_threadpool(
             files.create_file, service.database, service.folder, tenant, form, writer
         )
@@ -61,7 +79,22 @@ async def content(request: Request) -> Response:
     """Return the content of a file."""
     service, tenant = get_context(request)
     file = service.database.require(FileObject, request.path_params["id"], tenant)
-    return FileResponse(service.folder.blob(file.sha256), media_type="application/octet-stream")
+    path = service.folder.blob(file.sha256)
+    stat = await run_in_threadpool(path.stat)
+    _keep_single_range(request, stat.st_size)
+    return FileResponse(path, media_type="application/octet-stream", stat_result=stat)
+
+
+def _keep_single_range(request: Request, size: int) -> None:
+    """Remove a `Range` header unless it is one range that begins in the file: `bytes=N-[M]`.
+
+    Then the response is the whole file, as RFC 9110 (14.2) allows. Starlette's response to an
+    invalid header is not OpenAI's error object.
+    """
+    match = RANGE.fullmatch(request.headers.get("range", ""))
+    if not match or not int(match[1]) < size or (match[2] and int(match[2]) < int(match[1])):
+        headers = request.scope["headers"]
+        request.scope["headers"] = [header for header in headers if header[0] != b"range"]
 
 
 async def delete(request: Request) -> Response:
@@ -86,8 +119,10 @@ async def add_part(request: Request) -> Response:
     """Add a part to an upload."""
     service, tenant = get_context(request)
     id = request.path_params["id"]
-    files.pending_upload(service.database, id, tenant)
-    async with _receive_file(request, service.folder, PART_BYTES) as (_, writer):
+    allowance = await run_in_threadpool(
+        files.part_allowance, service.database, service.folder, tenant, id
+    )
+    async with _receive_file(request, service.folder, PART_BYTES, allowance) as (_, writer):
         part = await run_in_threadpool(
             files.add_part, service.database, service.folder, tenant, id, writer
         )

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ftkit.server.bodies import JobBody
+from ftkit.server.bodies import MAX_METADATA, JobBody
+from ftkit.server.cleanup import remove_job_data
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import InvalidRequestError, missing_object
 from ftkit.server.lifecycle import ACTIONS, apply_action, create_job
@@ -26,23 +27,15 @@ async def create(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """List the jobs, optionally those with given metadata: `?metadata[KEY]=VALUE`."""
-    equal = {
-        f"$.metadata.{_quote(key.removeprefix('metadata[').removesuffix(']'))}": value
+    metadata = {
+        key.removeprefix("metadata[").removesuffix("]"): value
         for key, value in request.query_params.items()
         if key.startswith("metadata[") and key.endswith("]")
     }
-    return list_response(request, JobObject, equal=equal)
-
-
-def _quote(key: str) -> str:
-    """Quote a metadata key, so that one like `a.b` is not a path in a JSON path."""
-    if '"' in key or "\0" in key:
-        raise InvalidRequestError(
-            "Invalid 'metadata': jobs cannot be listed by a key with a quotation mark or a NUL.",
-            "metadata",
-            "invalid_value",
-        )
-    return f'"{key}"'
+    if len(metadata) > MAX_METADATA:
+        message = f"Invalid 'metadata': expected at most {MAX_METADATA} keys."
+        raise InvalidRequestError(message, "metadata", "invalid_value")
+    return list_response(request, JobObject, metadata=metadata)
 
 
 async def retrieve(request: Request) -> Response:
@@ -57,6 +50,9 @@ async def act(request: Request) -> Response:
     if action not in ACTIONS:
         raise missing_object("action", action)
     job = await run_in_threadpool(apply_action, service.database, id, tenant, action)
+    if action == "cancel":
+        # The supervisor does this again for a job with a process, once that has ended.
+        await run_in_threadpool(remove_job_data, service.database, service.folder, id)
     return json_response(job.public())
 
 

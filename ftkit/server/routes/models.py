@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from ftkit.server.cleanup import remove_adapters
 from ftkit.server.context import get_context
 from ftkit.server.database import PageQuery
 from ftkit.server.errors import MissingObjectError, missing_object
@@ -53,10 +54,8 @@ async def delete(request: Request) -> Response:
     """Delete a fine-tuned model, and its adapter if no other model has it."""
     service, tenant = get_context(request)
     id = request.path_params["id"]
-    model = await run_in_threadpool(delete_model, service.database, id, tenant)
-    if not service.database.exists(ModelObject, job=model.job, step=model.step):
-        adapter = service.folder.adapter(model.job, model.step)
-        await run_in_threadpool(shutil.rmtree, adapter, ignore_errors=True)
+    models = await run_in_threadpool(delete_model, service.database, id, tenant)
+    await run_in_threadpool(remove_adapters, service.database, service.folder, models)
     return json_response(deletion(id, "model"))
 
 
@@ -68,7 +67,7 @@ async def adapter(request: Request) -> Response:
     if model is None or file not in ADAPTER_FILES:
         raise missing_object("adapter", id, "model", "model_not_found")
     path = service.folder.adapter(model.job, model.step) / file
-    return FileResponse(path, headers={"x-ftkit-base": model.base})
+    return FileResponse(path, headers={"x-ftkit-base": quote(model.base, safe="/:")})
 
 
 ROUTES = [

@@ -1,248 +1,214 @@
 """Training examples as token sequences with a loss mask.
 
-Conversations are rendered by the base model's own chat template. The loss covers the completion of
-each assistant message whose weight is not 0: everything that the template writes from the end of
-the generation prompt to the end of the message.
-
-Some templates render a message differently once others follow, such as those that remove earlier
-reasoning. Each assistant message that is affected becomes a sequence of its own.
+The loss covers the completion of each assistant message whose weight is not 0, after the very
+tokens that the model is sent when it answers (see `template.py`). The messages of a conversation
+share one sequence as long as the conversation continues what was sent. A message that the chat
+template writes differently once others follow becomes a sequence of its own.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from typing import Any
 
-from jinja2 import TemplateError
 from msgspec import Struct
 
 from ftkit.errors import EncodingError
+from ftkit.server.training.messages import Message, template_messages, template_tools
+from ftkit.server.training.template import ChatTemplate, Turn
 
 IGNORED_LABEL = -100
 """Label of tokens that are excluded from the loss: `ignore_index` of PyTorch's cross entropy."""
 
-Span = tuple[int, int]
-"""Start and end of a part of a text, in characters."""
-
-TextWithSpans = tuple[str, list[Span]]
-"""A text, and the parts of it that the loss covers."""
-
 
 class Sequence(Struct):
-    """Token ids, with a label for each: the id itself, or `IGNORED_LABEL`."""
+    """Token ids, with a label for each: the id itself, or `IGNORED_LABEL`.
+
+    Attributes:
+        cut: Number of tokens with a label that truncation removed.
+    """
 
     input_ids: list[int]
     labels: list[int]
+    cut: int = 0
+
+    @property
+    def is_learned(self) -> bool:
+        """True if the loss covers a token."""
+        return any(label != IGNORED_LABEL for label in self.labels)
 
 
-def encode(
-    tokenizer: Any, examples: Iterable[dict[str, Any]], format: str, max_tokens: int
-) -> tuple[list[Sequence], int]:
-    """Tokenize supervised examples.
+class Pair(Struct):
+    """Token ids of a prompt, and of its preferred and its rejected completion.
+
+    Attributes:
+        chosen_cut, rejected_cut: Number of tokens of each completion that truncation removed.
+    """
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    chosen_cut: int = 0
+    rejected_cut: int = 0
+
+    @property
+    def cut(self) -> int:
+        """Number of tokens of both completions that truncation removed."""
+        return self.chosen_cut + self.rejected_cut
+
+    @property
+    def is_learned(self) -> bool:
+        """True if there is something to compare."""
+        return bool(self.chosen_ids and self.rejected_ids)
+
+    def sequences(self) -> list[Sequence]:
+        """Return the prompt with each completion."""
+        ignored = [IGNORED_LABEL] * len(self.prompt_ids)
+        return [
+            Sequence(self.prompt_ids + ids, ignored + ids, cut)
+            for ids, cut in (
+                (self.chosen_ids, self.chosen_cut),
+                (self.rejected_ids, self.rejected_cut),
+            )
+        ]
+
+
+class Encoder:
+    """Encodes the examples of a dataset for a base model.
 
     Args:
         tokenizer: Tokenizer of the base model.
-        examples: Examples of a dataset.
-        format: Format of the dataset, "chat" or "completions".
         max_tokens: Length to which sequences are truncated.
-
-    Returns:
-        The sequences, and the number of those left out because truncation left nothing to learn.
-
-    Raises:
-        EncodingError: The chat template cannot express an example.
+        options: Variables of the chat template.
+        end_ids: Ids of tokens that end a completion.
     """
-    sequences: list[Sequence] = []
-    dropped = 0
-    for number, example in enumerate(examples, 1):
-        try:
-            texts = list(
-                _chat_texts(tokenizer, example)
-                if format == "chat"
-                else _completion_texts(tokenizer, example)
-            )
-        except TemplateError as error:
-            raise _template_error(number, error) from error
-        except EncodingError as error:
-            raise EncodingError(f"example {number}: {error}") from error
-        for text in texts:
-            sequence = _tokenize(tokenizer, text, max_tokens, add_special_tokens=format != "chat")
-            if any(label != IGNORED_LABEL for label in sequence.labels):
-                sequences.append(sequence)
-            else:
-                dropped += 1
-    return sequences, dropped
 
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_tokens: int,
+        options: dict[str, Any] | None = None,
+        end_ids: tuple[int, ...] = (),
+    ) -> None:
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._options, self._end_ids = options, end_ids
+        self._template: ChatTemplate | None = None
 
-def _template_error(number: int, error: TemplateError) -> EncodingError:
-    return EncodingError(
-        f"example {number} does not fit the chat template of the base model: {error}"
-    )
+    @property
+    def template(self) -> ChatTemplate:
+        """Chat template of the base model.
 
+        Raises:
+            EncodingError: The base model has none, or none that can be trained.
+        """
+        if self._template is None:
+            self._template = ChatTemplate(self._tokenizer, self._options, self._end_ids)
+        return self._template
 
-def _tokenize(
-    tokenizer: Any, text_with_spans: TextWithSpans, max_tokens: int, add_special_tokens: bool
-) -> Sequence:
-    text, spans = text_with_spans
-    encoding = tokenizer(
-        text,
-        add_special_tokens=add_special_tokens,
-        return_offsets_mapping=True,
-        truncation=False,
-    )
-    ids = encoding["input_ids"][:max_tokens]
-    offsets = encoding["offset_mapping"][:max_tokens]
-    labels = [
-        id if end > start and _is_covered(start, spans) else IGNORED_LABEL
-        for id, (start, end) in zip(ids, offsets, strict=True)
-    ]
-    return Sequence(ids, labels)
+    def encode(self, example: dict[str, Any], format: str) -> list[Sequence] | list[Pair]:
+        """Return the sequences of an example, or its pair if it is a preference.
 
+        Args:
+            example: Example of a dataset.
+            format: Format of the dataset: "chat", "completions" or "preference".
 
-def _is_covered(position: int, spans: list[Span]) -> bool:
-    return any(start <= position < end for start, end in spans)
+        Raises:
+            EncodingError: The base model cannot be trained on the example.
+        """
+        if format == "preference":
+            return [self._preference(example)]
+        if format == "completions":
+            return [self._completion(example)]
+        return self._chat(example)
 
+    def _completion(self, example: dict[str, Any]) -> Sequence:
+        prompt, completion = example["prompt"], example["completion"]
+        end = self._tokenizer.eos_token or ""
+        prompt_ids, ids = self._split(Turn(prompt, completion + end), special=True)
+        return self._truncate(_sequence(prompt_ids, ids))
 
-def _completion_texts(tokenizer: Any, example: dict[str, Any]) -> Iterator[TextWithSpans]:
-    prompt, completion = example["prompt"], example["completion"]
-    text = f"{prompt}{completion}{tokenizer.eos_token or ''}"
-    yield text, [(len(prompt), len(text))]
-
-
-def _chat_texts(tokenizer: Any, example: dict[str, Any]) -> Iterator[TextWithSpans]:
-    """Yield the conversation, and each assistant message that later messages would change."""
-    messages = template_messages(example["messages"])
-    tools = template_tools(example)
-    conversation = render(tokenizer, messages, tools)
-    spans: list[Span] = []
-    separate: list[TextWithSpans] = []
-    for index, message in enumerate(example["messages"]):
-        if message["role"] != "assistant" or message.get("weight") == 0:
-            continue
-        prompt = render(tokenizer, messages[:index], tools, add_generation_prompt=True)
-        text = render(tokenizer, messages[: index + 1], tools)
-        span = (_common_prefix_length(prompt, text), len(text))
-        if conversation.startswith(text):
-            spans.append(span)
-        else:
-            separate.append((text, [span]))
-    yield from separate
-    if spans or not separate:
-        yield conversation, spans
-
-
-def _common_prefix_length(prompt: str, text: str) -> int:
-    if text.startswith(prompt):  # the usual case, and much faster
-        return len(prompt)
-    pairs = zip(prompt, text, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def preference_texts(tokenizer: Any, examples: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
-    """Render preference examples as the columns `prompt`, `chosen` and `rejected` of TRL.
-
-    Raises:
-        EncodingError: The chat template cannot express an example.
-    """
-    rows = []
-    for number, example in enumerate(examples, 1):
+    def _preference(self, example: dict[str, Any]) -> Pair:
         messages = template_messages(example["input"]["messages"])
         tools = template_tools(example["input"])
-        try:
-            prompt = render(tokenizer, messages, tools, add_generation_prompt=True)
-            row = {"prompt": prompt}
-            for column, key in (
-                ("chosen", "preferred_output"),
-                ("rejected", "non_preferred_output"),
-            ):
-                text = render(tokenizer, [*messages, *template_messages(example[key])], tools)
-                row[column] = text[_common_prefix_length(prompt, text) :].rstrip("\n")
-        except TemplateError as error:
-            raise _template_error(number, error) from error
-        rows.append(row)
-    return rows
-
-
-def render(
-    tokenizer: Any,
-    messages: list[dict[str, Any]],
-    tools: list[Any] | None = None,
-    add_generation_prompt: bool = False,
-) -> str:
-    """Render messages with the chat template.
-
-    Args:
-        tokenizer: Tokenizer of the base model.
-        messages: Messages as returned by `template_messages`.
-        tools: Tools as returned by `template_tools`.
-        add_generation_prompt: End with the tokens that start an assistant message.
-
-    Raises:
-        EncodingError: The base model has no chat template.
-        TemplateError: The chat template rejects the messages.
-    """
-    if not tokenizer.chat_template:
-        raise EncodingError(
-            "the base model has no chat template; train it on prompts and completions"
+        outputs = []
+        for key in ("preferred_output", "non_preferred_output"):
+            answer = template_messages(example[key])
+            outputs.append(self._split(self.template.turn([*messages, *answer], tools)))
+        (prompt_ids, chosen), (other_prompt, rejected) = outputs
+        if prompt_ids != other_prompt:
+            raise EncodingError("the chat template writes another prompt for each of the outputs")
+        room = max(self._max_tokens - len(prompt_ids), 0)
+        return Pair(
+            prompt_ids[: self._max_tokens],
+            chosen[:room],
+            rejected[:room],
+            max(len(chosen) - room, 0),
+            max(len(rejected) - room, 0),
         )
-    if not messages and add_generation_prompt:
-        return ""
-    text: str = tokenizer.apply_chat_template(
-        messages, tools=tools, add_generation_prompt=add_generation_prompt, tokenize=False
-    )
-    return text
 
-
-def template_tools(example: dict[str, Any]) -> list[Any] | None:
-    """Return the tools of an example, and its functions as tools, or None if it has neither."""
-    functions = [
-        {"type": "function", "function": function} for function in example.get("functions") or []
-    ]
-    return [*(example.get("tools") or []), *functions] or None
-
-
-def template_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Convert messages of the API to those that chat templates expect.
-
-    Content parts are joined to one text, arguments of calls are parsed, and the roles "developer"
-    and "function" become "system" and "tool".
-
-    Raises:
-        EncodingError: A message contains an image.
-    """
-    return [_template_message(message) for message in messages]
-
-
-def _template_message(message: dict[str, Any]) -> dict[str, Any]:
-    role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
-    converted: dict[str, Any] = {
-        "role": role,
-        "content": _content_text(message.get("content")) or message.get("refusal") or "",
-    }
-    calls = [call["function"] for call in message.get("tool_calls") or []]
-    calls += [message["function_call"]] if message.get("function_call") else []
-    if calls:
-        converted["tool_calls"] = [
-            {"type": "function", "function": _parse_arguments(call)} for call in calls
+    def _chat(self, example: dict[str, Any]) -> list[Sequence]:
+        tools = template_tools(example)
+        messages = template_messages(example["messages"])
+        learned = [
+            index
+            for index, message in enumerate(example["messages"])
+            if message["role"] == "assistant" and message.get("weight") != 0
         ]
-    if message.get("name"):
-        converted["name"] = message["name"]
-    return converted
+        turns = []
+        for index in learned:
+            turns.append(self._split(self.template.turn(messages[: index + 1], tools)))
+            if len(turns[-1][0]) >= self._max_tokens:
+                break
+        sequences = [self._truncate(sequence) for sequence in _join(turns)]
+        if sequences:
+            sequences[-1].cut += self._count_answers(messages, learned[len(turns) :])
+        return sequences
+
+    def _count_answers(self, messages: list[Message], indexes: list[int]) -> int:
+        """Return about the number of tokens of answers beyond the limit.
+
+        They are not rendered, since that takes time in proportion to all that precedes them.
+        """
+        end = self.template.features.end
+        return sum(len(self._ids(messages[index]["content"] + end, False)) for index in indexes)
+
+    def _split(self, turn: Turn, special: bool = False) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prompt and of its completion.
+
+        The ids of the prompt are those of the prompt alone, even where a tokenizer would join its
+        end with the start of the completion.
+        """
+        prompt = self._ids(turn.prompt, special)
+        both = self._ids(turn.prompt + turn.completion, special)
+        if both[: len(prompt)] == prompt:
+            return prompt, both[len(prompt) :]
+        return prompt, self._ids(turn.completion, False)
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
+
+    def _truncate(self, sequence: Sequence) -> Sequence:
+        limit = self._max_tokens
+        cut = sum(label != IGNORED_LABEL for label in sequence.labels[limit:])
+        return Sequence(sequence.input_ids[:limit], sequence.labels[:limit], cut)
 
 
-def _content_text(content: Any) -> str:
-    if not isinstance(content, list):
-        return content or ""
-    if any("image_url" in part for part in content):
-        raise EncodingError("this service does not support images")
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
+def _sequence(prompt_ids: list[int], ids: list[int]) -> Sequence:
+    return Sequence(prompt_ids + ids, [IGNORED_LABEL] * len(prompt_ids) + ids)
 
 
-def _parse_arguments(call: dict[str, Any]) -> dict[str, Any]:
-    try:
-        arguments = json.loads(call["arguments"])
-    except ValueError:
-        arguments = call["arguments"]
-    return {"name": call["name"], "arguments": arguments}
+def _join(turns: Iterable[tuple[list[int], list[int]]]) -> Iterator[Sequence]:
+    """Yield the sequences of a conversation: each turn joins the one before that it continues."""
+    current: Sequence | None = None
+    for prompt_ids, ids in turns:
+        following = _sequence(prompt_ids, ids)
+        if current is not None:
+            length = len(current.input_ids)
+            if prompt_ids[:length] == current.input_ids:
+                following.labels[:length] = current.labels
+            else:
+                yield current
+        current = following
+    if current is not None:
+        yield current

@@ -1,4 +1,4 @@
-"""Text generation process: `python -m ftkit.server.training.generate FOLDER`.
+"""Text generation, in a process of its own: `python -m ftkit.server.worker generate DATA_DIR`.
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
@@ -19,23 +19,26 @@ processed one at a time. The process exits when its standard input is closed.
 from __future__ import annotations
 
 import json
-import os
-import queue
+import logging
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
-from ftkit.server.training.encoding import render, template_messages
-from ftkit.server.training.loading import add_adapter, device, load_base, load_tokenizer
+from ftkit.server.logs import LogLimit
+from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
+from ftkit.server.training.loading import add_adapter, device, load_base
+from ftkit.server.training.messages import template_messages
+from ftkit.server.training.recipes import find_recipe
+from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
+from ftkit.server.training.template import ChatTemplate
 
 DEFAULT_TEMPERATURE = 1.0
 """Sampling temperature of requests without one, as in OpenAI's API."""
@@ -49,6 +52,8 @@ DEFAULT_CONTEXT_LENGTH = 2048
 Send = Callable[..., None]
 """Sends the keyword arguments as a response."""
 
+logger = logging.getLogger(__name__)
+
 
 class LoadedModel:
     """The model in memory: a base model, with the adapter of a fine-tuned one."""
@@ -56,8 +61,17 @@ class LoadedModel:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._key: tuple[str, str, int] | None = None
-        self.tokenizer: Any = None
+        self._base: BaseModel | None = None
+        self._template: ChatTemplate | None = None
+        self._options: dict[str, Any] = {}
+        self._longest_token = 0
         self.model: Any = None
+
+    @property
+    def tokenizer(self) -> Any:
+        """Tokenizer of the base model."""
+        assert self._base
+        return self._base.tokenizer
 
     def load(self, base: str, job: str, step: int) -> None:
         """Load a model unless it is loaded already.
@@ -73,7 +87,9 @@ class LoadedModel:
         if self._key == (base, job, step):
             return
         self._key = self.model = None  # frees the memory of the other model first
-        self.tokenizer = load_tokenizer(base)
+        self._base, self._template = load_base_model(base), None
+        self._options = find_recipe(base).template
+        self._longest_token = max(map(len, self.tokenizer.get_vocab()))
         model = load_base(base)
         if job:
             model = add_adapter(model, self._folder.adapter(job, step))
@@ -87,22 +103,42 @@ class LoadedModel:
         return length
 
     @property
-    def eos_token_ids(self) -> list[int]:
-        """Ids of the tokens that end a completion."""
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
-        ids = configured if isinstance(configured, list) else [configured]
-        return sorted({id for id in (*ids, self.tokenizer.eos_token_id) if id is not None})
+    def max_prompt_characters(self) -> int:
+        """Number of characters that no prompt that fits the context exceeds.
+
+        Each token is at most the longest one of the vocabulary. Only a tokenizer that drops text,
+        such as repeated spaces, could fit a longer prompt into the context.
+        """
+        return self.context_length * self._longest_token
+
+    @property
+    def template(self) -> ChatTemplate:
+        """Chat template of the base model.
+
+        Raises:
+            EncodingError: The base model has none, or none that answers.
+        """
+        assert self._base
+        if self._template is None:
+            self._template = ChatTemplate(self._base.tokenizer, self._options, self._base.end_ids)
+        return self._template
+
+    def end_ids(self, chat: bool) -> list[int]:
+        """Return the ids of the tokens that end a completion."""
+        if chat:
+            return self.template.end_ids
+        assert self._base
+        ids = {*self._base.end_ids, self.tokenizer.eos_token_id}
+        return sorted(ids - {None})
 
 
-class StopSequenceFilter(StoppingCriteria):  # type: ignore[misc]
+class CompletionStream(StoppingCriteria):  # type: ignore[misc]
     """Stopping criterion that streams a completion up to its first stop sequence.
-
-    Text is held back while it may be the start of a stop sequence, or of a character of several
-    tokens.
 
     Args:
         tokenizer: Tokenizer of the model.
         prompt_tokens: Number of tokens of the prompt.
+        lead: Removes what precedes an answer.
         stop: Stop sequences.
         send: Called with each new part of the completion as `text`.
         is_cancelled: Returns True to end the completion.
@@ -112,48 +148,42 @@ class StopSequenceFilter(StoppingCriteria):  # type: ignore[misc]
         self,
         tokenizer: Any,
         prompt_tokens: int,
+        lead: LeadFilter,
         stop: list[str],
         send: Send,
         is_cancelled: Callable[[], bool],
     ) -> None:
-        self._tokenizer, self._prompt_tokens, self._stop = tokenizer, prompt_tokens, stop
+        self._lead = lead
+        self._decoder, self._stops = IncrementalDecoder(tokenizer), StopSequences(stop)
+        self._read = prompt_tokens
         self._send, self._is_cancelled = send, is_cancelled
-        self._sent = 0
-        self.stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """True if there was a stop sequence."""
+        return self._stops.found
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         """Send the new text. Return True for each sequence if the completion is to end."""
-        self.update(input_ids[0][self._prompt_tokens :])
-        ended = self.stopped or self._is_cancelled()
+        ended = self._is_cancelled()
+        if not ended:
+            self.update(input_ids[0])
+            ended = self.stopped
         return torch.full((input_ids.shape[0],), ended, dtype=torch.bool, device=input_ids.device)
 
     def update(self, ids: Any, final: bool = False) -> None:
         """Send the new text of a completion.
 
         Args:
-            ids: All tokens of the completion so far.
+            ids: All tokens of the prompt and the completion so far.
             final: Send text that was held back, too, since no tokens follow.
         """
-        text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        matches = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
-        if matches:
-            text, self.stopped = text[: min(matches)], True
-        elif not final:
-            text = text[: len(text) - self._partial_stop_length(text)]
-            text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        if len(text) > self._sent:
-            self._send(text=text[self._sent :])
-            self._sent = len(text)
-
-    def _partial_stop_length(self, text: str) -> int:
-        """Return the length of the longest start of a stop sequence that ends the text."""
-        lengths = (
-            length
-            for stop in self._stop
-            for length in range(len(stop) - 1, 0, -1)
-            if text.endswith(stop[:length])
-        )
-        return max(lengths, default=0)
+        new = ids[self._read :].tolist()
+        self._read += len(new)
+        text = self._decoder.add(self._lead.add_tokens(new), final)
+        text = self._stops.add(self._lead.add_text(text, final), final)
+        if text:
+            self._send(text=text)
 
 
 def complete(
@@ -164,50 +194,62 @@ def complete(
     Raises:
         ModelLoadError: The model cannot be loaded.
         EncodingError: The chat template cannot express the messages.
-        TemplateError: The chat template rejects the messages.
     """
     model.load(request["base"], request["job"], request["step"])
-    prompt = _tokenize_prompt(model.tokenizer, request)
+    text, is_chat = _prompt_text(model, request), "messages" in request
+    if len(text) > model.max_prompt_characters:
+        size = f"{len(text):,} characters"
+        send(error=_too_long(size, model.context_length), code="context_length_exceeded")
+        return
+    # Chat templates write the special tokens themselves.
+    encoding = model.tokenizer(text, add_special_tokens=not is_chat, return_tensors="pt")
+    prompt = encoding.to(device())
     prompt_tokens = prompt["input_ids"].shape[1]
     available = model.context_length - prompt_tokens
     if available < 1:
-        send(
-            error=f"The prompt has {prompt_tokens:,} tokens;"
-            f" the context length of this model is {model.context_length:,}.",
-            code="context_length_exceeded",
-        )
+        size = f"{prompt_tokens:,} tokens"
+        send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
-    config = _generation_config(model, request, min(request["max_tokens"] or available, available))
+    config = _generation_config(
+        model, request, min(request["max_tokens"] or available, available), model.end_ids(is_chat)
+    )
     for index in range(request["n"]):
         if is_cancelled():
             return
         if request["seed"] is not None:
             torch.manual_seed((request["seed"] + index) % 2**63)
-        stop_filter = StopSequenceFilter(
+        stream = CompletionStream(
             model.tokenizer,
             prompt_tokens,
+            _lead_filter(model, is_chat),
             request["stop"],
             partial(send, index=index),
             is_cancelled,
         )
-        tokens, finish_reason = _generate(model, prompt, config, stop_filter)
+        tokens, finish_reason = _generate(model, prompt, config, stream)
         send(index=index, finish_reason=finish_reason, tokens=tokens)
     send(done=True, prompt_tokens=prompt_tokens)
 
 
-def _tokenize_prompt(tokenizer: Any, request: dict[str, Any]) -> Any:
+def _prompt_text(model: LoadedModel, request: dict[str, Any]) -> str:
     if "messages" in request:
-        messages = template_messages(request["messages"])
-        text = render(tokenizer, messages, add_generation_prompt=True)
-    else:
-        text = request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or ""
-    # Chat templates write the special tokens themselves.
-    encoding = tokenizer(text, add_special_tokens="prompt" in request, return_tensors="pt")
-    return encoding.to(device())
+        return model.template.prompt(template_messages(request["messages"]))
+    tokenizer = model.tokenizer
+    return str(request["prompt"] or tokenizer.bos_token or tokenizer.eos_token or "")
+
+
+def _lead_filter(model: LoadedModel, is_chat: bool) -> LeadFilter:
+    if not is_chat:
+        return LeadFilter("", [])
+    return LeadFilter(model.template.features.lead, model.template.lead_ids)
+
+
+def _too_long(size: str, context_length: int) -> str:
+    return f"The prompt has {size}; the context length of this model is {context_length:,} tokens."
 
 
 def _generate(
-    model: LoadedModel, prompt: Any, config: GenerationConfig, stop_filter: StopSequenceFilter
+    model: LoadedModel, prompt: Any, config: GenerationConfig, stream: CompletionStream
 ) -> tuple[int, str]:
     """Generate one completion. Return its number of tokens, and its finish reason."""
     with torch.inference_mode():
@@ -215,45 +257,26 @@ def _generate(
             input_ids=prompt["input_ids"],
             attention_mask=prompt["attention_mask"],
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([stop_filter]),
+            stopping_criteria=StoppingCriteriaList([stream]),
         )
     ids = output[0][prompt["input_ids"].shape[1] :]
-    stop_filter.update(ids, final=True)
-    stopped = stop_filter.stopped or (len(ids) > 0 and int(ids[-1]) in model.eos_token_ids)
+    stream.update(output[0], final=True)
+    stopped = stream.stopped or (len(ids) > 0 and int(ids[-1]) in config.eos_token_id)
     return len(ids), "stop" if stopped else "length"
 
 
 def _generation_config(
-    model: LoadedModel, request: dict[str, Any], max_tokens: int
+    model: LoadedModel, request: dict[str, Any], max_tokens: int, end_ids: list[int]
 ) -> GenerationConfig:
     temperature = DEFAULT_TEMPERATURE if request["temperature"] is None else request["temperature"]
     top_p = 1.0 if request["top_p"] is None else request["top_p"]
     sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
     return GenerationConfig(
         max_new_tokens=max_tokens,
-        eos_token_id=model.eos_token_ids,
+        eos_token_id=end_ids,
         pad_token_id=model.tokenizer.pad_token_id,
         **(sampling if temperature >= MIN_SAMPLING_TEMPERATURE else {"do_sample": False}),
     )
-
-
-class RequestReader(threading.Thread):
-    """Thread that reads requests and cancellations, and ends the process with its input."""
-
-    def __init__(self) -> None:
-        super().__init__(name="requests", daemon=True)
-        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.cancelled: set[str] = set()
-
-    def run(self) -> None:
-        """Queue requests and note cancellations until the input is closed."""
-        for line in sys.stdin.buffer:
-            request = json.loads(line)
-            if "cancel" in request:
-                self.cancelled.add(request["cancel"])
-            else:
-                self.requests.put(request)
-        os._exit(0)
 
 
 def _send(request_id: str, **response: Any) -> None:
@@ -269,21 +292,25 @@ def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -
         if id not in cancelled:
             complete(model, request, send, lambda: id in cancelled)
     except ModelLoadError as error:
+        logger.warning("%s (%s)", error, load_reason(error))
         send(error=str(error), code="model_not_found")
-    except (EncodingError, TemplateError) as error:
-        send(error=str(error), code="invalid_value")
+    except EncodingError as error:
+        send(error=str(error)[:REASON_LENGTH], code="invalid_value")
     except Exception as error:
-        send(error=f"{type(error).__name__}: {error}", code="server_error")
+        logger.exception("a completion failed")
+        name = type(error).__name__
+        send(error=f"The completion failed ({name}); see generate.log.", code="server_error")
     cancelled.discard(id)
 
 
-def main() -> None:
-    """Process requests until the input is closed."""
-    model, reader = LoadedModel(Folder(Path(sys.argv[1]))), RequestReader()
-    reader.start()
+def process_requests(root: Path, reader: RequestReader) -> None:
+    """Process requests until the process ends.
+
+    Args:
+        root: Data folder of the service.
+        reader: Source of the requests.
+    """
+    logger.addFilter(LogLimit())
+    model = LoadedModel(Folder(root))
     while True:
         _respond(model, reader.requests.get(), reader.cancelled)
-
-
-if __name__ == "__main__":
-    main()

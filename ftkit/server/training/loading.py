@@ -1,4 +1,4 @@
-"""Loading of base models, tokenizers and adapters.
+"""Loading of the weights of base models, and of adapters.
 
 A base model is built in, in a folder, or on the Hugging Face hub. Weights are read from safetensors
 only, and code that comes with a model is never run.
@@ -11,15 +11,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM
+from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
-from ftkit.server.training.smoke import build_model, build_tokenizer
-
-REASON_LENGTH = 400
-"""Maximum number of characters of a library's error message in a `ModelLoadError`."""
+from ftkit.server.training.base import LOAD_ERRORS, load_error
+from ftkit.server.training.smoke import build_model
 
 logging.disable_progress_bar()
 
@@ -36,37 +34,35 @@ def uses_bfloat16() -> bool:
     return device() == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def load_tokenizer(base: str) -> Any:
-    """Load the tokenizer of a base model.
-
-    Raises:
-        ModelLoadError: It cannot be loaded.
-    """
-    if base == SMOKE:
-        return build_tokenizer()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _load_error(base, error) from error
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return tokenizer
-
-
 def load_base(base: str) -> Any:
     """Load a base model to the CPU.
 
     Raises:
-        ModelLoadError: It cannot be loaded.
+        ModelLoadError: It cannot be loaded, or is an adapter.
     """
     if base == SMOKE:
         return build_model()
     dtype = torch.bfloat16 if uses_bfloat16() else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        _check_complete(base)
+        model = AutoModelForCausalLM.from_pretrained(
             base, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _load_error(base, error) from error
+        if model.name_or_path != base:
+            raise ValueError(f"it is an adapter of {model.name_or_path}")
+    except LOAD_ERRORS as error:
+        raise load_error(base) from error
+    return model
+
+
+def _check_complete(base: str) -> None:
+    """Refuse an adapter: transformers would load the model or the folder that it names instead.
+
+    Raises:
+        ValueError: The base model is an adapter, or comes with one.
+    """
+    if find_adapter_config_file(base) is not None:
+        raise ValueError("it has an adapter_config.json; name the base model of the adapter")
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
@@ -78,8 +74,3 @@ def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
     if not adapter.exists():
         raise ModelLoadError("the fine-tuned model no longer exists")
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
-
-
-def _load_error(base: str, error: Exception) -> ModelLoadError:
-    reason = " ".join(str(error).split())
-    return ModelLoadError(f"the base model {base} cannot be loaded: {reason[:REASON_LENGTH]}")

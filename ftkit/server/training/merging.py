@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftkit.errors import ModelLoadError, UsageError
-from ftkit.server.training.loading import add_adapter, load_base, load_tokenizer
+from ftkit.server.training.base import load_reason, load_tokenizer
+from ftkit.server.training.loading import add_adapter, load_base
 
 
 def merge(base: str, folder: Path) -> None:
@@ -17,6 +18,7 @@ def merge(base: str, folder: Path) -> None:
     try:
         tokenizer, model = load_tokenizer(base), load_base(base)
     except ModelLoadError as error:
-        raise UsageError(str(error)) from error
+        message = f"the base model {base} cannot be loaded: {load_reason(error)}"
+        raise UsageError(message) from error
     add_adapter(model, folder).merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -28,6 +28,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: int
     threads: int
     source: str
+    template: dict[str, Any] = {}
 
 
 class ResolvedHyperparameters(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,10 @@ from ftkit.server.objects import (
     now,
 )
 from ftkit.server.results import results_csv
-from ftkit.server.training.encoding import encode, preference_texts
-from ftkit.server.training.loading import (
-    add_adapter,
-    device,
-    load_base,
-    load_tokenizer,
-    uses_bfloat16,
-)
+from ftkit.server.training.base import load_base_model, load_reason
+from ftkit.server.training.dataset import encode_file
+from ftkit.server.training.encoding import Encoder
+from ftkit.server.training.loading import add_adapter, device, load_base, uses_bfloat16
 from ftkit.server.training.recipes import (
     Recipe,
     ResolvedHyperparameters,
@@ -47,6 +44,8 @@ from ftkit.server.training.reporting import JobReporter, publish_adapter
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingRun(Struct, frozen=True):
@@ -82,6 +81,7 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     except EncodingError as error:
         fail(store, job.id, "invalid_training_file", str(error), "training_file")
     except ModelLoadError as error:
+        logger.warning("%s (%s)", error, load_reason(error))
         fail(store, job.id, "model_not_available", str(error), "model")
 
 
@@ -97,22 +97,21 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     _show_hyperparameters(store, job, method, hyperparameters)
     set_seed(job.seed)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    tokenizer = load_tokenizer(job.base)
-    model = load_base(job.base)
+    base = load_base_model(job.base)
     run = TrainingRun(
         job=job,
         place=folder.job(job.id),
         method=method,
         recipe=recipe,
         hyperparameters=hyperparameters,
-        max_tokens=min(
-            recipe.tokens, getattr(model.config, "max_position_embeddings", recipe.tokens)
-        ),
+        max_tokens=base.max_tokens(recipe),
     )
-    datasets = {name: _load_dataset(store, run, tokenizer, name) for name in job.hashes}
+    encoder = base.encoder(recipe)
+    datasets = {name: _load_dataset(run, encoder, name) for name in job.hashes}
+    model = load_base(job.base)
     reporter = JobReporter(store, folder, job, pause)
     model, adapter_config = _prepare_model(model, folder, run)
-    trainer = _create_trainer(run, model, adapter_config, tokenizer, datasets, reporter)
+    trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
     if not reporter.paused:
         trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
@@ -127,32 +126,31 @@ def _show_hyperparameters(
     store.change(JobObject, job.id, lambda job: job.set_hyperparameters(resolved))
 
 
-def _load_dataset(store: Database, run: TrainingRun, tokenizer: Any, name: str) -> Dataset:
-    """Load the training or validation file of a job, tokenized unless it has preferences.
+def _load_dataset(run: TrainingRun, encoder: Encoder, name: str) -> Dataset:
+    """Load the training or validation file of a job, tokenized.
 
     Raises:
-        EncodingError: The chat template cannot express an example, or no example fits.
+        EncodingError: The base model cannot be trained on an example, or no example fits.
     """
-    job, limit = run.job, f"{run.max_tokens:,} tokens"
-    with (run.place / f"{name}.jsonl").open("rb") as file:
-        examples = [json.loads(line.decode("utf-8-sig")) for line in file if line.strip()]
-    if job.format == "preference":
-        return Dataset.from_list(preference_texts(tokenizer, examples))
-    sequences, dropped = encode(tokenizer, examples, job.format, run.max_tokens)
-    if not sequences:
-        raise EncodingError(f"no example has anything to learn within {limit}")
-    if dropped:
-        message = (
-            f"{dropped:,} sequences of the {name} file have nothing to learn within {limit},"
-            " and are left out"
-        )
-        add_event(store, job.id, job.tenant, message, "warn", key=f"lost {name}")
+    file = encode_file(run.place / f"{name}.jsonl", encoder, run.job.format)
+    if file.refused:
+        first = file.refused[0]
+        raise EncodingError(f"line {first.line} of the {name} file: {first.reason}")
+    if not file.encoded:
+        raise EncodingError(f"no example has anything to learn within {run.max_tokens:,} tokens")
     return Dataset.from_dict(
         {
-            "input_ids": [sequence.input_ids for sequence in sequences],
-            "labels": [sequence.labels for sequence in sequences],
+            column: [getattr(item, column) for item in file.encoded]
+            for column in _columns(run.job.format)
         }
     )
+
+
+def _columns(format: str) -> tuple[str, ...]:
+    """Return the columns of a tokenized dataset, as TRL's trainers expect them."""
+    if format == "preference":
+        return ("prompt_ids", "chosen_ids", "rejected_ids")
+    return ("input_ids", "labels")
 
 
 def _count_tokens(dataset: Dataset) -> int:
@@ -193,7 +191,7 @@ def _create_trainer(
 ) -> Any:
     arguments = _training_arguments(run, validate="validation" in datasets)
     if run.method == "dpo":
-        trainer_class = DPOTrainer
+        trainer_class = TokenizedDPOTrainer
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
     else:
         trainer_class = SFTTrainer
@@ -207,6 +205,17 @@ def _create_trainer(
         peft_config=adapter_config,
         callbacks=[reporter],
     )
+
+
+class TokenizedDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """DPO trainer for datasets that are tokenized.
+
+    TRL would tokenize texts itself, and add a second start token, or an end token after the end of
+    turn.
+    """
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        return dataset
 
 
 def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:

@@ -7,9 +7,13 @@ layers can make completions certain.
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 SEED = 20_260_823
 HIDDEN_SIZE, LAYERS, HEADS, INTERMEDIATE_SIZE, CONTEXT_LENGTH = 128, 2, 4, 256, 2048
@@ -50,6 +54,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_model() -> LlamaForCausalLM:
     """Return the untrained model, with the same weights on every machine."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     tokenizer = build_tokenizer()
     config = LlamaConfig(
         vocab_size=VOCABULARY_SIZE,

@@ -81,6 +81,30 @@ def test_a_prompt_that_does_not_fit_is_refused(stream: bool, client: openai.Open
     assert error.value.code == "context_length_exceeded"
 
 
+def test_a_prompt_that_is_much_too_long_is_refused_before_it_is_tokenized(
+    client: openai.OpenAI,
+) -> None:
+    ask_model(client, SMOKE, "x", max_tokens=1)
+    start = time.monotonic()
+    for text in ("x" * 8_000_000, " \n" * 4_000_000):
+        for create in (
+            lambda text: client.chat.completions.create(model=SMOKE, messages=question(text)),
+            lambda text: client.completions.create(model=SMOKE, prompt=text),
+        ):
+            with pytest.raises(openai.BadRequestError, match="context") as error:
+                create(text)
+            assert error.value.code == "context_length_exceeded"
+    ask_model(client, SMOKE, "x", max_tokens=1)
+    assert time.monotonic() - start < 10
+
+
+def test_the_longest_prompt_that_fits_is_accepted(client: openai.OpenAI) -> None:
+    prompt = "<|assistant|>" * 2047
+    usage = client.completions.create(model=SMOKE, prompt=prompt, max_tokens=1).usage
+    assert usage
+    assert usage.prompt_tokens == 2047
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["gpt-4", "ft:ftkit/smoke::none", "jobs/none"])
 def test_an_unknown_model_is_not_found(model: str, stream: bool, client: openai.OpenAI) -> None:

@@ -19,6 +19,7 @@ import openai
 import pytest
 
 from support.local_server import LocalServer, event_messages, wait_for_job
+from support.processes import wait_for_end, wait_for_worker, worker_processes
 from support.training import CITY_DATA, ask_model, method_with, start_job
 
 pytestmark = pytest.mark.training
@@ -36,25 +37,6 @@ def wait_for_step(client: openai.OpenAI, job: str, step: int) -> None:
         time.sleep(0.05)
 
 
-def processes(local_server: LocalServer, job: str) -> list[int]:
-    """Return the ids of the training processes of a job."""
-    pgrep = subprocess.run(
-        ["pgrep", "-f", f"ftkit.server.worker train {local_server.folder} {job}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(pid) for pid in pgrep.stdout.split()]
-
-
-def wait_for_processes(server: LocalServer, job: str, *, running: bool, seconds: float) -> None:
-    """Wait until the job has a training process, or none."""
-    deadline = time.monotonic() + seconds
-    while bool(processes(server, job)) is not running:
-        assert time.monotonic() < deadline, f"training process running: {not running}"
-        time.sleep(0.1)
-
-
 def steps(client: openai.OpenAI, job: str) -> list[str]:
     """Return "Step N/TOTAL" of each step that the job has reported, oldest first."""
     return [
@@ -67,7 +49,7 @@ def test_cancel_ends_training_within_5_seconds_and_frees_its_memory(
 ) -> None:
     job = start_job(client, method=method_with(n_epochs=50))
     wait_for_step(client, job.id, 3)
-    (pid,) = processes(local_server, job.id)
+    (pid,) = worker_processes(local_server.folder, "train", job.id)
     assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
     deadline = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists():
@@ -84,7 +66,7 @@ def test_a_paused_job_resumes_where_it_was_and_learns_as_much(
     wait_for_step(client, job.id, 5)
     assert client.fine_tuning.jobs.pause(job.id).status == "pausing"
     wait_for_job(client, job.id, "paused", seconds=20)
-    assert not processes(local_server, job.id)
+    assert not worker_processes(local_server.folder, "train", job.id)
     before = len(steps(client, job.id))
     time.sleep(0.5)
     assert len(steps(client, job.id)) == before
@@ -99,7 +81,7 @@ def test_a_training_process_that_is_killed_is_started_again_from_its_last_checkp
 ) -> None:
     job = start_job(client, method=method_with(n_epochs=EPOCHS), seed=3)
     wait_for_step(client, job.id, 11)
-    os.kill(processes(local_server, job.id)[0], signal.SIGKILL)
+    os.kill(worker_processes(local_server.folder, "train", job.id)[0], signal.SIGKILL)
     finished = wait_for_job(client, job.id, "succeeded")
     assert any("is restarted" in text for text in event_messages(client, job.id))
     assert steps(client, job.id) == [f"Step {n}/40" for n in range(1, 41)]
@@ -151,13 +133,13 @@ def killed_server(
         jobs = {"training": start(30)}
         wait_for_step(client, jobs["training"], 5)
         jobs["starting to train"] = start(5)
-        wait_for_processes(server, jobs["starting to train"], running=True, seconds=60)
+        wait_for_worker(server.folder, "train", jobs["starting to train"])
         jobs["validating"] = start(5)
         time.sleep(0.3)
         jobs["created"] = start(5)
         server.kill()
         for job in jobs.values():  # the training processes must end with their server
-            wait_for_processes(server, job, running=False, seconds=10)
+            wait_for_end(server.folder, "train", 10, job)
         yield server.start(), jobs
 
 

@@ -1,0 +1,83 @@
+"""`ftkit serve check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from msgspec import to_builtins
+
+from ftkit._text import plural
+from ftkit.cli.options import option, output_option
+from ftkit.cli.output import print_fields, print_json
+from ftkit.cli.terminal import write
+from ftkit.errors import UsageError
+from ftkit.report.base_model import base_fields, example_text
+
+if TYPE_CHECKING:
+    from ftkit.server.training.inspection import ExampleCheck
+
+SHOWN = 3
+"""Number of examples in text output."""
+
+
+@click.command()
+@click.argument("base")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Limit the output to N examples.  [default: {SHOWN}; all with --output json]",
+)
+@output_option
+def check(base: str, file: Path | None, limit: int | None, output: str) -> int:
+    """Show what a base model supports, and what it learns from a file.
+
+    BASE is ftkit/smoke, a model of the Hugging Face hub, or a folder. The text of an example is
+    shown as it goes through the model; lines that start with + are learned. Exit codes: 0 if the
+    base model can be trained on every example, 1 if not.
+    """
+    try:
+        from ftkit.server.training.inspection import BaseInspector
+    except ImportError as error:
+        raise UsageError(
+            f"ftkit serve check needs more packages ({error.name} is missing); install them with:"
+            " pip install '.[local]'"
+        ) from error
+    inspector = BaseInspector(str(Path(base).absolute()) if Path(base).is_dir() else base)
+    result = inspector.check()
+    examples = inspector.check_file(file) if file else iter(())
+    if output == "json":
+        shown = list(_limited(examples, limit))
+        print_json({**to_builtins(result), "examples": to_builtins(shown)})
+        return int(any(example.refused for example in shown))
+    print_fields(base_fields(result))
+    return _print_examples(examples, limit or SHOWN) if file else 0
+
+
+def _limited(examples: Iterable[ExampleCheck], limit: int | None) -> Iterator[ExampleCheck]:
+    """Yield the sequences of the first `limit` examples."""
+    lines: set[int] = set()
+    for example in examples:
+        lines.add(example.line)
+        if limit is not None and len(lines) > limit:
+            return
+        yield example
+
+
+def _print_examples(examples: Iterator[ExampleCheck], limit: int) -> int:
+    """Print the first examples, and count those that are refused or cut in the whole file."""
+    lines, refused, cut = set[int](), set[int](), set[int]()
+    for example in examples:
+        lines.add(example.line)
+        if example.refused:
+            refused.add(example.line)
+        if example.cut:
+            cut.add(example.line)
+        if len(lines) <= limit or (example.refused and len(refused) <= limit):
+            write("\n" + example_text(example))
+    write(f"\n{plural(len(lines), 'example')}: {len(refused):,} refused, {len(cut):,} cut\n")
+    return int(bool(refused))

@@ -1,0 +1,59 @@
+"""Text output of `ftkit serve check`: the features of a base model, and its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ftkit._text import plural, printable
+
+if TYPE_CHECKING:
+    from ftkit.server.training.inspection import BaseCheck, ExampleCheck, Span
+
+TITLES = {
+    "system": "system messages",
+    "tools": "tools",
+    "parallel_tool_calls": "several calls at once",
+    "thinking": "reasoning",
+}
+"""Titles of the features of a chat template."""
+
+
+def base_fields(check: BaseCheck) -> Iterator[tuple[str, str]]:
+    """Yield names and values of what a base model supports."""
+    yield "base model", check.base
+    for name, supported in check.supports.items():
+        yield TITLES[name], _answer(name, supported)
+    yield "end of turn", check.end_of_turn
+    context = check.context_length
+    yield "context", plural(context, "token") if context else "not declared"
+    yield "examples cut at", plural(check.max_tokens, "token")
+    recipe = check.recipe
+    rates = ", ".join(f"{rate:g} ({method})" for method, rate in recipe.learning_rate.items())
+    yield "learning rate", rates
+    yield "LoRA", f"rank {recipe.rank}, alpha {recipe.alpha}, dropout {recipe.dropout:g}"
+    yield "batch size", str(recipe.batch_size)
+    yield "epochs", str(recipe.epochs) if recipe.epochs else "by the number of examples"
+    options = ", ".join(f"{name}={value}" for name, value in recipe.template.items())
+    yield "chat template options", options
+
+
+def _answer(name: str, supported: bool) -> str:
+    if supported:
+        return "yes, used without it" if name == "thinking" else "yes"
+    return "no, merged into the first user message" if name == "system" else "no"
+
+
+def example_text(example: ExampleCheck) -> str:
+    """Return an example, with a mark before each line: + for learned text, or else a space."""
+    if example.refused:
+        return f"line {example.line} is refused: {printable(example.refused)}\n"
+    cut = f" ({plural(example.cut, 'trained token')} cut)" if example.cut else ""
+    spans = "".join(f"{_marked(span)}\n" for span in example.spans)
+    return f"line {example.line}{cut}\n{spans}"
+
+
+def _marked(span: Span) -> str:
+    mark = "+ " if span.learned else "  "
+    lines = printable(span.text, keep="\n").split("\n")
+    return "\n".join(f"{mark}{line}".rstrip() for line in lines)

@@ -1,0 +1,1 @@
+"""JSON Schema of tools. Imported when an example has tools, since jsonschema loads slowly."""

@@ -1,0 +1,65 @@
+"""Check of a job's files against its base model: each example must be expressible and fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from ftkit.errors import ModelLoadError
+from ftkit.server.objects import JobObject
+from ftkit.server.training.base import load_base_model
+from ftkit.server.training.dataset import EncodedFile, Refusal, encode_file
+from ftkit.server.training.recipes import find_recipe
+
+MAX_REFUSALS = 5
+"""Maximum number of examples in an error message."""
+
+
+class FileError(Struct, frozen=True):
+    """Reason why a job cannot be trained: error code, message, and parameter of the job."""
+
+    code: str
+    message: str
+    param: str
+
+
+def check_files(job: JobObject, place: Path, format: str) -> FileError | dict[str, str]:
+    """Encode the files of a job, as training does.
+
+    Args:
+        job: The job.
+        place: Folder of the job, with its files.
+        format: Format of the files.
+
+    Returns:
+        The reason why the job cannot be trained, or else warnings by the kind of the file.
+    """
+    recipe = find_recipe(job.base)
+    try:
+        base = load_base_model(job.base)
+    except ModelLoadError as error:
+        return FileError("model_not_available", str(error), "model")
+    warnings, encoder, limit = {}, base.encoder(recipe), base.max_tokens(recipe)
+    for kind in job.hashes:
+        file = encode_file(place / f"{kind}.jsonl", encoder, format)
+        message = _error_message(file, job.names[kind], job.base, limit)
+        if message:
+            return FileError("invalid_training_file", message, f"{kind}_file")
+        if warning := file.truncation_message(kind, limit):
+            warnings[kind] = warning
+    return warnings
+
+
+def _error_message(file: EncodedFile, name: str, base: str, limit: int) -> str | None:
+    if file.refused:
+        return f"{base} cannot be trained on {name}: {_list_refusals(file.refused)}"
+    if not file.encoded:
+        return f"no example of {name} has anything to learn within {limit:,} tokens"
+    return None
+
+
+def _list_refusals(refused: list[Refusal]) -> str:
+    lines = "; ".join(f"line {item.line}: {item.reason}" for item in refused[:MAX_REFUSALS])
+    more = len(refused) - MAX_REFUSALS
+    return f"{lines}; and {more:,} more" if more > 0 else lines

@@ -1,0 +1,148 @@
+"""The time for a file grows no faster than the file, whatever is in it.
+
+A short run takes one position for each text and files of 64 kB; `--hostile N` takes each text in
+each position of each format, and files of 1 MB.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit import FtkitError, measure, validate
+from ftkit.compare.recordings import read_prompts
+from ftkit.dataset.detect import Head
+from ftkit.dataset.lenient_json import read
+from ftkit.validation.provider_messages import interpret
+from support.caches import forget_tool_schemas
+from support.hostile_texts import (
+    LINES,
+    SCHEMAS,
+    TEXTS,
+    Make,
+    grown_rules,
+    texts_in_content,
+    texts_in_samples,
+)
+
+MODEL = "gpt-4o-mini-2024-07-18"
+
+GROWTH = 2.6
+"""Maximum factor of the time for twice as many bytes."""
+
+NOISE = 0.06
+"""Seconds below which a time says nothing."""
+
+SHORT, LONG = 1 << 16, 1 << 20
+"""Bytes of the largest file in a short run and in a long one."""
+
+HANGS = 10.0
+"""Seconds after which larger files are not tried."""
+
+Run = Callable[[bytes], Any]
+
+
+@pytest.fixture(autouse=True)
+def collecting_no_garbage() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def largest(request: pytest.FixtureRequest) -> int:
+    """Bytes of the largest file."""
+    return LONG if request.config.option.hostile else SHORT
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Run:
+    """Validate a file and count its tokens."""
+    path = tmp_path / "data.jsonl"
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        forget_tool_schemas()
+        validate(path, workers=1)
+        with suppress(FtkitError):  # there may be no example in it
+            measure(path, [MODEL], workers=1)
+
+    run(b'{"messages": []}\n')  # imports what is imported when it is needed
+    return run
+
+
+def seconds(run: Run, data: bytes, times: int = 1) -> float:
+    """Return the least CPU time of some runs."""
+    durations = []
+    for _ in range(times):
+        begun = time.process_time()
+        run(data)
+        durations.append(time.process_time() - begun)
+    return min(durations)
+
+
+def assert_linear(name: str, run: Run, make: Make, largest: int) -> None:
+    before = 0.0
+    for size in (largest >> 3, largest >> 2, largest >> 1, largest):
+        now = seconds(run, make(size))
+        if before and now > max(NOISE, GROWTH * before):
+            before, now = (seconds(run, make(size), 5) for size in (size // 2, size))
+            assert now <= max(NOISE, GROWTH * before), f"{name}: {before:.2f} s, then {now:.2f} s"
+        assert now < HANGS, f"{name}: {now:.0f} s for {size:,} bytes"
+        before = now
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_time_for_a_text_grows_with_its_length(name: str, check: Run, largest: int) -> None:
+    assert_linear(name, check, dict(texts_in_content())[f"content: {name}"], largest)
+
+
+@pytest.mark.parametrize("name", {**LINES, **SCHEMAS})
+def test_the_time_for_a_structure_grows_with_its_size(name: str, check: Run, largest: int) -> None:
+    assert_linear(name, check, {**LINES, **SCHEMAS}[name], largest)
+
+
+def test_the_time_for_each_rule_grows_with_its_sample(check: Run, largest: int) -> None:
+    step = 1 if largest == LONG else 10
+    for name, make in islice(grown_rules(), 0, None, step):
+        assert_linear(name, check, make, largest)
+
+
+def test_hostile_growth_in_every_position(
+    check: Run, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    if not request.config.option.hostile:
+        pytest.skip("takes an hour; run by `tox -e hostile`")
+    number = 0
+    for name, make in texts_in_samples():
+        assert_linear(name, check, make, LONG)
+        number += 1
+    record_property("hostile", {"name": "growth in every position", "cases": number})
+
+
+def _read_prompts(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with suppress(FtkitError):
+        read_prompts(str(path))
+
+
+@pytest.mark.parametrize("name", {**LINES, **SCHEMAS})
+def test_the_time_of_other_parsers_grows_with_the_size(
+    name: str, tmp_path: Path, largest: int
+) -> None:
+    def run(data: bytes) -> None:
+        read(data)
+        head = Head("data.jsonl", data, complete=False)
+        _ = head.kind, head.spread, head.asks  # computed when they are asked for
+        interpret(data.decode(errors="replace"))
+        _read_prompts(tmp_path / "data.jsonl", data)
+
+    assert_linear(name, run, {**LINES, **SCHEMAS}[name], largest)

@@ -1,0 +1,113 @@
+"""`ftkit serve check`, and the same from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.chat_templates import EXAMPLES, build_tokenizer
+from support.commands import run_ftkit
+from support.fixture_types import Write
+from support.models import SMOKE
+from support.training import encode_jsonl
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with the tokenizer and the configuration of a base model, but no weights."""
+    from transformers import LlamaConfig
+
+    folder = tmp_path_factory.mktemp("base") / "mistral"
+    build_tokenizer("mistral_v0_3").save_pretrained(folder)
+    LlamaConfig(max_position_embeddings=512).save_pretrained(folder)
+    return str(folder)
+
+
+def check(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = run_ftkit("serve", "check", *arguments, "--output", "json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
+    mistral: str, write: Write
+) -> None:
+    path = write(encode_jsonl([EXAMPLES["system, multi-turn"][1]]))
+    code, result = check(mistral, str(path))
+    assert code == 0
+    assert result["supports"] == {
+        "system": True,
+        "tools": True,
+        "parallel_tool_calls": True,
+        "thinking": False,
+    }
+    assert (result["context_length"], result["end_of_turn"]) == (512, "</s>")
+    prompts = (
+        "<bos>[INST] Be kind.\n\nHello?[/INST]",
+        "<bos>[INST] Hello?[/INST] Hi!</s>[INST] Be kind.\n\nAnd now?[/INST]",
+    )
+    assert result["examples"] == [
+        {
+            "line": 1,
+            "refused": None,
+            "cut": 0,
+            "spans": [{"text": prompt, "learned": False}, {"text": answer, "learned": True}],
+        }
+        for prompt, answer in zip(prompts, (" Hi!</s>", " Bye.</s>"), strict=True)
+    ]
+
+
+def test_a_preference_is_shown_once_for_each_output(write: Write) -> None:
+    path = write(encode_jsonl([EXAMPLES["preference"][1]]))
+    code, result = check(SMOKE, str(path))
+    learned = [example["spans"][1]["text"] for example in result["examples"]]
+    assert (code, learned) == (0, ["Hi!<|end|>", "Go away.<|end|>"])
+
+
+def test_lines_that_cannot_be_trained_on_are_refused_with_the_reason(write: Write) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    lines = [
+        EXAMPLES["plain"][1],
+        {"messages": []},
+        {"messages": [{"role": "user", "content": [image]}, EXAMPLES["plain"][1]["messages"][1]]},
+    ]
+    code, result = check(SMOKE, str(write(encode_jsonl(lines))))
+    assert code == 1
+    assert [example["refused"] for example in result["examples"]] == [
+        None,
+        '"messages" is empty; add messages, or remove the example',
+        "this service does not support images",
+    ]
+
+
+def test_text_output_marks_what_is_learned(write: Write) -> None:
+    path = write(encode_jsonl([EXAMPLES["plain"][1]] * 5))
+    done = run_ftkit("serve", "check", SMOKE, str(path), "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(
+        "\nline 1\n  <|user|>Hello?<|end|><|assistant|>\n+ Hi!<|end|>\n"
+        "\n5 examples: 0 refused, 0 cut\n"
+    )
+
+
+@pytest.mark.parametrize("base", ["nobody/nothing", "missing-folder"])
+def test_a_base_that_cannot_be_loaded_is_one_line(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = run_ftkit("serve", "check", base)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the base model {base} cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_python_gives_the_same(write: Write) -> None:
+    from ftkit.server.training.inspection import BaseInspector, ExampleCheck, Span
+
+    path: Path = write(encode_jsonl([EXAMPLES["plain"][1]]))
+    spans = [Span("<|user|>Hello?<|end|><|assistant|>", False), Span("Hi!<|end|>", True)]
+    assert list(BaseInspector(SMOKE).check_file(path)) == [ExampleCheck(1, None, 0, spans)]

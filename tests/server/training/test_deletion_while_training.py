@@ -1,0 +1,79 @@
+"""Deleted contents are gone from the disk once the job that trained on them has ended."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import openai
+import pytest
+
+from support.local_server import LocalServer, event_messages, wait_for_job
+from support.models import SMOKE
+from support.server_requests import upload_file
+from support.training import CITY_DATA, method_with
+
+pytestmark = pytest.mark.training
+
+MARKER = b"unlikely-words-in-a-file"
+CONTENT = CITY_DATA.replace(b'"user", "content": "', b'"user", "content": "' + MARKER)
+
+
+def traces(folder: Path) -> list[str]:
+    """The files below a folder that contain the marker."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and MARKER in path.read_bytes():
+                found.append(str(path.relative_to(folder)))
+        except FileNotFoundError:
+            pass  # removed in the meantime
+    return found
+
+
+def wait_for_step(client: openai.OpenAI, job: str) -> None:
+    deadline = time.monotonic() + 90
+    while not any(text.startswith("Step 3/") for text in event_messages(client, job)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("order", ["cancel", "pause cancel", "cancel kill", "kill cancel", "wait"])
+def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) -> None:
+    """Nothing is left below the home folder or the folder for temporary files either."""
+    assert MARKER in CONTENT
+    (tmp_path / "tmp").mkdir()
+    environment = {"TMPDIR": str(tmp_path / "tmp"), "HF_HOME": str(tmp_path / "hf")}
+    server = LocalServer(tmp_path / "data")
+    server.start(**environment)
+    try:
+        client = server.client()
+        file = upload_file(client, CONTENT)
+        job = client.fine_tuning.jobs.create(
+            model=SMOKE,
+            training_file=file.id,
+            validation_file=file.id,
+            method=method_with(n_epochs=5 if order == "wait" else 50),
+        ).id
+        wait_for_step(client, job)
+        client.files.delete(file.id)
+        for step in order.split():
+            if step == "kill":
+                server.kill()
+                server.start(**environment)
+                client = server.client()
+            elif step == "wait":
+                wait_for_job(client, job, "succeeded")
+            else:
+                getattr(client.fine_tuning.jobs, step)(job)
+            if step == "pause":
+                wait_for_job(client, job, "paused")
+                assert traces(server.folder)
+        deadline = time.monotonic() + 10
+        while found := traces(tmp_path):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+    finally:
+        server.stop()
+    modes = {path.stat().st_mode & 0o077 for path in server.folder.rglob("*")}
+    assert modes == {0}

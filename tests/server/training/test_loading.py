@@ -1,0 +1,73 @@
+"""Base models that are adapters, missing or unreadable."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ftkit.errors import ModelLoadError
+
+pytestmark = pytest.mark.training
+
+
+def load_error(base: Path) -> ModelLoadError:
+    from ftkit.server.training.loading import load_base
+
+    with pytest.raises(ModelLoadError) as error:
+        load_base(str(base))
+    return error.value
+
+
+@pytest.fixture
+def adapter(base_model: Path, tmp_path: Path) -> Path:
+    """A folder with an adapter alone, whose base model is another folder."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    config = {"base_model_name_or_path": str(base_model), "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_an_adapter_is_no_base_model(with_model: bool, adapter: Path, base_model: Path) -> None:
+    from ftkit.server.training.base import load_reason
+    from ftkit.server.training.loading import load_base
+
+    if with_model:
+        shutil.copytree(base_model, adapter, dirs_exist_ok=True)
+    assert "adapter_config.json" in load_reason(load_error(adapter))
+    assert load_base(str(base_model)).name_or_path == str(base_model)
+
+
+def test_an_adapter_that_appears_while_the_model_is_loaded_is_no_base_model(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.training import loading
+    from ftkit.server.training.base import load_reason
+
+    monkeypatch.setattr(loading, "_check_complete", lambda base: None)
+    assert "adapter" in load_reason(load_error(adapter))
+
+
+def test_the_error_is_the_same_whatever_the_reason(
+    adapter: Path, pickled_model: Path, tmp_path: Path
+) -> None:
+    from ftkit.server.training.base import load_reason
+
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text('{"model_type": "none"}')
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    bases = [
+        adapter,
+        pickled_model,
+        *(tmp_path / name for name in ("file", "empty", "odd", "broken", "missing")),
+    ]
+    errors = {base: load_error(base) for base in bases}
+    assert len({str(error).replace(str(base), "") for base, error in errors.items()}) == 1
+    assert len({load_reason(error).replace(str(base), "") for base, error in errors.items()}) > 3
