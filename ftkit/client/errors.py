@@ -85,7 +85,9 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
         raise _connection_error(action, endpoint, error) from error
     except openai.APIStatusError as error:
         raise _status_error(action, endpoint, error) from error
-    except _transport_errors() as error:
+    except _stream_errors("DecodingError") as error:
+        raise _invalid_response(action, endpoint, error) from error
+    except _stream_errors("TransportError") as error:
         reason = _clean(str(error), endpoint)
         raise UnknownOutcomeError(
             f"cannot {action}: the connection to {endpoint.base_url} broke ({reason})"
@@ -156,11 +158,10 @@ def _status_error(action: str, endpoint: Endpoint, error: openai.APIStatusError)
     )
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions that the SDK's transport, httpx or httpx2, raises during a stream."""
-    return tuple(
-        sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules
-    )
+def _stream_errors(name: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions of that name in httpx and httpx2, which a stream of the SDK raises."""
+    modules = (sys.modules[module] for module in ("httpx", "httpx2") if module in sys.modules)
+    return tuple(getattr(module, name) for module in modules)
 
 
 def _clean(text: str, endpoint: Endpoint) -> str:

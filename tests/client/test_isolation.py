@@ -426,3 +426,14 @@ def test_unusable_proxies_and_certificates_are_errors_of_the_user(
     monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=r"proxies .* or certificates .* of the environment"):
         open_client("http://127.0.0.1:9/v1")
+
+
+def test_a_file_with_a_damaged_compression_is_one_error() -> None:
+    answer = json_answer(b"not gzip", Content_Encoding="gzip")
+    with (
+        recording_server(answer) as service,
+        pytest.raises(
+            InvalidResponseError, match=r"cannot read the file file-1: .* cannot be read"
+        ),
+    ):
+        open_client(f"{service.url}/v1").content("file-1")

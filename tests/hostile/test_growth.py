@@ -37,7 +37,7 @@ MODEL = "gpt-4o-mini-2024-07-18"
 GROWTH = 2.6
 """Maximum factor of the time for twice as many bytes."""
 
-NOISE = 0.06
+NOISE = 0.12
 """Seconds below which a time says nothing."""
 
 SHORT, LONG = 1 << 16, 1 << 20
