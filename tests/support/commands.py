@@ -32,6 +32,7 @@ CONTEXT.set_forkserver_preload(
         "ftkit.cli.files",
         "ftkit.cli.submit",
         "ftkit.cli.validate",
+        "ftkit.client.sdk",
         "ftkit.report.text",
         "ftkit.tokens.encodings",
         "support.commands",
