@@ -14,21 +14,19 @@ from ftkit.errors import FileError, os_error_message
 
 
 def check_writable(path: str) -> None:
-    """Raise `FileError` if no file can be written to `path`."""
-    _check_replaceable(Path(path))
+    """Raise `FileError` if no file can be written to `path`.
+
+    Nor may it be a pipe or a device, such as /dev/null, which an atomic write would replace.
+    """
+    if os.path.isdir(path):
+        raise FileError(f"cannot write {path}: is a directory")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileError(f"cannot write {path}: is not a regular file")
     try:
         with tempfile.TemporaryFile(dir=Path(path).parent):
             pass
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
-
-
-def _check_replaceable(path: Path) -> None:
-    """Raise `FileError` for a folder, pipe or device, which a rename would fail on or replace."""
-    if path.is_dir():
-        raise FileError(f"cannot write {path}: is a directory")
-    if path.exists() and not path.is_file():
-        raise FileError(f"cannot write {path}: is not a regular file")
 
 
 @contextmanager
@@ -60,11 +58,7 @@ def atomic_write(path: Path, folder: Path | None = None, fsync: bool = False) ->
         path: The file to write.
         folder: Folder of the temporary file, on the same file system. Default: that of `path`.
         fsync: Flush the file to disk before it is renamed, so that it survives a power failure.
-
-    Raises:
-        FileError: `path` is a folder, or no regular file.
     """
-    _check_replaceable(path)
     with temporary_file(folder or path.parent, path.name) as temporary:
         yield temporary
         if fsync:
