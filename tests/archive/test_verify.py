@@ -19,10 +19,11 @@ from support.archives import add_job, save_archive
 from support.fake_provider import FakeProvider
 
 RUN_AND_REPORT_MEMORY = """
-import resource, sys
+import re, sys
 from ftkit.cli import run
 code = run(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, file=sys.stderr)
+# Not ru_maxrss, which begins with the memory of the process that started this one.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10, file=sys.stderr)
 sys.exit(code)
 """
 """Run ftkit, and print the peak memory in MiB to standard error."""
