@@ -12,7 +12,7 @@ import pytest
 
 from ftkit.errors import FileError
 from ftkit.jobs.journal import Journal
-from support.disk import RUN_WITH_FILE_LIMIT, environment_without_coverage
+from support.disk import RUN_WITH_FILE_LIMIT, environment_without_coverage, small_file_system
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run, Write
@@ -24,17 +24,8 @@ SIZE = 256 << 10
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
-    if (
-        os.name != "posix"
-        or os.geteuid()
-        or subprocess.run(mount, capture_output=True, check=False).returncode
-    ):
-        pytest.skip("only root may mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_file_system(tmp_path / "small", SIZE) as folder:
+        yield folder
 
 
 def leave(folder: Path, room: int) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.objects import JobObject
 from ftkit.server.storage import Allowance, Disk, SizeLimit, StorageLimits, quota_exceeded
 from ftkit.server.supervisor import Supervisor
+from support.disk import small_file_system
 from support.local_server import LocalServer, wait_for_job
 from support.models import SMOKE
 from support.raw_requests import RawRequest, Reply, build, send
@@ -238,13 +238,8 @@ SMALL_DISK = 4 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_file_system(tmp_path / "small", SMALL_DISK) as folder:
+        yield folder
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs mount")

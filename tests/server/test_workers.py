@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import openai
 import pytest
 
 from support.examples import chat_lines
@@ -24,11 +25,16 @@ LARGE = CLEAN_DATA * 40_000
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's prctl")
 
 
+def start_validation(client: openai.OpenAI, server: LocalServer) -> int:
+    """Create a job whose validation takes seconds, and return the id of its process."""
+    client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
+    return wait_for_worker(server.folder, "check")
+
+
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 0.5])
 def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server, server.client() as client:
-        client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
-        wait_for_worker(server.folder, "check")
+        start_validation(client, server)
         time.sleep(seconds)
         server.kill()
         wait_for_end(server.folder, "check", 0.5)
@@ -37,8 +43,7 @@ def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> No
 @LINUX
 def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server, server.client() as client:
-        client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
-        pid = wait_for_worker(server.folder, "check")
+        pid = start_validation(client, server)
         time.sleep(1)
         os.kill(pid, signal.SIGSTOP)
         server.kill()
@@ -48,8 +53,7 @@ def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Pat
 @LINUX
 def test_a_worker_whose_server_ended_before_it_began_ends_at_once(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data") as server, server.client() as client:
-        client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, LARGE).id)
-        pid = wait_for_worker(server.folder, "check")
+        pid = start_validation(client, server)
         os.kill(pid, signal.SIGSTOP)  # before or after the call to prctl
         server.kill()
         time.sleep(0.2)
