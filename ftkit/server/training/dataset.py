@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_examples(
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if number in skip:
                 yield number, None

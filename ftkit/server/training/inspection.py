@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from ftkit.errors import EncodingError, FileError, ModelLoadError, UsageError, os_error_message
-from ftkit.server.training.base import load_base_model
+from ftkit.server.training.base import load_base_model, load_reason
 from ftkit.server.training.dataset import read_examples
 from ftkit.server.training.encoding import IGNORED_LABEL, Encoder, Pair, Sequence
 from ftkit.server.training.recipes import Recipe, find_recipe
@@ -85,7 +85,9 @@ class BaseInspector:
         try:
             self._model = load_base_model(base)
         except ModelLoadError as error:
-            raise UsageError(str(error)) from error
+            # The error's own text hides the reason, which is for the operator alone.
+            message = f"the base model {base} cannot be loaded: {load_reason(error)}"
+            raise UsageError(message) from error
         self._base, self._recipe = base, find_recipe(base)
         self._encoder = self._model.encoder(self._recipe)
 

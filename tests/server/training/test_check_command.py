@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,13 @@ def test_lines_that_cannot_be_trained_on_are_refused_with_the_reason(write: Writ
         '"messages" is empty; add messages, or remove the example',
         "this service does not support images",
     ]
+
+
+def test_a_compressed_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl.gz"
+    path.write_bytes(gzip.compress(encode_jsonl([EXAMPLES["plain"][1]])))
+    code, result = check(SMOKE, str(path))
+    assert (code, len(result["examples"])) == (0, 1)
 
 
 def test_text_output_marks_what_is_learned(write: Write) -> None:
