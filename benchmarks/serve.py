@@ -45,10 +45,10 @@ from peft import LoraConfig
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.recipes import find_recipe
+from ftkit.server.recipes import builtin_recipes
 from ftkit.server.training.smoke import build_model, build_tokenizer
 
-tokenizer, model, recipe = build_tokenizer(), build_model(), find_recipe("ftkit/smoke")
+tokenizer, model, recipe = build_tokenizer(), build_model(), builtin_recipes().find("ftkit/smoke")
 examples = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
 encoder = Encoder(tokenizer, recipe.tokens)
 sequences = [sequence for example in examples for sequence in encoder.encode(example, "chat")]
@@ -57,7 +57,7 @@ set_seed(1)
 torch.set_num_threads(recipe.threads)
 settings = SFTConfig(
     output_dir=sys.argv[2], num_train_epochs=int(sys.argv[3]), per_device_train_batch_size=recipe.batch_size,
-    max_length=recipe.tokens, learning_rate=recipe.learning_rate["supervised"], seed=1, logging_steps=1,
+    max_length=recipe.tokens, learning_rate=recipe.learning_rate.supervised, seed=1, logging_steps=1,
     save_strategy="epoch", save_total_limit=2, use_cpu=True, disable_tqdm=True, report_to=[], gradient_checkpointing=False,
     bf16=False,
 )

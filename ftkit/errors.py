@@ -13,6 +13,7 @@
     ├── UnreachableError             the provider failed too many requests in a row
     ├── EncodingError                a base model's chat template cannot express an example
     ├── ModelLoadError               a base model or an adapter cannot be loaded
+    ├── RecipeError                  a base model or a machine cannot do what a recipe sets
     ├── StoppedError                 an archive run is ending (ftkit.archive.store)
     └── ServiceError                 the local service refuses a request (ftkit.server.errors)
 
@@ -106,6 +107,10 @@ class EncodingError(FtkitError):
 
 class ModelLoadError(FtkitError):
     """A base model or an adapter cannot be loaded."""
+
+
+class RecipeError(FtkitError):
+    """A base model or a machine cannot do what a recipe sets."""
 
 
 def os_error_message(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +14,8 @@ from msgspec import Struct
 from ftkit.catalog.models import ImageCost, Model, base_model
 from ftkit.catalog.providers import Provider, Unsupported
 from ftkit.errors import FileError, UnknownNameError, UsageError, did_you_mean, os_error_message
+
+T = TypeVar("T")
 
 
 class Catalog(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,15 +41,39 @@ def load_catalog(path: str | None = None) -> Catalog:
     builtin = {name: read_facts(name) for name in Catalog.__struct_fields__}
     if path is None:
         return msgspec.convert(builtin, Catalog)
+    return convert_facts(merged(builtin, read_toml(path)), Catalog, path)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Return the contents of a TOML file of the user.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: The file is not TOML.
+    """
     try:
-        own = tomllib.loads(Path(path).read_text("utf-8"))
-        return msgspec.convert(_merged(builtin, own), Catalog)
+        return tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def convert_facts(facts: dict[str, Any], type: type[T], source: str) -> T:
+    """Return facts as `type`.
+
+    Args:
+        facts: The facts, as TOML has them.
+        type: A struct.
+        source: Origin of the facts, for the message.
+
+    Raises:
+        UsageError: A value is missing, unknown or invalid.
+    """
+    try:
+        return msgspec.convert(facts, type)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {str(error).replace('$.', '')}") from error
+        raise UsageError(f"{source}: {str(error).replace('$.', '')}") from error
 
 
 def read_facts(name: str) -> dict[str, Any]:
@@ -55,10 +81,11 @@ def read_facts(name: str) -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text("utf-8"))
 
 
-def _merged(old: Any, new: Any) -> Any:
+def merged(old: Any, new: Any) -> Any:
+    """Return facts with others that replace those of the same keys, in nested tables too."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
-    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
+    return {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
 
 
 def with_others(catalog: Catalog, provider: str, models: Iterable[str]) -> Catalog:

@@ -239,6 +239,12 @@ def provider_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--recipe`: settings of base models."""
+    help = "TOML file with settings of base models that replace the built-in ones."
+    return option("--recipe", "recipes", metavar="FILE", help=help)(command)
+
+
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--output`: text or JSON."""
     formats = click.Choice(["text", "json"])

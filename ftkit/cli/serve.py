@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ftkit._local import PORT, data_folder, find_running, is_loopback
-from ftkit.cli.options import Size, option, output_option
+from ftkit.cli.options import Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
@@ -58,6 +58,7 @@ PACKAGES = (
     metavar="NAME=BASE",
     help="Map a model name to a model of the Hugging Face hub or to a folder. Repeatable.",
 )
+@recipe_option
 @option(
     "--max-jobs",
     type=click.IntRange(1),
@@ -94,6 +95,7 @@ def serve(
     port: int,
     data_dir: str | None,
     models: tuple[str, ...],
+    recipes: str | None,
     max_jobs: int,
     any_port: bool,
     **storage: int | None,
@@ -122,11 +124,19 @@ def serve(
             " pip install '.[local]'"
         )
     from ftkit.server.app import ServerSettings
+    from ftkit.server.recipes import load_recipes
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
 
     mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
-    settings = ServerSettings(folder, mapping, keys, max_jobs, storage=StorageLimits(**storage))
+    settings = ServerSettings(
+        folder,
+        mapping,
+        keys,
+        max_jobs,
+        storage=StorageLimits(**storage),
+        recipes=load_recipes(recipes),
+    )
     run(settings, host, port, print_note, any_port)
 
 

@@ -10,7 +10,7 @@ import click
 from msgspec import to_builtins
 
 from ftkit._text import plural
-from ftkit.cli.options import option, output_option
+from ftkit.cli.options import option, output_option, recipe_option
 from ftkit.cli.output import print_fields, print_json
 from ftkit.cli.terminal import write
 from ftkit.errors import UsageError
@@ -32,14 +32,17 @@ SHOWN = 3
     metavar="N",
     help=f"Limit the output to N examples.  [default: {SHOWN}; all with --output json]",
 )
+@recipe_option
 @output_option
-def check(base: str, file: Path | None, limit: int | None, output: str) -> int:
+def check(base: str, file: Path | None, limit: int | None, recipes: str | None, output: str) -> int:
     """Show what a base model supports, and what it learns from a file.
 
     BASE is ftkit/smoke, a model of the Hugging Face hub, or a folder. The text of an example is
     shown as it goes through the model; lines that start with + are learned. Exit codes: 0 if the
     base model can be trained on every example, 1 if not.
     """
+    from ftkit.server.recipes import load_recipes
+
     try:
         from ftkit.server.training.inspection import BaseInspector
     except ImportError as error:
@@ -47,7 +50,8 @@ def check(base: str, file: Path | None, limit: int | None, output: str) -> int:
             f"ftkit serve check needs more packages ({error.name} is missing); install them with:"
             " pip install '.[local]'"
         ) from error
-    inspector = BaseInspector(str(Path(base).absolute()) if Path(base).is_dir() else base)
+    folder = str(Path(base).absolute()) if Path(base).is_dir() else base
+    inspector = BaseInspector(folder, load_recipes(recipes))
     result = inspector.check()
     examples = inspector.check_file(file) if file else iter(())
     if output == "json":

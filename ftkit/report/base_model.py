@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ftkit._text import plural, printable
 
 if TYPE_CHECKING:
+    from ftkit.server.recipes import Recipe
     from ftkit.server.training.inspection import BaseCheck, ExampleCheck, Span
 
 TITLES = {
@@ -28,12 +29,21 @@ def base_fields(check: BaseCheck) -> Iterator[tuple[str, str]]:
     context = check.context_length
     yield "context", plural(context, "token") if context else "not declared"
     yield "examples cut at", plural(check.max_tokens, "token")
-    recipe = check.recipe
-    rates = ", ".join(f"{rate:g} ({method})" for method, rate in recipe.learning_rate.items())
-    yield "learning rate", rates
+    yield from _recipe_fields(check.recipe)
+
+
+def _recipe_fields(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    rates = recipe.learning_rate
+    yield "learning rate", f"{rates.supervised:g} (supervised), {rates.dpo:g} (dpo)"
     yield "LoRA", f"rank {recipe.rank}, alpha {recipe.alpha}, dropout {recipe.dropout:g}"
-    yield "batch size", str(recipe.batch_size)
+    targets = recipe.targets
+    yield "LoRA targets", targets if isinstance(targets, str) else ", ".join(targets)
+    yield "quantization", recipe.quantization
     yield "epochs", str(recipe.epochs) if recipe.epochs else "by the number of examples"
+    yield "batch size", f"{recipe.batch_size}, at most {recipe.micro_batch} in a forward pass"
+    yield "packing", "yes" if recipe.packing else "no"
+    yield "gradient checkpointing", "yes" if recipe.gradient_checkpointing else "no"
+    yield "attention", recipe.attention
     options = ", ".join(f"{name}={value}" for name, value in recipe.template.items())
     yield "chat template options", options
 

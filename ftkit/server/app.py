@@ -28,6 +28,7 @@ from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
+from ftkit.server.recipes import Recipes
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models
 from ftkit.server.storage import StorageLimits
@@ -59,6 +60,7 @@ class ServerSettings(Struct, frozen=True):
         hosts: Host names under which a service without API keys accepts requests.
         secret: Key with which the service proves its identity to local clients, or "".
         storage: Limits on disk space.
+        recipes: Recipes of the base models; the built-in ones by default.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class ServerSettings(Struct, frozen=True):
     hosts: tuple[str, ...] = LOCAL_HOSTS
     secret: str = ""
     storage: StorageLimits = StorageLimits()
+    recipes: Recipes | None = None
 
 
 def create_app(settings: ServerSettings) -> Starlette:
@@ -75,7 +78,9 @@ def create_app(settings: ServerSettings) -> Starlette:
     folder = Folder(settings.folder, settings.storage)
     database = Database(folder.database)
     folder.make_private()
-    registry = ModelRegistry(database, settings.models, uses_hub=not settings.keys)
+    registry = ModelRegistry(
+        database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
+    )
     service = Service(database, folder, registry, Generator(folder))
 
     @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ftkit.dataset.formats import METHODS
 from ftkit.rules import RULES
@@ -45,34 +46,45 @@ def check(database: Database, folder: Folder, job: JobObject) -> None:
         if error:
             fail(database, job.id, *error, f"{kind}_file")
             return
-    if _fits_base_model(database, job, job_folder, report.files[0].format or "chat"):
+    if find_spec("transformers") is None:
+        # Without the extra `local`, the training process fails and names it.
         _queue(database, job.id, report.files[0])
+    else:
+        _check_base_model(database, job, job_folder, report.files[0])
 
 
-def _fits_base_model(database: Database, job: JobObject, place: Path, format: str) -> bool:
-    """Return True if the base model can be trained on every example; otherwise, fail the job.
+def _check_base_model(
+    database: Database, job: JobObject, place: Path, training: FileReport
+) -> None:
+    """Queue the job if the base model can be trained on every example, and fail it otherwise.
 
     What truncation removes is reported in events.
     """
-    if find_spec("transformers") is None:
-        return True  # without the extra `local`, the training process fails and names it
     from ftkit.server.training.checking import FileError, check_files
 
-    result = check_files(job, place, format)
+    result = check_files(job, place, training.format or "chat")
     if isinstance(result, FileError):
         fail(database, job.id, result.code, result.message, result.param)
-        return False
-    for kind, warning in result.items():
+        return
+    for kind, warning in result.warnings.items():
         add_event(database, job.id, job.tenant, warning, "warn", key=f"cut {kind}")
-    return True
+    _queue(database, job.id, training, tokens=result.max_tokens)
 
 
-def _queue(database: Database, id: str, training: FileReport) -> None:
-    """Record the result of the validation, even if the job was paused, and queue the job."""
+def _queue(database: Database, id: str, training: FileReport, **recipe: Any) -> None:
+    """Record the result of the validation, even if the job was paused, and queue the job.
+
+    Args:
+        database: Database of the service.
+        id: Id of the job.
+        training: Report on the training file.
+        **recipe: Values that replace those of the job's recipe.
+    """
 
     def edit(job: JobObject) -> None:
         job.valid, job.attempts = True, 0
         job.format, job.examples = training.format or "", training.examples
+        job.recipe |= recipe
 
     with database.transaction():
         database.change(JobObject, id, edit)

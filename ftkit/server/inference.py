@@ -73,6 +73,7 @@ class Generator:
             "base": served.base,
             "job": served.job,
             "step": served.step,
+            "recipe": served.recipe,
             **prompt,
             "n": sampling.n or 1,
             "max_tokens": max_tokens,

@@ -83,6 +83,7 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
             )
         _check_number(database, tenant)
         job = _new_job(body, model, files, tenant)
+        job.recipe = models.recipe(model.base)
         database.add(job)
         add_event(database, job.id, tenant, f"Created fine-tuning job: {job.id}")
         if model.base != body.model:

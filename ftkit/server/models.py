@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
 from ftkit.server.database import Database
 from ftkit.server.errors import MissingObjectError
-from ftkit.server.objects import ModelObject
+from ftkit.server.objects import JobObject, ModelObject
+from ftkit.server.recipes import Recipes, builtin_recipes, restore_recipe
 
 SMOKE = "ftkit/smoke"
 """Tiny model that is built from a seed, for rehearsals and tests."""
@@ -26,11 +28,13 @@ class ModelRef(Struct, frozen=True):
             operator of the service named.
         job: Job that made the adapter, or "" for the base model alone.
         step: Training step of the adapter.
+        recipe: `Recipe` to load them with, as a JSON object: for an adapter, that of its job.
     """
 
     base: str
     job: str = ""
     step: int = 0
+    recipe: dict[str, Any] = {}
 
 
 class ModelRegistry:
@@ -41,12 +45,18 @@ class ModelRegistry:
         aliases: Base models by further names, such as those of hosted models.
         uses_hub: Take other names for ids of models on the Hugging Face hub. They are fetched with
             the token of the operator, who must be the only user then.
+        recipes: Recipes of the base models; the built-in ones by default.
     """
 
     def __init__(
-        self, database: Database, aliases: Mapping[str, str], uses_hub: bool = True
+        self,
+        database: Database,
+        aliases: Mapping[str, str],
+        uses_hub: bool = True,
+        recipes: Recipes | None = None,
     ) -> None:
         self._database, self._aliases, self._uses_hub = database, aliases, uses_hub
+        self._recipes = recipes or builtin_recipes()
 
     def names(self) -> list[str]:
         """Return the names of the base models, except for those on the Hugging Face hub."""
@@ -59,13 +69,22 @@ class ModelRegistry:
             MissingObjectError: The tenant has no such model.
         """
         if name in self._aliases:
-            return ModelRef(self._aliases[name])
+            return self._base(self._aliases[name])
         model = self._database.get(ModelObject, name, tenant)
         if model and self._is_available(model.base):
-            return ModelRef(model.base, model.job, model.step)
+            job = self._database.get(JobObject, model.job)
+            recipe = restore_recipe(model.base, job.recipe if job else {})
+            return ModelRef(model.base, model.job, model.step, recipe.as_json())
         if not model and (name == SMOKE or (self._uses_hub and HUB_ID.fullmatch(name))):
-            return ModelRef(name)
+            return self._base(name)
         raise MissingObjectError(self._unknown_model(name), "model", "model_not_found")
+
+    def recipe(self, base: str) -> dict[str, Any]:
+        """Return the recipe for new jobs of a base model, as a JSON object."""
+        return self._recipes.find(base).as_json()
+
+    def _base(self, base: str) -> ModelRef:
+        return ModelRef(base, recipe=self.recipe(base))
 
     def _is_available(self, base: str) -> bool:
         """Return True if a base model may be loaded."""

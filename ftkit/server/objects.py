@@ -181,6 +181,7 @@ class JobObject(StoredObject, kw_only=True):
         hashes: SHA-256 of the `training` file, and of the `validation` file if there is one.
         names: Names of these files.
         valid: True once the files have been validated.
+        recipe: `Recipe` of the base model at the creation of the job, as a JSON object.
         format: Format of the training file, "" until it has been validated.
         examples: Number of training examples, 0 until the file has been validated.
     """
@@ -195,6 +196,7 @@ class JobObject(StoredObject, kw_only=True):
         "pauses",
         "files",
         "names",
+        "recipe",
         "valid",
         "format",
         "examples",
@@ -228,6 +230,7 @@ class JobObject(StoredObject, kw_only=True):
     pauses: int = 0
     hashes: dict[str, str] = field(name="files")
     names: dict[str, str]
+    recipe: dict[str, Any] = {}
     valid: bool = False
     format: str = ""
     examples: int = 0

@@ -18,6 +18,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
+from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
 from ftkit.server.storage import StorageLimits
 
@@ -35,6 +36,7 @@ settings = ServerSettings(
     tuple(s["keys"]),
     s["max_jobs"],
     storage=StorageLimits(**s["storage"]),
+    recipes=load_recipes(s["recipe"]),
 )
 run(settings, "127.0.0.1", 0, print)
 """
@@ -44,7 +46,8 @@ class LocalServer:
     """A server on a folder, from `start` to `stop` or `kill`, or in a `with` block.
 
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
-    such as "connections.HEADER_SECONDS", with the values that they have in its process.
+    such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
+    a file with recipes.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class LocalServer:
         max_jobs: int = 1,
         open_files: int | None = None,
         constants: dict[str, float] | None = None,
+        recipe: Path | None = None,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -65,6 +69,7 @@ class LocalServer:
             "max_jobs": max_jobs,
             "open_files": open_files,
             "constants": constants or {},
+            "recipe": str(recipe) if recipe else None,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -9,9 +9,11 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
+from ftkit.server.recipes import Recipe
+from ftkit.server.training.device import check_recipe, memory
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.recipes import Recipe
-from ftkit.server.training.smoke import CONTEXT_LENGTH, build_tokenizer
+from ftkit.server.training.memory import fitting_tokens
+from ftkit.server.training.smoke import build_config, build_tokenizer
 
 REASON_LENGTH = 400
 """Maximum number of characters of a library's error message."""
@@ -24,40 +26,49 @@ class BaseModel(Struct, frozen=True):
     """Tokenizer and configuration of a base model.
 
     Attributes:
-        context_length: Maximum number of tokens of a sequence, or None if it is not declared.
+        config: Configuration of transformers.
         end_ids: Ids of the tokens that end a completion, by the generation configuration.
+        recipe: Recipe of the base model.
     """
 
     tokenizer: Any
-    context_length: int | None
+    config: Any
     end_ids: tuple[int, ...]
+    recipe: Recipe
 
-    def max_tokens(self, recipe: Recipe) -> int:
-        """Return the length to which examples are truncated."""
-        return min(recipe.tokens, self.context_length or recipe.tokens)
+    @property
+    def context_length(self) -> int | None:
+        """Maximum number of tokens of a sequence, or None if it is not declared."""
+        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
 
-    def encoder(self, recipe: Recipe) -> Encoder:
-        """Return the encoder of examples."""
-        return Encoder(self.tokenizer, self.max_tokens(recipe), recipe.template, self.end_ids)
+    def max_tokens(self, method: str) -> int:
+        """Return the length to which the examples of a method are truncated."""
+        tokens = self.recipe.tokens
+        if tokens == "auto":
+            tokens = fitting_tokens(self.config, self.recipe, method, memory())
+        return min(tokens, self.context_length or tokens)
+
+    def encoder(self, max_tokens: int) -> Encoder:
+        """Return the encoder of examples, which are truncated to `max_tokens` tokens."""
+        return Encoder(self.tokenizer, max_tokens, self.recipe.template, self.end_ids)
 
 
-def load_base_model(base: str) -> BaseModel:
+def load_base_model(base: str, recipe: Recipe) -> BaseModel:
     """Load the tokenizer and the configuration of a base model.
 
     Raises:
         ModelLoadError: They cannot be loaded.
+        RecipeError: This machine lacks something that the recipe needs.
     """
+    check_recipe(recipe)
     tokenizer = load_tokenizer(base)
     if base == SMOKE:
-        return BaseModel(tokenizer, CONTEXT_LENGTH, ())
+        return BaseModel(tokenizer, build_config(tokenizer), (), recipe)
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     except LOAD_ERRORS as error:
         raise load_error(base) from error
-    text_config = config.get_text_config()
-    return BaseModel(
-        tokenizer, getattr(text_config, "max_position_embeddings", None), _end_ids(base)
-    )
+    return BaseModel(tokenizer, config, _end_ids(base), recipe)
 
 
 def load_tokenizer(base: str) -> Any:

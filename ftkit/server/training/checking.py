@@ -6,11 +6,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ftkit.errors import ModelLoadError
+from ftkit.errors import ModelLoadError, RecipeError
 from ftkit.server.objects import JobObject
+from ftkit.server.recipes import restore_recipe
 from ftkit.server.training.base import load_base_model
 from ftkit.server.training.dataset import EncodedFile, Refusal, encode_file
-from ftkit.server.training.recipes import find_recipe
 
 MAX_REFUSALS = 5
 """Maximum number of examples in an error message."""
@@ -24,7 +24,19 @@ class FileError(Struct, frozen=True):
     param: str
 
 
-def check_files(job: JobObject, place: Path, format: str) -> FileError | dict[str, str]:
+class FileCheck(Struct, frozen=True):
+    """Result for files that a job can be trained on.
+
+    Attributes:
+        max_tokens: Length in tokens to which examples are truncated.
+        warnings: Messages about what truncation removes, by the kind of the file.
+    """
+
+    max_tokens: int
+    warnings: dict[str, str]
+
+
+def check_files(job: JobObject, place: Path, format: str) -> FileError | FileCheck:
     """Encode the files of a job, as training does.
 
     Args:
@@ -33,14 +45,16 @@ def check_files(job: JobObject, place: Path, format: str) -> FileError | dict[st
         format: Format of the files.
 
     Returns:
-        The reason why the job cannot be trained, or else warnings by the kind of the file.
+        The result, or the reason why the job cannot be trained.
     """
-    recipe = find_recipe(job.base)
     try:
-        base = load_base_model(job.base)
+        base = load_base_model(job.base, restore_recipe(job.base, job.recipe))
     except ModelLoadError as error:
         return FileError("model_not_available", str(error), "model")
-    warnings, encoder, limit = {}, base.encoder(recipe), base.max_tokens(recipe)
+    except RecipeError as error:
+        return FileError("unsupported_recipe", str(error), "model")
+    limit = base.max_tokens(job.method.type)
+    warnings, encoder = {}, base.encoder(limit)
     for kind in job.hashes:
         file = encode_file(place / f"{kind}.jsonl", encoder, format)
         message = _error_message(file, job.names[kind], job.base, limit)
@@ -48,7 +62,7 @@ def check_files(job: JobObject, place: Path, format: str) -> FileError | dict[st
             return FileError("invalid_training_file", message, f"{kind}_file")
         if warning := file.truncation_message(kind, limit):
             warnings[kind] = warning
-    return warnings
+    return FileCheck(limit, warnings)
 
 
 def _error_message(file: EncodedFile, name: str, base: str, limit: int) -> str | None:

@@ -2,7 +2,7 @@
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
-    {"id", "base", "job", "step", "messages" | "prompt",
+    {"id", "base", "job", "step", "recipe", "messages" | "prompt",
      "n", "max_tokens", "temperature", "top_p", "stop", "seed"}
     {"cancel": id}
 
@@ -26,17 +26,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
 from ftkit.server.logs import LogLimit
+from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
-from ftkit.server.training.loading import add_adapter, device, load_base
+from ftkit.server.training.device import device
+from ftkit.server.training.loading import add_adapter, load_base
 from ftkit.server.training.messages import template_messages
-from ftkit.server.training.recipes import find_recipe
 from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
 from ftkit.server.training.template import ChatTemplate
 
@@ -63,7 +65,6 @@ class LoadedModel:
         self._key: tuple[str, str, int] | None = None
         self._base: BaseModel | None = None
         self._template: ChatTemplate | None = None
-        self._options: dict[str, Any] = {}
         self._longest_token = 0
         self.model: Any = None
 
@@ -73,13 +74,14 @@ class LoadedModel:
         assert self._base
         return self._base.tokenizer
 
-    def load(self, base: str, job: str, step: int) -> None:
+    def load(self, base: str, job: str, step: int, recipe: Recipe) -> None:
         """Load a model unless it is loaded already.
 
         Args:
             base: Base model.
             job: Job that trained the adapter, or "" for the base model itself.
             step: Training step of the adapter.
+            recipe: Recipe of the job, or of the base model.
 
         Raises:
             ModelLoadError: The base model cannot be loaded, or the adapter was deleted.
@@ -87,13 +89,13 @@ class LoadedModel:
         if self._key == (base, job, step):
             return
         self._key = self.model = None  # frees the memory of the other model first
-        self._base, self._template = load_base_model(base), None
-        self._options = find_recipe(base).template
+        self._base, self._template = load_base_model(base, recipe), None
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))
-        model = load_base(base)
+        model = load_base(base, recipe)
         if job:
             model = add_adapter(model, self._folder.adapter(job, step))
-        self.model = model.to(device()).eval()
+        # Quantized models are on the device already, and cannot be moved.
+        self.model = (model if recipe.quantization == "4bit" else model.to(device())).eval()
         self._key = (base, job, step)
 
     @property
@@ -120,7 +122,8 @@ class LoadedModel:
         """
         assert self._base
         if self._template is None:
-            self._template = ChatTemplate(self._base.tokenizer, self._options, self._base.end_ids)
+            base = self._base
+            self._template = ChatTemplate(base.tokenizer, base.recipe.template, base.end_ids)
         return self._template
 
     def end_ids(self, chat: bool) -> list[int]:
@@ -195,7 +198,8 @@ def complete(
         ModelLoadError: The model cannot be loaded.
         EncodingError: The chat template cannot express the messages.
     """
-    model.load(request["base"], request["job"], request["step"])
+    recipe = msgspec.convert(request["recipe"], Recipe)
+    model.load(request["base"], request["job"], request["step"], recipe)
     text, is_chat = _prompt_text(model, request), "messages" in request
     if len(text) > model.max_prompt_characters:
         size = f"{len(text):,} characters"
@@ -294,6 +298,8 @@ def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -
     except ModelLoadError as error:
         logger.warning("%s (%s)", error, load_reason(error))
         send(error=str(error), code="model_not_found")
+    except RecipeError as error:
+        send(error=str(error), code="server_error")
     except EncodingError as error:
         send(error=str(error)[:REASON_LENGTH], code="invalid_value")
     except Exception as error:

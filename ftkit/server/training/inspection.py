@@ -10,11 +10,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from ftkit.errors import EncodingError, FileError, ModelLoadError, UsageError, os_error_message
+from ftkit.dataset.formats import METHODS
+from ftkit.errors import (
+    EncodingError,
+    FileError,
+    ModelLoadError,
+    RecipeError,
+    UsageError,
+    os_error_message,
+)
+from ftkit.server.recipes import Recipe, Recipes, builtin_recipes
 from ftkit.server.training.base import load_base_model, load_reason
 from ftkit.server.training.dataset import read_examples
 from ftkit.server.training.encoding import IGNORED_LABEL, Encoder, Pair, Sequence
-from ftkit.server.training.recipes import Recipe, find_recipe
 from ftkit.validation.validate import validate
 
 FEATURES = ("system", "tools", "parallel_tool_calls", "thinking")
@@ -60,7 +68,7 @@ class BaseCheck(Struct, frozen=True):
         end_of_turn: Text that ends an answer.
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
         max_tokens: Length in tokens to which examples are truncated.
-        recipe: Default hyperparameters, and variables of the chat template.
+        recipe: How it is trained and loaded.
     """
 
     base: str
@@ -76,29 +84,33 @@ class BaseInspector:
 
     Args:
         base: `ftkit/smoke`, a model of the Hugging Face hub, or a folder.
+        recipes: Recipes of the base models; the built-in ones by default.
 
     Raises:
         UsageError: The base model cannot be loaded.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, recipes: Recipes | None = None) -> None:
+        recipe = (recipes or builtin_recipes()).find(base)
         try:
-            self._model = load_base_model(base)
+            self._model = load_base_model(base, recipe)
         except ModelLoadError as error:
             # The error's own text hides the reason, which is for the operator alone.
             message = f"the base model {base} cannot be loaded: {load_reason(error)}"
             raise UsageError(message) from error
-        self._base, self._recipe = base, find_recipe(base)
-        self._encoder = self._model.encoder(self._recipe)
+        except RecipeError as error:
+            raise UsageError(str(error)) from error
+        self._base = base
 
     def check(self) -> BaseCheck:
         """Return what the base model supports."""
+        max_tokens = self._model.max_tokens("supervised")
         return BaseCheck(
             self._base,
-            *_supports(self._encoder, self._model.tokenizer),
+            *_supports(self._model.encoder(max_tokens), self._model.tokenizer),
             self._model.context_length,
-            self._model.max_tokens(self._recipe),
-            self._recipe,
+            max_tokens,
+            self._model.recipe,
         )
 
     def check_file(self, path: str | os.PathLike[str]) -> Iterator[ExampleCheck]:
@@ -124,20 +136,21 @@ class BaseInspector:
         if 0 in errors or None in errors or file.format is None:
             reason = errors.get(0) or errors.get(None) or "the format is unknown"
             raise UsageError(f"{os.fspath(path)}: {reason}")
+        encoder = self._model.encoder(self._model.max_tokens(METHODS[file.format]))
         try:
             for line, example in read_examples(Path(path), skip=errors):
                 if example is None:
                     yield ExampleCheck(line, errors[line])
                 else:
-                    yield from self._check_example(line, example, file.format)
+                    yield from self._check_example(line, example, file.format, encoder)
         except OSError as error:
             raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
 
     def _check_example(
-        self, line: int, example: dict[str, Any], format: str
+        self, line: int, example: dict[str, Any], format: str, encoder: Encoder
     ) -> Iterator[ExampleCheck]:
         try:
-            encoded = self._encoder.encode(example, format)
+            encoded = encoder.encode(example, format)
         except EncodingError as error:
             yield ExampleCheck(line, str(error))
             return

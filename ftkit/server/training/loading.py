@@ -9,50 +9,60 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
+from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import LOAD_ERRORS, load_error
+from ftkit.server.training.device import attention, compute_dtype, device
 from ftkit.server.training.smoke import build_model
 
 logging.disable_progress_bar()
 
 
-def device() -> str:
-    """Return the name of the fastest available device."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def load_base(base: str, recipe: Recipe | None = None) -> Any:
+    """Load a base model: to the CPU, or to the device if it is quantized.
 
-
-def uses_bfloat16() -> bool:
-    """Return True if models are computed in bfloat16 instead of float32 on this device."""
-    return device() == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def load_base(base: str) -> Any:
-    """Load a base model to the CPU.
+    Args:
+        base: The base model.
+        recipe: Sets quantization and attention. Without one, the model is not quantized.
 
     Raises:
         ModelLoadError: It cannot be loaded, or is an adapter.
     """
     if base == SMOKE:
         return build_model()
-    dtype = torch.bfloat16 if uses_bfloat16() else torch.float32
     try:
         _check_complete(base)
         model = AutoModelForCausalLM.from_pretrained(
-            base, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            base,
+            dtype=compute_dtype(),
+            use_safetensors=True,
+            trust_remote_code=False,
+            **(_options(recipe) if recipe else {}),
         )
         if model.name_or_path != base:
             raise ValueError(f"it is an adapter of {model.name_or_path}")
     except LOAD_ERRORS as error:
         raise load_error(base) from error
     return model
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    """Return the arguments with which transformers loads a model for a recipe."""
+    options: dict[str, Any] = {"attn_implementation": attention(recipe)}
+    if recipe.quantization == "4bit":  # as in the paper on QLoRA, arXiv:2305.14314
+        options["device_map"] = {"": device()}
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype(),
+        )
+    return options
 
 
 def _check_complete(base: str) -> None:

@@ -16,7 +16,7 @@ from peft import LoraConfig
 from transformers import set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from ftkit.errors import EncodingError, ModelLoadError
+from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
@@ -28,18 +28,20 @@ from ftkit.server.objects import (
     JobStatus,
     now,
 )
+from ftkit.server.recipes import (
+    Recipe,
+    ResolvedHyperparameters,
+    micro_batch_size,
+    resolve_hyperparameters,
+    restore_recipe,
+)
 from ftkit.server.results import results_csv
 from ftkit.server.training.base import load_base_model, load_reason
 from ftkit.server.training.dataset import encode_file
+from ftkit.server.training.device import device, uses_bfloat16
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.loading import add_adapter, device, load_base, uses_bfloat16
-from ftkit.server.training.recipes import (
-    Recipe,
-    ResolvedHyperparameters,
-    find_recipe,
-    micro_batch_size,
-    resolve_hyperparameters,
-)
+from ftkit.server.training.loading import add_adapter, load_base
+from ftkit.server.training.packing import check_packing
 from ftkit.server.training.reporting import JobReporter, publish_adapter
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
@@ -83,10 +85,12 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     except ModelLoadError as error:
         logger.warning("%s (%s)", error, load_reason(error))
         fail(store, job.id, "model_not_available", str(error), "model")
+    except RecipeError as error:
+        fail(store, job.id, "unsupported_recipe", str(error), "model")
 
 
 def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
-    recipe = find_recipe(job.base)
+    recipe = restore_recipe(job.base, job.recipe)
     method = job.method.type
     hyperparameters = resolve_hyperparameters(
         recipe,
@@ -97,18 +101,21 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     _show_hyperparameters(store, job, method, hyperparameters)
     set_seed(job.seed)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    base = load_base_model(job.base)
+    base = load_base_model(job.base, recipe)
     run = TrainingRun(
         job=job,
         place=folder.job(job.id),
         method=method,
         recipe=recipe,
         hyperparameters=hyperparameters,
-        max_tokens=base.max_tokens(recipe),
+        max_tokens=base.max_tokens(method),
     )
-    encoder = base.encoder(recipe)
+    encoder = base.encoder(run.max_tokens)
     datasets = {name: _load_dataset(run, encoder, name) for name in job.hashes}
-    model = load_base(job.base)
+    model = load_base(job.base, recipe)
+    if _is_packed(run):
+        ids = datasets["training"]["input_ids"]
+        check_packing(model, ids[0], ids[-1])
     reporter = JobReporter(store, folder, job, pause)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
@@ -176,7 +183,7 @@ def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, L
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear",
+        target_modules=recipe.targets,
         task_type="CAUSAL_LM",
     )
 
@@ -195,7 +202,7 @@ def _create_trainer(
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
     else:
         trainer_class = SFTTrainer
-        config = SFTConfig(**arguments)
+        config = SFTConfig(**arguments, padding_free=_is_packed(run))
     return trainer_class(
         model=model,
         args=config,
@@ -205,6 +212,15 @@ def _create_trainer(
         peft_config=adapter_config,
         callbacks=[reporter],
     )
+
+
+def _is_packed(run: TrainingRun) -> bool:
+    """Return True if the sequences of a forward pass are concatenated instead of padded.
+
+    Without padding, TRL keeps the examples of each step; its `packing` would choose others.
+    """
+    micro_batch = micro_batch_size(run.recipe, run.hyperparameters.batch_size)
+    return run.recipe.packing and run.method == "supervised" and micro_batch > 1
 
 
 class TokenizedDPOTrainer(DPOTrainer):  # type: ignore[misc]
@@ -230,13 +246,14 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
         "gradient_accumulation_steps": hyperparameters.batch_size // micro_batch,
         "learning_rate": hyperparameters.learning_rate,
         "seed": run.job.seed,
-        "max_length": run.max_tokens,
+        # The sequences are truncated already.
+        "max_length": None,
         "logging_steps": 1,
         "save_strategy": "epoch",
         "save_total_limit": 2,
         "eval_strategy": "epoch" if validate else "no",
         "bf16": uses_bfloat16(),
-        "gradient_checkpointing": device() == "cuda",
+        "gradient_checkpointing": run.recipe.gradient_checkpointing,
         "use_cpu": device() == "cpu",
         "disable_tqdm": True,
         "report_to": [],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -52,13 +52,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def build_model() -> LlamaForCausalLM:
-    """Return the untrained model, with the same weights on every machine."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = build_tokenizer()
-    config = LlamaConfig(
+def build_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """Return the configuration of the model, for its tokenizer."""
+    return LlamaConfig(
         vocab_size=VOCABULARY_SIZE,
         hidden_size=HIDDEN_SIZE,
         intermediate_size=INTERMEDIATE_SIZE,
@@ -71,7 +67,14 @@ def build_model() -> LlamaForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    model = LlamaForCausalLM(config)
+
+
+def build_model() -> LlamaForCausalLM:
+    """Return the untrained model, with the same weights on every machine."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(build_config(build_tokenizer()))
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
         for weights in model.parameters():

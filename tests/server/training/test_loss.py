@@ -61,9 +61,9 @@ def train_with_trl(base: Path, output: Path) -> list[float]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from ftkit.server.training.recipes import find_recipe, micro_batch_size
+    from ftkit.server.recipes import builtin_recipes, micro_batch_size
 
-    recipe = find_recipe(str(base))
+    recipe = builtin_recipes().find(str(base))
     micro = micro_batch_size(recipe, BATCH)
     set_seed(SEED)
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -76,7 +76,7 @@ def train_with_trl(base: Path, output: Path) -> list[float]:
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=BATCH // micro,
-        learning_rate=recipe.learning_rate["supervised"],
+        learning_rate=recipe.learning_rate.supervised,
         seed=SEED,
         logging_steps=1,
         save_strategy="no",

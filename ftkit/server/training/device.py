@@ -1,0 +1,72 @@
+"""The device that models run on, and what a recipe needs of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+
+from ftkit.errors import RecipeError
+from ftkit.server.recipes import Recipe
+
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Files with the memory limit of this process's control group in bytes, of versions 2 and 1."""
+
+
+def device() -> str:
+    """Return the name of the fastest available device."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def uses_bfloat16() -> bool:
+    """Return True if models are computed in bfloat16 instead of float32 on this device."""
+    return device() == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def compute_dtype() -> torch.dtype:
+    """Return the data type that models are computed in."""
+    return torch.bfloat16 if uses_bfloat16() else torch.float32
+
+
+def memory() -> int:
+    """Return the memory of the device in bytes, of the smallest one if there are several."""
+    if device() == "cuda":
+        numbers = range(torch.cuda.device_count())
+        return min(int(torch.cuda.get_device_properties(number).total_memory) for number in numbers)
+    if device() == "mps":
+        return int(torch.mps.recommended_max_memory())
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # not in a control group, or without a limit ("max")
+            limits.append(int(Path(path).read_text()))
+    return min(limits)
+
+
+def attention(recipe: Recipe) -> str:
+    """Return the implementation of attention that models are loaded with."""
+    if recipe.attention != "auto":
+        return recipe.attention
+    return "flash_attention_2" if uses_bfloat16() and is_flash_attn_2_available() else "sdpa"
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check that this machine has all that a recipe needs.
+
+    Raises:
+        RecipeError: A package or a device is missing.
+    """
+    missing = None
+    if recipe.quantization == "4bit" and find_spec("bitsandbytes") is None:
+        missing = 'quantization = "4bit" needs bitsandbytes: pip install bitsandbytes'
+    if recipe.attention == "flash_attention_2" and not is_flash_attn_2_available():
+        missing = 'attention = "flash_attention_2" needs CUDA and the package flash-attn'
+    if recipe.attention == "flash_attention_3" and not is_flash_attn_3_available():
+        missing = 'attention = "flash_attention_3" needs CUDA and the package flash-attn-3'
+    if missing:
+        raise RecipeError(f"the recipe of the base model cannot be used here: {missing}")
