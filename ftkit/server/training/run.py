@@ -270,6 +270,9 @@ def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens
     ]
     name = tuned_name(job)
     with store.transaction():
+        current = store.get(JobObject, job.id)
+        if current is None or current.status not in ENDING:
+            return
         stored = folder.keep_bytes(results_csv(metrics))
         file = FileObject(
             tenant=job.tenant,
@@ -285,9 +288,6 @@ def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens
             "finished_at": now(),
             "estimated_finish": None,
         }
-        current = store.get(JobObject, job.id)
-        if current is None or current.status not in ENDING:
-            return
         store.add(file)
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
