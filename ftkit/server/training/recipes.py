@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ftkit.estimation.estimate import auto_epochs
 
@@ -27,6 +27,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     micro_batch: int
     tokens: int
     threads: int
+    save_total_limit: Annotated[int, Meta(ge=1)]
     source: str
     template: dict[str, Any] = {}
 

@@ -40,15 +40,22 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         folder: Folder of the service.
         job: The job.
         pause: Set when the job is to be paused.
+        save_total_limit: Number of checkpoints to keep as models.
 
     Attributes:
         paused: True if training was stopped for a pause.
     """
 
     def __init__(
-        self, store: Database, folder: Folder, job: JobObject, pause: threading.Event
+        self,
+        store: Database,
+        folder: Folder,
+        job: JobObject,
+        pause: threading.Event,
+        save_total_limit: int,
     ) -> None:
         self._store, self._folder, self._job, self._pause = store, folder, job, pause
+        self._save_total_limit = save_total_limit
         self._start = (0, time.monotonic())
         self._metrics: dict[str, Any] = {}
         self.paused = False
@@ -124,8 +131,11 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
             return
         step = state.global_step
         publish_adapter(self._folder, self._job, step)
-        for expired in add_checkpoint(self._store, self._job, step, self._metrics):
-            shutil.rmtree(self._folder.adapter(self._job.id, expired), ignore_errors=True)
+        expired = add_checkpoint(
+            self._store, self._job, step, self._metrics, self._save_total_limit
+        )
+        for step in expired:
+            shutil.rmtree(self._folder.adapter(self._job.id, step), ignore_errors=True)
 
 
 def _is_end_of_epoch(state: Any) -> bool:

@@ -109,7 +109,7 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     encoder = base.encoder(recipe)
     datasets = {name: _load_dataset(run, encoder, name) for name in job.hashes}
     model = load_base(job.base)
-    reporter = JobReporter(store, folder, job, pause)
+    reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
