@@ -341,9 +341,7 @@ def add_checkpoint(
     with database.transaction():
         database.add(checkpoint)
         add_model(database, job, name, step)
-        removed = _remove_old_checkpoints(database, job.id, limit)
-        database.change(JobObject, job.id, lambda job: setattr(job, "attempts", 0))
-    return removed
+        return _remove_old_checkpoints(database, job.id, limit)
 
 
 def _remove_old_checkpoints(database: Database, job: str, limit: int) -> list[int]:

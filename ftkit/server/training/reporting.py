@@ -32,6 +32,10 @@ The accuracy of a DPO job is the share of examples for which it prefers the pref
 """
 
 
+SAVES = 10
+"""Number of times that the state of the trainer is saved at least, at equal distances."""
+
+
 class JobReporter(TrainerCallback):  # type: ignore[misc]
     """Trainer callback that reports metrics and checkpoints, and stops training for a pause.
 
@@ -63,7 +67,11 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the first step and its time, and report a checkpoint that is not reported yet."""
         self._start = (state.global_step, time.monotonic())
-        if state.global_step and not has_checkpoint(self._store, self._job, state.global_step):
+        if (
+            state.global_step
+            and _is_end_of_epoch(state)
+            and not has_checkpoint(self._store, self._job, state.global_step)
+        ):
             self._report_resumed_checkpoint(args, state, control)
 
     def _report_resumed_checkpoint(self, args: Any, state: Any, control: Any) -> None:
@@ -74,14 +82,26 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         for logs in state.log_history:
             if logs["step"] == state.global_step:
                 self.on_log(args, state, control, logs)
-        self.on_save(args, state, control)
+        self._publish(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop training if a pause was requested, except after the last step."""
+        """Save the state when it is due, and stop training if a pause was requested.
+
+        The last step is not paused.
+        """
         if self._pause.is_set() and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
-            # The end of an epoch is saved anyway, after its validation.
-            control.should_save = not _is_end_of_epoch(state)
+        is_due = state.global_step % math.ceil(state.max_steps / SAVES) == 0
+        # The end of an epoch is saved anyway, after its validation.
+        control.should_save = (is_due or self.paused) and not _is_end_of_epoch(state)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Neither validate nor save again if the epoch ends early, for a pause.
+
+        A validation would change the state of the random number generator that is saved.
+        """
+        if not _is_end_of_epoch(state):
+            control.should_evaluate = control.should_save = False
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -126,10 +146,13 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         return int(time.time() + (total - step) * seconds_per_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Publish a checkpoint as a model, unless it was saved in mid-epoch for a pause."""
-        if not _is_end_of_epoch(state):
-            return
-        step = state.global_step
+        """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
+        self._store.change(JobObject, self._job.id, lambda job: setattr(job, "attempts", 0))
+        if _is_end_of_epoch(state):
+            self._publish(state.global_step)
+
+    def _publish(self, step: int) -> None:
+        """Publish a checkpoint as a model."""
         publish_adapter(self._folder, self._job, step)
         expired = add_checkpoint(
             self._store, self._job, step, self._metrics, self._save_total_limit
