@@ -15,22 +15,22 @@ from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_event, has_checkpoint
 from ftkit.server.objects import JobObject
+from ftkit.server.results import PREFERENCE_METRICS
 
-TRAIN_METRICS = {
-    "loss": "train_loss",
-    "mean_token_accuracy": "train_mean_token_accuracy",
-    "rewards/accuracies": "train_mean_token_accuracy",
-}
-VALID_METRICS = {
-    "eval_loss": "valid_loss",
-    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
-    "eval_rewards/accuracies": "valid_mean_token_accuracy",
-}
-"""OpenAI's names of the metrics that TRL's trainers log.
+METRICS = (
+    ("loss", "loss"),
+    ("mean_token_accuracy", "mean_token_accuracy"),
+    ("rewards/accuracies", "mean_token_accuracy"),
+    *((name.replace("_", "/"), name) for name in PREFERENCE_METRICS),
+)
+"""Metrics that TRL's trainers log, and their names in events without `train_` and `valid_`.
 
-The accuracy of a DPO job is the share of examples for which it prefers the preferred output.
+The first ones have OpenAI's names. The accuracy of a DPO job is the share of examples for which it
+prefers the preferred output.
 """
 
+FULL_METRICS = ("valid_loss", "valid_mean_token_accuracy")
+"""Metrics that OpenAI's checkpoints have a second time, with the prefix `full_`."""
 
 SAVES = 10
 """Number of times that the state of the trainer is saved at least, at equal distances."""
@@ -108,13 +108,14 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
-        train, valid = _select_metrics(logs, TRAIN_METRICS), _select_metrics(logs, VALID_METRICS)
         if "loss" in logs:
-            self._metrics = train
+            train = self._metrics = _select_metrics(logs, "", "train")
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
             self._report(step, total, message, train, "train")
         if "eval_loss" in logs:
-            self._metrics |= valid | {f"full_{name}": value for name, value in valid.items()}
+            valid = _select_metrics(logs, "eval_", "valid")
+            full = {f"full_{name}": valid[name] for name in FULL_METRICS if name in valid}
+            self._metrics |= valid | full
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
             self._report(step, total, message, valid, "valid")
 
@@ -165,12 +166,18 @@ def _is_end_of_epoch(state: Any) -> bool:
     return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
 
 
-def _select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
-    """Return the logged metrics by OpenAI's names, without those that JSON cannot express."""
+def _select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
+    """Return the logged metrics by their names in events, without those that JSON cannot express.
+
+    Args:
+        logs: Metrics by TRL's names.
+        logged_prefix: Prefix of TRL's names: "" for training, "eval_" for validation.
+        prefix: Prefix of the names in events: "train" or "valid".
+    """
     return {
-        name: float(logs[key])
-        for key, name in names.items()
-        if key in logs and math.isfinite(float(logs[key]))
+        f"{prefix}_{name}": float(logs[key])
+        for logged_name, name in METRICS
+        if (key := f"{logged_prefix}{logged_name}") in logs and math.isfinite(float(logs[key]))
     }
 
 
