@@ -19,6 +19,9 @@ from ftkit.errors import FtkitError, NotFoundError
 TRAIN, VALID = ("train_loss",), ("full_valid_loss", "valid_loss")
 """Names of the columns of the losses, the most accurate first; they differ between providers."""
 
+MARGINS = ("valid_rewards_margins", "train_rewards_margins")
+"""Names of the columns of the reward margins of a DPO job, the most accurate first."""
+
 OVERFITTING_RATIO = 1.1
 """Ratio of a validation loss to the lowest one from which the model counts as overfitted."""
 

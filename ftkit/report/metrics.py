@@ -10,13 +10,22 @@ from typing import Any
 from ftkit._atomic import atomic_write
 from ftkit._text import printable
 from ftkit.errors import FileError, UsageError, os_error_message
-from ftkit.jobs.metrics import TRAIN, VALID, Metrics, Verdict, is_plottable
+from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, Metrics, Verdict, is_plottable
 from ftkit.report.columns import table
 
 BARS = "▁▂▃▄▅▆▇█"
 
 ROWS = 20
 """Maximum number of steps in the table. Of more steps, an even selection is shown."""
+
+DETAILS = (
+    "_rewards_chosen",
+    "_rewards_rejected",
+    "_rewards_accuracies",
+    "_logps_chosen",
+    "_logps_rejected",
+)
+"""Ends of the names of columns that the table leaves out; the margins sum them up."""
 
 MARKERS = 50
 """Number of points from which a chart has no markers."""
@@ -50,9 +59,11 @@ def _table(metrics: Metrics, whole: str) -> str:
     if len(rows) > ROWS:
         note = f"  {ROWS} of {len(rows):,} steps; {whole} has all of them\n"
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
-    columns = [
-        [printable(name), *_cells([row.get(name) for row in rows])] for name in metrics.columns
-    ]
+    names = [name for name in metrics.columns if not name.endswith(DETAILS)]
+    if len(names) < len(metrics.columns):
+        hidden = len(metrics.columns) - len(names)
+        note += f"  {hidden} more columns of rewards and log probabilities: see {whole}\n"
+    columns = [[printable(name), *_cells([row.get(name) for row in rows])] for name in names]
     return table(list(zip(*columns, strict=True)), left=0) + note
 
 
@@ -67,7 +78,8 @@ def _cells(values: Sequence[float | None]) -> list[str]:
 
 def _sparklines(metrics: Metrics) -> str:
     lines = ""
-    for name, columns in (("train", TRAIN), ("validation", VALID)):
+    series = (("train", TRAIN), ("validation", VALID), ("margins", MARGINS))
+    for name, columns in series:
         values = [value for _, value in metrics.series(columns)]
         if values:
             lines += f"  {name:<10}  {sparkline(values)}  {values[0]:.4g} to {values[-1]:.4g}\n"

@@ -110,6 +110,19 @@ class JobBody(Struct, forbid_unknown_fields=True):
         return self.hyperparameters or Hyperparameters()
 
 
+class ExpiresAfter(Struct, forbid_unknown_fields=True):
+    """Expiry of a file, in seconds from its creation."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Meta(ge=3600, le=2_592_000)]
+
+
+class FileFields(Struct):
+    """Fields of the form of `POST /v1/files` that are objects."""
+
+    expires_after: ExpiresAfter | None = None
+
+
 class UploadBody(Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/uploads`."""
 
@@ -117,7 +130,7 @@ class UploadBody(Struct, forbid_unknown_fields=True):
     filename: Annotated[str, Meta(min_length=1, max_length=512)]
     mime_type: Annotated[str, Meta(max_length=256)]
     purpose: Annotated[str, Meta(max_length=64)]
-    expires_after: dict[str, Any] | None = None
+    expires_after: ExpiresAfter | None = None
 
 
 class CompleteBody(Struct, forbid_unknown_fields=True):
@@ -226,6 +239,25 @@ def read_body(data: bytes, type: type[T]) -> T:
         raise _validation_error(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"The body is not JSON: {error}") from error
+
+
+def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:
+    """Return the expiry in the fields of a form, such as `expires_after[seconds]`, or None.
+
+    Raises:
+        InvalidRequestError: The expiry is incomplete or invalid.
+    """
+    prefix, suffix = "expires_after[", "]"
+    expiry = {
+        name.removeprefix(prefix).removesuffix(suffix): value
+        for name, value in fields.items()
+        if name.startswith(prefix) and name.endswith(suffix)
+    }
+    form = {"expires_after": expiry} if expiry else {}
+    try:
+        return msgspec.convert(form, FileFields, strict=False).expires_after
+    except msgspec.ValidationError as error:
+        raise _validation_error(str(error)) from error
 
 
 def _validation_error(text: str) -> InvalidRequestError:

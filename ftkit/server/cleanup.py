@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ftkit.server.database import Database
 from ftkit.server.files import (
+    delete_expired_files,
     delete_old_uploads,
     expire_uploads,
     jobs_needing_blobs,
@@ -52,6 +53,7 @@ def remove_adapters(database: Database, folder: Folder, models: list[ModelObject
 
 def remove_expired(database: Database, folder: Folder) -> None:
     """Remove what has expired, and deleted objects from the write-ahead log of the database."""
+    delete_expired_files(database, folder)
     expire_uploads(database, folder)
     delete_old_uploads(database)
     database.checkpoint()

@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS things (
 );
 CREATE INDEX IF NOT EXISTS things_in_order ON things (kind, tenant, parent, seq);
 CREATE INDEX IF NOT EXISTS things_by_status ON things (kind, status);
+CREATE INDEX IF NOT EXISTS things_by_expiry ON things (kind, json_extract(shown, '$.expires_at'));
 """
 
 BUSY_SECONDS = 30
@@ -145,7 +146,7 @@ class Database:
             raise type.missing(id)
         return value
 
-    def _select(self, type: type[T], condition: str, values: tuple[str, ...]) -> Iterator[T]:
+    def _select(self, type: type[T], condition: str, values: tuple[str | int, ...]) -> Iterator[T]:
         query = (
             "SELECT tenant, parent, shown, kept FROM things"
             f" WHERE kind = ? AND {condition} ORDER BY seq"
@@ -157,6 +158,10 @@ class Database:
     def with_status(self, type: type[T], *statuses: str) -> list[T]:
         """Return the objects of all tenants with one of these statuses, the oldest first."""
         return list(self._select(type, f"status IN ({_placeholders(statuses)})", statuses))
+
+    def expired(self, type: type[T], time: int) -> list[T]:
+        """Return the objects of all tenants that expire at that Unix time or earlier."""
+        return list(self._select(type, "json_extract(shown, '$.expires_at') <= ?", (time,)))
 
     def all(self, type: type[T]) -> list[T]:
         """Return all objects of a type, the oldest first."""

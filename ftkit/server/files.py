@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from ftkit.server.bodies import (
     UploadBody,
     check_file_name,
     check_purpose,
+    read_expiry,
 )
 from ftkit.server.database import Database
 from ftkit.server.errors import (
     InvalidRequestError,
+    MissingObjectError,
     TooLargeError,
     limit_reached,
     missing_object,
@@ -66,7 +69,7 @@ def create_file(
         writer: The content of the file.
 
     Raises:
-        InvalidRequestError: The purpose or the name is invalid, or the file is empty.
+        InvalidRequestError: The purpose, the name or the expiry is invalid, or the file is empty.
         QuotaError: The files of the tenant, or of all tenants, would exceed a quota.
         LimitReachedError: The tenant has too many files.
     """
@@ -77,12 +80,14 @@ def create_file(
         )
     check_purpose(purpose)
     check_file_name(name, purpose)
+    expiry = read_expiry(form.fields)
     if not writer.size:
         raise InvalidRequestError("The file is empty.", "file", "empty_file")
     writer.finish()
     with database.transaction():
         _check_quota(database, folder, tenant, writer.size)
-        return _add_file(database, folder, tenant, name, purpose, writer)
+        seconds = expiry.seconds if expiry else None
+        return _add_file(database, folder, tenant, name, purpose, writer, seconds)
 
 
 def body_allowance(database: Database, folder: Folder, tenant: str) -> Allowance:
@@ -108,15 +113,25 @@ def _remaining_quotas(database: Database, folder: Folder, tenant: str) -> list[t
 
 
 def _add_file(
-    database: Database, folder: Folder, tenant: str, name: str, purpose: str, writer: Writer
+    database: Database,
+    folder: Folder,
+    tenant: str,
+    name: str,
+    purpose: str,
+    writer: Writer,
+    seconds: int | None,
 ) -> FileObject:
-    """Store a content and the file that has it. Needs a transaction, see `Folder.keep`."""
+    """Store a content and the file that has it, which expires after some seconds unless None.
+
+    Needs a transaction, see `Folder.keep`.
+    """
     if database.count(FileObject, tenant) >= MAX_FILES:
         raise limit_reached(f"This account has {MAX_FILES:,} files already; delete some.")
     blob = folder.keep(writer)
     file = FileObject(
         tenant=tenant, bytes=blob.size, filename=name, purpose=purpose, sha256=blob.sha256
     )
+    file.expires_at = None if seconds is None else file.created_at + seconds
     database.add(file)
     return file
 
@@ -136,6 +151,13 @@ def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> Non
     for kind in ("training", "validation"):
         for job in database.with_field(JobObject, tenant, f"$.{kind}_file", id):
             remove_log(database, folder, job)
+
+
+def delete_expired_files(database: Database, folder: Folder) -> None:
+    """Delete the files that have expired."""
+    for file in database.expired(FileObject, now()):
+        with suppress(MissingObjectError):  # deleted in the meantime
+            delete_file(database, folder, file.tenant, file.id)
 
 
 def remove_log(database: Database, folder: Folder, job: JobObject) -> None:
@@ -187,6 +209,7 @@ def begin_upload(database: Database, folder: Folder, tenant: str, body: UploadBo
         filename=body.filename,
         purpose=body.purpose,
         expires_at=now() + UPLOAD_SECONDS,
+        file_seconds=body.expires_after.seconds if body.expires_after else None,
     )
     with database.transaction():
         if database.count(UploadObject, tenant, "pending") >= OPEN_UPLOADS:
@@ -290,7 +313,8 @@ def complete_upload(
     folder.disk.check_free(upload.bytes)
 
     def edit(upload: UploadObject) -> None:
-        file = _add_file(database, folder, tenant, upload.filename, upload.purpose, writer)
+        name, purpose, seconds = upload.filename, upload.purpose, upload.file_seconds
+        file = _add_file(database, folder, tenant, name, purpose, writer, seconds)
         upload.status, upload.file = "completed", file.public()
 
     with Writer(folder.temporary()) as writer:

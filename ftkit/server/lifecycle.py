@@ -52,9 +52,6 @@ MAX_JOBS = 100_000
 MAX_PAUSES = 1_000
 """Maximum number of times that a job can be paused, since each adds events."""
 
-CHECKPOINTS = 3
-"""Number of checkpoints that are kept of a job, the same as at OpenAI."""
-
 Action = Literal["cancel", "pause", "resume"]
 
 ACTIONS: dict[Action, tuple[tuple[JobStatus, ...], str]] = {
@@ -318,9 +315,16 @@ def _checkpoint_id(job: JobObject, step: int) -> str:
 
 
 def add_checkpoint(
-    database: Database, job: JobObject, step: int, metrics: dict[str, Any]
+    database: Database, job: JobObject, step: int, metrics: dict[str, Any], limit: int
 ) -> list[int]:
     """Add a checkpoint, whose adapter is on the disk, and its model.
+
+    Args:
+        database: Database of the service.
+        job: The job.
+        step: Training step of the checkpoint.
+        metrics: Metrics of that step.
+        limit: Number of checkpoints of the job to keep.
 
     Returns:
         The steps of old checkpoints that were removed, and whose adapters can be deleted.
@@ -338,18 +342,16 @@ def add_checkpoint(
     with database.transaction():
         database.add(checkpoint)
         add_model(database, job, name, step)
-        removed = _remove_old_checkpoints(database, job.id)
-        database.change(JobObject, job.id, lambda job: setattr(job, "attempts", 0))
-    return removed
+        return _remove_old_checkpoints(database, job.id, limit)
 
 
-def _remove_old_checkpoints(database: Database, job: str) -> list[int]:
+def _remove_old_checkpoints(database: Database, job: str, limit: int) -> list[int]:
     """Remove all but the last checkpoints of a job and those that jobs train on."""
     checkpoints = database.children(CheckpointObject, job)
     checkpoints.sort(key=lambda checkpoint: checkpoint.step_number)
     old = [
         checkpoint
-        for checkpoint in checkpoints[:-CHECKPOINTS]
+        for checkpoint in checkpoints[:-limit]
         if not _find_user(database, job, checkpoint.step_number)
     ]
     for checkpoint in old:

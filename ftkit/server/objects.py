@@ -103,10 +103,16 @@ class FileObject(StoredObject, kw_only=True):
 
 
 class UploadObject(StoredObject, kw_only=True):
-    """An upload in parts; `file` is the public JSON of the file that it became."""
+    """An upload in parts.
+
+    Attributes:
+        file: Public JSON of the file that it became, or None.
+        file_seconds: Seconds after which that file expires, or None.
+    """
 
     kind = "upload"
     title = "Upload"
+    internal = ("file_seconds",)
 
     id: str = field(default_factory=lambda: new_id("upload_"))
     object: str = "upload"
@@ -117,6 +123,7 @@ class UploadObject(StoredObject, kw_only=True):
     status: Literal["pending", "completed", "cancelled", "expired"] = "pending"
     expires_at: int
     file: dict[str, Any] | None = None
+    file_seconds: int | None = None
 
 
 class PartObject(StoredObject, kw_only=True):

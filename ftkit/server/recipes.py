@@ -49,6 +49,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     gradient_checkpointing: bool
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"]
     threads: Count
+    save_total_limit: Positive
     template: dict[str, Any]
     source: str
 

@@ -1,4 +1,7 @@
-"""Result file of a job: metrics by step, with the columns of OpenAI's."""
+"""Result file of a job: metrics by step, with the columns of OpenAI's.
+
+Files of DPO jobs have more columns, for which OpenAI's names are not known.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,21 @@ import io
 from typing import Any
 
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+
+PREFERENCE_METRICS = (
+    "rewards_chosen",
+    "rewards_rejected",
+    "rewards_margins",
+    "rewards_accuracies",
+    "logps_chosen",
+    "logps_rejected",
+)
+"""Metrics of DPO jobs, for training and validation: the names of TRL's `DPOTrainer`."""
+
+PREFERENCE_COLUMNS = tuple(
+    f"{split}_{name}" for split in ("train", "valid") for name in PREFERENCE_METRICS
+)
+"""Columns of these metrics, named as in the data of events."""
 
 EVENT_NAMES = {"train_accuracy": "train_mean_token_accuracy"}
 """Names that columns have in the data of events, where they differ."""
@@ -21,9 +39,11 @@ def results_csv(metrics: list[dict[str, Any]]) -> bytes:
     rows: dict[int, dict[str, Any]] = {}
     for data in metrics:
         rows.setdefault(data["step"], {}).update(data)
+    used = set().union(*rows.values())
+    columns = (*COLUMNS, *(column for column in PREFERENCE_COLUMNS if column in used))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for _, row in sorted(rows.items()):
-        writer.writerow([row.get(EVENT_NAMES.get(column, column), "") for column in COLUMNS])
+        writer.writerow([row.get(EVENT_NAMES.get(column, column), "") for column in columns])
     return text.getvalue().encode()

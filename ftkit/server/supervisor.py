@@ -24,7 +24,7 @@ from ftkit._text import last_line
 from ftkit.server.cleanup import remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.files import remove_unused_blob
+from ftkit.server.files import delete_expired_files, remove_unused_blob
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
@@ -148,6 +148,8 @@ class Supervisor(threading.Thread):
             self._start_processes(task)
 
     def _remove_expired(self) -> None:
+        # At every poll, since clients may expect a file to be gone at its very time.
+        delete_expired_files(self._database, self._folder)
         if time.monotonic() >= self._next_removal:
             self._next_removal = time.monotonic() + EXPIRY_SECONDS
             remove_expired(self._database, self._folder)

@@ -54,6 +54,17 @@ def test_checkpoints_and_metrics_are_shown(
     assert ftkit("jobs", "metrics", id, "--plot", "a.gif").returncode == 2
 
 
+def test_the_table_of_a_preference_job_has_its_margins_and_leaves_out_what_they_sum_up() -> None:
+    results = read_results(
+        b"step,train_loss,train_rewards_chosen,train_rewards_rejected,train_rewards_margins\n"
+        b"1,0.7,0.25,0.125,0.125\n2,0.5,1.5,-0.5,2\n"
+    )
+    shown = render_metrics_text(results, assess(results)).splitlines()
+    assert shown[0].split() == ["step", "train_loss", "train_rewards_margins"]
+    assert "2 more columns of rewards and log probabilities: see `--output csv`" in shown[3]
+    assert shown[6].split() == ["margins", "▁█", "0.125", "to", "2"]
+
+
 def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
     results = read_results(RESULTS)
     assert results == read_results(base64_content(RESULTS))

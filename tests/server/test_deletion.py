@@ -123,7 +123,7 @@ def test_a_model_is_deleted_with_its_checkpoints_and_their_adapters(
     for step in (1, 2, 3):
         folder.adapter(id, step).mkdir(parents=True)
         (folder.adapter(id, step) / "adapter_model.safetensors").write_bytes(b"weights")
-        lifecycle.add_checkpoint(store, job, step, {})
+        lifecycle.add_checkpoint(store, job, step, {}, 3)
     lifecycle.add_model(store, job, name, 3)
     store.change(JobObject, id, lambda job: setattr(job, "fine_tuned_model", name))
     client.models.delete(lifecycle.tuned_name(job, 1))
@@ -142,7 +142,7 @@ def test_a_model_is_kept_whole_while_a_job_trains_on_one_of_its_checkpoints(
     job = store.get(JobObject, create_job(store))
     assert job
     name = lifecycle.tuned_name(job)
-    lifecycle.add_checkpoint(store, job, 1, {})
+    lifecycle.add_checkpoint(store, job, 1, {}, 3)
     lifecycle.add_model(store, job, name, 2)
     store.change(JobObject, job.id, lambda job: setattr(job, "fine_tuned_model", name))
     body = lifecycle.JobBody(model=lifecycle.tuned_name(job, 1), training_file="file-1")

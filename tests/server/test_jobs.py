@@ -148,3 +148,17 @@ def test_the_result_file_has_a_row_for_each_step() -> None:
     assert results_csv(metrics).decode() == (
         "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,2.0,0.25,,\n2,1.5,0.5,1.75,0.5\n"
     )
+
+
+def test_the_result_file_of_a_preference_job_has_the_columns_of_its_rewards() -> None:
+    metrics = [
+        {"step": 1, "train_loss": 0.7, "train_rewards_margins": 0.0},
+        {"step": 2, "train_loss": 0.5, "train_rewards_margins": 0.25},
+        {"step": 2, "valid_loss": 0.6, "valid_logps_chosen": -3.0},
+    ]
+    assert results_csv(metrics).decode().splitlines() == [
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+        ",train_rewards_margins,valid_logps_chosen",
+        "1,0.7,,,,0.0,",
+        "2,0.5,,0.6,,0.25,-3.0",
+    ]

@@ -81,7 +81,7 @@ def tuned_model(local_server: LocalServer, client: openai.OpenAI) -> Iterator[st
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
     lifecycle.add_model(store, thing, name, 3)
-    lifecycle.add_checkpoint(store, thing, 3, {"train_loss": 0.5})
+    lifecycle.add_checkpoint(store, thing, 3, {"train_loss": 0.5}, 3)
     yield name
     store.close()
 

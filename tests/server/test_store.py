@@ -21,7 +21,7 @@ from support.server_requests import create_job
 def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
     job = store.get(JobObject, create_job(store))
     assert job
-    lifecycle.add_checkpoint(store, job, 1, {})
+    lifecycle.add_checkpoint(store, job, 1, {}, 3)
     file = job.training_file
     user = lifecycle.create_job(
         store,
@@ -29,9 +29,9 @@ def test_a_checkpoint_that_a_job_trains_on_is_kept(store: Database) -> None:
         JobBody(model=lifecycle.tuned_name(job, 1), training_file=file),
         job.tenant,
     )
-    assert [lifecycle.add_checkpoint(store, job, step, {}) for step in (2, 3, 4)] == [[], [], []]
+    assert [lifecycle.add_checkpoint(store, job, step, {}, 3) for step in (2, 3, 4)] == [[], [], []]
     store.change(JobObject, user.id, lambda job: setattr(job, "status", "succeeded"))
-    assert lifecycle.add_checkpoint(store, job, 5, {}) == [1, 2]
+    assert lifecycle.add_checkpoint(store, job, 5, {}, 3) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -94,19 +94,20 @@ def test_an_event_with_a_key_is_added_once(store: Database) -> None:
     assert len(store.children(EventObject, id)) == before + 1
 
 
-def test_the_last_three_checkpoints_are_kept_with_their_models(store: Database) -> None:
+@pytest.mark.parametrize(("limit", "kept"), [(1, [20]), (3, [10, 15, 20])])
+def test_the_last_checkpoints_are_kept_with_their_models(
+    limit: int, kept: list[int], store: Database
+) -> None:
     id = create_job(store)
     job = store.get(JobObject, id)
     assert job
-    dropped = [
-        lifecycle.add_checkpoint(store, job, step, {"train_loss": 1.0}) for step in (5, 10, 15, 20)
-    ]
-    assert dropped == [[], [], [], [5]]
-    assert [checkpoint.step_number for checkpoint in store.children(CheckpointObject, id)] == [
-        10,
-        15,
-        20,
-    ]
+    steps = [5, 10, 15, 20]
+    dropped: list[int] = []
+    for step in steps:
+        dropped += lifecycle.add_checkpoint(store, job, step, {"train_loss": 1.0}, limit)
+    assert dropped == steps[:-limit]
+    checkpoints = store.children(CheckpointObject, id)
+    assert [checkpoint.step_number for checkpoint in checkpoints] == kept
     assert store.get(ModelObject, lifecycle.tuned_name(job, 5)) is None
     assert store.get(ModelObject, lifecycle.tuned_name(job, 20)) is not None
 

@@ -15,21 +15,25 @@ from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_event, has_checkpoint
 from ftkit.server.objects import JobObject
+from ftkit.server.results import PREFERENCE_METRICS
 
-TRAIN_METRICS = {
-    "loss": "train_loss",
-    "mean_token_accuracy": "train_mean_token_accuracy",
-    "rewards/accuracies": "train_mean_token_accuracy",
-}
-VALID_METRICS = {
-    "eval_loss": "valid_loss",
-    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
-    "eval_rewards/accuracies": "valid_mean_token_accuracy",
-}
-"""OpenAI's names of the metrics that TRL's trainers log.
+METRICS = (
+    ("loss", "loss"),
+    ("mean_token_accuracy", "mean_token_accuracy"),
+    ("rewards/accuracies", "mean_token_accuracy"),
+    *((name.replace("_", "/"), name) for name in PREFERENCE_METRICS),
+)
+"""Metrics that TRL's trainers log, and their names in events without `train_` and `valid_`.
 
-The accuracy of a DPO job is the share of examples for which it prefers the preferred output.
+The first ones have OpenAI's names. The accuracy of a DPO job is the share of examples for which it
+prefers the preferred output.
 """
+
+FULL_METRICS = ("valid_loss", "valid_mean_token_accuracy")
+"""Metrics that OpenAI's checkpoints have a second time, with the prefix `full_`."""
+
+SAVES = 10
+"""Number of times that the state of the trainer is saved at least, at equal distances."""
 
 
 class JobReporter(TrainerCallback):  # type: ignore[misc]
@@ -40,15 +44,22 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         folder: Folder of the service.
         job: The job.
         pause: Set when the job is to be paused.
+        save_total_limit: Number of checkpoints to keep as models.
 
     Attributes:
         paused: True if training was stopped for a pause.
     """
 
     def __init__(
-        self, store: Database, folder: Folder, job: JobObject, pause: threading.Event
+        self,
+        store: Database,
+        folder: Folder,
+        job: JobObject,
+        pause: threading.Event,
+        save_total_limit: int,
     ) -> None:
         self._store, self._folder, self._job, self._pause = store, folder, job, pause
+        self._save_total_limit = save_total_limit
         self._start = (0, time.monotonic())
         self._metrics: dict[str, Any] = {}
         self.paused = False
@@ -56,7 +67,11 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the first step and its time, and report a checkpoint that is not reported yet."""
         self._start = (state.global_step, time.monotonic())
-        if state.global_step and not has_checkpoint(self._store, self._job, state.global_step):
+        if (
+            state.global_step
+            and _is_end_of_epoch(state)
+            and not has_checkpoint(self._store, self._job, state.global_step)
+        ):
             self._report_resumed_checkpoint(args, state, control)
 
     def _report_resumed_checkpoint(self, args: Any, state: Any, control: Any) -> None:
@@ -67,27 +82,40 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         for logs in state.log_history:
             if logs["step"] == state.global_step:
                 self.on_log(args, state, control, logs)
-        self.on_save(args, state, control)
+        self._publish(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop training if a pause was requested, except after the last step."""
+        """Save the state when it is due, and stop training if a pause was requested.
+
+        The last step is not paused.
+        """
         if self._pause.is_set() and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
-            # The end of an epoch is saved anyway, after its validation.
-            control.should_save = not _is_end_of_epoch(state)
+        is_due = state.global_step % math.ceil(state.max_steps / SAVES) == 0
+        # The end of an epoch is saved anyway, after its validation.
+        control.should_save = (is_due or self.paused) and not _is_end_of_epoch(state)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Neither validate nor save again if the epoch ends early, for a pause.
+
+        A validation would change the state of the random number generator that is saved.
+        """
+        if not _is_end_of_epoch(state):
+            control.should_evaluate = control.should_save = False
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
-        train, valid = _select_metrics(logs, TRAIN_METRICS), _select_metrics(logs, VALID_METRICS)
         if "loss" in logs:
-            self._metrics = train
+            train = self._metrics = _select_metrics(logs, "", "train")
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
             self._report(step, total, message, train, "train")
         if "eval_loss" in logs:
-            self._metrics |= valid | {f"full_{name}": value for name, value in valid.items()}
+            valid = _select_metrics(logs, "eval_", "valid")
+            full = {f"full_{name}": valid[name] for name in FULL_METRICS if name in valid}
+            self._metrics |= valid | full
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
             self._report(step, total, message, valid, "valid")
 
@@ -119,25 +147,37 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         return int(time.time() + (total - step) * seconds_per_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Publish a checkpoint as a model, unless it was saved in mid-epoch for a pause."""
-        if not _is_end_of_epoch(state):
-            return
-        step = state.global_step
+        """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
+        self._store.change(JobObject, self._job.id, lambda job: setattr(job, "attempts", 0))
+        if _is_end_of_epoch(state):
+            self._publish(state.global_step)
+
+    def _publish(self, step: int) -> None:
+        """Publish a checkpoint as a model."""
         publish_adapter(self._folder, self._job, step)
-        for expired in add_checkpoint(self._store, self._job, step, self._metrics):
-            shutil.rmtree(self._folder.adapter(self._job.id, expired), ignore_errors=True)
+        expired = add_checkpoint(
+            self._store, self._job, step, self._metrics, self._save_total_limit
+        )
+        for step in expired:
+            shutil.rmtree(self._folder.adapter(self._job.id, step), ignore_errors=True)
 
 
 def _is_end_of_epoch(state: Any) -> bool:
     return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
 
 
-def _select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
-    """Return the logged metrics by OpenAI's names, without those that JSON cannot express."""
+def _select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
+    """Return the logged metrics by their names in events, without those that JSON cannot express.
+
+    Args:
+        logs: Metrics by TRL's names.
+        logged_prefix: Prefix of TRL's names: "" for training, "eval_" for validation.
+        prefix: Prefix of the names in events: "train" or "valid".
+    """
     return {
-        name: float(logs[key])
-        for key, name in names.items()
-        if key in logs and math.isfinite(float(logs[key]))
+        f"{prefix}_{name}": float(logs[key])
+        for logged_name, name in METRICS
+        if (key := f"{logged_prefix}{logged_name}") in logs and math.isfinite(float(logs[key]))
     }
 
 

@@ -116,7 +116,7 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     if _is_packed(run):
         ids = datasets["training"]["input_ids"]
         check_packing(model, ids[0], ids[-1])
-    reporter = JobReporter(store, folder, job, pause)
+    reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
@@ -287,6 +287,9 @@ def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens
     ]
     name = tuned_name(job)
     with store.transaction():
+        current = store.get(JobObject, job.id)
+        if current is None or current.status not in ENDING:
+            return
         stored = folder.keep_bytes(results_csv(metrics))
         file = FileObject(
             tenant=job.tenant,
@@ -302,9 +305,6 @@ def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens
             "finished_at": now(),
             "estimated_finish": None,
         }
-        current = store.get(JobObject, job.id)
-        if current is None or current.status not in ENDING:
-            return
         store.add(file)
         add_model(store, job, name, steps)
         add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")

@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 
+from ftkit.jobs.metrics import read_results
 from support.local_server import LocalServer, event_messages, wait_for_job
 from support.models import SMOKE
 from support.training import (
@@ -68,7 +69,8 @@ def dpo_job(client: openai.OpenAI) -> Any:
             for name in CITIES
         ]
     )
-    return start_job(client, content, method=method_with("dpo", n_epochs=8, beta=0.2))
+    method = method_with("dpo", n_epochs=8, beta=0.2)
+    return start_job(client, content, validation=content, method=method)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +202,33 @@ def test_dpo_learns_which_answer_is_preferred(client: openai.OpenAI, dpo_job: An
     metrics = [event.data for event in events if event.type == "metrics"]
     assert metrics[0]["train_mean_token_accuracy"] == 1.0
     assert metrics[0]["train_loss"] < metrics[-1]["train_loss"] / 2
+
+
+PREFERENCE_METRICS = [
+    f"rewards_{name}" for name in ("chosen", "rejected", "margins", "accuracies")
+] + ["logps_chosen", "logps_rejected"]
+
+
+def test_dpo_reports_rewards_margins_and_accuracies(client: openai.OpenAI, dpo_job: Any) -> None:
+    job = wait_for_job(client, dpo_job.id, "succeeded")
+    train, valid = (
+        [f"{split}_{name}" for name in PREFERENCE_METRICS] for split in ("train", "valid")
+    )
+    events: list[Any] = list(client.fine_tuning.jobs.list_events(job.id, limit=100))
+    metrics = [event.data for event in events if event.type == "metrics"]
+    last_train = next(data for data in metrics if "train_loss" in data)
+    last_valid = next(data for data in metrics if "valid_loss" in data)
+    margin = last_train["train_rewards_chosen"] - last_train["train_rewards_rejected"]
+    assert last_train["train_rewards_margins"] == pytest.approx(margin, rel=1e-3)
+    assert last_valid["valid_rewards_margins"] > 0
+    checkpoint = next(iter(client.fine_tuning.jobs.checkpoints.list(job.id)))
+    expected = {name: last_train[name] for name in train} | {
+        name: last_valid[name] for name in valid
+    }
+    assert expected.items() <= checkpoint.metrics.to_dict().items()
+    results = read_results(client.files.content(job.result_files[0]).read())
+    assert results.columns[5:] == (*train, *valid)
+    assert {name: results.rows[-1][name] for name in expected} == expected
 
 
 def test_training_continues_from_a_tuned_model(client: openai.OpenAI, continued_job: Any) -> None:
