@@ -12,6 +12,7 @@ from ftkit.server.models import SMOKE
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.recipes import Recipe
 from ftkit.server.training.smoke import CONTEXT_LENGTH, build_tokenizer
+from ftkit.server.training.vision import Vision, load_vision
 
 REASON_LENGTH = 400
 """Maximum number of characters of a library's error message."""
@@ -26,11 +27,13 @@ class BaseModel(Struct, frozen=True):
     Attributes:
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
         end_ids: Ids of the tokens that end a completion, by the generation configuration.
+        vision: Image input of the base model, or None.
     """
 
     tokenizer: Any
     context_length: int | None
     end_ids: tuple[int, ...]
+    vision: Vision | None = None
 
     def max_tokens(self, recipe: Recipe) -> int:
         """Return the length to which examples are truncated."""
@@ -38,11 +41,13 @@ class BaseModel(Struct, frozen=True):
 
     def encoder(self, recipe: Recipe) -> Encoder:
         """Return the encoder of examples."""
-        return Encoder(self.tokenizer, self.max_tokens(recipe), recipe.template, self.end_ids)
+        return Encoder(
+            self.tokenizer, self.max_tokens(recipe), recipe.template, self.end_ids, self.vision
+        )
 
 
 def load_base_model(base: str) -> BaseModel:
-    """Load the tokenizer and the configuration of a base model.
+    """Load the tokenizer, the configuration and the image processor of a base model.
 
     Raises:
         ModelLoadError: They cannot be loaded.
@@ -54,10 +59,11 @@ def load_base_model(base: str) -> BaseModel:
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     except LOAD_ERRORS as error:
         raise load_error(base) from error
-    text_config = config.get_text_config()
-    return BaseModel(
-        tokenizer, getattr(text_config, "max_position_embeddings", None), _end_ids(base)
-    )
+    context_length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    vision = load_vision(base, config)
+    # The processor adds its tokens to the tokenizer, and may have the chat template.
+    tokenizer = vision.tokenizer if vision else tokenizer
+    return BaseModel(tokenizer, context_length, _end_ids(base), vision)
 
 
 def load_tokenizer(base: str) -> Any:

@@ -125,7 +125,7 @@ class BaseInspector:
             reason = errors.get(0) or errors.get(None) or "the format is unknown"
             raise UsageError(f"{os.fspath(path)}: {reason}")
         try:
-            for line, example in read_examples(Path(path), skip=errors):
+            for line, _, example in read_examples(Path(path), skip=errors):
                 if example is None:
                     yield ExampleCheck(line, errors[line])
                 else:

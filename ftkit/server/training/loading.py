@@ -6,18 +6,20 @@ only, and code that comes with a model is never run.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.models import SMOKE
 from ftkit.server.training.base import LOAD_ERRORS, load_error
 from ftkit.server.training.smoke import build_model
+from ftkit.server.training.vision import has_vision
 
 logging.disable_progress_bar()
 
@@ -45,7 +47,9 @@ def load_base(base: str) -> Any:
     dtype = torch.bfloat16 if uses_bfloat16() else torch.float32
     try:
         _check_complete(base)
-        model = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
+        model = model_class.from_pretrained(
             base, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
         if model.name_or_path != base:
@@ -63,6 +67,24 @@ def _check_complete(base: str) -> None:
     """
     if find_adapter_config_file(base) is not None:
         raise ValueError("it has an adapter_config.json; name the base model of the adapter")
+
+
+def adapter_targets(model: Any) -> str:
+    """Return the layers that an adapter is for, as `target_modules` of PEFT.
+
+    Those are all linear layers; for models with vision, a regular expression for those of the
+    language model.
+    """
+    if not has_vision(model.config):
+        return "all-linear"
+    decoder = model.get_decoder()
+    path = next(name for name, module in model.named_modules() if module is decoder)
+    names = {
+        name.rpartition(".")[2]
+        for name, module in decoder.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    return rf"{re.escape(path)}\..*\.({'|'.join(sorted(names))})"
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:

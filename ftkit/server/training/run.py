@@ -29,10 +29,17 @@ from ftkit.server.objects import (
     now,
 )
 from ftkit.server.results import results_csv
-from ftkit.server.training.base import load_base_model, load_reason
+from ftkit.server.training.base import BaseModel, load_base_model, load_reason
+from ftkit.server.training.collation import ImageCollator
 from ftkit.server.training.dataset import encode_file
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.loading import add_adapter, device, load_base, uses_bfloat16
+from ftkit.server.training.loading import (
+    adapter_targets,
+    add_adapter,
+    device,
+    load_base,
+    uses_bfloat16,
+)
 from ftkit.server.training.recipes import (
     Recipe,
     ResolvedHyperparameters,
@@ -111,7 +118,7 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     model = load_base(job.base)
     reporter = JobReporter(store, folder, job, pause)
     model, adapter_config = _prepare_model(model, folder, run)
-    trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
+    trainer = _create_trainer(run, model, adapter_config, base, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
     if not reporter.paused:
         trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
@@ -150,7 +157,7 @@ def _columns(format: str) -> tuple[str, ...]:
     """Return the columns of a tokenized dataset, as TRL's trainers expect them."""
     if format == "preference":
         return ("prompt_ids", "chosen_ids", "rejected_ids")
-    return ("input_ids", "labels")
+    return ("input_ids", "labels", "image_prompt", "image_count", "path", "offset")
 
 
 def _count_tokens(dataset: Dataset) -> int:
@@ -176,7 +183,7 @@ def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, L
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules="all-linear",
+        target_modules=adapter_targets(model),
         task_type="CAUSAL_LM",
     )
 
@@ -185,23 +192,26 @@ def _create_trainer(
     run: TrainingRun,
     model: Any,
     adapter_config: LoraConfig | None,
-    tokenizer: Any,
+    base: BaseModel,
     datasets: dict[str, Dataset],
     reporter: JobReporter,
 ) -> Any:
     arguments = _training_arguments(run, validate="validation" in datasets)
+    collator = None
     if run.method == "dpo":
         trainer_class = TokenizedDPOTrainer
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
     else:
         trainer_class = SFTTrainer
-        config = SFTConfig(**arguments)
+        collator = ImageCollator(base.vision) if base.vision else None
+        config = SFTConfig(**arguments, remove_unused_columns=collator is None)
     return trainer_class(
         model=model,
         args=config,
         train_dataset=datasets["training"],
         eval_dataset=datasets.get("validation"),
-        processing_class=tokenizer,
+        processing_class=base.tokenizer,
+        data_collator=collator,
         peft_config=adapter_config,
         callbacks=[reporter],
     )
