@@ -6,6 +6,7 @@ tests: they decide as the original does. The tokenizers are trained on the spot.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -56,11 +57,14 @@ def template_paths() -> dict[str, Path]:
     return {path.stem: path for path in sorted(files) if not path.stem.endswith("_training")}
 
 
-def build_tokenizer(name: str, named_tokens: dict[str, str] | None = None) -> Any:
-    """Return a tokenizer with a chat template, and with the special tokens that it writes.
+@functools.cache
+def build_tokenizer(name: str) -> Any:
+    """Return a tokenizer with a chat template, and with the special tokens that it writes."""
+    return create_tokenizer(name)
 
-    `named_tokens` are special tokens that the tokenizer has as attributes, such as `image_token`.
-    """
+
+def create_tokenizer(name: str, **named_tokens: str) -> Any:
+    """Return a new tokenizer, which has `named_tokens` as attributes, such as `image_token`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -81,7 +85,7 @@ def build_tokenizer(name: str, named_tokens: dict[str, str] | None = None) -> An
         eos_token=end,
         pad_token="<pad>",
         extra_special_tokens=sorted({*SPECIAL.findall(text)} - {end}),
-        **(named_tokens or {}),
+        **named_tokens,
     )
     tokenizer.chat_template = text
     return tokenizer

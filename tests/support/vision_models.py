@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from support.chat_templates import build_tokenizer
+from support.chat_templates import create_tokenizer
 
 CONTEXT_LENGTH = 512
 
@@ -52,7 +52,7 @@ def _qwen(folder: Path) -> Any:
         Qwen2VLImageProcessorPil,
     )
 
-    tokenizer = build_tokenizer("qwen2_5_vl")
+    tokenizer = create_tokenizer("qwen2_5_vl")
     tokenizer.save_pretrained(folder)
     # A real folder has the configuration of a video processor, too, which needs torchvision.
     Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=16 * 28 * 28).save_pretrained(folder)
@@ -94,7 +94,7 @@ def _idefics(folder: Path) -> Any:
     images = Idefics3ImageProcessorPil(
         size={"longest_edge": 64}, max_image_size={"longest_edge": 32}
     )
-    tokenizer = build_tokenizer("idefics3")
+    tokenizer = create_tokenizer("idefics3")
     template = tokenizer.chat_template
     processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template)
     processor.save_pretrained(folder)
@@ -118,12 +118,12 @@ def _gemma(folder: Path) -> Any:
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-    names = {
-        "boi_token": "<start_of_image>",
-        "eoi_token": "<end_of_image>",
-        "image_token": "<image_soft_token>",
-    }
-    tokenizer = build_tokenizer("gemma3", names)
+    tokenizer = create_tokenizer(
+        "gemma3",
+        boi_token="<start_of_image>",
+        eoi_token="<end_of_image>",
+        image_token="<image_soft_token>",
+    )
     images = Gemma3ImageProcessorPil(size={"height": 32, "width": 32})
     template = tokenizer.chat_template
     processor = Gemma3Processor(images, tokenizer, template, image_seq_length=4)

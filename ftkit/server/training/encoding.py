@@ -16,7 +16,12 @@ from msgspec.structs import replace
 
 from ftkit.errors import EncodingError
 from ftkit.server.training.images import image_urls
-from ftkit.server.training.messages import Message, template_messages, template_tools
+from ftkit.server.training.messages import (
+    Message,
+    template_messages,
+    template_tools,
+    text_part,
+)
 from ftkit.server.training.template import ChatTemplate, Turn
 from ftkit.server.training.vision import Vision, read_images
 
@@ -143,6 +148,17 @@ class Encoder:
         if self._template is None:
             self._template = ChatTemplate(self._tokenizer, self._options, self._end_ids)
         return self._template
+
+    def writes_images(self) -> bool:
+        """Return True if the base model has image input, and its chat template writes images."""
+        if self._vision is None:
+            return False
+        content = [{"type": "image"}, text_part("What is this?")]
+        try:
+            prompt = self.template.prompt([{"role": "user", "content": content}])
+        except EncodingError:
+            return False
+        return self._vision.token in prompt
 
     def encode(self, example: dict[str, Any], format: str) -> list[Sequence] | list[Pair]:
         """Return the sequences of an example, or its pair if it is a preference.

@@ -10,6 +10,7 @@ import base64
 import binascii
 import io
 import re
+import warnings
 from typing import Any
 
 from PIL import Image, ImageOps
@@ -28,6 +29,8 @@ MAX_IMAGE_BYTES = 10_000_000
 
 MAX_PIXELS = 64_000_000
 """Maximum number of pixels of all images of an example or a chat; a limit of this service."""
+
+TOO_LARGE = f"exceeds the limit of {MAX_PIXELS:,} pixels; make it smaller"
 
 DATA_URL = re.compile(r"data:[^;,]*;base64,", re.IGNORECASE)
 
@@ -58,7 +61,7 @@ def decode_images(urls: list[str]) -> list[Any]:
             image = _open(_decode_url(url))
             pixels += image.width * image.height
             if pixels > MAX_PIXELS:
-                raise EncodingError(f"exceeds the limit of {MAX_PIXELS:,} pixels; make it smaller")
+                raise EncodingError(TOO_LARGE)
             images.append(_to_rgb(image))
         except EncodingError as error:
             raise EncodingError(f"image {number} {error}") from error
@@ -83,8 +86,11 @@ def _decode_url(url: str) -> bytes:
 def _open(data: bytes) -> Any:
     """Read the header of an image."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         animated = getattr(image, "is_animated", False)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise EncodingError(TOO_LARGE) from error
     except Exception as error:  # Pillow raises exceptions of many types for damaged files
         raise EncodingError("is not a PNG, JPEG, WEBP or GIF image; convert it") from error
     if animated:

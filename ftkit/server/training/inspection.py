@@ -56,8 +56,9 @@ class BaseCheck(Struct, frozen=True):
     Attributes:
         base: Name of the base model.
         supports: Features of its chat template: `system`, `tools`, `parallel_tool_calls` and
-            `thinking`. All are false without a chat template.
+            `thinking`; and `images`. All are false without a chat template.
         end_of_turn: Text that ends an answer.
+        image_token: Token that stands for a part of an image, or None.
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
         max_tokens: Length in tokens to which examples are truncated.
         recipe: Default hyperparameters, and variables of the chat template.
@@ -66,6 +67,7 @@ class BaseCheck(Struct, frozen=True):
     base: str
     supports: dict[str, bool]
     end_of_turn: str
+    image_token: str | None
     context_length: int | None
     max_tokens: int
     recipe: Recipe
@@ -93,9 +95,13 @@ class BaseInspector:
 
     def check(self) -> BaseCheck:
         """Return what the base model supports."""
+        supports, end_of_turn = _supports(self._encoder, self._model.tokenizer)
+        vision = self._model.vision if supports["images"] else None
         return BaseCheck(
             self._base,
-            *_supports(self._encoder, self._model.tokenizer),
+            supports,
+            end_of_turn,
+            vision.feature_token if vision else None,
             self._model.context_length,
             self._model.max_tokens(self._recipe),
             self._recipe,
@@ -166,5 +172,6 @@ def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str]:
     try:
         features = encoder.template.features
     except EncodingError:  # completions can still be trained
-        return dict.fromkeys(FEATURES, False), tokenizer.eos_token or ""
-    return {name: getattr(features, name) for name in FEATURES}, features.end
+        return dict.fromkeys((*FEATURES, "images"), False), tokenizer.eos_token or ""
+    supports = {name: getattr(features, name) for name in FEATURES}
+    return {**supports, "images": encoder.writes_images()}, features.end

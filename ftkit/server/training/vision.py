@@ -36,6 +36,7 @@ class Vision:
         processor: The processor.
         tokenizer: Its tokenizer, with the chat template of the base model.
         token: Placeholder of an image in the text of a prompt.
+        feature_token: Token that is replaced with a part of an image's features.
         token_inputs: Names of the inputs with a value for each token, besides `TEXT_INPUTS`.
     """
 
@@ -44,6 +45,7 @@ class Vision:
         self.token: str = processor.image_token
         self._placeholder_id: int = processor.image_token_id
         self._feature_ids = feature_ids
+        self.feature_token: str = self.tokenizer.convert_ids_to_tokens(min(feature_ids))
         self.token_inputs = [name for name in processor(text=["a"]) if name not in TEXT_INPUTS]
 
     def inputs(self, texts: list[str], images: list[list[Any]]) -> dict[str, Any]:
@@ -153,11 +155,11 @@ def load_vision(base: str, config: Any) -> Vision | None:
 def _load_processor(base: str, config: Any) -> Any:
     try:
         return AutoProcessor.from_pretrained(base, trust_remote_code=False)
-    except LOAD_ERRORS as error:
+    except LOAD_ERRORS:
         # Video processors need torchvision, which has to match the build of PyTorch.
         processor_class = PROCESSOR_MAPPING.get(type(config), None)
         if processor_class is None or "video_processor" not in processor_class.get_attributes():
-            raise error
+            raise
         return _without_videos(processor_class).from_pretrained(base, trust_remote_code=False)
 
 
