@@ -59,7 +59,7 @@ def check(base: str, file: Path | None, limit: int | None, recipes: str | None, 
         print_json({**to_builtins(result), "examples": to_builtins(shown)})
         return int(any(example.refused for example in shown))
     print_fields(base_fields(result))
-    return _print_examples(examples, limit or SHOWN) if file else 0
+    return _print_examples(examples, limit or SHOWN, result.image_token) if file else 0
 
 
 def _limited(examples: Iterable[ExampleCheck], limit: int | None) -> Iterator[ExampleCheck]:
@@ -72,7 +72,7 @@ def _limited(examples: Iterable[ExampleCheck], limit: int | None) -> Iterator[Ex
         yield example
 
 
-def _print_examples(examples: Iterator[ExampleCheck], limit: int) -> int:
+def _print_examples(examples: Iterator[ExampleCheck], limit: int, image_token: str | None) -> int:
     """Print the first examples, and count those that are refused or cut in the whole file."""
     lines, refused, cut = set[int](), set[int](), set[int]()
     for example in examples:
@@ -82,6 +82,6 @@ def _print_examples(examples: Iterator[ExampleCheck], limit: int) -> int:
         if example.cut:
             cut.add(example.line)
         if len(lines) <= limit or (example.refused and len(refused) <= limit):
-            write("\n" + example_text(example))
+            write("\n" + example_text(example, image_token))
     write(f"\n{plural(len(lines), 'example')}: {len(refused):,} refused, {len(cut):,} cut\n")
     return int(bool(refused))

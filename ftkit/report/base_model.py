@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ TITLES = {
     "tools": "tools",
     "parallel_tool_calls": "several calls at once",
     "thinking": "reasoning",
+    "images": "images",
 }
 """Titles of the features of a chat template."""
 
@@ -54,16 +56,31 @@ def _answer(name: str, supported: bool) -> str:
     return "no, merged into the first user message" if name == "system" else "no"
 
 
-def example_text(example: ExampleCheck) -> str:
-    """Return an example, with a mark before each line: + for learned text, or else a space."""
+def example_text(example: ExampleCheck, image_token: str | None) -> str:
+    """Return an example, with a mark before each line: + for learned text, or else a space.
+
+    Args:
+        example: The example.
+        image_token: Token whose repetitions are abbreviated, or None.
+    """
     if example.refused:
         return f"line {example.line} is refused: {printable(example.refused)}\n"
     cut = f" ({plural(example.cut, 'trained token')} cut)" if example.cut else ""
-    spans = "".join(f"{_marked(span)}\n" for span in example.spans)
+    spans = "".join(f"{_marked(span, image_token)}\n" for span in example.spans)
     return f"line {example.line}{cut}\n{spans}"
 
 
-def _marked(span: Span) -> str:
+def _marked(span: Span, image_token: str | None) -> str:
     mark = "+ " if span.learned else "  "
-    lines = printable(span.text, keep="\n").split("\n")
+    text = _abbreviate(span.text, image_token) if image_token else span.text
+    lines = printable(text, keep="\n").split("\n")
     return "\n".join(f"{mark}{line}".rstrip() for line in lines)
+
+
+def _abbreviate(text: str, token: str) -> str:
+    """Replace repetitions of a token with their number, such as `<image> x 64`."""
+    return re.sub(
+        rf"(?:{re.escape(token)}){{2,}}",
+        lambda match: f"{token} x {len(match[0]) // len(token)}",
+        text,
+    )

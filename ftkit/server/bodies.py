@@ -166,13 +166,24 @@ class Sampling(Struct, kw_only=True):
         return [stop for stop in stops if stop]
 
 
+class ImageUrl(Struct):
+    """Image, as a data: URL."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
 class ContentPart(Struct):
     """Part of the content of a message."""
 
     type: str
     text: str | None = None
     refusal: str | None = None
-    image_url: Any = UNSET
+    image_url: ImageUrl | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.type == "image_url" and self.image_url is UNSET:
+            raise ValueError("a part of the type `image_url` needs an image_url")
 
 
 class FunctionCall(Struct):

@@ -126,7 +126,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     ),
     "images": (
         "invalid_training_file",
-        "example 3: this service does not support images",
+        "example 3: the base model does not support images",
         "Remove the examples with images",
     ),
     "a process that died": (

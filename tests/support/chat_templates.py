@@ -60,6 +60,11 @@ def template_paths() -> dict[str, Path]:
 @functools.cache
 def build_tokenizer(name: str) -> Any:
     """Return a tokenizer with a chat template, and with the special tokens that it writes."""
+    return create_tokenizer(name)
+
+
+def create_tokenizer(name: str, **named_tokens: str) -> Any:
+    """Return a new tokenizer, which has `named_tokens` as attributes, such as `image_token`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -80,6 +85,7 @@ def build_tokenizer(name: str) -> Any:
         eos_token=end,
         pad_token="<pad>",
         extra_special_tokens=sorted({*SPECIAL.findall(text)} - {end}),
+        **named_tokens,
     )
     tokenizer.chat_template = text
     return tokenizer

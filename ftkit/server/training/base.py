@@ -14,6 +14,7 @@ from ftkit.server.training.device import check_recipe, memory
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.memory import fitting_tokens
 from ftkit.server.training.smoke import build_config, build_tokenizer
+from ftkit.server.training.vision import Vision, load_vision
 
 REASON_LENGTH = 400
 """Maximum number of characters of a library's error message."""
@@ -29,12 +30,14 @@ class BaseModel(Struct, frozen=True):
         config: Configuration of transformers.
         end_ids: Ids of the tokens that end a completion, by the generation configuration.
         recipe: Recipe of the base model.
+        vision: Image input of the base model, or None.
     """
 
     tokenizer: Any
     config: Any
     end_ids: tuple[int, ...]
     recipe: Recipe
+    vision: Vision | None = None
 
     @property
     def context_length(self) -> int | None:
@@ -50,11 +53,11 @@ class BaseModel(Struct, frozen=True):
 
     def encoder(self, max_tokens: int) -> Encoder:
         """Return the encoder of examples, which are truncated to `max_tokens` tokens."""
-        return Encoder(self.tokenizer, max_tokens, self.recipe.template, self.end_ids)
+        return Encoder(self.tokenizer, max_tokens, self.recipe.template, self.end_ids, self.vision)
 
 
 def load_base_model(base: str, recipe: Recipe) -> BaseModel:
-    """Load the tokenizer and the configuration of a base model.
+    """Load the tokenizer, the configuration and the image processor of a base model.
 
     Raises:
         ModelLoadError: They cannot be loaded.
@@ -68,7 +71,10 @@ def load_base_model(base: str, recipe: Recipe) -> BaseModel:
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     except LOAD_ERRORS as error:
         raise load_error(base) from error
-    return BaseModel(tokenizer, config, _end_ids(base), recipe)
+    vision = load_vision(base, config)
+    # The processor adds its tokens to the tokenizer, and may have the chat template.
+    tokenizer = vision.tokenizer if vision else tokenizer
+    return BaseModel(tokenizer, config, _end_ids(base), recipe, vision)
 
 
 def load_tokenizer(base: str) -> Any:

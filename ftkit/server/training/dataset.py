@@ -62,19 +62,24 @@ def encode_file(path: Path, encoder: Encoder, format: str) -> EncodedFile:
         format: Format of the file.
     """
     result = EncodedFile([], [], [])
-    for line, example in read_examples(path):
+    for line, offset, example in read_examples(path):
         assert example is not None
         try:
-            _add(result, line, encoder.encode(example, format))
+            encoded = encoder.encode(example, format)
         except EncodingError as error:
             result.refused.append(Refusal(line, str(error)))
+        else:
+            for item in encoded:
+                if isinstance(item, Sequence):
+                    item.path, item.offset = str(path), offset
+            _add(result, line, encoded)
     return result
 
 
 def read_examples(
     path: Path, skip: Container[int | None] = ()
-) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield the examples of a training file with their lines.
+) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+    """Yield the examples of a training file with their lines, and their positions in bytes.
 
     Args:
         path: The file.
@@ -83,12 +88,26 @@ def read_examples(
     Raises:
         OSError: The file cannot be read.
     """
+    offset = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if number in skip:
-                yield number, None
+                yield number, offset, None
             elif line.strip():
-                yield number, json.loads(line.decode("utf-8-sig"))
+                yield number, offset, _parse(line)
+            offset += len(line)
+
+
+def read_example(path: Path, offset: int) -> dict[str, Any]:
+    """Read the example at a position of a training file, in bytes."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _parse(file.readline())
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    example: dict[str, Any] = json.loads(line.decode("utf-8-sig"))
+    return example
 
 
 def _add(result: EncodedFile, line: int, encoded: list[Sequence] | list[Pair]) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ftkit.errors import EncodingError
-from ftkit.server.training.messages import Message
+from ftkit.server.training.messages import Message, text_part
 from ftkit.server.training.rendering import THINKING_PREFIX, Renderer
 
 CALL_ID_LENGTH = 9
@@ -80,7 +80,9 @@ def adapt(messages: list[Message], features: TemplateFeatures) -> list[Message]:
         messages = [_shorten_ids(message) for message in messages]
     if features.text_parts:
         messages = [
-            {**message, "content": [{"type": "text", "text": message["content"]}]}
+            {**message, "content": [text_part(message["content"])]}
+            if isinstance(message["content"], str)
+            else message
             for message in messages
         ]
     return messages
@@ -97,8 +99,9 @@ def _merge_system(messages: list[Message]) -> list[Message]:
         raise EncodingError(
             "the base model takes no system messages, and there is no user message to merge it into"
         )
-    text = "\n\n".join([*texts, others[first]["content"]])
-    return [*others[:first], {**others[first], "content": text}, *others[first + 1 :]]
+    system, content = "\n\n".join([*texts, ""]), others[first]["content"]
+    merged = system + content if isinstance(content, str) else [text_part(system), *content]
+    return [*others[:first], {**others[first], "content": merged}, *others[first + 1 :]]
 
 
 def _shorten_ids(message: Message) -> Message:

@@ -38,9 +38,10 @@ from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
 from ftkit.server.training.device import device
 from ftkit.server.training.loading import add_adapter, load_base
-from ftkit.server.training.messages import template_messages
+from ftkit.server.training.messages import Message, template_messages
 from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
 from ftkit.server.training.template import ChatTemplate
+from ftkit.server.training.vision import TEXT_INPUTS, read_images
 
 DEFAULT_TEMPERATURE = 1.0
 """Sampling temperature of requests without one, as in OpenAI's API."""
@@ -101,8 +102,8 @@ class LoadedModel:
     @property
     def context_length(self) -> int:
         """Maximum number of tokens of prompt and completion together."""
-        length: int = getattr(self.model.config, "max_position_embeddings", DEFAULT_CONTEXT_LENGTH)
-        return length
+        assert self._base
+        return self._base.context_length or DEFAULT_CONTEXT_LENGTH
 
     @property
     def max_prompt_characters(self) -> int:
@@ -125,6 +126,28 @@ class LoadedModel:
             base = self._base
             self._template = ChatTemplate(base.tokenizer, base.recipe.template, base.end_ids)
         return self._template
+
+    def encode(self, text: str, messages: list[Message] | None) -> dict[str, Any]:
+        """Return the inputs for a prompt.
+
+        Args:
+            text: The prompt.
+            messages: Messages of a chat, which may have images, or None.
+
+        Raises:
+            EncodingError: An image cannot be used, or the images exceed the context.
+        """
+        assert self._base
+        vision = self._base.vision
+        images = read_images(messages or [], vision)
+        # Chat templates write the special tokens themselves.
+        encoding = self.tokenizer(text, add_special_tokens=messages is None, return_tensors="pt")
+        if vision:
+            vision.check_placeholders(encoding["input_ids"][0].tolist(), len(images))
+            vision.check_size(images, self.context_length)
+        if vision and images:
+            return vision.inputs([text], [images])
+        return {name: encoding[name] for name in TEXT_INPUTS}
 
     def end_ids(self, chat: bool) -> list[int]:
         """Return the ids of the tokens that end a completion."""
@@ -205,9 +228,7 @@ def complete(
         size = f"{len(text):,} characters"
         send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
-    # Chat templates write the special tokens themselves.
-    encoding = model.tokenizer(text, add_special_tokens=not is_chat, return_tensors="pt")
-    prompt = encoding.to(device())
+    prompt = model.encode(text, request.get("messages"))
     prompt_tokens = prompt["input_ids"].shape[1]
     available = model.context_length - prompt_tokens
     if available < 1:
@@ -253,13 +274,12 @@ def _too_long(size: str, context_length: int) -> str:
 
 
 def _generate(
-    model: LoadedModel, prompt: Any, config: GenerationConfig, stream: CompletionStream
+    model: LoadedModel, prompt: dict[str, Any], config: GenerationConfig, stream: CompletionStream
 ) -> tuple[int, str]:
     """Generate one completion. Return its number of tokens, and its finish reason."""
     with torch.inference_mode():
         output = model.model.generate(
-            input_ids=prompt["input_ids"],
-            attention_mask=prompt["attention_mask"],
+            **{name: values.to(device()) for name, values in prompt.items()},
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([stream]),
         )

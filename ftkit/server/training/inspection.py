@@ -64,8 +64,9 @@ class BaseCheck(Struct, frozen=True):
     Attributes:
         base: Name of the base model.
         supports: Features of its chat template: `system`, `tools`, `parallel_tool_calls` and
-            `thinking`. All are false without a chat template.
+            `thinking`; and `images`. All are false without a chat template.
         end_of_turn: Text that ends an answer.
+        image_token: Token that stands for a part of an image, or None.
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
         max_tokens: Length in tokens to which examples are truncated.
         recipe: How it is trained and loaded.
@@ -74,6 +75,7 @@ class BaseCheck(Struct, frozen=True):
     base: str
     supports: dict[str, bool]
     end_of_turn: str
+    image_token: str | None
     context_length: int | None
     max_tokens: int
     recipe: Recipe
@@ -105,9 +107,14 @@ class BaseInspector:
     def check(self) -> BaseCheck:
         """Return what the base model supports."""
         max_tokens = self._model.max_tokens("supervised")
+        encoder = self._model.encoder(max_tokens)
+        supports, end_of_turn = _supports(encoder, self._model.tokenizer)
+        vision = self._model.vision if supports["images"] else None
         return BaseCheck(
             self._base,
-            *_supports(self._model.encoder(max_tokens), self._model.tokenizer),
+            supports,
+            end_of_turn,
+            vision.feature_token if vision else None,
             self._model.context_length,
             max_tokens,
             self._model.recipe,
@@ -138,7 +145,7 @@ class BaseInspector:
             raise UsageError(f"{os.fspath(path)}: {reason}")
         encoder = self._model.encoder(self._model.max_tokens(METHODS[file.format]))
         try:
-            for line, example in read_examples(Path(path), skip=errors):
+            for line, _, example in read_examples(Path(path), skip=errors):
                 if example is None:
                     yield ExampleCheck(line, errors[line])
                 else:
@@ -179,5 +186,6 @@ def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str]:
     try:
         features = encoder.template.features
     except EncodingError:  # completions can still be trained
-        return dict.fromkeys(FEATURES, False), tokenizer.eos_token or ""
-    return {name: getattr(features, name) for name in FEATURES}, features.end
+        return dict.fromkeys((*FEATURES, "images"), False), tokenizer.eos_token or ""
+    supports = {name: getattr(features, name) for name in FEATURES}
+    return {**supports, "images": encoder.writes_images()}, features.end

@@ -6,19 +6,27 @@ only, and code that comes with a model is never run.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+)
 from transformers.utils import find_adapter_config_file, logging
 
-from ftkit.errors import ModelLoadError
+from ftkit.errors import ModelLoadError, RecipeError
 from ftkit.server.models import SMOKE
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import LOAD_ERRORS, load_error
 from ftkit.server.training.device import attention, compute_dtype, device
 from ftkit.server.training.smoke import build_model
+from ftkit.server.training.vision import has_vision
 
 logging.disable_progress_bar()
 
@@ -37,7 +45,9 @@ def load_base(base: str, recipe: Recipe | None = None) -> Any:
         return build_model()
     try:
         _check_complete(base)
-        model = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
+        model = model_class.from_pretrained(
             base,
             dtype=compute_dtype(),
             use_safetensors=True,
@@ -73,6 +83,34 @@ def _check_complete(base: str) -> None:
     """
     if find_adapter_config_file(base) is not None:
         raise ValueError("it has an adapter_config.json; name the base model of the adapter")
+
+
+def adapter_targets(model: Any, recipe: Recipe) -> str | list[str]:
+    """Return the layers that an adapter is for, as `target_modules` of PEFT.
+
+    For models with vision, it is a regular expression for layers of the language model.
+
+    Raises:
+        RecipeError: The model has no such layers.
+    """
+    has_images, targets = has_vision(model.config), recipe.targets
+    decoder = model.get_decoder() if has_images else model
+    names = {
+        name.rpartition(".")[2]
+        for name, module in decoder.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    if isinstance(targets, list):
+        if unknown := sorted(set(targets) - names):
+            raise RecipeError(
+                f"targets: the base model has no linear layers {', '.join(unknown)}; it has"
+                f" {', '.join(sorted(names))}"
+            )
+        names = set(targets)
+    if not has_images:
+        return targets
+    path = next(name for name, module in model.named_modules() if module is decoder)
+    return rf"{re.escape(path)}\..*\.({'|'.join(sorted(names))})"
 
 
 def add_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:

@@ -24,11 +24,12 @@ def template_tools(example: dict[str, Any]) -> list[Any] | None:
 def template_messages(messages: list[Message]) -> list[Message]:
     """Convert messages of the API to those that chat templates expect.
 
-    Content parts are joined to one text, arguments of calls are parsed, and the roles "developer"
-    and "function" become "system" and "tool". Tool results carry the name of the function.
+    Content parts are joined to one text unless there are images among them. Arguments of calls are
+    parsed, and the roles "developer" and "function" become "system" and "tool". Tool results carry
+    the name of the function.
 
     Raises:
-        EncodingError: A message contains an image.
+        EncodingError: A message that is not one of the user has an image.
     """
     names: dict[str, str] = {}
     converted = []
@@ -40,7 +41,7 @@ def template_messages(messages: list[Message]) -> list[Message]:
 
 
 def _template_message(message: Message, calls: list[Message], names: dict[str, str]) -> Message:
-    content = _content_text(message.get("content")) or message.get("refusal") or ""
+    content = _content(message) or message.get("refusal") or ""
     role = TEMPLATE_ROLES.get(message["role"], message["role"])
     converted: Message = {"role": role, "content": content}
     if calls:
@@ -66,12 +67,28 @@ def _calls(message: Message) -> list[Message]:
     return calls
 
 
-def _content_text(content: Any) -> str:
+def _content(message: Message) -> str | list[Message]:
+    """Return the content as text, or as parts if it has images."""
+    content = message.get("content")
     if not isinstance(content, list):
         return content or ""
-    if any("image_url" in part for part in content):
-        raise EncodingError("this service does not support images")
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
+    parts = [_part(part) for part in content]
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    if message["role"] != "user":
+        raise EncodingError("images are supported in user messages only; move it to one")
+    return parts
+
+
+def _part(part: Message) -> Message:
+    if "image_url" in part:
+        return {"type": "image"}
+    return text_part(part.get("text") or part.get("refusal") or "")
+
+
+def text_part(text: str) -> Message:
+    """Return a text as a content part."""
+    return {"type": "text", "text": text}
 
 
 def _parse_arguments(function: dict[str, Any]) -> dict[str, Any]:

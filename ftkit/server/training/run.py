@@ -36,11 +36,12 @@ from ftkit.server.recipes import (
     restore_recipe,
 )
 from ftkit.server.results import results_csv
-from ftkit.server.training.base import load_base_model, load_reason
+from ftkit.server.training.base import BaseModel, load_base_model, load_reason
+from ftkit.server.training.collation import ImageCollator
 from ftkit.server.training.dataset import encode_file
 from ftkit.server.training.device import device, uses_bfloat16
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.loading import add_adapter, load_base
+from ftkit.server.training.loading import adapter_targets, add_adapter, load_base
 from ftkit.server.training.packing import check_packing
 from ftkit.server.training.reporting import JobReporter, publish_adapter
 
@@ -118,7 +119,7 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
         check_packing(model, ids[0], ids[-1])
     reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
     model, adapter_config = _prepare_model(model, folder, run)
-    trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
+    trainer = _create_trainer(run, model, adapter_config, base, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
     if not reporter.paused:
         trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
@@ -157,7 +158,7 @@ def _columns(format: str) -> tuple[str, ...]:
     """Return the columns of a tokenized dataset, as TRL's trainers expect them."""
     if format == "preference":
         return ("prompt_ids", "chosen_ids", "rejected_ids")
-    return ("input_ids", "labels")
+    return ("input_ids", "labels", "image_prompt", "image_count", "path", "offset")
 
 
 def _count_tokens(dataset: Dataset) -> int:
@@ -183,7 +184,7 @@ def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, L
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=recipe.targets,
+        target_modules=adapter_targets(model, recipe),
         task_type="CAUSAL_LM",
     )
 
@@ -192,23 +193,28 @@ def _create_trainer(
     run: TrainingRun,
     model: Any,
     adapter_config: LoraConfig | None,
-    tokenizer: Any,
+    base: BaseModel,
     datasets: dict[str, Dataset],
     reporter: JobReporter,
 ) -> Any:
     arguments = _training_arguments(run, validate="validation" in datasets)
+    collator = None
     if run.method == "dpo":
         trainer_class = TokenizedDPOTrainer
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
     else:
         trainer_class = SFTTrainer
-        config = SFTConfig(**arguments, padding_free=_is_packed(run))
+        collator = ImageCollator(base.vision) if base.vision else None
+        config = SFTConfig(
+            **arguments, padding_free=_is_packed(run), remove_unused_columns=collator is None
+        )
     return trainer_class(
         model=model,
         args=config,
         train_dataset=datasets["training"],
         eval_dataset=datasets.get("validation"),
-        processing_class=tokenizer,
+        processing_class=base.tokenizer,
+        data_collator=collator,
         peft_config=adapter_config,
         callbacks=[reporter],
     )

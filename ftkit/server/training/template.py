@@ -196,12 +196,14 @@ def _find_missing(messages: list[Message], text: str) -> str | None:
 
 
 def _is_written(message: Message, text: str) -> bool:
-    """Return True if a rendered text has the content of a message.
+    """Return True if a rendered text has the texts of a message.
 
     Some templates write the reasoning before an answer in a form of their own, and the result of a
     tool as a JSON string.
     """
-    content: str = message["content"]
+    content: str | list[Message] = message["content"]
+    if isinstance(content, list):
+        return all(part["text"].strip() in text for part in content if part["type"] == "text")
     if message["role"] == "assistant":
         content = content.rpartition("</think>")[2]
     if content.strip() in text:

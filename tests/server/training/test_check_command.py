@@ -45,6 +45,7 @@ def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
         "tools": True,
         "parallel_tool_calls": True,
         "thinking": False,
+        "images": False,
     }
     assert (result["context_length"], result["end_of_turn"]) == (512, "</s>")
     prompts = (
@@ -81,7 +82,7 @@ def test_lines_that_cannot_be_trained_on_are_refused_with_the_reason(write: Writ
     assert [example["refused"] for example in result["examples"]] == [
         None,
         '"messages" is empty; add messages, or remove the example',
-        "this service does not support images",
+        "the base model does not support images",
     ]
 
 

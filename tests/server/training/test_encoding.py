@@ -117,7 +117,7 @@ def test_examples_that_the_base_model_cannot_express_are_named_by_their_lines(
     ]
     path = write(encode_jsonl(examples))
     file = encode_file(path, Encoder(tokenizer, 2048), "chat")
-    assert file.refused == [Refusal(2, "this service does not support images")]
+    assert file.refused == [Refusal(2, "the base model does not support images")]
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = None
     refused = encode_file(path, Encoder(bare, 2048), "chat").refused
