@@ -21,10 +21,10 @@ from msgspec import Struct
 from ftkit._local import RUN_MODULE
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
-from ftkit.server.cleanup import remove_expired, remove_job_data
+from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.files import delete_expired_files, remove_unused_blob
+from ftkit.server.files import remove_unused_blob
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
