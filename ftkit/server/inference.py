@@ -18,6 +18,7 @@ from ftkit.server.errors import (
     InvalidRequestError,
     MissingObjectError,
     ServiceError,
+    UnavailableError,
     limit_reached,
 )
 from ftkit.server.folder import COMPLETIONS_LOG, Folder
@@ -156,6 +157,8 @@ def _error(response: dict[str, Any]) -> ServiceError:
     message, code = response["error"], response["code"]
     if code == "server_error":
         return InternalError(message)
+    if code == "out_of_memory":
+        return UnavailableError(message, code=code)
     if code == "model_not_found":
         return MissingObjectError(message, "model", code)
     return InvalidRequestError(message, "messages", code)

@@ -33,7 +33,7 @@ FULL_METRICS = ("valid_loss", "valid_mean_token_accuracy")
 """Metrics that OpenAI's checkpoints have a second time, with the prefix `full_`."""
 
 SAVES = 10
-"""Number of times that the state of the trainer is saved at least, at equal distances."""
+"""Minimum number of times that the state of the trainer is saved, at equal distances."""
 
 
 class JobReporter(TrainerCallback):  # type: ignore[misc]
@@ -48,6 +48,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         paused: True if training was stopped for a pause.
+        saved: True once the state was saved, from which another process can resume.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         self._save_total_limit = save_total_limit
         self._start = (0, time.monotonic())
         self._metrics: dict[str, Any] = {}
-        self.paused = False
+        self.paused = self.saved = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the first step and its time, and report a checkpoint that is not reported yet."""
@@ -148,7 +149,8 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
-        self._store.change(JobObject, self._job.id, lambda job: setattr(job, "attempts", 0))
+        self.saved = True
+        self._store.change(JobObject, self._job.id, JobObject.note_progress)
         if _is_end_of_epoch(state):
             self._publish(state.global_step)
 

@@ -23,11 +23,13 @@ from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned
 from ftkit.server.objects import (
     EventObject,
     FileObject,
+    JobError,
     JobHyperparameters,
     JobObject,
     JobStatus,
     now,
 )
+from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
 from ftkit.server.recipes import (
     Recipe,
     ResolvedHyperparameters,
@@ -79,19 +81,41 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     """
     if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
-    try:
-        _train(store, folder, job, pause)
-    except EncodingError as error:
-        fail(store, job.id, "invalid_training_file", str(error), "training_file")
-    except ModelLoadError as error:
-        logger.warning("%s (%s)", error, load_reason(error))
-        fail(store, job.id, "model_not_available", str(error), "model")
-    except RecipeError as error:
-        fail(store, job.id, "unsupported_recipe", str(error), "model")
-
-
-def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
     recipe = restore_recipe(job.base, job.recipe)
+    reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
+    try:
+        _train(store, folder, job, recipe, reporter)
+    except Exception as error:
+        failure = _explain(error, recipe, job.base)
+        # If memory sufficed until a state was saved, something else may have taken it since, so the
+        # process is restarted like after a crash.
+        if failure is None or (failure.code == "out_of_memory" and reporter.saved):
+            raise
+        fail(store, job.id, failure.code, failure.message, failure.param)
+
+
+def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
+    """Return the reason why a training failed, or None for an unexpected exception.
+
+    What clients do not see of it is logged.
+    """
+    if is_out_of_memory(error):
+        message = f"The training needs more memory than is free; {memory_advice(recipe, base)}"
+        logger.warning("%s (%s)", message, load_reason(error))
+        return JobError("out_of_memory", message, None)
+    if isinstance(error, EncodingError):
+        return JobError("invalid_training_file", str(error), "training_file")
+    if isinstance(error, ModelLoadError):
+        logger.warning("%s (%s)", error, load_reason(error))
+        return JobError("model_not_available", str(error), "model")
+    if isinstance(error, RecipeError):
+        return JobError("unsupported_recipe", str(error), "model")
+    return None
+
+
+def _train(
+    store: Database, folder: Folder, job: JobObject, recipe: Recipe, reporter: JobReporter
+) -> None:
     method = job.method.type
     hyperparameters = resolve_hyperparameters(
         recipe,
@@ -117,7 +141,6 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     if _is_packed(run):
         ids = datasets["training"]["input_ids"]
         check_packing(model, ids[0], ids[-1])
-    reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, base, datasets, reporter)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
