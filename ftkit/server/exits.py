@@ -24,8 +24,8 @@ class UnexpectedEnd(Struct, frozen=True):
     """End of a process that had not completed its task.
 
     Attributes:
-        kind: "killed" if somebody else ended it, "out_of_memory" if the kernel did since the memory
-            was full, or else "crashed".
+        kind: "killed" if somebody else ended it, "out_of_memory" if the kernel did because the
+            memory was full, or else "crashed".
         cause: Signal or exit code, with the last line of the log.
     """
 
@@ -74,7 +74,7 @@ def _counter_files() -> Iterator[Path]:
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return
+        lines = []
     groups = {name: group.lstrip("/") for _, name, group in (line.split(":", 2) for line in lines)}
     # Version 2 has one unnamed hierarchy, version 1 one for each controller. A container sees its
     # own group at the mount point.

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -95,11 +96,19 @@ class Supervisor(threading.Thread):
         database: Database of the service.
         folder: Data folder of the service.
         max_jobs: Maximum number of concurrent training processes.
+        before_training: Called in this thread before each start of a training process.
     """
 
-    def __init__(self, database: Database, folder: Folder, max_jobs: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Folder,
+        max_jobs: int,
+        before_training: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
+        self._before_training = before_training
         self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
         self._processes: dict[str, JobProcess] = {}
         self._last_turn: dict[tuple[Task, str], int] = {}
@@ -203,6 +212,8 @@ class Supervisor(threading.Thread):
     def _start_process(self, task: Task, job: JobObject) -> JobProcess:
         make_private_folder(self._folder.job(job.id))
         command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
+        if task == "train":
+            self._before_training()
         memory_kills = count_memory_kills()
         with open_private(self._folder.log(job.id), "wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated

@@ -1,4 +1,4 @@
-"""Jobs and completions that run out of memory."""
+"""Jobs and completions that run out of memory, and the memory that completions free for jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
 from ftkit.server.recipes import restore_recipe
 from support.local_server import LocalServer, event_messages, wait_for_job
 from support.models import SMOKE
-from support.processes import wait_for_worker, worker_processes
+from support.processes import wait_for_end, wait_for_worker, worker_processes
 from support.training import (
     CITY_DATA,
     ask_model,
@@ -89,6 +89,17 @@ def test_a_training_that_needs_too_much_memory_fails_and_names_what_would_help(
     assert "DefaultCPUAllocator: can't allocate memory" in log
 
 
+def test_a_validation_that_needs_too_much_memory_fails_the_job(server: LocalServer) -> None:
+    client = server.client()
+    job = start_job(client, CITY_DATA * 40_000).id
+    pid = wait_for_worker(server.folder, "check", job)
+    time.sleep(2)
+    limit_address_space(pid, 0)
+    failed = wait_for_job(client, job, "failed")
+    assert (failed.error.code, failed.error.param) == ("out_of_memory", "training_file")
+    assert failed.error.message.endswith("than is free; split them")
+
+
 def test_a_training_that_is_short_of_memory_after_a_saved_state_is_restarted(
     server: LocalServer,
 ) -> None:
@@ -155,6 +166,43 @@ def test_a_training_that_the_kernel_kills_for_its_memory_fails_after_three_attem
         restarts = [text for text in event_messages(client, job) if "is restarted" in text]
         assert len(restarts) == 2
         server.stop()
+
+
+def test_the_memory_of_completions_is_free_while_a_job_trains(server: LocalServer) -> None:
+    client = server.client()
+    ask_model(client, SMOKE, "x", max_tokens=1)
+    job = start_job(client, LONG_DATA, method=method_with(n_epochs=50)).id
+    wait_for_worker(server.folder, "train", job)
+    wait_for_end(server.folder, "generate", 1)
+    wait_for_event(client, job, "Step 1/")
+    assert not worker_processes(server.folder, "generate")
+    assert isinstance(ask_model(client, SMOKE, "x", max_tokens=1), str)
+    assert len(worker_processes(server.folder, "generate")) == 1
+    assert client.fine_tuning.jobs.cancel(job).status == "cancelled"
+    wait_for_end(server.folder, "train", 5)
+
+
+def test_a_pending_completion_is_finished_before_its_memory_is_freed(server: LocalServer) -> None:
+    client = server.client()
+    job = start_job(client, LONG_DATA, method=method_with(n_epochs=50)).id
+    wait_for_worker(server.folder, "check", job)
+    client.fine_tuning.jobs.pause(job)
+    wait_for_end(server.folder, "check", 60, job)
+    chunks = iter(
+        client.chat.completions.create(
+            model=SMOKE, messages=question("x"), max_tokens=500, temperature=0, stream=True
+        )
+    )
+    next(chunks)
+    generate = worker_processes(server.folder, "generate")
+    assert client.fine_tuning.jobs.resume(job).status == "queued"
+    wait_for_worker(server.folder, "train", job)
+    for _ in range(20):
+        next(chunks)
+    assert worker_processes(server.folder, "generate") == generate
+    assert list(chunks)[-1].choices[0].finish_reason
+    wait_for_end(server.folder, "generate", 2)
+    client.fine_tuning.jobs.cancel(job)
 
 
 @pytest.mark.parametrize(
