@@ -81,7 +81,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
-        train, valid = _select_metrics(logs, TRAIN_METRICS), _select_metrics(logs, VALID_METRICS)
+        train, valid = select_metrics(logs, TRAIN_METRICS), select_metrics(logs, VALID_METRICS)
         if "loss" in logs:
             self._metrics = train
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
@@ -132,7 +132,7 @@ def _is_end_of_epoch(state: Any) -> bool:
     return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
 
 
-def _select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
+def select_metrics(logs: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
     """Return the logged metrics by OpenAI's names, without those that JSON cannot express."""
     return {
         name: float(logs[key])

@@ -41,6 +41,7 @@ from ftkit.server.training.recipes import (
     resolve_hyperparameters,
 )
 from ftkit.server.training.reporting import JobReporter, publish_adapter
+from ftkit.server.training.wandb import WandbCallback
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
@@ -112,6 +113,8 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     reporter = JobReporter(store, folder, job, pause)
     model, adapter_config = _prepare_model(model, folder, run)
     trainer = _create_trainer(run, model, adapter_config, base.tokenizer, datasets, reporter)
+    if job.integrations:
+        trainer.add_callback(WandbCallback(store, folder, job))
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
     if not reporter.paused:
         trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
