@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +25,12 @@ TYPES = ("f32", "f16", "bf16", "q8_0")
 
 DEFAULT_TYPE = "f16"
 """Type of the weights that all programs read."""
+
+DRAFT_LAYERS = ("qwen3_5", "qwen3_next")
+"""Beginnings of model types with layers for drafts (multi-token prediction).
+
+transformers leaves these layers out, and the converter would miss them.
+"""
 
 MAGIC = b"GGUF"
 """First bytes of a GGUF file."""
@@ -74,6 +81,9 @@ def convert(folder: Path, name: str, type: str, converter: list[str]) -> None:
     result, log = folder / f"{name}.gguf", folder / "convert.log"
     # The converter expands braces in the path of its output, so that is relative to the folder.
     options = ["--outfile", result.name, "--outtype", type, "--model-name", name]
+    config = json.loads((folder / "config.json").read_bytes())
+    if config.get("model_type", "").startswith(DRAFT_LAYERS):
+        options.append("--no-mtp")
     try:
         with log.open("wb") as output:
             exit_code = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_the_model_is_replaced_by_the_file_and_a_modelfile(model: Path, tmp_path
     assert (tmp_path / "arguments").read_text() == (
         f"{model} --outfile mine.gguf --outtype q8_0 --model-name mine"
     )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "left_out"),
+    [("qwen3_5_text", True), ("qwen3_next", True), ("qwen3", False), ("llama", False)],
+)
+def test_draft_layers_that_transformers_drops_are_left_out(
+    model_type: str, left_out: bool, model: Path, tmp_path: Path
+) -> None:
+    (model / "config.json").write_text(json.dumps({"model_type": model_type}))
+    code = f"out.write_bytes({EMPTY_GGUF}); assert ('--no-mtp' in sys.argv) is {left_out}"
+    convert(model, "mine", "f16", script(tmp_path, code))
 
 
 @pytest.mark.parametrize(
