@@ -49,8 +49,8 @@ def find_converter(environment: Mapping[str, str]) -> list[str]:
     if path:
         if not Path(path).is_file():
             raise UsageError(f"{CONVERTER_VARIABLE} must be the path of a file, not {path!r}")
-        converter = os.path.abspath(path)
-        return [sys.executable, converter] if path.endswith(".py") else [converter]
+        script = os.path.abspath(path)
+        return [sys.executable, script] if path.endswith(".py") else [script]
     installed = (shutil.which(name, path=environment.get("PATH")) for name in CONVERTERS)
     converter = next(filter(None, installed), None)
     if converter is None:
