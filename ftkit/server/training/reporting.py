@@ -77,11 +77,11 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
         if "loss" in logs:
-            train = self._metrics = _select_metrics(logs, "", "train")
+            train = self._metrics = select_metrics(logs, "", "train")
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
             self._report(step, total, message, train, "train")
         if "eval_loss" in logs:
-            valid = _select_metrics(logs, "eval_", "valid")
+            valid = select_metrics(logs, "eval_", "valid")
             full = {f"full_{name}": valid[name] for name in FULL_METRICS if name in valid}
             self._metrics |= valid | full
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
@@ -130,7 +130,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
             shutil.rmtree(self._folder.adapter(self._job.id, step), ignore_errors=True)
 
 
-def _select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
+def select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
     """Return the logged metrics by their names in events, without those that JSON cannot express.
 
     Args:

@@ -34,6 +34,7 @@ from ftkit.server.training.ranks import Rank, count_ranks, joined, other_ranks
 from ftkit.server.training.reporting import JobReporter, publish_adapter
 from ftkit.server.training.schedule import SaveSchedule
 from ftkit.server.training.trainers import TrainingRun, create_trainer
+from ftkit.server.training.wandb import WandbCallback
 
 JOB_ERRORS = (EncodingError, ModelLoadError, RecipeError)
 """Errors for which a job fails, since they would occur again."""
@@ -74,9 +75,11 @@ def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Eve
     if run.ranks > 1:
         add_event(store, job.id, job.tenant, f"Training on {run.ranks} devices", key="devices")
     schedule = SaveSchedule(pause)
-    reporter = JobReporter(store, folder, job, recipe.save_total_limit)
+    callbacks = [schedule, JobReporter(store, folder, job, recipe.save_total_limit)]
+    if job.integrations:
+        callbacks.append(WandbCallback(store, folder, job))
     with other_ranks(folder.root, job.id, run.place, run.ranks):
-        steps, tokens = _train_run(run, base, folder, [schedule, reporter])
+        steps, tokens = _train_run(run, base, folder, callbacks)
     if not schedule.paused:
         _succeed(store, folder, job, steps, run.hyperparameters.epochs * tokens)
 

@@ -13,7 +13,7 @@ import pytest
 
 from ftkit.errors import RecipeError
 from support.local_server import LocalServer, event_messages, wait_for_job
-from support.processes import wait_for_end, worker_processes
+from support.processes import wait_for_end, wait_for_worker
 from support.training import CITIES, ask_model, city_example, encode_jsonl, method_with, start_job
 
 pytestmark = pytest.mark.training
@@ -153,12 +153,6 @@ def test_two_processes_train_as_one_does(base_model: Path, tmp_path: Path, examp
     assert tokens[1] == tokens[0]
 
 
-def rank_processes(server: LocalServer, job: str) -> list[int]:
-    """The processes of a job, that of rank 0 first."""
-    first = worker_processes(server.folder, "train", job)
-    return [*first, *worker_processes(server.folder, "rank", job)]
-
-
 def wait_for_steps(client: Any, job: str, steps: int) -> None:
     deadline = time.monotonic() + 90
     while sum(text.startswith("Step") for text in event_messages(client, job)) < steps:
@@ -175,17 +169,13 @@ def test_a_job_of_two_processes_survives_the_loss_of_either_and_a_pause(
         client = server.client()
         method = method_with(n_epochs=30, batch_size=4)
         job = start_job(client, EXAMPLES, model="base", method=method).id
-        for kill, steps in ((1, 5), (0, 20)):
+        for task, steps in (("rank", 5), ("train", 20)):
             wait_for_steps(client, job, steps)
-            processes = rank_processes(server, job)
-            assert len(processes) == 2
-            os.kill(processes[kill], signal.SIGKILL)
-            for process in processes:
-                wait_for_end(process)
+            os.kill(wait_for_worker(server.folder, task, job), signal.SIGKILL)
         wait_for_steps(client, job, 30)
         client.fine_tuning.jobs.pause(job)
         wait_for_job(client, job, "paused")
-        assert rank_processes(server, job) == []
+        wait_for_end(server.folder, "rank", 5, job)
         client.fine_tuning.jobs.resume(job)
         wait_for_job(client, job, "succeeded")
         events = client.fine_tuning.jobs.list_events(job, limit=100)
