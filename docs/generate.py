@@ -23,7 +23,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ftkit.catalog import Figure, Offer, Price, Provider, load_catalog
+from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import sample
 from ftkit.rules import RULES, Rule, rules_by_subject
@@ -36,6 +36,8 @@ MAP_START = "<!-- map: written by docs/generate.py -->"
 MAP_END = "<!-- end of map -->"
 TEMPLATES_START = "<!-- chat templates: written by docs/generate.py -->"
 TEMPLATES_END = "<!-- end of chat templates -->"
+BASES_START = "<!-- base models: written by docs/generate.py -->"
+BASES_END = "<!-- end of base models -->"
 
 RULES_INTRODUCTION = """\
 ftkit checks {count} rules. Each has a severity:
@@ -245,18 +247,44 @@ def help_sections(command: click.Command, context: click.Context, level: str) ->
 
 def design_page() -> str:
     """Return `design.md` with a current map of the package."""
-    return replace_part("design.md", MAP_START, package_map(), MAP_END)
+    return replace_part(read_page("design.md"), MAP_START, package_map(), MAP_END)
 
 
-def replace_part(name: str, start: str, content: str, end: str) -> str:
+def read_page(name: str) -> str:
+    """Return a page as it is."""
+    return (FOLDER / name).read_text("utf-8")
+
+
+def replace_part(page: str, start: str, content: str, end: str) -> str:
     """Return a page with other content between two comments."""
-    before, _, rest = (FOLDER / name).read_text("utf-8").partition(start)
+    before, _, rest = page.partition(start)
     return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
 
 
 def serve_page() -> str:
-    """Return `serve.md` with a current table of chat templates."""
-    return replace_part("serve.md", TEMPLATES_START, templates_table(), TEMPLATES_END)
+    """Return `serve.md` with current tables of base models and chat templates."""
+    page = replace_part(read_page("serve.md"), BASES_START, bases_table(), BASES_END)
+    return replace_part(page, TEMPLATES_START, templates_table(), TEMPLATES_END)
+
+
+def bases_table() -> str:
+    """Return the recommended base models."""
+    head = ("base model", "parameters", "licence", "context", "training", "stands for", "source")
+    return table(head, (base_row(id, base) for id, base in base_models().items()))
+
+
+def base_row(id: str, base: RecommendedBase) -> tuple[str, ...]:
+    """Return the row of a base model."""
+    memory = base.training_gb
+    return (
+        f"`{id}`",
+        base.parameters,
+        base.licence,
+        f"{base.context_length:,}",
+        f"{memory.value} GB" if memory else "not published",
+        ", ".join(f"`{name}`" for name in base.stands_for),
+        "; ".join(filter(None, (base.source, memory and memory.source, base.note))),
+    )
 
 
 def templates_table() -> str:

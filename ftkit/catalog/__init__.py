@@ -3,6 +3,7 @@
 The code itself names no model or provider. Unknown keys in the files are errors.
 """
 
+from ftkit.catalog.base_models import RecommendedBase, base_models, recommended_bases
 from ftkit.catalog.figures import Deadline, Figure, Price
 from ftkit.catalog.limits import (
     DEFAULT_ENCODING,
@@ -41,15 +42,18 @@ __all__ = [
     "Offer",
     "Price",
     "Provider",
+    "RecommendedBase",
     "Unsupported",
     "api_limits",
     "base_model",
+    "base_models",
     "find_limits",
     "find_model",
     "find_provider",
     "known_messages",
     "load_catalog",
     "match_messages",
+    "recommended_bases",
     "unsupported",
     "with_others",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +21,11 @@ from ftkit.cli.output import (
     print_list,
 )
 from ftkit.errors import UsageError
+from ftkit.jobs.gguf import DEFAULT_TYPE, TYPES, convert, find_converter, gguf_name
 
 if TYPE_CHECKING:
     from ftkit.client.resources import RemoteModel
+    from ftkit.jobs.export import Transform
 
 
 @click.group(cls=Group)
@@ -97,6 +100,16 @@ def delete(
 @click.option(
     "--merge", is_flag=True, help="Merge the adapter into its base and write the whole model."
 )
+@click.option(
+    "--gguf",
+    is_flag=True,
+    help="Merge the adapter and write a GGUF file, for llama.cpp and Ollama.",
+)
+@click.option(
+    "--gguf-type",
+    type=click.Choice(TYPES),
+    help=f"Type of the weights in the GGUF file.  [default: {DEFAULT_TYPE}]",
+)
 @output_option
 def export(
     id: str,
@@ -104,19 +117,46 @@ def export(
     provider: str,
     base_url: str | None,
     facts: str | None,
-    merge: bool,
     output: str,
+    **form: Any,
 ) -> None:
-    """Export a fine-tuned model to the new folder DIR, as a PEFT adapter."""
+    """Export a fine-tuned model to the new folder DIR, as a PEFT adapter.
+
+    A GGUF file needs the converter of llama.cpp: convert_hf_to_gguf.py in the PATH, or its path in
+    the environment variable FTKIT_GGUF_CONVERTER.
+    """
     from ftkit.jobs.export import export as write_model
 
-    client = open_client(provider, base_url, facts)
-    base = write_model(client, id, Path(folder), _merge_adapter if merge else None)
+    transform = _transform(id, **form)
+    base = write_model(open_client(provider, base_url, facts), id, Path(folder), transform)
+    file = f"{gguf_name(id)}.gguf" if form["gguf"] else None
     if output == "json":
-        print_json({"model": id, "base": base, "folder": folder, "merged": merge})
+        merged = transform is not None
+        print_json({"model": id, "base": base, "folder": folder, "merged": merged, "gguf": file})
     else:
-        content = "the merged model" if merge else f"an adapter for {base}"
+        content = file or ("the merged model" if transform else f"an adapter for {base}")
         print_line(f"wrote {content} to {folder}")
+
+
+def _transform(id: str, merge: bool, gguf: bool, gguf_type: str | None) -> Transform | None:
+    """Return the function that makes the model in the requested form from its adapter.
+
+    Raises:
+        UsageError: The options contradict each other, or there is no converter to GGUF.
+    """
+    if gguf_type and not gguf:
+        raise UsageError("--gguf-type needs --gguf")
+    if not gguf:
+        return _merge_adapter if merge else None
+    if merge:
+        raise UsageError("--gguf merges the adapter as well; leave out --merge")
+    converter = find_converter(os.environ)
+
+    def merge_and_convert(base: str, folder: Path) -> None:
+        _merge_adapter(base, folder)
+        convert(folder, gguf_name(id), gguf_type or DEFAULT_TYPE, converter)
+
+    return merge_and_convert
 
 
 def _merge_adapter(base: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli.options import Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
+from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
@@ -58,6 +59,12 @@ PACKAGES = (
     metavar="NAME=BASE",
     help="Map a model name to a model of the Hugging Face hub or to a folder. Repeatable.",
 )
+@click.option(
+    "--models",
+    "preset",
+    type=click.Choice([RECOMMENDED]),
+    help="Map the hosted models of OpenAI to recommended base models; see `ftkit serve bases`.",
+)
 @recipe_option
 @option(
     "--max-jobs",
@@ -95,6 +102,7 @@ def serve(
     port: int,
     data_dir: str | None,
     models: tuple[str, ...],
+    preset: str | None,
     recipes: str | None,
     max_jobs: int,
     any_port: bool,
@@ -104,8 +112,8 @@ def serve(
 
     FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
     With keys, only ftkit/smoke and the models of --model are loaded.
-    FTKIT_MODELS holds values of --model, separated by commas. Stop the service with Ctrl-C; its
-    jobs continue when it is started again.
+    FTKIT_MODELS holds values of --model, separated by commas, or "recommended" for --models.
+    Stop the service with Ctrl-C; its jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
     context.obj = folder
@@ -128,10 +136,11 @@ def serve(
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
 
-    mapping = _parse_models((*_split(os.environ.get("FTKIT_MODELS", "")), *models))
+    names = (*_split(os.environ.get("FTKIT_MODELS", "")), *filter(None, [preset]))
+    pairs = (*(name for name in names if name != RECOMMENDED), *models)
     settings = ServerSettings(
         folder,
-        mapping,
+        base_mapping(pairs, recommended=RECOMMENDED in names),
         keys,
         max_jobs,
         storage=StorageLimits(**storage),
@@ -143,21 +152,6 @@ def serve(
 def _split(text: str) -> tuple[str, ...]:
     """Return the names in a list that is separated by commas."""
     return tuple(filter(None, (name.strip() for name in text.split(","))))
-
-
-def _parse_models(models: tuple[str, ...]) -> dict[str, str]:
-    """Return the base models by the names that are mapped to them."""
-    invalid = next((pair for pair in models if not all(pair.partition("="))), None)
-    if invalid is not None:
-        raise UsageError(
-            f"--model must be NAME=BASE, such as gpt-3.5-turbo=Qwen/Qwen3-0.6B, not {invalid!r}"
-        )
-    return {name: _base(base) for name, _, base in (pair.partition("=") for pair in models)}
-
-
-def _base(base: str) -> str:
-    """Return a base model; a folder as an absolute path, since other processes load it."""
-    return str(Path(base).absolute()) if Path(base).is_dir() else base
 
 
 @serve.command()
@@ -193,4 +187,5 @@ def stop(folder: Path, output: str) -> None:
         print_line(f"stopped {running.url}" if running else "not running")
 
 
+serve.add_command(bases)
 serve.add_command(check)

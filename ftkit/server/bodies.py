@@ -42,6 +42,9 @@ UPLOAD_SECONDS = 3600
 MAX_METADATA = 16
 """Maximum number of keys of an object's metadata."""
 
+MAX_TAGS = 20
+"""Maximum number of tags of a run at Weights & Biases; a limit of this service."""
+
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 
 Auto = Literal["auto"]
@@ -51,6 +54,8 @@ Rate = Auto | Annotated[float, Meta(gt=0)]
 Beta = Auto | Annotated[float, Meta(gt=0, le=2)]
 Zero = Annotated[float, Meta(ge=0, le=0)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
+WandbName = Annotated[str, Meta(pattern=r"\A[^/\\#?%:\x00-\x1f\x7f]{1,128}\Z")]
+"""Project or entity of Weights & Biases, which refuses other characters in names."""
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Stop = Annotated[str, Meta(max_length=256)]
 Metadata = Annotated[
@@ -82,6 +87,22 @@ class Method(Struct, forbid_unknown_fields=True):
     reinforcement: dict[str, Any] | None = None
 
 
+class WandbSettings(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Project, display name, team or user, and tags of a run at Weights & Biases."""
+
+    project: WandbName
+    name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    entity: WandbName | None = None
+    tags: Annotated[list[Text64], Meta(max_length=MAX_TAGS)] | None = None
+
+
+class Integration(Struct, forbid_unknown_fields=True):
+    """Integration of a job. OpenAI's API has no other type."""
+
+    type: Literal["wandb"]
+    wandb: WandbSettings
+
+
 class JobBody(Struct, forbid_unknown_fields=True):
     """Body of `POST /v1/fine_tuning/jobs`."""
 
@@ -93,7 +114,7 @@ class JobBody(Struct, forbid_unknown_fields=True):
     metadata: Metadata | None = None
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None
-    integrations: list[Any] | None = None
+    integrations: Annotated[list[Integration], Meta(max_length=1)] | None = None
 
     @property
     def type(self) -> str:

@@ -17,10 +17,18 @@ from ftkit.server.files import (
     delete_old_uploads,
     expire_uploads,
     jobs_needing_blobs,
-    remove_log,
+    remove_logs,
     remove_unused_blob,
 )
-from ftkit.server.folder import BLOB_NAME, JOB_LOG, JOB_NAME, PART_NAME, Folder, remove
+from ftkit.server.folder import (
+    BLOB_NAME,
+    JOB_LOG,
+    JOB_NAME,
+    PART_NAME,
+    WANDB_RUNS,
+    Folder,
+    remove,
+)
 from ftkit.server.lifecycle import FINAL
 from ftkit.server.objects import (
     FileObject,
@@ -33,7 +41,7 @@ from ftkit.server.objects import (
 
 
 def remove_job_data(database: Database, folder: Folder, id: str) -> None:
-    """Remove what a finished job no longer needs: all of its files but its adapters and its log.
+    """Remove what a finished job no longer needs: all of its files but its adapters and its logs.
 
     Nothing happens if the job is unfinished. A process of the job that still runs may write more,
     so call it again when that has ended.
@@ -43,14 +51,14 @@ def remove_job_data(database: Database, folder: Folder, id: str) -> None:
         return
     steps = {model.step for model in database.all(ModelObject) if model.job == id}
     folder.remove_from_job(id, keep=_needed_names(folder, id, steps))
-    remove_log(database, folder, job)
+    remove_logs(database, folder, job)
     for sha256 in job.hashes.values():
         remove_unused_blob(database, folder, sha256)
 
 
 def _needed_names(folder: Folder, job: str, steps: set[int]) -> set[str]:
-    """Return the names of the log of a finished job and of the adapters of these steps."""
-    return {JOB_LOG, *(folder.adapter(job, step).name for step in steps)}
+    """Return the names of the logs of a finished job and of the adapters of these steps."""
+    return {JOB_LOG, WANDB_RUNS, *(folder.adapter(job, step).name for step in steps)}
 
 
 def remove_adapters(database: Database, folder: Folder, models: list[ModelObject]) -> None:
@@ -98,7 +106,7 @@ def _collect_job_data(database: Database, folder: Folder) -> None:
                 remove(path)
             elif job.status in FINAL:
                 folder.remove_from_job(job.id, keep=_needed_names(folder, job.id, steps[job.id]))
-                remove_log(database, folder, job)
+                remove_logs(database, folder, job)
 
 
 def _collect_parts(database: Database, parts: Path) -> None:

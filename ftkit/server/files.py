@@ -26,7 +26,7 @@ from ftkit.server.errors import (
     missing_object,
     too_large,
 )
-from ftkit.server.folder import Folder, Writer, sync_folder
+from ftkit.server.folder import WANDB_RUNS, Folder, Writer, remove, sync_folder
 from ftkit.server.lifecycle import FINAL
 from ftkit.server.multipart import Form
 from ftkit.server.objects import FileObject, JobObject, PartObject, UploadObject, now
@@ -148,17 +148,18 @@ def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> Non
     remove_unused_blob(database, folder, file.sha256)
     for kind in ("training", "validation"):
         for job in database.with_field(JobObject, tenant, f"$.{kind}_file", id):
-            remove_log(database, folder, job)
+            remove_logs(database, folder, job)
 
 
-def remove_log(database: Database, folder: Folder, job: JobObject) -> None:
-    """Remove the log of a finished job unless the tenant still has all files of the job.
+def remove_logs(database: Database, folder: Folder, job: JobObject) -> None:
+    """Remove the logs of a finished job unless the tenant still has all files of the job.
 
-    Messages of libraries in the log may quote the files.
+    Messages of libraries in `process.log` may quote the files.
     """
     ids = filter(None, (job.training_file, job.validation_file))
     if job.status in FINAL and not all(database.get(FileObject, id) for id in ids):
         folder.log(job.id).unlink(missing_ok=True)
+        remove(folder.job(job.id) / WANDB_RUNS)
 
 
 def remove_unused_blob(database: Database, folder: Folder, sha256: str) -> None:

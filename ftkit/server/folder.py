@@ -56,6 +56,9 @@ PRIVATE_UMASK = 0o077
 JOB_LOG = "process.log"
 """Output of the last process of a job, in the folder of the job."""
 
+WANDB_RUNS = "wandb"
+"""Runs of Weights & Biases that are not uploaded, in the folder of the job."""
+
 
 class Blob(Struct, frozen=True):
     """Content that was written: its SHA-256, and its size in bytes."""

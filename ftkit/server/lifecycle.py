@@ -9,6 +9,7 @@ paused <- pausing
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from ftkit.server.errors import (
     MissingObjectError,
     limit_reached,
 )
+from ftkit.server.integrations import check_wandb
 from ftkit.server.models import ModelRef, ModelRegistry
 from ftkit.server.objects import (
     CheckpointObject,
@@ -108,9 +110,7 @@ def _check_supported(body: JobBody) -> None:
             "unsupported_method",
         )
     if body.integrations:
-        raise InvalidRequestError(
-            "This service does not support integrations.", "integrations", "unsupported_parameter"
-        )
+        check_wandb(os.environ)
     if body.type != "dpo" and body.job_hyperparameters.beta:
         raise InvalidRequestError(
             "'beta' is a hyperparameter of the method 'dpo'.", "beta", "unknown_parameter"
@@ -155,6 +155,7 @@ def _new_job(
         hyperparameters=hyperparameters,
         user_provided_suffix=body.suffix,
         seed=seed,
+        integrations=msgspec.to_builtins(body.integrations or []),
         metadata=body.metadata,
         method=JobMethod.of(body.type, hyperparameters),
         base=model.base,

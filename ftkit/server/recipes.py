@@ -44,6 +44,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     epochs: Count
     batch_size: Positive
     micro_batch: Positive
+    processes: Positive | Auto
     packing: bool
     tokens: Positive | Auto
     gradient_checkpointing: bool

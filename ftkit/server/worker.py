@@ -1,5 +1,7 @@
 """Worker processes: `python -m ftkit.server.worker check|train DATA_DIR JOB`, `generate DATA_DIR`.
 
+A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT MEETING`.
+
 A worker reads commands from standard input, and ends with its server. Most imports follow once that
 is certain, since they take seconds.
 """
@@ -30,7 +32,7 @@ def _generate(root: Path) -> None:
     process_requests(root, reader)
 
 
-def _run_job(task: str, root: Path, id: str) -> None:
+def _run_job(task: str, root: Path, id: str, *rank: str) -> None:
     commands = CommandReader()
     commands.start()
     from ftkit.server.database import Database
@@ -47,10 +49,16 @@ def _run_job(task: str, root: Path, id: str) -> None:
         from ftkit.server.checking import check
 
         check(database, folder, job)
-    else:
+    elif task == "train":
         from ftkit.server.training.run import train
 
         train(database, folder, job, commands.pause)
+    else:
+        from ftkit.server.training.ranks import Rank
+        from ftkit.server.training.run import follow
+
+        number, count, meeting = rank
+        follow(folder, job, Rank(int(number), int(count), Path(meeting)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ftkit.catalog import find_provider
@@ -42,13 +43,16 @@ def test_a_service_that_cannot_be_reached_so_says_why(
         connect(provider, base_url, environment=OPENAI_KEY)
 
 
-def test_what_the_local_service_lacks_is_said_before_anything_is_sent() -> None:
+def test_what_a_service_lacks_is_said_before_anything_is_sent() -> None:
     local = find_provider("local")
     assert local.api
+    spec = JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine")
+    check(spec, local.api, local.title)
+    api = msgspec.structs.replace(local.api, lacks=("integrations",))
     with pytest.raises(
         UsageError, match="this machine has no integrations; leave `wandb_project` out"
     ):
-        check(JobSpec("ftkit/smoke", "a.jsonl", wandb_project="mine"), local.api, local.title)
+        check(spec, api, local.title)
 
 
 def test_where_no_service_runs_on_this_machine_none_is_started_from_python(tmp_path: Path) -> None:

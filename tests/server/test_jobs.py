@@ -79,8 +79,8 @@ def test_a_file_for_another_method_fails_the_job(client: openai.OpenAI) -> None:
         ),
         (
             {"model": SMOKE, "training_file": "FILE", "integrations": [{"type": "wandb"}]},
-            "integrations",
-            "unsupported_parameter",
+            "integrations[0].wandb",
+            "missing_required_parameter",
         ),
         (
             {"model": SMOKE, "training_file": "FILE", "metadata": {str(n): "x" for n in range(17)}},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import threading
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_event, has_checkpoint
 from ftkit.server.objects import JobObject
 from ftkit.server.results import PREFERENCE_METRICS
+from ftkit.server.training.schedule import is_end_of_epoch
 
 METRICS = (
     ("loss", "loss"),
@@ -32,45 +32,31 @@ prefers the preferred output.
 FULL_METRICS = ("valid_loss", "valid_mean_token_accuracy")
 """Metrics that OpenAI's checkpoints have a second time, with the prefix `full_`."""
 
-SAVES = 10
-"""Minimum number of times that the state of the trainer is saved, at equal distances."""
-
 
 class JobReporter(TrainerCallback):  # type: ignore[misc]
-    """Trainer callback that reports metrics and checkpoints, and stops training for a pause.
+    """Trainer callback that reports metrics and checkpoints.
 
     Args:
         store: Database of the service.
         folder: Folder of the service.
         job: The job.
-        pause: Set when the job is to be paused.
         save_total_limit: Number of checkpoints to keep as models.
-
-    Attributes:
-        paused: True if training was stopped for a pause.
-        saved: True once the state was saved, from which another process can resume.
     """
 
     def __init__(
-        self,
-        store: Database,
-        folder: Folder,
-        job: JobObject,
-        pause: threading.Event,
-        save_total_limit: int,
+        self, store: Database, folder: Folder, job: JobObject, save_total_limit: int
     ) -> None:
-        self._store, self._folder, self._job, self._pause = store, folder, job, pause
+        self._store, self._folder, self._job = store, folder, job
         self._save_total_limit = save_total_limit
         self._start = (0, time.monotonic())
         self._metrics: dict[str, Any] = {}
-        self.paused = self.saved = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the first step and its time, and report a checkpoint that is not reported yet."""
         self._start = (state.global_step, time.monotonic())
         if (
             state.global_step
-            and _is_end_of_epoch(state)
+            and is_end_of_epoch(state)
             and not has_checkpoint(self._store, self._job, state.global_step)
         ):
             self._report_resumed_checkpoint(args, state, control)
@@ -85,36 +71,17 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
                 self.on_log(args, state, control, logs)
         self._publish(state.global_step)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save the state when it is due, and stop training if a pause was requested.
-
-        The last step is not paused.
-        """
-        if self._pause.is_set() and state.global_step < state.max_steps:
-            control.should_training_stop = self.paused = True
-        is_due = state.global_step % math.ceil(state.max_steps / SAVES) == 0
-        # The end of an epoch is saved anyway, after its validation.
-        control.should_save = (is_due or self.paused) and not _is_end_of_epoch(state)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Neither validate nor save again if the epoch ends early, for a pause.
-
-        A validation would change the state of the random number generator that is saved.
-        """
-        if not _is_end_of_epoch(state):
-            control.should_evaluate = control.should_save = False
-
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Report the metrics of a step or of a validation."""
         step, total, logs = state.global_step, state.max_steps, logs or {}
         if "loss" in logs:
-            train = self._metrics = _select_metrics(logs, "", "train")
+            train = self._metrics = select_metrics(logs, "", "train")
             message = f"Step {step}/{total}: training loss={float(logs['loss']):.2f}"
             self._report(step, total, message, train, "train")
         if "eval_loss" in logs:
-            valid = _select_metrics(logs, "eval_", "valid")
+            valid = select_metrics(logs, "eval_", "valid")
             full = {f"full_{name}": valid[name] for name in FULL_METRICS if name in valid}
             self._metrics |= valid | full
             message = f"Step {step}/{total}: validation loss={float(logs['eval_loss']):.2f}"
@@ -149,9 +116,8 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
-        self.saved = True
         self._store.change(JobObject, self._job.id, JobObject.note_progress)
-        if _is_end_of_epoch(state):
+        if is_end_of_epoch(state):
             self._publish(state.global_step)
 
     def _publish(self, step: int) -> None:
@@ -164,11 +130,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
             shutil.rmtree(self._folder.adapter(self._job.id, step), ignore_errors=True)
 
 
-def _is_end_of_epoch(state: Any) -> bool:
-    return bool(abs(state.epoch - round(state.epoch)) < 1e-6)
-
-
-def _select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
+def select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:
     """Return the logged metrics by their names in events, without those that JSON cannot express.
 
     Args:

@@ -11,10 +11,7 @@ from typing import Any
 import msgspec
 import torch
 from datasets import Dataset
-from msgspec import Struct
-from peft import LoraConfig
-from transformers import set_seed
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from transformers import TrainerCallback, set_seed
 
 from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.database import Database
@@ -30,44 +27,24 @@ from ftkit.server.objects import (
     now,
 )
 from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
-from ftkit.server.recipes import (
-    Recipe,
-    ResolvedHyperparameters,
-    micro_batch_size,
-    resolve_hyperparameters,
-    restore_recipe,
-)
+from ftkit.server.recipes import Recipe, resolve_hyperparameters, restore_recipe
 from ftkit.server.results import results_csv
 from ftkit.server.training.base import BaseModel, load_base_model, load_reason
-from ftkit.server.training.collation import ImageCollator
 from ftkit.server.training.dataset import encode_file
-from ftkit.server.training.device import device, uses_bfloat16
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.loading import adapter_targets, add_adapter, load_base
-from ftkit.server.training.packing import check_packing
+from ftkit.server.training.ranks import Rank, count_ranks, joined, other_ranks
 from ftkit.server.training.reporting import JobReporter, publish_adapter
+from ftkit.server.training.schedule import SaveSchedule
+from ftkit.server.training.trainers import TrainingRun, create_trainer
+from ftkit.server.training.wandb import WandbCallback
+
+JOB_ERRORS = (EncodingError, ModelLoadError, RecipeError)
+"""Errors for which a job fails, since they would occur again."""
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingRun(Struct, frozen=True):
-    """A job with the settings that it is trained with.
-
-    Attributes:
-        place: Folder of the job.
-        method: "supervised" or "dpo".
-        max_tokens: Length to which examples are truncated.
-    """
-
-    job: JobObject
-    place: Path
-    method: str
-    recipe: Recipe
-    hyperparameters: ResolvedHyperparameters
-    max_tokens: int
 
 
 def train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
@@ -82,14 +59,14 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
     recipe = restore_recipe(job.base, job.recipe)
-    reporter = JobReporter(store, folder, job, pause, recipe.save_total_limit)
+    schedule = SaveSchedule(pause)
     try:
-        _train(store, folder, job, recipe, reporter)
+        _train(store, folder, job, recipe, schedule)
     except Exception as error:
         failure = _explain(error, recipe, job.base)
         # If memory sufficed until a state was saved, something else may have taken it since, so the
         # process is restarted like after a crash.
-        if failure is None or (failure.code == "out_of_memory" and reporter.saved):
+        if failure is None or (failure.code == "out_of_memory" and schedule.saved):
             raise
         fail(store, job.id, failure.code, failure.message, failure.param)
 
@@ -114,47 +91,71 @@ def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
 
 
 def _train(
-    store: Database, folder: Folder, job: JobObject, recipe: Recipe, reporter: JobReporter
+    store: Database, folder: Folder, job: JobObject, recipe: Recipe, schedule: SaveSchedule
 ) -> None:
-    method = job.method.type
-    hyperparameters = resolve_hyperparameters(
-        recipe,
-        msgspec.to_builtins(job.hyperparameters),
-        method,
-        job.examples,
-    )
-    _show_hyperparameters(store, job, method, hyperparameters)
-    set_seed(job.seed)
-    torch.set_num_threads(recipe.threads or torch.get_num_threads())
     base = load_base_model(job.base, recipe)
-    run = TrainingRun(
+    run = _plan_run(folder, job, base)
+    _show_hyperparameters(store, run)
+    if run.ranks > 1:
+        add_event(store, job.id, job.tenant, f"Training on {run.ranks} devices", key="devices")
+    callbacks = [schedule, JobReporter(store, folder, job, recipe.save_total_limit)]
+    if job.integrations:
+        callbacks.append(WandbCallback(store, folder, job))
+    with other_ranks(folder.root, job.id, run.place, run.ranks):
+        steps, tokens = _train_run(run, base, folder, callbacks)
+    if not schedule.paused:
+        _succeed(store, folder, job, steps, run.hyperparameters.epochs * tokens)
+
+
+def follow(folder: Folder, job: JobObject, rank: Rank) -> None:
+    """Train a job as one of several processes; that of rank 0 runs `train`.
+
+    Args:
+        folder: Folder of the service.
+        job: The job.
+        rank: Number of this process.
+    """
+    try:
+        base = load_base_model(job.base, restore_recipe(job.base, job.recipe))
+        run = _plan_run(folder, job, base)
+        with joined(rank):
+            _train_run(run, base, folder, [SaveSchedule(threading.Event())])
+    except JOB_ERRORS as error:  # rank 0 has it as well, and fails the job
+        logger.warning("%s", error)
+        threading.Event().wait()
+
+
+def _plan_run(folder: Folder, job: JobObject, base: BaseModel) -> TrainingRun:
+    method = job.method.type
+    requested = msgspec.to_builtins(job.hyperparameters)
+    hyperparameters = resolve_hyperparameters(base.recipe, requested, method, job.examples)
+    return TrainingRun(
         job=job,
         place=folder.job(job.id),
         method=method,
-        recipe=recipe,
+        recipe=base.recipe,
         hyperparameters=hyperparameters,
-        max_tokens=base.max_tokens(method),
+        ranks=1 if base.vision else count_ranks(base.recipe, method, hyperparameters.batch_size),
     )
-    encoder = base.encoder(run.max_tokens)
-    datasets = {name: _load_dataset(run, encoder, name) for name in job.hashes}
-    model = load_base(job.base, recipe)
-    if _is_packed(run):
-        ids = datasets["training"]["input_ids"]
-        check_packing(model, ids[0], ids[-1])
-    model, adapter_config = _prepare_model(model, folder, run)
-    trainer = _create_trainer(run, model, adapter_config, base, datasets, reporter)
+
+
+def _train_run(
+    run: TrainingRun, base: BaseModel, folder: Folder, callbacks: list[TrainerCallback]
+) -> tuple[int, int]:
+    """Train from the last checkpoint. Return the number of steps, and of tokens in an epoch."""
+    set_seed(run.job.seed)
+    torch.set_num_threads(run.recipe.threads or torch.get_num_threads())
+    encoder = base.encoder(base.max_tokens(run.method))
+    datasets = {name: _load_dataset(run, encoder, name) for name in run.job.hashes}
+    trainer = create_trainer(run, base, folder, datasets, callbacks)
     trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
-    if not reporter.paused:
-        trained_tokens = hyperparameters.epochs * _count_tokens(trainer.train_dataset)
-        _succeed(store, folder, job, trainer.state.global_step, trained_tokens)
+    return trainer.state.global_step, _count_tokens(datasets["training"])
 
 
-def _show_hyperparameters(
-    store: Database, job: JobObject, method: str, hyperparameters: ResolvedHyperparameters
-) -> None:
+def _show_hyperparameters(store: Database, run: TrainingRun) -> None:
     """Replace the requested hyperparameters of the job with the resolved ones."""
-    resolved = msgspec.convert(hyperparameters.as_json(method), JobHyperparameters)
-    store.change(JobObject, job.id, lambda job: job.set_hyperparameters(resolved))
+    resolved = msgspec.convert(run.hyperparameters.as_json(run.method), JobHyperparameters)
+    store.change(JobObject, run.job.id, lambda job: job.set_hyperparameters(resolved))
 
 
 def _load_dataset(run: TrainingRun, encoder: Encoder, name: str) -> Dataset:
@@ -168,7 +169,7 @@ def _load_dataset(run: TrainingRun, encoder: Encoder, name: str) -> Dataset:
         first = file.refused[0]
         raise EncodingError(f"line {first.line} of the {name} file: {first.reason}")
     if not file.encoded:
-        raise EncodingError(f"no example has anything to learn within {run.max_tokens:,} tokens")
+        raise EncodingError("no example has anything to learn within the maximum length")
     return Dataset.from_dict(
         {
             column: [getattr(item, column) for item in file.encoded]
@@ -191,102 +192,6 @@ def _count_tokens(dataset: Dataset) -> int:
     # The prompt is evaluated with the chosen and with the rejected completion.
     columns = ("prompt_ids", "prompt_ids", "chosen_ids", "rejected_ids")
     return sum(sum(map(len, dataset[column])) for column in columns)
-
-
-def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, LoraConfig | None]:
-    """Return the model to train, and the configuration of the adapter to add to it.
-
-    There is none to add if the job continues the training of a fine-tuned model, whose adapter is
-    loaded here.
-    """
-    job, recipe = run.job, run.recipe
-    if job.from_job:
-        adapter = folder.adapter(job.from_job, job.from_step)
-        return add_adapter(model, adapter, trainable=True), None
-    return model, LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=adapter_targets(model, recipe),
-        task_type="CAUSAL_LM",
-    )
-
-
-def _create_trainer(
-    run: TrainingRun,
-    model: Any,
-    adapter_config: LoraConfig | None,
-    base: BaseModel,
-    datasets: dict[str, Dataset],
-    reporter: JobReporter,
-) -> Any:
-    arguments = _training_arguments(run, validate="validation" in datasets)
-    collator = None
-    if run.method == "dpo":
-        trainer_class = TokenizedDPOTrainer
-        config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
-    else:
-        trainer_class = SFTTrainer
-        collator = ImageCollator(base.vision) if base.vision else None
-        config = SFTConfig(
-            **arguments, padding_free=_is_packed(run), remove_unused_columns=collator is None
-        )
-    return trainer_class(
-        model=model,
-        args=config,
-        train_dataset=datasets["training"],
-        eval_dataset=datasets.get("validation"),
-        processing_class=base.tokenizer,
-        data_collator=collator,
-        peft_config=adapter_config,
-        callbacks=[reporter],
-    )
-
-
-def _is_packed(run: TrainingRun) -> bool:
-    """Return True if the sequences of a forward pass are concatenated instead of padded.
-
-    Without padding, TRL keeps the examples of each step; its `packing` would choose others.
-    """
-    micro_batch = micro_batch_size(run.recipe, run.hyperparameters.batch_size)
-    return run.recipe.packing and run.method == "supervised" and micro_batch > 1
-
-
-class TokenizedDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """DPO trainer for datasets that are tokenized.
-
-    TRL would tokenize texts itself, and add a second start token, or an end token after the end of
-    turn.
-    """
-
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
-
-
-def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
-    """Return the arguments that `SFTConfig` and `DPOConfig` share."""
-    hyperparameters = run.hyperparameters
-    micro_batch = micro_batch_size(run.recipe, hyperparameters.batch_size)
-    return {
-        "output_dir": str(run.place / "checkpoints"),
-        "num_train_epochs": hyperparameters.epochs,
-        "per_device_train_batch_size": micro_batch,
-        "per_device_eval_batch_size": micro_batch,
-        "gradient_accumulation_steps": hyperparameters.batch_size // micro_batch,
-        "learning_rate": hyperparameters.learning_rate,
-        "seed": run.job.seed,
-        # The sequences are truncated already.
-        "max_length": None,
-        "logging_steps": 1,
-        "save_strategy": "epoch",
-        "save_total_limit": 2,
-        "eval_strategy": "epoch" if validate else "no",
-        "bf16": uses_bfloat16(),
-        "gradient_checkpointing": run.recipe.gradient_checkpointing,
-        "use_cpu": device() == "cpu",
-        "disable_tqdm": True,
-        "report_to": [],
-    }
 
 
 def _last_checkpoint(place: Path) -> str | None:

@@ -32,7 +32,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from ftkit.server.training.base import load_base_model
 
     folder = build_vision_model("qwen2_5_vl", tmp_path_factory.mktemp("base") / "qwen")
-    return load_base_model(str(folder), builtin_recipes().find(str(folder))).encoder(4096)
+    base = load_base_model(str(folder), builtin_recipes().find(str(folder)))
+    return base.encoder(base.max_tokens("supervised"))
 
 
 def refusals(encoder: Any, path: Path, format: str = "chat") -> list[tuple[int, str]]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftkit.errors import RecipeError
-from support.local_server import LocalServer, wait_for_job
+from support.local_server import LocalServer, event_messages, wait_for_job
+from support.processes import wait_for_end, wait_for_worker
 from support.training import CITIES, ask_model, city_example, encode_jsonl, method_with, start_job
 
 pytestmark = pytest.mark.training
@@ -19,15 +23,19 @@ EXAMPLES = encode_jsonl([city_example(name, name[::-1] * (len(name) % 3 + 1)) fo
 
 
 def run_job(
-    folder: Path, base: Path, recipe: str, status: str = "succeeded", **more: Any
+    folder: Path,
+    base: Path,
+    recipe: str,
+    status: str = "succeeded",
+    content: bytes = EXAMPLES,
 ) -> tuple[Any, list[float], Path]:
     """Return a job at a service with a recipe, its losses, and the folder of the service."""
     path = folder / "recipe.toml"
     path.write_text(recipe, "utf-8")
-    settings = {"seed": 3, "method": method_with(n_epochs=2, batch_size=4), **more}
+    settings = {"seed": 3, "method": method_with(n_epochs=2, batch_size=4)}
     with LocalServer(folder / "data", {"base": str(base)}, recipe=path) as server:
         client = server.client()
-        job = start_job(client, EXAMPLES, model="base", **settings)
+        job = start_job(client, content, model="base", **settings)
         job = wait_for_job(client, job.id, status)
         events = client.fine_tuning.jobs.list_events(job.id, limit=100)
         metrics = sorted(
@@ -128,3 +136,48 @@ def test_packing_is_accepted_for_a_model_that_keeps_sequences_apart() -> None:
     from ftkit.server.training.smoke import build_model
 
     check_packing(build_model(), list(range(20)), list(range(30, 50)))
+
+
+@pytest.mark.parametrize("examples", [12, 11])
+def test_two_processes_train_as_one_does(base_model: Path, tmp_path: Path, examples: int) -> None:
+    content = b"".join(EXAMPLES.splitlines(keepends=True)[:examples])
+    losses, tokens = [], []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        recipe = f"[default]\ndropout = 0.0\nmicro_batch = 1\nprocesses = {processes}"
+        job, job_losses, _ = run_job(folder, base_model, recipe, content=content)
+        tokens.append(job.trained_tokens)
+        losses.append(job_losses)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert tokens[1] == tokens[0]
+
+
+def wait_for_steps(client: Any, job: str, steps: int) -> None:
+    deadline = time.monotonic() + 90
+    while sum(text.startswith("Step") for text in event_messages(client, job)) < steps:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_job_of_two_processes_survives_the_loss_of_either_and_a_pause(
+    base_model: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[default]\nprocesses = 2", "utf-8")
+    with LocalServer(tmp_path / "data", {"base": str(base_model)}, recipe=recipe) as server:
+        client = server.client()
+        method = method_with(n_epochs=30, batch_size=4)
+        job = start_job(client, EXAMPLES, model="base", method=method).id
+        for task, steps in (("rank", 5), ("train", 20)):
+            wait_for_steps(client, job, steps)
+            os.kill(wait_for_worker(server.folder, task, job), signal.SIGKILL)
+        wait_for_steps(client, job, 30)
+        client.fine_tuning.jobs.pause(job)
+        wait_for_job(client, job, "paused")
+        wait_for_end(server.folder, "rank", 5, job)
+        client.fine_tuning.jobs.resume(job)
+        wait_for_job(client, job, "succeeded")
+        events = client.fine_tuning.jobs.list_events(job, limit=100)
+        steps = {event.data["step"] for event in events if event.type == "metrics"}
+    assert steps == set(range(1, 91))
