@@ -5,10 +5,12 @@ request -> authentication -> route -> response, or error -> OpenAI's error objec
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import traceback
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -89,11 +91,13 @@ def create_app(settings: ServerSettings) -> Starlette:
             collect_garbage(database, folder)
         except (OSError, sqlite3.Error):  # for example a full disk; the next start tries again
             traceback.print_exc()
-        supervisor = Supervisor(database, folder, settings.max_jobs)
+        loop, generator = asyncio.get_running_loop(), service.generator
+        free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
+        supervisor = Supervisor(database, folder, settings.max_jobs, free_memory)
         supervisor.start()
         yield
         supervisor.stop()
-        service.generator.end()
+        generator.end()
         with contextlib.suppress(sqlite3.Error):  # such as a full disk; the next start does it
             database.checkpoint()
 

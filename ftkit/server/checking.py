@@ -12,6 +12,7 @@ from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject
+from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.summary import FileReport
 from ftkit.validation.provider_messages import EXPLAINS
 
@@ -32,6 +33,16 @@ OTHER_CODE = "invalid_training_file"
 
 def check(database: Database, folder: Folder, job: JobObject) -> None:
     """Validate the files of a job, then queue the job or fail it."""
+    try:
+        _check(database, folder, job)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        message = "The files need more memory to validate than is free; split them"
+        fail(database, job.id, "out_of_memory", message, "training_file")
+
+
+def _check(database: Database, folder: Folder, job: JobObject) -> None:
     from ftkit.validation.validate import validate
 
     job_folder = folder.job(job.id)
@@ -82,7 +93,8 @@ def _queue(database: Database, id: str, training: FileReport, **recipe: Any) -> 
     """
 
     def edit(job: JobObject) -> None:
-        job.valid, job.attempts = True, 0
+        job.valid = True
+        job.note_progress()
         job.format, job.examples = training.format or "", training.examples
         job.recipe |= recipe
 

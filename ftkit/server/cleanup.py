@@ -7,11 +7,13 @@ killed server may do neither, so `collect_garbage` looks for such data when a se
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from ftkit.server.database import Database
+from ftkit.server.errors import MissingObjectError
 from ftkit.server.files import (
-    delete_expired_files,
+    delete_file,
     delete_old_uploads,
     expire_uploads,
     jobs_needing_blobs,
@@ -28,7 +30,14 @@ from ftkit.server.folder import (
     remove,
 )
 from ftkit.server.lifecycle import FINAL
-from ftkit.server.objects import FileObject, JobObject, ModelObject, PartObject, UploadObject
+from ftkit.server.objects import (
+    FileObject,
+    JobObject,
+    ModelObject,
+    PartObject,
+    UploadObject,
+    now,
+)
 
 
 def remove_job_data(database: Database, folder: Folder, id: str) -> None:
@@ -57,6 +66,13 @@ def remove_adapters(database: Database, folder: Folder, models: list[ModelObject
     for model in models:
         if not database.exists(ModelObject, job=model.job, step=model.step):
             remove(folder.adapter(model.job, model.step))
+
+
+def delete_expired_files(database: Database, folder: Folder) -> None:
+    """Delete the files that have expired."""
+    for file in database.expired(FileObject, now()):
+        with suppress(MissingObjectError):  # deleted in the meantime
+            delete_file(database, folder, file.tenant, file.id)
 
 
 def remove_expired(database: Database, folder: Folder) -> None:

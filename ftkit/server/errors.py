@@ -10,6 +10,7 @@
     ├── QuotaError              the files of the tenant, or of all tenants, exceed a quota
     ├── LimitReachedError       too many jobs, uploads or requests are pending
     ├── DisconnectedError       the client closed the connection
+    ├── UnavailableError        the service has not enough memory now
     ├── FullDiskError           the disk has not enough free space
     └── InternalError           the service failed
 
@@ -71,6 +72,10 @@ class LimitReachedError(ServiceError):
 
 class DisconnectedError(ServiceError):
     """The client closed the connection."""
+
+
+class UnavailableError(ServiceError):
+    """The service has not enough memory now."""
 
 
 class FullDiskError(ServiceError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from ftkit.server.bodies import (
 from ftkit.server.database import Database
 from ftkit.server.errors import (
     InvalidRequestError,
-    MissingObjectError,
     TooLargeError,
     limit_reached,
     missing_object,
@@ -151,13 +149,6 @@ def delete_file(database: Database, folder: Folder, tenant: str, id: str) -> Non
     for kind in ("training", "validation"):
         for job in database.with_field(JobObject, tenant, f"$.{kind}_file", id):
             remove_logs(database, folder, job)
-
-
-def delete_expired_files(database: Database, folder: Folder) -> None:
-    """Delete the files that have expired."""
-    for file in database.expired(FileObject, now()):
-        with suppress(MissingObjectError):  # deleted in the meantime
-            delete_file(database, folder, file.tenant, file.id)
 
 
 def remove_logs(database: Database, folder: Folder, job: JobObject) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import open_private
@@ -18,6 +19,7 @@ from ftkit.server.errors import (
     InvalidRequestError,
     MissingObjectError,
     ServiceError,
+    UnavailableError,
     limit_reached,
 )
 from ftkit.server.folder import COMPLETIONS_LOG, Folder
@@ -34,6 +36,18 @@ MAX_LINE_BYTES = 16 << 20
 """Maximum size of a response line of the process."""
 
 
+class Pending(Struct):
+    """A request that the process has not completed.
+
+    Attributes:
+        responses: Responses to the request that were not read yet.
+        process: Process that the request was sent to, or None before that.
+    """
+
+    responses: asyncio.Queue[dict[str, Any]]
+    process: asyncio.subprocess.Process | None = None
+
+
 class Generator:
     """Client of the generation process.
 
@@ -43,10 +57,11 @@ class Generator:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
-        self._responses: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._pending: dict[str, Pending] = {}
+        self._ends_when_idle = False
         self._start_lock = asyncio.Lock()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._readers: set[asyncio.Task[None]] = set()
 
     async def generate(
         self, served: ModelRef, prompt: dict[str, Any], sampling: Sampling, max_tokens: int | None
@@ -64,10 +79,10 @@ class Generator:
         Raises:
             ServiceError: Too many requests are pending, or the process returned an error.
         """
-        if len(self._responses) >= MAX_PENDING:
+        if len(self._pending) >= MAX_PENDING:
             raise limit_reached(f"{MAX_PENDING} requests are pending already; try again later.")
         id = new_id("")
-        responses = self._responses[id] = asyncio.Queue()
+        pending = self._pending[id] = Pending(asyncio.Queue())
         request = {
             "id": id,
             "base": served.base,
@@ -84,36 +99,34 @@ class Generator:
         }
         finished = False
         try:
-            await self._send(request)
+            pending.process = await self._running_process()
+            await _send(pending.process, request)
             while not finished:
-                response = await responses.get()
+                response = await pending.responses.get()
                 finished = "done" in response or "error" in response
                 if "error" in response:
                     raise _error(response)
                 yield response
         finally:
-            del self._responses[id]
-            if not finished:
+            del self._pending[id]
+            if not finished and pending.process:
                 with contextlib.suppress(OSError):
-                    await self._send({"cancel": id})
-            self._restart_idle_timer()
+                    await _send(pending.process, {"cancel": id})
+            self._end_if_idle()
 
-    async def _send(self, request: dict[str, Any]) -> None:
+    async def _running_process(self) -> asyncio.subprocess.Process:
+        """Return the process, started if necessary."""
         async with self._start_lock:
             if self._process is None or self._process.returncode is not None:
-                if "cancel" in request:
-                    return
-                await self._start()
-        assert self._process
-        assert self._process.stdin
-        self._process.stdin.write(msgspec.json.encode(request) + b"\n")
-        await self._process.stdin.drain()
+                self._process = await self._start()
+            return self._process
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
+        self._ends_when_idle = False
         command = [*RUN_MODULE, "ftkit.server.worker", "generate", str(self._folder.root)]
         pipe = asyncio.subprocess.PIPE
         with open_private(self._folder.root / COMPLETIONS_LOG, "wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=pipe,
                 stdout=pipe,
@@ -123,32 +136,55 @@ class Generator:
                 cwd=self._folder.working_directory,
             )
         # The event loop itself keeps only a weak reference to the task.
-        self._reader = asyncio.create_task(self._read(self._process))
+        reader = asyncio.create_task(self._read(process))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+        return process
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Hand each response of the process to its request, and an error to all when it ends."""
+        """Hand each response of the process to its request, and an error to the rest at its end."""
         assert process.stdout
         async for line in process.stdout:
             response = json.loads(line)
-            if response["id"] in self._responses:
-                self._responses[response["id"]].put_nowait(response)
+            if response["id"] in self._pending:
+                self._pending[response["id"]].responses.put_nowait(response)
         await process.wait()
-        for responses in self._responses.values():
-            responses.put_nowait(
-                {"error": "The generation process ended; try again.", "code": "server_error"}
-            )
+        error = {"error": "The generation process ended; try again.", "code": "server_error"}
+        for pending in self._pending.values():
+            if pending.process is process:
+                pending.responses.put_nowait(error)
 
-    def _restart_idle_timer(self) -> None:
+    def end_when_idle(self) -> None:
+        """Kill the process as soon as no request is pending, to free its memory for training.
+
+        The next request starts another process.
+        """
+        self._ends_when_idle = True
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        """Kill the process if no request is pending: at once if that was asked for, or later."""
         if self._idle_timer:
             self._idle_timer.cancel()
             self._idle_timer = None
-        if not self._responses:
+        if self._pending:
+            return
+        if self._ends_when_idle:
+            self.end()
+        else:
             self._idle_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.end)
 
     def end(self) -> None:
         """Kill the process."""
-        if self._process and self._process.returncode is None:
-            self._process.kill()
+        process, self._process = self._process, None
+        if process and process.returncode is None:
+            process.kill()
+
+
+async def _send(process: asyncio.subprocess.Process, request: dict[str, Any]) -> None:
+    assert process.stdin
+    process.stdin.write(msgspec.json.encode(request) + b"\n")
+    await process.stdin.drain()
 
 
 def _error(response: dict[str, Any]) -> ServiceError:
@@ -156,6 +192,8 @@ def _error(response: dict[str, Any]) -> ServiceError:
     message, code = response["error"], response["code"]
     if code == "server_error":
         return InternalError(message)
+    if code == "out_of_memory":
+        return UnavailableError(message, code=code)
     if code == "model_not_found":
         return MissingObjectError(message, "model", code)
     return InvalidRequestError(message, "messages", code)

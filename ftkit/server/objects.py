@@ -183,7 +183,8 @@ class JobObject(StoredObject, kw_only=True):
         base: Base model that is trained, see `ModelRef`.
         from_job: Job whose adapter the training starts from, or "".
         from_step: Step of that adapter.
-        attempts: Processes that ended without progress.
+        attempts: Processes that crashed without progress.
+        kills: Processes that were killed without progress.
         pauses: Number of times that the job was paused.
         hashes: SHA-256 of the `training` file, and of the `validation` file if there is one.
         names: Names of these files.
@@ -200,6 +201,7 @@ class JobObject(StoredObject, kw_only=True):
         "from_job",
         "from_step",
         "attempts",
+        "kills",
         "pauses",
         "files",
         "names",
@@ -234,6 +236,7 @@ class JobObject(StoredObject, kw_only=True):
     from_job: str = ""
     from_step: int = 0
     attempts: int = 0
+    kills: int = 0
     pauses: int = 0
     hashes: dict[str, str] = field(name="files")
     names: dict[str, str]
@@ -246,6 +249,10 @@ class JobObject(StoredObject, kw_only=True):
     def missing(cls, id: str) -> MissingObjectError:
         """Return the error for an id that the tenant has no job for."""
         return missing_object(cls.title, id, "fine_tune_id", "fine_tune_not_found")
+
+    def note_progress(self) -> None:
+        """Forget the processes that ended before the progress that was made."""
+        self.attempts = self.kills = 0
 
     def set_hyperparameters(self, hyperparameters: JobHyperparameters) -> None:
         """Set the hyperparameters, which OpenAI's object has in two places."""

@@ -24,6 +24,7 @@ from ftkit.server.errors import (
     QuotaError,
     ServiceError,
     TooLargeError,
+    UnavailableError,
 )
 from ftkit.server.storage import full_disk, full_disk_reason
 
@@ -40,6 +41,7 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     LimitReachedError: (429, "requests"),
     DisconnectedError: (499, INVALID_REQUEST),
     InternalError: (500, "server_error"),
+    UnavailableError: (503, "server_error"),
     FullDiskError: (507, "server_error"),
 }
 """HTTP status and `type` of the error object for each exception."""

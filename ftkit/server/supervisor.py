@@ -12,22 +12,24 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import make_private_folder, open_private
-from ftkit._text import last_line
-from ftkit.server.cleanup import remove_expired, remove_job_data
+from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.files import delete_expired_files, remove_unused_blob
+from ftkit.server.exits import UnexpectedEnd, count_memory_kills, explain_exit
+from ftkit.server.files import remove_unused_blob
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
 from ftkit.server.objects import JobObject, JobStatus
+from ftkit.server.out_of_memory import memory_advice
+from ftkit.server.recipes import restore_recipe
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
@@ -36,7 +38,13 @@ EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
 
 MAX_ATTEMPTS = 3
-"""Number of processes that may end without progress before the job fails."""
+"""Number of processes that may crash without progress before the job fails."""
+
+MAX_KILLS = 100
+"""Number of processes that may be killed without progress before the job fails.
+
+Kills are not the fault of the job, but may be a rule of the machine that no process survives.
+"""
 
 MAX_VALIDATIONS = 2
 """Maximum number of concurrent validations."""
@@ -55,12 +63,17 @@ STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "que
 """Status of the jobs for which a process with that task is started."""
 
 
+PROCESS_NAMES: dict[Task, str] = {"check": "validation", "train": "training"}
+"""Names of the processes in messages."""
+
+
 class JobProcess(Struct):
     """Process of a job.
 
     Attributes:
         started: Time at which it was started, by the monotonic clock.
         time_limit: Maximum duration in seconds, or None.
+        memory_kills: Processes that the kernel had killed for want of memory when it was started.
     """
 
     task: Task
@@ -68,6 +81,7 @@ class JobProcess(Struct):
     process: subprocess.Popen[bytes]
     started: float
     time_limit: float | None
+    memory_kills: int
 
     @property
     def is_overdue(self) -> bool:
@@ -82,11 +96,19 @@ class Supervisor(threading.Thread):
         database: Database of the service.
         folder: Data folder of the service.
         max_jobs: Maximum number of concurrent training processes.
+        before_training: Called in this thread before each start of a training process.
     """
 
-    def __init__(self, database: Database, folder: Folder, max_jobs: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Folder,
+        max_jobs: int,
+        before_training: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
+        self._before_training = before_training
         self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
         self._processes: dict[str, JobProcess] = {}
         self._last_turn: dict[tuple[Task, str], int] = {}
@@ -136,7 +158,7 @@ class Supervisor(threading.Thread):
             job = self._database.get(JobObject, id)
             exit_code = running.process.poll()
             if exit_code is not None:
-                self._handle_exit(id, running.task, exit_code)
+                self._handle_exit(id, running, exit_code)
                 del self._processes[id]
             elif job is None or job.status in ("cancelled", "failed"):
                 running.process.kill()
@@ -190,6 +212,9 @@ class Supervisor(threading.Thread):
     def _start_process(self, task: Task, job: JobObject) -> JobProcess:
         make_private_folder(self._folder.job(job.id))
         command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
+        if task == "train":
+            self._before_training()
+        memory_kills = count_memory_kills()
         with open_private(self._folder.log(job.id), "wb") as log:
             # In a session of its own: Ctrl-C must end only the server, or the job would be treated
             # as one whose process crashed.
@@ -202,7 +227,7 @@ class Supervisor(threading.Thread):
                 cwd=self._folder.working_directory,
             )
         time_limit = self._validation_seconds(job) if task == "check" else None
-        return JobProcess(task, job.tenant, process, time.monotonic(), time_limit)
+        return JobProcess(task, job.tenant, process, time.monotonic(), time_limit, memory_kills)
 
     def _validation_seconds(self, job: JobObject) -> float:
         """Return the maximum duration of the validation of a job's files."""
@@ -221,26 +246,35 @@ class Supervisor(threading.Thread):
                 )
                 fail(self._database, id, "validation_timeout", message, "training_file")
 
-    def _handle_exit(self, id: str, task: Task, exit_code: int) -> None:
-        """Release what the process of a job used, and retry or fail the job if it crashed."""
+    def _handle_exit(self, id: str, running: JobProcess, exit_code: int) -> None:
+        """Release what the process of a job used, and retry or fail the job unless it is done."""
         job = self._database.get(JobObject, id)
-        if task == "check" and job:
+        if running.task == "check" and job:
             for sha256 in job.hashes.values():
                 remove_unused_blob(self._database, self._folder, sha256)
-        if not self._finish_pausing(id) and job and job.status in _statuses_during(task):
-            self._handle_crash(job, task, exit_code)
+        if not self._finish_pausing(id) and job and job.status in _statuses_during(running.task):
+            end = explain_exit(exit_code, self._folder.log(id), running.memory_kills)
+            self._handle_unexpected_end(job, running.task, end)
         remove_job_data(self._database, self._folder, id)
 
-    def _handle_crash(self, job: JobObject, task: Task, exit_code: int) -> None:
-        cause = _describe_exit(exit_code, self._folder.log(job.id))
-        attempts = job.attempts + 1
-        if attempts >= MAX_ATTEMPTS:
-            message = f"The training process ended {attempts} times ({cause})"
-            fail(self._database, job.id, "server_error", message)
+    def _handle_unexpected_end(self, job: JobObject, task: Task, end: UnexpectedEnd) -> None:
+        # The kernel ends one of the processes that fill the memory, maybe for the memory of
+        # another, so a job has as many attempts as after crashes.
+        counter, limit = (
+            ("kills", MAX_KILLS) if end.kind == "killed" else ("attempts", MAX_ATTEMPTS)
+        )
+        count = getattr(job, counter) + 1
+        if count >= limit:
+            message = f"The {PROCESS_NAMES[task]} process ended {count} times ({end.cause})"
+            if end.kind == "out_of_memory":
+                advice = memory_advice(restore_recipe(job.base, job.recipe), job.base)
+                message += f"; {advice}" if task == "train" else "; split the files"
+            code = "out_of_memory" if end.kind == "out_of_memory" else "server_error"
+            fail(self._database, job.id, code, message)
             return
         with self._database.transaction():
-            self._database.change(JobObject, job.id, lambda job: setattr(job, "attempts", attempts))
-            message = f"The process of the job ended ({cause}) and is restarted"
+            self._database.change(JobObject, job.id, lambda job: setattr(job, counter, count))
+            message = f"The process of the job ended ({end.cause}) and is restarted"
             add_event(self._database, job.id, job.tenant, message, "warn")
             if task == "train":
                 transition(self._database, job.id, ("running",), "queued", "The job is queued")
@@ -258,10 +292,3 @@ def _send(process: subprocess.Popen[bytes], command: str) -> None:
         process.stdin.flush()
     except OSError:
         pass  # the process has ended, which the next poll notices
-
-
-def _describe_exit(exit_code: int, log: Path) -> str:
-    """Return the signal or exit code of a process, with the last line of its log."""
-    cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
-    line = last_line(log)
-    return f"{cause}: {line}" if line else cause

@@ -129,6 +129,16 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "example 3: the base model does not support images",
         "Remove the examples with images",
     ),
+    "too little memory": (
+        "out_of_memory",
+        "The training needs more memory than is free; set in the recipe of a/b: micro_batch = 1",
+        "set the options that the message names",
+    ),
+    "killed by the kernel": (
+        "out_of_memory",
+        "The training process ended 3 times (killed because the memory was full); set in the recipe",
+        "End other programs",
+    ),
     "a process that died": (
         "server_error",
         "The training process ended 3 times (signal 9)",

@@ -113,3 +113,51 @@ def test_tenants_take_turns(tmp_path: Path) -> None:
             order = "".join(jobs[job_id] for (job_id,) in rows)
     assert order.index("c") < 8
     assert order[:8].count("b") >= 2
+
+
+def kill_validations(server: LocalServer, *signals: int) -> None:
+    """Send a signal to each of as many validation processes, one after the other."""
+    before = 0
+    for number in signals:
+        deadline = time.monotonic() + 30
+        while (pid := wait_for_worker(server.folder, "check")) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        before = pid
+        os.kill(pid, number)
+
+
+def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
+    with LocalServer(tmp_path / "data", max_jobs=0) as server, server.client() as client:
+        job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client).id)
+        kill_validations(
+            server, *(signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
+        )
+        wait_for_job(client, job.id, "queued")
+        restarts = [text for text in event_messages(client, job.id) if "is restarted" in text]
+        assert len(restarts) == 5
+        assert "The process of the job ended (killed with signal 15) and is restarted" in restarts
+
+
+@pytest.mark.parametrize(
+    ("constant", "number", "reason"),
+    [
+        ("MAX_KILLS", signal.SIGKILL, "killed with signal 9"),
+        ("MAX_ATTEMPTS", signal.SIGSEGV, "signal 11"),
+    ],
+)
+def test_a_job_whose_processes_always_end_fails(
+    constant: str, number: int, reason: str, tmp_path: Path
+) -> None:
+    limits = {f"supervisor.{constant}": 2}
+    with (
+        LocalServer(tmp_path / "data", constants=limits) as server,
+        server.client() as client,
+    ):
+        start_validation(client, server)
+        kill_validations(server, number, number)
+        (job,) = client.fine_tuning.jobs.list()
+        failed = wait_for_job(client, job.id, "failed")
+        assert failed.error.code == "server_error"
+        assert failed.error.message.startswith("The validation process ended 2 times")
+        assert reason in failed.error.message

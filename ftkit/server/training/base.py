@@ -110,6 +110,6 @@ def load_error(base: str) -> ModelLoadError:
     )
 
 
-def load_reason(error: ModelLoadError) -> str:
+def load_reason(error: Exception) -> str:
     """Return the reason of an error in one line, for those who may know it."""
     return " ".join(str(error.__cause__ or error).split())[:REASON_LENGTH]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from importlib.util import find_spec
@@ -22,6 +23,15 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def free_memory() -> None:
+    """Free the memory of tensors that nothing refers to, also in the cache of the device."""
+    gc.collect()
+    if device() == "cuda":
+        torch.cuda.empty_cache()
+    elif device() == "mps":
+        torch.mps.empty_cache()
 
 
 def uses_bfloat16() -> bool:

@@ -34,9 +34,10 @@ from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
 from ftkit.server.logs import LogLimit
+from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
-from ftkit.server.training.device import device
+from ftkit.server.training.device import device, free_memory
 from ftkit.server.training.loading import add_adapter, load_base
 from ftkit.server.training.messages import Message, template_messages
 from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
@@ -51,6 +52,12 @@ MIN_SAMPLING_TEMPERATURE = 1e-6
 
 DEFAULT_CONTEXT_LENGTH = 2048
 """Context length in tokens of models whose configuration has none."""
+
+OUT_OF_MEMORY = (
+    "The completion needs more memory than is free; try again later, or with a shorter prompt or"
+    " fewer tokens."
+)
+"""Message for completions that run out of memory."""
 
 Send = Callable[..., None]
 """Sends the keyword arguments as a response."""
@@ -310,23 +317,33 @@ def _send(request_id: str, **response: Any) -> None:
 
 def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -> None:
     """Process a request. Every error becomes a response, so that the process can go on."""
-    id = request["id"]
+    id, code = request["id"], ""
     send = partial(_send, id)
     try:
         if id not in cancelled:
             complete(model, request, send, lambda: id in cancelled)
-    except ModelLoadError as error:
-        logger.warning("%s (%s)", error, load_reason(error))
-        send(error=str(error), code="model_not_found")
-    except RecipeError as error:
-        send(error=str(error), code="server_error")
-    except EncodingError as error:
-        send(error=str(error)[:REASON_LENGTH], code="invalid_value")
     except Exception as error:
-        logger.exception("a completion failed")
-        name = type(error).__name__
-        send(error=f"The completion failed ({name}); see generate.log.", code="server_error")
+        code, message = _explain(error)
+        send(error=message, code=code)
+    if code == "out_of_memory":
+        free_memory()  # after the handler, since the exception refers to tensors
     cancelled.discard(id)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Return the code and the message of an exception, and log what clients do not see of it."""
+    if is_out_of_memory(error):
+        logger.warning("%s (%s)", OUT_OF_MEMORY, load_reason(error))
+        return "out_of_memory", OUT_OF_MEMORY
+    if isinstance(error, ModelLoadError):
+        logger.warning("%s (%s)", error, load_reason(error))
+        return "model_not_found", str(error)
+    if isinstance(error, RecipeError):
+        return "server_error", str(error)
+    if isinstance(error, EncodingError):
+        return "invalid_value", str(error)[:REASON_LENGTH]
+    logger.exception("a completion failed")
+    return "server_error", f"The completion failed ({type(error).__name__}); see generate.log."
 
 
 def process_requests(root: Path, reader: RequestReader) -> None:

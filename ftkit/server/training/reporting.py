@@ -116,7 +116,7 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the progress, and publish the checkpoint as a model at the end of an epoch."""
-        self._store.change(JobObject, self._job.id, lambda job: setattr(job, "attempts", 0))
+        self._store.change(JobObject, self._job.id, JobObject.note_progress)
         if is_end_of_epoch(state):
             self._publish(state.global_step)
 

@@ -20,12 +20,14 @@ from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned
 from ftkit.server.objects import (
     EventObject,
     FileObject,
+    JobError,
     JobHyperparameters,
     JobObject,
     JobStatus,
     now,
 )
-from ftkit.server.recipes import resolve_hyperparameters, restore_recipe
+from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
+from ftkit.server.recipes import Recipe, resolve_hyperparameters, restore_recipe
 from ftkit.server.results import results_csv
 from ftkit.server.training.base import BaseModel, load_base_model, load_reason
 from ftkit.server.training.dataset import encode_file
@@ -56,25 +58,46 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
     """
     if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
         return
-    try:
-        _train(store, folder, job, pause)
-    except EncodingError as error:
-        fail(store, job.id, "invalid_training_file", str(error), "training_file")
-    except ModelLoadError as error:
-        logger.warning("%s (%s)", error, load_reason(error))
-        fail(store, job.id, "model_not_available", str(error), "model")
-    except RecipeError as error:
-        fail(store, job.id, "unsupported_recipe", str(error), "model")
-
-
-def _train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
     recipe = restore_recipe(job.base, job.recipe)
+    schedule = SaveSchedule(pause)
+    try:
+        _train(store, folder, job, recipe, schedule)
+    except Exception as error:
+        failure = _explain(error, recipe, job.base)
+        # If memory sufficed until a state was saved, something else may have taken it since, so the
+        # process is restarted like after a crash.
+        if failure is None or (failure.code == "out_of_memory" and schedule.saved):
+            raise
+        fail(store, job.id, failure.code, failure.message, failure.param)
+
+
+def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
+    """Return the reason why a training failed, or None for an unexpected exception.
+
+    What clients do not see of it is logged.
+    """
+    if is_out_of_memory(error):
+        message = f"The training needs more memory than is free; {memory_advice(recipe, base)}"
+        logger.warning("%s (%s)", message, load_reason(error))
+        return JobError("out_of_memory", message, None)
+    if isinstance(error, EncodingError):
+        return JobError("invalid_training_file", str(error), "training_file")
+    if isinstance(error, ModelLoadError):
+        logger.warning("%s (%s)", error, load_reason(error))
+        return JobError("model_not_available", str(error), "model")
+    if isinstance(error, RecipeError):
+        return JobError("unsupported_recipe", str(error), "model")
+    return None
+
+
+def _train(
+    store: Database, folder: Folder, job: JobObject, recipe: Recipe, schedule: SaveSchedule
+) -> None:
     base = load_base_model(job.base, recipe)
     run = _plan_run(folder, job, base)
     _show_hyperparameters(store, run)
     if run.ranks > 1:
         add_event(store, job.id, job.tenant, f"Training on {run.ranks} devices", key="devices")
-    schedule = SaveSchedule(pause)
     callbacks = [schedule, JobReporter(store, folder, job, recipe.save_total_limit)]
     if job.integrations:
         callbacks.append(WandbCallback(store, folder, job))

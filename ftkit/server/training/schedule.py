@@ -24,11 +24,12 @@ class SaveSchedule(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         paused: True if training was stopped for a pause.
+        saved: True once the state was saved, from which another process can resume.
     """
 
     def __init__(self, pause: threading.Event) -> None:
         self._pause = pause
-        self.paused = False
+        self.paused = self.saved = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save the state when it is due, and stop training if a pause was requested.
@@ -49,6 +50,10 @@ class SaveSchedule(TrainerCallback):  # type: ignore[misc]
         """
         if not is_end_of_epoch(state):
             control.should_evaluate = control.should_save = False
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note that the state was saved."""
+        self.saved = True
 
 
 def is_end_of_epoch(state: Any) -> bool:

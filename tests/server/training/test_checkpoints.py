@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def test_a_job_keeps_as_many_checkpoints_as_its_recipe_says(tmp_path: Path) -> N
     store = Database(folder.database)
     job = store.get(JobObject, create_job(store))
     assert job
-    reporter = JobReporter(store, folder, job, threading.Event(), save_total_limit=1)
+    reporter = JobReporter(store, folder, job, save_total_limit=1)
     for step in (3, 6):
         checkpoint = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
