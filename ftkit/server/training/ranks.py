@@ -8,6 +8,7 @@ process would.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -32,6 +33,9 @@ LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 TIMEOUT = timedelta(minutes=30)
 """Maximum time that a process waits for the others, for example while they load the model."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Rank(Struct, frozen=True):
@@ -97,7 +101,7 @@ def other_ranks(root: Path, job: str, place: Path, count: int) -> Iterator[None]
 def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
     code = process.wait()
     if not finished.is_set():
-        print(f"another process of the job ended (exit code {code})", file=sys.stderr, flush=True)
+        logger.error("another process of the job ended (exit code %d)", code)
         os._exit(1)
 
 
