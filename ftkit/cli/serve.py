@@ -23,6 +23,7 @@ PACKAGES = (
     "transformers",
     "trl",
     "peft",
+    "PIL",
     "datasets",
     "accelerate",
 )
