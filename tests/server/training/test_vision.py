@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -226,6 +227,28 @@ def test_only_the_language_model_has_an_adapter(
     layers = {key.rpartition(".lora_")[0] for key in keys}
     assert len(layers) == 2 * 7
     assert all(layer.startswith(f"base_model.model.{TOWERS[name]}.") for layer in layers)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_merged_model_has_its_processor(
+    name: str, jobs: dict[str, Any], server: LocalServer, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    from ftkit.server.training.base import load_base_model
+    from ftkit.server.training.images import decode_images
+    from ftkit.server.training.loading import add_adapter, load_base
+    from ftkit.server.training.merging import merge
+
+    adapter = server.folder / "jobs" / jobs[name].id / f"adapter-{STEPS}"
+    shutil.copytree(adapter, tmp_path / "merged")
+    base, merged = str(bases[name]), str(tmp_path / "merged")
+    merge(base, tmp_path / "merged")
+    (tmp_path / "merged" / "adapter_config.json").unlink(missing_ok=True)
+    vision = load_base_model(merged).vision
+    assert vision
+    inputs = vision.inputs([vision.token], [decode_images([data_url(image_bytes("red"))])])
+    tuned = add_adapter(load_base(base), adapter).eval()
+    logits = load_base(merged).eval()(**inputs).logits
+    assert (logits - tuned(**inputs).logits).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize(
