@@ -230,6 +230,7 @@ def test_only_the_language_model_has_an_adapter(
 
 
 @pytest.mark.parametrize("name", ENDS)
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of PEFT's call of transformers
 def test_a_merged_model_has_its_processor(
     name: str, jobs: dict[str, Any], server: LocalServer, bases: dict[str, Path], tmp_path: Path
 ) -> None:
