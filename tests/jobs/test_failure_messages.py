@@ -129,6 +129,11 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "example 3: the base model does not support images",
         "Remove the examples with images",
     ),
+    "an image by its address": (
+        "invalid_training_file",
+        "line 3: image 1 is not embedded, and this service fetches no addresses; write data:",
+        "Embed the images in the file",
+    ),
     "a process that died": (
         "server_error",
         "The training process ended 3 times (signal 9)",
