@@ -24,6 +24,7 @@ PACKAGES = (
     "transformers",
     "trl",
     "peft",
+    "PIL",
     "datasets",
     "accelerate",
 )

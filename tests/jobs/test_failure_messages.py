@@ -139,6 +139,11 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "The training process ended 3 times (killed because the memory was full); set in the recipe",
         "End other programs",
     ),
+    "an image by its address": (
+        "invalid_training_file",
+        "line 3: image 1 is not embedded, and this service fetches no addresses; write data:",
+        "Embed the images in the file",
+    ),
     "a process that died": (
         "server_error",
         "The training process ended 3 times (signal 9)",

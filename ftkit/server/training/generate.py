@@ -134,27 +134,35 @@ class LoadedModel:
             self._template = ChatTemplate(base.tokenizer, base.recipe.template, base.end_ids)
         return self._template
 
-    def encode(self, text: str, messages: list[Message] | None) -> dict[str, Any]:
+    def read_images(self, messages: list[Message]) -> list[Any]:
+        """Decode the images in messages of the API.
+
+        Raises:
+            EncodingError: The model has no image input, or an image cannot be decoded.
+        """
+        assert self._base
+        return read_images(messages, self._base.vision)
+
+    def encode(self, text: str, images: list[Any], is_chat: bool) -> dict[str, Any]:
         """Return the inputs for a prompt.
 
         Args:
             text: The prompt.
-            messages: Messages of a chat, which may have images, or None.
+            images: Images of the prompt.
+            is_chat: The prompt has the special tokens that the chat template writes.
 
         Raises:
-            EncodingError: An image cannot be used, or the images exceed the context.
+            EncodingError: The images do not match the prompt, or exceed the context.
         """
         assert self._base
         vision = self._base.vision
-        images = read_images(messages or [], vision)
-        # Chat templates write the special tokens themselves.
-        encoding = self.tokenizer(text, add_special_tokens=messages is None, return_tensors="pt")
+        encoding = self.tokenizer(text, add_special_tokens=not is_chat, return_tensors="pt")
+        inputs = {name: encoding[name] for name in TEXT_INPUTS}
         if vision:
-            vision.check_placeholders(encoding["input_ids"][0].tolist(), len(images))
+            vision.check_placeholders(inputs["input_ids"][0].tolist(), len(images))
             vision.check_size(images, self.context_length)
-        if vision and images:
-            return vision.inputs([text], [images])
-        return {name: encoding[name] for name in TEXT_INPUTS}
+            inputs = vision.inputs([text], [images]) if images else inputs
+        return {name: values.to(device()) for name, values in inputs.items()}
 
     def end_ids(self, chat: bool) -> list[int]:
         """Return the ids of the tokens that end a completion."""
@@ -230,12 +238,14 @@ def complete(
     """
     recipe = msgspec.convert(request["recipe"], Recipe)
     model.load(request["base"], request["job"], request["step"], recipe)
-    text, is_chat = _prompt_text(model, request), "messages" in request
+    is_chat = "messages" in request
+    images = model.read_images(request["messages"]) if is_chat else []
+    text = _prompt_text(model, request)
     if len(text) > model.max_prompt_characters:
         size = f"{len(text):,} characters"
         send(error=_too_long(size, model.context_length), code="context_length_exceeded")
         return
-    prompt = model.encode(text, request.get("messages"))
+    prompt = model.encode(text, images, is_chat)
     prompt_tokens = prompt["input_ids"].shape[1]
     available = model.context_length - prompt_tokens
     if available < 1:
@@ -286,7 +296,7 @@ def _generate(
     """Generate one completion. Return its number of tokens, and its finish reason."""
     with torch.inference_mode():
         output = model.model.generate(
-            **{name: values.to(device()) for name, values in prompt.items()},
+            **prompt,
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([stream]),
         )

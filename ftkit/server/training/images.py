@@ -31,8 +31,10 @@ MAX_PIXELS = 64_000_000
 """Maximum number of pixels of all images of an example or a chat; a limit of this service."""
 
 TOO_LARGE = f"exceeds the limit of {MAX_PIXELS:,} pixels; make it smaller"
+"""Reason to refuse an image."""
 
 DATA_URL = re.compile(r"data:[^;,]*;base64,", re.IGNORECASE)
+"""Start of a data: URL."""
 
 
 def image_urls(messages: list[Message]) -> list[str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from ftkit.errors import ModelLoadError, UsageError
 from ftkit.server.training.base import load_reason, load_tokenizer
 from ftkit.server.training.loading import add_adapter, load_base
+from ftkit.server.training.vision import copy_processor
 
 
 def merge(base: str, folder: Path) -> None:
-    """Merge the adapter in a folder into its base model, and save model and tokenizer there.
+    """Merge the adapter in a folder into its base model, and save what the model needs there.
 
     Raises:
         UsageError: The base model cannot be loaded.
@@ -22,3 +23,4 @@ def merge(base: str, folder: Path) -> None:
         raise UsageError(message) from error
     add_adapter(model, folder).merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    copy_processor(base, folder)

@@ -6,11 +6,15 @@ with the tokens whose embeddings become the features of the image.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
+from pathlib import Path
 from typing import Any
 
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import cached_file
 
 from ftkit.errors import EncodingError
 from ftkit.server.training.images import decode_images, image_urls
@@ -18,6 +22,14 @@ from ftkit.server.training.messages import Message
 
 TEXT_INPUTS = ("input_ids", "attention_mask")
 """Inputs that models without vision have, too."""
+
+PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "chat_template.json",
+)
+"""Files of a processor, of which a base model has some, besides those of its tokenizer."""
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError)
 """Exceptions of transformers for processors that are missing, or need a missing package."""
@@ -123,8 +135,9 @@ def read_images(messages: list[Message], vision: Vision | None) -> list[Any]:
 
 
 def has_vision(config: Any) -> bool:
-    """Return True if transformers has a model for images and text for a configuration."""
-    return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    """Return True if transformers joins image input to a language model of this configuration."""
+    has_language_model = config.get_text_config() is not config
+    return has_language_model and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 
 def load_vision(base: str, config: Any) -> Vision | None:
@@ -141,8 +154,7 @@ def load_vision(base: str, config: Any) -> Vision | None:
     except LOAD_ERRORS as error:
         logger.warning("%s is used without images: %s", base, error)
         return None
-    names = ("image_processor", "image_token", "image_token_id")
-    if any(getattr(processor, name, None) is None for name in names):
+    if not _is_supported(processor):
         logger.warning("%s is used without images: its processor is not supported", base)
         return None
     tokenizer = processor.tokenizer
@@ -150,6 +162,16 @@ def load_vision(base: str, config: Any) -> Vision | None:
     tokenizer.chat_template = processor.chat_template or tokenizer.chat_template
     ids = (getattr(config, name, None) for name in ("image_token_id", "image_token_index"))
     return Vision(processor, {id for id in ids if id is not None} or {processor.image_token_id})
+
+
+def _is_supported(processor: Any) -> bool:
+    """Return True if a processor replaces placeholders with tokens for features of images.
+
+    Llama 3.2 Vision attends to images through layers of their own instead.
+    """
+    names = ("image_processor", "image_token", "image_token_id")
+    has_tokens = all(getattr(processor, name, None) is not None for name in names)
+    return has_tokens and "cross_attention_mask" not in processor.model_input_names
 
 
 def _load_processor(base: str, config: Any) -> Any:
@@ -173,3 +195,10 @@ def _without_videos(processor_class: Any) -> Any:
 
     ImageProcessorOnly.__name__ = processor_class.__name__
     return ImageProcessorOnly
+
+
+def copy_processor(base: str, folder: Path) -> None:
+    """Copy the files of a base model's processor to a folder, if it has any."""
+    for name in PROCESSOR_FILES:
+        with contextlib.suppress(OSError):  # the base model has no such file
+            shutil.copy(cached_file(base, name), folder / name)

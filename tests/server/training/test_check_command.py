@@ -14,6 +14,7 @@ from support.commands import run_ftkit
 from support.fixture_types import Write
 from support.models import SMOKE
 from support.training import encode_jsonl
+from support.vision_models import build_vision_model, color_example
 
 pytestmark = pytest.mark.training
 
@@ -100,6 +101,24 @@ def test_text_output_marks_what_is_learned(write: Write) -> None:
     assert done.stdout.endswith(
         "\nline 1\n  <|user|>Hello?<|end|><|assistant|>\n+ Hi!<|end|>\n"
         "\n5 examples: 0 refused, 0 cut\n"
+    )
+
+
+def test_images_are_shown_with_the_number_of_their_tokens(tmp_path: Path, write: Write) -> None:
+    base = str(build_vision_model("qwen2_5_vl", tmp_path / "qwen"))
+    path = str(write(encode_jsonl([color_example("red", "Red.")])))
+    code, result = check(base, path)
+    assert code == 0
+    assert result["supports"]["images"]
+    assert result["image_token"] == "<|image_pad|>"
+    (example,) = result["examples"]
+    prompt, answer = (span["text"] for span in example["spans"])
+    assert prompt.count("<|image_pad|>") == 4
+    assert answer == "Red.<|im_end|>"
+    done = run_ftkit("serve", "check", base, path)
+    assert "  images                 yes\n" in done.stdout
+    assert (
+        "  <|vision_start|><|image_pad|> x 4<|vision_end|>Which color?<|im_end|>\n" in done.stdout
     )
 
 

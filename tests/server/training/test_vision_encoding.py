@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ftkit.errors import EncodingError
+from ftkit.server.recipes import builtin_recipes
 from support.fixture_types import Write
 from support.training import encode_jsonl
 from support.vision_models import (
@@ -37,7 +38,7 @@ class Base:
         from ftkit.server.training.encoding import Encoder
 
         self.name, self.folder = name, folder
-        self.model = load_base_model(str(folder))
+        self.model = load_base_model(str(folder), builtin_recipes().find(str(folder)))
         self.vision, self.tokenizer = self.model.vision, self.model.tokenizer
         self.encoder = Encoder(self.tokenizer, tokens, vision=self.vision)
 
