@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -146,6 +147,17 @@ def test_keywords_have_the_messages_of_jsonschema(
     assert bool(errors) == bool(message)
     assert [message in finding.message for finding in findings] == [True] * len(errors)
     assert all(message in error.message for error in errors)
+
+
+def test_the_errors_of_a_schema_are_freed_without_the_garbage_collector(write: Write) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert tool_findings(write, {"properties": {"a": {"type": "x" * 1000}}}, {})
+        errors = [item for item in gc.get_objects() if type(item) is jsonschema.ValidationError]
+    finally:
+        gc.enable()
+    assert not errors
 
 
 VALUES = st.sampled_from(

@@ -206,6 +206,8 @@ def _bounded(name: str, check: Keyword) -> Keyword:
                 # its message, counts its size.
                 if "counted" not in vars(error):
                     vars(error)["counted"] = True
+                    for inner in error.context:
+                        inner.parent = None  # breaks a cycle, which would keep large texts
                     shown = keyword[:VALUES_SHOWN] if name == "enum" else keyword
                     budget.spend((_size(value) + _size(shown)) // CHARACTERS_PER_STEP)
                 budget.spend(1)
