@@ -126,16 +126,17 @@ class ArgumentChecks:
         self._budget.steps += STEPS_PER_CHARACTER * len(arguments)
         if schema.problem:
             return []
-        subject = f"arguments of {shorten(function.name, NAME_LENGTH)}"
         try:
             if nests_deeper(arguments.encode(), MAX_NESTING):
                 raise UncheckedError(TOO_DEEP)
             errors = bounded_errors(schema.validator, value, self._budget)
         except UncheckedError as error:
-            return [f"{subject} cannot be compared with its parameters: {error}"]
+            problems = [f"cannot be compared with its parameters: {error}"]
         except Exception:  # what jsonschema and referencing raise for an unusable schema
             return []
-        return [f"{subject} do not match its parameters: {_short(error)}" for error in errors]
+        else:
+            problems = [f"do not match its parameters: {_short(error)}" for error in errors]
+        return [f"arguments of {shorten(function.name, NAME_LENGTH)} {text}" for text in problems]
 
 
 def _short(error: Any) -> str:

@@ -42,6 +42,17 @@ DESCENDING = frozenset(
 )
 """Keywords that take a step for each element of theirs and of the value."""
 
+TYPES = {
+    str: ("string",),
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    list: ("array",),
+    dict: ("object",),
+    type(None): ("null",),
+}
+"""JSON types of the values of a Python type. A float may be an integer, too."""
+
 # The figures below were measured with CPython 3.11, jsonschema 4.26 and google-re2 1.1, and
 # rounded. A step, `items` over a list of integers, takes about 2.3 µs. In that time `required` goes
 # through 16 names, the search for an anchor through 40 characters, hashing through 230, `repr`
@@ -183,7 +194,11 @@ def _validator_class() -> Any:
         "uniqueItems": _unique_items,
     }
     return jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-        original, {name: _bounded(name, check) for name, check in keywords.items()}
+        original,
+        {
+            **{name: _bounded(name, check) for name, check in keywords.items()},
+            "type": _type(_bounded("type", original.VALIDATORS["type"])),
+        },
     )
 
 
@@ -216,6 +231,20 @@ def _bounded(name: str, check: Keyword) -> Keyword:
             budget.depth -= 1
 
     return bounded
+
+
+def _type(check: Keyword) -> Keyword:
+    """Return a check of `type` that is quick for most values, since most keywords are `type`."""
+
+    def type_check(
+        validator: Any, types: Any, value: Any, schema: Any
+    ) -> Iterator[ValidationError] | None:
+        if types.__class__ is str and types in TYPES.get(value.__class__, ()):
+            _budget.get().spend(1)
+            return None
+        return check(validator, types, value, schema)
+
+    return type_check
 
 
 def _size(value: Any) -> int:
