@@ -59,6 +59,25 @@ def test_another_draft_does_not_switch_to_another_engine(write: Write) -> None:
     assert "do not match its parameters: 'aaa" in finding.message
 
 
+@pytest.mark.parametrize("keyword", ["const", "enum"])
+def test_a_value_may_have_the_key_schema(keyword: str, write: Write) -> None:
+    value = {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "^(a+)+$"}
+    schema = {"properties": {"a": {keyword: value if keyword == "const" else [value]}}}
+    assert not tool_findings(write, schema, {"a": value})
+    (finding,) = tool_findings(write, schema, {"a": {"pattern": "^(a+)+$"}})
+    assert finding.rule == "tool-args-schema"
+
+
+def test_a_reference_into_a_value_does_not_switch_to_another_engine(write: Write) -> None:
+    draft7 = {"$schema": "http://json-schema.org/draft-07/schema#"}
+    schema = {
+        "$defs": {"data": {"const": {**draft7, "pattern": "^(a+)+$"}}},
+        "properties": {"a": {"$ref": "#/$defs/data/const"}},
+    }
+    (finding,) = tool_findings(write, schema, {"a": "a" * 10_000 + "!"})
+    assert "do not match its parameters: 'aaa" in finding.message
+
+
 @pytest.mark.parametrize("pattern", ["^(?=.*[A-Z]).{8,}$", r"(a)\1"])
 def test_a_pattern_that_takes_no_linear_time_is_not_matched_but_reported(
     pattern: str, write: Write

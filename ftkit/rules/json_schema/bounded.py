@@ -21,7 +21,7 @@ from jsonschema_specifications import REGISTRY
 from referencing import Registry
 
 from ftkit._text import excerpt
-from ftkit.dataset.lenient_json import walk
+from ftkit.rules.json_schema.budget import TOO_DEEP, Budget, UncheckedError
 from ftkit.rules.json_schema.patterns import PatternError, compile_pattern, is_pattern
 
 VOCABULARIES = (
@@ -32,9 +32,6 @@ VOCABULARIES = (
 
 MAX_KEYWORDS_DEEP = 150
 """Maximum keywords inside each other, which take up to four frames of Python's stack each."""
-
-TOO_MANY_STEPS = "that takes too many steps"
-TOO_DEEP = "they are nested too deeply"
 
 DESCENDING = frozenset(
     {"additionalProperties", "allOf", "anyOf", "contains", "dependentSchemas", "items"}
@@ -79,37 +76,6 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 """Check of a keyword: takes the validator, the keyword's value, the instance and the schema."""
 
 
-class UncheckedError(Exception):
-    """A value cannot be checked against a schema; the message says why."""
-
-
-class Budget:
-    """Steps that may be taken.
-
-    Attributes:
-        steps: Number of steps left.
-        depth: Number of keywords that are being checked, each inside the one before.
-        schema: The whole schema.
-        sets: The values of each `enum` as a set, by `id`. The schemas live as long as the budget.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.depth = 0
-        self.schema: Any = None
-        self.sets: dict[int, set[Any]] = {}
-
-    def spend(self, steps: int) -> None:
-        """Take steps.
-
-        Raises:
-            UncheckedError: The budget is spent.
-        """
-        self.steps -= steps
-        if self.steps < 0:
-            raise UncheckedError(TOO_MANY_STEPS)
-
-
 _budget: ContextVar[Budget] = ContextVar("budget")
 """Budget of the validation that is going on."""
 
@@ -141,13 +107,7 @@ def bounded_errors(
 
 
 def bounded_validator(schema: Any) -> Any:
-    """Return a validator of a JSON Schema (2020-12), which it changes. It never fetches a `$ref`.
-
-    A `$schema` would make jsonschema switch to unbounded checks, so it is removed everywhere.
-    """
-    for _, _, value in walk([schema]):
-        if isinstance(value, dict) and isinstance(value.get("$schema"), str):
-            del value["$schema"]
+    """Return a validator of a JSON Schema (2020-12). It never fetches a `$ref`."""
     return _validator_class()(schema, registry=Registry())
 
 
@@ -193,13 +153,35 @@ def _validator_class() -> Any:
         "unevaluatedProperties": _unchecked("unevaluatedProperties"),
         "uniqueItems": _unique_items,
     }
-    return jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    validator_class: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         original,
         {
             **{name: _bounded(name, check) for name, check in keywords.items()},
             "type": _type(_bounded("type", original.VALIDATORS["type"])),
         },
     )
+    validator_class.evolve = _bounded_evolve(validator_class.evolve)
+    return validator_class
+
+
+def _bounded_evolve(evolve: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `evolve`, to the validator of an inner schema, that takes steps from the budget.
+
+    It goes through all keys of the schema, keywords or not. `$schema`, which would make it switch
+    to unbounded checks, is removed here, and not once for all, since a `const` or an `enum` may
+    hold one as data, and a `$ref` may refer to that.
+    """
+
+    def bounded_evolve(validator: Any, **changes: Any) -> Any:
+        schema = changes.get("schema")
+        if isinstance(schema, dict):
+            if len(schema) >= ITEMS_PER_STEP:
+                _budget.get().spend(len(schema) // ITEMS_PER_STEP)
+            if "$schema" in schema:
+                changes["schema"] = {name: schema[name] for name in schema if name != "$schema"}
+        return evolve(validator, **changes)
+
+    return bounded_evolve
 
 
 def _bounded(name: str, check: Keyword) -> Keyword:
