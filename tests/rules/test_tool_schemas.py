@@ -78,6 +78,19 @@ def test_a_reference_into_a_value_does_not_switch_to_another_engine(write: Write
     assert "do not match its parameters: 'aaa" in finding.message
 
 
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_a_deep_value_of_a_recursive_union_is_checked(keyword: str, write: Write) -> None:
+    child = {"properties": {"child": {"$ref": "#/$defs/node"}}}
+    union = [{**child, "required": ["a"]}, {**child, "required": ["b"]}]
+    schema = {"$defs": {"node": {keyword: union}}, "$ref": "#/$defs/node"}
+    value: dict[str, Any] = {"b": 1}
+    for _ in range(20):
+        value = {"b": 1, "child": value}
+    assert not tool_findings(write, schema, value)
+    (finding,) = tool_findings(write, schema, {"child": value})
+    assert "do not match its parameters" in finding.message
+
+
 @pytest.mark.parametrize("pattern", ["^(?=.*[A-Z]).{8,}$", r"(a)\1"])
 def test_a_pattern_that_takes_no_linear_time_is_not_matched_but_reported(
     pattern: str, write: Write

@@ -103,6 +103,7 @@ def bounded_errors(
         raise UncheckedError(TOO_DEEP) from None
     finally:
         budget.depth = 0
+        budget.matching.clear()
         _budget.reset(token)
 
 
@@ -140,7 +141,7 @@ def _validator_class() -> Any:
     original = jsonschema.Draft202012Validator
     keywords = {
         **original.VALIDATORS,
-        "$ref": _reference(original.VALIDATORS["$ref"]),
+        "$ref": _once(_reference(original.VALIDATORS["$ref"])),
         "$dynamicRef": _reference(original.VALIDATORS["$dynamicRef"]),
         "additionalProperties": _additional_properties,
         "const": _comparison(original.VALIDATORS["const"]),
@@ -246,6 +247,25 @@ def _reference(check: Keyword) -> Keyword:
         return check(validator, target, value, schema)
 
     return reference
+
+
+def _once(check: Keyword) -> Keyword:
+    """Return a check of `$ref` that is skipped for values that matched it before.
+
+    Alternatives that refer to themselves would check each level of a value twice as often as the
+    level above.
+    """
+
+    def once(validator: Any, target: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+        matching = _budget.get().matching
+        key = id(schema), id(value)
+        if key not in matching:
+            errors = list(check(validator, target, value, schema) or ())
+            if not errors:
+                matching[key] = schema, value
+            yield from errors
+
+    return once
 
 
 def _comparison(check: Keyword) -> Keyword:

@@ -20,6 +20,8 @@ class Budget:
         depth: Number of keywords that are being checked, each inside the one before.
         schema: The whole schema.
         sets: The values of each `enum` as a set, by `id`. The schemas live as long as the budget.
+        matching: Schemas with a `$ref`, each with a value that matches it, by their `id`. Holding
+            both keeps each `id` unique.
     """
 
     def __init__(self, steps: int) -> None:
@@ -27,6 +29,7 @@ class Budget:
         self.depth = 0
         self.schema: Any = None
         self.sets: dict[int, set[Any]] = {}
+        self.matching: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def spend(self, steps: int) -> None:
         """Take steps.
