@@ -96,6 +96,7 @@ def test_a_worker_ends_when_its_server_closes_the_pipe(reader: str, code: int) -
 def test_a_worker_starts_only_while_its_server_holds_the_pipe() -> None:
     with worker(START) as process:
         assert read(process) == "runs"
+        assert process.wait(SECONDS) == 0
     done = subprocess.run(
         [sys.executable, "-c", START], input=b"", capture_output=True, timeout=SECONDS, check=False
     )
