@@ -285,6 +285,15 @@ def test_a_response_that_announces_too_many_bytes_is_refused_at_once() -> None:
                 request()
 
 
+def test_an_id_that_is_too_long_for_a_url_is_an_error() -> None:
+    with recording_server(json_answer(JOB)) as service:
+        client = open_client(f"{service.url}/v1")
+        with pytest.raises(UsageError, match=r"has no valid URL \(URL too long\)") as error:
+            client.file("x" * 70_000)
+        assert len(str(error.value)) < 1_000
+        assert not service.requests
+
+
 def test_a_list_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "MAX_PAGES", 5)
     numbers = itertools.count()
