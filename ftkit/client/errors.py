@@ -75,6 +75,11 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
         raise UsageError(
             f"cannot {action}: an argument is not valid text ({printable(error.object)!r:.100})"
         ) from error
+    except _http_errors("InvalidURL") as error:
+        raise UsageError(
+            f"cannot {_clean(action, endpoint)}: the request has no valid URL"
+            f" ({_clean(str(error), endpoint)})"
+        ) from error
     except openai.APITimeoutError as error:
         raise UnknownOutcomeError(
             f"cannot {action}: {endpoint.title} did not respond in time"
@@ -85,9 +90,9 @@ def translated_errors(action: str, endpoint: Endpoint) -> Iterator[None]:
         raise _connection_error(action, endpoint, error) from error
     except openai.APIStatusError as error:
         raise _status_error(action, endpoint, error) from error
-    except _stream_errors("DecodingError") as error:
+    except _http_errors("DecodingError") as error:
         raise _invalid_response(action, endpoint, error) from error
-    except _stream_errors("TransportError") as error:
+    except _http_errors("TransportError") as error:
         reason = _clean(str(error), endpoint)
         raise UnknownOutcomeError(
             f"cannot {action}: the connection to {endpoint.base_url} broke ({reason})"
@@ -158,8 +163,8 @@ def _status_error(action: str, endpoint: Endpoint, error: openai.APIStatusError)
     )
 
 
-def _stream_errors(name: str) -> tuple[type[Exception], ...]:
-    """Return the exceptions of that name in httpx and httpx2, which a stream of the SDK raises."""
+def _http_errors(name: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions of that name in httpx and httpx2, which the SDK does not translate."""
     modules = (sys.modules[module] for module in ("httpx", "httpx2") if module in sys.modules)
     return tuple(getattr(module, name) for module in modules)
 

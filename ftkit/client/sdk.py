@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import openai
 
 from ftkit._local import is_loopback
-from ftkit.client.payloads import limit_size
+from ftkit.client.payloads import MAX_FILE
 
 TIMEOUT = 600.0
-"""Default seconds to wait for the next bytes of a response, and for a whole JSON response."""
+"""Default seconds to wait for a whole JSON response, and for progress of any other."""
 
 CONNECT_TIMEOUT = 5.0
 """Maximum seconds to wait for a connection."""
@@ -25,6 +25,12 @@ RETRIES = 2
 
 MAX_RESPONSE = 64 << 20
 """Maximum bytes of a JSON response or of a stream of events, decompressed."""
+
+MAX_ADAPTER = 4 << 30
+"""Maximum bytes of a file of a model's adapter, which is held in memory."""
+
+PROGRESS = 64 << 10
+"""Bytes of a file that must arrive within the timeout."""
 
 MAX_REDIRECTS = 5
 """Maximum number of redirects of a request."""
@@ -50,6 +56,9 @@ CROSS_ORIGIN_HEADERS = (
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """Hosts that are never reached through a proxy."""
+
+Kind = Literal["json", "events", "file"]
+"""Kinds of responses: a JSON value, a stream of events, or the content of a file."""
 
 # openai 2 uses httpx and openai 3 httpx2, and both may be installed: the base class of the SDK's
 # client tells which one it is.
@@ -101,19 +110,30 @@ class GuardedHttpClient(openai.DefaultHttpxClient):
 
 
 class _WatchedStream(httpx.SyncByteStream):  # type: ignore[misc] # of either library
-    """Bytes of a stream of events, with a limit on their number and on the time between lines."""
+    """Bytes of a response, with limits on their number and on the time without progress.
 
-    def __init__(self, stream: Any, timeout: float) -> None:
-        self._stream, self._timeout = stream, timeout
+    Progress is a line of a stream of events, or `PROGRESS` bytes of a file. Part of a JSON response
+    is none.
+    """
+
+    def __init__(self, stream: Any, kind: Kind, limit: int, timeout: float) -> None:
+        self._stream, self._kind, self._limit, self._timeout = stream, kind, limit, timeout
 
     def __iter__(self) -> Iterator[bytes]:
-        size, last_line = 0, time.monotonic()
+        size, size_before, start = 0, 0, time.monotonic()
         for chunk in self._stream:
             size += len(chunk)
-            if b"\n" in chunk:
-                last_line = time.monotonic()
-            _check_limits(size, last_line, self._timeout)
+            _check_size(size, self._limit)
+            if self._is_progress(chunk, size - size_before):
+                size_before, start = size, time.monotonic()
+            if time.monotonic() - start > self._timeout:
+                raise RefusedResponseError(f"it takes longer than {self._timeout:g} s")
             yield chunk
+
+    def _is_progress(self, chunk: bytes, received: int) -> bool:
+        if self._kind == "events":
+            return b"\n" in chunk
+        return self._kind == "file" and received >= PROGRESS
 
     def close(self) -> None:
         """Close the stream."""
@@ -174,24 +194,23 @@ def _is_same_host(old: Any, new: Any) -> bool:
 
 def _limit_response(response: Any, request: Any, stream: bool) -> Any:
     """Return the response with its whole content, or a successful one as a stream."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    timeout = request.extensions.get("timeout", {}).get("read") or TIMEOUT
-    is_events = response.headers.get("content-type", "").startswith("text/event-stream")
-    if encoding not in (STREAM_ENCODINGS if stream and is_events else ENCODINGS):
-        response.close()
-        raise RefusedResponseError(f"it has the content encoding {encoding!r}")
-    if stream and response.is_success:
-        if is_events or request.method == "POST":
-            response.stream = _WatchedStream(response.stream, timeout)
-        return response
-    is_json = "json" in request.headers.get("accept", "")
-    content = bytearray()
-    start = time.monotonic()
+    is_stream = stream and response.is_success
+    kind = _kind(response, request, is_stream)
+    limit = MAX_RESPONSE if kind != "file" else MAX_FILE if is_stream else MAX_ADAPTER
     try:
-        for chunk in limit_size(response.iter_bytes()):
+        _check_headers(response, STREAM_ENCODINGS if kind == "events" else ENCODINGS, limit)
+    except RefusedResponseError:
+        response.close()
+        raise
+    timeout = request.extensions.get("timeout", {}).get("read") or TIMEOUT
+    response.stream = _WatchedStream(response.stream, kind, limit, timeout)
+    if is_stream:
+        return response
+    content = bytearray()
+    try:
+        for chunk in response.iter_bytes():
             content += chunk
-            if is_json or not response.is_success:
-                _check_limits(len(content), start, timeout)
+            _check_size(len(content), limit)
     finally:
         response.close()
     headers = [
@@ -204,8 +223,23 @@ def _limit_response(response: Any, request: Any, stream: bool) -> Any:
     )
 
 
-def _check_limits(size: int, start: float, timeout: float) -> None:
-    if size > MAX_RESPONSE:
-        raise RefusedResponseError(f"it is longer than {MAX_RESPONSE:,} bytes")
-    if time.monotonic() - start > timeout:
-        raise RefusedResponseError(f"it takes longer than {timeout:g} s")
+def _kind(response: Any, request: Any, is_stream: bool) -> Kind:
+    if is_stream:
+        is_events = response.headers.get("content-type", "").startswith("text/event-stream")
+        return "events" if is_events or request.method == "POST" else "file"
+    is_json = "json" in request.headers.get("accept", "") or not response.is_success
+    return "json" if is_json else "file"
+
+
+def _check_headers(response: Any, encodings: tuple[str, ...], limit: int) -> None:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in encodings:
+        raise RefusedResponseError(f"it has the content encoding {encoding!r}")
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal():
+        _check_size(float(announced), limit)  # a float of any number of digits takes linear time
+
+
+def _check_size(size: float, limit: int) -> None:
+    if size > limit:
+        raise RefusedResponseError(f"it is longer than {limit:,} bytes")

@@ -210,7 +210,7 @@ def depth(raw: bytes) -> int:
 
 def nests_deeper(raw: bytes, limit: int) -> bool:
     """Return True if arrays and objects are nested more deeply than `limit` in a line."""
-    return raw.count(b"[") + raw.count(b"{") > limit and depth(raw) > limit
+    return len(raw) > limit and raw.count(b"[") + raw.count(b"{") > limit and depth(raw) > limit
 
 
 def nesting_exceeds(value: Any, limit: int) -> bool:

@@ -6,16 +6,14 @@ What strangers wrote is checked in a number of steps that is proportional to its
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ftkit._text import excerpt, shorten
 from ftkit.dataset.lenient_json import nests_deeper
 from ftkit.dataset.types import FunctionDefinition
-
-if TYPE_CHECKING:
-    from ftkit.rules.json_schema.bounded import Budget
+from ftkit.rules.json_schema.budget import TOO_DEEP, Budget, UncheckedError
 
 MESSAGE_LENGTH = 120
 """Maximum number of characters of a message of jsonschema."""
@@ -58,13 +56,7 @@ class ToolSchema:
     @cached_property
     def problem(self) -> str:
         """Reason that the parameters are not the JSON Schema of an object, or ""."""
-        from ftkit.rules.json_schema.bounded import (
-            TOO_DEEP,
-            Budget,
-            UncheckedError,
-            bounded_errors,
-            meta_validator,
-        )
+        from ftkit.rules.json_schema.bounded import bounded_errors, meta_validator
 
         if nests_deeper(self.encoded, MAX_NESTING):
             return TOO_DEEP
@@ -103,7 +95,7 @@ class ArgumentChecks:
 
     def __init__(self) -> None:
         self._schemas: dict[str, ToolSchema] = {}
-        self._budget: Budget | None = None
+        self._budget = Budget(STEPS)
 
     def mismatches(self, function: FunctionDefinition, arguments: str, value: Any) -> list[str]:
         """Return a message for each error in the arguments of a call.
@@ -115,9 +107,8 @@ class ArgumentChecks:
             arguments: The arguments.
             value: The JSON value of the arguments.
         """
-        from ftkit.rules.json_schema.bounded import TOO_DEEP, Budget, UncheckedError, bounded_errors
+        from ftkit.rules.json_schema.bounded import bounded_errors
 
-        self._budget = self._budget or Budget(STEPS)
         schema = self._schemas.get(function.name)
         if schema is None:
             assert isinstance(function.parameters, dict)
@@ -126,16 +117,17 @@ class ArgumentChecks:
         self._budget.steps += STEPS_PER_CHARACTER * len(arguments)
         if schema.problem:
             return []
-        subject = f"arguments of {shorten(function.name, NAME_LENGTH)}"
         try:
             if nests_deeper(arguments.encode(), MAX_NESTING):
                 raise UncheckedError(TOO_DEEP)
             errors = bounded_errors(schema.validator, value, self._budget)
         except UncheckedError as error:
-            return [f"{subject} cannot be compared with its parameters: {error}"]
+            problems = [f"cannot be compared with its parameters: {error}"]
         except Exception:  # what jsonschema and referencing raise for an unusable schema
             return []
-        return [f"{subject} do not match its parameters: {_short(error)}" for error in errors]
+        else:
+            problems = [f"do not match its parameters: {_short(error)}" for error in errors]
+        return [f"arguments of {shorten(function.name, NAME_LENGTH)} {text}" for text in problems]
 
 
 def _short(error: Any) -> str:

@@ -126,9 +126,10 @@ def _with_open_calls(conversation: Conversation) -> Iterator[tuple[int, Any, Ope
             yield index - before, message, open_ids
         if isinstance(message, Tool):
             open_ids.pop(message.tool_call_id, None)
-        else:
-            calls = message.tool_calls if isinstance(message, Answer) else None
-            open_ids = OrderedDict.fromkeys(sorted(call.id for call in calls or ()))
+        elif isinstance(message, Answer) and message.tool_calls:
+            open_ids = OrderedDict.fromkeys(sorted(call.id for call in message.tool_calls))
+        elif open_ids:
+            open_ids = OrderedDict()
 
 
 @rule(

@@ -277,11 +277,11 @@ def tool_call_undeclared(conversation: Conversation, plan: ScanPlan) -> Iterator
     The model learns to invent functions. Correct the name, or declare the function.
     """
     declared = dict.fromkeys(definition.name for _, definition in iter_definitions(conversation))
-    names = join_names(declared, LIST_LENGTH)
     for path, name, _ in iter_function_calls(conversation):
         if declared and name not in declared:
             yield Hit(
-                f"function {excerpt(name, 60)} is not declared; the example declares {names}",
+                f"function {excerpt(name, 60)} is not declared; "
+                f"the example declares {join_names(declared, LIST_LENGTH)}",
                 f"{path}.name",
             )
 

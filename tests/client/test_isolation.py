@@ -41,9 +41,9 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         yield recorder
 
 
-def open_client(address: str, **more: str) -> Client:
+def open_client(address: str, provider: str = "openai", **more: str) -> Client:
     variables = {"OPENAI_API_KEY": "sk-test", "FTKIT_RETRIES": "0", "FTKIT_TIMEOUT": "2", **more}
-    return connect("openai", address, environment=variables)
+    return connect(provider, address, environment=variables)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -228,6 +228,70 @@ def test_a_response_that_drips_is_refused() -> None:
         with pytest.raises(InvalidResponseError, match=r"takes longer than 0\.5 s"):
             list(client.chat("m", [{"role": "user", "content": "a"}]))
         assert time.monotonic() - begun < 5
+
+
+def drip_file(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/octet-stream")
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"a")
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+def test_a_download_that_drips_is_refused() -> None:
+    with recording_server(drip_file) as service:
+        client = open_client(f"{service.url}/v1", "local", FTKIT_TIMEOUT="0.5")
+        begun = time.monotonic()
+        with pytest.raises(InvalidResponseError, match=r"takes longer than 0\.5 s"):
+            client.content("file-1")
+        with pytest.raises(InvalidResponseError, match=r"takes longer than 0\.5 s"):
+            client.adapter_file("ft:m:o::1", "adapter_config.json")
+        assert time.monotonic() - begun < 5
+
+
+def test_a_download_may_take_longer_than_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "PROGRESS", 2)
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(8):
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+            time.sleep(0.1)
+
+    with recording_server(send) as service:
+        client = open_client(f"{service.url}/v1", FTKIT_TIMEOUT="0.5")
+        assert client.content("file-1") == b"a" * 8
+
+
+def test_a_response_that_announces_too_many_bytes_is_refused_at_once() -> None:
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(1 << 40))
+        handler.end_headers()
+        handler.wfile.write(b"a")
+
+    with recording_server(send) as service:
+        client = open_client(f"{service.url}/v1", "local")
+        for request in (
+            lambda: client.content("file-1"),
+            lambda: client.adapter_file("ft:m:o::1", "adapter_config.json"),
+            lambda: client.job("ftjob-1"),
+        ):
+            with pytest.raises(InvalidResponseError, match="longer than"):
+                request()
+
+
+def test_an_id_that_is_too_long_for_a_url_is_an_error() -> None:
+    with recording_server(json_answer(JOB)) as service:
+        client = open_client(f"{service.url}/v1")
+        with pytest.raises(UsageError, match=r"has no valid URL \(URL too long\)") as error:
+            client.file("x" * 70_000)
+        assert len(str(error.value)) < 1_000
+        assert not service.requests
 
 
 def test_a_list_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
         "ftkit.client.retry.DELAYS": (),
         "ftkit.client.retry.MAX_DELAY": 0.0,
         "ftkit.client.sdk.MAX_RESPONSE": 8 << 20,
+        "ftkit.client.sdk.MAX_ADAPTER": 8 << 20,
         "ftkit.client.payloads.MAX_FILE": 8 << 20,
         "ftkit.client.pagination.MAX_PAGES": 30,
     }.items():

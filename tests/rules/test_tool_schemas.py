@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -56,6 +57,38 @@ def test_another_draft_does_not_switch_to_another_engine(write: Write) -> None:
     schema = {**draft7, "properties": {"a": {**draft7, "pattern": "^(a+)+$"}}}
     (finding,) = tool_findings(write, schema, {"a": "a" * 10_000 + "!"})
     assert "do not match its parameters: 'aaa" in finding.message
+
+
+@pytest.mark.parametrize("keyword", ["const", "enum"])
+def test_a_value_may_have_the_key_schema(keyword: str, write: Write) -> None:
+    value = {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "^(a+)+$"}
+    schema = {"properties": {"a": {keyword: value if keyword == "const" else [value]}}}
+    assert not tool_findings(write, schema, {"a": value})
+    (finding,) = tool_findings(write, schema, {"a": {"pattern": "^(a+)+$"}})
+    assert finding.rule == "tool-args-schema"
+
+
+def test_a_reference_into_a_value_does_not_switch_to_another_engine(write: Write) -> None:
+    draft7 = {"$schema": "http://json-schema.org/draft-07/schema#"}
+    schema = {
+        "$defs": {"data": {"const": {**draft7, "pattern": "^(a+)+$"}}},
+        "properties": {"a": {"$ref": "#/$defs/data/const"}},
+    }
+    (finding,) = tool_findings(write, schema, {"a": "a" * 10_000 + "!"})
+    assert "do not match its parameters: 'aaa" in finding.message
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+def test_a_deep_value_of_a_recursive_union_is_checked(keyword: str, write: Write) -> None:
+    child = {"properties": {"child": {"$ref": "#/$defs/node"}}}
+    union = [{**child, "required": ["a"]}, {**child, "required": ["b"]}]
+    schema = {"$defs": {"node": {keyword: union}}, "$ref": "#/$defs/node"}
+    value: dict[str, Any] = {"b": 1}
+    for _ in range(20):
+        value = {"b": 1, "child": value}
+    assert not tool_findings(write, schema, value)
+    (finding,) = tool_findings(write, schema, {"child": value})
+    assert "do not match its parameters" in finding.message
 
 
 @pytest.mark.parametrize("pattern", ["^(?=.*[A-Z]).{8,}$", r"(a)\1"])
@@ -146,6 +179,17 @@ def test_keywords_have_the_messages_of_jsonschema(
     assert bool(errors) == bool(message)
     assert [message in finding.message for finding in findings] == [True] * len(errors)
     assert all(message in error.message for error in errors)
+
+
+def test_the_errors_of_a_schema_are_freed_without_the_garbage_collector(write: Write) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        assert tool_findings(write, {"properties": {"a": {"type": "x" * 1000}}}, {})
+        errors = [item for item in gc.get_objects() if type(item) is jsonschema.ValidationError]
+    finally:
+        gc.enable()
+    assert not errors
 
 
 VALUES = st.sampled_from(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -191,6 +193,43 @@ def test_a_response_that_is_not_read_is_cut_off_and_one_that_is_read_slowly_is_n
         except ConnectionResetError:
             assert not reads
     assert (size > len(content)) is reads
+
+
+def test_a_client_that_takes_none_of_a_response_is_disconnected(tmp_path: Path) -> None:
+    content = CLEAN_DATA * 10_000
+    constants = {**FAST, "connections.RESPONSE_SECONDS": 0.5}
+    with (
+        LocalServer(tmp_path / "data", constants=constants) as server,
+        server.client() as uploading,
+    ):
+        file = upload_file(uploading, content)
+        with connect(server) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            client.sendall(
+                f"GET /v1/files/{file.id}/content HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
+            time.sleep(2)
+            assert len(read_all(client)) < len(content)
+        assert uploading.files.content(file.id).read() == content
+
+
+LIMIT = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
+from ftkit.server.connections import connection_limit
+print(connection_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files")
+@pytest.mark.parametrize(("maximum", "connections"), [(64, 1), (328, 100), (2_128, 1_000)])
+def test_the_connections_fit_the_limit_on_open_files_which_is_raised(
+    maximum: int, connections: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMIT, str(maximum)], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.split() == [str(connections), str(maximum)]
 
 
 def test_an_upload_that_is_aborted_leaves_no_traceback_in_the_log(

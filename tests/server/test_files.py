@@ -32,6 +32,33 @@ def test_a_file_makes_the_trip_there_and_back(client: openai.OpenAI) -> None:
     assert error.value.body["message"] == f"No such File object: {file.id}"  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("range", "part"),
+    [
+        ("bytes=2-4", slice(2, 5)),
+        ("bytes=5-", slice(5, None)),
+        ("bytes=5-999999999", slice(5, None)),
+        ("bytes=-5", slice(-5, None)),
+        (f"bytes=-{len(CLEAN_DATA) - 1}", slice(1, None)),
+    ],
+)
+def test_a_part_of_a_file_is_sent(range: str, part: slice, client: openai.OpenAI) -> None:
+    file = upload_file(client)
+    response = client.files.with_raw_response.content(file.id, extra_headers={"Range": range})
+    assert (response.status_code, response.content) == (206, CLEAN_DATA[part])
+
+
+@pytest.mark.parametrize(
+    "range", ["bytes=-0", "bytes=-999999", "bytes=999999-", "bytes=4-2", "bytes=0-0,2-3", "bytes=-"]
+)
+def test_a_file_is_sent_whole_if_the_range_is_none_of_its_parts(
+    range: str, client: openai.OpenAI
+) -> None:
+    file = upload_file(client)
+    response = client.files.with_raw_response.content(file.id, extra_headers={"Range": range})
+    assert (response.status_code, response.content) == (200, CLEAN_DATA)
+
+
 def test_deleting_a_file_leaves_another_with_the_same_content(client: openai.OpenAI) -> None:
     one, two = upload_file(client), upload_file(client, name="other.jsonl")
     client.files.delete(one.id)

@@ -208,6 +208,10 @@ def _pattern(pattern: str, text: Callable[[int], str]) -> Make:
 
 SCHEMAS: dict[str, Make] = {
     "schema: items": _items({"items": {"type": "string"}}, "1"),
+    "schema: items of many unknown keywords": lambda size: tool_chat(
+        {"properties": {"a": {"items": {f"k{number}": 1 for number in range(size // 20)}}}},
+        _list(size // 2, "1"),
+    ),
     "schema: enum": _items({"items": {"enum": list(range(1000))}}, "5000"),
     "schema: uniqueItems of mixed types": _items(
         {"uniqueItems": True}, '{"a": 1}, 1, "b", [2], null'

@@ -21,7 +21,7 @@ from jsonschema_specifications import REGISTRY
 from referencing import Registry
 
 from ftkit._text import excerpt
-from ftkit.dataset.lenient_json import walk
+from ftkit.rules.json_schema.budget import TOO_DEEP, Budget, UncheckedError
 from ftkit.rules.json_schema.patterns import PatternError, compile_pattern, is_pattern
 
 VOCABULARIES = (
@@ -33,14 +33,25 @@ VOCABULARIES = (
 MAX_KEYWORDS_DEEP = 150
 """Maximum keywords inside each other, which take up to four frames of Python's stack each."""
 
-TOO_MANY_STEPS = "that takes too many steps"
-TOO_DEEP = "they are nested too deeply"
-
 DESCENDING = frozenset(
     {"additionalProperties", "allOf", "anyOf", "contains", "dependentSchemas", "items"}
     | {"oneOf", "prefixItems", "propertyNames"}
 )
 """Keywords that take a step for each element of theirs and of the value."""
+
+TYPES = {
+    str: ("string",),
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    list: ("array",),
+    dict: ("object",),
+    type(None): ("null",),
+}
+"""JSON types of the values of a Python type. A float may be an integer, too."""
+
+TYPE_AND_ANNOTATIONS = frozenset({"type", "title", "description"})
+"""Keys of a schema that has no keyword to check but `type`."""
 
 # The figures below were measured with CPython 3.11, jsonschema 4.26 and google-re2 1.1, and
 # rounded. A step, `items` over a list of integers, takes about 2.3 µs. In that time `required` goes
@@ -66,37 +77,6 @@ _encode = msgspec.json.Encoder().encode
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 """Check of a keyword: takes the validator, the keyword's value, the instance and the schema."""
-
-
-class UncheckedError(Exception):
-    """A value cannot be checked against a schema; the message says why."""
-
-
-class Budget:
-    """Steps that may be taken.
-
-    Attributes:
-        steps: Number of steps left.
-        depth: Number of keywords that are being checked, each inside the one before.
-        schema: The whole schema.
-        sets: The values of each `enum` as a set, by `id`. The schemas live as long as the budget.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.depth = 0
-        self.schema: Any = None
-        self.sets: dict[int, set[Any]] = {}
-
-    def spend(self, steps: int) -> None:
-        """Take steps.
-
-        Raises:
-            UncheckedError: The budget is spent.
-        """
-        self.steps -= steps
-        if self.steps < 0:
-            raise UncheckedError(TOO_MANY_STEPS)
 
 
 _budget: ContextVar[Budget] = ContextVar("budget")
@@ -126,17 +106,12 @@ def bounded_errors(
         raise UncheckedError(TOO_DEEP) from None
     finally:
         budget.depth = 0
+        budget.matching.clear()
         _budget.reset(token)
 
 
 def bounded_validator(schema: Any) -> Any:
-    """Return a validator of a JSON Schema (2020-12), which it changes. It never fetches a `$ref`.
-
-    A `$schema` would make jsonschema switch to unbounded checks, so it is removed everywhere.
-    """
-    for _, _, value in walk([schema]):
-        if isinstance(value, dict) and isinstance(value.get("$schema"), str):
-            del value["$schema"]
+    """Return a validator of a JSON Schema (2020-12). It never fetches a `$ref`."""
     return _validator_class()(schema, registry=Registry())
 
 
@@ -169,7 +144,7 @@ def _validator_class() -> Any:
     original = jsonschema.Draft202012Validator
     keywords = {
         **original.VALIDATORS,
-        "$ref": _reference(original.VALIDATORS["$ref"]),
+        "$ref": _once(_reference(original.VALIDATORS["$ref"])),
         "$dynamicRef": _reference(original.VALIDATORS["$dynamicRef"]),
         "additionalProperties": _additional_properties,
         "const": _comparison(original.VALIDATORS["const"]),
@@ -178,13 +153,36 @@ def _validator_class() -> Any:
         "format": _format,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
+        "properties": _properties,
         "unevaluatedItems": _unchecked("unevaluatedItems"),
         "unevaluatedProperties": _unchecked("unevaluatedProperties"),
         "uniqueItems": _unique_items,
     }
-    return jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    validator_class: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
         original, {name: _bounded(name, check) for name, check in keywords.items()}
     )
+    validator_class.evolve = _bounded_evolve(validator_class.evolve)
+    return validator_class
+
+
+def _bounded_evolve(evolve: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `evolve`, to the validator of an inner schema, that takes steps from the budget.
+
+    It goes through all keys of the schema, keywords or not. `$schema`, which would make it switch
+    to unbounded checks, is removed here, and not once for all, since a `const` or an `enum` may
+    hold one as data, and a `$ref` may refer to that.
+    """
+
+    def bounded_evolve(validator: Any, **changes: Any) -> Any:
+        schema = changes.get("schema")
+        if isinstance(schema, dict):
+            if len(schema) >= ITEMS_PER_STEP:
+                _budget.get().spend(len(schema) // ITEMS_PER_STEP)
+            if "$schema" in schema:
+                changes["schema"] = {name: schema[name] for name in schema if name != "$schema"}
+        return evolve(validator, **changes)
+
+    return bounded_evolve
 
 
 def _bounded(name: str, check: Keyword) -> Keyword:
@@ -206,6 +204,8 @@ def _bounded(name: str, check: Keyword) -> Keyword:
                 # its message, counts its size.
                 if "counted" not in vars(error):
                     vars(error)["counted"] = True
+                    for inner in error.context:
+                        inner.parent = None  # breaks a cycle, which would keep large texts
                     shown = keyword[:VALUES_SHOWN] if name == "enum" else keyword
                     budget.spend((_size(value) + _size(shown)) // CHARACTERS_PER_STEP)
                 budget.spend(1)
@@ -233,6 +233,25 @@ def _reference(check: Keyword) -> Keyword:
         return check(validator, target, value, schema)
 
     return reference
+
+
+def _once(check: Keyword) -> Keyword:
+    """Return a check of `$ref` that is skipped for values that matched it before.
+
+    Alternatives that refer to themselves would check each level of a value twice as often as the
+    level above.
+    """
+
+    def once(validator: Any, target: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+        matching = _budget.get().matching
+        key = id(schema), id(value)
+        if key not in matching:
+            errors = list(check(validator, target, value, schema) or ())
+            if not errors:
+                matching[key] = schema, value
+            yield from errors
+
+    return once
 
 
 def _comparison(check: Keyword) -> Keyword:
@@ -294,6 +313,24 @@ def _pattern_properties(
             _budget.get().spend(1)
             if _matches(pattern, key):
                 yield from validator.descend(item, inner, path=key, schema_path=pattern)
+
+
+def _properties(
+    validator: Any, properties: dict[str, Any], value: Any, schema: Any
+) -> Iterator[ValidationError]:
+    for name, inner in properties.items() if isinstance(value, dict) else ():
+        if name in value and not _has_only_type(inner, value[name]):
+            yield from validator.descend(value[name], inner, path=name, schema_path=name)
+
+
+def _has_only_type(schema: Any, value: Any) -> bool:
+    """Return True if a schema has no keyword but the type of the value. Most schemas have none."""
+    return (
+        isinstance(schema, dict)
+        and schema.keys() <= TYPE_AND_ANNOTATIONS
+        and isinstance(schema.get("type"), str)
+        and schema["type"] in TYPES.get(type(value), ())
+    )
 
 
 def _additional_properties(

@@ -25,8 +25,9 @@ from ftkit.server.storage import Allowance
 PAGE = PageSize(maximum=10_000, default=10_000)
 
 
-RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
-"""`Range` header with the first byte, and the last one unless it is the end of the file."""
+RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})|bytes=-([0-9]{1,15})")
+"""`Range` header with the first byte, and the last one unless it is the end of the file; or with
+the number of bytes at the end."""
 
 
 @asynccontextmanager
@@ -86,15 +87,21 @@ async def content(request: Request) -> Response:
 
 
 def _keep_single_range(request: Request, size: int) -> None:
-    """Remove a `Range` header unless it is one range that begins in the file: `bytes=N-[M]`.
+    """Remove a `Range` header unless it is one part of the file: `bytes=N-[M]` or `bytes=-N`.
 
     Then the response is the whole file, as RFC 9110 (14.2) allows. Starlette's response to an
     invalid header is not OpenAI's error object.
     """
     match = RANGE.fullmatch(request.headers.get("range", ""))
-    if not match or not int(match[1]) < size or (match[2] and int(match[2]) < int(match[1])):
+    if not match or not _is_in_file(size, *match.groups()):
         headers = request.scope["headers"]
         request.scope["headers"] = [header for header in headers if header[0] != b"range"]
+
+
+def _is_in_file(size: int, first: str | None, last: str | None, suffix: str | None) -> bool:
+    if suffix:
+        return 0 < int(suffix) < size
+    return int(first or 0) < size and int(last or size) >= int(first or 0)
 
 
 async def delete(request: Request) -> Response:
