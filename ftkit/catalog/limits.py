@@ -35,6 +35,10 @@ class Limits(Struct, frozen=True):
     """Names of the formats that the model, or else the provider, can be trained on."""
     facts: Provider
 
+    def lacks(self, feature: str) -> bool:
+        """Return True if the provider does not have a feature of OpenAI's API."""
+        return self.facts.api is not None and feature in self.facts.api.lacks
+
     def figure(self, name: str) -> int | None:
         """Return the value of a figure of the provider, or None if it has none."""
         figure: Figure | None = getattr(self.facts, name)

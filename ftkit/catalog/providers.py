@@ -60,6 +60,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
             "metadata",
             "permissions",
             "integrations",
+            "images by URL",
         ],
         ...,
     ] = ()

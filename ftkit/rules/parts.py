@@ -347,14 +347,14 @@ def image_remote(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """An image is given by its URL, so ftkit cannot check it.
 
     The provider fetches it when the job runs, and skips what it cannot fetch. Keep it reachable
-    until then, or embed it in base64.
+    until then, or embed it in base64. The local service fetches none, and refuses the example.
     """
+    message = "an image given by URL is not checked; keep it reachable until the job has run"
+    if plan.limits.lacks("images by URL"):
+        message = f"{plan.limits.title} does not fetch images given by URL; embed it in base64"
     for path, url in iter_images(conversation):
         if url[:4].lower() == "http":
-            yield Hit(
-                "an image given by URL is not checked; keep it reachable until the job has run",
-                path,
-            )
+            yield Hit(message, path)
 
 
 @rule(
