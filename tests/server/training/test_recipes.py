@@ -28,8 +28,12 @@ def run_job(
     recipe: str,
     status: str = "succeeded",
     content: bytes = EXAMPLES,
+    answers: bool = False,
 ) -> tuple[Any, list[float], Path]:
-    """Return a job at a service with a recipe, its losses, and the folder of the service."""
+    """Return a job at a service with a recipe, its losses, and the folder of the service.
+
+    With `answers`, its model must answer.
+    """
     path = folder / "recipe.toml"
     path.write_text(recipe, "utf-8")
     settings = {"seed": 3, "method": method_with(n_epochs=2, batch_size=4)}
@@ -42,7 +46,7 @@ def run_job(
             (event.data for event in events if event.type == "metrics"),
             key=lambda data: data["step"],
         )
-        if status == "succeeded":
+        if answers:
             ask_model(client, job.fine_tuned_model, "Lima", max_tokens=4)
     return job, [item["train_loss"] for item in metrics], folder / "data"
 
@@ -84,7 +88,7 @@ def test_a_model_in_4_bits_learns_and_answers(
     base_model: Path, tmp_path: Path, plain_losses: list[float]
 ) -> None:
     recipe = '[default]\ndropout = 0.0\nquantization = "4bit"'
-    _, losses, _ = run_job(tmp_path, base_model, recipe)
+    _, losses, _ = run_job(tmp_path, base_model, recipe, answers=True)
     assert losses[-1] < losses[0]
     # It is another model, with rounded weights, but not a random one.
     assert losses != pytest.approx(plain_losses, abs=1e-4)
