@@ -91,12 +91,12 @@ def create_trainer(
     }
     if run.method == "dpo":
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
-        return TokenizedDPOTrainer(args=config, **options)
+        return TokenizedDPOTrainer(args=_with_one_device(config), **options)
     collator = ImageCollator(base.vision) if base.vision else None
     config = SFTConfig(
         **arguments, padding_free=run.is_packed, remove_unused_columns=collator is None
     )
-    return SupervisedTrainer(args=config, data_collator=collator, **options)
+    return SupervisedTrainer(args=_with_one_device(config), data_collator=collator, **options)
 
 
 def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, LoraConfig | None]:
@@ -142,6 +142,15 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": [],
     }
+
+
+def _with_one_device(config: Any) -> Any:
+    """Return training arguments that make this process use one GPU, even if it sees several.
+
+    Otherwise, transformers would use `nn.DataParallel`, which TRL refuses.
+    """
+    config._n_gpu = min(config.n_gpu, 1)
+    return config
 
 
 class SupervisedTrainer(SFTTrainer):  # type: ignore[misc]
