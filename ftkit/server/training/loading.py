@@ -31,6 +31,17 @@ from ftkit.server.training.vision import has_vision
 logging.disable_progress_bar()
 
 
+def load_on_device(base: str, recipe: Recipe) -> Any:
+    """Load a base model to the device, to train it or to generate with it.
+
+    Raises:
+        ModelLoadError: It cannot be loaded, or is an adapter.
+    """
+    model = load_base(base, recipe)
+    # Quantized models are on the device already, and cannot be moved.
+    return model if getattr(model, "is_loaded_in_4bit", False) else model.to(device())
+
+
 def load_base(base: str, recipe: Recipe | None = None) -> Any:
     """Load a base model: to the CPU, or to the device if it is quantized.
 
@@ -65,7 +76,7 @@ def _options(recipe: Recipe) -> dict[str, Any]:
     """Return the arguments with which transformers loads a model for a recipe."""
     options: dict[str, Any] = {"attn_implementation": attention(recipe)}
     if recipe.quantization == "4bit":  # as in the paper on QLoRA, arXiv:2305.14314
-        options["device_map"] = {"": device()}
+        options["device_map"] = device()  # of several GPUs, that of this process
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

@@ -18,7 +18,7 @@ from ftkit.server.recipes import Recipe, ResolvedHyperparameters, micro_batch_si
 from ftkit.server.training.base import BaseModel
 from ftkit.server.training.collation import ImageCollator
 from ftkit.server.training.device import device, uses_bfloat16
-from ftkit.server.training.loading import adapter_targets, add_adapter, load_base
+from ftkit.server.training.loading import adapter_targets, add_adapter, load_on_device
 from ftkit.server.training.packing import check_packing
 from ftkit.server.training.ranks import FilledSampler, fill
 
@@ -73,10 +73,10 @@ def create_trainer(
         ModelLoadError: The base model, or the adapter to start from, cannot be loaded.
         RecipeError: The base model cannot be trained as the recipe sets.
     """
-    model = load_base(run.job.base, run.recipe)
+    if run.is_packed and base.vision:
+        raise RecipeError("packing = true is not possible with models that take images")
+    model = load_on_device(run.job.base, run.recipe)
     if run.is_packed:
-        if base.vision:
-            raise RecipeError("packing = true is not possible with models that take images")
         ids = datasets["training"]["input_ids"]
         check_packing(model, ids[0], ids[-1])
     model, adapter_config = _prepare_model(model, folder, run)
