@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from msgspec import Struct
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from ftkit.errors import ModelLoadError
+from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.models import SMOKE
+from ftkit.server.objects import JobError
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.device import check_recipe, memory
 from ftkit.server.training.encoding import Encoder
@@ -21,6 +23,8 @@ REASON_LENGTH = 400
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError)
 """Exceptions of transformers for models that are missing, unreadable or unsupported."""
+
+logger = logging.getLogger(__name__)
 
 
 class BaseModel(Struct, frozen=True):
@@ -108,6 +112,21 @@ def load_error(base: str) -> ModelLoadError:
         f"the base model {base} cannot be loaded: no complete model of that name, with safetensors"
         " and a supported architecture, is available to this service; its log has the reason"
     )
+
+
+def job_error(error: Exception) -> JobError | None:
+    """Return the error with which a job fails for an exception, or None for an unexpected one.
+
+    The reason why a base model cannot be loaded is logged, since clients do not see it.
+    """
+    if isinstance(error, EncodingError):
+        return JobError("invalid_training_file", str(error), "training_file")
+    if isinstance(error, ModelLoadError):
+        logger.warning("%s (%s)", error, load_reason(error))
+        return JobError("model_not_available", str(error), "model")
+    if isinstance(error, RecipeError):
+        return JobError("unsupported_recipe", str(error), "model")
+    return None
 
 
 def load_reason(error: Exception) -> str:

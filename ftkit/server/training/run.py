@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback, set_seed
 
-from ftkit.errors import EncodingError, ModelLoadError, RecipeError
+from ftkit.errors import EncodingError
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
@@ -29,7 +29,7 @@ from ftkit.server.objects import (
 from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
 from ftkit.server.recipes import Recipe, resolve_hyperparameters, restore_recipe
 from ftkit.server.results import results_csv
-from ftkit.server.training.base import BaseModel, load_base_model, load_reason
+from ftkit.server.training.base import BaseModel, job_error, load_base_model, load_reason
 from ftkit.server.training.dataset import encode_file
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.ranks import Rank, count_ranks, joined, other_ranks
@@ -37,9 +37,6 @@ from ftkit.server.training.reporting import JobReporter, publish_adapter
 from ftkit.server.training.schedule import SaveSchedule
 from ftkit.server.training.trainers import TrainingRun, create_trainer
 from ftkit.server.training.wandb import WandbCallback
-
-JOB_ERRORS = (EncodingError, ModelLoadError, RecipeError)
-"""Errors for which a job fails, since they would occur again."""
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
@@ -72,22 +69,12 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
 
 
 def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
-    """Return the reason why a training failed, or None for an unexpected exception.
-
-    What clients do not see of it is logged.
-    """
+    """Return the error with which a job fails, or None for an unexpected exception."""
     if is_out_of_memory(error):
         message = f"The training needs more memory than is free; {memory_advice(recipe, base)}"
         logger.warning("%s (%s)", message, load_reason(error))
         return JobError("out_of_memory", message, None)
-    if isinstance(error, EncodingError):
-        return JobError("invalid_training_file", str(error), "training_file")
-    if isinstance(error, ModelLoadError):
-        logger.warning("%s (%s)", error, load_reason(error))
-        return JobError("model_not_available", str(error), "model")
-    if isinstance(error, RecipeError):
-        return JobError("unsupported_recipe", str(error), "model")
-    return None
+    return job_error(error)
 
 
 def _train(
@@ -120,9 +107,10 @@ def follow(folder: Folder, job: JobObject, rank: Rank) -> None:
         run = _plan_run(folder, job, base)
         with joined(rank):
             _train_run(run, base, folder, [SaveSchedule(threading.Event())])
-    except JOB_ERRORS as error:  # rank 0 has it as well, and fails the job
-        logger.warning("%s", error)
-        threading.Event().wait()
+    except Exception as error:
+        if job_error(error) is None:
+            raise
+        threading.Event().wait()  # for rank 0, which has the same error, and fails the job
 
 
 def _plan_run(folder: Folder, job: JobObject, base: BaseModel) -> TrainingRun:
