@@ -12,12 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    BitsAndBytesConfig,
-)
+from transformers import AutoConfig, BitsAndBytesConfig
 from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError, RecipeError
@@ -26,7 +21,7 @@ from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import LOAD_ERRORS, load_error
 from ftkit.server.training.device import attention, compute_dtype, device
 from ftkit.server.training.smoke import build_model
-from ftkit.server.training.vision import has_vision
+from ftkit.server.training.vision import has_vision, model_class
 
 logging.disable_progress_bar()
 
@@ -57,8 +52,7 @@ def load_base(base: str, recipe: Recipe | None = None) -> Any:
     try:
         _check_complete(base)
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-        model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
-        model = model_class.from_pretrained(
+        model = model_class(config).from_pretrained(
             base,
             dtype=compute_dtype(),
             use_safetensors=True,

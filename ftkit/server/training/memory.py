@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from msgspec import Struct
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.device import compute_dtype, device
-from ftkit.server.training.vision import has_vision
+from ftkit.server.training.vision import model_class
 
 OVERHEAD = 512 << 20
 """Bytes that the libraries take."""
@@ -66,9 +65,8 @@ class Footprint(Struct, frozen=True):
 
 def measure_footprint(config: Any) -> Footprint:
     """Return the sizes of a base model, which is built without its weights."""
-    model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
     with torch.device("meta"):
-        model = model_class.from_config(config, trust_remote_code=False)
+        model = model_class(config).from_config(config, trust_remote_code=False)
     head = model.get_output_embeddings()
     linear = [
         module
