@@ -12,7 +12,7 @@ from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.models import SMOKE
 from ftkit.server.objects import JobError
 from ftkit.server.recipes import Recipe
-from ftkit.server.training.device import check_recipe, memory
+from ftkit.server.training.device import check_recipe, device_memory
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.memory import fitting_tokens
 from ftkit.server.training.smoke import build_config, build_tokenizer
@@ -52,7 +52,7 @@ class BaseModel(Struct, frozen=True):
         """Return the length to which the examples of a method are truncated."""
         tokens = self.recipe.tokens
         if tokens == "auto":
-            tokens = fitting_tokens(self.config, self.recipe, method, memory())
+            tokens = fitting_tokens(self.config, self.recipe, method, device_memory())
         return min(tokens, self.context_length or tokens)
 
     def encoder(self, max_tokens: int) -> Encoder:

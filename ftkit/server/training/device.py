@@ -44,7 +44,7 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if uses_bfloat16() else torch.float32
 
 
-def memory() -> int:
+def device_memory() -> int:
     """Return the memory of the device in bytes, of the smallest one if there are several."""
     if device() == "cuda":
         numbers = range(torch.cuda.device_count())
