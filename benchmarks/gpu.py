@@ -200,10 +200,10 @@ class Checks:
         ids = [[(index + at) % 256 for at in range(length)] for index, length in enumerate(lengths)]
         data = Dataset.from_dict({"input_ids": ids, "labels": ids})
         base = load_base_model(str(self._base), recipe)
-        with tempfile.TemporaryDirectory() as place:
-            run = new_run(str(self._base), recipe, Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            run = new_run(str(self._base), recipe, Path(folder))
             clock = Clock()
-            trainer = create_trainer(run, base, Folder(Path(place)), {"training": data}, [clock])
+            trainer = create_trainer(run, base, Folder(Path(folder)), {"training": data}, [clock])
             trainer.args.save_strategy = "no"
             trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -216,7 +216,7 @@ class Checks:
         return Measurement(losses, tokens / clock.seconds, peak, estimate)
 
 
-def new_run(base: str, recipe: Recipe, place: Path) -> TrainingRun:
+def new_run(base: str, recipe: Recipe, folder: Path) -> TrainingRun:
     """Return a run of one epoch."""
     hyperparameters = JobHyperparameters(
         n_epochs=1, batch_size=recipe.batch_size, learning_rate_multiplier=1.0
@@ -236,7 +236,7 @@ def new_run(base: str, recipe: Recipe, place: Path) -> TrainingRun:
         names={},
     )
     resolved = ResolvedHyperparameters(1, recipe.batch_size, 1.0, 2e-4, 0.1)
-    return TrainingRun(job, place, "supervised", recipe, resolved, ranks=1)
+    return TrainingRun(job, folder, recipe, resolved, ranks=1)
 
 
 def check_close(first: list[float], second: list[float], tolerance: float = LOSS_TOLERANCE) -> None:

@@ -65,7 +65,7 @@ def _check(database: Database, folder: Folder, job: JobObject) -> None:
 
 
 def _check_base_model(
-    database: Database, job: JobObject, place: Path, training: FileReport
+    database: Database, job: JobObject, job_folder: Path, training: FileReport
 ) -> None:
     """Queue the job if the base model can be trained on every example, and fail it otherwise.
 
@@ -73,7 +73,7 @@ def _check_base_model(
     """
     from ftkit.server.training.checking import check_files
 
-    result = check_files(job, place, training.format or "chat")
+    result = check_files(job, job_folder, training.format or "chat")
     if isinstance(result, JobError):
         fail(database, job.id, result.code, result.message, result.param)
         return

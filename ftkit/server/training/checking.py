@@ -28,12 +28,12 @@ class FileCheck(Struct, frozen=True):
     warnings: dict[str, str]
 
 
-def check_files(job: JobObject, place: Path, format: str) -> JobError | FileCheck:
+def check_files(job: JobObject, job_folder: Path, format: str) -> JobError | FileCheck:
     """Encode the files of a job, as training does.
 
     Args:
         job: The job.
-        place: Folder of the job, with its files.
+        job_folder: Folder of the job, with its files.
         format: Format of the files.
 
     Returns:
@@ -48,7 +48,7 @@ def check_files(job: JobObject, place: Path, format: str) -> JobError | FileChec
     limit = base.max_tokens(job.method.type)
     warnings, encoder = {}, base.encoder(limit)
     for kind in job.hashes:
-        file = encode_file(place / f"{kind}.jsonl", encoder, format)
+        file = encode_file(job_folder / f"{kind}.jsonl", encoder, format)
         message = _error_message(file, job.names[kind], job.base, limit)
         if message:
             return JobError("invalid_training_file", message, f"{kind}_file")

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ftkit.server.training.ranks import agree
+from ftkit.server.training.ranks import broadcast
 
 SAVES = 10
 """Minimum number of times that the state of the trainer is saved, unless a job has fewer steps."""
@@ -35,7 +35,7 @@ class SaveSchedule(TrainerCallback):  # type: ignore[misc]
 
         The last step is not paused.
         """
-        is_pausing = agree(self._pause.is_set())
+        is_pausing = broadcast(self._pause.is_set())
         if is_pausing and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
         is_due = state.global_step % max(1, state.max_steps // SAVES) == 0

@@ -27,17 +27,20 @@ class TrainingRun(Struct, frozen=True):
     """A job with the settings that it is trained with.
 
     Attributes:
-        place: Folder of the job.
-        method: "supervised" or "dpo".
+        job_folder: Folder of the job.
         ranks: Number of processes that train together.
     """
 
     job: JobObject
-    place: Path
-    method: str
+    job_folder: Path
     recipe: Recipe
     hyperparameters: ResolvedHyperparameters
     ranks: int
+
+    @property
+    def method(self) -> str:
+        """Training method: "supervised" or "dpo"."""
+        return self.job.method.type
 
     @property
     def micro_batch(self) -> int:
@@ -122,7 +125,7 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
     """Return the arguments that `SFTConfig` and `DPOConfig` share."""
     hyperparameters = run.hyperparameters
     return {
-        "output_dir": str(run.place / "checkpoints"),
+        "output_dir": str(run.job_folder / "checkpoints"),
         "num_train_epochs": hyperparameters.epochs,
         "per_device_train_batch_size": run.micro_batch,
         "per_device_eval_batch_size": run.micro_batch,

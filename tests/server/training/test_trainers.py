@@ -8,7 +8,7 @@ import pytest
 
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
-from ftkit.server.objects import JobObject
+from ftkit.server.objects import JobMethod, JobObject
 from ftkit.server.recipes import builtin_recipes, resolve_hyperparameters
 from support.models import SMOKE
 from support.server_requests import create_job
@@ -40,11 +40,11 @@ def test_a_single_process_uses_one_of_several_gpus(
     store = Database(folder.database)
     job = store.get(JobObject, create_job(store))
     assert job
+    job.method = JobMethod.of(method, job.hyperparameters)
     recipe = builtin_recipes().find(SMOKE)
     run = trainers.TrainingRun(
         job=job,
-        place=folder.job(job.id),
-        method=method,
+        job_folder=folder.job(job.id),
         recipe=recipe,
         hyperparameters=resolve_hyperparameters(recipe, {}, method, examples=8),
         ranks=1,
