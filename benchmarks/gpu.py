@@ -50,14 +50,16 @@ class Size(Struct, frozen=True):
 
     hidden: int
     layers: int
+    heads: int
+    key_value_heads: int
     vocabulary: int
     tokens: int
 
 
-GPU = Size(hidden=2048, layers=24, vocabulary=32_000, tokens=2048)
-"""1.6 billion weights."""
+GPU = Size(hidden=2048, layers=24, heads=16, key_value_heads=8, vocabulary=32_000, tokens=2048)
+"""1.3 billion weights."""
 
-CPU = Size(hidden=64, layers=2, vocabulary=512, tokens=64)
+CPU = Size(hidden=64, layers=2, heads=4, key_value_heads=4, vocabulary=512, tokens=64)
 """For a test of this script without a GPU."""
 
 
@@ -91,8 +93,8 @@ def build_base(folder: Path, size: Size) -> None:
         hidden_size=size.hidden,
         intermediate_size=size.hidden * 3,
         num_hidden_layers=size.layers,
-        num_attention_heads=size.hidden // 16 if size is CPU else size.hidden // 128,
-        num_key_value_heads=size.hidden // 16 if size is CPU else size.hidden // 256,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.key_value_heads,
         max_position_embeddings=size.tokens * 2,
         tie_word_embeddings=False,
         pad_token_id=tokenizer.pad_token_id,
@@ -275,8 +277,10 @@ def main() -> int:
         print("There is no CUDA device, so there is nothing to check.")
         return 0
     failed = False
-    name = torch.cuda.get_device_name() if device() == "cuda" else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}\n\n| check | result |\n| --- | --- |", flush=True)
+    machine = torch.cuda.get_device_name() if device() == "cuda" else "CPU"
+    print(
+        f"{machine}, PyTorch {torch.__version__}\n\n| check | result |\n| --- | --- |", flush=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         size = CPU if arguments.cpu else GPU
         build_base(Path(folder), size)

@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py`, which cannot be run here as it is meant."""
+"""`benchmarks/gpu.py` without a GPU."""
 
 from __future__ import annotations
 
