@@ -27,7 +27,10 @@ ACTIVATION_BYTES = 11
 """Bytes per input and output of a linear layer with an adapter, for each token."""
 
 MASK_BYTES = 4
-"""Bytes per element of the attention mask of a padded batch. No kernel stores the scores."""
+"""Bytes per element of the attention mask of a padded batch.
+
+The scores are not counted: only eager attention stores them.
+"""
 
 HEAD_BYTES = {"cpu": 33, "mps": 33, "cuda": 8}
 """Bytes per logit of TRL's chunked loss."""
@@ -84,7 +87,7 @@ def measure_footprint(config: Any) -> Footprint:
 
 
 def training_bytes(model: Footprint, recipe: Recipe, method: str, tokens: int) -> float:
-    """Return about the memory that training takes.
+    """Return an estimate of the memory that training takes, in bytes.
 
     `benchmarks/gpu.py` compares it with what training took.
 
@@ -109,7 +112,7 @@ def training_bytes(model: Footprint, recipe: Recipe, method: str, tokens: int) -
 
 
 def fitting_tokens(config: Any, recipe: Recipe, method: str, memory: int) -> int:
-    """Return the length of the longest sequences that training has the memory for.
+    """Return the length in tokens of the longest sequences that fit into the memory in training.
 
     Args:
         config: Configuration of the base model.
