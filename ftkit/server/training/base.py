@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from ftkit.errors import EncodingError, ModelLoadError, RecipeError
+from ftkit.errors import EncodingError, ModelLoadError, RecipeError, UsageError
 from ftkit.server.models import SMOKE
 from ftkit.server.objects import JobError
 from ftkit.server.recipes import Recipe
@@ -127,6 +127,11 @@ def job_error(error: Exception) -> JobError | None:
     if isinstance(error, RecipeError):
         return JobError("unsupported_recipe", str(error), "model")
     return None
+
+
+def operator_error(base: str, error: ModelLoadError) -> UsageError:
+    """Return the error for the operator of the machine, with the reason that `load_error` hides."""
+    return UsageError(f"the base model {base} cannot be loaded: {load_reason(error)}")
 
 
 def load_reason(error: Exception) -> str:
