@@ -20,7 +20,7 @@ from datasets import Dataset
 from msgspec import Struct
 from msgspec.structs import replace
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import is_flash_attn_2_available
 
 from ftkit.server.folder import Folder
@@ -50,14 +50,16 @@ class Size(Struct, frozen=True):
 
     hidden: int
     layers: int
+    heads: int
+    key_value_heads: int
     vocabulary: int
     tokens: int
 
 
-GPU = Size(hidden=2048, layers=24, vocabulary=32_000, tokens=2048)
-"""1.6 billion weights."""
+GPU = Size(hidden=2048, layers=24, heads=16, key_value_heads=8, vocabulary=32_000, tokens=2048)
+"""1.3 billion weights."""
 
-CPU = Size(hidden=64, layers=2, vocabulary=512, tokens=64)
+CPU = Size(hidden=64, layers=2, heads=4, key_value_heads=4, vocabulary=512, tokens=64)
 """For a test of this script without a GPU."""
 
 
@@ -91,8 +93,8 @@ def build_base(folder: Path, size: Size) -> None:
         hidden_size=size.hidden,
         intermediate_size=size.hidden * 3,
         num_hidden_layers=size.layers,
-        num_attention_heads=size.hidden // 16 if size is CPU else size.hidden // 128,
-        num_key_value_heads=size.hidden // 16 if size is CPU else size.hidden // 256,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.key_value_heads,
         max_position_embeddings=size.tokens * 2,
         tie_word_embeddings=False,
         pad_token_id=tokenizer.pad_token_id,
@@ -200,11 +202,12 @@ class Checks:
         ids = [[(index + at) % 256 for at in range(length)] for index, length in enumerate(lengths)]
         data = Dataset.from_dict({"input_ids": ids, "labels": ids})
         base = load_base_model(str(self._base), recipe)
-        with tempfile.TemporaryDirectory() as place:
-            run = new_run(str(self._base), recipe, Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            run = new_run(str(self._base), recipe, Path(folder))
             clock = Clock()
-            trainer = create_trainer(run, base, Folder(Path(place)), {"training": data}, [clock])
+            trainer = create_trainer(run, base, Folder(Path(folder)), {"training": data}, [clock])
             trainer.args.save_strategy = "no"
+            trainer.remove_callback(PrinterCallback)  # it would print between the rows of the table
             trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         if not all(map(math.isfinite, losses)):
@@ -216,7 +219,7 @@ class Checks:
         return Measurement(losses, tokens / clock.seconds, peak, estimate)
 
 
-def new_run(base: str, recipe: Recipe, place: Path) -> TrainingRun:
+def new_run(base: str, recipe: Recipe, folder: Path) -> TrainingRun:
     """Return a run of one epoch."""
     hyperparameters = JobHyperparameters(
         n_epochs=1, batch_size=recipe.batch_size, learning_rate_multiplier=1.0
@@ -236,7 +239,7 @@ def new_run(base: str, recipe: Recipe, place: Path) -> TrainingRun:
         names={},
     )
     resolved = ResolvedHyperparameters(1, recipe.batch_size, 1.0, 2e-4, 0.1)
-    return TrainingRun(job, place, "supervised", recipe, resolved, ranks=1)
+    return TrainingRun(job, folder, recipe, resolved, ranks=1)
 
 
 def check_close(first: list[float], second: list[float], tolerance: float = LOSS_TOLERANCE) -> None:
@@ -275,8 +278,10 @@ def main() -> int:
         print("There is no CUDA device, so there is nothing to check.")
         return 0
     failed = False
-    name = torch.cuda.get_device_name() if device() == "cuda" else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}\n\n| check | result |\n| --- | --- |", flush=True)
+    machine = torch.cuda.get_device_name() if device() == "cuda" else "CPU"
+    print(
+        f"{machine}, PyTorch {torch.__version__}\n\n| check | result |\n| --- | --- |", flush=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         size = CPU if arguments.cpu else GPU
         build_base(Path(folder), size)

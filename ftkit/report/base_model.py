@@ -43,9 +43,12 @@ def _recipe_fields(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield "quantization", recipe.quantization
     yield "epochs", str(recipe.epochs) if recipe.epochs else "by the number of examples"
     yield "batch size", f"{recipe.batch_size}, at most {recipe.micro_batch} in a forward pass"
+    yield "processes", "one for each GPU" if recipe.processes == "auto" else str(recipe.processes)
     yield "packing", "yes" if recipe.packing else "no"
     yield "gradient checkpointing", "yes" if recipe.gradient_checkpointing else "no"
     yield "attention", recipe.attention
+    yield "CPU threads", str(recipe.threads) if recipe.threads else "PyTorch's default"
+    yield "checkpoints kept", str(recipe.save_total_limit)
     options = ", ".join(f"{name}={value}" for name, value in recipe.template.items())
     yield "chat template options", options
 

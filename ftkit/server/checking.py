@@ -11,7 +11,7 @@ from ftkit.rules import RULES
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, fail, transition
-from ftkit.server.objects import JobObject
+from ftkit.server.objects import JobError, JobObject
 from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.summary import FileReport
 from ftkit.validation.provider_messages import EXPLAINS
@@ -65,16 +65,16 @@ def _check(database: Database, folder: Folder, job: JobObject) -> None:
 
 
 def _check_base_model(
-    database: Database, job: JobObject, place: Path, training: FileReport
+    database: Database, job: JobObject, job_folder: Path, training: FileReport
 ) -> None:
     """Queue the job if the base model can be trained on every example, and fail it otherwise.
 
     What truncation removes is reported in events.
     """
-    from ftkit.server.training.checking import FileError, check_files
+    from ftkit.server.training.checking import check_files
 
-    result = check_files(job, place, training.format or "chat")
-    if isinstance(result, FileError):
+    result = check_files(job, job_folder, training.format or "chat")
+    if isinstance(result, JobError):
         fail(database, job.id, result.code, result.message, result.param)
         return
     for kind, warning in result.warnings.items():

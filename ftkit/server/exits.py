@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from ftkit._text import last_line
+from ftkit.server.control_groups import memory_files
 
 SIGKILL = 9
 """Signal of the kernel's out-of-memory killer, among others. Windows has none."""
 
 KILL_SIGNALS = (1, 2, SIGKILL, 15)
 """SIGHUP, SIGINT, SIGKILL and SIGTERM, whose numbers POSIX fixes. No process crashes with them."""
-
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-"""Mount point of Linux's control groups."""
 
 
 class UnexpectedEnd(Struct, frozen=True):
@@ -56,7 +53,8 @@ def count_memory_kills() -> int:
     They are those of the control group of this process, or else those of the machine. Returns 0 if
     the number is not known, as on other systems.
     """
-    for path in _counter_files():
+    files = memory_files("memory.events", "memory.oom_control")
+    for path in (*files, Path("/proc/vmstat")):
         try:
             lines = path.read_text().splitlines()
         except OSError:
@@ -66,20 +64,3 @@ def count_memory_kills() -> int:
             if name == "oom_kill":
                 return int(value)
     return 0
-
-
-def _counter_files() -> Iterator[Path]:
-    """Yield the files that may have the counter `oom_kill`, the most specific ones first."""
-    root = CONTROL_GROUPS
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    groups = {name: group.lstrip("/") for _, name, group in (line.split(":", 2) for line in lines)}
-    # Version 2 has one unnamed hierarchy, version 1 one for each controller. A container sees its
-    # own group at the mount point.
-    for group in (groups.get("", ""), ""):
-        yield root / group / "memory.events"
-    for group in (groups.get("memory", ""), ""):
-        yield root / "memory" / group / "memory.oom_control"
-    yield Path("/proc/vmstat")

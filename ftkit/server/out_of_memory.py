@@ -1,4 +1,4 @@
-"""Detection of exceptions that mean that the memory did not suffice, and advice against them."""
+"""Out-of-memory errors: detection, and advice on the recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ftkit.errors import FtkitError
 from ftkit.server.models import SMOKE
 from ftkit.server.recipes import Recipe
 
-OUT_OF_MEMORY = (
+OUT_OF_MEMORY_TEXTS = (
     "out of memory",  # torch.OutOfMemoryError of CUDA, and RuntimeErrors of CUDA and MPS
     "CUBLAS_STATUS_ALLOC_FAILED",
     "DefaultCPUAllocator: can't allocate memory",
@@ -16,24 +16,24 @@ OUT_OF_MEMORY = (
     "std::bad_alloc",
     "Cannot allocate memory",  # ENOMEM, from libraries in Rust and C++
 )
-"""Parts of the messages of exceptions that libraries raise when the memory does not suffice."""
+"""Parts of the messages of exceptions that libraries raise when they run out of memory."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return True if an exception, or one of its causes, means that the memory did not suffice."""
+    """Return True if an exception, or one of its causes, is an out-of-memory error."""
     while error is not None:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return True
         # ftkit's own messages may quote an example.
         is_foreign = not isinstance(error, FtkitError)
-        if is_foreign and any(text in str(error) for text in OUT_OF_MEMORY):
+        if is_foreign and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS):
             return True
         error = error.__cause__
     return False
 
 
 def memory_advice(recipe: Recipe, base: str) -> str:
-    """Return the options of a recipe that would save memory in a training.
+    """Return advice on the options of a recipe that save memory in training.
 
     Args:
         recipe: Recipe of the base model.

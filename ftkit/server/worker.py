@@ -1,6 +1,6 @@
 """Worker processes: `python -m ftkit.server.worker check|train DATA_DIR JOB`, `generate DATA_DIR`.
 
-A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT MEETING`.
+A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS`.
 
 A worker reads commands from standard input, and ends with its server. Most imports follow once that
 is certain, since they take seconds.
@@ -55,10 +55,10 @@ def _run_job(task: str, root: Path, id: str, *rank: str) -> None:
         train(database, folder, job, commands.pause)
     else:
         from ftkit.server.training.ranks import Rank
-        from ftkit.server.training.run import follow
+        from ftkit.server.training.run import train_rank
 
-        number, count, meeting = rank
-        follow(folder, job, Rank(int(number), int(count), Path(meeting)))
+        number, count, rendezvous = rank
+        train_rank(folder, job, Rank(int(number), int(count), Path(rendezvous)))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from msgspec import Struct
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from ftkit.errors import ModelLoadError
+from ftkit.errors import EncodingError, ModelLoadError, RecipeError, UsageError
 from ftkit.server.models import SMOKE
+from ftkit.server.objects import JobError
 from ftkit.server.recipes import Recipe
-from ftkit.server.training.device import check_recipe, memory
+from ftkit.server.training.device import check_recipe, device_memory
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.memory import fitting_tokens
 from ftkit.server.training.smoke import build_config, build_tokenizer
@@ -21,6 +23,8 @@ REASON_LENGTH = 400
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError)
 """Exceptions of transformers for models that are missing, unreadable or unsupported."""
+
+logger = logging.getLogger(__name__)
 
 
 class BaseModel(Struct, frozen=True):
@@ -48,7 +52,7 @@ class BaseModel(Struct, frozen=True):
         """Return the length to which the examples of a method are truncated."""
         tokens = self.recipe.tokens
         if tokens == "auto":
-            tokens = fitting_tokens(self.config, self.recipe, method, memory())
+            tokens = fitting_tokens(self.config, self.recipe, method, device_memory())
         return min(tokens, self.context_length or tokens)
 
     def encoder(self, max_tokens: int) -> Encoder:
@@ -108,6 +112,26 @@ def load_error(base: str) -> ModelLoadError:
         f"the base model {base} cannot be loaded: no complete model of that name, with safetensors"
         " and a supported architecture, is available to this service; its log has the reason"
     )
+
+
+def job_error(error: Exception) -> JobError | None:
+    """Return the error with which a job fails for an exception, or None for an unexpected one.
+
+    The reason why a base model cannot be loaded is logged, since clients do not see it.
+    """
+    if isinstance(error, EncodingError):
+        return JobError("invalid_training_file", str(error), "training_file")
+    if isinstance(error, ModelLoadError):
+        logger.warning("%s (%s)", error, load_reason(error))
+        return JobError("model_not_available", str(error), "model")
+    if isinstance(error, RecipeError):
+        return JobError("unsupported_recipe", str(error), "model")
+    return None
+
+
+def operator_error(base: str, error: ModelLoadError) -> UsageError:
+    """Return the error for the operator of the machine, with the reason that `load_error` hides."""
+    return UsageError(f"the base model {base} cannot be loaded: {load_reason(error)}")
 
 
 def load_reason(error: Exception) -> str:

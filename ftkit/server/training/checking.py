@@ -7,21 +7,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from ftkit.errors import ModelLoadError, RecipeError
-from ftkit.server.objects import JobObject
+from ftkit.server.objects import JobError, JobObject
 from ftkit.server.recipes import restore_recipe
-from ftkit.server.training.base import load_base_model
+from ftkit.server.training.base import job_error, load_base_model
 from ftkit.server.training.dataset import EncodedFile, Refusal, encode_file
 
 MAX_REFUSALS = 5
 """Maximum number of examples in an error message."""
-
-
-class FileError(Struct, frozen=True):
-    """Reason why a job cannot be trained: error code, message, and parameter of the job."""
-
-    code: str
-    message: str
-    param: str
 
 
 class FileCheck(Struct, frozen=True):
@@ -36,30 +28,30 @@ class FileCheck(Struct, frozen=True):
     warnings: dict[str, str]
 
 
-def check_files(job: JobObject, place: Path, format: str) -> FileError | FileCheck:
+def check_files(job: JobObject, job_folder: Path, format: str) -> JobError | FileCheck:
     """Encode the files of a job, as training does.
 
     Args:
         job: The job.
-        place: Folder of the job, with its files.
+        job_folder: Folder of the job, with its files.
         format: Format of the files.
 
     Returns:
-        The result, or the reason why the job cannot be trained.
+        The result, or the error with which the job fails.
     """
     try:
         base = load_base_model(job.base, restore_recipe(job.base, job.recipe))
-    except ModelLoadError as error:
-        return FileError("model_not_available", str(error), "model")
-    except RecipeError as error:
-        return FileError("unsupported_recipe", str(error), "model")
+    except (ModelLoadError, RecipeError) as error:
+        failure = job_error(error)
+        assert failure
+        return failure
     limit = base.max_tokens(job.method.type)
     warnings, encoder = {}, base.encoder(limit)
     for kind in job.hashes:
-        file = encode_file(place / f"{kind}.jsonl", encoder, format)
+        file = encode_file(job_folder / f"{kind}.jsonl", encoder, format)
         message = _error_message(file, job.names[kind], job.base, limit)
         if message:
-            return FileError("invalid_training_file", message, f"{kind}_file")
+            return JobError("invalid_training_file", message, f"{kind}_file")
         if warning := file.truncation_message(kind, limit):
             warnings[kind] = warning
     return FileCheck(limit, warnings)

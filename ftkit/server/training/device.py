@@ -6,16 +6,13 @@ import gc
 import os
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from ftkit.errors import RecipeError
+from ftkit.server.control_groups import memory_files
 from ftkit.server.recipes import Recipe
-
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Files with the memory limit of this process's control group in bytes, of versions 2 and 1."""
 
 
 def device() -> str:
@@ -44,7 +41,7 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if uses_bfloat16() else torch.float32
 
 
-def memory() -> int:
+def device_memory() -> int:
     """Return the memory of the device in bytes, of the smallest one if there are several."""
     if device() == "cuda":
         numbers = range(torch.cuda.device_count())
@@ -52,9 +49,9 @@ def memory() -> int:
     if device() == "mps":
         return int(torch.mps.recommended_max_memory())
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in CGROUP_LIMITS:
-        with suppress(OSError, ValueError):  # not in a control group, or without a limit ("max")
-            limits.append(int(Path(path).read_text()))
+    for path in memory_files("memory.max", "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # there is no such group, or it has no limit ("max")
+            limits.append(int(path.read_text()))
     return min(limits)
 
 

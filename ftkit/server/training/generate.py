@@ -38,7 +38,7 @@ from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import REASON_LENGTH, BaseModel, load_base_model, load_reason
 from ftkit.server.training.device import device, free_memory
-from ftkit.server.training.loading import add_adapter, load_base
+from ftkit.server.training.loading import add_adapter, load_on_device
 from ftkit.server.training.messages import Message, template_messages
 from ftkit.server.training.streaming import IncrementalDecoder, LeadFilter, StopSequences
 from ftkit.server.training.template import ChatTemplate
@@ -99,11 +99,10 @@ class LoadedModel:
         self._key = self.model = None  # frees the memory of the other model first
         self._base, self._template = load_base_model(base, recipe), None
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))
-        model = load_base(base, recipe)
+        model = load_on_device(base, recipe)
         if job:
             model = add_adapter(model, self._folder.adapter(job, step))
-        # Quantized models are on the device already, and cannot be moved.
-        self.model = (model if recipe.quantization == "4bit" else model.to(device())).eval()
+        self.model = model.eval()
         self._key = (base, job, step)
 
     @property

@@ -20,7 +20,7 @@ from ftkit.errors import (
     os_error_message,
 )
 from ftkit.server.recipes import Recipe, Recipes, builtin_recipes
-from ftkit.server.training.base import load_base_model, load_reason
+from ftkit.server.training.base import load_base_model, operator_error
 from ftkit.server.training.dataset import read_examples
 from ftkit.server.training.encoding import IGNORED_LABEL, Encoder, Pair, Sequence
 from ftkit.validation.validate import validate
@@ -97,9 +97,7 @@ class BaseInspector:
         try:
             self._model = load_base_model(base, recipe)
         except ModelLoadError as error:
-            # The error's own text hides the reason, which is for the operator alone.
-            message = f"the base model {base} cannot be loaded: {load_reason(error)}"
-            raise UsageError(message) from error
+            raise operator_error(base, error) from error
         except RecipeError as error:
             raise UsageError(str(error)) from error
         self._base = base

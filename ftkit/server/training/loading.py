@@ -12,12 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    BitsAndBytesConfig,
-)
+from transformers import AutoConfig, BitsAndBytesConfig
 from transformers.utils import find_adapter_config_file, logging
 
 from ftkit.errors import ModelLoadError, RecipeError
@@ -26,9 +21,20 @@ from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import LOAD_ERRORS, load_error
 from ftkit.server.training.device import attention, compute_dtype, device
 from ftkit.server.training.smoke import build_model
-from ftkit.server.training.vision import has_vision
+from ftkit.server.training.vision import has_vision, model_class
 
 logging.disable_progress_bar()
+
+
+def load_on_device(base: str, recipe: Recipe) -> Any:
+    """Load a base model to the device, to train it or to generate with it.
+
+    Raises:
+        ModelLoadError: It cannot be loaded, or is an adapter.
+    """
+    model = load_base(base, recipe)
+    # Quantized models are on the device already, and cannot be moved.
+    return model if getattr(model, "is_loaded_in_4bit", False) else model.to(device())
 
 
 def load_base(base: str, recipe: Recipe | None = None) -> Any:
@@ -46,8 +52,7 @@ def load_base(base: str, recipe: Recipe | None = None) -> Any:
     try:
         _check_complete(base)
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-        model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
-        model = model_class.from_pretrained(
+        model = model_class(config).from_pretrained(
             base,
             dtype=compute_dtype(),
             use_safetensors=True,
@@ -65,7 +70,7 @@ def _options(recipe: Recipe) -> dict[str, Any]:
     """Return the arguments with which transformers loads a model for a recipe."""
     options: dict[str, Any] = {"attn_implementation": attention(recipe)}
     if recipe.quantization == "4bit":  # as in the paper on QLoRA, arXiv:2305.14314
-        options["device_map"] = {"": device()}
+        options["device_map"] = device()  # of several GPUs, that of this process
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

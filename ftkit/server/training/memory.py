@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from msgspec import Struct
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.device import compute_dtype, device
-from ftkit.server.training.vision import has_vision
+from ftkit.server.training.vision import model_class
 
 OVERHEAD = 512 << 20
 """Bytes that the libraries take."""
@@ -28,7 +27,10 @@ ACTIVATION_BYTES = 11
 """Bytes per input and output of a linear layer with an adapter, for each token."""
 
 MASK_BYTES = 4
-"""Bytes per element of the attention mask of a padded batch. No kernel stores the scores."""
+"""Bytes per element of the attention mask of a padded batch.
+
+The scores are not counted: only eager attention stores them.
+"""
 
 HEAD_BYTES = {"cpu": 33, "mps": 33, "cuda": 8}
 """Bytes per logit of TRL's chunked loss."""
@@ -66,9 +68,8 @@ class Footprint(Struct, frozen=True):
 
 def measure_footprint(config: Any) -> Footprint:
     """Return the sizes of a base model, which is built without its weights."""
-    model_class = AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
     with torch.device("meta"):
-        model = model_class.from_config(config, trust_remote_code=False)
+        model = model_class(config).from_config(config, trust_remote_code=False)
     head = model.get_output_embeddings()
     linear = [
         module
@@ -86,7 +87,7 @@ def measure_footprint(config: Any) -> Footprint:
 
 
 def training_bytes(model: Footprint, recipe: Recipe, method: str, tokens: int) -> float:
-    """Return about the memory that training takes.
+    """Return an estimate of the memory that training takes, in bytes.
 
     `benchmarks/gpu.py` compares it with what training took.
 
@@ -111,7 +112,7 @@ def training_bytes(model: Footprint, recipe: Recipe, method: str, tokens: int) -
 
 
 def fitting_tokens(config: Any, recipe: Recipe, method: str, memory: int) -> int:
-    """Return the length of the longest sequences that training has the memory for.
+    """Return the length in tokens of the longest sequences that fit into the memory in training.
 
     Args:
         config: Configuration of the base model.

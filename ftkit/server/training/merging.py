@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftkit.errors import ModelLoadError, UsageError
-from ftkit.server.training.base import load_reason, load_tokenizer
+from ftkit.errors import ModelLoadError
+from ftkit.server.training.base import load_tokenizer, operator_error
 from ftkit.server.training.loading import add_adapter, load_base
 from ftkit.server.training.vision import copy_processor
 
@@ -19,8 +19,7 @@ def merge(base: str, folder: Path) -> None:
     try:
         tokenizer, model = load_tokenizer(base), load_base(base)
     except ModelLoadError as error:
-        message = f"the base model {base} cannot be loaded: {load_reason(error)}"
-        raise UsageError(message) from error
+        raise operator_error(base, error) from error
     add_adapter(model, folder).merge_and_unload().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     copy_processor(base, folder)

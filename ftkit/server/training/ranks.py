@@ -34,20 +34,19 @@ LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 TIMEOUT = timedelta(minutes=30)
 """Maximum time that a process waits for the others, for example while they load the model."""
 
-
 logger = logging.getLogger(__name__)
 
 
 class Rank(Struct, frozen=True):
-    """Number of a process, and the number of all.
+    """Rank of a process, and the number of processes.
 
     Attributes:
-        meeting: File through which the processes find each other.
+        rendezvous: File through which the processes find each other.
     """
 
     number: int
     count: int
-    meeting: Path
+    rendezvous: Path
 
 
 def count_ranks(recipe: Recipe, method: str, batch_size: int) -> int:
@@ -66,36 +65,38 @@ def count_ranks(recipe: Recipe, method: str, batch_size: int) -> int:
 
 
 @contextlib.contextmanager
-def other_ranks(root: Path, job: str, place: Path, count: int) -> Iterator[None]:
-    """Start the processes of the ranks from 1, and join them as rank 0.
+def launch_ranks(root: Path, job: str, job_folder: Path, count: int) -> Iterator[None]:
+    """Start the other processes of a job, and form a process group with them as rank 0.
 
     If one of them ends too early, this process ends, too: it would wait for the other forever.
 
     Args:
         root: Data folder of the service.
         job: Id of the job.
-        place: Folder of the job.
+        job_folder: Folder of the job.
         count: Number of all processes.
     """
-    meeting = place / f"ranks-{os.getpid()}"
+    rendezvous = job_folder / f"ranks-{os.getpid()}"
     command = [*RUN_MODULE, "ftkit.server.worker", "rank", str(root), job]
     processes = [
         # Their standard input is a pipe: they end when it is closed, with this process.
-        subprocess.Popen([*command, str(number), str(count), str(meeting)], stdin=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(number), str(count), str(rendezvous)], stdin=subprocess.PIPE
+        )
         for number in range(1, count)
     ]
     finished = threading.Event()
     for process in processes:
         threading.Thread(target=_watch, args=(process, finished), daemon=True).start()
     try:
-        with joined(Rank(0, count, meeting)):
+        with process_group(Rank(0, count, rendezvous)):
             yield
     finally:
         finished.set()
         for process in processes:
             process.kill()
             process.wait()
-        meeting.unlink(missing_ok=True)
+        rendezvous.unlink(missing_ok=True)
 
 
 def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
@@ -106,8 +107,8 @@ def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def joined(rank: Rank) -> Iterator[None]:
-    """Connect to the other processes of a job. Nothing is done for a single process."""
+def process_group(rank: Rank) -> Iterator[None]:
+    """Form a process group with the other processes of a job. A single process needs none."""
     if rank.count == 1:
         yield
         return
@@ -123,7 +124,7 @@ def joined(rank: Rank) -> Iterator[None]:
         torch.cuda.set_device(rank.number)
     distributed.init_process_group(
         "nccl" if device() == "cuda" else "gloo",
-        init_method=rank.meeting.absolute().as_uri(),
+        init_method=rank.rendezvous.absolute().as_uri(),
         rank=rank.number,
         world_size=rank.count,
         timeout=TIMEOUT,
@@ -135,7 +136,7 @@ def joined(rank: Rank) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def agree(flag: bool) -> bool:
+def broadcast(flag: bool) -> bool:
     """Return the flag of rank 0, in every process."""
     if not distributed.is_initialized():
         return flag
@@ -145,9 +146,9 @@ def agree(flag: bool) -> bool:
 
 
 def fill(dataset: Dataset, multiple: int) -> Dataset:
-    """Append sequences without anything to learn until the number is a multiple.
+    """Append sequences without anything to learn until their number is a multiple.
 
-    Otherwise, examples would be trained on twice, so that all processes have as many batches.
+    Otherwise, accelerate would repeat examples to give all processes equally many batches.
     """
     missing = -len(dataset) % multiple
     if not missing:

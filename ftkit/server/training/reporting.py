@@ -126,8 +126,8 @@ class JobReporter(TrainerCallback):  # type: ignore[misc]
         expired = add_checkpoint(
             self._store, self._job, step, self._metrics, self._save_total_limit
         )
-        for step in expired:
-            shutil.rmtree(self._folder.adapter(self._job.id, step), ignore_errors=True)
+        for old_step in expired:
+            shutil.rmtree(self._folder.adapter(self._job.id, old_step), ignore_errors=True)
 
 
 def select_metrics(logs: dict[str, Any], logged_prefix: str, prefix: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback, set_seed
 
-from ftkit.errors import EncodingError, ModelLoadError, RecipeError
+from ftkit.errors import EncodingError
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
@@ -29,17 +29,14 @@ from ftkit.server.objects import (
 from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
 from ftkit.server.recipes import Recipe, resolve_hyperparameters, restore_recipe
 from ftkit.server.results import results_csv
-from ftkit.server.training.base import BaseModel, load_base_model, load_reason
+from ftkit.server.training.base import BaseModel, job_error, load_base_model, load_reason
 from ftkit.server.training.dataset import encode_file
 from ftkit.server.training.encoding import Encoder
-from ftkit.server.training.ranks import Rank, count_ranks, joined, other_ranks
+from ftkit.server.training.ranks import Rank, count_ranks, launch_ranks, process_group
 from ftkit.server.training.reporting import JobReporter, publish_adapter
 from ftkit.server.training.schedule import SaveSchedule
 from ftkit.server.training.trainers import TrainingRun, create_trainer
 from ftkit.server.training.wandb import WandbCallback
-
-JOB_ERRORS = (EncodingError, ModelLoadError, RecipeError)
-"""Errors for which a job fails, since they would occur again."""
 
 ENDING: tuple[JobStatus, ...] = ("running", "pausing")
 """Statuses from which a job may succeed, since it may finish before it can pause."""
@@ -72,22 +69,12 @@ def train(store: Database, folder: Folder, job: JobObject, pause: threading.Even
 
 
 def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
-    """Return the reason why a training failed, or None for an unexpected exception.
-
-    What clients do not see of it is logged.
-    """
+    """Return the error with which a job fails, or None for an unexpected exception."""
     if is_out_of_memory(error):
         message = f"The training needs more memory than is free; {memory_advice(recipe, base)}"
         logger.warning("%s (%s)", message, load_reason(error))
         return JobError("out_of_memory", message, None)
-    if isinstance(error, EncodingError):
-        return JobError("invalid_training_file", str(error), "training_file")
-    if isinstance(error, ModelLoadError):
-        logger.warning("%s (%s)", error, load_reason(error))
-        return JobError("model_not_available", str(error), "model")
-    if isinstance(error, RecipeError):
-        return JobError("unsupported_recipe", str(error), "model")
-    return None
+    return job_error(error)
 
 
 def _train(
@@ -101,28 +88,29 @@ def _train(
     callbacks = [schedule, JobReporter(store, folder, job, recipe.save_total_limit)]
     if job.integrations:
         callbacks.append(WandbCallback(store, folder, job))
-    with other_ranks(folder.root, job.id, run.place, run.ranks):
+    with launch_ranks(folder.root, job.id, run.job_folder, run.ranks):
         steps, tokens = _train_run(run, base, folder, callbacks)
     if not schedule.paused:
         _succeed(store, folder, job, steps, run.hyperparameters.epochs * tokens)
 
 
-def follow(folder: Folder, job: JobObject, rank: Rank) -> None:
-    """Train a job as one of several processes; that of rank 0 runs `train`.
+def train_rank(folder: Folder, job: JobObject, rank: Rank) -> None:
+    """Train a job as a process of a rank from 1; the process of rank 0 runs `train`.
 
     Args:
         folder: Folder of the service.
         job: The job.
-        rank: Number of this process.
+        rank: Rank of this process.
     """
     try:
         base = load_base_model(job.base, restore_recipe(job.base, job.recipe))
         run = _plan_run(folder, job, base)
-        with joined(rank):
+        with process_group(rank):
             _train_run(run, base, folder, [SaveSchedule(threading.Event())])
-    except JOB_ERRORS as error:  # rank 0 has it as well, and fails the job
-        logger.warning("%s", error)
-        threading.Event().wait()
+    except Exception as error:
+        if job_error(error) is None:
+            raise
+        threading.Event().wait()  # for rank 0, which has the same error, and fails the job
 
 
 def _plan_run(folder: Folder, job: JobObject, base: BaseModel) -> TrainingRun:
@@ -131,8 +119,7 @@ def _plan_run(folder: Folder, job: JobObject, base: BaseModel) -> TrainingRun:
     hyperparameters = resolve_hyperparameters(base.recipe, requested, method, job.examples)
     return TrainingRun(
         job=job,
-        place=folder.job(job.id),
-        method=method,
+        job_folder=folder.job(job.id),
         recipe=base.recipe,
         hyperparameters=hyperparameters,
         ranks=1 if base.vision else count_ranks(base.recipe, method, hyperparameters.batch_size),
@@ -148,7 +135,7 @@ def _train_run(
     encoder = base.encoder(base.max_tokens(run.method))
     datasets = {name: _load_dataset(run, encoder, name) for name in run.job.hashes}
     trainer = create_trainer(run, base, folder, datasets, callbacks)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(run.place))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(run.job_folder))
     return trainer.state.global_step, _count_tokens(datasets["training"])
 
 
@@ -164,7 +151,7 @@ def _load_dataset(run: TrainingRun, encoder: Encoder, name: str) -> Dataset:
     Raises:
         EncodingError: The base model cannot be trained on an example, or no example fits.
     """
-    file = encode_file(run.place / f"{name}.jsonl", encoder, run.job.format)
+    file = encode_file(run.job_folder / f"{name}.jsonl", encoder, run.job.format)
     if file.refused:
         first = file.refused[0]
         raise EncodingError(f"line {first.line} of the {name} file: {first.reason}")
@@ -194,10 +181,10 @@ def _count_tokens(dataset: Dataset) -> int:
     return sum(sum(map(len, dataset[column])) for column in columns)
 
 
-def _last_checkpoint(place: Path) -> str | None:
+def _last_checkpoint(job_folder: Path) -> str | None:
     """Return the path of the last complete checkpoint, or None."""
     checkpoints = [
-        path for path in (place / "checkpoints").glob("checkpoint-*") if _is_complete(path)
+        path for path in (job_folder / "checkpoints").glob("checkpoint-*") if _is_complete(path)
     ]
     last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return str(last) if last else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any
 
 from transformers import TrainerCallback
 
-from ftkit.server.training.ranks import agree
+from ftkit.server.training.ranks import broadcast
 
 SAVES = 10
-"""Number of times that the state of the trainer is saved at least, at equal distances."""
+"""Minimum number of times that the state of the trainer is saved, unless a job has fewer steps."""
 
 
 class SaveSchedule(TrainerCallback):  # type: ignore[misc]
@@ -36,10 +35,10 @@ class SaveSchedule(TrainerCallback):  # type: ignore[misc]
 
         The last step is not paused.
         """
-        is_pausing = agree(self._pause.is_set())
+        is_pausing = broadcast(self._pause.is_set())
         if is_pausing and state.global_step < state.max_steps:
             control.should_training_stop = self.paused = True
-        is_due = state.global_step % math.ceil(state.max_steps / SAVES) == 0
+        is_due = state.global_step % max(1, state.max_steps // SAVES) == 0
         # The end of an epoch is saved anyway, after its validation.
         control.should_save = (is_due or self.paused) and not is_end_of_epoch(state)
 

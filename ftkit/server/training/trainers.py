@@ -18,7 +18,7 @@ from ftkit.server.recipes import Recipe, ResolvedHyperparameters, micro_batch_si
 from ftkit.server.training.base import BaseModel
 from ftkit.server.training.collation import ImageCollator
 from ftkit.server.training.device import device, uses_bfloat16
-from ftkit.server.training.loading import adapter_targets, add_adapter, load_base
+from ftkit.server.training.loading import adapter_targets, add_adapter, load_on_device
 from ftkit.server.training.packing import check_packing
 from ftkit.server.training.ranks import FilledSampler, fill
 
@@ -27,17 +27,20 @@ class TrainingRun(Struct, frozen=True):
     """A job with the settings that it is trained with.
 
     Attributes:
-        place: Folder of the job.
-        method: "supervised" or "dpo".
+        job_folder: Folder of the job.
         ranks: Number of processes that train together.
     """
 
     job: JobObject
-    place: Path
-    method: str
+    job_folder: Path
     recipe: Recipe
     hyperparameters: ResolvedHyperparameters
     ranks: int
+
+    @property
+    def method(self) -> str:
+        """Training method: "supervised" or "dpo"."""
+        return self.job.method.type
 
     @property
     def micro_batch(self) -> int:
@@ -73,10 +76,10 @@ def create_trainer(
         ModelLoadError: The base model, or the adapter to start from, cannot be loaded.
         RecipeError: The base model cannot be trained as the recipe sets.
     """
-    model = load_base(run.job.base, run.recipe)
+    if run.is_packed and base.vision:
+        raise RecipeError("packing = true is not possible with models that take images")
+    model = load_on_device(run.job.base, run.recipe)
     if run.is_packed:
-        if base.vision:
-            raise RecipeError("packing = true is not possible with models that take images")
         ids = datasets["training"]["input_ids"]
         check_packing(model, ids[0], ids[-1])
     model, adapter_config = _prepare_model(model, folder, run)
@@ -91,12 +94,12 @@ def create_trainer(
     }
     if run.method == "dpo":
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
-        return TokenizedDPOTrainer(args=config, **options)
+        return TokenizedDPOTrainer(args=_with_one_device(config), **options)
     collator = ImageCollator(base.vision) if base.vision else None
     config = SFTConfig(
         **arguments, padding_free=run.is_packed, remove_unused_columns=collator is None
     )
-    return SupervisedTrainer(args=config, data_collator=collator, **options)
+    return SupervisedTrainer(args=_with_one_device(config), data_collator=collator, **options)
 
 
 def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, LoraConfig | None]:
@@ -122,7 +125,7 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
     """Return the arguments that `SFTConfig` and `DPOConfig` share."""
     hyperparameters = run.hyperparameters
     return {
-        "output_dir": str(run.place / "checkpoints"),
+        "output_dir": str(run.job_folder / "checkpoints"),
         "num_train_epochs": hyperparameters.epochs,
         "per_device_train_batch_size": run.micro_batch,
         "per_device_eval_batch_size": run.micro_batch,
@@ -142,6 +145,15 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
         "disable_tqdm": True,
         "report_to": [],
     }
+
+
+def _with_one_device(config: Any) -> Any:
+    """Return training arguments that make this process use one GPU, even if it sees several.
+
+    Otherwise, transformers would use `nn.DataParallel`, which TRL refuses.
+    """
+    config._n_gpu = min(config.n_gpu, 1)
+    return config
 
 
 class SupervisedTrainer(SFTTrainer):  # type: ignore[misc]

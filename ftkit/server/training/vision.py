@@ -12,7 +12,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoProcessor
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.utils import cached_file
 
@@ -138,6 +143,11 @@ def has_vision(config: Any) -> bool:
     """Return True if transformers joins image input to a language model of this configuration."""
     has_language_model = config.get_text_config() is not config
     return has_language_model and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def model_class(config: Any) -> Any:
+    """Return the class of transformers that loads a model of this configuration."""
+    return AutoModelForImageTextToText if has_vision(config) else AutoModelForCausalLM
 
 
 def load_vision(base: str, config: Any) -> Vision | None:

@@ -76,10 +76,9 @@ class WandbCallback(TrainerCallback):  # type: ignore[misc]
         process that logged them may have been killed before they were written. wandb ignores steps
         that the run has.
         """
-        if state.is_world_process_zero:
-            job = self._store.require(JobObject, self._job.id, self._job.tenant)
-            self._run = WandbRun(self._folder.job(job.id), job, self._warn)
-            self._run.start()
+        job = self._store.require(JobObject, self._job.id, self._job.tenant)
+        self._run = WandbRun(self._folder.job(job.id), job, self._warn)
+        self._run.start()
         for logs in state.log_history:
             self._log(logs["step"], state.max_steps, logs)
 

@@ -64,6 +64,14 @@ def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
     ]
 
 
+def test_the_text_shows_the_recipe(write: Write) -> None:
+    settings = "processes = 3\nthreads = 5\nsave_total_limit = 7\npacking = true\n"
+    recipe = write(f'["{SMOKE}"]\n{settings}'.encode(), "recipe.toml")
+    text = run_ftkit("serve", "check", SMOKE, "--recipe", str(recipe)).stdout
+    lines = {" ".join(line.split()) for line in text.splitlines()}
+    assert {"processes 3", "CPU threads 5", "checkpoints kept 7", "packing yes"} <= lines
+
+
 def test_a_preference_is_shown_once_for_each_output(write: Write) -> None:
     path = write(encode_jsonl([EXAMPLES["preference"][1]]))
     code, result = check(SMOKE, str(path))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +44,20 @@ def test_a_job_keeps_as_many_checkpoints_as_its_recipe_says(tmp_path: Path) -> N
     assert [item.step_number for item in store.children(CheckpointObject, job.id)] == [6]
     assert [item.id for item in store.all(ModelObject)] == [tuned_name(job, 6)]
     assert [path.name for path in folder.job(job.id).glob("adapter-*")] == ["adapter-6"]
+
+
+@pytest.mark.parametrize("steps", [1, 9, 10, 11, 19, 25, 1000])
+def test_at_most_a_tenth_of_the_steps_lies_between_two_saves(steps: int) -> None:
+    from ftkit.server.training.schedule import SaveSchedule
+
+    schedule, control, saved = SaveSchedule(threading.Event()), SimpleNamespace(), [0]
+    for step in range(1, steps):
+        state = SimpleNamespace(global_step=step, max_steps=steps, epoch=step / steps)
+        schedule.on_step_end(None, state, control)
+        if control.should_save:
+            saved.append(step)
+    gaps = [after - before for before, after in pairwise([*saved, steps])]
+    assert max(gaps) <= max(1, steps / 10)
 
 
 def losses(client: openai.OpenAI, job: str) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py`, which cannot be run here as it is meant."""
+"""`benchmarks/gpu.py` without a GPU."""
 
 from __future__ import annotations
 
@@ -31,4 +31,5 @@ def test_without_a_gpu_there_is_nothing_to_check() -> None:
 def test_all_checks_pass_with_a_tiny_model_on_the_cpu() -> None:
     output = run_benchmark("--cpu")
     assert "FAILED" not in output
+    assert all(line.startswith("|") for line in output.splitlines()[2:])
     assert output.count("tokens/s") >= 4

@@ -98,3 +98,28 @@ def test_what_saves_memory_leaves_room_for_longer_sequences() -> None:
 
 def test_a_model_that_does_not_fit_still_has_a_limit() -> None:
     assert fitting(1 << 20) == 256
+
+
+@pytest.mark.parametrize(
+    ("membership", "file"),
+    [
+        ("0::/system.slice/ftkit.service\n", "system.slice/ftkit.service/memory.max"),
+        ("0::/system.slice/ftkit.service\n", "memory.max"),
+        ("4:memory:/ftkit\n", "memory/ftkit/memory.limit_in_bytes"),
+        ("", "memory/memory.limit_in_bytes"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+def test_the_memory_is_limited_by_the_control_group(
+    membership: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server import control_groups
+    from ftkit.server.training.device import device_memory
+
+    (tmp_path / "self").write_text(membership)
+    limit = tmp_path / "groups" / file
+    limit.parent.mkdir(parents=True)
+    limit.write_text("12345\n")
+    monkeypatch.setattr(control_groups, "MEMBERSHIP", tmp_path / "self")
+    monkeypatch.setattr(control_groups, "MOUNT_POINT", tmp_path / "groups")
+    assert device_memory() == 12345

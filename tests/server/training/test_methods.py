@@ -255,8 +255,10 @@ def test_a_base_model_can_be_a_folder(client: openai.OpenAI, folder_job: Any) ->
 
 
 def test_weights_that_are_not_safetensors_are_not_loaded(
-    client: openai.OpenAI, pickled_job: Any
+    client: openai.OpenAI, pickled_job: Any, local_server: LocalServer
 ) -> None:
     job = wait_for_job(client, pickled_job.id, "failed")
     assert job.error.code == "model_not_available"
     assert "cannot be loaded" in job.error.message
+    log = local_server.folder / "jobs" / job.id / "process.log"
+    assert "(Error no file named model.safetensors" in log.read_text("utf-8")
