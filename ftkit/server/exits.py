@@ -17,6 +17,10 @@ KILL_SIGNALS = (1, 2, SIGKILL, 15)
 """SIGHUP, SIGINT, SIGKILL and SIGTERM, whose numbers POSIX fixes. No process crashes with them."""
 
 
+MEMORY_EXIT_CODE = 12
+"""Exit code of a process that ran out of memory; the number of the error ENOMEM."""
+
+
 class UnexpectedEnd(Struct, frozen=True):
     """End of a process that had not completed its task.
 
@@ -40,6 +44,8 @@ def explain_exit(exit_code: int, log: Path, memory_kills: int) -> UnexpectedEnd:
     """
     if exit_code == -SIGKILL and count_memory_kills() > memory_kills:
         return UnexpectedEnd("out_of_memory", "killed because the memory was full")
+    if exit_code == MEMORY_EXIT_CODE:
+        return UnexpectedEnd("out_of_memory", "one of its processes had too little memory")
     if -exit_code in KILL_SIGNALS:
         return UnexpectedEnd("killed", f"killed with signal {-exit_code}")
     cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

@@ -11,6 +11,7 @@ from ftkit.server.recipes import (
     builtin_recipes,
     load_recipes,
     micro_batch_size,
+    resolve_hyperparameters,
     restore_recipe,
 )
 from support.models import SMOKE
@@ -101,3 +102,19 @@ def test_the_recipe_of_a_job_survives_versions_with_other_fields() -> None:
 @pytest.mark.parametrize(("batch", "micro"), [(4, 2), (3, 1), (1, 1), (2, 2), (9, 1)])
 def test_forward_passes_divide_a_batch_evenly(batch: int, micro: int) -> None:
     assert micro_batch_size(builtin_recipes().find(BASE), batch) == micro
+
+
+def test_hyperparameters_that_a_job_sets_come_before_the_recipe() -> None:
+    recipe = builtin_recipes().find(BASE)
+    requested = {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": 0.5, "beta": 0.3}
+    resolved = resolve_hyperparameters(recipe, requested, "dpo", examples=100)
+    assert resolved.learning_rate == recipe.learning_rate.dpo / 2
+    shown = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5}
+    assert resolved.as_json("dpo") == {**shown, "beta": 0.3}
+    assert resolved.as_json("supervised") == shown
+
+
+def test_a_batch_is_at_most_the_whole_file() -> None:
+    assert (
+        resolve_hyperparameters(builtin_recipes().find(BASE), {}, "supervised", 3).batch_size == 3
+    )

@@ -129,7 +129,8 @@ def kill_validations(server: LocalServer, *signals: int) -> None:
 
 def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", max_jobs=0) as server, server.client() as client:
-        job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client).id)
+        start_validation(client, server)
+        (job,) = client.fine_tuning.jobs.list()
         kill_validations(
             server, *(signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
         )

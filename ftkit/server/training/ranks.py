@@ -24,6 +24,7 @@ from msgspec import Struct
 from torch import distributed
 
 from ftkit._local import RUN_MODULE
+from ftkit.server.exits import MEMORY_EXIT_CODE
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.device import device
 from ftkit.server.training.encoding import IGNORED_LABEL
@@ -103,7 +104,7 @@ def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
     code = process.wait()
     if not finished.is_set():
         logger.error("another process of the job ended (exit code %d)", code)
-        os._exit(1)
+        os._exit(MEMORY_EXIT_CODE if code == MEMORY_EXIT_CODE else 1)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import TrainerCallback, set_seed
 
 from ftkit.errors import EncodingError
 from ftkit.server.database import Database
+from ftkit.server.exits import MEMORY_EXIT_CODE
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
 from ftkit.server.objects import (
@@ -108,6 +110,9 @@ def train_rank(folder: Folder, job: JobObject, rank: Rank) -> None:
         with process_group(rank):
             _train_run(run, base, folder, [SaveSchedule(threading.Event())])
     except Exception as error:
+        if is_out_of_memory(error):
+            logger.exception("out of memory")
+            os._exit(MEMORY_EXIT_CODE)
         if job_error(error) is None:
             raise
         threading.Event().wait()  # for rank 0, which has the same error, and fails the job
