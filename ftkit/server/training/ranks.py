@@ -77,6 +77,8 @@ def other_ranks(root: Path, job: str, place: Path, count: int) -> Iterator[None]
         place: Folder of the job.
         count: Number of all processes.
     """
+    for stale in place.glob("ranks-*"):  # of a process that was killed, maybe of the same number
+        stale.unlink()
     meeting = place / f"ranks-{os.getpid()}"
     command = [*RUN_MODULE, "ftkit.server.worker", "rank", str(root), job]
     processes = [
@@ -100,7 +102,7 @@ def other_ranks(root: Path, job: str, place: Path, count: int) -> Iterator[None]
 
 def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
     code = process.wait()
-    if not finished.is_set():
+    if code and not finished.is_set():  # without an error, it has passed the last barrier
         logger.error("another process of the job ended (exit code %d)", code)
         os._exit(1)
 
@@ -152,7 +154,7 @@ def fill(dataset: Dataset, multiple: int) -> Dataset:
     missing = -len(dataset) % multiple
     if not missing:
         return dataset
-    fillers = dataset.select(range(missing)).map(_without_labels, load_from_cache_file=False)
+    fillers = dataset.select([0] * missing).map(_without_labels, load_from_cache_file=False)
     return concatenate_datasets([dataset, fillers])
 
 

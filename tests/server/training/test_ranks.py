@@ -1,0 +1,42 @@
+"""Processes that train a job together: their fillers, their meeting point and their ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.training
+
+
+def test_few_sequences_are_filled_up_to_a_batch_of_many_processes() -> None:
+    from datasets import Dataset
+
+    from ftkit.server.training.ranks import fill
+
+    filled = fill(Dataset.from_dict({"input_ids": [[1, 2]], "labels": [[1, 2]]}), 4)
+    assert filled["labels"] == [[1, 2], [-100], [-100], [-100]]
+
+
+def test_the_meeting_points_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    from ftkit.server.training.ranks import other_ranks
+
+    for number in (os.getpid(), 1):
+        (tmp_path / f"ranks-{number}").write_text("addresses that nobody listens on")
+    with other_ranks(tmp_path, "job", tmp_path, 1):
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, "training ends"), (3, "")])
+def test_only_a_process_that_fails_ends_the_others(code: int, expected: str) -> None:
+    script = f"""
+import subprocess, sys, threading
+from ftkit.server.training.ranks import _watch
+_watch(subprocess.Popen([sys.executable, "-c", "exit({code})"]), threading.Event())
+print("training ends", end="")
+"""
+    result = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
+    assert (result.stdout.decode(), result.returncode) == (expected, int(code > 0))
