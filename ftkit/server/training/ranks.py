@@ -58,9 +58,10 @@ def count_ranks(recipe: Recipe, method: str, batch_size: int) -> int:
     """
     if method == "dpo":
         return 1
-    available = recipe.processes
-    if available == "auto":
-        available = torch.cuda.device_count() if device() == "cuda" else 1
+    devices = torch.cuda.device_count() if device() == "cuda" else 1
+    available = devices if recipe.processes == "auto" else recipe.processes
+    if device() != "cpu":  # several processes cannot communicate on one GPU
+        available = min(available, devices)
     largest = min(available, batch_size)
     return next(count for count in range(largest, 0, -1) if batch_size % count == 0)
 

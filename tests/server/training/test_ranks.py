@@ -12,6 +12,39 @@ import pytest
 pytestmark = pytest.mark.training
 
 
+@pytest.mark.parametrize(
+    ("name", "gpus", "processes", "batch", "ranks"),
+    [
+        ("cuda", 2, "auto", 8, 2),
+        ("cuda", 2, 8, 8, 2),
+        ("cuda", 3, "auto", 8, 2),
+        ("cuda", 8, 4, 8, 4),
+        ("mps", 0, 4, 8, 1),
+        ("cpu", 0, 4, 8, 4),
+        ("cpu", 0, "auto", 8, 1),
+        ("cpu", 0, 64, 6, 6),
+    ],
+)
+def test_there_are_no_more_processes_than_gpus(
+    name: str,
+    gpus: int,
+    processes: int | str,
+    batch: int,
+    ranks: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from msgspec.structs import replace
+
+    from ftkit.server.recipes import builtin_recipes
+    from ftkit.server.training import ranks as module
+
+    monkeypatch.setattr(module, "device", lambda: name)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    recipe = replace(builtin_recipes().find("a/b"), processes=processes)
+    assert module.count_ranks(recipe, "supervised", batch) == ranks
+    assert module.count_ranks(recipe, "dpo", batch) == 1
+
+
 def test_few_sequences_are_filled_up_to_a_batch_of_many_processes() -> None:
     from datasets import Dataset
 
