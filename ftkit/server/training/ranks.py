@@ -124,9 +124,12 @@ def joined(rank: Rank) -> Iterator[None]:
     }
     if device() == "cuda":
         torch.cuda.set_device(rank.number)
+    # Not as a URL, whose escapes PyTorch takes for parts of the path.
+    store = distributed.FileStore(str(rank.meeting), rank.count)
+    store.set_timeout(TIMEOUT)
     distributed.init_process_group(
         "nccl" if device() == "cuda" else "gloo",
-        init_method=rank.meeting.absolute().as_uri(),
+        store=store,
         rank=rank.number,
         world_size=rank.count,
         timeout=TIMEOUT,

@@ -54,6 +54,30 @@ def test_few_sequences_are_filled_up_to_a_batch_of_many_processes() -> None:
     assert filled["labels"] == [[1, 2], [-100], [-100], [-100]]
 
 
+def test_processes_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from ftkit.server.training.ranks import Rank, joined
+with joined(Rank(int(sys.argv[1]), 2, Path(sys.argv[2]))):
+    print("joined")
+"""
+    folder = tmp_path / "a b#é%20?"
+    folder.mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(number), str(folder / "ranks-1")],
+            stdout=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]
+    try:
+        assert [process.communicate(timeout=120)[0] for process in processes] == [b"joined\n"] * 2
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def test_the_meeting_points_of_killed_processes_are_removed(tmp_path: Path) -> None:
     from ftkit.server.training.ranks import other_ranks
 
