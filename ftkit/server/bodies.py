@@ -197,14 +197,14 @@ class ImageUrl(Struct):
 class ContentPart(Struct):
     """Part of the content of a message."""
 
-    type: str
+    type: Literal["text", "refusal", "image_url"]
     text: str | None = None
     refusal: str | None = None
     image_url: ImageUrl | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        if self.type == "image_url" and self.image_url is UNSET:
-            raise ValueError("a part of the type `image_url` needs an image_url")
+        if getattr(self, self.type) in (None, UNSET):
+            raise ValueError(f"a part of the type `{self.type}` needs its {self.type}")
 
 
 class FunctionCall(Struct):
@@ -218,6 +218,7 @@ class ToolCall(Struct):
     """Tool call."""
 
     function: FunctionCall
+    id: str | UnsetType = UNSET
 
 
 class ChatMessage(Struct):
@@ -227,6 +228,7 @@ class ChatMessage(Struct):
     content: str | Annotated[list[ContentPart], Meta(max_length=MESSAGE_PARTS)] | None = None
     refusal: str | None = None
     name: str | None = None
+    tool_call_id: str | None = None
     tool_calls: Annotated[list[ToolCall], Meta(max_length=MESSAGE_PARTS)] | None = None
     function_call: FunctionCall | None = None
 
@@ -285,7 +287,7 @@ def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:
         for name, value in fields.items()
         if name.startswith(prefix) and name.endswith(suffix)
     }
-    form = {"expires_after": expiry} if expiry else {}
+    form = {"expires_after": expiry or fields.get(prefix[:-1])}
     try:
         return msgspec.convert(form, FileFields, strict=False).expires_after
     except msgspec.ValidationError as error:

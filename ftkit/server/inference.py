@@ -35,6 +35,9 @@ MAX_PENDING = 64
 MAX_LINE_BYTES = 16 << 20
 """Maximum size of a response line of the process."""
 
+PROCESS_ENDED = "The generation process ended; try again."
+"""Message for requests that the process did not complete."""
+
 
 class Pending(Struct):
     """A request that the process has not completed.
@@ -100,7 +103,10 @@ class Generator:
         finished = False
         try:
             pending.process = await self._running_process()
-            await _send(pending.process, request)
+            try:
+                await _send(pending.process, request)
+            except OSError as error:  # a closed pipe
+                raise InternalError(PROCESS_ENDED) from error
             while not finished:
                 response = await pending.responses.get()
                 finished = "done" in response or "error" in response
@@ -149,7 +155,7 @@ class Generator:
             if response["id"] in self._pending:
                 self._pending[response["id"]].responses.put_nowait(response)
         await process.wait()
-        error = {"error": "The generation process ended; try again.", "code": "server_error"}
+        error = {"error": PROCESS_ENDED, "code": "server_error"}
         for pending in self._pending.values():
             if pending.process is process:
                 pending.responses.put_nowait(error)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ftkit.catalog.load import convert_facts, merged, read_toml
+from ftkit.errors import UsageError
 from ftkit.estimation.estimate import auto_epochs
 
 DEFAULT_BETA = 0.1
@@ -19,9 +20,9 @@ DEFAULT_BETA = 0.1
 RESERVED_VARIABLES = {"messages", "tools", "documents", "tokenize", "add_generation_prompt"}
 """Variables of chat templates that are set for each conversation."""
 
-Positive = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
-Rate = Annotated[float, Meta(gt=0)]
+Positive = Annotated[int, Meta(ge=1, le=2**31)]
+Count = Annotated[int, Meta(ge=0, le=2**31)]
+Rate = Annotated[float, Meta(gt=0, le=1e6)]
 Auto = Literal["auto"]
 
 
@@ -114,7 +115,13 @@ def load_recipes(path: str | None = None) -> Recipes:
     """
     if path is None:
         return builtin_recipes()
-    tables = convert_facts(read_toml(path), dict[str, dict[str, Any]], path)
+    tables = read_toml(path)
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"{path}: {name} is outside of a table; write it below [default], or below the name"
+                ' of a base model, such as ["Qwen/Qwen3-0.6B"]'
+            )
     own = {_base(name): table for name, table in tables.items()}
     recipes = Recipes(merged(builtin_recipes().tables, own))
     for name in own:

@@ -8,6 +8,7 @@ is certain, since they take seconds.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,11 +26,14 @@ def main() -> None:
 
 
 def _generate(root: Path) -> None:
+    # What libraries print goes to the log: between the responses, it would not be JSON.
+    responses = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     reader = RequestReader()
     reader.start()
     from ftkit.server.training.generate import process_requests
 
-    process_requests(root, reader)
+    process_requests(root, reader, responses)
 
 
 def _run_job(task: str, root: Path, id: str, *rank: str) -> None:

@@ -6,9 +6,12 @@ import time
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import openai
 import pytest
 
+from ftkit.server.bodies import ChatBody, read_body
+from ftkit.server.training.messages import template_messages
 from support.models import SMOKE
 from support.server_requests import raw_request, upload_file
 
@@ -104,3 +107,33 @@ def test_jobs_are_found_by_any_metadata_key(key: str, client: openai.OpenAI) -> 
         query = f"metadata[{quote(key)}]={quote(value)}&metadata[other]=x"
         status, page = raw_request(client, "GET", f"fine_tuning/jobs?{query}")
         assert (status, len(page["data"])) == (200, count)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "text"},
+        {"type": "refusal", "text": "x"},
+        {"type": "image_url", "text": "x"},
+    ],
+)
+def test_a_part_that_would_be_ignored_is_refused(
+    part: dict[str, Any], client: openai.OpenAI
+) -> None:
+    body: dict[str, Any] = {**CHAT, "messages": [{"role": "user", "content": [part]}]}
+    with pytest.raises(openai.BadRequestError, match="content"):
+        client.post("/chat/completions", body=body, cast_to=object)
+
+
+def test_a_tool_call_in_a_prompt_keeps_its_id_as_in_training() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "result"},
+    ]
+    body = read_body(msgspec.json.encode({"model": SMOKE, "messages": messages}), ChatBody)
+    prompt = template_messages(msgspec.to_builtins(body.messages))
+    assert prompt == template_messages(messages)

@@ -97,6 +97,7 @@ def test_a_job_keeps_its_expired_file_until_it_ends(tmp_path: Path) -> None:
         ({"seconds": 3600}, "expires_after.anchor", "missing_required_parameter"),
         ({"anchor": "created_at"}, "expires_after.seconds", "missing_required_parameter"),
         (HOUR | {"hours": 1}, "expires_after.hours", "unknown_parameter"),
+        ('{"anchor": "created_at", "seconds": 3600}', "expires_after", "invalid_value"),
     ],
 )
 def test_an_invalid_expiry_is_refused(

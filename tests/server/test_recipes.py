@@ -59,7 +59,9 @@ def test_a_folder_is_named_by_any_path_to_it(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rank = 8", "Expected `object`, got `int`"),
+        ("rank = 8", "rank is outside of a table; write it below [default]"),
+        ("[default]\nlearning_rate = { dpo = inf }", "Expected `float` <= 1000000.0"),
+        ("[default]\nrank = 99999999999999999999", "[default]: Expected `int` <= 2147483648"),
         ("[default]\nranks = 8", "[default]: Object contains unknown field `ranks`"),
         ("[default]\nrank = 0", "[default]: Expected `int` >= 1 - at `rank`"),
         ('["a/b"]\nrank = "8"', "[a/b]: Expected `int`, got `str` - at `rank`"),

@@ -129,8 +129,8 @@ def kill_validations(server: LocalServer, *signals: int) -> None:
 
 def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", max_jobs=0) as server, server.client() as client:
-        start_validation(client, server)
-        (job,) = client.fine_tuning.jobs.list()
+        file = upload_file(client, CLEAN_DATA * 2_000)  # so that each validation can be found
+        job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file.id)
         kill_validations(
             server, *(signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)
         )

@@ -5,8 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from msgspec import Struct
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    GenerationConfig,
+)
 
 from ftkit.errors import EncodingError, ModelLoadError, RecipeError, UsageError
 from ftkit.server.models import SMOKE
@@ -16,12 +23,22 @@ from ftkit.server.training.device import check_recipe, device_memory
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.memory import fitting_tokens
 from ftkit.server.training.smoke import build_config, build_tokenizer
-from ftkit.server.training.vision import Vision, load_vision
+from ftkit.server.training.vision import Vision, has_vision, load_vision
 
 REASON_LENGTH = 400
 """Maximum number of characters of a library's error message."""
 
-LOAD_ERRORS = (OSError, ValueError, RuntimeError)
+LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
 """Exceptions of transformers for models that are missing, unreadable or unsupported."""
 
 logger = logging.getLogger(__name__)
@@ -73,12 +90,23 @@ def load_base_model(base: str, recipe: Recipe) -> BaseModel:
         return BaseModel(tokenizer, build_config(tokenizer), (), recipe)
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        _check_architecture(config)
+        end_ids = _end_ids(base)
     except LOAD_ERRORS as error:
         raise load_error(base) from error
     vision = load_vision(base, config)
     # The processor adds its tokens to the tokenizer, and may have the chat template.
     tokenizer = vision.tokenizer if vision else tokenizer
-    return BaseModel(tokenizer, config, _end_ids(base), recipe, vision)
+    return BaseModel(tokenizer, config, end_ids, recipe, vision)
+
+
+def _check_architecture(config: Any) -> None:
+    """Raise `ValueError` for a model that does not continue texts, such as T5."""
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not has_vision(config):
+        raise ValueError(
+            f"models of the type {config.model_type} do not continue texts; choose a causal"
+            " language model"
+        )
 
 
 def load_tokenizer(base: str) -> Any:

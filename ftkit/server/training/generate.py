@@ -20,11 +20,10 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import torch
@@ -319,15 +318,17 @@ def _generation_config(
     )
 
 
-def _send(request_id: str, **response: Any) -> None:
-    sys.stdout.write(json.dumps({"id": request_id, **response}) + "\n")
-    sys.stdout.flush()
+def _send(responses: TextIO, request_id: str, **response: Any) -> None:
+    responses.write(json.dumps({"id": request_id, **response}) + "\n")
+    responses.flush()
 
 
-def _respond(model: LoadedModel, request: dict[str, Any], cancelled: set[str]) -> None:
+def _respond(
+    model: LoadedModel, request: dict[str, Any], cancelled: set[str], responses: TextIO
+) -> None:
     """Process a request. Every error becomes a response, so that the process can go on."""
     id, code = request["id"], ""
-    send = partial(_send, id)
+    send = partial(_send, responses, id)
     try:
         if id not in cancelled:
             complete(model, request, send, lambda: id in cancelled)
@@ -355,14 +356,15 @@ def _explain(error: Exception) -> tuple[str, str]:
     return "server_error", f"The completion failed ({type(error).__name__}); see generate.log."
 
 
-def process_requests(root: Path, reader: RequestReader) -> None:
+def process_requests(root: Path, reader: RequestReader, responses: TextIO) -> None:
     """Process requests until the process ends.
 
     Args:
         root: Data folder of the service.
         reader: Source of the requests.
+        responses: File to write the responses to.
     """
     logger.addFilter(LogLimit())
     model = LoadedModel(Folder(root))
     while True:
-        _respond(model, reader.requests.get(), reader.cancelled)
+        _respond(model, reader.requests.get(), reader.cancelled, responses)

@@ -30,6 +30,13 @@ MAX_IMAGE_BYTES = 10_000_000
 MAX_PIXELS = 64_000_000
 """Maximum number of pixels of all images of an example or a chat; a limit of this service."""
 
+MAX_ASPECT_RATIO = 256
+"""Maximum quotient of the sides of an image; a limit of this service.
+
+Image processors such as LLaVA's enlarge an image until its shorter side has enough pixels, so
+without a limit, an image of some hundred bytes would take all memory.
+"""
+
 TOO_LARGE = f"exceeds the limit of {MAX_PIXELS:,} pixels; make it smaller"
 """Reason to refuse an image."""
 
@@ -61,6 +68,11 @@ def decode_images(urls: list[str]) -> list[Any]:
     for number, url in enumerate(urls, 1):
         try:
             image = _open(_decode_url(url))
+            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
+                raise EncodingError(
+                    f"has {image.width:,} x {image.height:,} pixels; one side must not be more than"
+                    f" {MAX_ASPECT_RATIO} times as long as the other"
+                )
             pixels += image.width * image.height
             if pixels > MAX_PIXELS:
                 raise EncodingError(TOO_LARGE)

@@ -58,9 +58,10 @@ def count_ranks(recipe: Recipe, method: str, batch_size: int) -> int:
     """
     if method == "dpo":
         return 1
-    available = recipe.processes
-    if available == "auto":
-        available = torch.cuda.device_count() if device() == "cuda" else 1
+    devices = torch.cuda.device_count() if device() == "cuda" else 1
+    available = devices if recipe.processes == "auto" else recipe.processes
+    if device() != "cpu":  # several processes cannot communicate on one GPU
+        available = min(available, devices)
     largest = min(available, batch_size)
     return next(count for count in range(largest, 0, -1) if batch_size % count == 0)
 
@@ -77,6 +78,8 @@ def launch_ranks(root: Path, job: str, job_folder: Path, count: int) -> Iterator
         job_folder: Folder of the job.
         count: Number of all processes.
     """
+    for stale in job_folder.glob("ranks-*"):  # of a killed process, maybe of the same number
+        stale.unlink()
     rendezvous = job_folder / f"ranks-{os.getpid()}"
     command = [*RUN_MODULE, "ftkit.server.worker", "rank", str(root), job]
     processes = [
@@ -102,7 +105,7 @@ def launch_ranks(root: Path, job: str, job_folder: Path, count: int) -> Iterator
 
 def _watch(process: subprocess.Popen[bytes], finished: threading.Event) -> None:
     code = process.wait()
-    if not finished.is_set():
+    if code and not finished.is_set():  # without an error, it has passed the last barrier
         logger.error("another process of the job ended (exit code %d)", code)
         os._exit(MEMORY_EXIT_CODE if code == MEMORY_EXIT_CODE else 1)
 
@@ -123,9 +126,12 @@ def process_group(rank: Rank) -> Iterator[None]:
     }
     if device() == "cuda":
         torch.cuda.set_device(rank.number)
+    # Not as a URL, whose escapes PyTorch takes for parts of the path.
+    store = distributed.FileStore(str(rank.rendezvous), rank.count)
+    store.set_timeout(TIMEOUT)
     distributed.init_process_group(
         "nccl" if device() == "cuda" else "gloo",
-        init_method=rank.rendezvous.absolute().as_uri(),
+        store=store,
         rank=rank.number,
         world_size=rank.count,
         timeout=TIMEOUT,
@@ -154,7 +160,7 @@ def fill(dataset: Dataset, multiple: int) -> Dataset:
     missing = -len(dataset) % multiple
     if not missing:
         return dataset
-    fillers = dataset.select(range(missing)).map(_without_labels, load_from_cache_file=False)
+    fillers = dataset.select([0] * missing).map(_without_labels, load_from_cache_file=False)
     return concatenate_datasets([dataset, fillers])
 
 

@@ -55,7 +55,7 @@ class Renderer:
             )
         except TemplateError as error:
             raise EncodingError(f"the base model's chat template says: {error}") from error
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
             raise EncodingError(
                 f"the base model's chat template fails: {type(error).__name__}: {error}"
             ) from error

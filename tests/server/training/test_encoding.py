@@ -64,6 +64,16 @@ def test_tool_calls_are_learned_and_their_results_are_not(tokenizer: Any) -> Non
     assert "result" not in text
 
 
+def test_arguments_that_are_nested_too_deeply_are_refused(tokenizer: Any) -> None:
+    from ftkit.errors import EncodingError
+
+    arguments = '{"x": ' + "[" * 900 + "]" * 900 + "}"
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    example = {"messages": [*question("a"), {"role": "assistant", "tool_calls": [call]}]}
+    with pytest.raises(EncodingError, match="RecursionError"):
+        learned_texts(tokenizer, example)
+
+
 def test_truncation_is_counted_by_line_and_token(tokenizer: Any, write: Write) -> None:
     from ftkit.server.training.dataset import encode_file
     from ftkit.server.training.encoding import Encoder

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -153,3 +157,49 @@ def test_a_request_of_a_disconnected_client_does_not_delay_others(client: openai
     start = time.monotonic()
     ask_model(client, SMOKE, "x", max_tokens=1)
     assert time.monotonic() - start < 10
+
+
+def test_what_libraries_print_is_not_mixed_with_the_responses(tmp_path: Path) -> None:
+    from ftkit.server.recipes import builtin_recipes
+
+    script = """
+import os
+from ftkit.server import worker
+from ftkit.server.training import generate
+
+def print_and_complete(*arguments):
+    print("from Python")
+    os.write(1, b"from a library in C\\n")
+    complete(*arguments)
+
+complete, generate.complete = generate.complete, print_and_complete
+worker.main()
+"""
+    request = {
+        "id": "1",
+        "base": SMOKE,
+        "job": "",
+        "step": 0,
+        "messages": question("Tokyo"),
+        "n": 1,
+        "max_tokens": 2,
+        "temperature": 0,
+        "top_p": None,
+        "stop": [],
+        "seed": None,
+        "recipe": builtin_recipes().find(SMOKE).as_json(),
+    }
+    command = [sys.executable, "-c", script, "generate", str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        responses = []
+        while not responses or "done" not in responses[-1]:
+            responses.append(json.loads(process.stdout.readline()))
+        _, log = process.communicate()
+    assert {response["id"] for response in responses} == {"1"}
+    assert b"from Python" in log
+    assert b"from a library in C" in log

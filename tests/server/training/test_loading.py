@@ -71,3 +71,48 @@ def test_the_error_is_the_same_whatever_the_reason(
     errors = {base: load_error(base) for base in bases}
     assert len({str(error).replace(str(base), "") for base, error in errors.items()}) == 1
     assert len({load_reason(error).replace(str(base), "") for base, error in errors.items()}) > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        ("model.safetensors", b""),
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": "llama", "hidden_size": "large"}'),
+    ],
+)
+def test_a_damaged_file_is_an_error_of_the_base_model(
+    name: str, content: bytes, base_model: Path, tmp_path: Path
+) -> None:
+    from ftkit.server.training.base import load_reason
+
+    folder = tmp_path / "base"
+    shutil.copytree(base_model, folder)
+    (folder / name).write_bytes(content)
+    assert load_reason(load_error(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("config.json", '{"model_type": "t5"}', "models of the type t5 do not continue texts"),
+        ("config.json", '{"model_type": "vit"}', "models of the type vit do not continue texts"),
+        ("config.json", '{"model_type": "llama", "hidden_size": "large"}', "hidden_size"),
+        ("config.json", "[]", "mapping"),
+        ("generation_config.json", "[]", "mapping"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "line 1 column 1"),
+    ],
+)
+def test_a_base_model_that_cannot_be_trained_is_refused_before_its_weights_are_read(
+    name: str, content: str, reason: str, base_model: Path, tmp_path: Path
+) -> None:
+    from ftkit.server.recipes import builtin_recipes
+    from ftkit.server.training.base import load_base_model, load_reason
+
+    folder = tmp_path / "base"
+    shutil.copytree(base_model, folder)
+    (folder / name).write_text(content)
+    with pytest.raises(ModelLoadError) as error:
+        load_base_model(str(folder), builtin_recipes().find(str(folder)))
+    assert reason in load_reason(error.value)

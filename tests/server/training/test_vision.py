@@ -287,7 +287,7 @@ RED = image_bytes("red")
         ("idefics3", [image_part(b"no image")], "image 1 is not a PNG"),
         ("idefics3", [image_part(RED)] * 10, "exceed the limit of 512 tokens"),
         ("idefics3", [{"type": "text", "text": "an <image>"}], "stands for an image"),
-        ("idefics3", [{"type": "image_url"}], "needs an image_url"),
+        ("idefics3", [{"type": "image_url"}], "needs its image_url"),
         ("idefics3", [{"type": "image_url", "image_url": data_url(RED)}], "expected `object`"),
     ],
 )

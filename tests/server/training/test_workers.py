@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
@@ -43,3 +46,15 @@ def test_a_worker_ends_with_its_server(
         time.sleep(seconds)
         server.kill()
         wait_for_end(server.folder, task, 0.5)
+
+
+def test_a_prompt_whose_process_is_killed_before_it_is_read_gets_an_error(tmp_path: Path) -> None:
+    with (
+        LocalServer(tmp_path / "data") as server,
+        server.client() as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        answer = pool.submit(ask_model, client, SMOKE, "x" * 5_000_000)  # more than a pipe holds
+        os.kill(wait_for_worker(server.folder, "generate"), signal.SIGKILL)
+        with pytest.raises(openai.InternalServerError, match="The generation process ended"):
+            answer.result(timeout=30)
