@@ -17,8 +17,25 @@ from ftkit.estimation.estimate import auto_epochs
 DEFAULT_BETA = 0.1
 """DPO beta of jobs that set none, as observed in a job at OpenAI."""
 
-RESERVED_VARIABLES = {"messages", "tools", "documents", "tokenize", "add_generation_prompt"}
-"""Variables of chat templates that are set for each conversation."""
+RESERVED_VARIABLES = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "documents",
+    "max_length",
+    "messages",
+    "padding",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "sanitize_control_tokens",
+    "tokenize",
+    "tokenizer_kwargs",
+    "tools",
+    "truncation",
+}
+"""Variables that are set for each conversation, and parameters of `apply_chat_template`."""
 
 Positive = Annotated[int, Meta(ge=1, le=2**31)]
 Count = Annotated[int, Meta(ge=0, le=2**31)]

@@ -74,6 +74,7 @@ def test_a_folder_is_named_by_any_path_to_it(
         ("[default]\ntokens = 0", "Expected `int` >= 1 - at `tokens`"),
         ('[default]\nattention = "fast"', "Invalid enum value 'fast' - at `attention`"),
         ("[default]\ntemplate = { tokenize = true }", "`template` cannot set tokenize"),
+        ("[default]\ntemplate = { max_length = 9 }", "`template` cannot set max_length"),
         ("[default", "is not TOML"),
     ],
 )
