@@ -55,11 +55,9 @@ def device_memory() -> int:
     return min(limits)
 
 
-def attention(recipe: Recipe) -> str:
-    """Return the implementation of attention that models are loaded with."""
-    if recipe.attention != "auto":
-        return recipe.attention
-    return "flash_attention_2" if uses_bfloat16() and is_flash_attn_2_available() else "sdpa"
+def has_flash_attention() -> bool:
+    """Return True if flash attention can be used: its package is installed, and the GPU fits."""
+    return uses_bfloat16() and is_flash_attn_2_available()
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -19,7 +19,7 @@ from ftkit.errors import ModelLoadError, RecipeError
 from ftkit.server.models import SMOKE
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import LOAD_ERRORS, load_error
-from ftkit.server.training.device import attention, compute_dtype, device
+from ftkit.server.training.device import compute_dtype, device, has_flash_attention
 from ftkit.server.training.smoke import build_model
 from ftkit.server.training.vision import has_vision, model_class
 
@@ -57,7 +57,7 @@ def load_base(base: str, recipe: Recipe | None = None) -> Any:
             dtype=compute_dtype(),
             use_safetensors=True,
             trust_remote_code=False,
-            **(_options(recipe) if recipe else {}),
+            **(_options(recipe, config) if recipe else {}),
         )
         if model.name_or_path != base:
             raise ValueError(f"it is an adapter of {model.name_or_path}")
@@ -66,9 +66,13 @@ def load_base(base: str, recipe: Recipe | None = None) -> Any:
     return model
 
 
-def _options(recipe: Recipe) -> dict[str, Any]:
+def _options(recipe: Recipe, config: Any) -> dict[str, Any]:
     """Return the arguments with which transformers loads a model for a recipe."""
-    options: dict[str, Any] = {"attn_implementation": attention(recipe)}
+    options: dict[str, Any] = {}
+    if recipe.attention != "auto":
+        options["attn_implementation"] = recipe.attention
+    elif has_flash_attention() and _supports_flash_attention(config):
+        options["attn_implementation"] = "flash_attention_2"
     if recipe.quantization == "4bit":  # as in the paper on QLoRA, arXiv:2305.14314
         options["device_map"] = device()  # of several GPUs, that of this process
         options["quantization_config"] = BitsAndBytesConfig(
@@ -78,6 +82,11 @@ def _options(recipe: Recipe) -> dict[str, Any]:
             bnb_4bit_compute_dtype=compute_dtype(),
         )
     return options
+
+
+def _supports_flash_attention(config: Any) -> bool:
+    architecture = model_class(config)._model_mapping[type(config)]
+    return bool(getattr(architecture, "_supports_flash_attn", False))
 
 
 def _check_complete(base: str) -> None:
