@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -124,7 +125,10 @@ def kill_validations(server: LocalServer, *signals: int) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         before = pid
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            while True:  # Python ignores SIGINT while it starts
+                os.kill(pid, number)
+                time.sleep(0.1)
 
 
 def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
