@@ -168,7 +168,7 @@ from ftkit.server import worker
 from ftkit.server.training import generate
 
 def print_and_complete(*arguments):
-    print("from Python")
+    print("from Python", flush=True)
     os.write(1, b"from a library in C\\n")
     complete(*arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 import time
@@ -106,7 +107,9 @@ def test_a_training_that_is_short_of_memory_after_a_saved_state_is_restarted(
     (pid,) = worker_processes(server.folder, "train", job)
     limit_address_space(pid, 0)
     wait_for_event(client, job, "is restarted")
-    assert any("can't allocate memory" in text for text in event_messages(client, job))
+    messages = event_messages(client, job)
+    # Which library fails to allocate first is not determined.
+    assert any(re.search(r"memory|Memory|bad_alloc|thread", text) for text in messages), messages
     wait_for_job(client, job, "succeeded")
 
 
