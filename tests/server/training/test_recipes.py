@@ -68,19 +68,18 @@ def test_the_adapter_has_the_rank_and_the_targets_of_the_recipe(
     assert set(config["target_modules"]) == {"q_proj", "v_proj"}
 
 
-def test_packing_changes_neither_steps_nor_losses(
-    base_model: Path, tmp_path: Path, plain_losses: list[float]
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "packing = true\nmicro_batch = 4",
+        'gradient_checkpointing = false\nattention = "eager"',
+    ],
+    ids=["packing", "gradient checkpointing"],
+)
+def test_what_saves_time_or_memory_changes_neither_steps_nor_losses(
+    setting: str, base_model: Path, tmp_path: Path, plain_losses: list[float]
 ) -> None:
-    recipe = "[default]\ndropout = 0.0\npacking = true\nmicro_batch = 4"
-    _, losses, _ = run_job(tmp_path, base_model, recipe)
-    assert losses == pytest.approx(plain_losses, abs=1e-4)
-
-
-def test_gradient_checkpointing_does_not_change_losses(
-    base_model: Path, tmp_path: Path, plain_losses: list[float]
-) -> None:
-    recipe = '[default]\ndropout = 0.0\ngradient_checkpointing = false\nattention = "eager"'
-    _, losses, _ = run_job(tmp_path, base_model, recipe)
+    _, losses, _ = run_job(tmp_path, base_model, f"[default]\ndropout = 0.0\n{setting}")
     assert losses == pytest.approx(plain_losses, abs=1e-4)
 
 
