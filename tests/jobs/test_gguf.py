@@ -78,8 +78,8 @@ def test_a_converter_that_fails_is_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.training  # needs gguf, which only that environment has
 def test_a_damaged_file_is_refused_where_it_can_be_read(model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
     command = script(tmp_path, f"out.write_bytes(({EMPTY_GGUF})[:12])")
     with pytest.raises(FtkitError, match="GGUF file that is damaged"):
         convert(model, "mine", "f16", command)
