@@ -9,6 +9,7 @@ is certain, since they take seconds.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ftkit.server.commands import CommandReader, RequestReader, end_with_server
 
 def main() -> None:
     """Run the task that the command line names."""
+    # An interrupt ends it like other signals: a KeyboardInterrupt could get lost in a library.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_server()
     task, root, *job = sys.argv[1:]
     if task == "generate":
