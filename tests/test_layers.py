@@ -111,7 +111,7 @@ def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
 
 WRITERS = {
     "cli.terminal",
-    "server.training.generate",  # its standard output is read by the service
+    "server.generation.process",  # its standard output is read by the service
 }
 """Modules that write to the standard streams."""
 

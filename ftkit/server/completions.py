@@ -1,6 +1,6 @@
 """Chat and text completions of OpenAI's API, complete or as server-sent events.
 
-The functions take the responses of the generation process (`ftkit.server.training.generate`).
+The functions take the responses of the generation process (`ftkit.server.generation.process`).
 """
 
 from __future__ import annotations

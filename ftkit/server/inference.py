@@ -54,7 +54,7 @@ class Pending(Struct):
 class Generator:
     """Client of the generation process.
 
-    One process serves all requests. `ftkit.server.training.generate` describes its protocol.
+    One process serves all requests. `ftkit.server.generation.process` describes its protocol.
     """
 
     def __init__(self, folder: Folder) -> None:

@@ -34,7 +34,7 @@ def _generate(root: Path) -> None:
     os.dup2(2, 1)
     reader = RequestReader()
     reader.start()
-    from ftkit.server.training.generate import process_requests
+    from ftkit.server.generation.process import process_requests
 
     process_requests(root, reader, responses)
 

@@ -165,14 +165,14 @@ def test_what_libraries_print_is_not_mixed_with_the_responses(tmp_path: Path) ->
     script = """
 import os
 from ftkit.server import worker
-from ftkit.server.training import generate
+from ftkit.server.generation.engine import Engine
 
-def print_and_complete(*arguments):
+def print_and_step(self):
     print("from Python", flush=True)
     os.write(1, b"from a library in C\\n")
-    complete(*arguments)
+    step(self)
 
-complete, generate.complete = generate.complete, print_and_complete
+step, Engine.step = Engine.step, print_and_step
 worker.main()
 """
     request = {

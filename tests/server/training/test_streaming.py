@@ -55,7 +55,7 @@ def fallback_tokenizer() -> Any:
 
 def stream(tokenizer: Any, ids: list[int], sizes: random.Random | None = None) -> list[str]:
     """Return the parts that the decoder returns for tokens that arrive one by one, or in groups."""
-    from ftkit.server.training.streaming import IncrementalDecoder
+    from ftkit.server.generation.streaming import IncrementalDecoder
 
     decoder, parts = IncrementalDecoder(tokenizer), []
     at = 0
@@ -117,7 +117,7 @@ def test_a_long_completion_takes_the_same_time_for_each_token(kind: str, tokeniz
 def test_text_ends_before_the_first_stop_sequence(
     parts: list[str], stops: list[str], text: str, found: bool
 ) -> None:
-    from ftkit.server.training.streaming import StopSequences
+    from ftkit.server.generation.streaming import StopSequences
 
     sequences = StopSequences(stops)
     passed = [sequences.add(part) for part in parts]
@@ -126,7 +126,7 @@ def test_text_ends_before_the_first_stop_sequence(
 
 
 def test_long_stop_sequences_take_little_time() -> None:
-    from ftkit.server.training.streaming import StopSequences
+    from ftkit.server.generation.streaming import StopSequences
 
     sequences = StopSequences(["a" * 255 + end for end in "bcde"])
     start = time.process_time()
@@ -148,7 +148,7 @@ def test_long_stop_sequences_take_little_time() -> None:
 def test_an_answer_begins_after_the_special_tokens_of_its_lead(
     tokens: list[list[int]], expected: list[int]
 ) -> None:
-    from ftkit.server.training.streaming import LeadFilter
+    from ftkit.server.generation.streaming import LeadFilter
 
     lead = LeadFilter("<a><b>", [1, 2])
     assert [id for ids in tokens for id in lead.add_tokens(ids)] == expected
@@ -166,7 +166,7 @@ def test_an_answer_begins_after_the_special_tokens_of_its_lead(
     ],
 )
 def test_an_answer_begins_after_the_text_of_its_lead(texts: list[str], expected: str) -> None:
-    from ftkit.server.training.streaming import LeadFilter
+    from ftkit.server.generation.streaming import LeadFilter
 
     lead = LeadFilter("\n", [])
     assert "".join([*(lead.add_text(text) for text in texts), lead.add_text("", True)]) == expected

@@ -1,0 +1,84 @@
+"""Adapters on a base model in memory: a bounded number of them, of which each sequence uses one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+
+from ftkit.errors import ModelLoadError
+from ftkit.server.folder import Folder
+
+MAX_ADAPTERS = 16
+"""Number of adapters that stay in memory with a base model while no sequence uses them."""
+
+NO_ADAPTER = "__base__"
+"""Name in PEFT for the base model itself."""
+
+
+class Adapters:
+    """The adapters of a base model in memory.
+
+    Args:
+        model: The base model.
+        folder: Data folder of the service, which has the adapters.
+    """
+
+    def __init__(self, model: Any, folder: Folder) -> None:
+        self._model, self._folder = model, folder
+        self._peft: PeftModel | None = None
+        self._loaded: OrderedDict[str, None] = OrderedDict()
+        self._rows: list[str] = []
+        self._hooked: set[int] = set()
+
+    def load(self, job: str, step: int, in_use: set[str]) -> str:
+        """Load an adapter unless it is loaded. Return its name in memory.
+
+        Args:
+            job: Job that trained the adapter, or "" for the base model itself.
+            step: Training step of the adapter.
+            in_use: Names of adapters that must stay.
+
+        Raises:
+            ModelLoadError: The adapter was deleted.
+        """
+        if not job:
+            return NO_ADAPTER
+        name, path = f"{job}-{step}", self._folder.adapter(job, step)
+        if not path.exists():
+            raise ModelLoadError("the fine-tuned model no longer exists")
+        if name not in self._loaded:
+            self._make_room(in_use)
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self._model, str(path), adapter_name=name)
+                self._peft.eval()
+            else:
+                self._peft.load_adapter(str(path), adapter_name=name)
+            self._add_hooks()
+        self._loaded[name] = None
+        self._loaded.move_to_end(name)
+        return name
+
+    def _make_room(self, in_use: set[str]) -> None:
+        """Remove the adapters that were not used for the longest time."""
+        for name in [name for name in self._loaded if name not in in_use]:
+            if self._peft is None or len(self._loaded) < MAX_ADAPTERS:
+                break
+            self._peft.delete_adapter(name)
+            del self._loaded[name]
+
+    def use(self, rows: list[str]) -> None:
+        """Set the adapters of the sequences in the batch that the model computes next."""
+        self._rows = rows
+
+    def _add_hooks(self) -> None:
+        """Have the layers with adapters use those of `use`."""
+        for module in self._model.modules():
+            if isinstance(module, LoraLayer) and id(module) not in self._hooked:
+                self._hooked.add(id(module))
+                module.register_forward_pre_hook(self._choose, with_kwargs=True)
+
+    def _choose(self, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        return args, {**kwargs, "adapter_names": self._rows}

@@ -1,0 +1,225 @@
+"""Continuous batching: requests for one base model are generated together, and join and leave.
+
+Prompts are computed in parts between the steps of the batch, so that neither those that are being
+answered nor short prompts wait for a long one. Requests for another base model wait until all
+before them are answered, since one base model is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from msgspec import Struct
+
+from ftkit.server.folder import Folder
+from ftkit.server.generation.base import LoadedBase
+from ftkit.server.generation.output import Output, OutputFormat, Send
+from ftkit.server.generation.prompts import Prompt, Request, encode
+from ftkit.server.generation.sampling import Sampler, TokenProbabilities
+from ftkit.server.generation.sequences import Batch, Prefill, Sequence
+from ftkit.server.out_of_memory import is_out_of_memory
+from ftkit.server.training.device import device, free_memory
+
+MAX_SEQUENCES = 64
+"""Maximum number of sequences that are generated together."""
+
+ROOM_SHARE = 0.8
+"""Share of the memory for keys and values up to which sequences join the batch."""
+
+
+class Answer(Struct):
+    """Completions of a request that are being generated.
+
+    Attributes:
+        remaining: Number of sequences that have not ended.
+    """
+
+    prompt_tokens: int
+    remaining: int
+
+
+class Engine:
+    """Generates the completions of requests.
+
+    Args:
+        folder: Data folder of the service.
+        send: Sends a response: the id of the request, and the fields as keyword arguments.
+        fail: Called with the id of a request and the exception that ended it.
+        cancelled: Ids of requests to cancel, which are removed from it.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        send: Send,
+        fail: Callable[[str, Exception], None],
+        cancelled: set[str],
+    ) -> None:
+        self._folder, self._send, self._fail, self._cancelled = folder, send, fail, cancelled
+        self._weights: tuple[str, str, str] | None = None
+        self._base: Any = None
+        self._batch: Any = None
+        self._answers: dict[str, Answer] = {}
+        self._waiting: deque[Request] = deque()
+        self._prefills: deque[Prefill] = deque()
+        self._preempted: deque[Prefill] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if there is nothing to do until the next request."""
+        return not self._waiting and not self._answers
+
+    def add(self, request: Request) -> None:
+        """Add a request, which later steps answer."""
+        self._waiting.append(request)
+
+    def step(self) -> None:
+        """Start requests, compute a part of a prompt, and generate a token of each sequence."""
+        self._drop_cancelled()
+        if self._preempted and self._has_room():
+            self._prefills.append(self._preempted.popleft())
+        while self._waiting and self._can_start(self._waiting[0]):
+            request = self._waiting.popleft()
+            with self._failing([request.id]):
+                self._start(request)
+        if self._prefills:
+            self._compute_prompt(self._prefills.popleft())
+        if self._batch and self._batch.sequences:
+            with self._failing([sequence.request for sequence in self._batch.sequences]):
+                self._close(self._batch.step())
+            self._save_memory()
+
+    def _can_start(self, request: Request) -> bool:
+        if not self._answers:
+            return True
+        count = sum(answer.remaining for answer in self._answers.values()) + request.n
+        return request.weights == self._weights and count <= MAX_SEQUENCES and self._has_room()
+
+    def _has_room(self) -> bool:
+        """Return True if there is memory for the keys and values of another sequence."""
+        used = self._batch.size + sum(prefill.size for prefill in self._prefills)
+        return not used or used < self._base.cache_bytes * ROOM_SHARE
+
+    def _start(self, request: Request) -> None:
+        """Start to compute the prompt of a request."""
+        self._load(request)
+        prompt = encode(request, self._base)
+        adapter = self._base.adapters.load(request.job, request.step, self._adapters_in_use())
+        format = self._output_format(request, prompt)
+        sequences = [
+            Sequence(
+                request=request.id,
+                adapter=adapter,
+                ids=prompt.ids,
+                max_length=len(prompt.ids) + prompt.max_tokens,
+                sampler=Sampler(request.settings, index, device()),
+                output=Output(format, partial(self._send, request.id, index=index)),
+                logprobs=request.logprobs,
+                can_restart=not prompt.has_images,
+            )
+            for index in range(request.n)
+        ]
+        on_prompt = partial(self._send_prompt, sequences) if request.echo else None
+        self._answers[request.id] = Answer(len(prompt.ids), request.n)
+        self._prefills.append(Prefill(self._base, prompt.inputs, sequences, on_prompt))
+
+    def _load(self, request: Request) -> None:
+        """Load the base model of a request, instead of the one in memory if that is another."""
+        if request.weights == self._weights:
+            return
+        self._weights = self._base = self._batch = None
+        free_memory()
+        self._base = LoadedBase(request.base, request.recipe, self._folder)
+        self._batch = Batch(self._base)
+        self._weights = request.weights
+
+    def _output_format(self, request: Request, prompt: Prompt) -> OutputFormat:
+        template = prompt.template
+        return OutputFormat(
+            self._base.tokenizer,
+            request.stop,
+            frozenset(self._base.end_ids(template)),
+            template.features.lead if template else "",
+            template.lead_ids if template else [],
+            self._base.token_bytes if request.logprobs is not None else None,
+        )
+
+    def _send_prompt(
+        self, sequences: list[Sequence], probabilities: list[TokenProbabilities]
+    ) -> None:
+        for sequence in sequences:
+            sequence.output.send_prompt(sequence.ids, probabilities)
+
+    def _compute_prompt(self, prefill: Prefill) -> None:
+        """Compute the next part of a prompt. After the last one, its sequences join the batch."""
+        with self._failing([prefill.sequences[0].request]):
+            if not prefill.is_done:
+                prefill.step()
+            if prefill.is_done and self._batch.can_join(prefill):
+                self._close(self._batch.join(prefill))
+            else:
+                self._prefills.append(prefill)
+
+    def _close(self, ended: list[Sequence]) -> None:
+        """Send the end of the requests of which all sequences have ended."""
+        for sequence in ended:
+            answer = self._answers[sequence.request]
+            answer.remaining -= 1
+            if not answer.remaining:
+                del self._answers[sequence.request]
+                self._send(sequence.request, done=True, prompt_tokens=answer.prompt_tokens)
+
+    def _save_memory(self) -> None:
+        """Set back the newest sequences while the keys and values take too much memory."""
+        while len(self._batch.sequences) > 1 and self._batch.size > self._base.cache_bytes:
+            sequence = self._batch.sequences[-1]
+            if not sequence.can_restart:
+                return
+            self._batch.remove({len(self._batch.sequences) - 1})
+            inputs = {"input_ids": torch.tensor([sequence.ids])}
+            self._preempted.append(Prefill(self._base, inputs, [sequence]))
+
+    def _adapters_in_use(self) -> set[str]:
+        prefills = [*self._prefills, *self._preempted]
+        sequences = [sequence for prefill in prefills for sequence in prefill.sequences]
+        return {sequence.adapter for sequence in [*sequences, *self._batch.sequences]}
+
+    def _drop_cancelled(self) -> None:
+        for id in list(self._cancelled):
+            self._drop(id)
+            self._cancelled.discard(id)
+
+    def _drop(self, id: str) -> None:
+        """Forget a request."""
+        self._answers.pop(id, None)
+        self._waiting = deque(item for item in self._waiting if item.id != id)
+        for queue in (self._prefills, self._preempted):
+            kept = [item for item in queue if item.sequences[0].request != id]
+            queue.clear()
+            queue.extend(kept)
+        if self._batch:
+            rows = enumerate(self._batch.sequences)
+            self._batch.remove({row for row, item in rows if item.request == id})
+
+    @contextmanager
+    def _failing(self, ids: list[str]) -> Iterator[None]:
+        """Fail these requests if there is an exception.
+
+        A step of the batch that fails may have changed the cache of some layers, so it fails all
+        the requests in the batch.
+        """
+        out_of_memory = False
+        try:
+            yield
+        except Exception as error:
+            out_of_memory = is_out_of_memory(error)
+            for id in dict.fromkeys(ids):
+                self._drop(id)
+                self._fail(id, error)
+        if out_of_memory:
+            free_memory()  # after the handler, since the exception refers to tensors

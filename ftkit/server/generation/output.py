@@ -1,0 +1,102 @@
+"""Output of one sequence: its text as it is generated, tool calls and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from ftkit.server.generation.sampling import TokenProbabilities
+from ftkit.server.generation.streaming import IncrementalDecoder, LeadFilter, StopSequences
+
+Send = Callable[..., None]
+"""Sends the keyword arguments as a response."""
+
+
+class OutputFormat(Struct, frozen=True):
+    """Form of the output of a request.
+
+    Attributes:
+        tokenizer: Tokenizer of the model.
+        stops: Stop sequences.
+        end_ids: Tokens that end a completion, and that are no part of it.
+        lead: Text that precedes an answer, and is removed.
+        lead_ids: Tokens that precede an answer, and are removed.
+        token_bytes: Returns the bytes of a token, for requests with probabilities, or None.
+    """
+
+    tokenizer: Any
+    stops: list[str]
+    end_ids: frozenset[int]
+    lead: str = ""
+    lead_ids: list[int] = []
+    token_bytes: Callable[[int], bytes] | None = None
+
+
+class Output:
+    """Text of a sequence up to its first stop sequence.
+
+    Args:
+        format: Form of the output.
+        send: Called with each new part of the completion.
+    """
+
+    def __init__(self, format: OutputFormat, send: Send) -> None:
+        self._format, self._send = format, send
+        self._lead = LeadFilter(format.lead, format.lead_ids)
+        self._decoder = IncrementalDecoder(format.tokenizer)
+        self._stops = StopSequences(format.stops)
+        self._logprobs: list[dict[str, Any]] = []
+        self.tokens = 0
+
+    def add(self, token: int, probabilities: TokenProbabilities | None) -> bool:
+        """Add a token. Return True if it ends the sequence."""
+        self.tokens += 1
+        if token in self._format.end_ids:
+            return True
+        if probabilities:
+            self._logprobs.append(self._describe(probabilities))
+        self._pass_on([token])
+        return self._stops.found
+
+    def finish(self, reason: str) -> None:
+        """Send the text that was held back, and the finish reason."""
+        self._pass_on([], final=True)
+        self._send(finish_reason=reason, tokens=self.tokens)
+
+    def _pass_on(self, tokens: list[int], final: bool = False) -> None:
+        text = self._decoder.add(self._lead.add_tokens(tokens), final)
+        text = self._stops.add(self._lead.add_text(text, final), final)
+        if not text and not (final and self._logprobs):
+            return
+        if self._format.token_bytes:
+            self._send(text=text, logprobs=self._logprobs)
+            self._logprobs = []
+        else:
+            self._send(text=text)
+
+    def send_prompt(self, ids: list[int], probabilities: list[TokenProbabilities]) -> None:
+        """Send the prompt as the start of the completion.
+
+        Args:
+            ids: Its tokens.
+            probabilities: Probabilities of its tokens from the second on.
+        """
+        text = self._format.tokenizer.decode(ids, skip_special_tokens=True)
+        if self._format.token_bytes:
+            first = self._token(ids[0]) | {"logprob": None, "top_logprobs": []}
+            others = [self._describe(item) for item in probabilities]
+            self._send(text=text, logprobs=[first, *others])
+        else:
+            self._send(text=text)
+
+    def _describe(self, item: TokenProbabilities) -> dict[str, Any]:
+        """Return the probabilities of a token as an object of OpenAI's API."""
+        others = [self._token(id) | {"logprob": logprob} for id, logprob in item.top]
+        return self._token(item.token) | {"logprob": item.logprob, "top_logprobs": others}
+
+    def _token(self, id: int) -> dict[str, Any]:
+        assert self._format.token_bytes
+        content = self._format.token_bytes(id)
+        return {"token": content.decode("utf-8", "replace"), "bytes": list(content)}

@@ -1,0 +1,211 @@
+"""Sequences: those whose prompt is being computed, and the batch of those that are generated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from msgspec import Struct
+from transformers.cache_utils import DynamicCache
+
+from ftkit.server.generation import cache as caches
+from ftkit.server.generation.base import LoadedBase
+from ftkit.server.generation.output import Output
+from ftkit.server.generation.sampling import Sampler, TokenProbabilities, token_probabilities
+
+PROMPT_TOKENS = 512
+"""Number of tokens of a prompt that are computed between two steps of the batch."""
+
+PROMPT_TOKENS_WITH_LOGITS = 64
+"""The same for prompts of which the probabilities are wanted."""
+
+
+class Sequence(Struct, eq=False):
+    """A sequence that is generated.
+
+    Attributes:
+        request: Id of its request.
+        adapter: Name of its adapter in memory.
+        ids: Tokens of the prompt and the completion so far.
+        offset: Distance of its positions from those of text.
+        max_length: Maximum number of tokens of prompt and completion.
+        logprobs: Number of alternatives whose probabilities are wanted, or None.
+        can_restart: Its prompt can be computed again from its tokens.
+    """
+
+    request: str
+    adapter: str
+    ids: list[int]
+    max_length: int
+    sampler: Sampler
+    output: Output
+    logprobs: int | None
+    can_restart: bool
+    offset: int = 0
+
+    def add_next(self, logits: torch.Tensor) -> bool:
+        """Choose the next token. Return True if the sequence has ended, and its output is sent.
+
+        Args:
+            logits: Logits of the next token, of the size of the vocabulary.
+        """
+        if len(self.ids) < self.max_length:
+            token = self.sampler.choose(logits)
+            self.ids.append(token)
+            wanted = self.logprobs is not None
+            found = token_probabilities(logits, token, self.logprobs or 0) if wanted else None
+            if self.output.add(token, found):
+                self.output.finish("stop")
+                return True
+        if len(self.ids) >= self.max_length:
+            self.output.finish("length")
+            return True
+        return False
+
+
+class Prefill:
+    """Computation of a prompt, in parts.
+
+    Args:
+        base: Base model.
+        inputs: Inputs of the model for the prompt.
+        sequences: Sequences that continue the prompt.
+        on_prompt: Called with the probabilities of the prompt's tokens from the second on, or None
+            if they are not wanted.
+
+    Attributes:
+        next_logits: Logits of the token after the prompt, once it is computed.
+    """
+
+    def __init__(
+        self,
+        base: LoadedBase,
+        inputs: dict[str, Any],
+        sequences: list[Sequence],
+        on_prompt: Callable[[list[TokenProbabilities]], None] | None = None,
+    ) -> None:
+        self._base, self._inputs, self._on_prompt = base, inputs, on_prompt
+        self.sequences = sequences
+        self.cache = base.new_cache()
+        self._probabilities: list[TokenProbabilities] = []
+        self._done = 0
+        self._length: int = inputs["input_ids"].shape[1]
+        self.next_logits: Any = None
+        self._has_images = not inputs.keys() <= {"input_ids", "attention_mask"}
+
+    @property
+    def is_done(self) -> bool:
+        """True once the whole prompt is computed."""
+        return self._done >= self._length
+
+    @property
+    def size(self) -> int:
+        """Size of the keys and values in bytes."""
+        return caches.size(self.cache)
+
+    def step(self) -> None:
+        """Compute the next part."""
+        adapter = self.sequences[0].adapter
+        part = self._next_part()
+        logits = self._base.forward(part, self.cache, [adapter], bool(self._on_prompt))[0]
+        if self._on_prompt:
+            self._note_probabilities(logits)
+        self._done += part["input_ids"].shape[1]
+        if not self.is_done:
+            return
+        if self._has_images:
+            for sequence in self.sequences:
+                sequence.offset = self._base.rope_offset()
+        if self._on_prompt:
+            self._on_prompt(self._probabilities)
+        self._inputs = {}
+        self.next_logits = logits[-1]
+
+    def _next_part(self) -> dict[str, Any]:
+        """Return the inputs of the next part. Prompts with images have one."""
+        if self._has_images:
+            return self._inputs
+        count = PROMPT_TOKENS_WITH_LOGITS if self._on_prompt else PROMPT_TOKENS
+        end = self._done + count if caches.can_split(self.cache) else self._length
+        ids = self._inputs["input_ids"][:, self._done : end]
+        positions = torch.arange(self._done, self._done + ids.shape[1])[None]
+        return {"input_ids": ids, "position_ids": positions}
+
+    def _note_probabilities(self, logits: torch.Tensor) -> None:
+        count = self.sequences[0].logprobs or 0
+        following = self._inputs["input_ids"][0, self._done + 1 :].tolist()
+        for row, token in zip(logits, following, strict=False):
+            self._probabilities.append(token_probabilities(row, token, count))
+
+
+class Batch:
+    """Sequences of which each step generates one token.
+
+    Args:
+        base: Base model.
+
+    Attributes:
+        sequences: The sequences, from the oldest to the newest.
+    """
+
+    def __init__(self, base: LoadedBase) -> None:
+        self._base = base
+        self.sequences: list[Sequence] = []
+        self._cache: DynamicCache | None = None
+
+    def join(self, prefill: Prefill) -> list[Sequence]:
+        """Add the sequences of a prompt that has been computed. Return those that ended at once."""
+        ended = [item for item in prefill.sequences if item.add_next(prefill.next_logits)]
+        rows = [item for item in prefill.sequences if item not in ended]
+        if rows:
+            caches.keep(prefill.cache, [0] * len(rows))
+            if self._cache is None:
+                self._cache = prefill.cache
+            else:
+                caches.join(self._cache, prefill.cache)
+            self.sequences += rows
+        return ended
+
+    def can_join(self, prefill: Prefill) -> bool:
+        """Return True if the sequences of a prompt can be added."""
+        return not self.sequences or caches.can_join(prefill.cache)
+
+    def step(self) -> list[Sequence]:
+        """Generate the next token of each sequence. Remove and return those that have ended."""
+        assert self._cache is not None
+        # The last token of a sequence has not been computed.
+        lengths = torch.tensor([len(sequence.ids) for sequence in self.sequences])
+        offsets = torch.tensor([sequence.offset for sequence in self.sequences])
+        longest = int(lengths.max())
+        inputs = {
+            "input_ids": torch.tensor([[sequence.ids[-1]] for sequence in self.sequences]),
+            "position_ids": (lengths - 1 + offsets)[:, None],
+            "attention_mask": (torch.arange(longest) >= (longest - lengths)[:, None]).long(),
+        }
+        adapters = [sequence.adapter for sequence in self.sequences]
+        logits = self._base.forward(inputs, self._cache, adapters, all_logits=False)[:, -1]
+        rows = [row for row, item in enumerate(self.sequences) if item.add_next(logits[row])]
+        ended = [self.sequences[row] for row in rows]
+        self.remove(set(rows))
+        return ended
+
+    def remove(self, rows: set[int]) -> None:
+        """Remove sequences, and the padding that only they needed others to have."""
+        if not rows:
+            return
+        kept = [row for row in range(len(self.sequences)) if row not in rows]
+        before = max(len(self.sequences[row].ids) for row in range(len(self.sequences)))
+        self.sequences = [self.sequences[row] for row in kept]
+        if not kept:
+            self._cache = None
+            return
+        assert self._cache is not None
+        caches.keep(self._cache, kept)
+        if excess := before - max(len(sequence.ids) for sequence in self.sequences):
+            caches.trim(self._cache, excess)
+
+    @property
+    def size(self) -> int:
+        """Size of the keys and values in bytes."""
+        return caches.size(self._cache) if self._cache else 0
