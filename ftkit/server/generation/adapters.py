@@ -50,7 +50,6 @@ class Adapters:
         if not path.exists():
             raise ModelLoadError("the fine-tuned model no longer exists")
         if name not in self._loaded:
-            self._make_room(in_use)
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self._model, str(path), adapter_name=name)
                 self._peft.eval()
@@ -59,12 +58,13 @@ class Adapters:
             self._add_hooks()
         self._loaded[name] = None
         self._loaded.move_to_end(name)
+        self._remove_unused(in_use | {name})
         return name
 
-    def _make_room(self, in_use: set[str]) -> None:
-        """Remove the adapters that were not used for the longest time."""
+    def _remove_unused(self, in_use: set[str]) -> None:
+        """Remove the adapters that were not used for the longest time, if there are too many."""
         for name in [name for name in self._loaded if name not in in_use]:
-            if self._peft is None or len(self._loaded) < MAX_ADAPTERS:
+            if self._peft is None or len(self._loaded) <= MAX_ADAPTERS:
                 break
             self._peft.delete_adapter(name)
             del self._loaded[name]
