@@ -7,7 +7,7 @@ before them are answered, since one base model is in memory at a time.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +39,7 @@ class Answer(Struct):
         remaining: Number of sequences that have not ended.
     """
 
+    tenant: str
     prompt_tokens: int
     remaining: int
 
@@ -83,8 +84,8 @@ class Engine:
         self._drop_cancelled()
         if self._preempted and self._has_room():
             self._prefills.append(self._preempted.popleft())
-        while self._waiting and self._can_start(self._waiting[0]):
-            request = self._waiting.popleft()
+        while self._waiting and self._can_start(request := self._next()):
+            self._waiting.remove(request)
             with self._failing([request.id]):
                 self._start(request)
         if self._prefills:
@@ -93,6 +94,13 @@ class Engine:
             with self._failing([sequence.request for sequence in self._batch.sequences]):
                 self._close(self._batch.step())
             self._save_memory()
+
+    def _next(self) -> Request:
+        """Return the oldest request of the tenant with the fewest sequences."""
+        counts: Counter[str] = Counter()
+        for answer in self._answers.values():
+            counts[answer.tenant] += answer.remaining
+        return min(self._waiting, key=lambda request: counts[request.tenant])
 
     def _can_start(self, request: Request) -> bool:
         if not self._answers:
@@ -125,7 +133,7 @@ class Engine:
             for index in range(request.n)
         ]
         on_prompt = partial(self._send_prompt, sequences) if request.echo else None
-        self._answers[request.id] = Answer(len(prompt.ids), request.n)
+        self._answers[request.id] = Answer(request.tenant, len(prompt.ids), request.n)
         self._prefills.append(Prefill(self._base, prompt.inputs, sequences, on_prompt))
 
     def _load(self, request: Request) -> None:

@@ -2,8 +2,8 @@
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
-    {"id", "base", "job", "step", "recipe", "messages" | "prompt", "n", "max_tokens", "stop",
-     "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias",
+    {"id", "base", "job", "step", "recipe", "tenant", "messages" | "prompt", "n", "max_tokens",
+     "stop", "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias",
      "logprobs", "echo"}
     {"cancel": id}
 

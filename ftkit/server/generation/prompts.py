@@ -14,7 +14,7 @@ from ftkit.server.training.messages import Message, template_messages
 from ftkit.server.training.template import ChatTemplate
 
 
-class Request(Struct):
+class Request(Struct, eq=False):
     """Request of the service, which `ftkit.server.generation.process` describes."""
 
     id: str
@@ -22,6 +22,7 @@ class Request(Struct):
     job: str
     step: int
     recipe: Recipe
+    tenant: str = ""
     messages: list[Message] | None = None
     prompt: str | list[int] = ""
     n: int = 1

@@ -165,6 +165,33 @@ def test_sequences_that_take_too_much_memory_are_computed_again_later(tmp_path: 
     assert 0 < largest <= 200_000
 
 
+def test_a_tenant_with_many_requests_does_not_delay_others(tmp_path: Path) -> None:
+    driver = Driver(SMOKE, tmp_path)
+    for number in range(70):
+        driver.add(f"many {number}", tenant="many", prompt="x", max_tokens=20)
+    for _ in range(3):
+        driver.engine.step()
+    driver.add("one", tenant="one", prompt="x", max_tokens=20)
+    driver.finish()
+    ends = [id for id, items in driver.responses.items() if items[-1].get("done")]
+    assert len(ends) == 71
+    order = list(driver.responses)
+    assert order.index("one") < order.index("many 69")
+
+
+def test_a_request_for_another_base_waits_for_those_before_it(tmp_path: Path) -> None:
+    build_text_model("HuggingFaceTB/SmolLM3", tmp_path / "base")
+    driver = Driver(SMOKE, tmp_path)
+    driver.add("first", prompt="x", max_tokens=20)
+    driver.engine.step()
+    driver.base = str(tmp_path / "base")
+    driver.add("other", prompt="x", max_tokens=5)
+    driver.base = SMOKE
+    driver.add("last", prompt="x", max_tokens=5)
+    driver.finish()
+    assert list(driver.responses) == ["first", "other", "last"]
+
+
 def test_a_cancelled_request_ends_at_once_and_others_go_on(tmp_path: Path) -> None:
     driver = Driver(SMOKE, tmp_path)
     expected = texts_of_all(driver, text_requests(), 0)
