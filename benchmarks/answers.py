@@ -81,12 +81,12 @@ class Generation:
         """Send a request and return its id."""
         assert self.process.stdin
         self._count += 1
-        job = f"ftjob-{adapter}" if adapter < ADAPTERS else ""
-        request = {**self._fields, "id": str(self._count), "job": job, "step": 1, "prompt": prompt}
+        id, job = str(self._count), f"ftjob-{adapter}" if adapter < ADAPTERS else ""
+        request = {**self._fields, "id": id, "job": job, "step": 1, "prompt": prompt}
         request |= {"max_tokens": tokens, "temperature": 0}
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
-        return request["id"]
+        return id
 
     def wait(self, ids: list[str]) -> dict[str, Timing]:
         """Read the responses to requests that were just sent."""

@@ -60,22 +60,16 @@ class RequestReader(threading.Thread):
     """Thread that reads requests for completions, and their cancellations.
 
     Attributes:
-        requests: Requests to process.
-        cancelled: Ids of requests that were cancelled.
+        requests: What was read, in its order.
     """
 
     def __init__(self) -> None:
         super().__init__(name="requests", daemon=True)
         self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.cancelled: set[str] = set()
 
     def run(self) -> None:
-        """Queue requests and note cancellations until the input is closed, then exit."""
+        """Queue requests until the input is closed, then exit the process."""
         with open(0, "rb", closefd=False) as lines:
             for line in lines:
-                request = json.loads(line)
-                if "cancel" in request:
-                    self.cancelled.add(request["cancel"])
-                else:
-                    self.requests.put(request)
+                self.requests.put(json.loads(line))
         os._exit(0)  # closing the input is how the server ends this process

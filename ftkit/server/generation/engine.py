@@ -51,7 +51,6 @@ class Engine:
         folder: Data folder of the service.
         send: Sends a response: the id of the request, and the fields as keyword arguments.
         fail: Called with the id of a request and the exception that ended it.
-        cancelled: Ids of requests to cancel, which are removed from it.
     """
 
     def __init__(
@@ -59,9 +58,8 @@ class Engine:
         folder: Folder,
         send: Send,
         fail: Callable[[str, Exception], None],
-        cancelled: set[str],
     ) -> None:
-        self._folder, self._send, self._fail, self._cancelled = folder, send, fail, cancelled
+        self._folder, self._send, self._fail = folder, send, fail
         self._weights: tuple[str, str, str] | None = None
         self._base: Any = None
         self._batch: Any = None
@@ -79,9 +77,20 @@ class Engine:
         """Add a request, which later steps answer."""
         self._waiting.append(request)
 
+    def cancel(self, id: str) -> None:
+        """End a request without further responses, unless it has ended."""
+        self._answers.pop(id, None)
+        self._waiting = deque(item for item in self._waiting if item.id != id)
+        for queue in (self._prefills, self._preempted):
+            kept = [item for item in queue if item.sequences[0].request != id]
+            queue.clear()
+            queue.extend(kept)
+        if self._batch:
+            rows = enumerate(self._batch.sequences)
+            self._batch.remove({row for row, item in rows if item.request == id})
+
     def step(self) -> None:
         """Start requests, compute a part of a prompt, and generate a token of each sequence."""
-        self._drop_cancelled()
         if self._preempted and self._has_room():
             self._prefills.append(self._preempted.popleft())
         while self._waiting and self._can_start(request := self._next()):
@@ -197,23 +206,6 @@ class Engine:
         sequences = [sequence for prefill in prefills for sequence in prefill.sequences]
         return {sequence.adapter for sequence in [*sequences, *self._batch.sequences]}
 
-    def _drop_cancelled(self) -> None:
-        for id in list(self._cancelled):
-            self._drop(id)
-            self._cancelled.discard(id)
-
-    def _drop(self, id: str) -> None:
-        """Forget a request."""
-        self._answers.pop(id, None)
-        self._waiting = deque(item for item in self._waiting if item.id != id)
-        for queue in (self._prefills, self._preempted):
-            kept = [item for item in queue if item.sequences[0].request != id]
-            queue.clear()
-            queue.extend(kept)
-        if self._batch:
-            rows = enumerate(self._batch.sequences)
-            self._batch.remove({row for row, item in rows if item.request == id})
-
     @contextmanager
     def _failing(self, ids: list[str]) -> Iterator[None]:
         """Fail these requests if there is an exception.
@@ -227,7 +219,7 @@ class Engine:
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
             for id in dict.fromkeys(ids):
-                self._drop(id)
+                self.cancel(id)
                 self._fail(id, error)
         if out_of_memory:
             free_memory()  # after the handler, since the exception refers to tensors

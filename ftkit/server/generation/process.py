@@ -93,9 +93,12 @@ def process_requests(root: Path, reader: RequestReader, responses: TextIO) -> No
     """
     logger.addFilter(LogLimit())
     responder = Responder(responses)
-    engine = Engine(Folder(root), responder.send, responder.fail, reader.cancelled)
+    engine = Engine(Folder(root), responder.send, responder.fail)
     while True:
         while engine.is_idle or not reader.requests.empty():
             request = reader.requests.get()
-            engine.add(msgspec.convert(request, Request, strict=False))
+            if "cancel" in request:
+                engine.cancel(request["cancel"])
+            else:
+                engine.add(msgspec.convert(request, Request, strict=False))
         engine.step()
