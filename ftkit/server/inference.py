@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import open_private
-from ftkit.server.bodies import Sampling
+from ftkit.server.completion_bodies import Sampling
 from ftkit.server.errors import (
     InternalError,
     InvalidRequestError,

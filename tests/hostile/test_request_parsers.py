@@ -12,14 +12,8 @@ from urllib.parse import urlsplit
 
 from ftkit.server.app import LOCAL_HOSTS
 from ftkit.server.auth import Authenticator
-from ftkit.server.bodies import (
-    ChatBody,
-    CompleteBody,
-    CompletionBody,
-    JobBody,
-    UploadBody,
-    read_body,
-)
+from ftkit.server.bodies import CompleteBody, JobBody, UploadBody, read_body
+from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.errors import ForeignOriginError, ServiceError
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import read_form

@@ -16,7 +16,8 @@ from openai.types import FileObject, Model, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
-from ftkit.server.bodies import ChatBody, read_body
+from ftkit.server.bodies import read_body
+from ftkit.server.completion_bodies import ChatBody
 from ftkit.server.errors import InvalidRequestError, ServiceError
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import Form, read_form

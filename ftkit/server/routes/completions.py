@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ftkit.server.bodies import PROMPT_BODY_BYTES, ChatBody, CompletionBody, Sampling
+from ftkit.server.bodies import PROMPT_BODY_BYTES
+from ftkit.server.completion_bodies import ChatBody, CompletionBody, Sampling
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import DisconnectedError
