@@ -189,6 +189,7 @@ def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:
 def _validation_error(text: str) -> InvalidRequestError:
     """Translate a message of msgspec, such as "Expected `int`, got `str` - at `$.seed`"."""
     reason, _, location = text.rpartition(" - at ") if " - at " in text else (text, "", "")
+    location = location.rpartition(" in ")[2]  # "`key` in `$.metadata`" for a key of a mapping
     path = location.strip("`").removeprefix("$").removeprefix(".")
     name = re.search(r"field `([^`]*)`", reason)
     field = ".".join(filter(None, (path, name[1] if name else "")))[:EXCERPT]

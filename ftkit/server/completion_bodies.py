@@ -1,4 +1,4 @@
-"""Request bodies of completions: their types.
+"""Request bodies of completions, and the requests for the generation process in them.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ftkit.server.bodies import Metadata, Name
+from ftkit.server.errors import InvalidRequestError
+from ftkit.server.unsupported import check_unsupported
 
 MAX_MESSAGES = 2048
 """Maximum number of messages of a chat; a limit of this service."""
@@ -17,34 +20,83 @@ MAX_MESSAGES = 2048
 MESSAGE_PARTS = 128
 """Maximum number of parts, and of tool calls, of a message; a limit of this service."""
 
-Zero = Annotated[float, Meta(ge=0, le=0)]
+MAX_CHOICES = 128
+"""Maximum number of choices of a completion."""
+
+MAX_LOGIT_BIAS = 1024
+"""Maximum number of tokens with a bias; a limit of this service."""
+
+DEFAULT_MAX_TOKENS = 16
+"""Maximum number of tokens of a text completion without `max_tokens`."""
+
+Tokens = Annotated[int, Meta(ge=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TokenId = Annotated[str, Meta(pattern=r"\A[0-9]{1,10}\Z")]
+LogitBias = Annotated[
+    dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)
+]
+Identifier = Annotated[str, Meta(max_length=512)]
 Stop = Annotated[str, Meta(max_length=256)]
 
 
+class StreamOptions(Struct, forbid_unknown_fields=True):
+    """Options of a stream."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
 class Sampling(Struct, kw_only=True):
-    """Fields that chat and text completions share."""
+    """Fields that chat and text completions share.
+
+    The type of a field that `UNSUPPORTED` has is `Any`: other values than the neutral ones are
+    refused by `check_unsupported`.
+    """
 
     model: Name
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     stop: Stop | Annotated[list[Stop], Meta(max_length=4)] | None = None
     seed: int | None = None
     stream: bool | None = None
-    stream_options: dict[str, Any] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    user: Annotated[str, Meta(max_length=512)] | None = None
-    # Clients send these fields with values that have no effect; other values are rejected.
-    frequency_penalty: Zero | None = None
-    presence_penalty: Zero | None = None
-    logit_bias: Annotated[dict[str, float], Meta(max_length=0)] | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Tokens | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
+    user: Identifier | None = None
     service_tier: Annotated[str, Meta(max_length=64)] | None = None
 
     @property
-    def stops(self) -> list[str]:
-        """Texts that end a completion."""
+    def includes_usage(self) -> bool:
+        """True if the usage is a chunk of the stream."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def check(self) -> None:
+        """Raise `InvalidRequestError` if the fields contradict each other, or are unsupported."""
+        check_unsupported(self)
+        if self.stream_options and not self.stream:
+            message = "'stream_options' is only allowed when 'stream' is true."
+            raise InvalidRequestError(message, "stream_options", "invalid_value")
+
+    def sampling(self, max_tokens: int | None) -> dict[str, Any]:
+        """Return the part of a request for the generation process that both kinds have."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
-        return [stop for stop in stops if stop]
+        optional = {
+            "frequency_penalty": self.frequency_penalty or None,
+            "presence_penalty": self.presence_penalty or None,
+            "logit_bias": self.logit_bias or None,
+        }
+        return {
+            "n": self.n or 1,
+            "max_tokens": max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "stop": [stop for stop in stops if stop],
+            "seed": self.seed,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
 
 
 class ImageUrl(Struct):
@@ -85,6 +137,7 @@ class ChatMessage(Struct):
     """Message of a chat, with the fields that chat templates use."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    audio: None = None
     content: str | Annotated[list[ContentPart], Meta(max_length=MESSAGE_PARTS)] | None = None
     refusal: str | None = None
     name: str | None = None
@@ -103,12 +156,49 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Tokens | None = None
     metadata: Metadata | None = None
-    store: bool | None = None
     response_format: TextFormat | None = None
     logprobs: Literal[False] | None = None
+    top_logprobs: None = None
     tools: Annotated[list[Any], Meta(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: None = None
+    function_call: None = None
+    # These have no effect on the answer.
+    prompt_cache_key: Identifier | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None
+    safety_identifier: Identifier | None = None
+    # See `UNSUPPORTED`.
+    audio: Any = None
+    modalities: Any = None
+    moderation: Any = None
+    prediction: Any = None
+    reasoning_effort: Any = None
+    store: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
+
+    def check(self) -> None:
+        """Raise `InvalidRequestError` if the fields contradict each other, or are unsupported."""
+        super().check()
+        if self.max_tokens and self.max_completion_tokens:
+            message = "Set only one of 'max_tokens' and 'max_completion_tokens'."
+            raise InvalidRequestError(message, "max_tokens", "invalid_parameter_combination")
+
+    def request(self) -> dict[str, Any]:
+        """Return the request for the generation process.
+
+        Raises:
+            InvalidRequestError: The fields contradict each other, or are unsupported.
+        """
+        self.check()
+        return {
+            "messages": msgspec.to_builtins(self.messages),
+            **self.sampling(self.max_completion_tokens or self.max_tokens),
+        }
 
 
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +206,25 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
 
     prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
     echo: Literal[False] | None = None
-    best_of: Literal[1] | None = None
+    best_of: int | None = None
     logprobs: None = None
-    suffix: None = None
+    suffix: Any = None
+
+    def check(self) -> None:
+        """Raise `InvalidRequestError` if the fields contradict each other, or are unsupported."""
+        super().check()
+        if self.best_of not in (None, self.n or 1):
+            message = "Unsupported value for 'best_of'. Leave it out, or set it to that of 'n'."
+            raise InvalidRequestError(message, "best_of", "unsupported_value")
+
+    def request(self) -> dict[str, Any]:
+        """Return the request for the generation process.
+
+        Raises:
+            InvalidRequestError: The fields contradict each other, or are unsupported.
+        """
+        self.check()
+        return {
+            "prompt": self.prompt if isinstance(self.prompt, str) else self.prompt[0],
+            **self.sampling(self.max_tokens or DEFAULT_MAX_TOKENS),
+        }

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -20,39 +19,33 @@ from ftkit.server.responses import json_response
 
 T = TypeVar("T")
 
-DEFAULT_MAX_TOKENS = 16
-"""Maximum number of tokens of a text completion without `max_tokens`; OpenAI's default."""
-
 
 async def create_chat_completion(request: Request) -> Response:
     """Create a chat completion."""
     body = await read_json(request, ChatBody, PROMPT_BODY_BYTES)
-    prompt = {"messages": msgspec.to_builtins(body.messages)}
-    max_tokens = body.max_completion_tokens or body.max_tokens
-    return await _respond(request, "chat", body, prompt, max_tokens)
+    return await _respond(request, "chat", body, body.request())
 
 
 async def create_completion(request: Request) -> Response:
     """Create a text completion."""
     body = await read_json(request, CompletionBody, PROMPT_BODY_BYTES)
-    prompt = {"prompt": body.prompt if isinstance(body.prompt, str) else body.prompt[0]}
-    max_tokens = body.max_tokens or DEFAULT_MAX_TOKENS
-    return await _respond(request, "text", body, prompt, max_tokens)
+    return await _respond(request, "text", body, body.request())
 
 
 async def _respond(
-    request: Request, kind: Kind, body: Sampling, prompt: dict[str, Any], max_tokens: int | None
+    request: Request, kind: Kind, body: Sampling, fields: dict[str, Any]
 ) -> Response:
     service, tenant = get_context(request)
     served = service.models.find(body.model, tenant)
-    responses = service.generator.generate(served, prompt, body, max_tokens)
+    responses = service.generator.generate(served, fields)
     header = new_header(kind, body.model, served.base)
     if not body.stream:
         return json_response(await _while_connected(request, collect(header, responses)))
-    with_usage = bool((body.stream_options or {}).get("include_usage"))
     # An error before the first response still sets the status of the HTTP response.
     responses = await _while_connected(request, wait_for_first(responses))
-    return StreamingResponse(stream(header, responses, with_usage), media_type="text/event-stream")
+    return StreamingResponse(
+        stream(header, responses, body.includes_usage), media_type="text/event-stream"
+    )
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -61,7 +61,8 @@ def test_completions_stream_stop_repeat_and_count_tokens(
     [
         ({"temperature": 3}, "temperature"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"frequency_penalty": 1}, "frequency_penalty"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"store": True}, "store"),
         ({"response_format": {"type": "json_object"}}, "response_format.type"),
         ({"messages": []}, "messages"),
         ({"messages": [{"content": "x"}]}, "messages[0].role"),
