@@ -12,6 +12,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ftkit.server.bodies import Metadata, Name
 from ftkit.server.errors import InvalidRequestError
+from ftkit.server.tools import (
+    Choice,
+    FunctionChoice,
+    Functions,
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    Tools,
+    format_fields,
+    tool_fields,
+)
 from ftkit.server.unsupported import check_unsupported
 
 MAX_MESSAGES = 2048
@@ -146,26 +157,21 @@ class ChatMessage(Struct):
     function_call: FunctionCall | None = None
 
 
-class TextFormat(Struct):
-    """The only supported response format."""
-
-    type: Literal["text"]
-
-
 class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Tokens | None = None
     metadata: Metadata | None = None
-    response_format: TextFormat | None = None
+    response_format: ResponseFormat | None = None
     logprobs: Literal[False] | None = None
     top_logprobs: None = None
-    tools: Annotated[list[Any], Meta(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
+    tools: Tools | None = None
+    tool_choice: Choice | NamedTool | None = None
     parallel_tool_calls: bool | None = None
-    functions: None = None
-    function_call: None = None
+    # Deprecated by OpenAI for `tools` and `tool_choice`.
+    functions: Functions | None = None
+    function_call: Literal["none", "auto"] | FunctionChoice | None = None
     # These have no effect on the answer.
     prompt_cache_key: Identifier | None = None
     prompt_cache_options: dict[str, Any] | None = None
@@ -187,6 +193,13 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         if self.max_tokens and self.max_completion_tokens:
             message = "Set only one of 'max_tokens' and 'max_completion_tokens'."
             raise InvalidRequestError(message, "max_tokens", "invalid_parameter_combination")
+        if self.functions and self.tools:
+            message = "Set only one of 'functions' and 'tools'."
+            raise InvalidRequestError(message, "functions", "invalid_parameter_combination")
+        names = {function.name for function in self.functions or ()}
+        if isinstance(self.function_call, FunctionChoice) and self.function_call.name not in names:
+            message = f"Invalid value for 'function_call': no function '{self.function_call.name}'."
+            raise InvalidRequestError(message, "function_call", "invalid_value")
 
     def request(self) -> dict[str, Any]:
         """Return the request for the generation process.
@@ -198,7 +211,20 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         return {
             "messages": msgspec.to_builtins(self.messages),
             **self.sampling(self.max_completion_tokens or self.max_tokens),
+            **self._tool_fields(),
+            **format_fields(self.response_format, "response_format"),
         }
+
+    def _tool_fields(self) -> dict[str, Any]:
+        if not self.functions:
+            return tool_fields(self.tools or [], self.tool_choice, self.parallel_tool_calls)
+        choice: Choice | NamedTool | None
+        if isinstance(self.function_call, FunctionChoice):
+            choice = NamedTool("function", self.function_call)
+        else:
+            choice = self.function_call
+        tools = [Tool("function", function) for function in self.functions]
+        return tool_fields(tools, choice, parallel=False)
 
 
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):

@@ -129,6 +129,91 @@ def test_parameters_with_an_effect_reach_the_process(
     assert make_request(type, **parameters) == {**ABSENT[type], **fields}
 
 
+WEATHER = {
+    "name": "get_weather",
+    "description": "Weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": True,
+}
+TOOL = {"type": "function", "function": WEATHER}
+NAMED = {"type": "function", "function": {"name": "get_weather"}}
+SCHEMA = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+JSON_SCHEMA = {"type": "json_schema", "json_schema": SCHEMA}
+AUTO = {"tools": [TOOL], "tool_choice": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fields"),
+    [
+        ({"tools": [TOOL]}, AUTO),
+        ({"tools": [TOOL], "tool_choice": "none"}, {**AUTO, "tool_choice": "none"}),
+        ({"tools": [TOOL], "tool_choice": "required"}, {**AUTO, "tool_choice": "required"}),
+        ({"tools": [TOOL], "tool_choice": NAMED}, {**AUTO, "tool_choice": NAMED}),
+        ({"tools": [TOOL], "parallel_tool_calls": False}, {**AUTO, "parallel_tool_calls": False}),
+        ({"functions": [WEATHER]}, {**AUTO, "parallel_tool_calls": False}),
+        (
+            {"functions": [WEATHER], "function_call": {"name": "get_weather"}},
+            {"tools": [TOOL], "tool_choice": NAMED, "parallel_tool_calls": False},
+        ),
+        (
+            {"functions": [WEATHER], "function_call": "none"},
+            {"tools": [TOOL], "tool_choice": "none", "parallel_tool_calls": False},
+        ),
+        (
+            {"response_format": {"type": "json_object"}},
+            {"response_format": {"type": "json_object"}},
+        ),
+        ({"response_format": JSON_SCHEMA}, {"response_format": JSON_SCHEMA}),
+    ],
+)
+def test_tools_and_formats_reach_the_process(
+    parameters: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    assert make_request(ChatBody, **parameters) == {**ABSENT[ChatBody], **fields}
+
+
+def function(**fields: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {**WEATHER, **fields}}]}
+
+
+def schema(**fields: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {**SCHEMA, **fields}}}
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(64):
+    DEEP = {"items": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        (function(name=""), "tools[0].function.name"),
+        (function(name="a b"), "tools[0].function.name"),
+        (function(name="a" * 65), "tools[0].function.name"),
+        (function(name="a\n"), "tools[0].function.name"),
+        (function(parameters=[]), "tools[0].function.parameters"),
+        (function(parameters=DEEP), "tools[0]"),
+        ({"tools": [TOOL] * 129}, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0].type"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": NAMED}, "tool_choice"),
+        ({"tool_choice": "any"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
+        ({"functions": [WEATHER], "tools": [TOOL]}, "functions"),
+        ({"function_call": {"name": "get_weather"}}, "function_call"),
+        (schema(name="a b"), "response_format.json_schema.name"),
+        (schema(schema=[]), "response_format.json_schema.schema"),
+        (schema(schema=DEEP), "response_format"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
+    ],
+)
+def test_invalid_tools_and_formats_are_refused(parameters: dict[str, Any], param: str) -> None:
+    refused, code = refusal(ChatBody, parameters)
+    assert refused == param
+    assert code in ("invalid_value", "invalid_parameter_combination")
+
+
 def test_a_chat_has_two_names_for_the_number_of_tokens() -> None:
     request = make_request(ChatBody, max_completion_tokens=5)
     assert request == {**ABSENT[ChatBody], "max_tokens": 5}

@@ -11,7 +11,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ftkit.server.bodies import PROMPT_BODY_BYTES
-from ftkit.server.completion_bodies import ChatBody, CompletionBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionBody
+from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import DisconnectedError
@@ -23,28 +24,33 @@ T = TypeVar("T")
 async def create_chat_completion(request: Request) -> Response:
     """Create a chat completion."""
     body = await read_json(request, ChatBody, PROMPT_BODY_BYTES)
-    return await _respond(request, "chat", body, body.request())
+    choices = ChatChoices(has_functions=bool(body.functions))
+    return await _respond(request, "chat", body, choices)
 
 
 async def create_completion(request: Request) -> Response:
     """Create a text completion."""
     body = await read_json(request, CompletionBody, PROMPT_BODY_BYTES)
-    return await _respond(request, "text", body, body.request())
+    return await _respond(request, "text", body, TextChoices())
 
 
 async def _respond(
-    request: Request, kind: Kind, body: Sampling, fields: dict[str, Any]
+    request: Request,
+    kind: Kind,
+    body: ChatBody | CompletionBody,
+    choices: ChatChoices | TextChoices,
 ) -> Response:
     service, tenant = get_context(request)
+    fields = body.request()
     served = service.models.find(body.model, tenant)
     responses = service.generator.generate(served, fields)
     header = new_header(kind, body.model, served.base)
     if not body.stream:
-        return json_response(await _while_connected(request, collect(header, responses)))
+        return json_response(await _while_connected(request, collect(header, responses, choices)))
     # An error before the first response still sets the status of the HTTP response.
     responses = await _while_connected(request, wait_for_first(responses))
     return StreamingResponse(
-        stream(header, responses, body.includes_usage), media_type="text/event-stream"
+        stream(header, responses, choices, body.includes_usage), media_type="text/event-stream"
     )
 
 

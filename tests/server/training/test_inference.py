@@ -60,10 +60,10 @@ def test_completions_stream_stop_repeat_and_count_tokens(
     ("body", "param"),
     [
         ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f g"}}]}, "tools[0].function.name"),
         ({"frequency_penalty": 3}, "frequency_penalty"),
         ({"store": True}, "store"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "json"}}, "response_format.type"),
         ({"messages": []}, "messages"),
         ({"messages": [{"content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
