@@ -32,10 +32,19 @@ MESSAGE_PARTS = 128
 """Maximum number of parts, and of tool calls, of a message; a limit of this service."""
 
 MAX_CHOICES = 128
-"""Maximum number of choices of a completion."""
+"""Maximum number of choices of a completion; for several prompts, a limit of this service."""
 
 MAX_LOGIT_BIAS = 1024
 """Maximum number of tokens with a bias; a limit of this service."""
+
+MAX_TOP_LOGPROBS = 20
+"""Maximum number of alternatives of each token of a chat completion."""
+
+MAX_TEXT_LOGPROBS = 5
+"""Maximum number of alternatives of each token of a text completion."""
+
+MAX_PROMPT_TOKENS = 1 << 20
+"""Maximum number of tokens of a prompt that consists of token ids; a limit of this service."""
 
 DEFAULT_MAX_TOKENS = 16
 """Maximum number of tokens of a text completion without `max_tokens`."""
@@ -46,6 +55,10 @@ TokenId = Annotated[str, Meta(pattern=r"\A[0-9]{1,10}\Z")]
 LogitBias = Annotated[
     dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)
 ]
+PromptTokens = Annotated[
+    list[Annotated[int, Meta(ge=0, lt=1 << 31)]], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)
+]
+PromptItem = str | Annotated[int, Meta(ge=0, lt=1 << 31)] | PromptTokens
 Identifier = Annotated[str, Meta(max_length=512)]
 Stop = Annotated[str, Meta(max_length=256)]
 
@@ -164,8 +177,8 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     max_completion_tokens: Tokens | None = None
     metadata: Metadata | None = None
     response_format: ResponseFormat | None = None
-    logprobs: Literal[False] | None = None
-    top_logprobs: None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Tools | None = None
     tool_choice: Choice | NamedTool | None = None
     parallel_tool_calls: bool | None = None
@@ -193,6 +206,9 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         if self.max_tokens and self.max_completion_tokens:
             message = "Set only one of 'max_tokens' and 'max_completion_tokens'."
             raise InvalidRequestError(message, "max_tokens", "invalid_parameter_combination")
+        if self.top_logprobs and not self.logprobs:
+            message = "'top_logprobs' is only allowed when 'logprobs' is true."
+            raise InvalidRequestError(message, "top_logprobs", "invalid_value")
         if self.functions and self.tools:
             message = "Set only one of 'functions' and 'tools'."
             raise InvalidRequestError(message, "functions", "invalid_parameter_combination")
@@ -211,6 +227,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         return {
             "messages": msgspec.to_builtins(self.messages),
             **self.sampling(self.max_completion_tokens or self.max_tokens),
+            **({"logprobs": self.top_logprobs or 0} if self.logprobs else {}),
             **self._tool_fields(),
             **format_fields(self.response_format, "response_format"),
         }
@@ -230,10 +247,12 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
-    echo: Literal[False] | None = None
+    prompt: (
+        str | Annotated[list[PromptItem], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)] | None
+    )
+    echo: bool | None = None
     best_of: int | None = None
-    logprobs: None = None
+    logprobs: Annotated[int, Meta(ge=0, le=MAX_TEXT_LOGPROBS)] | None = None
     suffix: Any = None
 
     def check(self) -> None:
@@ -243,14 +262,39 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             message = "Unsupported value for 'best_of'. Leave it out, or set it to that of 'n'."
             raise InvalidRequestError(message, "best_of", "unsupported_value")
 
-    def request(self) -> dict[str, Any]:
-        """Return the request for the generation process.
+    @property
+    def prompts(self) -> list[Any]:
+        """Prompts, each as text or as a list of token ids; "" for the start of a document.
+
+        Raises:
+            InvalidRequestError: There are prompts of different types, or too many choices.
+        """
+        if self.prompt is None or isinstance(self.prompt, str):
+            return [self.prompt or ""]
+        types = {type(item) for item in self.prompt}
+        if len(types) > 1:
+            message = "Invalid value for 'prompt': texts, token ids and lists of them are mixed."
+            raise InvalidRequestError(message, "prompt", "invalid_value")
+        if types == {int}:
+            return [self.prompt]
+        choices = len(self.prompt) * (self.n or 1)
+        if choices > MAX_CHOICES:
+            message = (
+                f"Invalid value for 'prompt': {choices:,} choices; the maximum is {MAX_CHOICES}."
+            )
+            raise InvalidRequestError(message, "prompt", "invalid_value")
+        return self.prompt
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return a request for the generation process for each prompt.
 
         Raises:
             InvalidRequestError: The fields contradict each other, or are unsupported.
         """
         self.check()
-        return {
-            "prompt": self.prompt if isinstance(self.prompt, str) else self.prompt[0],
-            **self.sampling(self.max_tokens or DEFAULT_MAX_TOKENS),
-        }
+        fields = self.sampling(self.max_tokens or DEFAULT_MAX_TOKENS)
+        if self.logprobs is not None:
+            fields["logprobs"] = self.logprobs
+        if self.echo:
+            fields["echo"] = True
+        return [{"prompt": prompt, **fields} for prompt in self.prompts]

@@ -2,7 +2,7 @@
 
 They are written from the responses of the generation process to a request:
 
-    {"index", "text"} ...
+    {"index", "text", "logprobs", if they were requested} ...
     {"index", "tool_calls": [{"name", "arguments"}]}, at most once for a choice
     {"index", "finish_reason", "tokens"}
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from ftkit.server.logprobs import TextLogprobs, Token, chat_logprobs
 from ftkit.server.objects import new_id
 
 
@@ -24,6 +25,7 @@ class GeneratedChoice(Struct):
         index: Number of the choice.
         texts: Parts of its text.
         tool_calls: Name and arguments of each tool call.
+        logprobs: Tokens with their log probabilities, or None if they were not requested.
         finish_reason: Reason of its end, or "" before that.
         tokens: Number of its tokens.
     """
@@ -31,6 +33,7 @@ class GeneratedChoice(Struct):
     index: int
     texts: list[str] = field(default_factory=list)
     tool_calls: list[dict[str, str]] = field(default_factory=list)
+    logprobs: list[Token] | None = None
     finish_reason: str = ""
     tokens: int = 0
 
@@ -43,6 +46,9 @@ class GeneratedChoice(Struct):
         """Add a response of the process for this choice."""
         if "text" in response:
             self.texts.append(response["text"])
+        if response.get("logprobs") is not None:
+            self.logprobs = [] if self.logprobs is None else self.logprobs
+            self.logprobs += response["logprobs"]
         self.tool_calls += response.get("tool_calls", ())
         if "finish_reason" in response:
             self.finish_reason, self.tokens = response["finish_reason"], response["tokens"]
@@ -74,7 +80,7 @@ class ChatChoices:
             "index": choice.index,
             "message": message,
             "finish_reason": self._finish_reason(choice.finish_reason),
-            "logprobs": None,
+            "logprobs": chat_logprobs(choice.logprobs),
         }
 
     def chunks(self, response: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -86,7 +92,8 @@ class ChatChoices:
             yield _delta(number, {"role": "assistant", "content": content, "refusal": None})
         self._started = max(self._started, index + 1)
         if "text" in response:
-            yield _delta(index, {"content": response["text"]})
+            logprobs = chat_logprobs(response.get("logprobs"))
+            yield {**_delta(index, {"content": response["text"]}), "logprobs": logprobs}
         elif "tool_calls" in response:
             for delta in self._call_deltas(response["tool_calls"]):
                 yield _delta(index, delta)
@@ -114,22 +121,32 @@ class ChatChoices:
 class TextChoices:
     """Choices of a text completion."""
 
+    def __init__(self) -> None:
+        self._logprobs: dict[int, TextLogprobs] = {}
+
     def complete(self, choice: GeneratedChoice) -> dict[str, Any]:
         """Return a choice of a complete response."""
-        return _text_choice(choice.index, choice.text, choice.finish_reason)
+        return {
+            "index": choice.index,
+            "text": choice.text,
+            "finish_reason": choice.finish_reason,
+            "logprobs": TextLogprobs().add(choice.logprobs),
+        }
 
     def chunks(self, response: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the choices of the chunks for a response of the process, each in its own chunk."""
-        finish_reason = response.get("finish_reason")
-        yield _text_choice(response["index"], response.get("text", ""), finish_reason)
+        index = response["index"]
+        logprobs = self._logprobs.setdefault(index, TextLogprobs())
+        yield {
+            "index": index,
+            "text": response.get("text", ""),
+            "finish_reason": response.get("finish_reason"),
+            "logprobs": logprobs.add(response.get("logprobs")),
+        }
 
 
 def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
     return {"index": index, "delta": delta, "finish_reason": None, "logprobs": None}
-
-
-def _text_choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:
-    return {"index": index, "text": text, "finish_reason": finish_reason, "logprobs": None}
 
 
 def _tool_call(call: dict[str, str]) -> dict[str, Any]:

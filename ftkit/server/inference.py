@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -67,7 +67,7 @@ class Generator:
 
     async def generate(
         self, served: ModelRef, fields: dict[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send a request to the process and yield the responses.
 
         The request is cancelled if the generator is closed before the last response.

@@ -43,7 +43,7 @@ ABSENT = {
 def make_request(type: type[Any], **parameters: Any) -> dict[str, Any]:
     """Return the request for the process, without the fields of messages that are null."""
     body = read_body(msgspec.json.encode({**BODIES[type], **parameters}), type)
-    request = body.request()
+    request = body.request() if type is ChatBody else body.requests()[0]
     for message in request.get("messages", ()):
         for name in [name for name, value in message.items() if value is None]:
             del message[name]
@@ -202,13 +202,16 @@ for _ in range(64):
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
         ({"functions": [WEATHER], "tools": [TOOL]}, "functions"),
         ({"function_call": {"name": "get_weather"}}, "function_call"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"logprobs": False, "top_logprobs": 1}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         (schema(name="a b"), "response_format.json_schema.name"),
         (schema(schema=[]), "response_format.json_schema.schema"),
         (schema(schema=DEEP), "response_format"),
         ({"response_format": {"type": "grammar"}}, "response_format.type"),
     ],
 )
-def test_invalid_tools_and_formats_are_refused(parameters: dict[str, Any], param: str) -> None:
+def test_invalid_chat_parameters_are_refused(parameters: dict[str, Any], param: str) -> None:
     refused, code = refusal(ChatBody, parameters)
     assert refused == param
     assert code in ("invalid_value", "invalid_parameter_combination")
@@ -217,6 +220,64 @@ def test_invalid_tools_and_formats_are_refused(parameters: dict[str, Any], param
 def test_a_chat_has_two_names_for_the_number_of_tokens() -> None:
     request = make_request(ChatBody, max_completion_tokens=5)
     assert request == {**ABSENT[ChatBody], "max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "logprobs"),
+    [
+        ({"logprobs": True}, 0),
+        ({"logprobs": True, "top_logprobs": 0}, 0),
+        ({"logprobs": True, "top_logprobs": 20}, 20),
+    ],
+)
+def test_the_process_receives_the_number_of_alternatives(
+    parameters: dict[str, Any], logprobs: int
+) -> None:
+    assert make_request(ChatBody, **parameters) == {**ABSENT[ChatBody], "logprobs": logprobs}
+
+
+@pytest.mark.parametrize("fields", [{"logprobs": 0}, {"logprobs": 5}, {"echo": True}])
+def test_text_parameters_with_an_effect_reach_the_process(fields: dict[str, Any]) -> None:
+    assert make_request(CompletionBody, **fields) == {**ABSENT[CompletionBody], **fields}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        (None, [""]),
+        ("", [""]),
+        (["a"], ["a"]),
+        (["a", "", "a"], ["a", "", "a"]),
+        ([5, 6], [[5, 6]]),
+        ([[5], [6, 7]], [[5], [6, 7]]),
+        (["x"] * 128, ["x"] * 128),
+    ],
+)
+def test_each_prompt_is_a_request(prompt: Any, prompts: list[Any]) -> None:
+    body = read_body(msgspec.json.encode({"model": "m", "prompt": prompt}), CompletionBody)
+    requests = body.requests()
+    assert [request.pop("prompt") for request in requests] == prompts
+    assert all(request == requests[0] for request in requests)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]]}, "prompt[0]"),
+        ({"prompt": ["a", 1]}, "prompt"),
+        ({"prompt": ["a", [1]]}, "prompt"),
+        ({"prompt": [-1]}, "prompt[0]"),
+        ({"prompt": [2**31]}, "prompt[0]"),
+        ({"prompt": [1.5]}, "prompt[0]"),
+        ({"prompt": ["x"] * 129}, "prompt"),
+        ({"prompt": ["x"] * 65, "n": 2}, "prompt"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
+    ],
+)
+def test_invalid_prompts_and_logprobs_are_refused(parameters: dict[str, Any], param: str) -> None:
+    assert refusal(CompletionBody, parameters) == (param, "invalid_value")
 
 
 def test_best_of_may_be_the_number_of_choices() -> None:

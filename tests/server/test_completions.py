@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import ResponseHeader, collect, stream, wait_for_first
 from ftkit.server.errors import InternalError, ServiceError
+from ftkit.server.prompts import generate_together
 
 Responses = list[dict[str, Any]]
 
@@ -48,6 +49,31 @@ STOPPED_CHOICES: Responses = [
 TEXT_AND_CALLS: Responses = [{"index": 0, "text": "Wait."}, *CALL_RESPONSES]
 
 
+HALF, OTHER_HALF = "é".encode()[:1], "é".encode()[1:]
+
+
+def token(
+    text: str, logprob: float | None, encoded: bytes, *tops: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a token as the process sends it."""
+    return {"token": text, "logprob": logprob, "bytes": list(encoded), "top_logprobs": list(tops)}
+
+
+A, B = ({"token": text, "logprob": -1.5, "bytes": [ord(text)]} for text in "ab")
+TOKENS = [
+    [token("a", -0.5, b"a", A, B)],
+    [token("\ufffd", -0.25, HALF), token("\ufffd", -float("inf"), OTHER_HALF)],
+    [token("b", -1.5, b"b")],
+]
+LOGPROBS: Responses = [
+    {"index": 0, "text": "a", "logprobs": TOKENS[0]},
+    {"index": 0, "text": "é", "logprobs": TOKENS[1]},
+    {"index": 0, "text": "b", "logprobs": TOKENS[2]},
+    {"index": 0, "finish_reason": "stop", "tokens": 4},
+    {"done": True, "prompt_tokens": 4},
+]
+
+
 async def send(responses: Responses) -> AsyncIterator[dict[str, Any]]:
     for response in responses:
         if "error" in response:
@@ -74,6 +100,10 @@ def stream_chunks(
     return [json.loads(event.removeprefix(b"data: ")) for event in events]
 
 
+def concatenate(lists: Iterable[list[Any]]) -> list[Any]:
+    return [item for items in lists for item in items]
+
+
 def accumulate(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the chat completion that OpenAI's SDK makes of the chunks, without its new fields."""
     state = ChatCompletionStreamState()
@@ -83,7 +113,7 @@ def accumulate(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return completion.model_dump(exclude_none=True)
 
 
-@pytest.mark.parametrize("responses", [CALL_RESPONSES, TWO_CHOICES, TEXT_AND_CALLS])
+@pytest.mark.parametrize("responses", [CALL_RESPONSES, TWO_CHOICES, TEXT_AND_CALLS, LOGPROBS])
 @pytest.mark.parametrize("has_functions", [False, True])
 def test_chats_are_those_of_openai_s_published_types(
     responses: Responses, has_functions: bool
@@ -94,9 +124,10 @@ def test_chats_are_those_of_openai_s_published_types(
         ChatCompletionChunk.model_validate(chunk, strict=True)
 
 
-def test_text_completions_are_those_of_openai_s_published_types() -> None:
-    Completion.model_validate(complete(TWO_CHOICES, TextChoices()), strict=True)
-    for chunk in stream_chunks(TWO_CHOICES, TextChoices()):
+@pytest.mark.parametrize("responses", [TWO_CHOICES, LOGPROBS])
+def test_text_completions_are_those_of_openai_s_published_types(responses: Responses) -> None:
+    Completion.model_validate(complete(responses, TextChoices()), strict=True)
+    for chunk in stream_chunks(responses, TextChoices()):
         if chunk["choices"][0]["finish_reason"]:
             Completion.model_validate(chunk, strict=True)
 
@@ -183,3 +214,96 @@ def test_an_error_within_a_stream_is_its_last_event() -> None:
 def test_an_error_before_a_stream_is_raised() -> None:
     with pytest.raises(ServiceError, match="too bad"):
         asyncio.run(wait_for_first(send([{"error": "too bad"}])))
+
+
+def test_chat_logprobs_have_bytes_and_alternatives() -> None:
+    (choice,) = complete(LOGPROBS, ChatChoices())["choices"]
+    content = choice["logprobs"]["content"]
+    assert content[0] == {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": [A, B]}
+    assert [item["logprob"] for item in content] == [-0.5, -0.25, -9999.0, -1.5]
+    assert bytes(concatenate(item["bytes"] for item in content)).decode() == "aéb"
+    chunks = stream_chunks(LOGPROBS, ChatChoices())
+    streamed = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    assert concatenate(item["content"] for item in streamed if item) == content
+
+
+def test_text_logprobs_have_the_offset_of_each_token_in_the_text() -> None:
+    (choice,) = complete(LOGPROBS, TextChoices())["choices"]
+    assert choice["logprobs"] == {
+        "tokens": ["a", "\ufffd", "\ufffd", "b"],
+        "token_logprobs": [-0.5, -0.25, -9999.0, -1.5],
+        "top_logprobs": [
+            {"a": -0.5, "b": -1.5},
+            {"\ufffd": -0.25},
+            {"\ufffd": -9999.0},
+            {"b": -1.5},
+        ],
+        "text_offset": [0, 1, 1, 2],
+    }
+    chunks = stream_chunks(LOGPROBS, TextChoices())
+    streamed = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    for name, values in choice["logprobs"].items():
+        assert concatenate(item[name] for item in streamed if item) == values
+
+
+def test_the_first_token_of_an_echoed_prompt_has_no_logprob() -> None:
+    echoed = {"index": 0, "text": "p", "logprobs": [token("p", None, b"p")]}
+    (choice,) = complete([echoed, *LOGPROBS], TextChoices())["choices"]
+    assert choice["logprobs"]["token_logprobs"][:2] == [None, -0.5]
+    assert choice["logprobs"]["top_logprobs"][0] is None
+    assert choice["logprobs"]["text_offset"] == [0, 1, 2, 2, 3]
+
+
+def test_choices_without_logprobs_have_null() -> None:
+    for choices in (ChatChoices(), TextChoices()):
+        assert complete(TWO_CHOICES, choices)["choices"][0]["logprobs"] is None
+
+
+def generate_prompts(number: int, closed: list[int], fails: bool = False) -> Any:
+    """Return the responses to some requests, of two choices each, and note which are closed."""
+
+    async def responses(prompt: int) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            for index in (1, 0):
+                await asyncio.sleep(0)
+                yield {"index": index, "text": f"{prompt}.{index}"}
+                yield {"index": index, "finish_reason": "stop", "tokens": 1}
+            if fails and prompt == 3:
+                raise InternalError("too bad")
+            yield {"done": True, "prompt_tokens": prompt}
+        finally:
+            closed.append(prompt)
+
+    return generate_together([responses(prompt) for prompt in range(number)], 2)
+
+
+def test_several_prompts_have_their_choices_in_the_order_of_the_prompts() -> None:
+    closed: list[int] = []
+    header = HEADERS[TextChoices]
+    response = asyncio.run(collect(header, generate_prompts(40, closed), TextChoices()))
+    texts = [choice["text"] for choice in response["choices"]]
+    assert texts == [f"{prompt}.{index}" for prompt in range(40) for index in (0, 1)]
+    assert [choice["index"] for choice in response["choices"]] == list(range(80))
+    assert response["usage"]["prompt_tokens"] == sum(range(40))
+    assert response["usage"]["completion_tokens"] == 80
+    assert sorted(closed) == list(range(40))
+
+
+def test_the_error_of_a_prompt_ends_the_others() -> None:
+    closed: list[int] = []
+    header = HEADERS[TextChoices]
+    with pytest.raises(InternalError, match="too bad"):
+        asyncio.run(collect(header, generate_prompts(40, closed, fails=True), TextChoices()))
+    assert len(closed) < 40
+
+
+def test_a_cancelled_request_cancels_its_prompts() -> None:
+    closed: list[int] = []
+
+    async def read_one() -> None:
+        responses = generate_prompts(3, closed)
+        await anext(responses)
+        await responses.aclose()
+        assert sorted(closed) == [0, 1, 2]
+
+    asyncio.run(read_one())

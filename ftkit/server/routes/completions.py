@@ -11,11 +11,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ftkit.server.bodies import PROMPT_BODY_BYTES
-from ftkit.server.completion_bodies import ChatBody, CompletionBody
+from ftkit.server.completion_bodies import ChatBody, CompletionBody, Sampling
 from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
 from ftkit.server.errors import DisconnectedError
+from ftkit.server.prompts import generate_together
 from ftkit.server.responses import json_response
 
 T = TypeVar("T")
@@ -25,25 +26,26 @@ async def create_chat_completion(request: Request) -> Response:
     """Create a chat completion."""
     body = await read_json(request, ChatBody, PROMPT_BODY_BYTES)
     choices = ChatChoices(has_functions=bool(body.functions))
-    return await _respond(request, "chat", body, choices)
+    return await _respond(request, "chat", body, [body.request()], choices)
 
 
 async def create_completion(request: Request) -> Response:
     """Create a text completion."""
     body = await read_json(request, CompletionBody, PROMPT_BODY_BYTES)
-    return await _respond(request, "text", body, TextChoices())
+    return await _respond(request, "text", body, body.requests(), TextChoices())
 
 
 async def _respond(
     request: Request,
     kind: Kind,
-    body: ChatBody | CompletionBody,
+    body: Sampling,
+    requests: list[dict[str, Any]],
     choices: ChatChoices | TextChoices,
 ) -> Response:
     service, tenant = get_context(request)
-    fields = body.request()
     served = service.models.find(body.model, tenant)
-    responses = service.generator.generate(served, fields)
+    generated = [service.generator.generate(served, fields) for fields in requests]
+    responses = generate_together(generated, body.n or 1)
     header = new_header(kind, body.model, served.base)
     if not body.stream:
         return json_response(await _while_connected(request, collect(header, responses, choices)))

@@ -147,6 +147,27 @@ def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
     assert client.completions.create(model=SMOKE, prompt="", max_tokens=2, best_of=1).usage
 
 
+def test_several_prompts_are_completed_in_their_order(client: openai.OpenAI) -> None:
+    prompts = ["Say Lima", "Say Oslo and Rome"]
+
+    def create(prompt: Any, n: int, **more: Any) -> Any:
+        return client.completions.create(
+            model=SMOKE, prompt=prompt, n=n, max_tokens=3, temperature=0, **more
+        )
+
+    single = [create(prompt, 1) for prompt in prompts]
+    together = create(prompts, 2)
+    assert [choice.index for choice in together.choices] == [0, 1, 2, 3]
+    texts = [choice.text for choice in together.choices]
+    assert texts == [one.choices[0].text for one in single for _ in range(2)]
+    tokens = [sum(one.usage.prompt_tokens for one in single), 12]
+    assert [together.usage.prompt_tokens, together.usage.completion_tokens] == tokens
+    streamed = dict.fromkeys(range(4), "")
+    for chunk in create(prompts, 2, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert list(streamed.values()) == texts
+
+
 def test_a_request_of_a_disconnected_client_does_not_delay_others(client: openai.OpenAI) -> None:
     ask_model(client, SMOKE, "x", max_tokens=1)
     impatient = client.with_options(timeout=0.5, max_retries=0)
