@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,11 +13,9 @@ from ftkit.server.completion_bodies import ChatBody, CompletionBody, Sampling
 from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
-from ftkit.server.errors import DisconnectedError
+from ftkit.server.disconnects import while_connected
 from ftkit.server.prompts import generate_together
 from ftkit.server.responses import json_response
-
-T = TypeVar("T")
 
 
 async def create_chat_completion(request: Request) -> Response:
@@ -48,36 +44,12 @@ async def _respond(
     responses = generate_together(generated, body.n or 1)
     header = new_header(kind, body.model, served.base)
     if not body.stream:
-        return json_response(await _while_connected(request, collect(header, responses, choices)))
+        return json_response(await while_connected(request, collect(header, responses, choices)))
     # An error before the first response still sets the status of the HTTP response.
-    responses = await _while_connected(request, wait_for_first(responses))
+    responses = await while_connected(request, wait_for_first(responses))
     return StreamingResponse(
         stream(header, responses, choices, body.includes_usage), media_type="text/event-stream"
     )
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine, and cancel it if the client disconnects.
-
-    Raises:
-        DisconnectedError: The client disconnected.
-    """
-    task = asyncio.ensure_future(work)
-    disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
-    try:
-        await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise DisconnectedError("The client disconnected.")
-    finally:
-        for pending in (task, disconnected):
-            pending.cancel()
-        await asyncio.gather(task, disconnected, return_exceptions=True)
-
-
-async def _wait_for_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 ROUTES = [
