@@ -34,7 +34,7 @@ from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
 from ftkit.server.request_ids import RequestIdMiddleware
 from ftkit.server.responses import handle_error, json_response
-from ftkit.server.routes import completions, files, jobs, models
+from ftkit.server.routes import completions, files, jobs, models, responses_api
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
@@ -111,6 +111,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
             *jobs.ROUTES,
             *models.ROUTES,
             *completions.ROUTES,
+            *responses_api.ROUTES,
         ],
         middleware=[Middleware(AuthenticationMiddleware, authenticator=authenticator)],
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),

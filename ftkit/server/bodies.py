@@ -167,6 +167,23 @@ def read_body(data: bytes, type: type[T]) -> T:
         raise InvalidRequestError(f"The body is not JSON: {error}") from error
 
 
+def read_value(value: Any, type: type[T], path: str) -> T:
+    """Return a JSON value as `type`.
+
+    Args:
+        value: Value in a body.
+        type: Type of the value.
+        path: Its place in the body, such as `input[0]`.
+
+    Raises:
+        InvalidRequestError: The value is not a valid `type`.
+    """
+    try:
+        return msgspec.convert(value, type)
+    except msgspec.ValidationError as error:
+        raise _validation_error(str(error), path) from error
+
+
 def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:
     """Return the expiry in the fields of a form, such as `expires_after[seconds]`, or None.
 
@@ -186,11 +203,11 @@ def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:
         raise _validation_error(str(error)) from error
 
 
-def _validation_error(text: str) -> InvalidRequestError:
+def _validation_error(text: str, prefix: str = "") -> InvalidRequestError:
     """Translate a message of msgspec, such as "Expected `int`, got `str` - at `$.seed`"."""
     reason, _, location = text.rpartition(" - at ") if " - at " in text else (text, "", "")
     location = location.rpartition(" in ")[2]  # "`key` in `$.metadata`" for a key of a mapping
-    path = location.strip("`").removeprefix("$").removeprefix(".")
+    path = (prefix + location.strip("`").removeprefix("$")).removeprefix(".")
     name = re.search(r"field `([^`]*)`", reason)
     field = ".".join(filter(None, (path, name[1] if name else "")))[:EXCERPT]
     reason = reason[:EXCERPT]

@@ -48,7 +48,7 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
 
 ENDPOINTS = (
     "This service fine-tunes models and answers with them. It has /v1/files, /v1/uploads,"
-    " /v1/fine_tuning/jobs, /v1/models, /v1/chat/completions and /v1/completions."
+    " /v1/fine_tuning/jobs, /v1/models, /v1/chat/completions, /v1/completions and /v1/responses."
 )
 """Explanation of what else clients can request."""
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from ftkit.server.errors import InvalidRequestError
 
 TEXT_ONLY = "this service generates text only"
+REASONING = "`template` in the recipe of the base model sets it"
 NOT_STORED = "this service does not store completions and responses"
 
 
@@ -26,17 +27,26 @@ class Unsupported(Struct, frozen=True):
 
 
 UNSUPPORTED = {
+    "access_programs": Unsupported("this service has no such programs"),
     "audio": Unsupported(TEXT_ONLY),
+    "background": Unsupported("this service answers at once", (False,)),
+    "background_options": Unsupported("this service answers at once"),
+    "context_management": Unsupported("this service does not shorten the input", ([],)),
+    "conversation": Unsupported(NOT_STORED),
+    "image": Unsupported("this service does not compress images"),
     "modalities": Unsupported(TEXT_ONLY, (["text"],)),
     "moderation": Unsupported("this service has no moderation"),
+    "previous_response_id": Unsupported(f"{NOT_STORED}: send the earlier items in 'input'"),
+    "reasoning": Unsupported(REASONING, ({},)),
     "prediction": Unsupported("this service has no predicted outputs"),
-    "reasoning_effort": Unsupported("`template` in the recipe of the base model sets it"),
+    "reasoning_effort": Unsupported(REASONING),
     "store": Unsupported(NOT_STORED, (False,)),
     "suffix": Unsupported("completions are generated after the prompt only", ("",)),
+    "truncation": Unsupported("this service does not shorten the input", ("disabled",)),
     "verbosity": Unsupported("the models have no verbosity", ("medium",)),
     "web_search_options": Unsupported("this service has no web search"),
 }
-"""Parameters of all endpoints, which have the same meaning in each."""
+"""Parameters by their name, which has the same meaning at every endpoint."""
 
 
 def check_unsupported(body: Struct) -> None:
@@ -49,6 +59,8 @@ def check_unsupported(body: Struct) -> None:
 
 
 def _is_neutral(value: Any, parameter: Unsupported) -> bool:
+    if isinstance(value, dict):
+        value = {name: item for name, item in value.items() if item is not None}
     # In Python, 0 equals False.
     return any(type(value) is type(item) and value == item for item in parameter.neutral)
 

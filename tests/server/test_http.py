@@ -89,7 +89,7 @@ def test_an_endpoint_that_is_not_there_names_those_that_are(
     assert error["message"] == (
         f"Unknown request URL: POST /v1/{path}. This service fine-tunes models and answers with"
         " them. It has /v1/files, /v1/uploads, /v1/fine_tuning/jobs, /v1/models,"
-        " /v1/chat/completions and /v1/completions."
+        " /v1/chat/completions, /v1/completions and /v1/responses."
     )
 
 
