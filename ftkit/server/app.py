@@ -1,6 +1,6 @@
 """ASGI application of the local service.
 
-request -> authentication -> route -> response, or error -> OpenAI's error object
+request -> request id -> authentication -> route -> response, or error -> OpenAI's error object
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ftkit._local import prove
 from ftkit.server.auth import AuthenticationMiddleware, Authenticator
@@ -31,8 +32,9 @@ from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
+from ftkit.server.request_ids import RequestIdMiddleware
 from ftkit.server.responses import handle_error, json_response
-from ftkit.server.routes import completions, files, jobs, models
+from ftkit.server.routes import completions, files, jobs, models, responses_api
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
@@ -75,7 +77,7 @@ class ServerSettings(Struct, frozen=True):
     recipes: Recipes | None = None
 
 
-def create_app(settings: ServerSettings) -> Starlette:
+def create_app(settings: ServerSettings) -> ASGIApp:
     """Return the service as an ASGI application, which runs jobs from startup to shutdown."""
     folder = Folder(settings.folder, settings.storage)
     database = Database(folder.database)
@@ -109,6 +111,7 @@ def create_app(settings: ServerSettings) -> Starlette:
             *jobs.ROUTES,
             *models.ROUTES,
             *completions.ROUTES,
+            *responses_api.ROUTES,
         ],
         middleware=[Middleware(AuthenticationMiddleware, authenticator=authenticator)],
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
@@ -116,7 +119,8 @@ def create_app(settings: ServerSettings) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.service = service
-    return app
+    # Not one of Starlette's middlewares, which unexpected errors bypass.
+    return RequestIdMiddleware(app)
 
 
 def _health_route(secret: str) -> Route:

@@ -1,6 +1,7 @@
 """Chat and text completions of OpenAI's API, complete or as server-sent events.
 
-The functions take the responses of the generation process (`ftkit.server.generation.process`).
+The functions take the responses of the generation process (`ftkit.server.generation.process`):
+parts of choices, the end of each choice, and the number of tokens of the prompt at the end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ftkit.server.completion_choices import ChatChoices, GeneratedChoice, TextChoices
 from ftkit.server.errors import ServiceError
 from ftkit.server.objects import new_id, now
 from ftkit.server.responses import error_object
@@ -75,40 +77,33 @@ def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 
 async def collect(
-    header: ResponseHeader, responses: AsyncIterator[dict[str, Any]]
+    header: ResponseHeader,
+    responses: AsyncIterator[dict[str, Any]],
+    choices: ChatChoices | TextChoices,
 ) -> dict[str, Any]:
     """Return the complete response, once it is generated.
+
+    Args:
+        header: Fields of the response.
+        responses: Responses of the generation process.
+        choices: Writes the choices.
 
     Raises:
         ServiceError: The completion cannot be generated.
     """
-    texts: dict[int, list[str]] = {}
-    ends: dict[int, dict[str, Any]] = {}
+    generated: dict[int, GeneratedChoice] = {}
     prompt_tokens = 0
     async for response in responses:
-        if "text" in response:
-            texts.setdefault(response["index"], []).append(response["text"])
-        elif "finish_reason" in response:
-            ends[response["index"]] = response
+        if "index" in response:
+            index = response["index"]
+            generated.setdefault(index, GeneratedChoice(index)).add(response)
         else:
             prompt_tokens = response["prompt_tokens"]
-    choices = [
-        {
-            "index": index,
-            **_content(header.kind, "".join(texts.get(index, ()))),
-            "finish_reason": end["finish_reason"],
-            "logprobs": None,
-        }
-        for index, end in sorted(ends.items())
-    ]
-    completion_tokens = sum(end["tokens"] for end in ends.values())
-    return header.response(choices, usage=_usage(prompt_tokens, completion_tokens))
-
-
-def _content(kind: Kind, text: str) -> dict[str, Any]:
-    if kind == "text":
-        return {"text": text}
-    return {"message": {"role": "assistant", "content": text, "refusal": None, "annotations": []}}
+    completion_tokens = sum(choice.tokens for choice in generated.values())
+    return header.response(
+        [choices.complete(choice) for _, choice in sorted(generated.items())],
+        usage=_usage(prompt_tokens, completion_tokens),
+    )
 
 
 async def wait_for_first(
@@ -130,49 +125,35 @@ async def wait_for_first(
 
 
 async def stream(
-    header: ResponseHeader, responses: AsyncIterator[dict[str, Any]], with_usage: bool
+    header: ResponseHeader,
+    responses: AsyncIterator[dict[str, Any]],
+    choices: ChatChoices | TextChoices,
+    with_usage: bool,
 ) -> AsyncIterator[bytes]:
     """Yield the chunks of a response as server-sent events.
 
     An error is an event, too, since the status of the HTTP response has been sent by then.
+
+    Args:
+        header: Fields of the chunks.
+        responses: Responses of the generation process.
+        choices: Writes the choices.
+        with_usage: End with a chunk that has the usage; it is null in the others.
     """
-    started: set[int] = set()
+    usage = {"usage": None} if with_usage else {}
     completion_tokens = 0
     try:
         async for response in responses:
-            index = response.get("index", 0)
-            if header.kind == "chat" and "index" in response and index not in started:
-                started.add(index)
-                yield _event(header.chunk([_first_choice(index)]))
-            if "text" in response:
-                yield _event(header.chunk([_choice(header.kind, index, text=response["text"])]))
-            elif "finish_reason" in response:
-                completion_tokens += response["tokens"]
-                finish_reason = response["finish_reason"]
-                yield _event(header.chunk([_choice(header.kind, index, finish_reason)]))
+            completion_tokens += response.get("tokens", 0)
+            if "index" in response:
+                for choice in choices.chunks(response):
+                    yield _event(header.chunk([choice], **usage))
             elif with_usage:
-                usage = _usage(response["prompt_tokens"], completion_tokens)
-                yield _event(header.chunk([], usage=usage))
+                total = _usage(response["prompt_tokens"], completion_tokens)
+                yield _event(header.chunk([], usage=total))
     except ServiceError as error:
         yield _event(error_object(error))
     yield b"data: [DONE]\n\n"
-
-
-def _first_choice(index: int) -> dict[str, Any]:
-    """Return a choice of a chat chunk that starts an assistant message."""
-    delta = {"role": "assistant", "content": ""}
-    return {"index": index, "delta": delta, "finish_reason": None, "logprobs": None}
-
-
-def _choice(
-    kind: Kind, index: int, finish_reason: str | None = None, text: str | None = None
-) -> dict[str, Any]:
-    """Return a choice of a chunk, with further text or with the finish reason."""
-    if kind == "text":
-        content: dict[str, Any] = {"text": text or ""}
-    else:
-        content = {"delta": {} if text is None else {"content": text}}
-    return {"index": index, **content, "finish_reason": finish_reason, "logprobs": None}
 
 
 def _event(data: dict[str, Any]) -> bytes:

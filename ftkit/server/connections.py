@@ -18,6 +18,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ftkit.server.request_ids import new_request_id
+
 MAX_CONNECTIONS = 1_000
 """Maximum number of connections, if the limit on open files allows that many."""
 
@@ -50,8 +52,6 @@ POLL_SECONDS = 1.0
 
 RETRY_SECONDS = 0.1
 """Seconds until a connection is accepted after that failed, or no place was free."""
-
-TIMEOUT_RESPONSE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 State = Literal["request", "body", "response", "service"]
 """Cause of a wait: the client, which has to send a request or its body or to take the response, or
@@ -86,9 +86,10 @@ class Connection(H11Protocol):
     """
 
     # uvicorn has no interface for this. What is used of its internals, here and in `Server`:
-    # `handle_events`, `on_response_complete`, `cycle` (`response_started`, `response_complete`,
-    # `more_body`), `flow.read_paused`, `conn` (of h11), `server_state.connections`,
-    # `lifespan.state`, `startup` and `shutdown`. Tested with uvicorn 0.54 and h11 0.16.
+    # `handle_events`, `send_400_response`, `on_response_complete`, `cycle` (`response_started`,
+    # `response_complete`, `more_body`), `flow.read_paused`, `conn` (of h11),
+    # `server_state.connections`, `lifespan.state`, `startup` and `shutdown`. Tested with uvicorn
+    # 0.54 and h11 0.16.
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -158,8 +159,22 @@ class Connection(H11Protocol):
             self.transport.abort()
             return
         if unanswered or (self._state == "request" and self._received):
-            self.transport.write(TIMEOUT_RESPONSE)
+            self.transport.write(_plain_response("408 Request Timeout"))
         self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Respond to a request that is not HTTP, and close the connection."""
+        self.transport.write(_plain_response("400 Bad Request", msg))
+        self.transport.close()
+
+
+def _plain_response(status: str, text: str = "") -> bytes:
+    """Return a response outside of the application."""
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+        f"content-length: {len(text)}\r\nx-request-id: {new_request_id()}\r\n\r\n"
+    )
+    return (head + text).encode("ascii")
 
 
 class Server(uvicorn.Server):

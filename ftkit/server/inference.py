@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from ftkit._local import RUN_MODULE
 from ftkit._private import open_private
-from ftkit.server.bodies import Sampling
 from ftkit.server.errors import (
     InternalError,
     InvalidRequestError,
@@ -67,17 +66,15 @@ class Generator:
         self._readers: set[asyncio.Task[None]] = set()
 
     async def generate(
-        self, served: ModelRef, prompt: dict[str, Any], sampling: Sampling, max_tokens: int | None
-    ) -> AsyncIterator[dict[str, Any]]:
+        self, served: ModelRef, fields: dict[str, Any]
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send a request to the process and yield the responses.
 
         The request is cancelled if the generator is closed before the last response.
 
         Args:
             served: Model to generate with.
-            prompt: Either `messages` or `prompt`.
-            sampling: Sampling parameters.
-            max_tokens: Maximum number of tokens of a completion, or None for no limit of its own.
+            fields: Fields of the request: the prompt and the sampling parameters.
 
         Raises:
             ServiceError: Too many requests are pending, or the process returned an error.
@@ -92,13 +89,7 @@ class Generator:
             "job": served.job,
             "step": served.step,
             "recipe": served.recipe,
-            **prompt,
-            "n": sampling.n or 1,
-            "max_tokens": max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "stop": sampling.stops,
-            "seed": sampling.seed,
+            **fields,
         }
         finished = False
         try:

@@ -50,6 +50,7 @@ class StoredObject(Struct, kw_only=True):
         kind: Name of the type in the database.
         title: Name of the type in messages.
         internal: Fields that are not part of the API.
+        omitted: Fields that are left out while they are None, since the API has no null for them.
         tenant: Tenant that owns the object.
         parent: Id of the object that this one belongs to, or "".
     """
@@ -57,6 +58,7 @@ class StoredObject(Struct, kw_only=True):
     kind: ClassVar[str]
     title: ClassVar[str]
     internal: ClassVar[tuple[str, ...]] = ()
+    omitted: ClassVar[tuple[str, ...]] = ()
     tenant: str
     parent: str = ""
 
@@ -68,6 +70,9 @@ class StoredObject(Struct, kw_only=True):
         """Return the JSON of the public and of the internal fields."""
         public = msgspec.to_builtins(self)
         del public["tenant"], public["parent"]
+        for name in self.omitted:
+            if public[name] is None:
+                del public[name]
         return public, {name: public.pop(name) for name in self.internal}
 
     @classmethod
@@ -89,6 +94,7 @@ class FileObject(StoredObject, kw_only=True):
     kind = "file"
     title = "File object"
     internal = ("sha256",)
+    omitted = ("expires_at", "status_details")
 
     id: str = field(default_factory=lambda: new_id("file-"))
     object: str = "file"

@@ -46,6 +46,12 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
 }
 """HTTP status and `type` of the error object for each exception."""
 
+ENDPOINTS = (
+    "This service fine-tunes models and answers with them. It has /v1/files, /v1/uploads,"
+    " /v1/fine_tuning/jobs, /v1/models, /v1/chat/completions, /v1/completions and /v1/responses."
+)
+"""Explanation of what else clients can request."""
+
 
 def json_response(value: Any, status: int = 200) -> Response:
     """Return a response with `value` as JSON."""
@@ -106,5 +112,5 @@ def _routing_error(request: Request, status: int) -> Response:
     if status == 405:
         message, code = f"Not allowed to {method} on {path}.", "method_not_supported"
     else:
-        message, code = f"Unknown request URL: {method} {path}.", "unknown_url"
+        message, code = f"Unknown request URL: {method} {path}. {ENDPOINTS}", "unknown_url"
     return json_response(_error_body(message, INVALID_REQUEST, None, code), status)

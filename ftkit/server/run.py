@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 from filelock import FileLock, Timeout
 from msgspec.structs import replace
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from ftkit._local import announce, withdraw
 from ftkit._private import make_private_folder
@@ -113,7 +113,7 @@ def _serve(
         withdraw(folder)
 
 
-def _configuration(app: Starlette) -> uvicorn.Config:
+def _configuration(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Connection,

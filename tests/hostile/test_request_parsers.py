@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from ftkit.server.app import LOCAL_HOSTS
 from ftkit.server.auth import Authenticator
-from ftkit.server.bodies import (
-    ChatBody,
-    CompleteBody,
-    CompletionBody,
-    JobBody,
-    UploadBody,
-    read_body,
-)
+from ftkit.server.bodies import CompleteBody, JobBody, UploadBody, read_body
+from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.errors import ForeignOriginError, ServiceError
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import read_form
+from ftkit.server.response_bodies import ResponseBody
 from support.hostile import Cases
 
 HOST_PIECES = (
@@ -56,6 +53,7 @@ BODIES: dict[type[Any], dict[str, Any]] = {
     JobBody: {"model": "ftkit/smoke", "training_file": "file-1"},
     ChatBody: {"model": "ftkit/smoke", "messages": MESSAGES},
     CompletionBody: {"model": "ftkit/smoke", "prompt": "x"},
+    ResponseBody: {"model": "ftkit/smoke", "input": MESSAGES},
     UploadBody: {"bytes": 1, "filename": "a.jsonl", "mime_type": "a/b", "purpose": "fine-tune"},
     CompleteBody: {"part_ids": ["part_1"]},
 }
@@ -154,6 +152,13 @@ def make_body(choices: random.Random, type: type[Any]) -> bytes:
     return bytes(data)
 
 
+def process_requests(body: Any) -> list[dict[str, Any]]:
+    """Return the requests for the generation process in a body."""
+    if isinstance(body, CompletionBody):
+        return body.requests()
+    return [body.request()] if isinstance(body, ChatBody | ResponseBody) else []
+
+
 def test_hostile_bodies(hostile: Cases) -> None:
     for number, choices in hostile:
         type = choices.choice(list(BODIES))
@@ -161,13 +166,15 @@ def test_hostile_bodies(hostile: Cases) -> None:
         with hostile.case(number, data):
             try:
                 body = read_body(data, type)
+                requests = process_requests(body)
             except ServiceError as error:
                 message = f"{error}{error.param}"
                 hostile.count_outcome("400")
             else:
                 message = ""
                 assert isinstance(body, type)
-                for stop in getattr(body, "stops", ()):
-                    assert len(stop) <= 256
+                for request in requests:
+                    assert msgspec.json.encode(request)
+                    assert all(len(stop) <= 256 for stop in request["stop"])
                 hostile.count_outcome("accepted")
             assert len(message) < 2000

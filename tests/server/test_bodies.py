@@ -10,7 +10,8 @@ import msgspec
 import openai
 import pytest
 
-from ftkit.server.bodies import ChatBody, read_body
+from ftkit.server.bodies import read_body
+from ftkit.server.completion_bodies import ChatBody
 from ftkit.server.training.messages import template_messages
 from support.models import SMOKE
 from support.server_requests import raw_request, upload_file

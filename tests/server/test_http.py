@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -16,7 +19,8 @@ from openai.types import FileObject, Model, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.uploads import UploadPart
 
-from ftkit.server.bodies import ChatBody, read_body
+from ftkit.server.bodies import read_body
+from ftkit.server.completion_bodies import ChatBody
 from ftkit.server.errors import InvalidRequestError, ServiceError
 from ftkit.server.folder import Writer
 from ftkit.server.multipart import Form, read_form
@@ -60,6 +64,87 @@ def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.O
     status, answer = raw_request(client, "GET", path)
     assert status in (404, 405)
     assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "embeddings",
+        "moderations",
+        "images/generations",
+        "audio/speech",
+        "audio/transcriptions",
+        "batches",
+        "assistants",
+        "vector_stores",
+        "realtime/sessions",
+    ],
+)
+def test_an_endpoint_that_is_not_there_names_those_that_are(
+    path: str, client: openai.OpenAI
+) -> None:
+    status, answer = raw_request(client, "POST", path, {})
+    error = answer["error"]
+    assert (status, error["code"]) == (404, "unknown_url")
+    assert error["message"] == (
+        f"Unknown request URL: POST /v1/{path}. This service fine-tunes models and answers with"
+        " them. It has /v1/files, /v1/uploads, /v1/fine_tuning/jobs, /v1/models,"
+        " /v1/chat/completions, /v1/completions and /v1/responses."
+    )
+
+
+def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
+    for name in ("gpt-4o", "ft:none"):
+        with pytest.raises(openai.NotFoundError) as error:
+            client.models.retrieve(name)
+        assert (error.value.code, error.value.param) == ("model_not_found", "model")
+
+
+def test_fields_of_files_without_a_value_are_left_out(client: openai.OpenAI) -> None:
+    id = upload_file(client).id
+    (file,) = raw_request(client, "GET", "files?limit=1")[1]["data"]
+    for document in (file, raw_request(client, "GET", f"files/{id}")[1]):
+        assert document["id"] == id
+        assert None not in document.values()
+
+
+REQUEST_ID = re.compile("req_[A-Za-z0-9]{32}")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "v1/models", {}, 200),
+        ("GET", "health", {}, 200),
+        ("POST", "v1/chat/completions", {}, 400),
+        ("GET", "v1/models", {"Host": "evil.example"}, 403),
+        ("GET", "v1/none", {}, 404),
+        ("DELETE", "v1/files", {}, 405),
+    ],
+)
+def test_every_response_has_an_id(
+    method: str, path: str, headers: dict[str, str], status: int, client: openai.OpenAI
+) -> None:
+    import httpx
+
+    address = str(client.base_url).removesuffix("v1/") + path
+    ids = []
+    for _ in range(2):
+        sent = {"x-request-id": "mine", "x-client-request-id": "mine", **headers}
+        response = httpx.request(method, address, headers=sent)
+        assert response.status_code == status
+        ids += response.headers.get_list("x-request-id")
+    assert len(set(ids)) == 2
+    assert all(REQUEST_ID.fullmatch(id) for id in ids)
+
+
+def test_a_response_to_what_is_not_http_has_an_id(local_server: LocalServer) -> None:
+    address = urlsplit(local_server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        response = connection.makefile("rb").read().decode()
+    assert response.startswith("HTTP/1.1 400 Bad Request\r\n")
+    assert REQUEST_ID.search(response)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"model": 1}'])
@@ -155,6 +240,10 @@ def test_what_fails_unforeseen_has_openai_s_shape_too(
     assert (
         raw_request(client, "GET", f"files/{file.id}/content")[1]["error"]["type"] == "server_error"
     )
+    with pytest.raises(openai.InternalServerError) as error:
+        client.files.content(file.id)
+    assert error.value.request_id
+    assert REQUEST_ID.fullmatch(error.value.request_id)
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 400), max_size=6))

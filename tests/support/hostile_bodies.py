@@ -48,8 +48,34 @@ def _bodies(target: Target) -> dict[str, dict[str, Any]]:
             "max_tokens": 1,
             "stop": ["x"],
             "stream": False,
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": {}}}}],
+            "tool_choice": {"type": "function", "function": {"name": "f"}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "s", "schema": {"type": "object"}},
+            },
+            "logit_bias": {"5": 1},
+            "logprobs": True,
+            "top_logprobs": 1,
         },
-        "/v1/completions": {"model": "ft:none:a::b", "prompt": "hi", "max_tokens": 1, "n": 1},
+        "/v1/completions": {
+            "model": "ft:none:a::b",
+            "prompt": ["hi", "there"],
+            "max_tokens": 1,
+            "n": 1,
+            "echo": True,
+            "logprobs": 1,
+        },
+        "/v1/responses": {
+            "model": "ft:none:a::b",
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+                {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "a", "output": "x"},
+            ],
+            "tools": [{"type": "function", "name": "f", "parameters": {"a": {}}}],
+            "text": {"format": {"type": "json_schema", "name": "s", "schema": {}}},
+        },
     }
 
 

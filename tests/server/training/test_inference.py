@@ -60,9 +60,10 @@ def test_completions_stream_stop_repeat_and_count_tokens(
     ("body", "param"),
     [
         ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"frequency_penalty": 1}, "frequency_penalty"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"tools": [{"type": "function", "function": {"name": "f g"}}]}, "tools[0].function.name"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"store": True}, "store"),
+        ({"response_format": {"type": "json"}}, "response_format.type"),
         ({"messages": []}, "messages"),
         ({"messages": [{"content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
@@ -144,6 +145,27 @@ def test_parameters_with_neutral_and_extreme_values_are_accepted(
 
 def test_a_prompt_may_be_empty(client: openai.OpenAI) -> None:
     assert client.completions.create(model=SMOKE, prompt="", max_tokens=2, best_of=1).usage
+
+
+def test_several_prompts_are_completed_in_their_order(client: openai.OpenAI) -> None:
+    prompts = ["Say Lima", "Say Oslo and Rome"]
+
+    def create(prompt: Any, n: int, **more: Any) -> Any:
+        return client.completions.create(
+            model=SMOKE, prompt=prompt, n=n, max_tokens=3, temperature=0, **more
+        )
+
+    single = [create(prompt, 1) for prompt in prompts]
+    together = create(prompts, 2)
+    assert [choice.index for choice in together.choices] == [0, 1, 2, 3]
+    texts = [choice.text for choice in together.choices]
+    assert texts == [one.choices[0].text for one in single for _ in range(2)]
+    tokens = [sum(one.usage.prompt_tokens for one in single), 12]
+    assert [together.usage.prompt_tokens, together.usage.completion_tokens] == tokens
+    streamed = dict.fromkeys(range(4), "")
+    for chunk in create(prompts, 2, stream=True):
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert list(streamed.values()) == texts
 
 
 def test_a_request_of_a_disconnected_client_does_not_delay_others(client: openai.OpenAI) -> None:

@@ -1,0 +1,82 @@
+"""Log probabilities of tokens, as chat and as text completions have them.
+
+The generation process sends, for each token,
+
+    {"token", "logprob", "bytes", "top_logprobs": [{"token", "logprob", "bytes"}]}
+
+where `logprob` is null for the first token of a prompt that is echoed.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+MIN_LOGPROB = -9999.0
+"""Log probability of very unlikely tokens, as in OpenAI's API; JSON has no infinity."""
+
+Token = dict[str, Any]
+
+
+def chat_logprobs(tokens: list[Token] | None) -> dict[str, Any] | None:
+    """Return the log probabilities of a chat completion, or None without tokens."""
+    if tokens is None:
+        return None
+    content = [
+        {**_chat_token(token), "top_logprobs": [_chat_token(top) for top in _alternatives(token)]}
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+class TextLogprobs:
+    """Log probabilities of a text completion, which may arrive in parts."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._offset = 0
+
+    def add(self, tokens: list[Token] | None) -> dict[str, list[Any]] | None:
+        """Return the log probabilities of further tokens, or None without tokens."""
+        if tokens is None:
+            return None
+        return {
+            "tokens": [token["token"] for token in tokens],
+            "token_logprobs": [_logprob(token) for token in tokens],
+            "top_logprobs": [_by_text(token) for token in tokens],
+            "text_offset": [self._next_offset(token) for token in tokens],
+        }
+
+    def _next_offset(self, token: Token) -> int:
+        """Return the number of characters before a token, whose bytes may end within one."""
+        offset = self._offset
+        self._offset += len(self._decoder.decode(_bytes(token)))
+        return offset
+
+
+def _alternatives(token: Token) -> list[Token]:
+    return token.get("top_logprobs") or []
+
+
+def _logprob(token: Token) -> float | None:
+    return None if token["logprob"] is None else max(token["logprob"], MIN_LOGPROB)
+
+
+def _bytes(token: Token) -> bytes:
+    encoded = token.get("bytes")
+    return token["token"].encode("utf-8", "replace") if encoded is None else bytes(encoded)
+
+
+def _chat_token(token: Token) -> dict[str, Any]:
+    return {
+        "token": token["token"],
+        "logprob": _logprob(token),
+        "bytes": list(_bytes(token)),
+    }
+
+
+def _by_text(token: Token) -> dict[str, float | None] | None:
+    """Return the log probability of a token and its alternatives by their texts."""
+    if token["logprob"] is None:
+        return None
+    return {item["token"]: _logprob(item) for item in (*_alternatives(token), token)}
