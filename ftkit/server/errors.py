@@ -8,7 +8,8 @@
     ├── ConflictError           the object is in use
     ├── TooLargeError           a body or a file exceeds its limit
     ├── QuotaError              the files of the tenant, or of all tenants, exceed a quota
-    ├── LimitReachedError       too many jobs, uploads or requests are pending
+    ├── LimitReachedError       too many jobs, uploads or files are there
+    ├── BusyError               too many requests wait for answers
     ├── DisconnectedError       the client closed the connection
     ├── UnavailableError        the service has not enough memory now
     ├── FullDiskError           the disk has not enough free space
@@ -67,7 +68,11 @@ class QuotaError(ServiceError):
 
 
 class LimitReachedError(ServiceError):
-    """Too many jobs, uploads or requests are pending."""
+    """Too many jobs, uploads or files are there."""
+
+
+class BusyError(ServiceError):
+    """Too many requests wait for answers; the client may try again soon."""
 
 
 class DisconnectedError(ServiceError):
@@ -101,5 +106,5 @@ def too_large(subject: str, limit: int) -> TooLargeError:
 
 
 def limit_reached(message: str) -> LimitReachedError:
-    """Return the error for too many pending jobs, uploads or requests."""
+    """Return the error for too many jobs, uploads or files."""
     return LimitReachedError(message, code="rate_limit_exceeded")

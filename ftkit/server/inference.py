@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -14,12 +15,12 @@ from msgspec import Struct
 from ftkit._local import RUN_MODULE
 from ftkit._private import open_private
 from ftkit.server.errors import (
+    BusyError,
     InternalError,
     InvalidRequestError,
     MissingObjectError,
     ServiceError,
     UnavailableError,
-    limit_reached,
 )
 from ftkit.server.folder import COMPLETIONS_LOG, Folder
 from ftkit.server.models import ModelRef
@@ -28,8 +29,11 @@ from ftkit.server.objects import new_id
 IDLE_SECONDS = 600.0
 """Seconds without a request after which the process is ended, to free its memory for training."""
 
-MAX_PENDING = 64
+MAX_PENDING = 256
 """Maximum number of pending requests."""
+
+MAX_PENDING_OF_TENANT = 64
+"""Maximum number of pending requests of a tenant."""
 
 MAX_LINE_BYTES = 16 << 20
 """Maximum size of a response line of the process."""
@@ -42,10 +46,12 @@ class Pending(Struct):
     """A request that the process has not completed.
 
     Attributes:
+        tenant: Tenant that sent it.
         responses: Responses to the request that were not read yet.
         process: Process that the request was sent to, or None before that.
     """
 
+    tenant: str
     responses: asyncio.Queue[dict[str, Any]]
     process: asyncio.subprocess.Process | None = None
 
@@ -66,7 +72,7 @@ class Generator:
         self._readers: set[asyncio.Task[None]] = set()
 
     async def generate(
-        self, served: ModelRef, fields: dict[str, Any]
+        self, served: ModelRef, tenant: str, fields: dict[str, Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Send a request to the process and yield the responses.
 
@@ -74,21 +80,23 @@ class Generator:
 
         Args:
             served: Model to generate with.
+            tenant: Tenant that sent the request.
             fields: Fields of the request: the prompt and the sampling parameters.
 
         Raises:
-            ServiceError: Too many requests are pending, or the process returned an error.
+            BusyError: Too many requests are pending.
+            ServiceError: The process returned an error.
         """
-        if len(self._pending) >= MAX_PENDING:
-            raise limit_reached(f"{MAX_PENDING} requests are pending already; try again later.")
+        self._check_pending(tenant)
         id = new_id("")
-        pending = self._pending[id] = Pending(asyncio.Queue())
+        pending = self._pending[id] = Pending(tenant, asyncio.Queue())
         request = {
             "id": id,
             "base": served.base,
             "job": served.job,
             "step": served.step,
             "recipe": served.recipe,
+            "tenant": tenant,
             **fields,
         }
         finished = False
@@ -110,6 +118,19 @@ class Generator:
                 with contextlib.suppress(OSError):
                     await _send(pending.process, {"cancel": id})
             self._end_if_idle()
+
+    def _check_pending(self, tenant: str) -> None:
+        """Raise `BusyError` if too many requests are pending, in all or of a tenant."""
+        counts = Counter(pending.tenant for pending in self._pending.values())
+        for count, limit in (
+            (counts[tenant], MAX_PENDING_OF_TENANT),
+            (counts.total(), MAX_PENDING),
+        ):
+            if count >= limit:
+                raise BusyError(
+                    f"{limit} requests are pending already; try again later.",
+                    code="rate_limit_exceeded",
+                )
 
     async def _running_process(self) -> asyncio.subprocess.Process:
         """Return the process, started if necessary."""

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ftkit.server.errors import (
     EXCERPT,
     AuthenticationError,
+    BusyError,
     ConflictError,
     DisconnectedError,
     ForeignOriginError,
@@ -28,6 +29,9 @@ from ftkit.server.errors import (
 )
 from ftkit.server.storage import full_disk, full_disk_reason
 
+RETRY_SECONDS = 2
+"""Seconds after which clients may repeat a request that found the service busy."""
+
 INVALID_REQUEST = "invalid_request_error"
 
 ERRORS: dict[type[ServiceError], tuple[int, str]] = {
@@ -39,6 +43,7 @@ ERRORS: dict[type[ServiceError], tuple[int, str]] = {
     TooLargeError: (413, INVALID_REQUEST),
     QuotaError: (413, INVALID_REQUEST),
     LimitReachedError: (429, "requests"),
+    BusyError: (429, "requests"),
     DisconnectedError: (499, INVALID_REQUEST),
     InternalError: (500, "server_error"),
     UnavailableError: (503, "server_error"),
@@ -76,7 +81,10 @@ def _error_body(message: str, type: str, param: str | None, code: str | None) ->
 def error_response(error: ServiceError) -> Response:
     """Return the response to a request that failed with `error`."""
     status, _ = ERRORS[error.__class__]
-    return json_response(error_object(error), status)
+    response = json_response(error_object(error), status)
+    if isinstance(error, BusyError):
+        response.headers["retry-after"] = str(RETRY_SECONDS)
+    return response
 
 
 async def handle_error(request: Request, error: Exception) -> Response:

@@ -40,7 +40,7 @@ async def _respond(
 ) -> Response:
     service, tenant = get_context(request)
     served = service.models.find(body.model, tenant)
-    generated = [service.generator.generate(served, fields) for fields in requests]
+    generated = [service.generator.generate(served, tenant, fields) for fields in requests]
     responses = generate_together(generated, body.n or 1)
     header = new_header(kind, body.model, served.base)
     if not body.stream:

@@ -23,7 +23,7 @@ async def create_response(request: Request) -> Response:
     service, tenant = get_context(request)
     fields, echo = body.request(), body.echo()
     served = service.models.find(body.model, tenant)
-    responses = service.generator.generate(served, fields)
+    responses = service.generator.generate(served, tenant, fields)
     if not body.stream:
         return json_response(await while_connected(request, collect_response(echo, responses)))
     # An error before the first event still sets the status of the HTTP response.
