@@ -1,0 +1,1 @@
+"""Text generation: the modules of the process that answers requests."""
