@@ -20,6 +20,8 @@ from ftkit.server.generation.tool_values import (
 )
 from ftkit.server.training.features import common_prefix
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+
 MAX_SPACE = 16
 """Maximum number of white space characters where the template writes some."""
 
@@ -96,7 +98,9 @@ class MessageReader:
 
 
 def _call(name: str, arguments: dict[str, Any]) -> ParsedCall:
-    return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
+    text = json.dumps(arguments, ensure_ascii=False)
+    # Half of a surrogate pair cannot be sent in UTF-8, but as an escape.
+    return ParsedCall(name, json.dumps(arguments) if SURROGATE.search(text) else text)
 
 
 class _ObjectReader:

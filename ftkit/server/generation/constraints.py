@@ -20,12 +20,6 @@ from ftkit.server.generation.grammars import GrammarWriter, json_rule
 from ftkit.server.generation.tool_calls import UNSUPPORTED
 from ftkit.server.generation.tool_format import ToolFormat
 
-MAX_GRAMMAR_CHARACTERS = 150_000
-"""Maximum length of a grammar, most of which is schemas.
-
-OpenAI allows 120,000 characters of names and constants in a schema.
-"""
-
 LIMITS = LLParserLimits(
     initial_lexer_fuel=1_000_000,  # about 20 ms
     step_lexer_fuel=200_000,  # about 15 ms
@@ -73,16 +67,17 @@ class Constraint:
             logits: Logits of the next token, of shape (vocabulary size,).
 
         Raises:
-            EncodingError: A limit was exceeded.
+            EncodingError: A limit was exceeded, or no token can follow.
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._check()
         size = logits.shape[-1]
         allowed = np.zeros(size, dtype=bool)
-        known = np.unpackbits(bits, bitorder="little")[:size]
-        allowed[: len(known)] = known
-        ends = [id for id in self._end_ids if id < size]
-        allowed[ends] = self._matcher.is_accepting()
+        ids = np.flatnonzero(np.unpackbits(bits, bitorder="little")[:size])
+        allowed[ids] = True
+        allowed[[id for id in self._end_ids if id < size]] = self._matcher.is_accepting()
+        if not allowed.any():
+            raise EncodingError("the answer cannot be constrained: no token can follow")
         logits.masked_fill_(~torch.from_numpy(allowed).to(logits.device), float("-inf"))
 
     def accept(self, id: int) -> None:
@@ -188,14 +183,11 @@ class ConstraintCompiler:
         return self._compile(writer.grammar(writer.message(self._form, functions, parallel)))
 
     def _compile(self, grammar: str) -> Constraint:
-        if len(grammar) > MAX_GRAMMAR_CHARACTERS:
-            raise EncodingError(
-                f"the schemas are too large: at most {MAX_GRAMMAR_CHARACTERS:,} characters are"
-                " supported"
-            )
-        matcher = LLMatcher(
-            self._tokenizer, LLMatcher.grammar_from_lark(grammar), log_level=0, limits=LIMITS
-        )
+        try:
+            lark = LLMatcher.grammar_from_lark(grammar)
+        except UnicodeEncodeError as error:
+            raise EncodingError("the schemas have characters that are not valid Unicode") from error
+        matcher = LLMatcher(self._tokenizer, lark, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise _error("the schema is not supported", matcher)
         first = matcher.deep_copy()

@@ -44,10 +44,9 @@ class ContentFilter:
     def _remove_lead(self, final: bool) -> bool:
         """Remove the lead from the text. Return False if it may still follow."""
         if self._lead_is_special:
-            _, found, after = self._text.partition(self._lead)
-            if not found:
-                kept = "" if final else self._text[-len(self._lead) :]
-                self._text = kept
+            _, separator, after = self._text.partition(self._lead)
+            if not separator:
+                self._text = "" if final else self._text[-len(self._lead) :]
                 return False
             self._text = after
         elif self._lead.startswith(self._text) and self._text != self._lead and not final:

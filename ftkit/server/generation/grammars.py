@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -19,8 +20,14 @@ from ftkit.server.generation.tool_format import (
     ObjectCall,
     ToolFormat,
 )
-from ftkit.server.generation.tool_values import schema_types
+from ftkit.server.generation.tool_values import WORD, schema_types
 from ftkit.server.training.features import common_prefix
+
+MAX_CHARACTERS = 150_000
+"""Maximum length of a grammar, most of which is schemas.
+
+OpenAI allows 120,000 characters of names and constants in a schema.
+"""
 
 WHITESPACE = r"[ \n\r\t]{1,40}"
 """White space within JSON. A limit keeps a model from writing nothing else."""
@@ -77,16 +84,34 @@ class GrammarWriter:
         longest_first = sorted(special, key=len, reverse=True)
         self._split = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._rules: list[str] = []
+        self._size = 0
 
     def grammar(self, start: str) -> str:
-        """Return the grammar with the rules so far, that starts with an expression."""
+        """Return the grammar with the rules so far, that starts with an expression.
+
+        Raises:
+            EncodingError: The grammar is too large.
+        """
+        self._add_size(start)
         return "\n".join([f"start: {start}", *self._rules])
 
     def rule(self, expression: str, attributes: str = "") -> str:
-        """Add a rule, and return its name."""
+        """Add a rule, and return its name.
+
+        Raises:
+            EncodingError: The grammar is too large.
+        """
+        self._add_size(expression)
         name = f"r{len(self._rules)}"
         self._rules.append(f"{name}{attributes}: {expression}")
         return name
+
+    def _add_size(self, expression: str) -> None:
+        self._size += len(expression)
+        if self._size > MAX_CHARACTERS:
+            raise EncodingError(
+                f"the schemas are too large: at most {MAX_CHARACTERS:,} characters are supported"
+            )
 
     def literal(self, text: str) -> str:
         """Return the expression for a text with special tokens."""
@@ -137,7 +162,8 @@ def _is_strict(function: dict[str, Any]) -> bool:
 
 def _parameters(function: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of the arguments, without further ones unless it asks for them."""
-    schema = function.get("parameters") or {}
+    schema = function.get("parameters")
+    schema = {} if schema is None else schema
     if not isinstance(schema, dict):
         raise EncodingError(f"the parameters of function {function['name']} must be an object")
     closed = {} if "additionalProperties" in schema else {"additionalProperties": False}
@@ -176,38 +202,50 @@ class _KeyedWriter:
         first, empty = (text.replace(NAME, name) for text in (call.first, call.empty))
         chain = self._chain(
             self._schema,
-            lambda key: self._writer.literal(first + key + call.assign),
-            lambda key: self._writer.literal(
-                call.next.removeprefix(self._suffix) + key + call.assign
-            ),
+            (first, call.next.removeprefix(self._suffix), call.assign),
             (empty, call.last.removeprefix(self._suffix)),
             self._value,
         )
         return f"{self._writer.literal(name)} {chain}"
 
-    def _chain(self, schema: Any, first: Any, next: Any, ends: tuple[str, str], value: Any) -> str:
+    def _chain(
+        self,
+        schema: dict[str, Any],
+        keys: tuple[str, str, str],
+        ends: tuple[str, str],
+        value: Callable[[Any], str],
+    ) -> str:
         """Return the rule of an object: its properties in order, of which some may be left out.
 
         Args:
             schema: Schema of the object.
-            first: Returns the expression before the value of a key that is the first one.
-            next: Returns the expression before the value of another key.
+            keys: Text before the first key, before another one, and after a key.
             ends: Text after no value, and after the last one.
             value: Returns the expression for the value of a schema.
         """
-        properties, required = schema.get("properties") or {}, schema.get("required") or []
+        properties, required = schema.get("properties", {}), schema.get("required", [])
         if not isinstance(properties, dict) or not isinstance(required, list):
             raise EncodingError(f"the parameters of function {self._name} are not a JSON Schema")
-        keys = sorted(properties) if self._call.quote else list(properties)
+        required = {key: {} for key in required if isinstance(key, str)}
+        properties = {**required, **properties}
+        first, next, assign = map(self._writer.literal, keys)
         empty, rest = (self._writer.rule(self._writer.literal(end)) for end in ends)
-        for key in reversed(keys):
-            expression = value(properties[key])
+        keys_in_order = sorted(properties) if self._call.sorts_keys else list(properties)
+        for key in reversed(keys_in_order):
+            expression = f"{self._key(key)} {assign} {value(properties[key])} {rest}"
             optional = key not in required
-            at_first = f"{first(key)} {expression} {rest}"
-            at_next = f"{next(key)} {expression} {rest}"
+            at_first, at_next = f"{first} {expression}", f"{next} {expression}"
             empty = self._writer.rule(f"{at_first} | {empty}" if optional else at_first)
             rest = self._writer.rule(f"{at_next} | {rest}" if optional else at_next)
         return empty
+
+    def _key(self, key: str) -> str:
+        if not WORD.fullmatch(key):
+            raise EncodingError(
+                f"calls of function {self._name} cannot be forced on this base, since the name of"
+                f" the parameter {key[:64]!r} has special characters"
+            )
+        return _quoted(key)
 
     def _value(self, schema: Any) -> str:
         if not isinstance(schema, dict):
@@ -221,11 +259,12 @@ class _KeyedWriter:
 
     def _text(self, schema: dict[str, Any]) -> str:
         """Return the expression for a string without quotes, and what follows it."""
+        suffix = self._writer.literal(self._suffix)
         if texts := _constants(schema):
-            choices = " | ".join(self._writer.literal(text + self._suffix) for text in texts)
+            choices = " | ".join(f"{_quoted(text)} {suffix}" for text in texts)
             return f"({choices})"
         self._check_keywords(schema)
-        if not self._suffix or self._writer.literal(self._suffix) != _quoted(self._suffix):
+        if not self._suffix or suffix != _quoted(self._suffix):
             raise EncodingError(f"calls of function {self._name} cannot be forced on this base")
         return self._writer.rule("/(?s:.*)/", f"[suffix={_quoted(self._suffix)}]")
 
@@ -235,7 +274,7 @@ class _KeyedWriter:
             raise EncodingError(f"the parameters of function {self._name} are nested too deeply")
         quote = self._writer.literal(self._call.quote)
         if texts := _constants(schema):
-            choices = " | ".join(f"{quote} {self._writer.literal(text)} {quote}" for text in texts)
+            choices = " | ".join(f"{quote} {_quoted(text)} {quote}" for text in texts)
             return f"({choices})"
         types = schema_types(schema)
         if types == {"string"}:
@@ -249,8 +288,7 @@ class _KeyedWriter:
         if types == {"object"}:
             return self._chain(
                 schema,
-                lambda key: self._writer.literal("{" + key + ":"),
-                lambda key: self._writer.literal("," + key + ":"),
+                ("{", ",", ":"),
                 ("{}", "}"),
                 lambda value: self._literal(value if isinstance(value, dict) else {}, depth + 1),
             )

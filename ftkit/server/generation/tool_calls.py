@@ -36,7 +36,10 @@ from ftkit.server.generation.tool_values import (
 from ftkit.server.training.features import common_prefix
 from ftkit.server.training.template import ChatTemplate
 
-UNSUPPORTED = "the base model's chat template does not write tool calls in a form that can be read"
+UNSUPPORTED = (
+    "the base model's chat template does not write tool calls in a form that can be parsed; leave"
+    " out tools, or set tool_choice to none"
+)
 """Reason for refusing a request with tools."""
 
 ROUND_TRIP: tuple[dict[str, Any], ...] = (

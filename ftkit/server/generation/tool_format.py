@@ -66,6 +66,7 @@ class KeyedCall(Struct, frozen=True):
         assign: Text between a key and its value.
         next: Text between a value and the next key.
         last: Text after the last value.
+        sorts_keys: The keys are in alphabetical order.
         quote: Text before and after a value that is a string.
         values: "text": strings are written as they are, and other values as JSON; "quoted": strings
             are within quotes, without escapes; "literal": values are written as in JavaScript or
@@ -77,6 +78,7 @@ class KeyedCall(Struct, frozen=True):
     assign: str
     next: str
     last: str
+    sorts_keys: bool
     quote: str
     values: Values
 
@@ -213,10 +215,12 @@ class _Prober:
         empty, last = none[: len(none) - len(closing)], end[: len(end) - len(closing)]
         text = f"{NAME}{first}{KEY}{assign}{NUMBER}{last}"
         other = text.replace(NAME, OTHER_NAME).replace(str(NUMBER), str(OTHER_NUMBER))
+        reverse = self._renderer.render([(NAME, dict.fromkeys(reversed(keys), NUMBER))])
+        sorts_keys = reverse.index(keys[0]) < reverse.index(keys[1])
         quote = self._quote(assign, last + closing)
         forms: tuple[Values, ...] = ("literal", "quoted") if quote else ("text",)
         for values in forms:
-            call = KeyedCall(empty, first, assign, next, last, quote, values)
+            call = KeyedCall(empty, first, assign, next, last, sorts_keys, quote, values)
             yield self._format(opening, closing, call, (text, other))
 
     def _quote(self, assign: str, end: str) -> str:
@@ -283,8 +287,8 @@ def _key_of(value: dict[str, Any], part: Any) -> str:
 
 
 def _split(text: str, separator: str) -> tuple[str, str]:
-    before, found, after = text.partition(separator)
-    _check(bool(found))
+    before, part, after = text.partition(separator)
+    _check(bool(part))
     return before, after
 
 

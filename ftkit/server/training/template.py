@@ -75,7 +75,7 @@ class ChatTemplate:
 
     @property
     def call_end_token(self) -> str:
-        """Token that ends a completion with tool calls, or "" if there is none."""
+        """Token that ends a completion with tool calls, or "" without an end token."""
         end = self._renderer.last_special(self.features.call_end)
         return end or self._tokenizer.eos_token or ""
 

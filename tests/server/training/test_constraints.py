@@ -255,7 +255,9 @@ def test_a_base_whose_calls_cannot_be_parsed_is_refused() -> None:
     from ftkit.errors import EncodingError
 
     assert compiler("phi3").compile_tools(TOOLS, "auto") is None
-    with pytest.raises(EncodingError, match="does not write tool calls in a form"):
+    with pytest.raises(
+        EncodingError, match="does not write tool calls in a form that can be parsed"
+    ):
         compiler("phi3").compile_tools(TOOLS, "required")
 
 
@@ -365,9 +367,54 @@ def test_a_pattern_of_a_string_without_quotes_is_refused_in_a_strict_function() 
         )
 
 
-def test_a_tokenizer_that_is_not_supported_is_refused() -> None:
-    from ftkit.errors import EncodingError
-    from ftkit.server.generation.constraints import ConstraintCompiler
+REFUSED_PARAMETERS: dict[str, tuple[Any, str]] = {
+    "no schema": ([], "must be an object"),
+    "properties": ({"properties": []}, "are not a JSON Schema"),
+    "key": ({"properties": {"a b": {}}}, "'a b' has special characters"),
+    "surrogate": ({"properties": {"a": {"enum": ["\ud800"]}}}, "not valid Unicode"),
+    "large": ({"properties": {f"p{n}": {"type": "string"} for n in range(9_000)}}, "too large"),
+    "definitions": (
+        {
+            "properties": {f"p{n}": {} for n in range(9_000)},
+            "$defs": {f"p{n}": {"type": "string"} for n in range(3_000)},
+        },
+        "too large",
+    ),
+}
+"""Parameters that are refused, and parts of the messages."""
 
-    with pytest.raises(EncodingError, match="does not support constrained decoding"):
-        ConstraintCompiler(object(), 100, [0])
+
+@pytest.mark.parametrize("name", ["qwen3_5_nothink", "gemma4_v5", "lfm2_v2"])
+@pytest.mark.parametrize("case", REFUSED_PARAMETERS)
+def test_parameters_that_cannot_be_enforced_are_refused(case: str, name: str) -> None:
+    from ftkit.errors import EncodingError
+
+    parameters, message = REFUSED_PARAMETERS[case]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    start = time.process_time()
+    with pytest.raises(EncodingError, match=message):
+        compiler(name).compile_tools(tools, "required")
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("name", ["qwen3_5_nothink", "gemma4_v5", "lfm2_v2"])
+def test_a_required_parameter_without_schema_is_written(name: str) -> None:
+    tokenizer, _, form = build(name)
+    parameters = {"properties": {"unit": {"enum": ["<C>"]}}, "required": ["unit", "more"]}
+    function = {"name": "get_weather", "parameters": parameters}
+    constraint = compiler(name).compile_tools([{"function": function}], "required", False)
+    text = generate(tokenizer, constraint, 3, ending(form))
+    _, [(_, arguments)] = parse(name, text)
+    assert arguments.keys() == {"unit", "more"}
+    assert arguments["unit"] == "<C>"
+
+
+def test_an_answer_with_an_end_token_inside_is_an_error() -> None:
+    from ftkit.errors import EncodingError
+
+    tokenizer = build("smoke")[0]
+    constraint = compiler("smoke").compile_format(
+        json_format({"const": f"a{tokenizer.eos_token}b"})
+    )
+    with pytest.raises(EncodingError, match="no token can follow"):
+        generate(tokenizer, constraint, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.tool_formats import CALLS, FAMILIES, TEMPLATES, UNSUPPORTED, build, parse, render
+from support.tool_formats import (
+    CALLS,
+    FAMILIES,
+    TEMPLATES,
+    TOOLS,
+    UNSUPPORTED,
+    build,
+    parse,
+    render,
+)
 
 pytestmark = pytest.mark.training
 
@@ -115,7 +125,6 @@ def test_text_that_is_no_valid_call_is_content(name: str, text: str) -> None:
 
 def test_content_is_passed_on_until_a_call_may_start() -> None:
     from ftkit.server.generation.tool_calls import ToolCallParser
-    from support.tool_formats import TOOLS
 
     parser = ToolCallParser(build("qwen3")[2], TOOLS)
     parts = ["Hello ", "there <", "b>\n<tool", '_call>\n{"name": "get_', "it"]
@@ -177,6 +186,25 @@ def test_the_types_of_a_schema_are_those_that_it_names(schema: Any, types: set[s
     from ftkit.server.generation.tool_values import schema_types
 
     assert schema_types(schema) == types
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("qwen3", '<tool_call>\n{"name": "get_time", "arguments": {"a": "TEXT"}}\n</tool_call>'),
+        ("gemma4_v5", '<|tool_call>call:get_time{a:"TEXT"}<tool_call|>'),
+        ("lfm2_v2", "<|tool_call_start|>[get_time(a='TEXT')]<|tool_call_end|>"),
+    ],
+)
+@pytest.mark.parametrize("escapes", ["\\ud83d\\ude00", "\\ud83d", "\\n\\u00e9", "\\\\ n"])
+def test_escapes_in_strings_are_those_of_json(name: str, text: str, escapes: str) -> None:
+    from ftkit.server.generation.tool_calls import ToolCallParser
+
+    parser = ToolCallParser(build(name)[2], TOOLS)
+    assert parser.add(text.replace("TEXT", escapes), final=True) == ""
+    (call,) = parser.calls
+    assert call.arguments.encode()
+    assert json.loads(call.arguments) == {"a": json.loads(f'"{escapes}"')}
 
 
 def split(text: str, cuts: list[int]) -> list[str]:
