@@ -203,7 +203,7 @@ class _Prober:
         """
         final = self._render(conversation[:-1], features, tools).rpartition(mark)[2]
         middle = self._render(conversation, features, tools).rpartition(mark)[2]
-        common = _common_prefix(final, middle)
+        common = common_prefix(final, middle)
         while common and not self._renderer.last_special(common):
             common = common[:-1]  # the start of a token of which the rest differs
         trailing = self._renderer.trailing_special
@@ -248,7 +248,8 @@ class _Prober:
             return ""
 
 
-def _common_prefix(a: str, b: str) -> str:
+def common_prefix(a: str, b: str) -> str:
+    """Return the text with which both texts start."""
     return "".join(
         x for x, _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))
     )

@@ -74,6 +74,12 @@ class ChatTemplate:
         return sorted({*ids - {None}, *self._tokenizer.convert_tokens_to_ids(tokens)})
 
     @property
+    def call_end_token(self) -> str:
+        """Token that ends a completion with tool calls, or "" without an end token."""
+        end = self._renderer.last_special(self.features.call_end)
+        return end or self._tokenizer.eos_token or ""
+
+    @property
     def lead_ids(self) -> list[int]:
         """Tokens before an answer if one of them is a special token, or else none."""
         lead = self.features.lead
