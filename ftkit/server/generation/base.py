@@ -13,6 +13,9 @@ from transformers.cache_utils import DynamicCache
 from ftkit.errors import EncodingError
 from ftkit.server.folder import Folder
 from ftkit.server.generation.adapters import Adapters
+from ftkit.server.generation.constraints import ConstraintCompiler
+from ftkit.server.generation.tool_calls import UNSUPPORTED, tool_format
+from ftkit.server.generation.tool_format import ToolFormat
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import load_base_model
 from ftkit.server.training.device import device, device_memory
@@ -26,6 +29,57 @@ DEFAULT_CONTEXT_LENGTH = 2048
 
 CACHE_SHARE = 0.5
 """Share of the memory beside the weights that the keys and values of sequences may take."""
+
+
+class LoadedTemplate:
+    """A chat template, and what is found out about it once.
+
+    Args:
+        chat: The chat template.
+        tokenizer: Tokenizer of the base model.
+        vocabulary_size: Number of logits of the base model.
+
+    Attributes:
+        chat: The chat template.
+    """
+
+    def __init__(self, chat: ChatTemplate, tokenizer: Any, vocabulary_size: int) -> None:
+        self.chat = chat
+        self._tokenizer, self._vocabulary_size = tokenizer, vocabulary_size
+
+    @cached_property
+    def call_form(self) -> ToolFormat:
+        """Form of tool calls.
+
+        Raises:
+            EncodingError: Calls cannot be parsed.
+        """
+        form = tool_format(self.chat)
+        if form is None:
+            raise EncodingError(UNSUPPORTED)
+        return form
+
+    def compiler(self, has_tools: bool) -> ConstraintCompiler:
+        """Return the compiler of constraints, with the form of calls if there are tools.
+
+        Raises:
+            EncodingError: The tokenizer is not supported.
+        """
+        return self._compiler_with_tools if has_tools else self._compiler
+
+    @cached_property
+    def _compiler(self) -> ConstraintCompiler:
+        return self._new_compiler(None)
+
+    @cached_property
+    def _compiler_with_tools(self) -> ConstraintCompiler:
+        return self._new_compiler(self.call_form)
+
+    def _new_compiler(self, form: ToolFormat | None) -> ConstraintCompiler:
+        lead = self.chat.features.lead
+        return ConstraintCompiler(
+            self._tokenizer, self._vocabulary_size, self.chat.end_ids, lead, form
+        )
 
 
 class LoadedBase:
@@ -48,7 +102,7 @@ class LoadedBase:
 
     def __init__(self, base: str, recipe: Recipe, folder: Folder) -> None:
         self._base = load_base_model(base, recipe)
-        self._templates: dict[str, ChatTemplate] = {}
+        self._templates: dict[str, LoadedTemplate] = {}
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))
         self.model = load_on_device(base, recipe).eval()
         self.adapters = Adapters(self.model, folder)
@@ -75,7 +129,7 @@ class LoadedBase:
         """
         return self.context_length * self._longest_token
 
-    def template(self, recipe: Recipe) -> ChatTemplate:
+    def template(self, recipe: Recipe) -> LoadedTemplate:
         """Return the chat template with the options of a recipe.
 
         Raises:
@@ -83,13 +137,14 @@ class LoadedBase:
         """
         key = repr(sorted(recipe.template.items()))
         if key not in self._templates:
-            self._templates[key] = ChatTemplate(self.tokenizer, recipe.template, self._base.end_ids)
+            chat = ChatTemplate(self.tokenizer, recipe.template, self._base.end_ids)
+            size = self.model.config.get_text_config().vocab_size
+            self._templates[key] = LoadedTemplate(chat, self.tokenizer, size)
         return self._templates[key]
 
-    def end_ids(self, template: ChatTemplate | None) -> list[int]:
-        """Return the ids of the tokens that end a completion, in a chat if there is a template."""
-        if template:
-            return template.end_ids
+    @property
+    def end_ids(self) -> list[int]:
+        """Ids of the tokens that end a text completion."""
         return sorted({*self._base.end_ids, self.tokenizer.eos_token_id} - {None})
 
     def read_images(self, messages: list[Message]) -> list[Any]:

@@ -134,7 +134,7 @@ class Engine:
                 adapter=adapter,
                 ids=prompt.ids,
                 max_length=len(prompt.ids) + prompt.max_tokens,
-                sampler=Sampler(request.settings, index, device()),
+                sampler=Sampler(request.settings, index, device(), prompt.new_constraint()),
                 output=Output(format, partial(self._send, request.id, index=index)),
                 logprobs=request.logprobs,
                 can_restart=not prompt.has_images,
@@ -156,14 +156,21 @@ class Engine:
         self._weights = request.weights
 
     def _output_format(self, request: Request, prompt: Prompt) -> OutputFormat:
-        template = prompt.template
+        base, template = self._base, prompt.template
+        token_bytes = base.token_bytes if request.logprobs is not None else None
+        if template is None:
+            return OutputFormat(base.tokenizer, request.stop, frozenset(base.end_ids), token_bytes)
+        chat, tools = template.chat, request.usable_tools
         return OutputFormat(
-            self._base.tokenizer,
+            base.tokenizer,
             request.stop,
-            frozenset(self._base.end_ids(template)),
-            template.features.lead if template else "",
-            template.lead_ids if template else [],
-            self._base.token_bytes if request.logprobs is not None else None,
+            frozenset(chat.end_ids),
+            token_bytes,
+            lead=chat.features.lead,
+            lead_ids=chat.lead_ids,
+            tools=tools,
+            call_form=template.call_form if tools else None,
+            max_calls=None if request.parallel_tool_calls else 1,
         )
 
     def _send_prompt(
@@ -185,6 +192,12 @@ class Engine:
     def _close(self, ended: list[Sequence]) -> None:
         """Send the end of the requests of which all sequences have ended."""
         for sequence in ended:
+            if sequence.request not in self._answers:
+                continue
+            if sequence.error:
+                self.cancel(sequence.request)
+                self._fail(sequence.request, sequence.error)
+                continue
             answer = self._answers[sequence.request]
             answer.remaining -= 1
             if not answer.remaining:

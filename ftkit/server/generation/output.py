@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from ftkit.server.generation.call_readers import ParsedCall
+from ftkit.server.generation.content import ContentFilter
 from ftkit.server.generation.sampling import TokenProbabilities
 from ftkit.server.generation.streaming import IncrementalDecoder, LeadFilter, StopSequences
+from ftkit.server.generation.tool_calls import ToolCallParser
+from ftkit.server.generation.tool_format import ToolFormat
 
 Send = Callable[..., None]
 """Sends the keyword arguments as a response."""
@@ -21,17 +26,56 @@ class OutputFormat(Struct, frozen=True):
         tokenizer: Tokenizer of the model.
         stops: Stop sequences.
         end_ids: Tokens that end a completion, and that are no part of it.
+        token_bytes: Returns the bytes of a token, for requests with probabilities, or None.
         lead: Text that precedes an answer, and is removed.
         lead_ids: Tokens that precede an answer, and are removed.
-        token_bytes: Returns the bytes of a token, for requests with probabilities, or None.
+        tools: Tools that may be called.
+        call_form: Form of the calls, or None if there are no tools.
+        max_calls: Maximum number of calls, or None; further ones are left out.
     """
 
     tokenizer: Any
     stops: list[str]
     end_ids: frozenset[int]
+    token_bytes: Callable[[int], bytes] | None = None
     lead: str = ""
     lead_ids: list[int] = []
-    token_bytes: Callable[[int], bytes] | None = None
+    tools: list[Any] = []
+    call_form: ToolFormat | None = None
+    max_calls: int | None = None
+
+
+class _AnswerText:
+    """Text of an answer without tools."""
+
+    calls: tuple[ParsedCall, ...] = ()
+
+    def __init__(self, format: OutputFormat) -> None:
+        self._lead = LeadFilter(format.lead, format.lead_ids)
+        self._decoder = IncrementalDecoder(format.tokenizer)
+
+    def add(self, tokens: list[int], final: bool) -> str:
+        text = self._decoder.add(self._lead.add_tokens(tokens), final)
+        return self._lead.add_text(text, final)
+
+
+class _AnswerWithCalls:
+    """Text and tool calls of an answer."""
+
+    def __init__(self, format: OutputFormat) -> None:
+        assert format.call_form
+        special = [token.content for token in format.tokenizer.added_tokens_decoder.values()]
+        self._decoder = IncrementalDecoder(format.tokenizer, keep_special=True)
+        self._parser = ToolCallParser(format.call_form, format.tools)
+        self._filter = ContentFilter(format.lead, special)
+
+    @property
+    def calls(self) -> tuple[ParsedCall, ...]:
+        return tuple(self._parser.calls)
+
+    def add(self, tokens: list[int], final: bool) -> str:
+        text = self._parser.add(self._decoder.add(tokens, final), final)
+        return self._filter.add(text, final)
 
 
 class Output:
@@ -44,8 +88,9 @@ class Output:
 
     def __init__(self, format: OutputFormat, send: Send) -> None:
         self._format, self._send = format, send
-        self._lead = LeadFilter(format.lead, format.lead_ids)
-        self._decoder = IncrementalDecoder(format.tokenizer)
+        self._content: _AnswerText | _AnswerWithCalls = (
+            _AnswerWithCalls(format) if format.call_form else _AnswerText(format)
+        )
         self._stops = StopSequences(format.stops)
         self._logprobs: list[dict[str, Any]] = []
         self.tokens = 0
@@ -61,13 +106,20 @@ class Output:
         return self._stops.found
 
     def finish(self, reason: str) -> None:
-        """Send the text that was held back, and the finish reason."""
+        """Send the text that was held back, the tool calls and the finish reason.
+
+        Args:
+            reason: "stop" or "length".
+        """
         self._pass_on([], final=True)
+        calls = [] if self._stops.found else self._content.calls[: self._format.max_calls]
+        if calls:
+            self._send(tool_calls=[msgspec.to_builtins(call) for call in calls])
+            reason = "tool_calls" if reason == "stop" else reason
         self._send(finish_reason=reason, tokens=self.tokens)
 
     def _pass_on(self, tokens: list[int], final: bool = False) -> None:
-        text = self._decoder.add(self._lead.add_tokens(tokens), final)
-        text = self._stops.add(self._lead.add_text(text, final), final)
+        text = self._stops.add(self._content.add(tokens, final), final)
         if not text and not (final and self._logprobs):
             return
         if self._format.token_bytes:

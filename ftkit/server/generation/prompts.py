@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from msgspec import Struct
 
 from ftkit.errors import EncodingError
-from ftkit.server.generation.base import LoadedBase
+from ftkit.server.generation.base import LoadedBase, LoadedTemplate
+from ftkit.server.generation.constraints import Constraint
 from ftkit.server.generation.sampling import Settings
 from ftkit.server.recipes import Recipe
-from ftkit.server.training.messages import Message, template_messages
-from ftkit.server.training.template import ChatTemplate
+from ftkit.server.training.messages import Message, template_messages, template_tools
 
 
 class Request(Struct, eq=False):
@@ -24,6 +25,10 @@ class Request(Struct, eq=False):
     recipe: Recipe
     tenant: str = ""
     messages: list[Message] | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: str | dict[str, Any] = "auto"
+    parallel_tool_calls: bool = True
+    response_format: dict[str, Any] | None = None
     prompt: str | list[int] = ""
     n: int = 1
     max_tokens: int | None = None
@@ -50,6 +55,11 @@ class Request(Struct, eq=False):
         )
 
     @property
+    def usable_tools(self) -> list[dict[str, Any]]:
+        """Tools that the model may call."""
+        return [] if self.tool_choice == "none" else self.tools
+
+    @property
     def weights(self) -> tuple[str, str, str]:
         """What of a base model in memory depends on the request."""
         return self.base, self.recipe.quantization, self.recipe.attention
@@ -66,17 +76,23 @@ class Prompt(Struct):
         inputs: Inputs of the model: `input_ids` of the shape (1, tokens), and images.
         max_tokens: Maximum number of tokens of a completion.
         template: Chat template, or None for a text completion.
+        constraint: Constraint of the completions, or None.
     """
 
     inputs: dict[str, Any]
     max_tokens: int
-    template: ChatTemplate | None
+    template: LoadedTemplate | None
+    constraint: Constraint | None
 
     @property
     def ids(self) -> list[int]:
         """Tokens of the prompt."""
         ids: list[int] = self.inputs["input_ids"][0].tolist()
         return ids
+
+    def new_constraint(self) -> Constraint | None:
+        """Return the constraint of another completion, or None."""
+        return self.constraint.copy() if self.constraint else None
 
     @property
     def has_images(self) -> bool:
@@ -99,20 +115,41 @@ def encode(request: Request, base: LoadedBase) -> Prompt:
     if available < 1:
         raise _too_long(f"{length:,} tokens", base)
     wanted = available if request.max_tokens is None else request.max_tokens
-    return Prompt(inputs, min(wanted, available), template)
+    constraint = _constraint(request, template) if template else None
+    return Prompt(inputs, min(wanted, available), template, constraint)
 
 
-def _inputs(request: Request, base: LoadedBase, template: ChatTemplate | None) -> dict[str, Any]:
+def _constraint(request: Request, template: LoadedTemplate) -> Constraint | None:
+    """Return the constraint of a request, or None if it has none.
+
+    Raises:
+        EncodingError: A schema is not supported, or the constraints contradict each other.
+    """
+    tools, format = request.usable_tools, request.response_format
+    must_call = tools and request.tool_choice != "auto"
+    if format and format.get("type") != "text":
+        if tools:
+            raise EncodingError(
+                "response_format cannot be combined with tools that may be called; leave one of"
+                " them out, or set tool_choice to none"
+            )
+        return template.compiler(has_tools=False).compile_format(format)
+    if must_call:
+        compiler = template.compiler(has_tools=True)
+        return compiler.compile_tools(tools, request.tool_choice, request.parallel_tool_calls)
+    return None
+
+
+def _inputs(request: Request, base: LoadedBase, template: LoadedTemplate | None) -> dict[str, Any]:
     if isinstance(request.prompt, list):
-        import torch
-
         base.check_ids(request.prompt)
         return {"input_ids": torch.tensor([request.prompt])}
     images: list[Any] = []
     if template:
         assert request.messages is not None
         images = base.read_images(request.messages)
-        text = template.prompt(template_messages(request.messages))
+        tools = template_tools({"tools": request.usable_tools})
+        text = template.chat.prompt(template_messages(request.messages), tools)
     else:
         tokenizer = base.tokenizer
         text = request.prompt or tokenizer.bos_token or tokenizer.eos_token or ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from msgspec import Struct
+
+from ftkit.server.generation.constraints import Constraint
 
 DEFAULT_TEMPERATURE = 1.0
 """Sampling temperature of requests without one, as in OpenAI's API."""
@@ -44,7 +45,9 @@ class Sampler:
         constraint: Allows some tokens only, or None.
     """
 
-    def __init__(self, settings: Settings, index: int, device: str, constraint: Any = None) -> None:
+    def __init__(
+        self, settings: Settings, index: int, device: str, constraint: Constraint | None
+    ) -> None:
         self._settings, self._constraint = settings, constraint
         self._generator = torch.Generator(device)
         seed = int.from_bytes(os.urandom(8)) if settings.seed is None else settings.seed + index
@@ -59,9 +62,13 @@ class Sampler:
 
         Args:
             logits: Logits of the next token, of the size of the vocabulary.
+
+        Raises:
+            EncodingError: The constraint exceeds a limit.
         """
         if self._constraint:
-            logits = self._constraint.mask(logits)
+            logits = logits.clone()
+            self._constraint.mask(logits)
         if self._settings.changes_logits:
             logits = logits + self._bias(logits)
         if self._temperature < MIN_SAMPLING_TEMPERATURE:

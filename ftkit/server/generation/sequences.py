@@ -9,6 +9,7 @@ import torch
 from msgspec import Struct
 from transformers.cache_utils import DynamicCache
 
+from ftkit.errors import EncodingError
 from ftkit.server.generation import cache as caches
 from ftkit.server.generation.base import LoadedBase
 from ftkit.server.generation.output import Output
@@ -32,6 +33,7 @@ class Sequence(Struct, eq=False):
         max_length: Maximum number of tokens of prompt and completion.
         logprobs: Number of alternatives whose probabilities are wanted, or None.
         can_restart: Its prompt can be computed again from its tokens.
+        error: Exception that ended it, or None.
     """
 
     request: str
@@ -43,6 +45,7 @@ class Sequence(Struct, eq=False):
     logprobs: int | None
     can_restart: bool
     offset: int = 0
+    error: EncodingError | None = None
 
     def add_next(self, logits: torch.Tensor) -> bool:
         """Choose the next token. Return True if the sequence has ended, and its output is sent.
@@ -51,7 +54,11 @@ class Sequence(Struct, eq=False):
             logits: Logits of the next token, of the size of the vocabulary.
         """
         if len(self.ids) < self.max_length:
-            token = self.sampler.choose(logits)
+            try:
+                token = self.sampler.choose(logits)
+            except EncodingError as error:
+                self.error = error
+                return True
             self.ids.append(token)
             wanted = self.logprobs is not None
             found = token_probabilities(logits, token, self.logprobs or 0) if wanted else None

@@ -28,10 +28,11 @@ class IncrementalDecoder:
 
     Args:
         tokenizer: Tokenizer of the model.
+        keep_special: Decode special tokens, too, instead of leaving them out.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._decode = partial(tokenizer.decode, skip_special_tokens=True)
+    def __init__(self, tokenizer: Any, keep_special: bool = False) -> None:
+        self._decode = partial(tokenizer.decode, skip_special_tokens=not keep_special)
         self._ids: list[int] = []
         self._returned = 0
 
