@@ -17,6 +17,7 @@ TITLES = {
     "tools": "tools",
     "parallel_tool_calls": "several calls at once",
     "thinking": "reasoning",
+    "tool_calls": "tool calls in answers",
     "images": "images",
 }
 """Titles of the features of a chat template."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ftkit.report.base_model import base_fields, example_text
 from ftkit.server.recipes import builtin_recipes
 
-FEATURES = ("system", "tools", "parallel_tool_calls", "thinking", "images")
+FEATURES = ("system", "tools", "parallel_tool_calls", "thinking", "tool_calls", "images")
 RECIPE = builtin_recipes().find("some/base")
 
 
@@ -30,6 +30,7 @@ def shown(supported: bool, context: int | None, recipe: Any = RECIPE) -> dict[st
 def test_supported_features_and_the_recipe_are_named() -> None:
     fields = shown(True, 8192)
     assert fields["system messages"] == fields["tools"] == fields["images"] == "yes"
+    assert fields["tool calls in answers"] == "yes"
     assert fields["reasoning"] == "yes, used without it"
     assert fields["context"] == "8,192 tokens"
     assert fields["epochs"] == "by the number of examples"

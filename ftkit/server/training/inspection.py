@@ -19,6 +19,7 @@ from ftkit.errors import (
     UsageError,
     os_error_message,
 )
+from ftkit.server.generation.tool_calls import tool_format
 from ftkit.server.recipes import Recipe, Recipes, builtin_recipes
 from ftkit.server.training.base import load_base_model, operator_error
 from ftkit.server.training.dataset import read_examples
@@ -64,7 +65,8 @@ class BaseCheck(Struct, frozen=True):
     Attributes:
         base: Name of the base model.
         supports: Features of its chat template: `system`, `tools`, `parallel_tool_calls` and
-            `thinking`; and `images`. All are false without a chat template.
+            `thinking`; `tool_calls` if those of answers can be parsed; and `images`. All are false
+            without a chat template.
         end_of_turn: Text that ends an answer.
         image_token: Token that stands for a part of an image, or None.
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
@@ -184,6 +186,7 @@ def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str]:
     try:
         features = encoder.template.features
     except EncodingError:  # completions can still be trained
-        return dict.fromkeys((*FEATURES, "images"), False), tokenizer.eos_token or ""
+        return dict.fromkeys((*FEATURES, "tool_calls", "images"), False), tokenizer.eos_token or ""
     supports = {name: getattr(features, name) for name in FEATURES}
+    supports["tool_calls"] = tool_format(encoder.template) is not None
     return {**supports, "images": encoder.writes_images()}, features.end

@@ -47,6 +47,7 @@ def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
         "tools": True,
         "parallel_tool_calls": True,
         "thinking": False,
+        "tool_calls": True,
         "images": False,
     }
     assert (result["context_length"], result["end_of_turn"]) == (512, "</s>")
