@@ -12,9 +12,10 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from ftkit.server import logprobs
 from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import ResponseHeader, collect, stream, wait_for_first
-from ftkit.server.errors import InternalError, ServiceError
+from ftkit.server.errors import InternalError, InvalidRequestError, ServiceError
 from ftkit.server.prompts import generate_together
 
 Responses = list[dict[str, Any]]
@@ -252,6 +253,15 @@ def test_the_first_token_of_an_echoed_prompt_has_no_logprob() -> None:
     assert choice["logprobs"]["token_logprobs"][:2] == [None, -0.5]
     assert choice["logprobs"]["top_logprobs"][0] is None
     assert choice["logprobs"]["text_offset"] == [0, 1, 2, 2, 3]
+
+
+def test_a_response_has_a_limited_number_of_logprobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logprobs, "MAX_LOGPROBS", 6)
+    complete(LOGPROBS, ChatChoices())
+    monkeypatch.setattr(logprobs, "MAX_LOGPROBS", 5)
+    with pytest.raises(InvalidRequestError, match="more than 5 log probabilities"):
+        complete(LOGPROBS, ChatChoices())
+    assert stream_chunks(LOGPROBS, ChatChoices())[-1]["choices"][0]["finish_reason"] == "stop"
 
 
 def test_choices_without_logprobs_have_null() -> None:
