@@ -13,6 +13,9 @@ from ftkit.server.errors import InternalError, LimitReachedError, ServiceError, 
 from ftkit.server.logprobs import LogprobCounter, chat_logprobs
 from ftkit.server.objects import new_id, now
 
+RESPONSE_PREFIX = "resp_"
+"""Start of the ids of responses."""
+
 ERROR_CODES: dict[type[ServiceError], str] = {
     InternalError: "server_error",
     UnavailableError: "server_error",
@@ -32,7 +35,7 @@ class ResponseEvents:
 
     def __init__(self, echo: dict[str, Any]) -> None:
         self._fields = {
-            "id": new_id("resp_"),
+            "id": new_id(RESPONSE_PREFIX),
             "object": "response",
             "created_at": now(),
             "completed_at": None,
