@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ftkit.server.completion_choices import ChatChoices, GeneratedChoice, TextChoices
 from ftkit.server.errors import ServiceError
+from ftkit.server.logprobs import LogprobCounter
 from ftkit.server.objects import new_id, now
 from ftkit.server.responses import error_object
 
@@ -89,13 +90,14 @@ async def collect(
         choices: Writes the choices.
 
     Raises:
-        ServiceError: The completion cannot be generated.
+        ServiceError: The completion cannot be generated, or has too many log probabilities.
     """
     generated: dict[int, GeneratedChoice] = {}
-    prompt_tokens = 0
+    logprobs, prompt_tokens = LogprobCounter(), 0
     async for response in responses:
         if "index" in response:
             index = response["index"]
+            logprobs.add(response.get("logprobs"))
             generated.setdefault(index, GeneratedChoice(index)).add(response)
         else:
             prompt_tokens = response["prompt_tokens"]

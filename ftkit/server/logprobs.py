@@ -12,10 +12,36 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
+from ftkit.server.errors import InvalidRequestError
+
 MIN_LOGPROB = -9999.0
 """Log probability of very unlikely tokens, as in OpenAI's API; JSON has no infinity."""
 
+MAX_LOGPROBS = 1_000_000
+"""Maximum number of log probabilities of a response that is collected in memory."""
+
 Token = dict[str, Any]
+
+
+class LogprobCounter:
+    """Number of the log probabilities of a response, which is limited."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, tokens: list[Token] | None) -> None:
+        """Count those of further tokens.
+
+        Raises:
+            InvalidRequestError: There are more than `MAX_LOGPROBS`.
+        """
+        self._count += sum(1 + len(_alternatives(token)) for token in tokens or ())
+        if self._count > MAX_LOGPROBS:
+            message = (
+                f"The response would have more than {MAX_LOGPROBS:,} log probabilities. Request"
+                " fewer alternatives, choices or tokens."
+            )
+            raise InvalidRequestError(message, "logprobs", "invalid_value")
 
 
 def chat_logprobs(tokens: list[Token] | None) -> dict[str, Any] | None:

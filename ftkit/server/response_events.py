@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from ftkit.server.errors import InternalError, LimitReachedError, ServiceError, UnavailableError
-from ftkit.server.logprobs import chat_logprobs
+from ftkit.server.logprobs import LogprobCounter, chat_logprobs
 from ftkit.server.objects import new_id, now
+
+RESPONSE_PREFIX = "resp_"
+"""Start of the ids of responses."""
 
 ERROR_CODES: dict[type[ServiceError], str] = {
     InternalError: "server_error",
@@ -32,7 +35,7 @@ class ResponseEvents:
 
     def __init__(self, echo: dict[str, Any]) -> None:
         self._fields = {
-            "id": new_id("resp_"),
+            "id": new_id(RESPONSE_PREFIX),
             "object": "response",
             "created_at": now(),
             "completed_at": None,
@@ -48,6 +51,7 @@ class ResponseEvents:
         self._message_id = ""  # of the message that is not complete yet
         self._texts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
+        self._logprob_counter = LogprobCounter()
         self._finish_reason, self._tokens = "", 0
 
     def start(self) -> Iterator[Event]:
@@ -56,7 +60,12 @@ class ResponseEvents:
         yield self._event("response.in_progress", response=self._fields)
 
     def add(self, response: dict[str, Any]) -> Iterator[Event]:
-        """Yield the events for a response of the process."""
+        """Yield the events for a response of the process.
+
+        Raises:
+            InvalidRequestError: There are too many log probabilities.
+        """
+        self._logprob_counter.add(response.get("logprobs"))
         if "text" in response:
             yield from self._add_text(response)
         elif "tool_calls" in response:

@@ -11,10 +11,18 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from starlette.requests import Request
 
+from ftkit.server import logprobs
 from ftkit.server.completion_choices import ChatChoices, TextChoices
-from ftkit.server.completions import ResponseHeader, collect, stream, wait_for_first
-from ftkit.server.errors import InternalError, ServiceError
+from ftkit.server.completions import ResponseHeader, collect, new_header, stream, wait_for_first
+from ftkit.server.disconnects import while_connected
+from ftkit.server.errors import (
+    DisconnectedError,
+    InternalError,
+    InvalidRequestError,
+    ServiceError,
+)
 from ftkit.server.prompts import generate_together
 
 Responses = list[dict[str, Any]]
@@ -211,6 +219,18 @@ def test_an_error_within_a_stream_is_its_last_event() -> None:
     assert chunks[-1]["error"]["message"] == "too bad"
 
 
+def test_the_first_response_is_part_of_a_stream_that_waited_for_it() -> None:
+    async def read() -> Responses:
+        return [response async for response in await wait_for_first(send(TWO_CHOICES))]
+
+    assert asyncio.run(read()) == TWO_CHOICES
+
+
+def test_a_new_header_has_an_id_of_its_kind() -> None:
+    assert new_header("chat", "m", "base").id.startswith("chatcmpl-")
+    assert new_header("text", "m", "base").id.startswith("cmpl-")
+
+
 def test_an_error_before_a_stream_is_raised() -> None:
     with pytest.raises(ServiceError, match="too bad"):
         asyncio.run(wait_for_first(send([{"error": "too bad"}])))
@@ -252,6 +272,15 @@ def test_the_first_token_of_an_echoed_prompt_has_no_logprob() -> None:
     assert choice["logprobs"]["token_logprobs"][:2] == [None, -0.5]
     assert choice["logprobs"]["top_logprobs"][0] is None
     assert choice["logprobs"]["text_offset"] == [0, 1, 2, 2, 3]
+
+
+def test_a_response_has_a_limited_number_of_logprobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logprobs, "MAX_LOGPROBS", 6)
+    complete(LOGPROBS, ChatChoices())
+    monkeypatch.setattr(logprobs, "MAX_LOGPROBS", 5)
+    with pytest.raises(InvalidRequestError, match="more than 5 log probabilities"):
+        complete(LOGPROBS, ChatChoices())
+    assert stream_chunks(LOGPROBS, ChatChoices())[-1]["choices"][0]["finish_reason"] == "stop"
 
 
 def test_choices_without_logprobs_have_null() -> None:
@@ -307,3 +336,40 @@ def test_a_cancelled_request_cancels_its_prompts() -> None:
         assert sorted(closed) == [0, 1, 2]
 
     asyncio.run(read_one())
+
+
+def request_of(*messages: dict[str, Any]) -> Request:
+    """Return a request whose client sends some messages and then nothing."""
+    left = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        if not left:
+            await asyncio.Event().wait()
+        return left.pop(0)
+
+    return Request({"type": "http"}, receive)
+
+
+def test_work_for_a_client_that_stays_is_finished() -> None:
+    async def work() -> str:
+        await asyncio.sleep(0.01)
+        return "result"
+
+    request = request_of({"type": "http.request"})
+    assert asyncio.run(while_connected(request, work())) == "result"
+
+
+def test_work_for_a_client_that_disconnects_is_cancelled() -> None:
+    cancelled = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    request = request_of({"type": "http.request"}, {"type": "http.disconnect"})
+    with pytest.raises(DisconnectedError):
+        asyncio.run(while_connected(request, work()))
+    assert cancelled == [True]

@@ -78,6 +78,8 @@ def test_what_is_not_there_answers_in_openai_s_shape(path: str, client: openai.O
         "assistants",
         "vector_stores",
         "realtime/sessions",
+        "responses/input_tokens",
+        "responses/compact",
     ],
 )
 def test_an_endpoint_that_is_not_there_names_those_that_are(

@@ -427,3 +427,10 @@ def test_a_response_cannot_be_retrieved(client: openai.OpenAI) -> None:
     for request in (client.responses.retrieve, client.responses.delete, client.responses.cancel):
         with pytest.raises(openai.NotFoundError, match="does not store completions and responses"):
             request("resp_1")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_for_an_unknown_model_is_not_found(stream: bool, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as error:
+        client.responses.create(model="gpt-4o", input="x", stream=stream)
+    assert (error.value.code, error.value.param) == ("model_not_found", "model")

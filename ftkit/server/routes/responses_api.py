@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -12,7 +13,7 @@ from ftkit.server.context import get_context, read_json
 from ftkit.server.disconnects import while_connected
 from ftkit.server.errors import EXCERPT, MissingObjectError
 from ftkit.server.response_bodies import ResponseBody
-from ftkit.server.response_events import collect_response, stream_response
+from ftkit.server.response_events import RESPONSE_PREFIX, collect_response, stream_response
 from ftkit.server.responses import json_response
 from ftkit.server.unsupported import NOT_STORED
 
@@ -34,6 +35,8 @@ async def create_response(request: Request) -> Response:
 async def find_response(request: Request) -> Response:
     """Refuse requests for a response that was created, since none is stored."""
     id = request.path_params["id"][:EXCERPT]
+    if not id.startswith(RESPONSE_PREFIX):  # such as /v1/responses/input_tokens
+        raise HTTPException(404)
     raise MissingObjectError(f"No such response: '{id}'; {NOT_STORED}.", "response_id")
 
 

@@ -181,6 +181,18 @@ def test_a_request_of_a_disconnected_client_does_not_delay_others(client: openai
     assert time.monotonic() - start < 10
 
 
+def test_a_stream_that_is_closed_does_not_delay_others(client: openai.OpenAI) -> None:
+    for _ in range(3):
+        stream = client.completions.create(
+            model=SMOKE, prompt=["x", "y"], n=16, max_tokens=1000, temperature=2, stream=True
+        )
+        next(iter(stream))
+        stream.close()
+    start = time.monotonic()
+    ask_model(client, SMOKE, "x", max_tokens=1)
+    assert time.monotonic() - start < 10
+
+
 def test_what_libraries_print_is_not_mixed_with_the_responses(tmp_path: Path) -> None:
     from ftkit.server.recipes import builtin_recipes
 
