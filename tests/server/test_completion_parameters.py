@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +12,9 @@ import pytest
 from ftkit.server.bodies import read_body
 from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.errors import InvalidRequestError
+from ftkit.server.response_bodies import ResponseBody
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 BODIES: dict[type[Any], dict[str, Any]] = {
     ChatBody: {"model": "m", "messages": [{"role": "user", "content": "x"}]},
@@ -411,3 +416,17 @@ def test_spaces_in_a_list_of_prompts_are_ignored() -> None:
     for prompt in (b'[ \n "a" ]', b"[ \n [ 1 ] ]", b"[ \n 1 ]"):
         body = read_body(b'{"model": "m", "prompt": ' + prompt + b"}", CompletionBody)
         assert [request["prompt"] for request in body.requests()] in (["a"], [[1]])
+
+
+@pytest.mark.parametrize(
+    ("type", "heading"),
+    [
+        (ChatBody, "Parameters of completions"),
+        (CompletionBody, "Parameters of completions"),
+        (ResponseBody, "The Responses API"),
+    ],
+)
+def test_every_parameter_is_in_the_documentation(type: type[Any], heading: str) -> None:
+    _, _, text = (DOCS / "serve.md").read_text("utf-8").partition(f"### {heading}\n")
+    named = set(re.findall(r"`(\w+)", text.partition("\n### ")[0]))
+    assert set(type.__struct_fields__) - {"model", "messages"} <= named
