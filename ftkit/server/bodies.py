@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ftkit.server.errors import EXCERPT, InvalidRequestError
 
@@ -38,6 +38,9 @@ MAX_METADATA = 16
 
 MAX_TAGS = 20
 """Maximum number of tags of a run at Weights & Biases; a limit of this service."""
+
+NULL = Raw(b"null")
+"""Value of a field that is absent or null, and is decoded only if it is used."""
 
 PURPOSES = ("fine-tune", "assistants", "batch", "vision", "user_data", "evals")
 
@@ -167,8 +170,8 @@ def read_body(data: bytes, type: type[T]) -> T:
         raise InvalidRequestError(f"The body is not JSON: {error}") from error
 
 
-def read_value(value: Any, type: type[T], path: str) -> T:
-    """Return a JSON value as `type`.
+def read_value(value: Raw, type: type[T], path: str) -> T:
+    """Decode a JSON value that `read_body` has left as it is.
 
     Args:
         value: Value in a body.
@@ -179,9 +182,12 @@ def read_value(value: Any, type: type[T], path: str) -> T:
         InvalidRequestError: The value is not a valid `type`.
     """
     try:
-        return msgspec.convert(value, type)
+        return msgspec.json.decode(value, type=type)
     except msgspec.ValidationError as error:
         raise _validation_error(str(error), path) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"Invalid value for '{path}': it is not JSON: {error}"
+        raise InvalidRequestError(message, path, "invalid_value") from error
 
 
 def read_expiry(fields: dict[str, str]) -> ExpiresAfter | None:

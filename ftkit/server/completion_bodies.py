@@ -5,12 +5,13 @@ Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from ftkit.server.bodies import Metadata, Name
+from ftkit.server.bodies import NULL, Metadata, Name, read_value
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.tools import (
     Choice,
@@ -58,7 +59,8 @@ LogitBias = Annotated[
 PromptTokens = Annotated[
     list[Annotated[int, Meta(ge=0, lt=1 << 31)]], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)
 ]
-PromptItem = str | Annotated[int, Meta(ge=0, lt=1 << 31)] | PromptTokens
+PROMPT_START = re.compile(rb"(\[?)\s*(.?)")
+"""First characters of a prompt, which tell its type."""
 Identifier = Annotated[str, Meta(max_length=512)]
 Stop = Annotated[str, Meta(max_length=256)]
 
@@ -73,8 +75,8 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
 class Sampling(Struct, kw_only=True):
     """Fields that chat and text completions share.
 
-    The type of a field that `UNSUPPORTED` has is `Any`: other values than the neutral ones are
-    refused by `check_unsupported`.
+    The fields in `UNSUPPORTED` are not decoded; `check_unsupported` refuses other values than the
+    neutral ones.
     """
 
     model: Name
@@ -187,18 +189,18 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     function_call: Literal["none", "auto"] | FunctionChoice | None = None
     # These have no effect on the answer.
     prompt_cache_key: Identifier | None = None
-    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_options: Raw = NULL
     prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None
     safety_identifier: Identifier | None = None
     # See `UNSUPPORTED`.
-    audio: Any = None
-    modalities: Any = None
-    moderation: Any = None
-    prediction: Any = None
-    reasoning_effort: Any = None
-    store: Any = None
-    verbosity: Any = None
-    web_search_options: Any = None
+    audio: Raw = NULL
+    modalities: Raw = NULL
+    moderation: Raw = NULL
+    prediction: Raw = NULL
+    reasoning_effort: Raw = NULL
+    store: Raw = NULL
+    verbosity: Raw = NULL
+    web_search_options: Raw = NULL
 
     def check(self) -> None:
         """Raise `InvalidRequestError` if the fields contradict each other, or are unsupported."""
@@ -229,7 +231,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             **self.sampling(self.max_completion_tokens or self.max_tokens),
             **({"logprobs": self.top_logprobs or 0} if self.logprobs else {}),
             **self._tool_fields(),
-            **format_fields(self.response_format, "response_format"),
+            **format_fields(self.response_format, "response_format.json_schema"),
         }
 
     def _tool_fields(self) -> dict[str, Any]:
@@ -247,13 +249,11 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
 class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/completions`."""
 
-    prompt: (
-        str | Annotated[list[PromptItem], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)] | None
-    )
+    prompt: Raw
     echo: bool | None = None
     best_of: int | None = None
     logprobs: Annotated[int, Meta(ge=0, le=MAX_TEXT_LOGPROBS)] | None = None
-    suffix: Any = None
+    suffix: Raw = NULL
 
     def check(self) -> None:
         """Raise `InvalidRequestError` if the fields contradict each other, or are unsupported."""
@@ -262,28 +262,37 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             message = "Unsupported value for 'best_of'. Leave it out, or set it to that of 'n'."
             raise InvalidRequestError(message, "best_of", "unsupported_value")
 
-    @property
     def prompts(self) -> list[Any]:
-        """Prompts, each as text or as a list of token ids; "" for the start of a document.
+        """Return the prompts, each as text or as token ids; "" is the start of a document.
 
         Raises:
-            InvalidRequestError: There are prompts of different types, or too many choices.
+            InvalidRequestError: The prompts are invalid, or have too many choices.
         """
-        if self.prompt is None or isinstance(self.prompt, str):
-            return [self.prompt or ""]
-        types = {type(item) for item in self.prompt}
-        if len(types) > 1:
-            message = "Invalid value for 'prompt': texts, token ids and lists of them are mixed."
-            raise InvalidRequestError(message, "prompt", "invalid_value")
-        if types == {int}:
-            return [self.prompt]
-        choices = len(self.prompt) * (self.n or 1)
+        start = PROMPT_START.match(bytes(memoryview(self.prompt)[:64]))
+        bracket, first = start.groups() if start else (b"", b"")
+        if not bracket:
+            is_null = bytes(self.prompt) == bytes(NULL)
+            return ["" if is_null else read_value(self.prompt, str, "prompt")]
+        if first == b'"':
+            texts = read_value(self.prompt, list[str], "prompt")
+            self._check_choices(len(texts))
+            return texts
+        if first == b"[":
+            encoded = read_value(self.prompt, list[Raw], "prompt")
+            self._check_choices(len(encoded))
+            return [
+                read_value(prompt, PromptTokens, f"prompt[{index}]")
+                for index, prompt in enumerate(encoded)
+            ]
+        return [read_value(self.prompt, PromptTokens, "prompt")]
+
+    def _check_choices(self, prompts: int) -> None:
+        choices = prompts * (self.n or 1)
         if choices > MAX_CHOICES:
             message = (
                 f"Invalid value for 'prompt': {choices:,} choices; the maximum is {MAX_CHOICES}."
             )
             raise InvalidRequestError(message, "prompt", "invalid_value")
-        return self.prompt
 
     def requests(self) -> list[dict[str, Any]]:
         """Return a request for the generation process for each prompt.
@@ -297,4 +306,4 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             fields["logprobs"] = self.logprobs
         if self.echo:
             fields["echo"] = True
-        return [{"prompt": prompt, **fields} for prompt in self.prompts]
+        return [{"prompt": prompt, **fields} for prompt in self.prompts()]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
-from ftkit.server.bodies import Metadata, Name
+from ftkit.server.bodies import NULL, Metadata, Name
 from ftkit.server.completion_bodies import MAX_MESSAGES, MAX_TOP_LOGPROBS, Identifier, Tokens
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.response_items import read_messages
@@ -43,7 +43,7 @@ class FunctionTool(Struct, forbid_unknown_fields=True):
     type: Literal["function"]
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Raw = NULL
     strict: bool | None = True
 
     def as_tool(self) -> Tool:
@@ -69,7 +69,7 @@ class SchemaFormat(
     """JSON that a schema describes."""
 
     name: SchemaName
-    schema: dict[str, Any]
+    schema: Raw
     description: str | None = None
     strict: bool | None = None
 
@@ -91,7 +91,7 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/responses`."""
 
     model: Name
-    input: str | Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    input: str | Annotated[list[Raw], Meta(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
     max_output_tokens: Tokens | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -110,24 +110,24 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     # These have no effect on the answer; the number is that of calls of built-in tools.
     max_tool_calls: int | None = None
     prompt_cache_key: Identifier | None = None
-    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_options: Raw = NULL
     prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None
     safety_identifier: Identifier | None = None
     service_tier: Annotated[str, Meta(max_length=64)] | None = None
     user: Identifier | None = None
     prompt: None = None  # a stored prompt, which this service does not have
     # See `UNSUPPORTED`.
-    access_programs: Any = None
-    background: Any = None
-    background_options: Any = None
-    context_management: Any = None
-    conversation: Any = None
-    image: Any = None
-    moderation: Any = None
-    previous_response_id: Any = None
-    reasoning: Any = None
-    store: Any = None
-    truncation: Any = None
+    access_programs: Raw = NULL
+    background: Raw = NULL
+    background_options: Raw = NULL
+    context_management: Raw = NULL
+    conversation: Raw = NULL
+    image: Raw = NULL
+    moderation: Raw = NULL
+    previous_response_id: Raw = NULL
+    reasoning: Raw = NULL
+    store: Raw = NULL
+    truncation: Raw = NULL
 
     def request(self) -> dict[str, Any]:
         """Return the request for the generation process.
@@ -155,7 +155,7 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
             "stop": [],
             "seed": None,
             **({"logprobs": self.top_logprobs or 0} if has_logprobs else {}),
-            **tool_fields(tools, choice, self.parallel_tool_calls),
+            **tool_fields(tools, choice, self.parallel_tool_calls, "parameters"),
             **format_fields(self._format(), "text.format"),
         }
 
@@ -190,11 +190,16 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
             "service_tier": "default",
             "store": False,
             "temperature": 1.0 if self.temperature is None else self.temperature,
-            "text": {"format": msgspec.to_builtins(format), "verbosity": "medium"},
+            "text": {"format": _as_json(format), "verbosity": "medium"},
             "tool_choice": msgspec.to_builtins(self.tool_choice or "auto"),
-            "tools": msgspec.to_builtins(self.tools or []),
+            "tools": _as_json(self.tools or []),
             "top_logprobs": self.top_logprobs or 0,
             "top_p": 1.0 if self.top_p is None else self.top_p,
             "truncation": "disabled",
             "user": self.user,
         }
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON, with its schemas, which are not decoded before."""
+    return msgspec.json.decode(msgspec.json.encode(value))

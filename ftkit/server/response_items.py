@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from ftkit.server.bodies import read_value
 from ftkit.server.completion_bodies import MESSAGE_PARTS
@@ -86,7 +86,13 @@ ITEMS: dict[str, type[MessageItem | CallItem | CallOutputItem]] = {
 """Supported items by their type."""
 
 
-def read_messages(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+class ItemType(Struct):
+    """Type of an item."""
+
+    type: str = "message"
+
+
+def read_messages(items: list[Raw]) -> list[dict[str, Any]]:
     """Return the messages of a chat for input items.
 
     Raises:
@@ -98,11 +104,11 @@ def read_messages(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return messages
 
 
-def _read_item(item: dict[str, Any], path: str) -> MessageItem | CallItem | CallOutputItem:
-    kind = item.get("type", "message")
-    if not isinstance(kind, str) or kind not in ITEMS:
+def _read_item(item: Raw, path: str) -> MessageItem | CallItem | CallOutputItem:
+    kind = read_value(item, ItemType, path).type
+    if kind not in ITEMS:
         message = (
-            f"Unsupported value for '{path}.type': '{str(kind)[:EXCERPT]}'."
+            f"Unsupported value for '{path}.type': '{kind[:EXCERPT]}'."
             f" This service has the items {', '.join(ITEMS)}, each sent whole."
         )
         raise InvalidRequestError(message, f"{path}.type", "unsupported_value")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
+from ftkit.server.bodies import NULL, read_value
 from ftkit.server.errors import InvalidRequestError
 
 MAX_TOOLS = 128
@@ -18,17 +19,20 @@ MAX_TOOLS = 128
 MAX_NESTING = 64
 """Maximum depth of arrays and objects in a schema; a limit of this service."""
 
+MAX_SCHEMA_BYTES = 1 << 20
+"""Maximum size of all schemas of a request as JSON; a limit of this service."""
+
 FunctionName = Annotated[str, Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
 SchemaName = FunctionName
 Choice = Literal["none", "auto", "required"]
 
 
 class Function(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Definition of a function, with the JSON Schema of its arguments."""
+    """Definition of a function, with the JSON Schema of its arguments, which is not decoded."""
 
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Raw = NULL
     strict: bool | None = None
 
 
@@ -61,10 +65,10 @@ class JsonObjectFormat(Struct, tag_field="type", tag="json_object", forbid_unkno
 
 
 class NamedSchema(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """JSON Schema with its name."""
+    """JSON Schema, which is not decoded, with its name."""
 
     name: SchemaName
-    schema: dict[str, Any]
+    schema: Raw
     description: str | None = None
     strict: bool | None = None
 
@@ -81,7 +85,10 @@ Functions = Annotated[list[Function], Meta(max_length=MAX_TOOLS)]
 
 
 def tool_fields(
-    tools: list[Tool], choice: Choice | NamedTool | None, parallel: bool | None
+    tools: list[Tool],
+    choice: Choice | NamedTool | None,
+    parallel: bool | None,
+    schema_path: str = "function.parameters",
 ) -> dict[str, Any]:
     """Return the fields of a request for the process that are about tools.
 
@@ -89,9 +96,11 @@ def tool_fields(
         tools: Tools of the request.
         choice: Tool that must be called, or mode.
         parallel: Allow several calls in one answer; None for the default of the process.
+        schema_path: Place of the schema in a tool of the body, for errors.
 
     Raises:
-        InvalidRequestError: The choice does not fit the tools, or a schema is nested too deeply.
+        InvalidRequestError: The choice does not fit the tools, or a schema is no object, too large,
+            or nested too deeply.
     """
     names = {tool.function.name for tool in tools}
     if isinstance(choice, NamedTool) and choice.function.name not in names:
@@ -102,26 +111,59 @@ def tool_fields(
             message = "Invalid value for 'tool_choice': 'required' needs 'tools'."
             raise InvalidRequestError(message, "tool_choice", "invalid_value")
         return {}
-    for index, tool in enumerate(tools):
-        check_nesting(tool.function.parameters, f"tools[{index}]")
-    fields = {"tools": tools, "tool_choice": choice or "auto", "parallel_tool_calls": parallel}
-    return {name: msgspec.to_builtins(value) for name, value in fields.items() if value is not None}
+    _check_size([tool.function.parameters for tool in tools], "tools")
+    encoded = [msgspec.to_builtins(tool, builtin_types=(Raw,)) for tool in tools]
+    for index, tool in enumerate(encoded):
+        parameters = tool["function"].pop("parameters", NULL)
+        if bytes(parameters) != bytes(NULL):
+            schema = _read_schema(parameters, f"tools[{index}].{schema_path}")
+            tool["function"]["parameters"] = schema
+    fields = {
+        "tools": encoded,
+        "tool_choice": msgspec.to_builtins(choice or "auto"),
+        "parallel_tool_calls": parallel,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def format_fields(format: ResponseFormat | None, param: str) -> dict[str, Any]:
     """Return the field of a request for the process that is about its format.
 
+    Args:
+        format: Format of the answer.
+        param: Place of the schema in the body, for errors.
+
     Raises:
-        InvalidRequestError: The schema is nested too deeply.
+        InvalidRequestError: The schema is no object, too large, or nested too deeply.
     """
     if format is None or isinstance(format, TextFormat):
         return {}
+    encoded = msgspec.to_builtins(format, builtin_types=(Raw,))
     if isinstance(format, JsonSchemaFormat):
-        check_nesting(format.json_schema.schema, param)
-    return {"response_format": msgspec.to_builtins(format)}
+        _check_size([format.json_schema.schema], f"{param}.schema")
+        schema = _read_schema(format.json_schema.schema, f"{param}.schema")
+        encoded["json_schema"]["schema"] = schema
+    return {"response_format": encoded}
 
 
-def check_nesting(value: Any, param: str) -> None:
+def _check_size(schemas: list[Raw], param: str) -> None:
+    if sum(memoryview(schema).nbytes for schema in schemas) > MAX_SCHEMA_BYTES:
+        message = f"Invalid value for '{param}': more than {MAX_SCHEMA_BYTES:,} bytes of schemas."
+        raise InvalidRequestError(message, param, "invalid_value")
+
+
+def _read_schema(encoded: Raw, param: str) -> dict[str, Any]:
+    """Decode a schema.
+
+    Raises:
+        InvalidRequestError: The schema is no object, or nested too deeply.
+    """
+    schema = read_value(encoded, dict[str, Any], param)
+    _check_nesting(schema, param)
+    return schema
+
+
+def _check_nesting(value: Any, param: str) -> None:
     """Raise `InvalidRequestError` if a JSON value is nested too deeply."""
     level, depth = [value], 0
     while level:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
+from ftkit.server.bodies import read_value
 from ftkit.server.errors import InvalidRequestError
+
+MAX_NEUTRAL_BYTES = 256
+"""Maximum size of a value that may have no effect."""
 
 TEXT_ONLY = "this service generates text only"
 REASONING = "`template` in the recipe of the base model sets it"
@@ -50,19 +54,27 @@ UNSUPPORTED = {
 
 
 def check_unsupported(body: Struct) -> None:
-    """Raise `InvalidRequestError` if an unsupported parameter of a body has an effect."""
+    """Check the unsupported parameters of a body, whose fields are not decoded.
+
+    Raises:
+        InvalidRequestError: A parameter has an effect.
+    """
     for name in body.__struct_fields__:
         parameter = UNSUPPORTED.get(name)
-        value = getattr(body, name)
-        if parameter and value is not None and not _is_neutral(value, parameter):
+        if parameter and not _is_neutral(getattr(body, name), parameter, name):
             raise _error(name, parameter)
 
 
-def _is_neutral(value: Any, parameter: Unsupported) -> bool:
+def _is_neutral(encoded: Raw, parameter: Unsupported, name: str) -> bool:
+    if memoryview(encoded).nbytes > MAX_NEUTRAL_BYTES:
+        return False
+    value: Any = read_value(encoded, object, name)
     if isinstance(value, dict):
         value = {name: item for name, item in value.items() if item is not None}
     # In Python, 0 equals False.
-    return any(type(value) is type(item) and value == item for item in parameter.neutral)
+    return value is None or any(
+        type(value) is type(item) and value == item for item in parameter.neutral
+    )
 
 
 def _error(name: str, parameter: Unsupported) -> InvalidRequestError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +12,9 @@ import pytest
 from ftkit.server.bodies import read_body
 from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.errors import InvalidRequestError
+from ftkit.server.response_bodies import ResponseBody
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 BODIES: dict[type[Any], dict[str, Any]] = {
     ChatBody: {"model": "m", "messages": [{"role": "user", "content": "x"}]},
@@ -172,6 +177,14 @@ def test_tools_and_formats_reach_the_process(
     assert make_request(ChatBody, **parameters) == {**ABSENT[ChatBody], **fields}
 
 
+@pytest.mark.parametrize(
+    "function", [{"name": "get_weather"}, {"name": "get_weather", "parameters": None}]
+)
+def test_a_function_may_have_no_parameters(function: dict[str, Any]) -> None:
+    request = make_request(ChatBody, tools=[{"type": "function", "function": function}])
+    assert request["tools"] == [{"type": "function", "function": {"name": "get_weather"}}]
+
+
 def function(**fields: Any) -> dict[str, Any]:
     return {"tools": [{"type": "function", "function": {**WEATHER, **fields}}]}
 
@@ -193,7 +206,7 @@ for _ in range(64):
         (function(name="a" * 65), "tools[0].function.name"),
         (function(name="a\n"), "tools[0].function.name"),
         (function(parameters=[]), "tools[0].function.parameters"),
-        (function(parameters=DEEP), "tools[0]"),
+        (function(parameters=DEEP), "tools[0].function.parameters"),
         ({"tools": [TOOL] * 129}, "tools"),
         ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -207,7 +220,9 @@ for _ in range(64):
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         (schema(name="a b"), "response_format.json_schema.name"),
         (schema(schema=[]), "response_format.json_schema.schema"),
-        (schema(schema=DEEP), "response_format"),
+        (schema(schema=DEEP), "response_format.json_schema.schema"),
+        (schema(schema={"description": "x" * (1 << 20)}), "response_format.json_schema.schema"),
+        (function(parameters={"description": "x" * (1 << 20)}), "tools"),
         ({"response_format": {"type": "grammar"}}, "response_format.type"),
     ],
 )
@@ -250,6 +265,7 @@ def test_text_parameters_with_an_effect_reach_the_process(fields: dict[str, Any]
         (["a", "", "a"], ["a", "", "a"]),
         ([5, 6], [[5, 6]]),
         ([[5], [6, 7]], [[5], [6, 7]]),
+        (["null"], ["null"]),
         (["x"] * 128, ["x"] * 128),
     ],
 )
@@ -265,8 +281,13 @@ def test_each_prompt_is_a_request(prompt: Any, prompts: list[Any]) -> None:
     [
         ({"prompt": []}, "prompt"),
         ({"prompt": [[]]}, "prompt[0]"),
-        ({"prompt": ["a", 1]}, "prompt"),
-        ({"prompt": ["a", [1]]}, "prompt"),
+        ({"prompt": ["a", 1]}, "prompt[1]"),
+        ({"prompt": ["a", [1]]}, "prompt[1]"),
+        ({"prompt": [[1], "a"]}, "prompt[1]"),
+        ({"prompt": [1, "a"]}, "prompt[1]"),
+        ({"prompt": {}}, "prompt"),
+        ({"prompt": 1}, "prompt"),
+        ({"prompt": True}, "prompt"),
         ({"prompt": [-1]}, "prompt[0]"),
         ({"prompt": [2**31]}, "prompt[0]"),
         ({"prompt": [1.5]}, "prompt[0]"),
@@ -332,6 +353,7 @@ def test_invalid_parameters_are_refused(
         ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),
         ({"store": True}, "store", "unsupported_value"),
         ({"store": 0}, "store", "unsupported_value"),
+        ({"store": [False] * 1000}, "store", "unsupported_value"),
         ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens", "invalid_parameter_combination"),
         ({"messages": [{"role": "user", "audio": {"id": "a"}}]}, "messages[0].audio", "invalid_value"),
     ],
@@ -371,3 +393,40 @@ def test_the_refusal_of_storage_explains_itself() -> None:
         "Unsupported value for 'store'; this service does not store completions and responses."
         " Leave it out, or set it to false."
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "m", "prompt": "\xff"}',
+        b'{"model": "m", "prompt": ["\xff"]}',
+        b'{"model": "m", "prompt": "\\ud800"}',
+        b'{"model": "m", "prompt": "x", "suffix": "\xff"}',
+        b'{"model": "m", "prompt": "x", "suffix": {"a": "\xff"}}',
+        b'{"model": "m", "prompt": "x", "suffix": ' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"model": "m"}',
+    ],
+)
+def test_values_that_are_no_json_are_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        read_body(body, CompletionBody).requests()
+
+
+def test_spaces_in_a_list_of_prompts_are_ignored() -> None:
+    for prompt in (b'[ \n "a" ]', b"[ \n [ 1 ] ]", b"[ \n 1 ]"):
+        body = read_body(b'{"model": "m", "prompt": ' + prompt + b"}", CompletionBody)
+        assert [request["prompt"] for request in body.requests()] in (["a"], [[1]])
+
+
+@pytest.mark.parametrize(
+    ("type", "heading"),
+    [
+        (ChatBody, "Parameters of completions"),
+        (CompletionBody, "Parameters of completions"),
+        (ResponseBody, "The Responses API"),
+    ],
+)
+def test_every_parameter_is_in_the_documentation(type: type[Any], heading: str) -> None:
+    _, _, text = (DOCS / "serve.md").read_text("utf-8").partition(f"### {heading}\n")
+    named = set(re.findall(r"`(\w+)", text.partition("\n### ")[0]))
+    assert set(type.__struct_fields__) - {"model", "messages"} <= named

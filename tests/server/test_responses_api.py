@@ -115,6 +115,13 @@ def test_parameters_with_an_effect_reach_the_process(
     assert read(**parameters).request() == {**ABSENT, **fields}
 
 
+def test_a_function_may_have_no_parameters() -> None:
+    for tool in ({**TOOL, "parameters": None}, {"type": "function", "name": "weather"}):
+        body = read(tools=[tool])
+        assert "parameters" not in body.request()["tools"][0]["function"]
+        assert body.echo()["tools"][0]["parameters"] is None
+
+
 def test_functions_are_strict_unless_the_request_says_otherwise() -> None:
     tool = {name: value for name, value in TOOL.items() if name != "strict"}
     assert read(tools=[tool]).request()["tools"][0]["function"]["strict"] is True
@@ -203,7 +210,10 @@ def test_items_are_messages_of_a_chat(items: Any, messages: Any) -> None:
         ({"input": []}, "input", "invalid_value"),
         ({"input": [{"type": "item_reference", "id": "a"}]}, "input[0].type", "unsupported_value"),
         ({"input": [USER, {"type": "reasoning"}]}, "input[1].type", "unsupported_value"),
-        ({"input": [{"type": []}]}, "input[0].type", "unsupported_value"),
+        ({"input": [{"type": []}]}, "input[0].type", "invalid_value"),
+        ({"input": ["x"]}, "input[0]", "invalid_value"),
+        ({"tools": [{**TOOL, "parameters": []}]}, "tools[0].parameters", "invalid_value"),
+        ({"text": {"format": {**FORMAT, "schema": 1}}}, "text.format.schema", "invalid_value"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role", "invalid_value"),
         ({"input": [{"role": "user"}]}, "input[0].content", "missing_required_parameter"),
         (
