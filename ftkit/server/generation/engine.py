@@ -82,9 +82,9 @@ class Engine:
         self._answers.pop(id, None)
         self._waiting = deque(item for item in self._waiting if item.id != id)
         for queue in (self._prefills, self._preempted):
-            kept = [item for item in queue if item.sequences[0].request != id]
+            others = [item for item in queue if item.sequences[0].request != id]
             queue.clear()
-            queue.extend(kept)
+            queue.extend(others)
         if self._batch:
             rows = enumerate(self._batch.sequences)
             self._batch.remove({row for row, item in rows if item.request == id})

@@ -61,7 +61,7 @@ class Request(Struct, eq=False):
 
     @property
     def weights(self) -> tuple[str, str, str]:
-        """What of a base model in memory depends on the request."""
+        """Key of the base model in memory: its name, and how it was loaded."""
         return self.base, self.recipe.quantization, self.recipe.attention
 
 
@@ -114,9 +114,9 @@ def encode(request: Request, base: LoadedBase) -> Prompt:
     available = base.context_length - length
     if available < 1:
         raise _too_long(f"{length:,} tokens", base)
-    wanted = available if request.max_tokens is None else request.max_tokens
+    max_tokens = available if request.max_tokens is None else request.max_tokens
     constraint = _constraint(request, template) if template else None
-    return Prompt(inputs, min(wanted, available), template, constraint)
+    return Prompt(inputs, min(max_tokens, available), template, constraint)
 
 
 def _constraint(request: Request, template: LoadedTemplate) -> Constraint | None:

@@ -60,9 +60,10 @@ class Sequence(Struct, eq=False):
                 self.error = error
                 return True
             self.ids.append(token)
-            wanted = self.logprobs is not None
-            found = token_probabilities(logits, token, self.logprobs or 0) if wanted else None
-            if self.output.add(token, found):
+            probabilities = None
+            if self.logprobs is not None:
+                probabilities = token_probabilities(logits, token, self.logprobs)
+            if self.output.add(token, probabilities):
                 self.output.finish("stop")
                 return True
         if len(self.ids) >= self.max_length:
@@ -201,14 +202,14 @@ class Batch:
         """Remove sequences, and the padding that only they needed others to have."""
         if not rows:
             return
-        kept = [row for row in range(len(self.sequences)) if row not in rows]
+        remaining = [row for row in range(len(self.sequences)) if row not in rows]
         before = max(len(self.sequences[row].ids) for row in range(len(self.sequences)))
-        self.sequences = [self.sequences[row] for row in kept]
-        if not kept:
+        self.sequences = [self.sequences[row] for row in remaining]
+        if not remaining:
             self._cache = None
             return
         assert self._cache is not None
-        caches.keep(self._cache, kept)
+        caches.keep(self._cache, remaining)
         if excess := before - max(len(sequence.ids) for sequence in self.sequences):
             caches.trim(self._cache, excess)
 
