@@ -17,12 +17,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ftkit.errors import EncodingError
+from ftkit.server.recipes import TEMPLATE_DEFAULTS
 from ftkit.server.training.features import TemplateFeatures, adapt, probe
 from ftkit.server.training.messages import Message
 from ftkit.server.training.rendering import THINKING_PREFIX, Renderer
-
-DEFAULT_OPTIONS = {"enable_thinking": False}
-"""Variables of templates: an empty reasoning block is neither learned nor generated."""
 
 EMPTY_REASONING = "\n</think>\n\n"
 """Closes the reasoning block that a prompt leaves open, so that the answer follows."""
@@ -62,7 +60,7 @@ class ChatTemplate:
                 "the base model has no chat template; train it on prompts and completions"
             )
         self._tokenizer, self._end_ids = tokenizer, end_ids
-        self._renderer = Renderer(tokenizer, DEFAULT_OPTIONS | (options or {}))
+        self._renderer = Renderer(tokenizer, TEMPLATE_DEFAULTS | (options or {}))
         self.features = probe(self._renderer)
 
     @property
