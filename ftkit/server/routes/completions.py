@@ -44,6 +44,9 @@ async def _respond(
 ) -> Response:
     service, tenant = get_context(request)
     served = service.models.find(body.model, tenant)
+    relayed = await _while_connected(request, service.relay.respond(kind, body, served, tenant))
+    if relayed:
+        return relayed
     responses = service.generator.generate(served, prompt, body, max_tokens)
     header = new_header(kind, body.model, served.base)
     if not body.stream:
