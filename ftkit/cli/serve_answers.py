@@ -14,7 +14,7 @@ from ftkit.errors import UsageError
 def answering_servers(
     pairs: Iterable[str], models: Mapping[str, str], uses_hub: bool
 ) -> dict[str, str]:
-    """Return the URLs of the servers that answer for base models, and print what differs there.
+    """Return the URLs of the servers that answer for base models, and print them.
 
     Args:
         pairs: Values of `--answers`; a later one overrides those before it.
@@ -36,10 +36,7 @@ def answering_servers(
         _check_base(base, models, uses_hub)
         servers[base] = _base_url(base, url)
     for base, url in servers.items():
-        print_note(
-            f"{url} answers for {base}, with its own chat template: a system message is not merged"
-            " into the first message if the template takes none"
-        )
+        print_note(f"{url} answers for {base}; the local process answers when it cannot")
     return servers
 
 

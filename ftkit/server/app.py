@@ -88,7 +88,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     registry = ModelRegistry(
         database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
     )
-    relay = Relay(settings.answers, settings.answers_key, database, folder)
+    relay = Relay(settings.answers, settings.answers_key, database, folder, registry.recipe)
     service = Service(database, folder, registry, Generator(folder), relay)
 
     @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -47,6 +47,7 @@ from ftkit.server.relay_messages import (
     upstream_fields,
 )
 from ftkit.server.responses import error_object, json_response
+from ftkit.server.template_facts import TemplateReader
 
 MAX_CONCURRENT = 256
 """Maximum number of concurrent requests to answering servers."""
@@ -84,13 +85,20 @@ class Relay:
         key: API key for the servers, or "".
         database: Database with the fine-tuned models.
         folder: Folder with their adapters.
+        recipe: Returns the recipe of a base model, as a JSON object.
     """
 
     def __init__(
-        self, servers: Mapping[str, str], key: str, database: Database, folder: Folder
+        self,
+        servers: Mapping[str, str],
+        key: str,
+        database: Database,
+        folder: Folder,
+        recipe: Callable[[str], dict[str, Any]],
     ) -> None:
         self._servers = {base: AnsweringServer(base, url, key) for base, url in servers.items()}
-        self._database, self._folder = database, folder
+        self._database, self._folder, self._recipe = database, folder, recipe
+        self._templates = TemplateReader(folder)
         self._salt_key = secrets.token_bytes(32)
         self._active = 0
         self._known: dict[str, dict[str, ModelObject]] = {}
@@ -112,9 +120,11 @@ class Relay:
         if server is None or not server.is_usable(adapter):
             return None
         model = adapter.name if adapter else server.base
-        fields = upstream_fields(kind, body, served, model)
+        facts = await self._templates.read(served) if kind == "chat" else None
+        fields = upstream_fields(body, served.recipe["template"], facts)
         if fields is None:
             return None
+        fields["model"] = model
         # vLLM would otherwise answer a prompt faster if another account has sent its beginning.
         fields["cache_salt"] = self._salt(tenant)
         names = Names(body.model, served.base, model)
@@ -183,8 +193,9 @@ class Relay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), SYNC_SECONDS)
             self._changed.clear()
-            for server in self._servers.values():
+            for base, server in self._servers.items():
                 try:
+                    await self._templates.read(ModelRef(base, recipe=self._recipe(base)), True)
                     await self._sync(server)
                 except UnusableError as error:
                     server.note_failure(error)

@@ -1,7 +1,7 @@
 """Requests to answering servers and their responses, translated from and to those of the API.
 
-A chat is sent as training writes it: content parts are joined to one text, developer messages are
-system messages, and the chat template gets the variables of the recipe.
+A chat is sent as training writes it: content parts are joined to one text, messages are adapted to
+the chat template, and it gets the variables of the recipe.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ftkit._text import printable
+from ftkit.errors import EncodingError
 from ftkit.server.answering import PASSED_ON, RejectedError, UnusableError
 from ftkit.server.bodies import ChatBody, Sampling
-from ftkit.server.completions import Kind
 from ftkit.server.errors import (
     InvalidRequestError,
     LimitReachedError,
     ServiceError,
     TooLargeError,
 )
-from ftkit.server.models import ModelRef
 from ftkit.server.recipes import TEMPLATE_DEFAULTS
+from ftkit.server.template_facts import TemplateFacts
+from ftkit.server.training.adaptation import adapt
 
 LOCAL_FIELDS = ("user", "metadata", "store", "service_tier", "best_of", "max_completion_tokens")
 """Fields of requests that are not sent: they have no effect, or another name."""
@@ -76,22 +78,21 @@ class Names(Struct, frozen=True):
 
 
 def upstream_fields(
-    kind: Kind, body: Sampling, served: ModelRef, model: str
+    body: Sampling, template: dict[str, Any], facts: TemplateFacts | None
 ) -> dict[str, Any] | None:
     """Return the body of the request to the answering server, or None if it cannot express it.
 
     Args:
-        kind: Kind of the completion.
         body: Body of the client's request.
-        served: Model of the request.
-        model: Its name at the server.
+        template: Variables of the chat template, from the recipe.
+        facts: Facts about the chat template, or None if they cannot be read.
     """
     fields = {
         name: value
         for name, value in msgspec.to_builtins(body).items()
         if name not in LOCAL_FIELDS and value not in (None, [], {})
     }
-    fields = {**SAMPLING_DEFAULTS, **fields, "model": model}
+    fields = {**SAMPLING_DEFAULTS, **fields}
     if body.stream:
         with_usage = bool((body.stream_options or {}).get("include_usage"))
         fields["stream_options"] = {"include_usage": with_usage}
@@ -102,10 +103,14 @@ def upstream_fields(
         fields["stop"] = body.stops
     if isinstance(body, ChatBody):
         messages = _upstream_messages(fields["messages"])
-        if messages is None:
+        if messages is None or facts is None or facts.obstacle:
             return None
-        fields["messages"] = messages
-        fields["chat_template_kwargs"] = TEMPLATE_DEFAULTS | served.recipe["template"]
+        try:
+            fields["messages"] = adapt(messages, replace(facts.features, text_parts=False))
+        except EncodingError:
+            return None
+        fields["chat_template_kwargs"] = TEMPLATE_DEFAULTS | template
+        fields["stop_token_ids"] = facts.end_ids
         if body.max_completion_tokens:
             fields["max_tokens"] = body.max_completion_tokens
     return fields

@@ -33,8 +33,11 @@ RECIPE = """
 template = { reasoning_effort = "low" }
 """
 
+RUN_MODULE = [sys.executable, str(Path(generation_process.__file__))]
+
 CONSTANTS = {
-    "inference.RUN_MODULE": [sys.executable, str(Path(generation_process.__file__))],
+    "inference.RUN_MODULE": RUN_MODULE,
+    "template_facts.RUN_MODULE": RUN_MODULE,
     "relay.SYNC_SECONDS": 0.1,
     "relay.MAX_CONCURRENT": 3,
     "answering.RETRY_SECONDS": 0.0,
@@ -90,7 +93,7 @@ def content(client: openai.OpenAI, model: str = SMOKE, text: str = "abc") -> str
     return answer
 
 
-def add_tuned_model(service: LocalServer) -> tuple[str, str]:
+def add_tuned_model(service: LocalServer, effort: str = "high") -> tuple[str, str]:
     """A job that has succeeded, with a model and a checkpoint of an earlier step."""
     store, folder = Database(service.folder / "service.db"), Folder(service.folder)
     hyperparameters = JobHyperparameters(n_epochs=1, batch_size=1, learning_rate_multiplier=1.0)
@@ -108,7 +111,7 @@ def add_tuned_model(service: LocalServer) -> tuple[str, str]:
         base=SMOKE,
         names={},
         hashes={},
-        recipe={"template": {"reasoning_effort": "high"}},
+        recipe={"template": {"reasoning_effort": effort}},
     )
     job.fine_tuned_model = tuned_name(job)
     for step in (2, 4):
@@ -146,6 +149,7 @@ def test_a_base_model_is_answered_by_the_other_server_under_the_name_of_the_requ
         "stop": ["x"],
         "seed": 1,
         "temperature": 1.0,
+        "stop_token_ids": [2, 5],
         "top_p": 1.0,
         "top_k": -1,
         "min_p": 0.0,
@@ -235,6 +239,45 @@ def test_messages_are_sent_as_training_writes_them(
 ) -> None:
     ask(client, SMOKE, messages=messages)
     assert vllm.bodies("chat/completions")[0]["messages"] == expected
+
+
+def test_messages_are_adapted_to_the_chat_template_of_the_base_model(
+    service: LocalServer, client: openai.OpenAI, vllm: AnsweringServer
+) -> None:
+    model, _ = add_tuned_model(service)
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"id": "call_1", "type": "function", "function": function}]
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "call_1", "content": "r"},
+    ]
+    ask(client, model, messages=messages)
+    sent = vllm.bodies("chat/completions")[-1]
+    first, call, result = sent["messages"]
+    assert first == {"role": "user", "content": "s\n\nu"}
+    assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert len(result["tool_call_id"]) == 9
+    assert sent["stop_token_ids"] == [2]
+    no_user = [{"role": "system", "content": "s"}]
+    assert ask(client, model, messages=no_user).choices[0].message.content == "local"
+    client.models.delete(model)
+
+
+@pytest.mark.parametrize(
+    ("effort", "reason"), [("open", "it leaves a block for reasoning open"), ("x", "no such model")]
+)
+def test_chats_that_the_other_server_would_render_otherwise_are_answered_by_the_local_process(
+    effort: str, reason: str, service: LocalServer, client: openai.OpenAI, vllm: AnsweringServer
+) -> None:
+    model, _ = add_tuned_model(service, effort)
+    assert [content(client, model) for _ in range(2)] == ["local"] * 2
+    text = client.completions.create(model=model, prompt="abc").choices[0].text
+    assert text == "cba"
+    message = f"The local process answers chats for {SMOKE}; its chat template: {reason}"
+    assert service.log().count(message) == 1
+    client.models.delete(model)
 
 
 def test_embedded_images_are_sent(client: openai.OpenAI, vllm: AnsweringServer) -> None:
@@ -555,7 +598,7 @@ def test_answering_servers_are_read(
 ) -> None:
     assert answering_servers(pairs, MODELS, uses_hub) == expected
     ((base, url),) = expected.items()
-    assert f"{url} answers for {base}, with its own chat template" in capsys.readouterr().err
+    assert f"{url} answers for {base}; the local process" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

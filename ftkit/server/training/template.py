@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from ftkit.errors import EncodingError
 from ftkit.server.recipes import TEMPLATE_DEFAULTS
-from ftkit.server.training.features import TemplateFeatures, adapt, probe
+from ftkit.server.training.adaptation import TemplateFeatures, adapt
+from ftkit.server.training.features import QUESTION, TOOLS, probe, tool_conversation
 from ftkit.server.training.messages import Message
 from ftkit.server.training.rendering import THINKING_PREFIX, Renderer
 
@@ -79,6 +80,19 @@ class ChatTemplate:
             return []
         ids: list[int] = self._tokenizer(lead, add_special_tokens=False)["input_ids"]
         return ids
+
+    @property
+    def obstacle(self) -> str:
+        """Reason why a server that only renders the template answers other prompts, or ""."""
+        if self.features.lead:
+            return f"it writes {self.features.lead!r} before an answer"
+        question = adapt([{"role": "user", "content": QUESTION}], self.features)
+        prompt = self._renderer.render(question, prompt=True)
+        if _close_reasoning(prompt) != prompt:
+            return "it leaves a block for reasoning open"
+        if self.features.tools and self._prompt(tool_conversation(), TOOLS)[1] != self.features:
+            return "it leaves out a system message if the last message is the result of a tool"
+        return ""
 
     def prompt(self, messages: list[Message], tools: list[Any] | None = None) -> str:
         """Return the prompt for the next message of the assistant.
