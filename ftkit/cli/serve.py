@@ -11,7 +11,7 @@ import click
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli.options import Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
-from ftkit.cli.serve_answers import answering_servers
+from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
@@ -159,7 +159,7 @@ def serve(
         storage=StorageLimits(**storage),
         recipes=load_recipes(recipes),
         answers=answering_servers(servers, mapping, uses_hub=not keys),
-        answers_key=os.environ.get("FTKIT_ANSWERS_KEY", ""),
+        answers_key=answers_key(os.environ),
     )
     run(settings, host, port, print_note, any_port)
 

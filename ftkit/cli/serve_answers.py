@@ -73,3 +73,15 @@ def _base_url(base: str, url: str) -> str:
     if parts.query or parts.fragment:
         raise UsageError(f"--answers {base}: the URL must not have '?' or '#'")
     return url.rstrip("/").removesuffix("/v1") + "/v1"
+
+
+def answers_key(environment: Mapping[str, str]) -> str:
+    """Return the API key for answering servers, or "".
+
+    Raises:
+        UsageError: A header cannot have the key.
+    """
+    key = environment.get("FTKIT_ANSWERS_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("FTKIT_ANSWERS_KEY must be an API key of printable ASCII characters")
+    return key

@@ -14,7 +14,7 @@ from typing import Any
 import openai
 import pytest
 
-from ftkit.cli.serve_answers import answering_servers
+from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.errors import UsageError
 from ftkit.server import answering
 from ftkit.server.auth import Authenticator
@@ -623,3 +623,11 @@ def test_an_answering_server_that_cannot_be_is_refused(pair: str, message: str) 
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         answering_servers([pair], MODELS, uses_hub=False)
     assert "secret" not in str(error.value)
+
+
+def test_the_key_must_fit_into_a_header() -> None:
+    assert answers_key({}) == ""
+    assert answers_key({"FTKIT_ANSWERS_KEY": "sk-1\n"}) == "sk-1"
+    for key in ("sk-\n1", "sk-\u00e9"):
+        with pytest.raises(UsageError, match="FTKIT_ANSWERS_KEY must be"):
+            answers_key({"FTKIT_ANSWERS_KEY": key})
