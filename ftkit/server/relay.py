@@ -193,14 +193,14 @@ class Relay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), SYNC_SECONDS)
             self._changed.clear()
-            for base, server in self._servers.items():
-                try:
-                    await self._templates.read(ModelRef(base, recipe=self._recipe(base)), True)
-                    await self._sync(server)
-                except UnusableError as error:
-                    server.note_failure(error)
-                except Exception:  # for example a full disk, which may have room again later
-                    logger.exception("The adapters of another server cannot be compared")
+            try:
+                for server in self._servers.values():
+                    await _try(server, self._sync(server))
+                for base in self._servers:
+                    await self._templates.read(ModelRef(base, recipe=self._recipe(base)))
+                await self._templates.retry()
+            except Exception:  # for example a full disk, which may have room again later
+                logger.exception("The adapters of other servers cannot be compared")
 
     async def _sync(self, server: AnsweringServer) -> None:
         """Unload the adapters of deleted models, and load those of jobs that have succeeded."""
@@ -229,7 +229,7 @@ class Relay:
 
 
 async def _try(server: AnsweringServer, change: Coroutine[Any, Any, None]) -> None:
-    """Load or unload an adapter. A failure is logged, and does not keep others from it."""
+    """Change the adapters of a server. A failure is logged, and does not prevent other changes."""
     try:
         await change
     except UnusableError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ from ftkit.server.errors import EXCERPT
 from ftkit.server.folder import Folder
 from ftkit.server.models import ModelRef
 from ftkit.server.training.adaptation import TemplateFeatures
+
+RETRY_SECONDS = 60.0
+"""Seconds between attempts to read facts; the hub may have been out of reach before."""
 
 logger = logging.getLogger("ftkit.server")
 
@@ -43,25 +47,35 @@ class TemplateReader:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._facts: dict[tuple[str, bytes], TemplateFacts | None] = {}
+        self._failed: dict[tuple[str, bytes], ModelRef] = {}
+        self._next_retry = time.monotonic() + RETRY_SECONDS
         self._lock = asyncio.Lock()
 
-    async def read(self, served: ModelRef, again: bool = False) -> TemplateFacts | None:
-        """Return the facts about a chat template, or None if they cannot be read.
-
-        Args:
-            served: Base model, and the recipe.
-            again: Try again if the facts could not be read before.
-        """
+    async def read(self, served: ModelRef) -> TemplateFacts | None:
+        """Return the facts about a chat template, or None if they could not be read."""
         key = served.base, msgspec.json.encode(served.recipe["template"], order="sorted")
+        if key in self._facts:
+            return self._facts[key]
         async with self._lock:
-            is_new = key not in self._facts
-            if is_new or (again and self._facts[key] is None):
-                facts, reason = await self._run(served)
-                self._facts[key] = facts
-                if is_new and reason:
+            if key not in self._facts:
+                self._facts[key], reason = await self._run(served)
+                if self._facts[key] is None:
+                    self._failed[key] = served
+                if reason:
                     message = "The local process answers chats for %s; its chat template: %s"
                     logger.warning(message, served.base, printable(reason)[:EXCERPT])
             return self._facts[key]
+
+    async def retry(self) -> None:
+        """Read the facts that could not be read, if the last attempt was some time ago."""
+        if time.monotonic() < self._next_retry:
+            return
+        self._next_retry = time.monotonic() + RETRY_SECONDS
+        for key, served in list(self._failed.items()):
+            async with self._lock:
+                self._facts[key], _ = await self._run(served)
+                if self._facts[key]:
+                    del self._failed[key]
 
     async def _run(self, served: ModelRef) -> tuple[TemplateFacts | None, str]:
         """Return the facts, and the reason why another server cannot answer chats, or ""."""
