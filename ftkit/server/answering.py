@@ -79,18 +79,6 @@ class Adapter(Struct, frozen=True):
     path: str
 
 
-class Outage(Struct, frozen=True):
-    """Failure of a server, or to load an adapter.
-
-    Attributes:
-        reason: Reason, for the log.
-        end: Time of the next attempt, by the monotonic clock.
-    """
-
-    reason: str
-    end: float
-
-
 class AnsweringServer:
     """Server that answers for a base model.
 
@@ -104,7 +92,7 @@ class AnsweringServer:
         self.base, self.url = base, url
         self._logger = logging.getLogger("ftkit.server")
         self._adapter_lock = asyncio.Lock()
-        self._outages: dict[str, Outage] = {}
+        self._retry_times: dict[str, float] = {}  # by adapter, and "" for the whole server
         host = urlsplit(url).hostname or ""
         direct = f"[{host}]" if ":" in host else host
         self._client = httpx.AsyncClient(
@@ -120,31 +108,28 @@ class AnsweringServer:
 
     def is_usable(self, adapter: Adapter | None) -> bool:
         """Return True if neither the server nor the adapter has failed recently."""
-        outages = (self._outages.get(name) for name in ("", adapter.name if adapter else ""))
-        return all(outage is None or time.monotonic() >= outage.end for outage in outages)
+        names = ("", adapter.name if adapter else "")
+        return all(time.monotonic() >= self._retry_times.get(name, 0.0) for name in names)
 
     def note_failure(self, error: UnusableError) -> None:
-        """Stop using the server or the adapter for some time. Log the reason if it is new."""
-        outage, reason = self._outages.get(error.adapter), printable(str(error))
-        self._outages[error.adapter] = Outage(reason, time.monotonic() + RETRY_SECONDS)
-        if outage is None or outage.reason != reason:
-            self._logger.warning(
-                "%s does not answer for %s; the local process does instead: %s",
-                self.url,
-                error.adapter or self.base,
-                reason,
-            )
+        """Stop using the server or the adapter for some time. Log only the first failure."""
+        name = error.adapter
+        if name not in self._retry_times:
+            message = "%s does not answer for %s; the local process does instead: %s"
+            self._logger.warning(message, self.url, name or self.base, printable(str(error)))
+        self._retry_times[name] = time.monotonic() + RETRY_SECONDS
 
     def note_success(self, adapter: Adapter | None) -> None:
         """Note that the server has answered. Log it if it had failed before."""
         for name in {"", adapter.name if adapter else ""}:
-            if self._outages.pop(name, None):
+            if self._retry_times.pop(name, None):
                 self._logger.warning("%s answers for %s again", self.url, name or self.base)
 
     def forget_others(self, adapters: Iterable[str]) -> None:
         """Forget failures of adapters that do not exist any more."""
         names = {"", *adapters}
-        self._outages = {name: value for name, value in self._outages.items() if name in names}
+        times = self._retry_times.items()
+        self._retry_times = {name: value for name, value in times if name in names}
 
     async def open(self, path: str, fields: dict[str, Any], adapter: Adapter | None) -> Any:
         """Send a request for a completion, and return the response, whose content is not read.
@@ -163,7 +148,7 @@ class AnsweringServer:
         if response.status_code == 200:
             return response
         try:
-            raise await _failure(response, fields["model"])
+            raise await _failure(response, adapter)
         finally:
             await response.aclose()
 
@@ -297,13 +282,13 @@ def _check_size(size: int) -> None:
         raise UnusableError(f"a line or a response has more than {MAX_BYTES:,} bytes")
 
 
-async def _failure(response: Any, model: str) -> Exception:
+async def _failure(response: Any, adapter: Adapter | None) -> Exception:
     """Return the exception for a response with another status than 200."""
     status, data = response.status_code, await read_content(response)
     if status in PASSED_ON:
         return RejectedError(status, error_fields(data))
     if status == 404:
-        return UnusableError(f"it has no model {model!r} (status 404)")
+        return UnusableError("it does not have the model", adapter.name if adapter else "")
     return UnusableError(f"status {status}: {_error_text(data)}".rstrip(": "))
 
 

@@ -53,6 +53,9 @@ LOCATION = re.compile(r"\b\w+://[^\s'\"`]*|(?<![\w.:/-])/[\w.~-]+/[^\s'\"`]*")
 DATA_URL = re.compile(r"data:[^;,]*;base64,", re.IGNORECASE)
 """Start of the URL of an embedded image. The other server might fetch any other address."""
 
+TOO_LONG = "maximum context length"
+"""Part of vLLM's message for prompts that are too long, whose code is the status."""
+
 DONE = b"data: [DONE]\n\n"
 """Last event of a stream."""
 
@@ -243,6 +246,8 @@ def public_error(error: RejectedError, names: Names) -> ServiceError:
     text = str(error)[: 2 * MAX_MESSAGE].replace(names.upstream, names.public)
     text = printable(LOCATION.sub("...", text))[:MAX_MESSAGE]
     param, code = (error.fields.get(name) for name in ("param", "code"))
+    if TOO_LONG in text:
+        code = "context_length_exceeded"
     return REJECTIONS.get(error.status, InvalidRequestError)(
         text,
         param[:MAX_MESSAGE] if isinstance(param, str) else None,

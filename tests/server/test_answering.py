@@ -16,11 +16,12 @@ import pytest
 
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.errors import UsageError
-from ftkit.server import answering
+from ftkit.server import answering, template_facts
 from ftkit.server.auth import Authenticator
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_model, tuned_name
+from ftkit.server.models import ModelRef
 from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject
 from support import generation_process
 from support.answering_server import AnsweringServer, answering_server
@@ -280,6 +281,26 @@ def test_chats_that_the_other_server_would_render_otherwise_are_answered_by_the_
     client.models.delete(model)
 
 
+def test_a_chat_template_that_could_not_be_read_is_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_facts, "RETRY_SECONDS", 0.0)
+
+    async def read() -> None:
+        reader = template_facts.TemplateReader(Folder(tmp_path))
+        served = ModelRef("base", recipe={"template": {"reasoning_effort": "low"}})
+        monkeypatch.setattr(template_facts, "RUN_MODULE", ["false"])
+        assert await reader.read(served) is None
+        monkeypatch.setattr(template_facts, "RUN_MODULE", RUN_MODULE)
+        assert await reader.read(served) is None
+        await reader.retry()
+        facts = await reader.read(served)
+        assert facts
+        assert facts.end_ids == [2, 5]
+
+    asyncio.run(read())
+
+
 def test_embedded_images_are_sent(client: openai.OpenAI, vllm: AnsweringServer) -> None:
     url = "data:image/png;base64,AAAA"
     parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": url}}]
@@ -456,7 +477,8 @@ def test_errors_of_the_request_are_passed_on_without_internal_names(
     vllm.fault = str(status)
     with pytest.raises(type) as error:
         ask(client, model, stream=stream)
-    assert error.value.body["message"] == f"Bad {model} of ... at ..."
+    assert error.value.body["message"] == f"Bad {model} of ... at ... (maximum context length)"
+    assert error.value.code == "context_length_exceeded"
     vllm.fault = ""
     client.models.delete(model)
 

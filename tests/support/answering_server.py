@@ -134,6 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, _error(f"The model `{body['model']}` does not exist.", 404))
         elif state.fault.isdecimal():
             message = f"Bad {body['model']} of {state.adapters.get(body['model'])} at {state.url}"
+            message += " (maximum context length)"
             self._send(int(state.fault), _error(message, int(state.fault)))
         elif state.fault == "redirect":
             self._send_raw(307, b"", Location=state.url + "/elsewhere")
