@@ -27,10 +27,35 @@ from ftkit.server.errors import (
 )
 from ftkit.server.recipes import TEMPLATE_DEFAULTS
 from ftkit.server.template_facts import TemplateFacts
-from ftkit.server.training.adaptation import adapt
+from ftkit.server.training.adaptation import TemplateFeatures, adapt
 
 LOCAL_FIELDS = ("user", "metadata", "store", "service_tier", "best_of", "max_completion_tokens")
 """Fields of requests that are not sent: they have no effect, or another name."""
+
+PASSED_FIELDS = {
+    "echo",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "messages",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+}
+"""Fields of requests that vLLM has, too; it ignores others, so the local process answers them."""
 
 SAMPLING_DEFAULTS = {
     "temperature": 1.0,
@@ -90,12 +115,14 @@ def upstream_fields(
         template: Variables of the chat template, from the recipe.
         facts: Facts about the chat template, or None if they cannot be read.
     """
-    fields = {
+    values = {
         name: value
         for name, value in msgspec.to_builtins(body).items()
         if name not in LOCAL_FIELDS and value not in (None, [], {})
     }
-    fields = {**SAMPLING_DEFAULTS, **fields}
+    if not values.keys() <= PASSED_FIELDS:
+        return None
+    fields = {**SAMPLING_DEFAULTS, **values}
     if body.stream:
         with_usage = bool((body.stream_options or {}).get("include_usage"))
         fields["stream_options"] = {"include_usage": with_usage}
@@ -104,19 +131,40 @@ def upstream_fields(
     fields.pop("stop", None)
     if body.stops:
         fields["stop"] = body.stops
-    if isinstance(body, ChatBody):
-        messages = _upstream_messages(fields["messages"])
-        if messages is None or facts is None or facts.obstacle:
-            return None
-        try:
-            fields["messages"] = adapt(messages, replace(facts.features, text_parts=False))
-        except EncodingError:
-            return None
-        fields["chat_template_kwargs"] = TEMPLATE_DEFAULTS | template
-        fields["stop_token_ids"] = facts.end_ids
-        if body.max_completion_tokens:
-            fields["max_tokens"] = body.max_completion_tokens
-    return fields
+    return _chat_fields(body, fields, template, facts) if isinstance(body, ChatBody) else fields
+
+
+def _chat_fields(
+    body: ChatBody, fields: dict[str, Any], template: dict[str, Any], facts: TemplateFacts | None
+) -> dict[str, Any] | None:
+    """Return the fields with those of a chat, or None if the server cannot express it."""
+    messages = _upstream_messages(fields["messages"])
+    if messages is None or facts is None or facts.obstacle:
+        return None
+    if not _supports_tools(messages, bool(fields.get("tools")), facts.features):
+        return None
+    try:
+        messages = adapt(messages, replace(facts.features, text_parts=False))
+    except EncodingError:
+        return None
+    if body.max_completion_tokens:
+        fields["max_tokens"] = body.max_completion_tokens
+    return {
+        **fields,
+        "messages": messages,
+        "chat_template_kwargs": TEMPLATE_DEFAULTS | template,
+        "stop_token_ids": facts.end_ids,
+    }
+
+
+def _supports_tools(
+    messages: list[dict[str, Any]], has_tools: bool, features: TemplateFeatures
+) -> bool:
+    """Return True if the template writes all tools and calls; others leave some out silently."""
+    calls = max(len(message.get("tool_calls", ())) for message in messages)
+    if has_tools or calls or any(message["role"] == "tool" for message in messages):
+        return features.tools and (calls <= 1 or features.parallel_tool_calls)
+    return True
 
 
 def _upstream_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

@@ -18,11 +18,13 @@ from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.errors import UsageError
 from ftkit.server import answering, template_facts
 from ftkit.server.auth import Authenticator
+from ftkit.server.bodies import ChatBody, ChatMessage
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_model, tuned_name
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject
+from ftkit.server.relay_messages import PASSED_FIELDS, SAMPLING_DEFAULTS, upstream_fields
 from support import generation_process
 from support.answering_server import AnsweringServer, answering_server
 from support.local_server import LocalServer
@@ -279,6 +281,47 @@ def test_chats_that_the_other_server_would_render_otherwise_are_answered_by_the_
     message = f"The local process answers chats for {SMOKE}; its chat template: {reason}"
     assert service.log().count(message) == 1
     client.models.delete(model)
+
+
+@pytest.mark.parametrize(
+    ("effort", "calls", "expected"),
+    [("no tools", 1, "local"), ("one call", 1, "r"), ("one call", 2, "local")],
+)
+def test_calls_that_the_chat_template_would_leave_out_are_answered_by_the_local_process(
+    effort: str, calls: int, expected: str, service: LocalServer, client: openai.OpenAI
+) -> None:
+    model, _ = add_tuned_model(service, effort)
+    function = {"name": "f", "arguments": "{}"}
+    messages = [
+        *_user("u"),
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": str(number), "type": "function", "function": function}
+                for number in range(calls)
+            ],
+        },
+        *({"role": "tool", "tool_call_id": str(number), "content": "r"} for number in range(calls)),
+    ]
+    assert ask(client, model, messages=messages).choices[0].message.content == expected
+    client.models.delete(model)
+
+
+def test_fields_that_the_other_server_does_not_have_are_left_to_the_local_process() -> None:
+    facts = template_facts.TemplateFacts()
+    body = ChatBody(model="m", messages=[ChatMessage("user", "a")])
+    fields = upstream_fields(body, {}, facts)
+    assert fields
+    assert fields.keys() <= PASSED_FIELDS | SAMPLING_DEFAULTS.keys() | {
+        "chat_template_kwargs",
+        "stop_token_ids",
+    }
+
+    class NewBody(ChatBody, kw_only=True):
+        new: int | None = None
+
+    new = NewBody(model="m", messages=[ChatMessage("user", "a")], new=1)
+    assert upstream_fields(new, {}, facts) is None
 
 
 def test_a_chat_template_that_could_not_be_read_is_read_later(

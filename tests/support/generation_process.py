@@ -12,6 +12,8 @@ import sys
 FACTS = {
     "low": {"end_ids": [2, 5]},
     "high": {"features": {"system": False, "short_call_ids": True}, "end_ids": [2]},
+    "no tools": {"features": {"tools": False, "parallel_tool_calls": False}},
+    "one call": {"features": {"parallel_tool_calls": False}},
     "open": {"obstacle": "it leaves a block for reasoning open"},
 }
 
