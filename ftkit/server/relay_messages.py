@@ -69,6 +69,9 @@ SAMPLING_DEFAULTS = {
 vLLM would take them from the `generation_config.json` of the base model.
 """
 
+SEEDS = 1 << 63
+"""Number of seeds; vLLM refuses larger ones, and the local process takes the remainder."""
+
 MAX_MESSAGE = 512
 """Maximum number of characters of an error message that is passed on."""
 
@@ -120,8 +123,10 @@ def upstream_fields(
         for name, value in msgspec.to_builtins(body).items()
         if name not in LOCAL_FIELDS and value not in (None, [], {})
     }
-    if not values.keys() <= PASSED_FIELDS:
+    if not values.keys() <= PASSED_FIELDS or _is_refused(values):
         return None
+    if "seed" in values:
+        values["seed"] %= SEEDS
     fields = {**SAMPLING_DEFAULTS, **values}
     if body.stream:
         with_usage = bool((body.stream_options or {}).get("include_usage"))
@@ -132,6 +137,11 @@ def upstream_fields(
     if body.stops:
         fields["stop"] = body.stops
     return _chat_fields(body, fields, template, facts) if isinstance(body, ChatBody) else fields
+
+
+def _is_refused(values: dict[str, Any]) -> bool:
+    """Return True for values that this service accepts, and vLLM does not."""
+    return values.get("prompt") in ("", [""]) or values.get("top_p") == 0
 
 
 def _chat_fields(

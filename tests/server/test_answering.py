@@ -378,6 +378,23 @@ def test_what_the_other_server_could_not_express_is_answered_by_the_local_proces
     assert not vllm.bodies("chat/completions")
 
 
+@pytest.mark.parametrize("more", [{"prompt": ""}, {"prompt": [""]}, {"top_p": 0}])
+def test_values_that_the_other_server_refuses_are_answered_by_the_local_process(
+    more: dict[str, Any], client: openai.OpenAI, vllm: AnsweringServer
+) -> None:
+    body: dict[str, Any] = {"model": SMOKE, "prompt": "abc", **more}
+    assert client.completions.create(**body).choices[0].text == "local"
+    assert not vllm.bodies("completions")
+
+
+@pytest.mark.parametrize(("seed", "sent"), [(-1, (1 << 63) - 1), (1 << 63, 0), (5, 5)])
+def test_a_seed_is_sent_within_the_range_of_the_other_server(
+    seed: int, sent: int, client: openai.OpenAI, vllm: AnsweringServer
+) -> None:
+    ask(client, SMOKE, seed=seed)
+    assert vllm.bodies("chat/completions")[0]["seed"] == sent
+
+
 def test_only_the_key_for_the_other_server_is_sent_to_it(
     client: openai.OpenAI, vllm: AnsweringServer, service: LocalServer
 ) -> None:
