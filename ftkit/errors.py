@@ -15,6 +15,8 @@
     ├── ModelLoadError               a base model or an adapter cannot be loaded
     ├── RecipeError                  a base model or a machine cannot do what a recipe sets
     ├── StoppedError                 an archive run is ending (ftkit.archive.store)
+    ├── UnusableError                an answering server cannot answer (ftkit.server.answering)
+    ├── RejectedError                an answering server rejected a request (ftkit.server.answering)
     └── ServiceError                 the local service refuses a request (ftkit.server.errors)
 
 Each message is one line: what is wrong and what to do. Parameters are named in backticks, such as

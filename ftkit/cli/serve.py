@@ -11,6 +11,7 @@ import click
 from ftkit._local import PORT, data_folder, find_running, is_loopback
 from ftkit.cli.options import Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
+from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
 from ftkit.errors import UsageError
@@ -66,6 +67,12 @@ PACKAGES = (
     type=click.Choice([RECOMMENDED]),
     help="Map the hosted models of OpenAI to recommended base models; see `ftkit serve bases`.",
 )
+@click.option(
+    "--answers",
+    multiple=True,
+    metavar="BASE=URL",
+    help="Have a vLLM server answer for a base model and what is trained on it. Repeatable.",
+)
 @recipe_option
 @option(
     "--max-jobs",
@@ -104,6 +111,7 @@ def serve(
     data_dir: str | None,
     models: tuple[str, ...],
     preset: str | None,
+    answers: tuple[str, ...],
     recipes: str | None,
     max_jobs: int,
     any_port: bool,
@@ -114,6 +122,8 @@ def serve(
     FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
     With keys, only ftkit/smoke and the models of --model are loaded.
     FTKIT_MODELS holds values of --model, separated by commas, or "recommended" for --models.
+    FTKIT_ANSWERS holds values of --answers, separated by commas, and FTKIT_ANSWERS_KEY the API key
+    for these servers.
     Stop the service with Ctrl-C; its jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
@@ -139,13 +149,17 @@ def serve(
 
     names = (*_split(os.environ.get("FTKIT_MODELS", "")), *filter(None, [preset]))
     pairs = (*(name for name in names if name != RECOMMENDED), *models)
+    mapping = base_mapping(pairs, recommended=RECOMMENDED in names)
+    servers = (*_split(os.environ.get("FTKIT_ANSWERS", "")), *answers)
     settings = ServerSettings(
         folder,
-        base_mapping(pairs, recommended=RECOMMENDED in names),
+        mapping,
         keys,
         max_jobs,
         storage=StorageLimits(**storage),
         recipes=load_recipes(recipes),
+        answers=answering_servers(servers, mapping, uses_hub=not keys),
+        answers_key=answers_key(os.environ),
     )
     run(settings, host, port, print_note, any_port)
 

@@ -29,6 +29,8 @@ def base_fields(check: BaseCheck) -> Iterator[tuple[str, str]]:
     for name, supported in check.supports.items():
         yield TITLES[name], _answer(name, supported)
     yield "end of turn", check.end_of_turn
+    obstacle = check.answers_obstacle
+    yield "chats with --answers", f"no, {obstacle}" if obstacle else "yes"
     context = check.context_length
     yield "context", plural(context, "token") if context else "not declared"
     yield "examples cut at", plural(check.max_tokens, "token")

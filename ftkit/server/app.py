@@ -32,6 +32,7 @@ from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
+from ftkit.server.relay import Relay
 from ftkit.server.request_ids import RequestIdMiddleware
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models, responses_api
@@ -65,6 +66,8 @@ class ServerSettings(Struct, frozen=True):
         secret: Key with which the service proves its identity to local clients, or "".
         storage: Limits on disk space.
         recipes: Recipes of the base models; the built-in ones by default.
+        answers: URLs of servers that answer for base models, by base model.
+        answers_key: API key for these servers, or "".
     """
 
     folder: Path
@@ -75,6 +78,8 @@ class ServerSettings(Struct, frozen=True):
     secret: str = ""
     storage: StorageLimits = StorageLimits()
     recipes: Recipes | None = None
+    answers: dict[str, str] = {}
+    answers_key: str = ""
 
 
 def create_app(settings: ServerSettings) -> ASGIApp:
@@ -85,7 +90,8 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     registry = ModelRegistry(
         database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
     )
-    service = Service(database, folder, registry, Generator(folder))
+    relay = Relay(settings.answers, settings.answers_key, database, folder, registry.recipe)
+    service = Service(database, folder, registry, Generator(folder), relay)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -95,10 +101,13 @@ def create_app(settings: ServerSettings) -> ASGIApp:
             traceback.print_exc()
         loop, generator = asyncio.get_running_loop(), service.generator
         free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
-        supervisor = Supervisor(database, folder, settings.max_jobs, free_memory)
+        wake = partial(loop.call_soon_threadsafe, relay.wake)
+        supervisor = Supervisor(database, folder, settings.max_jobs, free_memory, wake)
+        await relay.start()
         supervisor.start()
         yield
         supervisor.stop()
+        await relay.stop()
         generator.end()
         with contextlib.suppress(sqlite3.Error):  # such as a full disk; the next start does it
             database.checkpoint()

@@ -13,6 +13,7 @@ from ftkit.server.errors import too_large
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
 from ftkit.server.models import ModelRegistry
+from ftkit.server.relay import Relay
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ class Service(Struct, frozen=True):
     folder: Folder
     models: ModelRegistry
     generator: Generator
+    relay: Relay
 
 
 def get_context(request: Request) -> tuple[Service, str]:

@@ -17,6 +17,9 @@ from ftkit.estimation.estimate import auto_epochs
 DEFAULT_BETA = 0.1
 """DPO beta of jobs that set none, as observed in a job at OpenAI."""
 
+TEMPLATE_DEFAULTS = {"enable_thinking": False}
+"""Variables of chat templates: an empty reasoning block is neither learned nor generated."""
+
 RESERVED_VARIABLES = {
     "add_generation_prompt",
     "chat_template",

@@ -97,6 +97,7 @@ class Supervisor(threading.Thread):
         folder: Data folder of the service.
         max_jobs: Maximum number of concurrent training processes.
         before_training: Called in this thread before each start of a training process.
+        after_exit: Called in this thread after each end of a process.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class Supervisor(threading.Thread):
         folder: Folder,
         max_jobs: int,
         before_training: Callable[[], object] = lambda: None,
+        after_exit: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
-        self._before_training = before_training
+        self._before_training, self._after_exit = before_training, after_exit
         self._limits: dict[Task, int] = {"check": MAX_VALIDATIONS, "train": max_jobs}
         self._processes: dict[str, JobProcess] = {}
         self._last_turn: dict[tuple[Task, str], int] = {}
@@ -160,6 +162,7 @@ class Supervisor(threading.Thread):
             if exit_code is not None:
                 self._handle_exit(id, running, exit_code)
                 del self._processes[id]
+                self._after_exit()
             elif job is None or job.status in ("cancelled", "failed"):
                 running.process.kill()
             elif running.is_overdue:

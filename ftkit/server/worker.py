@@ -1,6 +1,7 @@
 """Worker processes: `python -m ftkit.server.worker check|train DATA_DIR JOB`, `generate DATA_DIR`.
 
-A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS`.
+A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS`, and
+`template BASE RECIPE` writes the `TemplateFacts` of a base model as JSON.
 
 A worker reads commands from standard input, and ends with its server. Most imports follow once that
 is certain, since they take seconds.
@@ -24,6 +25,8 @@ def main() -> None:
     task, root, *job = sys.argv[1:]
     if task == "generate":
         _generate(Path(root))
+    elif task == "template":
+        _describe_template(root, *job)
     else:
         _run_job(task, Path(root), *job)
 
@@ -37,6 +40,16 @@ def _generate(root: Path) -> None:
     from ftkit.server.generation.process import process_requests
 
     process_requests(root, reader, responses)
+
+
+def _describe_template(base: str, recipe: str) -> None:
+    # The standard input, which stays open, is not read: this process ends soon.
+    facts_output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    from ftkit.server.training.facts import encoded_facts
+
+    with facts_output:
+        facts_output.write(encoded_facts(base, recipe))
 
 
 def _run_job(task: str, root: Path, id: str, *rank: str) -> None:

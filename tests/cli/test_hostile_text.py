@@ -113,6 +113,7 @@ COMMANDS = [
     "compare m n --prompts data.jsonl --limit 2 --yes",
     "migrate EVIL --to nebius",
     "serve --model EVIL",
+    "serve --answers EVIL",
     "archive verify EVIL",
     "jobs list --provider EVIL",
     "jobs list --base-url EVIL",

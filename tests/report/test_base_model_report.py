@@ -20,6 +20,7 @@ def shown(supported: bool, context: int | None, recipe: Any = RECIPE) -> dict[st
         base="some/base",
         supports=dict.fromkeys(FEATURES, supported),
         end_of_turn="<end>",
+        answers_obstacle="" if supported else "it writes ' ' before an answer",
         context_length=context,
         max_tokens=4096,
         recipe=recipe,
@@ -36,6 +37,7 @@ def test_supported_features_and_the_recipe_are_named() -> None:
     assert fields["epochs"] == "by the number of examples"
     assert fields["LoRA targets"] == "all-linear"
     assert fields["processes"] == "one for each GPU"
+    assert fields["chats with --answers"] == "yes"
 
 
 def test_what_a_base_model_lacks_is_said_with_what_happens_instead() -> None:
@@ -43,6 +45,7 @@ def test_what_a_base_model_lacks_is_said_with_what_happens_instead() -> None:
     fields = shown(False, None, replace(recipe, processes=2, packing=True))
     assert fields["system messages"] == "no, merged into the first user message"
     assert fields["tools"] == "no"
+    assert fields["chats with --answers"] == "no, it writes ' ' before an answer"
     assert fields["context"] == "not declared"
     assert fields["LoRA targets"] == "q_proj, v_proj"
     assert fields["chat template options"] == "low=1"

@@ -37,6 +37,8 @@ settings = ServerSettings(
     s["max_jobs"],
     storage=StorageLimits(**s["storage"]),
     recipes=load_recipes(s["recipe"]),
+    answers=s["answers"],
+    answers_key=s["answers_key"],
 )
 run(settings, "127.0.0.1", 0, print)
 """
@@ -47,7 +49,7 @@ class LocalServer:
 
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
-    a file with recipes.
+    a file with recipes. `answers` are URLs of answering servers by base model.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class LocalServer:
         keys: tuple[str, ...] = (),
         max_jobs: int = 1,
         open_files: int | None = None,
-        constants: dict[str, float] | None = None,
+        constants: dict[str, Any] | None = None,
         recipe: Path | None = None,
+        answers: dict[str, str] | None = None,
+        answers_key: str = "",
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -70,6 +74,8 @@ class LocalServer:
             "open_files": open_files,
             "constants": constants or {},
             "recipe": str(recipe) if recipe else None,
+            "answers": answers or {},
+            "answers_key": answers_key,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -40,6 +40,9 @@ async def _respond(
 ) -> Response:
     service, tenant = get_context(request)
     served = service.models.find(body.model, tenant)
+    relayed = await while_connected(request, service.relay.respond(body, requests, served, tenant))
+    if relayed:
+        return relayed
     generated = [service.generator.generate(served, tenant, fields) for fields in requests]
     responses = generate_together(generated, body.n or 1)
     header = new_header(kind, body.model, served.base)

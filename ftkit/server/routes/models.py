@@ -56,6 +56,7 @@ async def delete(request: Request) -> Response:
     id = request.path_params["id"]
     models = await run_in_threadpool(delete_model, service.database, id, tenant)
     await run_in_threadpool(remove_adapters, service.database, service.folder, models)
+    service.relay.wake()
     return json_response(deletion(id, "model"))
 
 

@@ -68,6 +68,7 @@ class BaseCheck(Struct, frozen=True):
             `thinking`; `tool_calls` if those of answers can be parsed; and `images`. All are false
             without a chat template.
         end_of_turn: Text that ends an answer.
+        answers_obstacle: Reason why servers of `serve --answers` are not used for chats, or "".
         image_token: Token that stands for a part of an image, or None.
         context_length: Maximum number of tokens of a sequence, or None if it is not declared.
         max_tokens: Length in tokens to which examples are truncated.
@@ -77,6 +78,7 @@ class BaseCheck(Struct, frozen=True):
     base: str
     supports: dict[str, bool]
     end_of_turn: str
+    answers_obstacle: str
     image_token: str | None
     context_length: int | None
     max_tokens: int
@@ -108,12 +110,13 @@ class BaseInspector:
         """Return what the base model supports."""
         max_tokens = self._model.max_tokens("supervised")
         encoder = self._model.encoder(max_tokens)
-        supports, end_of_turn = _supports(encoder, self._model.tokenizer)
+        supports, end_of_turn, obstacle = _supports(encoder, self._model.tokenizer)
         vision = self._model.vision if supports["images"] else None
         return BaseCheck(
             self._base,
             supports,
             end_of_turn,
+            obstacle,
             vision.feature_token if vision else None,
             self._model.context_length,
             max_tokens,
@@ -181,12 +184,14 @@ class BaseInspector:
         return spans
 
 
-def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str]:
-    """Return the features of the chat template, and the end of turn."""
+def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str, str]:
+    """Return the features of the chat template, the end of turn, and `answers_obstacle`."""
     try:
         features = encoder.template.features
-    except EncodingError:  # completions can still be trained
-        return dict.fromkeys((*FEATURES, "tool_calls", "images"), False), tokenizer.eos_token or ""
+    except EncodingError as error:  # completions can still be trained
+        names = (*FEATURES, "tool_calls", "images")
+        return dict.fromkeys(names, False), tokenizer.eos_token or "", str(error)
     supports = {name: getattr(features, name) for name in FEATURES}
     supports["tool_calls"] = tool_format(encoder.template) is not None
-    return {**supports, "images": encoder.writes_images()}, features.end
+    supports["images"] = encoder.writes_images()
+    return supports, features.end, encoder.template.obstacle

@@ -17,12 +17,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ftkit.errors import EncodingError
-from ftkit.server.training.features import TemplateFeatures, adapt, probe
+from ftkit.server.recipes import TEMPLATE_DEFAULTS
+from ftkit.server.training.adaptation import TemplateFeatures, adapt
+from ftkit.server.training.features import QUESTION, TOOLS, probe, tool_conversation
 from ftkit.server.training.messages import Message
 from ftkit.server.training.rendering import THINKING_PREFIX, Renderer
-
-DEFAULT_OPTIONS = {"enable_thinking": False}
-"""Variables of templates: an empty reasoning block is neither learned nor generated."""
 
 EMPTY_REASONING = "\n</think>\n\n"
 """Closes the reasoning block that a prompt leaves open, so that the answer follows."""
@@ -62,7 +61,7 @@ class ChatTemplate:
                 "the base model has no chat template; train it on prompts and completions"
             )
         self._tokenizer, self._end_ids = tokenizer, end_ids
-        self._renderer = Renderer(tokenizer, DEFAULT_OPTIONS | (options or {}))
+        self._renderer = Renderer(tokenizer, TEMPLATE_DEFAULTS | (options or {}))
         self.features = probe(self._renderer)
 
     @property
@@ -87,6 +86,19 @@ class ChatTemplate:
             return []
         ids: list[int] = self._tokenizer(lead, add_special_tokens=False)["input_ids"]
         return ids
+
+    @property
+    def obstacle(self) -> str:
+        """Reason why a server that only renders the template answers other prompts, or ""."""
+        if self.features.lead:
+            return f"it writes {self.features.lead!r} before an answer"
+        question = adapt([{"role": "user", "content": QUESTION}], self.features)
+        prompt = self._renderer.render(question, prompt=True)
+        if _close_reasoning(prompt) != prompt:
+            return "it leaves a block for reasoning open"
+        if self.features.tools and self._prompt(tool_conversation(), TOOLS)[1] != self.features:
+            return "it leaves out a system message if the last message is the result of a tool"
+        return ""
 
     def prompt(self, messages: list[Message], tools: list[Any] | None = None) -> str:
         """Return the prompt for the next message of the assistant.

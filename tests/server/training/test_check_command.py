@@ -51,6 +51,7 @@ def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
         "images": False,
     }
     assert (result["context_length"], result["end_of_turn"]) == (512, "</s>")
+    assert result["answers_obstacle"] == "it writes ' ' before an answer"
     prompts = (
         "<bos>[INST] Be kind.\n\nHello?[/INST]",
         "<bos>[INST] Hello?[/INST] Hi!</s>[INST] Be kind.\n\nAnd now?[/INST]",
@@ -71,6 +72,7 @@ def test_the_text_shows_the_recipe(write: Write) -> None:
     recipe = write(f'["{SMOKE}"]\n{settings}'.encode(), "recipe.toml")
     text = run_ftkit("serve", "check", SMOKE, "--recipe", str(recipe)).stdout
     lines = {" ".join(line.split()) for line in text.splitlines()}
+    assert "chats with --answers yes" in lines
     assert {"processes 3", "CPU threads 5", "checkpoints kept 7", "packing yes"} <= lines
 
 
