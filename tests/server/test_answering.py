@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 import time
@@ -18,13 +19,14 @@ from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.errors import UsageError
 from ftkit.server import answering, template_facts
 from ftkit.server.auth import Authenticator
-from ftkit.server.bodies import ChatBody, ChatMessage
+from ftkit.server.bodies import read_body
+from ftkit.server.completion_bodies import ChatBody, CompletionBody
 from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import add_checkpoint, add_model, tuned_name
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject
-from ftkit.server.relay_messages import PASSED_FIELDS, SAMPLING_DEFAULTS, upstream_fields
+from ftkit.server.relay_messages import upstream_fields
 from support import generation_process
 from support.answering_server import AnsweringServer, answering_server
 from support.local_server import LocalServer
@@ -149,6 +151,8 @@ def test_a_base_model_is_answered_by_the_other_server_under_the_name_of_the_requ
         "messages": [{"role": "user", "content": "hello"}],
         "chat_template_kwargs": {"enable_thinking": False, "reasoning_effort": "low"},
         "max_tokens": 9,
+        "n": 1,
+        "stream": False,
         "stop": ["x"],
         "seed": 1,
         "temperature": 1.0,
@@ -307,21 +311,66 @@ def test_calls_that_the_chat_template_would_leave_out_are_answered_by_the_local_
     client.models.delete(model)
 
 
-def test_fields_that_the_other_server_does_not_have_are_left_to_the_local_process() -> None:
-    facts = template_facts.TemplateFacts()
-    body = ChatBody(model="m", messages=[ChatMessage("user", "a")])
-    fields = upstream_fields(body, {}, facts)
-    assert fields
-    assert fields.keys() <= PASSED_FIELDS | SAMPLING_DEFAULTS.keys() | {
-        "chat_template_kwargs",
-        "stop_token_ids",
-    }
+VLLM_FIELDS = {
+    "chat_template_kwargs",
+    "echo",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "messages",
+    "min_p",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt",
+    "repetition_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "stop_token_ids",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+}
+"""Fields of vLLM's requests that are used; it ignores fields that it does not have."""
 
-    class NewBody(ChatBody, kw_only=True):
-        new: int | None = None
 
-    new = NewBody(model="m", messages=[ChatMessage("user", "a")], new=1)
-    assert upstream_fields(new, {}, facts) is None
+SHARED = {"model": "m", "n": 2, "temperature": 0.5, "stop": "x", "seed": 2**70, "user": "u"} | {
+    "presence_penalty": 1,
+    "logit_bias": {"5": 1},
+    "stream": True,
+}
+
+
+def upstream(body_type: Any, **fields: Any) -> dict[str, Any] | None:
+    """Return what is sent for a request with these fields besides `SHARED`."""
+    body = read_body(json.dumps({**SHARED, **fields}).encode(), body_type)
+    requests = body.requests() if isinstance(body, CompletionBody) else [body.request()]
+    return upstream_fields(body, requests, {}, template_facts.TemplateFacts())
+
+
+def test_all_fields_that_are_sent_are_those_of_the_other_server() -> None:
+    messages = [{"role": "user", "content": "a"}]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    chat = upstream(
+        ChatBody, messages=messages, tools=tools, logprobs=True, top_logprobs=3, metadata={"a": "b"}
+    )
+    assert chat
+    assert chat.keys() <= VLLM_FIELDS
+    assert (chat["logprobs"], chat["top_logprobs"]) == (True, 3)
+    assert (chat["tools"], chat["tool_choice"]) == (tools, "auto")
+    text = upstream(CompletionBody, prompt=["a", "b"], logprobs=2, echo=True)
+    assert text
+    assert text.keys() <= VLLM_FIELDS
+    assert (text["prompt"], text["logprobs"], text["echo"]) == (["a", "b"], 2, True)
+    assert text["seed"] == 2**70 % 2**63
+    assert upstream(ChatBody, messages=messages, functions=[{"name": "f"}]) is None
 
 
 def test_a_chat_template_that_could_not_be_read_is_read_later(
@@ -398,7 +447,7 @@ def test_a_seed_is_sent_within_the_range_of_the_other_server(
 def test_only_the_key_for_the_other_server_is_sent_to_it(
     client: openai.OpenAI, vllm: AnsweringServer, service: LocalServer
 ) -> None:
-    ask(client, SMOKE, user="somebody", metadata={"name": "value"}, store=True)
+    ask(client, SMOKE, user="somebody", metadata={"name": "value"}, store=False)
     assert vllm.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
     assert KEY not in str((vllm.headers, vllm.requests))
     assert "somebody" not in str(vllm.requests)
