@@ -24,6 +24,7 @@ MARKER = TEXT.encode()
 CONTENT = CLEAN_DATA.replace(b"follows 0", b"follows " + MARKER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order",
     [

@@ -127,6 +127,7 @@ def kill_validations(server: LocalServer, *signals: int) -> None:
         os.kill(pid, number)
 
 
+@pytest.mark.slow
 def test_kills_do_not_fail_a_job(tmp_path: Path) -> None:
     with LocalServer(tmp_path / "data", max_jobs=0) as server, server.client() as client:
         file = upload_file(client, CLEAN_DATA * 2_000)  # so that each validation can be found
