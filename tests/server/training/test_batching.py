@@ -39,11 +39,14 @@ class Driver:
         )
 
     def add(self, id: str, **fields: Any) -> None:
+        self.engine.add(self.request(id, **fields))
+
+    def request(self, id: str, **fields: Any) -> Any:
         from ftkit.server.generation.prompts import Request
 
         fields = {"job": "", "step": 0, "temperature": 0, **fields}
         recipe = builtin_recipes().find(self.base)
-        self.engine.add(Request(id=id, base=self.base, recipe=recipe, **fields))
+        return Request(id=id, base=self.base, recipe=recipe, **fields)
 
     def finish(self) -> None:
         while not self.engine.is_idle:
@@ -109,6 +112,10 @@ def test_a_completion_is_that_of_transformers_in_any_batch(
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "idefics3", "gemma3"])
 def test_completions_of_images_and_of_text_share_a_batch(name: str, tmp_path: Path) -> None:
+    import torch
+
+    from ftkit.server.generation.prompts import encode
+
     build_vision_model(name, tmp_path / "base")
     driver = Driver(str(tmp_path / "base"), tmp_path)
     messages = {
@@ -116,9 +123,20 @@ def test_completions_of_images_and_of_text_share_a_batch(name: str, tmp_path: Pa
         "text": question("Lima"),
         "blue": color_question("blue", "What do you see in this picture?"),
     }
-    check_batches(
-        driver, {id: {"messages": item, "max_tokens": 20} for id, item in messages.items()}
-    )
+    requests = {id: {"messages": item, "max_tokens": 20} for id, item in messages.items()}
+    texts = check_batches(driver, requests)
+    base = driver.engine._base
+    for id, request in requests.items():
+        prompt = encode(driver.request(id, **request), base)
+        with torch.inference_mode():
+            ids = base.model.generate(
+                **prompt.inputs,
+                max_new_tokens=20,
+                do_sample=False,
+                eos_token_id=prompt.template.chat.end_ids,
+            )
+        new = ids[0][prompt.inputs["input_ids"].shape[1] :]
+        assert texts[id] == base.tokenizer.decode(new, skip_special_tokens=True)
 
 
 def test_long_prompts_are_computed_in_parts_between_the_steps_of_others(tmp_path: Path) -> None:
