@@ -1,30 +1,47 @@
 """Measure the answers of the local service: alone and together, with several adapters.
 
-    python benchmarks/answers.py [--layers 12] [--requests 16] [--tokens 64]
+    python benchmarks/answers.py [--layers 12] [--requests 16] [--tokens 64] [--load]
 
 The base model has the sizes of SmolLM2-135M with fewer layers, and random weights, as have the three
-adapters. All figures are of one run, with the service's own generation process.
+adapters. All figures are of one run, with the service's own generation process. With `--load`, a
+service with three fine-tuned models of `ftkit/smoke` gets 64 chats at a time and 200 requests at
+once, from two tenants.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import openai
 from msgspec import Struct
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from ftkit.server.folder import Folder  # noqa: E402
 from ftkit.server.recipes import builtin_recipes  # noqa: E402
+from support.local_server import (  # type: ignore[import-not-found]  # noqa: E402
+    LocalServer,
+    wait_for_job,
+)
+from support.models import SMOKE  # type: ignore[import-not-found]  # noqa: E402
+from support.processes import worker_processes  # type: ignore[import-not-found]  # noqa: E402
+from support.training import (  # type: ignore[import-not-found]  # noqa: E402
+    method_with,
+    question,
+    start_job,
+)
 
 ADAPTERS = 3
 LONG_PROMPT_TOKENS = 3000
@@ -121,7 +138,11 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--requests", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--load", action="store_true")
     arguments = parser.parse_args()
+    if arguments.load:
+        measure_load()
+        return
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         build_base(root / "base", arguments.layers)
@@ -164,6 +185,85 @@ def request_seconds(process: Generation, adapters: list[int], tokens: int) -> fl
         for adapter in adapters
     )
     return times[len(times) // 2]
+
+
+def measure_load() -> None:
+    """Measure and print the figures of a service under load."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "data"
+        with LocalServer(folder, keys=("a", "b")) as server:
+            models = [train(server) for _ in range(ADAPTERS)]
+            asyncio.run(send_load(server, models))
+            (pid,) = worker_processes(folder, "generate")
+            print(f"peak memory of the generation process: {peak_mebibytes(pid):,} MiB")
+            print(f"peak memory of the service: {peak_mebibytes(server.pid):,} MiB")
+
+
+def train(server: Any) -> str:
+    """Return the name of a new fine-tuned model."""
+    with server.client("a") as client:
+        job = start_job(client, method=method_with(n_epochs=1))
+        return str(wait_for_job(client, job.id, "succeeded").fine_tuned_model)
+
+
+async def send_load(server: Any, models: list[str]) -> None:
+    """Send chats and requests, and print how they were answered."""
+    clients = {
+        key: openai.AsyncOpenAI(api_key=key, base_url=server.url, max_retries=0, timeout=300)
+        for key in ("a", "b")
+    }
+
+    async def ask(number: int, key: str, tokens: int) -> tuple[str, float, int]:
+        start = time.monotonic()
+        model = models[number % ADAPTERS] if key == "a" else SMOKE
+        try:
+            response = await clients[key].chat.completions.create(
+                model=model,
+                messages=question(f"{number}"),
+                max_tokens=tokens,
+                temperature=0,
+                logit_bias={"257": -100},
+            )
+        except openai.APIStatusError as error:
+            has_advice = "retry-after" in error.response.headers
+            return f"{error.status_code}, Retry-After: {has_advice}", time.monotonic() - start, 0
+        assert response.usage
+        return "200", time.monotonic() - start, response.usage.completion_tokens
+
+    await ask(0, "b", 1)
+    start = time.monotonic()
+    rounds = [[ask(n, "a", 50) for n in range(64)] for _ in range(3)]
+    chats = [answer for batch in rounds for answer in await asyncio.gather(*batch)]
+    show("64 chats at a time, 3 times", chats, time.monotonic() - start)
+    start = time.monotonic()
+    many = [asyncio.create_task(ask(n, "a", 50)) for n in range(200)]
+    await asyncio.sleep(0.5)
+    other = await ask(0, "b", 50)
+    answers = await asyncio.gather(*many)
+    show("200 requests at once", answers, time.monotonic() - start)
+    print(f"one request of another tenant during that: {other[0]}, {other[1]:.2f} s")
+    for client in clients.values():
+        await client.close()
+
+
+def show(title: str, answers: list[tuple[str, float, int]], seconds: float) -> None:
+    """Print the statuses, the durations and the speed."""
+    durations = sorted(duration for status, duration, _ in answers if status == "200")
+    tokens = sum(tokens for _, _, tokens in answers)
+    print(f"{title}: {dict(Counter(status for status, _, _ in answers))}")
+    print(
+        f"  {tokens / seconds:,.0f} tokens/s, median {durations[len(durations) // 2]:.2f} s,",
+        end="",
+    )
+    print(f" maximum {durations[-1]:.2f} s")
+
+
+def peak_mebibytes(pid: int) -> int:
+    """Return the peak memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) >> 10
+    return 0
 
 
 if __name__ == "__main__":

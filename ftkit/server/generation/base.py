@@ -27,6 +27,9 @@ from ftkit.server.training.vision import TEXT_INPUTS, read_images
 DEFAULT_CONTEXT_LENGTH = 2048
 """Context length in tokens of models whose configuration has none."""
 
+DEFAULT_THREADS = torch.get_num_threads()
+"""Number of CPU threads of recipes that set none."""
+
 CACHE_SHARE = 0.5
 """Share of the memory beside the weights that the keys and values of sequences may take."""
 
@@ -104,6 +107,7 @@ class LoadedBase:
         self._base = load_base_model(base, recipe)
         self._templates: dict[str, LoadedTemplate] = {}
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))
+        torch.set_num_threads(recipe.threads or DEFAULT_THREADS)
         self.model = load_on_device(base, recipe).eval()
         self.adapters = Adapters(self.model, folder)
         weights = sum(tensor.nbytes for tensor in self.model.parameters())
