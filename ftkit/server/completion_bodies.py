@@ -52,7 +52,7 @@ DEFAULT_MAX_TOKENS = 16
 
 Tokens = Annotated[int, Meta(ge=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-TokenId = Annotated[str, Meta(pattern=r"\A[0-9]{1,10}\Z")]
+TokenId = Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,9})\Z")]
 LogitBias = Annotated[
     dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=MAX_LOGIT_BIAS)
 ]

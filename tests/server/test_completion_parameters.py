@@ -325,6 +325,8 @@ def refusal(type: type[Any], parameters: dict[str, Any]) -> tuple[str | None, st
         ({"presence_penalty": -2.1}, "presence_penalty", "invalid_value"),
         ({"logit_bias": {"1": 101}}, "logit_bias[...]", "invalid_value"),
         ({"logit_bias": {"one": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"05": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"5": 1, "00005": 1}}, "logit_bias", "invalid_value"),
         ({"logit_bias": dict.fromkeys(map(str, range(1025)), 1)}, "logit_bias", "invalid_value"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
         (

@@ -100,5 +100,13 @@ def process_requests(root: Path, reader: RequestReader, responses: TextIO) -> No
             if "cancel" in request:
                 engine.cancel(request["cancel"])
             else:
-                engine.add(msgspec.convert(request, Request, strict=False))
+                _add(request, engine, responder)
         engine.step()
+
+
+def _add(request: dict[str, Any], engine: Engine, responder: Responder) -> None:
+    """Add a request to the engine. One that is malformed fails alone."""
+    try:
+        engine.add(msgspec.convert(request, Request, strict=False))
+    except msgspec.ValidationError as error:
+        responder.fail(request["id"], error)

@@ -22,6 +22,21 @@ PROMPT_TOKENS_WITH_LOGITS = 64
 """The same for prompts of which the probabilities are wanted."""
 
 
+NOT_FINITE = (
+    "the model's probabilities are not numbers, probably since its training diverged; fine-tune"
+    " again with a lower learning rate"
+)
+"""Message for completions of models that compute NaN or infinity."""
+
+
+def are_finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return, for each row, if there are probabilities: neither NaN nor infinity is the maximum.
+
+    Sampling without probabilities would make a GPU unusable for the process.
+    """
+    return logits.amax(-1).isfinite()
+
+
 class Sequence(Struct, eq=False):
     """A sequence that is generated.
 
@@ -45,20 +60,28 @@ class Sequence(Struct, eq=False):
     logprobs: int | None
     can_restart: bool
     offset: int = 0
-    error: EncodingError | None = None
+    error: Exception | None = None
 
-    def add_next(self, logits: torch.Tensor) -> bool:
-        """Choose the next token. Return True if the sequence has ended, and its output is sent.
+    def add_next(self, logits: torch.Tensor, is_finite: bool = True) -> bool:
+        """Choose the next token. Return True if the sequence has ended.
+
+        An exception ends this sequence only, since the rest of the batch is not affected.
 
         Args:
             logits: Logits of the next token, of the size of the vocabulary.
+            is_finite: There are probabilities, see `are_finite`.
         """
+        try:
+            if not is_finite:
+                raise EncodingError(NOT_FINITE)
+            return self._add_next(logits)
+        except Exception as error:
+            self.error = error
+            return True
+
+    def _add_next(self, logits: torch.Tensor) -> bool:
         if len(self.ids) < self.max_length:
-            try:
-                token = self.sampler.choose(logits)
-            except EncodingError as error:
-                self.error = error
-                return True
+            token = self.sampler.choose(logits)
             self.ids.append(token)
             probabilities = None
             if self.logprobs is not None:
@@ -113,10 +136,16 @@ class Prefill:
         return caches.size(self.cache)
 
     def step(self) -> None:
-        """Compute the next part."""
+        """Compute the next part.
+
+        Raises:
+            EncodingError: The model computes no probabilities.
+        """
         adapter = self.sequences[0].adapter
         part = self._next_part()
         logits = self._base.forward(part, self.cache, [adapter], bool(self._on_prompt))[0]
+        if not are_finite(logits).all():
+            raise EncodingError(NOT_FINITE)
         if self._on_prompt:
             self._note_probabilities(logits)
         self._done += part["input_ids"].shape[1]
@@ -193,7 +222,12 @@ class Batch:
         }
         adapters = [sequence.adapter for sequence in self.sequences]
         logits = self._base.forward(inputs, self._cache, adapters, all_logits=False)[:, -1]
-        rows = [row for row, item in enumerate(self.sequences) if item.add_next(logits[row])]
+        finite = are_finite(logits).tolist()
+        rows = [
+            row
+            for row, item in enumerate(self.sequences)
+            if item.add_next(logits[row], finite[row])
+        ]
         ended = [self.sequences[row] for row in rows]
         self.remove(set(rows))
         return ended

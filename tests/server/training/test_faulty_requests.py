@@ -1,0 +1,115 @@
+"""Requests that fail alone: others, and the process, go on."""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.server.commands import RequestReader
+from ftkit.server.folder import Folder
+from ftkit.server.recipes import builtin_recipes
+from support.models import SMOKE
+
+pytestmark = pytest.mark.training
+
+
+class Requests(queue.Queue[dict[str, Any]]):
+    """Queue of requests that raises `queue.Empty` after the last one."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> dict[str, Any]:
+        return super().get(block=False)
+
+
+def request(id: str, **fields: Any) -> dict[str, Any]:
+    recipe = builtin_recipes().find(SMOKE).as_json()
+    prompt = {"prompt": "x", "max_tokens": 3, "temperature": 0}
+    return {"id": id, "base": SMOKE, "job": "", "step": 0, "recipe": recipe, **prompt, **fields}
+
+
+def process(folder: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the responses of the process to requests."""
+    from ftkit.server.generation.process import process_requests
+
+    reader, responses = RequestReader(), io.StringIO()
+    reader.requests = Requests()
+    for item in requests:
+        reader.requests.put(item)
+    with pytest.raises(queue.Empty):
+        process_requests(folder, reader, responses)
+    return [json.loads(line) for line in responses.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("fields", [{"logit_bias": {"05": 1}}, {"n": "x"}, {"prompt": {}}])
+def test_a_malformed_request_does_not_end_the_process(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    responses = process(tmp_path, request("bad", **fields), request("good"))
+    errors = [item for item in responses if "error" in item]
+    assert [(item["id"], item["code"]) for item in errors] == [("bad", "server_error")]
+    assert {"id": "good", "done": True, "prompt_tokens": 1} in responses
+
+
+def answer(id: str, responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for item in responses if item["id"] == id]
+
+
+def save_adapter(folder: Path, job: str, value: float) -> None:
+    """Save an adapter whose weights all have one value."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from ftkit.server.training.smoke import build_model
+
+    model = get_peft_model(build_model(), LoraConfig(r=2, target_modules="all-linear"))
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if "lora_" in name:
+                weights.fill_(value)
+    model.save_pretrained(Folder(folder).adapter(job, 1))
+
+
+@pytest.mark.filterwarnings("ignore")  # of PEFT
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "fields", [{"temperature": 1}, {"max_tokens": 1, "logprobs": 2, "echo": True}, {"n": 3}]
+)
+def test_a_model_whose_training_diverged_does_not_disturb_others(
+    value: float, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    save_adapter(tmp_path, "ftjob-1", value)
+    good = request("good", max_tokens=20, seed=1, temperature=1)
+    alone = process(tmp_path, good)
+    responses = process(tmp_path, good, request("bad", job="ftjob-1", step=1, **fields))
+    assert answer("good", responses) == alone
+    (error,) = answer("bad", responses)
+    assert error["code"] == "invalid_value"
+    assert "diverged" in error["error"]
+
+
+def test_an_exception_of_one_sequence_ends_only_its_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.generation.output import Output
+
+    good = request("good", max_tokens=20)
+    alone = process(tmp_path, good)
+    add = Output.add
+
+    def fail(output: Output, token: int, probabilities: Any) -> bool:
+        if output.tokens == 4 and output._format.stops == ["bad"]:
+            raise IndexError
+        return add(output, token, probabilities)
+
+    monkeypatch.setattr(Output, "add", fail)
+    bad = request("bad", max_tokens=20, stop=["bad"], n=3)
+    responses = process(tmp_path, good, bad)
+    assert answer("good", responses) == alone
+    assert [item["code"] for item in answer("bad", responses) if "error" in item] == [
+        "server_error"
+    ]
+    assert "error" in answer("bad", responses)[-1]
