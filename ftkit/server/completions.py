@@ -1,7 +1,6 @@
 """Chat and text completions of OpenAI's API, complete or as server-sent events.
 
-The functions take the responses of the generation process (`ftkit.server.generation.process`):
-parts of choices, the end of each choice, and the number of tokens of the prompt at the end.
+`ftkit.server.generation.process` describes the responses from which they are made.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ async def collect(
     Args:
         header: Fields of the response.
         responses: Responses of the generation process.
-        choices: Writes the choices.
+        choices: Converter of the choices.
 
     Raises:
         ServiceError: The completion cannot be generated, or has too many log probabilities.
@@ -139,7 +138,7 @@ async def stream(
     Args:
         header: Fields of the chunks.
         responses: Responses of the generation process.
-        choices: Writes the choices.
+        choices: Converter of the choices.
         with_usage: End with a chunk that has the usage; it is null in the others.
     """
     usage = {"usage": None} if with_usage else {}
