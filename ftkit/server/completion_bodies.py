@@ -14,12 +14,12 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from ftkit.server.bodies import NULL, Metadata, Name, read_value
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.tools import (
-    Choice,
     FunctionChoice,
     Functions,
     NamedTool,
     ResponseFormat,
     Tool,
+    ToolChoiceMode,
     Tools,
     format_fields,
     tool_fields,
@@ -50,7 +50,7 @@ MAX_PROMPT_TOKENS = 1 << 20
 DEFAULT_MAX_TOKENS = 16
 """Maximum number of tokens of a text completion without `max_tokens`."""
 
-Tokens = Annotated[int, Meta(ge=1)]
+TokenCount = Annotated[int, Meta(ge=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenId = Annotated[str, Meta(pattern=r"\A[0-9]{1,10}\Z")]
 LogitBias = Annotated[
@@ -87,7 +87,7 @@ class Sampling(Struct, kw_only=True):
     seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Tokens | None = None
+    max_tokens: TokenCount | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
@@ -176,13 +176,13 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Tokens | None = None
+    max_completion_tokens: TokenCount | None = None
     metadata: Metadata | None = None
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Tools | None = None
-    tool_choice: Choice | NamedTool | None = None
+    tool_choice: ToolChoiceMode | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     # Deprecated by OpenAI for `tools` and `tool_choice`.
     functions: Functions | None = None
@@ -237,7 +237,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     def _tool_fields(self) -> dict[str, Any]:
         if not self.functions:
             return tool_fields(self.tools or [], self.tool_choice, self.parallel_tool_calls)
-        choice: Choice | NamedTool | None
+        choice: ToolChoiceMode | NamedTool | None
         if isinstance(self.function_call, FunctionChoice):
             choice = NamedTool("function", self.function_call)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ftkit.server.logprobs import TextLogprobs, Token, chat_logprobs
+from ftkit.server.logprobs import TextLogprobs, TokenLogprob, chat_logprobs
 from ftkit.server.objects import new_id
 
 
@@ -29,7 +29,7 @@ class GeneratedChoice(Struct):
     index: int
     texts: list[str] = field(default_factory=list)
     tool_calls: list[dict[str, str]] = field(default_factory=list)
-    logprobs: list[Token] | None = None
+    logprobs: list[TokenLogprob] | None = None
     finish_reason: str = ""
     tokens: int = 0
 

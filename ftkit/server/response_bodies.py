@@ -11,12 +11,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ftkit.server.bodies import NULL, Metadata, Name
-from ftkit.server.completion_bodies import MAX_MESSAGES, MAX_TOP_LOGPROBS, Identifier, Tokens
+from ftkit.server.completion_bodies import MAX_MESSAGES, MAX_TOP_LOGPROBS, Identifier, TokenCount
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.response_items import read_messages
 from ftkit.server.tools import (
     MAX_TOOLS,
-    Choice,
     Function,
     FunctionChoice,
     FunctionName,
@@ -28,6 +27,7 @@ from ftkit.server.tools import (
     SchemaName,
     TextFormat,
     Tool,
+    ToolChoiceMode,
     format_fields,
     tool_fields,
 )
@@ -93,12 +93,12 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     model: Name
     input: str | Annotated[list[Raw], Meta(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
-    max_output_tokens: Tokens | None = None
+    max_output_tokens: TokenCount | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Choice | NamedFunction | None = None
+    tool_choice: ToolChoiceMode | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = (
@@ -141,7 +141,7 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
             message = f"'top_logprobs' is only allowed when 'include' has '{LOGPROBS}'."
             raise InvalidRequestError(message, "top_logprobs", "invalid_value")
         tools = [tool.as_tool() for tool in self.tools or ()]
-        choice: Choice | NamedTool | None
+        choice: ToolChoiceMode | NamedTool | None
         if isinstance(self.tool_choice, NamedFunction):
             choice = NamedTool("function", FunctionChoice(self.tool_choice.name))
         else:

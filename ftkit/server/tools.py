@@ -24,7 +24,7 @@ MAX_SCHEMA_BYTES = 1 << 20
 
 FunctionName = Annotated[str, Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
 SchemaName = FunctionName
-Choice = Literal["none", "auto", "required"]
+ToolChoiceMode = Literal["none", "auto", "required"]
 
 
 class Function(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,7 +86,7 @@ Functions = Annotated[list[Function], Meta(max_length=MAX_TOOLS)]
 
 def tool_fields(
     tools: list[Tool],
-    choice: Choice | NamedTool | None,
+    choice: ToolChoiceMode | NamedTool | None,
     parallel: bool | None,
     schema_path: str = "function.parameters",
 ) -> dict[str, Any]:
