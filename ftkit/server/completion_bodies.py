@@ -72,7 +72,7 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] | None = None
 
 
-class Sampling(Struct, kw_only=True):
+class CompletionFields(Struct, kw_only=True):
     """Fields that chat and text completions share.
 
     The fields in `UNSUPPORTED` are not decoded; `check_unsupported` refuses other values than the
@@ -106,8 +106,8 @@ class Sampling(Struct, kw_only=True):
             message = "'stream_options' is only allowed when 'stream' is true."
             raise InvalidRequestError(message, "stream_options", "invalid_value")
 
-    def sampling(self, max_tokens: int | None) -> dict[str, Any]:
-        """Return the part of a request for the generation process that both kinds have."""
+    def sampling_fields(self, max_tokens: int | None) -> dict[str, Any]:
+        """Return the fields of a request for the generation process that both endpoints share."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         optional = {
             "frequency_penalty": self.frequency_penalty or None,
@@ -172,7 +172,7 @@ class ChatMessage(Struct):
     function_call: FunctionCall | None = None
 
 
-class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
+class ChatBody(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
@@ -228,7 +228,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         self.check()
         return {
             "messages": msgspec.to_builtins(self.messages),
-            **self.sampling(self.max_completion_tokens or self.max_tokens),
+            **self.sampling_fields(self.max_completion_tokens or self.max_tokens),
             **({"logprobs": self.top_logprobs or 0} if self.logprobs else {}),
             **self._tool_fields(),
             **format_fields(self.response_format, "response_format.json_schema"),
@@ -246,7 +246,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         return tool_fields(tools, choice, parallel=False)
 
 
-class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
+class CompletionBody(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/completions`."""
 
     prompt: Raw
@@ -301,7 +301,7 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             InvalidRequestError: The fields contradict each other, or are unsupported.
         """
         self.check()
-        fields = self.sampling(self.max_tokens or DEFAULT_MAX_TOKENS)
+        fields = self.sampling_fields(self.max_tokens or DEFAULT_MAX_TOKENS)
         if self.logprobs is not None:
             fields["logprobs"] = self.logprobs
         if self.echo:

@@ -30,7 +30,7 @@ from ftkit.server.answering import (
     read_content,
     read_lines,
 )
-from ftkit.server.completion_bodies import ChatBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionFields
 from ftkit.server.completions import Kind
 from ftkit.server.database import Database
 from ftkit.server.errors import BusyError, InternalError, ServiceError
@@ -108,7 +108,7 @@ class Relay:
         self._prefix = f"ftkit-{digest[:8]}-"
 
     async def respond(
-        self, body: Sampling, requests: list[dict[str, Any]], served: ModelRef, tenant: str
+        self, body: CompletionFields, requests: list[dict[str, Any]], served: ModelRef, tenant: str
     ) -> Response | None:
         """Return the response of the answering server, or None if the local process is to answer.
 

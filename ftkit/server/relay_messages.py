@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from ftkit._text import printable
 from ftkit.errors import EncodingError
 from ftkit.server.answering import PASSED_ON, RejectedError, UnusableError
-from ftkit.server.completion_bodies import ChatBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionFields
 from ftkit.server.errors import (
     InvalidRequestError,
     LimitReachedError,
@@ -81,7 +81,7 @@ class Names(Struct, frozen=True):
 
 
 def upstream_fields(
-    body: Sampling,
+    body: CompletionFields,
     requests: list[dict[str, Any]],
     template: dict[str, Any],
     facts: TemplateFacts | None,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ftkit.errors import EncodingError
 from ftkit.server.generation.base import LoadedBase, LoadedTemplate
 from ftkit.server.generation.constraints import Constraint
-from ftkit.server.generation.sampling import Settings
+from ftkit.server.generation.sampling import SamplingParameters
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.messages import Message, template_messages, template_tools
 
@@ -43,9 +43,9 @@ class Request(Struct, eq=False):
     logit_bias: dict[int, float] | None = None
 
     @property
-    def settings(self) -> Settings:
+    def sampling(self) -> SamplingParameters:
         """Sampling parameters."""
-        return Settings(
+        return SamplingParameters(
             self.temperature,
             self.top_p,
             self.seed,
