@@ -14,7 +14,7 @@ from ftkit.errors import EncodingError
 from ftkit.server.folder import Folder
 from ftkit.server.generation.adapters import Adapters
 from ftkit.server.generation.constraints import ConstraintCompiler
-from ftkit.server.generation.tool_calls import UNSUPPORTED, tool_format
+from ftkit.server.generation.tool_calls import UNPARSABLE_CALLS, detect_tool_format
 from ftkit.server.generation.tool_format import ToolFormat
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import load_base_model
@@ -32,7 +32,7 @@ CACHE_SHARE = 0.5
 
 
 class LoadedTemplate:
-    """A chat template, and what is found out about it once.
+    """A chat template with its tool format and compilers, each created when it is first used.
 
     Args:
         chat: The chat template.
@@ -48,15 +48,15 @@ class LoadedTemplate:
         self._tokenizer, self._vocabulary_size = tokenizer, vocabulary_size
 
     @cached_property
-    def call_form(self) -> ToolFormat:
-        """Form of tool calls.
+    def tool_format(self) -> ToolFormat:
+        """Format of tool calls.
 
         Raises:
             EncodingError: Calls cannot be parsed.
         """
-        form = tool_format(self.chat)
+        form = detect_tool_format(self.chat)
         if form is None:
-            raise EncodingError(UNSUPPORTED)
+            raise EncodingError(UNPARSABLE_CALLS)
         return form
 
     def compiler(self, has_tools: bool) -> ConstraintCompiler:
@@ -73,7 +73,7 @@ class LoadedTemplate:
 
     @cached_property
     def _compiler_with_tools(self) -> ConstraintCompiler:
-        return self._new_compiler(self.call_form)
+        return self._new_compiler(self.tool_format)
 
     def _new_compiler(self, form: ToolFormat | None) -> ConstraintCompiler:
         lead = self.chat.features.lead

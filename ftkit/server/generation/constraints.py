@@ -17,7 +17,7 @@ from llguidance.hf import from_tokenizer
 
 from ftkit.errors import EncodingError
 from ftkit.server.generation.grammars import GrammarWriter, json_rule
-from ftkit.server.generation.tool_calls import UNSUPPORTED
+from ftkit.server.generation.tool_calls import UNPARSABLE_CALLS
 from ftkit.server.generation.tool_format import ToolFormat
 
 LIMITS = LLParserLimits(
@@ -172,7 +172,7 @@ class ConstraintCompiler:
         if tool_choice in (None, "none", "auto"):
             return None
         if self._form is None:
-            raise EncodingError(UNSUPPORTED)
+            raise EncodingError(UNPARSABLE_CALLS)
         functions = [tool["function"] for tool in tools]
         if isinstance(tool_choice, dict):
             name, parallel = tool_choice["function"]["name"], False

@@ -169,7 +169,7 @@ class Engine:
             lead=chat.features.lead,
             lead_ids=chat.lead_ids,
             tools=tools,
-            call_form=template.call_form if tools else None,
+            tool_format=template.tool_format if tools else None,
             max_calls=None if request.parallel_tool_calls else 1,
         )
 
