@@ -38,15 +38,13 @@ from ftkit.server.folder import Folder
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import JobObject, ModelObject
 from ftkit.server.relay_messages import (
-    DONE,
     Names,
-    event,
     public_completion,
     public_error,
     public_events,
     upstream_fields,
 )
-from ftkit.server.responses import error_object, json_response
+from ftkit.server.responses import END_OF_STREAM, error_object, json_response, server_sent_event
 from ftkit.server.template_facts import TemplateReader
 
 MAX_CONCURRENT = 256
@@ -259,4 +257,4 @@ async def _guard(
     except RejectedError as error:
         failure = public_error(error, names)
     if failure:
-        yield event(error_object(failure)) + DONE
+        yield server_sent_event(error_object(failure)) + END_OF_STREAM

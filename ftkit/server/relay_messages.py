@@ -6,7 +6,6 @@ the chat template, and it gets the variables of the recipe.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,6 +25,7 @@ from ftkit.server.errors import (
     TooLargeError,
 )
 from ftkit.server.recipes import TEMPLATE_DEFAULTS
+from ftkit.server.responses import END_OF_STREAM, server_sent_event
 from ftkit.server.template_facts import TemplateFacts
 from ftkit.server.training.adaptation import TemplateFeatures, adapt
 
@@ -55,9 +55,6 @@ DATA_URL = re.compile(r"data:[^;,]*;base64,", re.IGNORECASE)
 
 TOO_LONG = "maximum context length"
 """Part of vLLM's message for prompts that are too long, whose code is the status."""
-
-DONE = b"data: [DONE]\n\n"
-"""Last event of a stream."""
 
 REJECTIONS: dict[int, type[ServiceError]] = {
     413: TooLargeError,
@@ -233,18 +230,13 @@ async def public_events(lines: AsyncIterator[bytes], names: Names) -> AsyncItera
         if data == line.strip():
             continue  # a blank line or a comment
         if data == b"[DONE]":
-            yield DONE
+            yield END_OF_STREAM
             return
         value = _decode(data)
         if "error" in value:
             raise _event_error(value["error"])
-        yield event(_with_names(value, names))
+        yield server_sent_event(_with_names(value, names))
     raise UnusableError("a stream ended early")
-
-
-def event(value: Any) -> bytes:
-    """Return a server-sent event with `value` as JSON."""
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 def _decode(data: bytes) -> dict[str, Any]:
