@@ -1,4 +1,4 @@
-"""Request bodies of completions, and the requests for the generation process in them.
+"""Request bodies of completions, and their translation for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """

@@ -1,4 +1,4 @@
-"""Log probabilities of tokens, as chat and as text completions have them.
+"""Log probabilities of tokens, in the forms of chat and text completions.
 
 The generation process sends, for each token,
 
@@ -24,13 +24,13 @@ TokenLogprob = dict[str, Any]
 
 
 class LogprobCounter:
-    """Number of the log probabilities of a response, which is limited."""
+    """Counter that limits the number of log probabilities of a response."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def add(self, tokens: list[TokenLogprob] | None) -> None:
-        """Count those of further tokens.
+        """Count the log probabilities of further tokens.
 
         Raises:
             InvalidRequestError: There are more than `MAX_LOGPROBS`.
@@ -56,7 +56,7 @@ def chat_logprobs(tokens: list[TokenLogprob] | None) -> dict[str, Any] | None:
 
 
 class TextLogprobs:
-    """Log probabilities of a text completion, which may arrive in parts."""
+    """Converter of log probabilities to those of a text completion, which may arrive in parts."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -69,7 +69,7 @@ class TextLogprobs:
         return {
             "tokens": [token["token"] for token in tokens],
             "token_logprobs": [_logprob(token) for token in tokens],
-            "top_logprobs": [_by_text(token) for token in tokens],
+            "top_logprobs": [_logprobs_by_text(token) for token in tokens],
             "text_offset": [self._next_offset(token) for token in tokens],
         }
 
@@ -101,7 +101,7 @@ def _chat_token(token: TokenLogprob) -> dict[str, Any]:
     }
 
 
-def _by_text(token: TokenLogprob) -> dict[str, float | None] | None:
+def _logprobs_by_text(token: TokenLogprob) -> dict[str, float | None] | None:
     """Return the log probability of a token and its alternatives by their texts."""
     if token["logprob"] is None:
         return None

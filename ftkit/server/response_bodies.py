@@ -1,4 +1,4 @@
-"""Request body of `/v1/responses`, and the request for the generation process in it.
+"""Request body of `/v1/responses`, and its translation for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -75,7 +75,7 @@ class SchemaFormat(
 
 
 class TextSettings(Struct, forbid_unknown_fields=True):
-    """Settings of the text that is generated."""
+    """Settings of the generated text."""
 
     format: TextFormat | JsonObjectFormat | SchemaFormat | None = None
     verbosity: Literal["medium"] | None = None
@@ -107,8 +107,8 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     metadata: Metadata | None = None
-    # These have no effect on the answer; the number is that of calls of built-in tools.
-    max_tool_calls: int | None = None
+    # These have no effect on the answer.
+    max_tool_calls: int | None = None  # limits calls of built-in tools, which are refused
     prompt_cache_key: Identifier | None = None
     prompt_cache_options: Raw = NULL
     prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None

@@ -1,4 +1,4 @@
-"""Tools and response formats in requests: their types, and their fields for the process.
+"""Tools and response formats in request bodies, and in requests for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -90,12 +90,12 @@ def tool_fields(
     parallel: bool | None,
     schema_path: str = "function.parameters",
 ) -> dict[str, Any]:
-    """Return the fields of a request for the process that are about tools.
+    """Return the fields about tools of a request for the generation process.
 
     Args:
         tools: Tools of the request.
-        choice: Tool that must be called, or mode.
-        parallel: Allow several calls in one answer; None for the default of the process.
+        choice: Tool that must be called, or mode; None for "auto".
+        parallel: Allow several calls in one answer; None for the default, which is true.
         schema_path: Place of the schema in a tool of the body, for errors.
 
     Raises:
@@ -127,7 +127,7 @@ def tool_fields(
 
 
 def format_fields(format: ResponseFormat | None, param: str) -> dict[str, Any]:
-    """Return the field of a request for the process that is about its format.
+    """Return the field about the format of a request for the generation process.
 
     Args:
         format: Format of the answer.

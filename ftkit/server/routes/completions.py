@@ -1,4 +1,4 @@
-"""Routes of `/v1/chat/completions` and `/v1/completions`."""
+"""`/v1/chat/completions` and `/v1/completions`."""
 
 from __future__ import annotations
 
