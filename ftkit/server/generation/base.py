@@ -28,7 +28,7 @@ DEFAULT_CONTEXT_LENGTH = 2048
 """Context length in tokens of models whose configuration has none."""
 
 CACHE_SHARE = 0.5
-"""Share of the memory beside the weights that the keys and values of sequences may take."""
+"""Share of the memory beside the weights that the KV cache may take."""
 
 
 class LoadedTemplate:
@@ -93,7 +93,7 @@ class LoadedBase:
     Attributes:
         model: The model, a module of PyTorch.
         adapters: Its adapters.
-        cache_bytes: Maximum size of the keys and values of the sequences in a batch.
+        cache_bytes: Maximum size of the KV cache of a batch.
 
     Raises:
         ModelLoadError: The base model cannot be loaded.
@@ -176,10 +176,10 @@ class LoadedBase:
         return inputs
 
     def check_ids(self, ids: list[int]) -> None:
-        """Check that tokens are those of the vocabulary.
+        """Check that tokens are in the vocabulary.
 
         Raises:
-            EncodingError: One of them is not.
+            EncodingError: A token is not in the vocabulary.
         """
         size = len(self.tokenizer)
         if unknown := next((id for id in ids if not 0 <= id < size), None):
@@ -195,7 +195,7 @@ class LoadedBase:
         return llguidance.hf.from_tokenizer(self.tokenizer)
 
     def new_cache(self) -> DynamicCache:
-        """Return an empty cache for the keys and values of sequences."""
+        """Return an empty KV cache."""
         return DynamicCache(config=self.model.config)
 
     def forward(
@@ -205,7 +205,7 @@ class LoadedBase:
 
         Args:
             inputs: Inputs of the model.
-            cache: Keys and values of the positions before.
+            cache: KV cache of the earlier positions.
             adapters: Name of the adapter of each sequence.
             all_logits: Return the logits of all positions instead of those of the last.
 

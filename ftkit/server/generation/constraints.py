@@ -1,4 +1,4 @@
-"""Constrained decoding: only tokens that continue a valid answer, by grammars of llguidance.
+"""Constrained decoding, with llguidance: only tokens that continue a valid answer are chosen.
 
 Schemas come from strangers. llguidance limits the work of compiling a grammar, and of each token;
 what exceeds a limit is refused.

@@ -1,4 +1,4 @@
-"""Output of one sequence: its text as it is generated, tool calls and probabilities."""
+"""Output of one sequence: its text as it is generated, tool calls and log probabilities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputFormat(Struct, frozen=True):
         tokenizer: Tokenizer of the model.
         stops: Stop sequences.
         end_ids: Tokens that end a completion and are not part of it.
-        token_bytes: Returns the bytes of a token, for requests with probabilities, or None.
+        token_bytes: Returns the bytes of a token, or None without log probabilities.
         lead: Text before an answer, which is removed.
         lead_ids: Tokens before an answer, which are removed.
         tools: Tools that may be called.

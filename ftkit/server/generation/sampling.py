@@ -1,4 +1,4 @@
-"""Choice of the next token of a sequence, and the probabilities of it and of others."""
+"""Sampling of the next token of a sequence, and log probabilities of tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_SAMPLING_TEMPERATURE = 1e-6
 """Temperature below which decoding is greedy, since dividing the logits by it would overflow."""
 
 NUCLEUS_TOKENS = 1024
-"""Number of tokens among which `top_p` is looked for first, since sorting them all takes longer."""
+"""Number of the most probable tokens that are tried for `top_p` before all are sorted."""
 
 
 class SamplingParameters(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Sampler:
         parameters: Sampling parameters.
         index: Number of the choice, which changes the seed.
         device: Device of the logits.
-        constraint: Allows some tokens only, or None.
+        constraint: Constraint of the completion, or None.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Sampler:
         return token
 
     def _bias(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the logits: the bias, and the penalties so far."""
+        """Return the tensor to add to the logits: the bias, minus the penalties so far."""
         if self._changes is None:
             self._changes = torch.zeros_like(logits)
             for token, bias in (self._parameters.logit_bias or {}).items():
@@ -111,9 +111,9 @@ class Sampler:
 
 
 class TokenProbabilities(Struct, frozen=True):
-    """Logarithms of the probabilities of a token, and of the most probable ones.
+    """Log probabilities of a token, and of the most probable ones at its position.
 
-    They are those of the model, before temperature, penalties and constraints.
+    They are computed by the model, before temperature, penalties and constraints.
     """
 
     token: int
@@ -122,7 +122,7 @@ class TokenProbabilities(Struct, frozen=True):
 
 
 def token_probabilities(logits: torch.Tensor, token: int, count: int) -> TokenProbabilities:
-    """Return the probabilities of a token and of the `count` most probable ones."""
+    """Return the log probabilities of a token and of the `count` most probable ones."""
     logprobs = logits.log_softmax(-1)
     values, tokens = logprobs.topk(min(count, len(logprobs)))
     top = list(zip(tokens.tolist(), values.tolist(), strict=True))
