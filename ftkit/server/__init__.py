@@ -1,7 +1,8 @@
 """Local service: OpenAI's fine-tuning API over HTTP, with real training. Needs the extra `local`.
 
     client -> HTTP server -> database -> supervisor -> worker process: validate or train a job
-                          -> generator process: chat and text completions
+                          -> generation process: completions and responses
+                          -> answering server, such as vLLM: completions
 
-The HTTP server never loads a model: each job, and all completions, run in a process of their own.
+The HTTP server never loads a model: each job, and text generation, run in processes of their own.
 """

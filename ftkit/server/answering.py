@@ -1,8 +1,8 @@
-"""Client of a server that answers for a base model: completions, and loading of adapters.
+"""Client of an answering server, such as vLLM: completions, and loading of adapters.
 
 The server speaks OpenAI's protocol, and vLLM's for adapters: `POST /v1/load_lora_adapter` with
-`lora_name` and `lora_path`, and `POST /v1/unload_lora_adapter` with `lora_name`. Both change what
-all users of the server get, so it must be reachable by this service only.
+`lora_name` and `lora_path`, and `POST /v1/unload_lora_adapter` with `lora_name`. Both affect all
+users of the server, so only this service may be able to reach it.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ADAPTER_SECONDS = 120.0
 """Maximum seconds to wait until an adapter is loaded or unloaded."""
 
 RETRY_SECONDS = 5.0
-"""Seconds after a failure in which the server, or an adapter that it did not load, is not used."""
+"""Seconds after a failure during which the server, or the adapter that failed, is not used."""
 
 MAX_BYTES = 16 << 20
 """Maximum size of a line of a stream, and of any other response."""
 
 PASSED_ON = (400, 413, 422, 429)
-"""Statuses that are about the request. Others, such as 401, are about the server."""
+"""Statuses of errors of the request. Others, such as 401, are errors of the server."""
 
 
 class UnusableError(FtkitError):
@@ -83,7 +83,7 @@ class AnsweringServer:
     """Server that answers for a base model.
 
     Args:
-        base: The base model, under which name the server has it.
+        base: The base model, which has the same name at the server.
         url: Base URL of its API.
         key: API key, or "".
     """
@@ -112,7 +112,7 @@ class AnsweringServer:
         return all(time.monotonic() >= self._retry_times.get(name, 0.0) for name in names)
 
     def note_failure(self, error: UnusableError) -> None:
-        """Stop using the server or the adapter for some time. Log only the first failure."""
+        """Stop using the server or the adapter for `RETRY_SECONDS`. Log only the first failure."""
         name = error.adapter
         if name not in self._retry_times:
             message = "%s does not answer for %s; the local process does instead: %s"
@@ -153,7 +153,7 @@ class AnsweringServer:
             await response.aclose()
 
     async def loaded(self, prefix: str) -> set[str]:
-        """Return the names of the loaded models that begin with a prefix.
+        """Return the names of loaded models that begin with a prefix.
 
         Raises:
             UnusableError: The server cannot be reached, or failed.

@@ -1,4 +1,4 @@
-"""Request bodies of completions, and the requests for the generation process in them.
+"""Request bodies of completions, and their translation for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -14,12 +14,12 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from ftkit.server.bodies import NULL, Metadata, Name, read_value
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.tools import (
-    Choice,
     FunctionChoice,
     Functions,
     NamedTool,
     ResponseFormat,
     Tool,
+    ToolChoiceMode,
     Tools,
     format_fields,
     tool_fields,
@@ -50,7 +50,7 @@ MAX_PROMPT_TOKENS = 1 << 20
 DEFAULT_MAX_TOKENS = 16
 """Maximum number of tokens of a text completion without `max_tokens`."""
 
-Tokens = Annotated[int, Meta(ge=1)]
+TokenCount = Annotated[int, Meta(ge=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenId = Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,9})\Z")]
 LogitBias = Annotated[
@@ -72,7 +72,7 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] | None = None
 
 
-class Sampling(Struct, kw_only=True):
+class CompletionFields(Struct, kw_only=True):
     """Fields that chat and text completions share.
 
     The fields in `UNSUPPORTED` are not decoded; `check_unsupported` refuses other values than the
@@ -87,7 +87,7 @@ class Sampling(Struct, kw_only=True):
     seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Tokens | None = None
+    max_tokens: TokenCount | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
@@ -106,8 +106,8 @@ class Sampling(Struct, kw_only=True):
             message = "'stream_options' is only allowed when 'stream' is true."
             raise InvalidRequestError(message, "stream_options", "invalid_value")
 
-    def sampling(self, max_tokens: int | None) -> dict[str, Any]:
-        """Return the part of a request for the generation process that both kinds have."""
+    def sampling_fields(self, max_tokens: int | None) -> dict[str, Any]:
+        """Return the fields of a request for the generation process that both endpoints share."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         optional = {
             "frequency_penalty": self.frequency_penalty or None,
@@ -172,17 +172,17 @@ class ChatMessage(Struct):
     function_call: FunctionCall | None = None
 
 
-class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
+class ChatBody(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Tokens | None = None
+    max_completion_tokens: TokenCount | None = None
     metadata: Metadata | None = None
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Tools | None = None
-    tool_choice: Choice | NamedTool | None = None
+    tool_choice: ToolChoiceMode | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     # Deprecated by OpenAI for `tools` and `tool_choice`.
     functions: Functions | None = None
@@ -228,7 +228,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         self.check()
         return {
             "messages": msgspec.to_builtins(self.messages),
-            **self.sampling(self.max_completion_tokens or self.max_tokens),
+            **self.sampling_fields(self.max_completion_tokens or self.max_tokens),
             **({"logprobs": self.top_logprobs or 0} if self.logprobs else {}),
             **self._tool_fields(),
             **format_fields(self.response_format, "response_format.json_schema"),
@@ -237,7 +237,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
     def _tool_fields(self) -> dict[str, Any]:
         if not self.functions:
             return tool_fields(self.tools or [], self.tool_choice, self.parallel_tool_calls)
-        choice: Choice | NamedTool | None
+        choice: ToolChoiceMode | NamedTool | None
         if isinstance(self.function_call, FunctionChoice):
             choice = NamedTool("function", self.function_call)
         else:
@@ -246,7 +246,7 @@ class ChatBody(Sampling, kw_only=True, forbid_unknown_fields=True):
         return tool_fields(tools, choice, parallel=False)
 
 
-class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
+class CompletionBody(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/completions`."""
 
     prompt: Raw
@@ -301,7 +301,7 @@ class CompletionBody(Sampling, kw_only=True, forbid_unknown_fields=True):
             InvalidRequestError: The fields contradict each other, or are unsupported.
         """
         self.check()
-        fields = self.sampling(self.max_tokens or DEFAULT_MAX_TOKENS)
+        fields = self.sampling_fields(self.max_tokens or DEFAULT_MAX_TOKENS)
         if self.logprobs is not None:
             fields["logprobs"] = self.logprobs
         if self.echo:

@@ -1,10 +1,6 @@
 """Choices of chat and text completions: complete ones, and their parts in the chunks of a stream.
 
-They are written from the responses of the generation process to a request:
-
-    {"index", "text", "logprobs", if they were requested} ...
-    {"index", "tool_calls": [{"name", "arguments"}]}, at most once for a choice
-    {"index", "finish_reason", "tokens"}
+`ftkit.server.generation.process` describes the responses from which they are made.
 """
 
 from __future__ import annotations
@@ -14,26 +10,26 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ftkit.server.logprobs import TextLogprobs, Token, chat_logprobs
+from ftkit.server.logprobs import TextLogprobs, TokenLogprob, chat_logprobs
 from ftkit.server.objects import new_id
 
 
 class GeneratedChoice(Struct):
-    """Choice that the process generates.
+    """Choice that the generation process is generating, or has generated.
 
     Attributes:
         index: Number of the choice.
-        texts: Parts of its text.
+        texts: Parts of the text.
         tool_calls: Name and arguments of each tool call.
         logprobs: Tokens with their log probabilities, or None if they were not requested.
-        finish_reason: Reason of its end, or "" before that.
-        tokens: Number of its tokens.
+        finish_reason: Reason of the end, or "" before that.
+        tokens: Number of generated tokens.
     """
 
     index: int
     texts: list[str] = field(default_factory=list)
     tool_calls: list[dict[str, str]] = field(default_factory=list)
-    logprobs: list[Token] | None = None
+    logprobs: list[TokenLogprob] | None = None
     finish_reason: str = ""
     tokens: int = 0
 
@@ -55,7 +51,7 @@ class GeneratedChoice(Struct):
 
 
 class ChatChoices:
-    """Choices of a chat completion.
+    """Converter of generated choices to those of a chat completion.
 
     Args:
         has_functions: The request has `functions`, so that a tool call is a `function_call`.
@@ -119,7 +115,7 @@ class ChatChoices:
 
 
 class TextChoices:
-    """Choices of a text completion."""
+    """Converter of generated choices to those of a text completion."""
 
     def __init__(self) -> None:
         self._logprobs: dict[int, TextLogprobs] = {}

@@ -1,12 +1,10 @@
 """Chat and text completions of OpenAI's API, complete or as server-sent events.
 
-The functions take the responses of the generation process (`ftkit.server.generation.process`):
-parts of choices, the end of each choice, and the number of tokens of the prompt at the end.
+`ftkit.server.generation.process` describes the responses from which they are made.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -16,7 +14,7 @@ from ftkit.server.completion_choices import ChatChoices, GeneratedChoice, TextCh
 from ftkit.server.errors import ServiceError
 from ftkit.server.logprobs import LogprobCounter
 from ftkit.server.objects import new_id, now
-from ftkit.server.responses import error_object
+from ftkit.server.responses import END_OF_STREAM, error_object, server_sent_event
 
 Kind = Literal["chat", "text"]
 
@@ -87,7 +85,7 @@ async def collect(
     Args:
         header: Fields of the response.
         responses: Responses of the generation process.
-        choices: Writes the choices.
+        choices: Converter of the choices.
 
     Raises:
         ServiceError: The completion cannot be generated, or has too many log probabilities.
@@ -139,7 +137,7 @@ async def stream(
     Args:
         header: Fields of the chunks.
         responses: Responses of the generation process.
-        choices: Writes the choices.
+        choices: Converter of the choices.
         with_usage: End with a chunk that has the usage; it is null in the others.
     """
     usage = {"usage": None} if with_usage else {}
@@ -149,14 +147,10 @@ async def stream(
             completion_tokens += response.get("tokens", 0)
             if "index" in response:
                 for choice in choices.chunks(response):
-                    yield _event(header.chunk([choice], **usage))
+                    yield server_sent_event(header.chunk([choice], **usage))
             elif with_usage:
                 total = _usage(response["prompt_tokens"], completion_tokens)
-                yield _event(header.chunk([], usage=total))
+                yield server_sent_event(header.chunk([], usage=total))
     except ServiceError as error:
-        yield _event(error_object(error))
-    yield b"data: [DONE]\n\n"
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
+        yield server_sent_event(error_object(error))
+    yield END_OF_STREAM

@@ -1,4 +1,4 @@
-"""Cancellation of work whose client disconnects."""
+"""Cancellation of requests whose client disconnects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log probabilities of tokens, as chat and as text completions have them.
+"""Log probabilities of tokens, in the forms of chat and text completions.
 
 The generation process sends, for each token,
 
@@ -20,17 +20,17 @@ MIN_LOGPROB = -9999.0
 MAX_LOGPROBS = 1_000_000
 """Maximum number of log probabilities of a response that is collected in memory."""
 
-Token = dict[str, Any]
+TokenLogprob = dict[str, Any]
 
 
 class LogprobCounter:
-    """Number of the log probabilities of a response, which is limited."""
+    """Counter that limits the number of log probabilities of a response."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def add(self, tokens: list[Token] | None) -> None:
-        """Count those of further tokens.
+    def add(self, tokens: list[TokenLogprob] | None) -> None:
+        """Count the log probabilities of further tokens.
 
         Raises:
             InvalidRequestError: There are more than `MAX_LOGPROBS`.
@@ -44,7 +44,7 @@ class LogprobCounter:
             raise InvalidRequestError(message, "logprobs", "invalid_value")
 
 
-def chat_logprobs(tokens: list[Token] | None) -> dict[str, Any] | None:
+def chat_logprobs(tokens: list[TokenLogprob] | None) -> dict[str, Any] | None:
     """Return the log probabilities of a chat completion, or None without tokens."""
     if tokens is None:
         return None
@@ -56,44 +56,44 @@ def chat_logprobs(tokens: list[Token] | None) -> dict[str, Any] | None:
 
 
 class TextLogprobs:
-    """Log probabilities of a text completion, which may arrive in parts."""
+    """Converter of log probabilities to those of a text completion, which may arrive in parts."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._offset = 0
 
-    def add(self, tokens: list[Token] | None) -> dict[str, list[Any]] | None:
+    def add(self, tokens: list[TokenLogprob] | None) -> dict[str, list[Any]] | None:
         """Return the log probabilities of further tokens, or None without tokens."""
         if tokens is None:
             return None
         return {
             "tokens": [token["token"] for token in tokens],
             "token_logprobs": [_logprob(token) for token in tokens],
-            "top_logprobs": [_by_text(token) for token in tokens],
+            "top_logprobs": [_logprobs_by_text(token) for token in tokens],
             "text_offset": [self._next_offset(token) for token in tokens],
         }
 
-    def _next_offset(self, token: Token) -> int:
+    def _next_offset(self, token: TokenLogprob) -> int:
         """Return the number of characters before a token, whose bytes may end within one."""
         offset = self._offset
         self._offset += len(self._decoder.decode(_bytes(token)))
         return offset
 
 
-def _alternatives(token: Token) -> list[Token]:
+def _alternatives(token: TokenLogprob) -> list[TokenLogprob]:
     return token.get("top_logprobs") or []
 
 
-def _logprob(token: Token) -> float | None:
+def _logprob(token: TokenLogprob) -> float | None:
     return None if token["logprob"] is None else max(token["logprob"], MIN_LOGPROB)
 
 
-def _bytes(token: Token) -> bytes:
+def _bytes(token: TokenLogprob) -> bytes:
     encoded = token.get("bytes")
     return token["token"].encode("utf-8", "replace") if encoded is None else bytes(encoded)
 
 
-def _chat_token(token: Token) -> dict[str, Any]:
+def _chat_token(token: TokenLogprob) -> dict[str, Any]:
     return {
         "token": token["token"],
         "logprob": _logprob(token),
@@ -101,7 +101,7 @@ def _chat_token(token: Token) -> dict[str, Any]:
     }
 
 
-def _by_text(token: Token) -> dict[str, float | None] | None:
+def _logprobs_by_text(token: TokenLogprob) -> dict[str, float | None] | None:
     """Return the log probability of a token and its alternatives by their texts."""
     if token["logprob"] is None:
         return None

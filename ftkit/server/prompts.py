@@ -1,4 +1,4 @@
-"""Several prompts of one request, which are generated together."""
+"""Concurrent generation of completions for the prompts of one request."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ MAX_CONCURRENT = 16
 """Maximum number of prompts of a request that are generated at a time."""
 
 MAX_QUEUED = 64
-"""Maximum number of responses that wait to be read."""
+"""Maximum number of responses that wait to be sent."""
 
 Responses = AsyncGenerator[dict[str, Any], None]
 
 
 async def generate_together(
-    requests: list[Responses], choices: int
+    prompts: list[Responses], choices: int
 ) -> AsyncIterator[dict[str, Any]]:
-    """Yield the responses to several requests as those to one.
+    """Yield the responses for several prompts as if they were for one.
 
-    The first exception of a request ends all of them.
+    The first exception ends the generation for all prompts.
 
     Args:
-        requests: Responses to the requests.
-        choices: Number of choices of each request; those of the second follow those of the first.
+        prompts: Responses of the generation process for each prompt.
+        choices: Number of choices of each prompt; those of the second follow those of the first.
 
     Raises:
         ServiceError: A completion cannot be generated.
@@ -41,7 +41,7 @@ async def generate_together(
         except Exception as error:
             await queue.put((number, error))
 
-    tasks = [asyncio.create_task(forward(*item)) for item in enumerate(requests)]
+    tasks = [asyncio.create_task(forward(*item)) for item in enumerate(prompts)]
     pending, prompt_tokens = len(tasks), 0
     try:
         while pending:

@@ -1,10 +1,11 @@
-"""Completions by other servers, such as vLLM, in place of the generation process.
+"""Relay of completions to answering servers, such as vLLM, in place of the generation process.
 
 request -> answering server of its base model -> response
         -> generation process, if no server is configured or it cannot answer
 
-Adapters are loaded when their jobs succeed or at their first requests. A task compares what is
-loaded with what exists, and unloads the rest, also what was deleted while the server was away.
+Adapters are loaded when their jobs succeed or at their first requests. A task compares the loaded
+adapters with the existing models, and unloads those of deleted models, also after an outage of the
+server.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ftkit.server.answering import (
     read_content,
     read_lines,
 )
-from ftkit.server.completion_bodies import ChatBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionFields
 from ftkit.server.completions import Kind
 from ftkit.server.database import Database
 from ftkit.server.errors import BusyError, InternalError, ServiceError
@@ -38,15 +39,13 @@ from ftkit.server.folder import Folder
 from ftkit.server.models import ModelRef
 from ftkit.server.objects import JobObject, ModelObject
 from ftkit.server.relay_messages import (
-    DONE,
     Names,
-    event,
     public_completion,
     public_error,
     public_events,
     upstream_fields,
 )
-from ftkit.server.responses import error_object, json_response
+from ftkit.server.responses import END_OF_STREAM, error_object, json_response, server_sent_event
 from ftkit.server.template_facts import TemplateReader
 
 MAX_CONCURRENT = 256
@@ -78,7 +77,7 @@ class RelayedStream(StreamingResponse):
 
 
 class Relay:
-    """Answering servers of base models.
+    """Client of all answering servers: relays completions, and keeps the adapters in sync.
 
     Args:
         servers: URLs of the servers by base model.
@@ -101,20 +100,20 @@ class Relay:
         self._templates = TemplateReader(folder)
         self._salt_key = secrets.token_bytes(32)
         self._active = 0
-        self._known: dict[str, dict[str, ModelObject]] = {}
+        self._models: dict[str, dict[str, ModelObject]] = {}  # by base model, at the last sync
         self._changed = asyncio.Event()
         self._sync_task: asyncio.Task[None] | None = None
         digest = hashlib.sha256(str(folder.root).encode()).hexdigest()
         self._prefix = f"ftkit-{digest[:8]}-"
 
     async def respond(
-        self, body: Sampling, requests: list[dict[str, Any]], served: ModelRef, tenant: str
+        self, body: CompletionFields, requests: list[dict[str, Any]], served: ModelRef, tenant: str
     ) -> Response | None:
         """Return the response of the answering server, or None if the local process is to answer.
 
         Args:
             body: Body of the client's request.
-            requests: The requests for the generation process in it, one for each prompt.
+            requests: Its translation for the generation process, one request for each prompt.
             served: Model to answer with.
             tenant: Tenant that sent the request.
 
@@ -132,7 +131,7 @@ class Relay:
         if fields is None:
             return None
         fields["model"] = model
-        # vLLM would otherwise answer a prompt faster if another account has sent its beginning.
+        # Without a salt, response times would show if another account had sent the same prefix.
         fields["cache_salt"] = self._salt(tenant)
         names = Names(body.model, served.base, model)
         try:
@@ -144,9 +143,9 @@ class Relay:
                     response = json_response(public_completion(await read_content(upstream), names))
                 else:
                     events = public_events(read_lines(upstream), names)
-                    # An error before the first event still has an HTTP status, or no effect.
+                    # An error before the first event still sets the HTTP status, or has no effect.
                     first = await anext(events)
-                    stream = _guard(server, names, first, events)
+                    stream = _with_error_event(server, names, first, events)
                     response = RelayedStream(stream, resources.pop_all())
         except UnusableError as error:
             server.note_failure(error)
@@ -169,16 +168,16 @@ class Relay:
         resources.callback(release)
 
     def _adapter(self, job: str, step: int) -> Adapter:
-        """Return the adapter that a job had made by a step; no other service has its name."""
+        """Return the adapter of a job at a step, with a name that no other service uses."""
         return Adapter(f"{self._prefix}{job}-{step}", str(self._folder.adapter(job, step)))
 
     def _salt(self, tenant: str) -> str:
         return hmac.new(self._salt_key, tenant.encode(), hashlib.sha256).hexdigest()
 
     async def start(self) -> None:
-        """Start to keep the adapters of the servers in line with the existing models."""
+        """Start to keep the adapters of the servers in sync with the existing models."""
         for base in self._servers:
-            self._known[base] = await self._existing_models(base)
+            self._models[base] = await self._existing_models(base)
         if self._servers:
             self._changed.set()
             self._sync_task = asyncio.create_task(self._keep_in_sync())
@@ -193,7 +192,7 @@ class Relay:
             await server.close()
 
     def wake(self) -> None:
-        """Compare the adapters soon: a model was added or deleted."""
+        """Compare the adapters soon, since a model was added or deleted."""
         self._changed.set()
 
     async def _keep_in_sync(self) -> None:
@@ -213,13 +212,13 @@ class Relay:
     async def _sync(self, server: AnsweringServer) -> None:
         """Unload the adapters of deleted models, and load those of jobs that have succeeded."""
         loaded = await server.loaded(self._prefix)
-        # After that, so that a model that is new and loaded already is not taken for a deleted one.
+        # After `loaded`: a model that was added and loaded in between would seem deleted.
         models = await self._existing_models(server.base)
         adapters = {id: self._adapter(model.job, model.step) for id, model in models.items()}
         existing = {adapter.name for adapter in adapters.values()}
         server.forget_others(existing)
-        new = [model for id, model in models.items() if id not in self._known[server.base]]
-        self._known[server.base] = models
+        new = [model for id, model in models.items() if id not in self._models[server.base]]
+        self._models[server.base] = models
         for name in loaded - existing:
             await _try(server, server.unload(name))
         for model in filter(self._is_final, new):
@@ -244,10 +243,10 @@ async def _try(server: AnsweringServer, change: Coroutine[Any, Any, None]) -> No
         server.note_failure(error)
 
 
-async def _guard(
+async def _with_error_event(
     server: AnsweringServer, names: Names, first: bytes, events: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """Yield the events of a stream. An error is an event, too, since the status has been sent."""
+    """Yield the events of a stream, and errors as events, since the status has been sent."""
     yield first
     failure: ServiceError | None = None
     try:
@@ -259,4 +258,4 @@ async def _guard(
     except RejectedError as error:
         failure = public_error(error, names)
     if failure:
-        yield event(error_object(failure)) + DONE
+        yield server_sent_event(error_object(failure)) + END_OF_STREAM

@@ -1,12 +1,11 @@
-"""Requests to answering servers and their responses, translated from and to those of the API.
+"""Translation of requests to answering servers, and of their responses.
 
-A chat is sent as training writes it: content parts are joined to one text, messages are adapted to
-the chat template, and it gets the variables of the recipe.
+A chat is sent as training renders it: content parts are joined to one text, messages are adapted to
+the chat template, and the variables of the recipe are sent along.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from ftkit._text import printable
 from ftkit.errors import EncodingError
 from ftkit.server.answering import PASSED_ON, RejectedError, UnusableError
-from ftkit.server.completion_bodies import ChatBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionFields
 from ftkit.server.errors import (
     InvalidRequestError,
     LimitReachedError,
@@ -26,6 +25,7 @@ from ftkit.server.errors import (
     TooLargeError,
 )
 from ftkit.server.recipes import TEMPLATE_DEFAULTS
+from ftkit.server.responses import END_OF_STREAM, server_sent_event
 from ftkit.server.template_facts import TemplateFacts
 from ftkit.server.training.adaptation import TemplateFeatures, adapt
 
@@ -36,13 +36,13 @@ SAMPLING_DEFAULTS = {
     "min_p": 0.0,
     "repetition_penalty": 1.0,
 }
-"""Sampling parameters of requests that do not set them, as in the local process.
+"""Sampling parameters of requests that do not set them, as in the generation process.
 
 vLLM would take them from the `generation_config.json` of the base model.
 """
 
 SEEDS = 1 << 63
-"""Number of seeds; vLLM refuses larger ones, and the local process takes the remainder."""
+"""Number of seeds; vLLM refuses larger ones, and the generation process takes the remainder."""
 
 MAX_MESSAGE = 512
 """Maximum number of characters of an error message that is passed on."""
@@ -51,13 +51,10 @@ LOCATION = re.compile(r"\b\w+://[^\s'\"`]*|(?<![\w.:/-])/[\w.~-]+/[^\s'\"`]*")
 """URL, or absolute path with at least one folder."""
 
 DATA_URL = re.compile(r"data:[^;,]*;base64,", re.IGNORECASE)
-"""Start of the URL of an embedded image. The other server might fetch any other address."""
+"""Start of the URL of an embedded image. The server might fetch an image at any other address."""
 
 TOO_LONG = "maximum context length"
-"""Part of vLLM's message for prompts that are too long, whose code is the status."""
-
-DONE = b"data: [DONE]\n\n"
-"""Last event of a stream."""
+"""Part of vLLM's message for prompts that are too long; the `code` of its errors is the status."""
 
 REJECTIONS: dict[int, type[ServiceError]] = {
     413: TooLargeError,
@@ -81,7 +78,7 @@ class Names(Struct, frozen=True):
 
 
 def upstream_fields(
-    body: Sampling,
+    body: CompletionFields,
     requests: list[dict[str, Any]],
     template: dict[str, Any],
     facts: TemplateFacts | None,
@@ -90,7 +87,7 @@ def upstream_fields(
 
     Args:
         body: Body of the client's request.
-        requests: The requests for the generation process in it, one for each prompt.
+        requests: Its translation for the generation process, one request for each prompt.
         template: Variables of the chat template, from the recipe.
         facts: Facts about the chat template, or None if they cannot be read.
     """
@@ -108,7 +105,7 @@ def upstream_fields(
 
 
 def _is_refused(values: dict[str, Any]) -> bool:
-    """Return True for values that this service accepts, and vLLM does not."""
+    """Return True if vLLM refuses a value that this service accepts."""
     prompt = values.get("prompt")
     prompts = prompt if isinstance(prompt, list) else [prompt]
     return "" in prompts or values.get("top_p") == 0 or values.get("max_tokens") == 0
@@ -140,7 +137,7 @@ def _chat_fields(
 def _supports_tools(
     messages: list[dict[str, Any]], has_tools: bool, features: TemplateFeatures
 ) -> bool:
-    """Return True if the template writes all tools and calls; others leave some out silently."""
+    """Return True if the template renders all tools and calls; some leave them out silently."""
     calls = max(len(message.get("tool_calls", ())) for message in messages)
     if has_tools or calls or any(message["role"] == "tool" for message in messages):
         return features.tools and (calls <= 1 or features.parallel_tool_calls)
@@ -198,7 +195,7 @@ def _content(message: dict[str, Any]) -> str | list[dict[str, Any]]:
 
 
 def _has_valid_images(message: dict[str, Any]) -> bool:
-    """Return True if all images of a message are embedded, and only a user has any."""
+    """Return True if all images of a message are embedded, and the message is of a user."""
     content = message.get("content")
     parts = content if isinstance(content, list) else []
     urls = [part["image_url"]["url"] for part in parts if "image_url" in part]
@@ -233,18 +230,13 @@ async def public_events(lines: AsyncIterator[bytes], names: Names) -> AsyncItera
         if data == line.strip():
             continue  # a blank line or a comment
         if data == b"[DONE]":
-            yield DONE
+            yield END_OF_STREAM
             return
         value = _decode(data)
         if "error" in value:
             raise _event_error(value["error"])
-        yield event(_with_names(value, names))
+        yield server_sent_event(_with_names(value, names))
     raise UnusableError("a stream ended early")
-
-
-def event(value: Any) -> bytes:
-    """Return a server-sent event with `value` as JSON."""
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 def _decode(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ids of requests: the header `x-request-id` of every response, as OpenAI's API has it."""
+"""Request ids: the header `x-request-id` of every response, as in OpenAI's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def new_request_id() -> str:
 
 
 class RequestIdMiddleware:
-    """ASGI middleware: gives each response an id, which the log of an unexpected error has too."""
+    """ASGI middleware: adds an id to each response, and to the log of an unexpected error."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

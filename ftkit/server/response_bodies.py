@@ -1,4 +1,4 @@
-"""Request body of `/v1/responses`, and the request for the generation process in it.
+"""Request body of `/v1/responses`, and its translation for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -11,12 +11,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ftkit.server.bodies import NULL, Metadata, Name
-from ftkit.server.completion_bodies import MAX_MESSAGES, MAX_TOP_LOGPROBS, Identifier, Tokens
+from ftkit.server.completion_bodies import MAX_MESSAGES, MAX_TOP_LOGPROBS, Identifier, TokenCount
 from ftkit.server.errors import InvalidRequestError
 from ftkit.server.response_items import read_messages
 from ftkit.server.tools import (
     MAX_TOOLS,
-    Choice,
     Function,
     FunctionChoice,
     FunctionName,
@@ -28,6 +27,7 @@ from ftkit.server.tools import (
     SchemaName,
     TextFormat,
     Tool,
+    ToolChoiceMode,
     format_fields,
     tool_fields,
 )
@@ -75,7 +75,7 @@ class SchemaFormat(
 
 
 class TextSettings(Struct, forbid_unknown_fields=True):
-    """Settings of the text that is generated."""
+    """Settings of the generated text."""
 
     format: TextFormat | JsonObjectFormat | SchemaFormat | None = None
     verbosity: Literal["medium"] | None = None
@@ -93,12 +93,12 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     model: Name
     input: str | Annotated[list[Raw], Meta(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
-    max_output_tokens: Tokens | None = None
+    max_output_tokens: TokenCount | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     tools: Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Choice | NamedFunction | None = None
+    tool_choice: ToolChoiceMode | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = (
@@ -107,8 +107,8 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     metadata: Metadata | None = None
-    # These have no effect on the answer; the number is that of calls of built-in tools.
-    max_tool_calls: int | None = None
+    # These have no effect on the answer.
+    max_tool_calls: int | None = None  # limits calls of built-in tools, which are refused
     prompt_cache_key: Identifier | None = None
     prompt_cache_options: Raw = NULL
     prompt_cache_retention: Annotated[str, Meta(max_length=64)] | None = None
@@ -141,7 +141,7 @@ class ResponseBody(Struct, kw_only=True, forbid_unknown_fields=True):
             message = f"'top_logprobs' is only allowed when 'include' has '{LOGPROBS}'."
             raise InvalidRequestError(message, "top_logprobs", "invalid_value")
         tools = [tool.as_tool() for tool in self.tools or ()]
-        choice: Choice | NamedTool | None
+        choice: ToolChoiceMode | NamedTool | None
         if isinstance(self.tool_choice, NamedFunction):
             choice = NamedTool("function", FunctionChoice(self.tool_choice.name))
         else:

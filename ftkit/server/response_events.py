@@ -5,13 +5,13 @@ Both are made of the same events: a complete response is that of the last one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from ftkit.server.errors import InternalError, LimitReachedError, ServiceError, UnavailableError
 from ftkit.server.logprobs import LogprobCounter, chat_logprobs
 from ftkit.server.objects import new_id, now
+from ftkit.server.responses import server_sent_event
 
 RESPONSE_PREFIX = "resp_"
 """Start of the ids of responses."""
@@ -225,4 +225,4 @@ async def stream_response(
 
 
 def _encode(event: Event) -> bytes:
-    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+    return server_sent_event(event, event["type"])

@@ -1,4 +1,4 @@
-"""Input items of `/v1/responses` as messages of a chat."""
+"""Input items of `/v1/responses`, and their translation to messages of a chat."""
 
 from __future__ import annotations
 

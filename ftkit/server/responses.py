@@ -1,4 +1,4 @@
-"""HTTP responses: JSON, and the mapping of exceptions to statuses and OpenAI's error object."""
+"""HTTP responses: JSON, server-sent events, and OpenAI's error object for exceptions."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ ENDPOINTS = (
 )
 """Explanation of what else clients can request."""
 
+END_OF_STREAM = b"data: [DONE]\n\n"
+"""Last server-sent event of a streamed completion."""
+
 
 def json_response(value: Any, status: int = 200) -> Response:
     """Return a response with `value` as JSON."""
@@ -66,6 +69,12 @@ def json_response(value: Any, status: int = 200) -> Response:
 def encoded_response(data: bytes, status: int = 200) -> Response:
     """Return a response with JSON that is already encoded."""
     return Response(data, status, media_type="application/json")
+
+
+def server_sent_event(value: Any, name: str = "") -> bytes:
+    """Return a server-sent event with `value` as JSON, and a name unless it is empty."""
+    first = f"event: {name}\n" if name else ""
+    return f"{first}data: {json.dumps(value)}\n\n".encode()
 
 
 def error_object(error: ServiceError) -> dict[str, Any]:

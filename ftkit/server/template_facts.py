@@ -1,6 +1,6 @@
-"""Facts about the chat templates of base models, read by processes that have transformers.
+"""Facts about chat templates, for answering servers; worker processes with transformers read them.
 
-An answering server renders the chat template by itself. With the facts, its prompts are those of
+An answering server renders the chat template itself. With the facts, its prompts equal those of
 training, or it is not used for chats.
 """
 
@@ -22,13 +22,13 @@ from ftkit.server.models import ModelRef
 from ftkit.server.training.adaptation import TemplateFeatures
 
 RETRY_SECONDS = 60.0
-"""Seconds between attempts to read facts; the hub may have been out of reach before."""
+"""Seconds between attempts to read facts, which fail for example while the hub is unreachable."""
 
 logger = logging.getLogger("ftkit.server")
 
 
 class TemplateFacts(Struct, frozen=True):
-    """Facts about a chat template, with the variables of a recipe.
+    """Facts about a chat template that is rendered with the variables of a recipe.
 
     Attributes:
         features: Features of the template, for `adapt`.
@@ -42,7 +42,7 @@ class TemplateFacts(Struct, frozen=True):
 
 
 class TemplateReader:
-    """Reads facts about chat templates, once for each base model and variables of a recipe."""
+    """Reads facts about chat templates, once for each base model and set of variables."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder

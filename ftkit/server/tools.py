@@ -1,4 +1,4 @@
-"""Tools and response formats in requests: their types, and their fields for the process.
+"""Tools and response formats in request bodies, and in requests for the generation process.
 
 Limits are from OpenAI's API description of 2026-08-21, unless stated otherwise.
 """
@@ -24,7 +24,7 @@ MAX_SCHEMA_BYTES = 1 << 20
 
 FunctionName = Annotated[str, Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
 SchemaName = FunctionName
-Choice = Literal["none", "auto", "required"]
+ToolChoiceMode = Literal["none", "auto", "required"]
 
 
 class Function(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,16 +86,16 @@ Functions = Annotated[list[Function], Meta(max_length=MAX_TOOLS)]
 
 def tool_fields(
     tools: list[Tool],
-    choice: Choice | NamedTool | None,
+    choice: ToolChoiceMode | NamedTool | None,
     parallel: bool | None,
     schema_path: str = "function.parameters",
 ) -> dict[str, Any]:
-    """Return the fields of a request for the process that are about tools.
+    """Return the fields about tools of a request for the generation process.
 
     Args:
         tools: Tools of the request.
-        choice: Tool that must be called, or mode.
-        parallel: Allow several calls in one answer; None for the default of the process.
+        choice: Tool that must be called, or mode; None for "auto".
+        parallel: Allow several calls in one answer; None for the default, which is true.
         schema_path: Place of the schema in a tool of the body, for errors.
 
     Raises:
@@ -127,7 +127,7 @@ def tool_fields(
 
 
 def format_fields(format: ResponseFormat | None, param: str) -> dict[str, Any]:
-    """Return the field of a request for the process that is about its format.
+    """Return the field about the format of a request for the generation process.
 
     Args:
         format: Format of the answer.

@@ -1,4 +1,4 @@
-"""Parameters of OpenAI's API that this service accepts only with values that have no effect."""
+"""Unsupported parameters of OpenAI's API, and their values that are accepted, without an effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftkit.server.bodies import read_value
 from ftkit.server.errors import InvalidRequestError
 
 MAX_NEUTRAL_BYTES = 256
-"""Maximum size of a value that may have no effect."""
+"""Maximum size of an accepted value."""
 
 TEXT_ONLY = "this service generates text only"
 REASONING = "`template` in the recipe of the base model sets it"
@@ -19,11 +19,11 @@ NOT_STORED = "this service does not store completions and responses"
 
 
 class Unsupported(Struct, frozen=True):
-    """Parameter without support.
+    """Unsupported parameter.
 
     Attributes:
-        reason: Reason why other values are refused.
-        neutral: Values besides null that have no effect.
+        reason: Reason for refusing other values.
+        neutral: Accepted values besides null.
     """
 
     reason: str
@@ -41,8 +41,8 @@ UNSUPPORTED = {
     "modalities": Unsupported(TEXT_ONLY, (["text"],)),
     "moderation": Unsupported("this service has no moderation"),
     "previous_response_id": Unsupported(f"{NOT_STORED}: send the earlier items in 'input'"),
-    "reasoning": Unsupported(REASONING, ({},)),
     "prediction": Unsupported("this service has no predicted outputs"),
+    "reasoning": Unsupported(REASONING, ({},)),
     "reasoning_effort": Unsupported(REASONING),
     "store": Unsupported(NOT_STORED, (False,)),
     "suffix": Unsupported("completions are generated after the prompt only", ("",)),
@@ -57,7 +57,7 @@ def check_unsupported(body: Struct) -> None:
     """Check the unsupported parameters of a body, whose fields are not decoded.
 
     Raises:
-        InvalidRequestError: A parameter has an effect.
+        InvalidRequestError: A parameter has a value that would have an effect.
     """
     for name in body.__struct_fields__:
         parameter = UNSUPPORTED.get(name)
@@ -70,7 +70,7 @@ def _is_neutral(encoded: Raw, parameter: Unsupported, name: str) -> bool:
         return False
     value: Any = read_value(encoded, object, name)
     if isinstance(value, dict):
-        value = {name: item for name, item in value.items() if item is not None}
+        value = {key: item for key, item in value.items() if item is not None}
     # In Python, 0 equals False.
     return value is None or any(
         type(value) is type(item) and value == item for item in parameter.neutral

@@ -1,7 +1,10 @@
-"""Worker processes: `python -m ftkit.server.worker check|train DATA_DIR JOB`, `generate DATA_DIR`.
+"""Worker processes: `python -m ftkit.server.worker TASK ARGUMENTS`.
 
-A process that trains starts others with `rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS`, and
-`template BASE RECIPE` writes the `TemplateFacts` of a base model as JSON.
+    check DATA_DIR JOB                            validate the files of a job
+    train DATA_DIR JOB                            train a job
+    rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS     train a job together with other processes
+    generate DATA_DIR                             generate completions
+    template BASE RECIPE                          write the `TemplateFacts` of a base model as JSON
 
 A worker reads commands from standard input, and ends with its server. Most imports follow once that
 is certain, since they take seconds.
@@ -22,16 +25,16 @@ def main() -> None:
     # An interrupt ends it like other signals: a KeyboardInterrupt could get lost in a library.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_server()
-    task, root, *job = sys.argv[1:]
+    task, *arguments = sys.argv[1:]
     if task == "generate":
-        _generate(Path(root))
+        _generate(*arguments)
     elif task == "template":
-        _describe_template(root, *job)
+        _describe_template(*arguments)
     else:
-        _run_job(task, Path(root), *job)
+        _run_job(task, *arguments)
 
 
-def _generate(root: Path) -> None:
+def _generate(root: str) -> None:
     # What libraries print goes to the log: between the responses, it would not be JSON.
     responses = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -39,7 +42,7 @@ def _generate(root: Path) -> None:
     reader.start()
     from ftkit.server.generation.process import process_requests
 
-    process_requests(root, reader, responses)
+    process_requests(Path(root), reader, responses)
 
 
 def _describe_template(base: str, recipe: str) -> None:
@@ -52,14 +55,14 @@ def _describe_template(base: str, recipe: str) -> None:
         facts_output.write(encoded_facts(base, recipe))
 
 
-def _run_job(task: str, root: Path, id: str, *rank: str) -> None:
+def _run_job(task: str, root: str, id: str, *rank: str) -> None:
     commands = CommandReader()
     commands.start()
     from ftkit.server.database import Database
     from ftkit.server.folder import Folder
     from ftkit.server.objects import JobObject
 
-    folder = Folder(root)
+    folder = Folder(Path(root))
     # Training steps that are lost with the power are repeated, so they need not be durable.
     database = Database(folder.database, durable=task == "check")
     job = database.get(JobObject, id)

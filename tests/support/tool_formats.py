@@ -96,8 +96,8 @@ TOOLS: list[dict[str, Any]] = [
 
 @functools.cache
 def build(name: str) -> tuple[Any, Any, Any]:
-    """Return tokenizer, chat template and format of calls of a template."""
-    from ftkit.server.generation.tool_calls import tool_format
+    """Return the tokenizer, chat template and tool format of a template."""
+    from ftkit.server.generation.tool_calls import detect_tool_format
     from ftkit.server.training import smoke
     from ftkit.server.training.template import ChatTemplate
 
@@ -107,7 +107,7 @@ def build(name: str) -> tuple[Any, Any, Any]:
     else:
         tokenizer = smoke.build_tokenizer() if name == "smoke" else build_tokenizer(name)
     template = ChatTemplate(tokenizer)
-    return tokenizer, template, tool_format(template)
+    return tokenizer, template, detect_tool_format(template)
 
 
 def render(name: str, calls: list[tuple[str, dict[str, Any]]], content: str = "") -> str:

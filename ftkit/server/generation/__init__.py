@@ -1,1 +1,1 @@
-"""Text generation by worker processes: the modules that import torch, used only there."""
+"""Text generation, in a worker process: continuous batching, constraints and tool calls."""

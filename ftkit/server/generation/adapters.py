@@ -1,4 +1,4 @@
-"""Adapters on a base model in memory: a bounded number of them, of which each sequence uses one."""
+"""LoRA adapters of a base model in memory: a limited number of them, and one for each sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ftkit.errors import ModelLoadError
 from ftkit.server.folder import Folder
 
 MAX_ADAPTERS = 16
-"""Number of adapters that stay in memory with a base model while no sequence uses them."""
+"""Maximum number of adapters in memory; more only while sequences use them."""
 
 NO_ADAPTER = "__base__"
 """Name in PEFT for the base model itself."""
@@ -30,7 +30,7 @@ class Adapters:
         self._model, self._folder = model, folder
         self._peft: PeftModel | None = None
         self._loaded: OrderedDict[str, None] = OrderedDict()
-        self._rows: list[str] = []
+        self._names: list[str] = []
         self._hooked: set[int] = set()
 
     def load(self, job: str, step: int, in_use: set[str]) -> str:
@@ -39,7 +39,7 @@ class Adapters:
         Args:
             job: Job that trained the adapter, or "" for the base model itself.
             step: Training step of the adapter.
-            in_use: Names of adapters that must stay.
+            in_use: Names of adapters that must stay in memory.
 
         Raises:
             ModelLoadError: The adapter was deleted.
@@ -62,23 +62,23 @@ class Adapters:
         return name
 
     def _remove_unused(self, in_use: set[str]) -> None:
-        """Remove the adapters that were not used for the longest time, if there are too many."""
+        """Remove the least recently used adapters, if there are too many."""
         for name in [name for name in self._loaded if name not in in_use]:
             if self._peft is None or len(self._loaded) <= MAX_ADAPTERS:
                 break
             self._peft.delete_adapter(name)
             del self._loaded[name]
 
-    def use(self, rows: list[str]) -> None:
-        """Set the adapters of the sequences in the batch that the model computes next."""
-        self._rows = rows
+    def use(self, names: list[str]) -> None:
+        """Set the adapter of each sequence of the next forward pass."""
+        self._names = names
 
     def _add_hooks(self) -> None:
-        """Have the layers with adapters use those of `use`."""
+        """Add hooks to the layers with adapters, which select those of `use`."""
         for module in self._model.modules():
             if isinstance(module, LoraLayer) and id(module) not in self._hooked:
                 self._hooked.add(id(module))
-                module.register_forward_pre_hook(self._choose, with_kwargs=True)
+                module.register_forward_pre_hook(self._select, with_kwargs=True)
 
-    def _choose(self, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        return args, {**kwargs, "adapter_names": self._rows}
+    def _select(self, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        return args, {**kwargs, "adapter_names": self._names}

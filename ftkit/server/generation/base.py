@@ -14,7 +14,7 @@ from ftkit.errors import EncodingError
 from ftkit.server.folder import Folder
 from ftkit.server.generation.adapters import Adapters
 from ftkit.server.generation.constraints import ConstraintCompiler
-from ftkit.server.generation.tool_calls import UNSUPPORTED, tool_format
+from ftkit.server.generation.tool_calls import UNPARSABLE_CALLS, detect_tool_format
 from ftkit.server.generation.tool_format import ToolFormat
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.base import load_base_model
@@ -31,11 +31,11 @@ DEFAULT_THREADS = torch.get_num_threads()
 """Number of CPU threads of recipes that set none."""
 
 CACHE_SHARE = 0.5
-"""Share of the memory beside the weights that the keys and values of sequences may take."""
+"""Share of the memory beside the weights that the KV cache may take."""
 
 
 class LoadedTemplate:
-    """A chat template, and what is found out about it once.
+    """A chat template with its tool format and compilers, each created when it is first used.
 
     Args:
         chat: The chat template.
@@ -51,15 +51,15 @@ class LoadedTemplate:
         self._tokenizer, self._vocabulary_size = tokenizer, vocabulary_size
 
     @cached_property
-    def call_form(self) -> ToolFormat:
-        """Form of tool calls.
+    def tool_format(self) -> ToolFormat:
+        """Format of tool calls.
 
         Raises:
             EncodingError: Calls cannot be parsed.
         """
-        form = tool_format(self.chat)
+        form = detect_tool_format(self.chat)
         if form is None:
-            raise EncodingError(UNSUPPORTED)
+            raise EncodingError(UNPARSABLE_CALLS)
         return form
 
     def compiler(self, has_tools: bool) -> ConstraintCompiler:
@@ -76,7 +76,7 @@ class LoadedTemplate:
 
     @cached_property
     def _compiler_with_tools(self) -> ConstraintCompiler:
-        return self._new_compiler(self.call_form)
+        return self._new_compiler(self.tool_format)
 
     def _new_compiler(self, form: ToolFormat | None) -> ConstraintCompiler:
         lead = self.chat.features.lead
@@ -96,7 +96,7 @@ class LoadedBase:
     Attributes:
         model: The model, a module of PyTorch.
         adapters: Its adapters.
-        cache_bytes: Maximum size of the keys and values of the sequences in a batch.
+        cache_bytes: Maximum size of the KV cache of a batch.
 
     Raises:
         ModelLoadError: The base model cannot be loaded.
@@ -180,10 +180,10 @@ class LoadedBase:
         return inputs
 
     def check_ids(self, ids: list[int]) -> None:
-        """Check that tokens are those of the vocabulary.
+        """Check that tokens are in the vocabulary.
 
         Raises:
-            EncodingError: One of them is not.
+            EncodingError: A token is not in the vocabulary.
         """
         size = len(self.tokenizer)
         if unknown := next((id for id in ids if not 0 <= id < size), None):
@@ -199,7 +199,7 @@ class LoadedBase:
         return llguidance.hf.from_tokenizer(self.tokenizer)
 
     def new_cache(self) -> DynamicCache:
-        """Return an empty cache for the keys and values of sequences."""
+        """Return an empty KV cache."""
         return DynamicCache(config=self.model.config)
 
     def forward(
@@ -209,7 +209,7 @@ class LoadedBase:
 
         Args:
             inputs: Inputs of the model.
-            cache: Keys and values of the positions before.
+            cache: KV cache of the earlier positions.
             adapters: Name of the adapter of each sequence.
             all_logits: Return the logits of all positions instead of those of the last.
 

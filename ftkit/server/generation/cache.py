@@ -1,4 +1,4 @@
-"""Caches of keys and values that the sequences of a batch join and leave.
+"""KV caches: the sequences of a batch join and leave them.
 
 All sequences of a batch end at the same position, so shorter ones have padding on their left:
 

@@ -1,4 +1,4 @@
-"""Readers of the tool calls of a message, one for each form of a call."""
+"""Readers of the tool calls of a message, one for each type of format."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class MessageReader:
         self._closing_text = form.closing.strip()
         self._read_call: Callable[[str, int], tuple[ParsedCall, int]]
         if isinstance(form.call, ObjectCall):
-            self._read_call = _ObjectReader(form.call, schemas).read
+            self._read_call = _ObjectReader(form.call, self._names).read
         elif isinstance(form.call, NamedCall):
             self._read_call = _NamedReader(form.call, self._names).read
         else:
@@ -104,7 +104,9 @@ def _call(name: str, arguments: dict[str, Any]) -> ParsedCall:
 
 
 class _ObjectReader:
-    def __init__(self, call: ObjectCall, names: Any) -> None:
+    """Reader of calls that are JSON objects."""
+
+    def __init__(self, call: ObjectCall, names: list[str]) -> None:
         self._call, self._names = call, names
 
     def read(self, text: str, position: int) -> tuple[ParsedCall, int]:
@@ -126,6 +128,8 @@ def _parse_text(text: str) -> Any:
 
 
 class _NamedReader:
+    """Reader of calls that are a name and a JSON object."""
+
     def __init__(self, call: NamedCall, names: list[str]) -> None:
         self._starts = [
             (name, re.compile(flexible_pattern(name + call.before_arguments.replace(NAME, name))))
@@ -142,6 +146,8 @@ class _NamedReader:
 
 
 class _KeyedReader:
+    """Reader of calls that are a name and each argument by itself."""
+
     def __init__(
         self, form: ToolFormat, call: KeyedCall, names: list[str], schemas: dict[str, Any]
     ) -> None:

@@ -1,4 +1,4 @@
-"""Constrained decoding: only tokens that continue a valid answer, by grammars of llguidance.
+"""Constrained decoding, with llguidance: only tokens that continue a valid answer are chosen.
 
 Schemas come from strangers. llguidance limits the work of compiling a grammar, and of each token;
 what exceeds a limit is refused.
@@ -17,7 +17,7 @@ from llguidance.hf import from_tokenizer
 
 from ftkit.errors import EncodingError
 from ftkit.server.generation.grammars import GrammarWriter, json_rule
-from ftkit.server.generation.tool_calls import UNSUPPORTED
+from ftkit.server.generation.tool_calls import UNPARSABLE_CALLS
 from ftkit.server.generation.tool_format import ToolFormat
 
 LIMITS = LLParserLimits(
@@ -172,7 +172,7 @@ class ConstraintCompiler:
         if tool_choice in (None, "none", "auto"):
             return None
         if self._form is None:
-            raise EncodingError(UNSUPPORTED)
+            raise EncodingError(UNPARSABLE_CALLS)
         functions = [tool["function"] for tool in tools]
         if isinstance(tool_choice, dict):
             name, parallel = tool_choice["function"]["name"], False

@@ -1,4 +1,4 @@
-"""Content of an answer that was decoded with its special tokens."""
+"""Removal of special tokens from the content of an answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class ContentFilter:
         if self._lead and not self._remove_lead(final):
             return ""
         end = len(self._text) if final else self._partial_start()
-
         content, self._text = self._text[:end], self._text[end:]
         return self._regex.sub("", content)
 

@@ -26,17 +26,19 @@ from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.server.training.device import device, free_memory
 
 MAX_SEQUENCES = 64
-"""Maximum number of sequences that are generated together."""
+"""Maximum number of sequences in the batch."""
 
 ROOM_SHARE = 0.8
-"""Share of the memory for keys and values up to which sequences join the batch."""
+"""Share of the memory for the KV cache up to which sequences join the batch."""
 
 
 class Answer(Struct):
-    """Completions of a request that are being generated.
+    """Request whose completions are being generated.
 
     Attributes:
-        remaining: Number of sequences that have not ended.
+        tenant: Tenant that sent it.
+        prompt_tokens: Number of tokens of its prompt.
+        remaining: Number of its sequences that have not ended.
     """
 
     tenant: str
@@ -78,7 +80,7 @@ class Engine:
         self._waiting.append(request)
 
     def cancel(self, id: str) -> None:
-        """End a request without further responses, unless it has ended."""
+        """End a request without further responses. Nothing happens if it has ended."""
         self._answers.pop(id, None)
         self._waiting = deque(item for item in self._waiting if item.id != id)
         for queue in (self._prefills, self._preempted):
@@ -118,7 +120,7 @@ class Engine:
         return request.weights == self._weights and count <= MAX_SEQUENCES and self._has_room()
 
     def _has_room(self) -> bool:
-        """Return True if there is memory for the keys and values of another sequence."""
+        """Return True if the KV cache has room for another sequence."""
         used = self._batch.size + sum(prefill.size for prefill in self._prefills)
         return not used or used < self._base.cache_bytes * ROOM_SHARE
 
@@ -134,7 +136,7 @@ class Engine:
                 adapter=adapter,
                 ids=prompt.ids,
                 max_length=len(prompt.ids) + prompt.max_tokens,
-                sampler=Sampler(request.settings, index, device(), prompt.new_constraint()),
+                sampler=Sampler(request.sampling, index, device(), prompt.new_constraint()),
                 output=Output(format, partial(self._send, request.id, index=index)),
                 logprobs=request.logprobs,
                 can_restart=not prompt.has_images,
@@ -169,7 +171,7 @@ class Engine:
             lead=chat.features.lead,
             lead_ids=chat.lead_ids,
             tools=tools,
-            call_form=template.call_form if tools else None,
+            tool_format=template.tool_format if tools else None,
             max_calls=None if request.parallel_tool_calls else 1,
         )
 
@@ -205,7 +207,7 @@ class Engine:
                 self._send(sequence.request, done=True, prompt_tokens=answer.prompt_tokens)
 
     def _save_memory(self) -> None:
-        """Set back the newest sequences while the keys and values take too much memory."""
+        """Preempt the newest sequences while the KV cache takes too much memory."""
         while len(self._batch.sequences) > 1 and self._batch.size > self._base.cache_bytes:
             sequence = self._batch.sequences[-1]
             if not sequence.can_restart:
@@ -221,7 +223,7 @@ class Engine:
 
     @contextmanager
     def _failing(self, ids: list[str]) -> Iterator[None]:
-        """Fail these requests if there is an exception.
+        """Fail requests if there is an exception.
 
         A step of the batch that fails may have changed the cache of some layers, so it fails all
         the requests in the batch.

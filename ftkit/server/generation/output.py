@@ -1,4 +1,4 @@
-"""Output of one sequence: its text as it is generated, tool calls and probabilities."""
+"""Output of one sequence: its text as it is generated, tool calls and log probabilities."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Send = Callable[..., None]
 
 
 class OutputFormat(Struct, frozen=True):
-    """Form of the output of a request.
+    """Format of the output of a request.
 
     Attributes:
         tokenizer: Tokenizer of the model.
         stops: Stop sequences.
-        end_ids: Tokens that end a completion, and that are no part of it.
-        token_bytes: Returns the bytes of a token, for requests with probabilities, or None.
-        lead: Text that precedes an answer, and is removed.
-        lead_ids: Tokens that precede an answer, and are removed.
+        end_ids: Tokens that end a completion and are not part of it.
+        token_bytes: Returns the bytes of a token, or None without log probabilities.
+        lead: Text before an answer, which is removed.
+        lead_ids: Tokens before an answer, which are removed.
         tools: Tools that may be called.
-        call_form: Form of the calls, or None if there are no tools.
+        tool_format: Format of the calls, or None if there are no tools.
         max_calls: Maximum number of calls, or None; further ones are left out.
     """
 
@@ -41,7 +41,7 @@ class OutputFormat(Struct, frozen=True):
     lead: str = ""
     lead_ids: list[int] = []
     tools: list[Any] = []
-    call_form: ToolFormat | None = None
+    tool_format: ToolFormat | None = None
     max_calls: int | None = None
 
 
@@ -63,10 +63,10 @@ class _AnswerWithCalls:
     """Text and tool calls of an answer."""
 
     def __init__(self, format: OutputFormat) -> None:
-        assert format.call_form
+        assert format.tool_format
         special = [token.content for token in format.tokenizer.added_tokens_decoder.values()]
         self._decoder = IncrementalDecoder(format.tokenizer, keep_special=True)
-        self._parser = ToolCallParser(format.call_form, format.tools)
+        self._parser = ToolCallParser(format.tool_format, format.tools)
         self._filter = ContentFilter(format.lead, special)
 
     @property
@@ -82,14 +82,14 @@ class Output:
     """Text of a sequence up to its first stop sequence.
 
     Args:
-        format: Form of the output.
+        format: Format of the output.
         send: Called with each new part of the completion.
     """
 
     def __init__(self, format: OutputFormat, send: Send) -> None:
         self._format, self._send = format, send
         self._content: _AnswerText | _AnswerWithCalls = (
-            _AnswerWithCalls(format) if format.call_form else _AnswerText(format)
+            _AnswerWithCalls(format) if format.tool_format else _AnswerText(format)
         )
         self._stops = StopSequences(format.stops)
         self._logprobs: list[dict[str, Any]] = []

@@ -2,19 +2,21 @@
 
 Requests and responses are JSON lines on standard input and output. A request is either of
 
-    {"id", "base", "job", "step", "recipe", "tenant", "messages" | "prompt", "n", "max_tokens",
-     "stop", "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "logit_bias",
-     "logprobs", "echo"}
+    {"id", "base", "job", "step", "recipe", "tenant", "messages" | "prompt", "tools", "tool_choice",
+     "parallel_tool_calls", "response_format", "n", "max_tokens", "stop", "temperature", "top_p",
+     "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "echo"}
     {"cancel": id}
 
 and the responses to a request, where `index` is the number of the choice, are
 
-    {"id", "index", "text", "logprobs"?} ...
+    {"id", "index", "text", "logprobs", if they were requested} ...
+    {"id", "index", "tool_calls": [{"name", "arguments"}]}, at most once for a choice
     {"id", "index", "finish_reason", "tokens"}
     {"id", "done": true, "prompt_tokens"} | {"id", "error", "code"}
 
-`ftkit.server.generation.prompts.Request` has the types. The code of an error is "server_error", or
-names what is wrong with the request. The process exits when its standard input is closed.
+`ftkit.server.generation.prompts.Request` has the types of a request, and `ftkit.server.logprobs`
+describes log probabilities. The code of an error is "server_error", or names what is wrong with the
+request. The process exits when its standard input is closed.
 """
 
 from __future__ import annotations

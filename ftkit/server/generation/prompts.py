@@ -1,4 +1,4 @@
-"""Requests for completions, and the prompts that they become."""
+"""Requests to the generation process, and their prompts, encoded for the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from ftkit.errors import EncodingError
 from ftkit.server.generation.base import LoadedBase, LoadedTemplate
 from ftkit.server.generation.constraints import Constraint
-from ftkit.server.generation.sampling import Settings
+from ftkit.server.generation.sampling import SamplingParameters
 from ftkit.server.recipes import Recipe
 from ftkit.server.training.messages import Message, template_messages, template_tools
 
@@ -43,9 +43,9 @@ class Request(Struct, eq=False):
     logit_bias: dict[int, float] | None = None
 
     @property
-    def settings(self) -> Settings:
+    def sampling(self) -> SamplingParameters:
         """Sampling parameters."""
-        return Settings(
+        return SamplingParameters(
             self.temperature,
             self.top_p,
             self.seed,
@@ -61,7 +61,7 @@ class Request(Struct, eq=False):
 
     @property
     def weights(self) -> tuple[str, str, str]:
-        """Key of the base model in memory: its name, and how it was loaded."""
+        """Key of the weights in memory: the base model and the options of loading it."""
         return self.base, self.recipe.quantization, self.recipe.attention
 
 
@@ -91,7 +91,7 @@ class Prompt(Struct):
         return ids
 
     def new_constraint(self) -> Constraint | None:
-        """Return the constraint of another completion, or None."""
+        """Return a new constraint for another completion, or None."""
         return self.constraint.copy() if self.constraint else None
 
     @property

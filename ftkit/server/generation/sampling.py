@@ -1,4 +1,4 @@
-"""Choice of the next token of a sequence, and the probabilities of it and of others."""
+"""Sampling of the next token of a sequence, and log probabilities of tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MIN_SAMPLING_TEMPERATURE = 1e-6
 """Temperature below which decoding is greedy, since dividing the logits by it would overflow."""
 
 NUCLEUS_TOKENS = 1024
-"""Number of tokens among which `top_p` is looked for first, since sorting them all takes longer."""
+"""Number of the most probable tokens that are tried for `top_p` before all are sorted."""
 
 
-class Settings(Struct, frozen=True):
+class SamplingParameters(Struct, frozen=True):
     """Sampling parameters of a request, which OpenAI's API describes."""
 
     temperature: float | None = None
@@ -39,20 +39,20 @@ class Sampler:
     """Chooses the tokens of one sequence.
 
     Args:
-        settings: Sampling parameters.
+        parameters: Sampling parameters.
         index: Number of the choice, which changes the seed.
         device: Device of the logits.
-        constraint: Allows some tokens only, or None.
+        constraint: Constraint of the completion, or None.
     """
 
     def __init__(
-        self, settings: Settings, index: int, device: str, constraint: Constraint | None
+        self, parameters: SamplingParameters, index: int, device: str, constraint: Constraint | None
     ) -> None:
-        self._settings, self._constraint = settings, constraint
+        self._parameters, self._constraint = parameters, constraint
         self._generator = torch.Generator(device)
-        seed = int.from_bytes(os.urandom(8)) if settings.seed is None else settings.seed + index
+        seed = int.from_bytes(os.urandom(8)) if parameters.seed is None else parameters.seed + index
         self._generator.manual_seed(seed % 2**63)
-        temperature = settings.temperature
+        temperature = parameters.temperature
         self._temperature = DEFAULT_TEMPERATURE if temperature is None else temperature
         self._changes: torch.Tensor | None = None
         self._seen: set[int] = set()
@@ -69,7 +69,7 @@ class Sampler:
         if self._constraint:
             logits = logits.clone()
             self._constraint.mask(logits)
-        if self._settings.changes_logits:
+        if self._parameters.changes_logits:
             logits = logits + self._bias(logits)
         if self._temperature < MIN_SAMPLING_TEMPERATURE:
             token = int(logits.argmax())
@@ -81,22 +81,22 @@ class Sampler:
         return token
 
     def _bias(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return what is added to the logits: the bias, and the penalties so far."""
+        """Return the tensor to add to the logits: the bias, minus the penalties so far."""
         if self._changes is None:
             self._changes = torch.zeros_like(logits)
-            for token, bias in (self._settings.logit_bias or {}).items():
+            for token, bias in (self._parameters.logit_bias or {}).items():
                 self._changes[token] = bias
         return self._changes
 
     def _penalize(self, token: int) -> None:
         if self._changes is not None:
-            self._changes[token] -= self._settings.frequency_penalty or 0
+            self._changes[token] -= self._parameters.frequency_penalty or 0
             if token not in self._seen:
-                self._changes[token] -= self._settings.presence_penalty or 0
+                self._changes[token] -= self._parameters.presence_penalty or 0
                 self._seen.add(token)
 
     def _sample(self, logits: torch.Tensor) -> int:
-        top_p = 1.0 if self._settings.top_p is None else self._settings.top_p
+        top_p = 1.0 if self._parameters.top_p is None else self._parameters.top_p
         probabilities = logits.softmax(-1)
         if top_p >= 1:
             return int(torch.multinomial(probabilities, 1, generator=self._generator))
@@ -111,9 +111,9 @@ class Sampler:
 
 
 class TokenProbabilities(Struct, frozen=True):
-    """Logarithms of the probabilities of a token, and of the most probable ones.
+    """Log probabilities of a token, and of the most probable ones at its position.
 
-    They are those of the model, before temperature, penalties and constraints.
+    They are computed by the model, before temperature, penalties and constraints.
     """
 
     token: int
@@ -122,7 +122,7 @@ class TokenProbabilities(Struct, frozen=True):
 
 
 def token_probabilities(logits: torch.Tensor, token: int, count: int) -> TokenProbabilities:
-    """Return the probabilities of a token and of the `count` most probable ones."""
+    """Return the log probabilities of a token and of the `count` most probable ones."""
     logprobs = logits.log_softmax(-1)
     values, tokens = logprobs.topk(min(count, len(logprobs)))
     top = list(zip(tokens.tolist(), values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Sequences: those whose prompt is being computed, and the batch of those that are generated."""
+"""Sequences: prefill of their prompts, and the batch in which they are generated."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ftkit.server.generation.output import Output
 from ftkit.server.generation.sampling import Sampler, TokenProbabilities, token_probabilities
 
 PROMPT_TOKENS = 512
-"""Number of tokens of a prompt that are computed between two steps of the batch."""
+"""Chunked prefill: number of tokens of a prompt that are computed between steps of the batch."""
 
 PROMPT_TOKENS_WITH_LOGITS = 64
-"""The same for prompts of which the probabilities are wanted."""
+"""The same for prompts whose log probabilities were requested."""
 
 
 NOT_FINITE = (
@@ -46,8 +46,8 @@ class Sequence(Struct, eq=False):
         ids: Tokens of the prompt and the completion so far.
         offset: Distance of its positions from those of text.
         max_length: Maximum number of tokens of prompt and completion.
-        logprobs: Number of alternatives whose probabilities are wanted, or None.
-        can_restart: Its prompt can be computed again from its tokens.
+        logprobs: Number of alternatives whose log probabilities were requested, or None.
+        can_restart: Its keys and values can be computed again from its tokens.
         error: Exception that ended it, or None.
     """
 
@@ -96,14 +96,14 @@ class Sequence(Struct, eq=False):
 
 
 class Prefill:
-    """Computation of a prompt, in parts.
+    """Prefill: computation of a prompt, in parts.
 
     Args:
         base: Base model.
         inputs: Inputs of the model for the prompt.
         sequences: Sequences that continue the prompt.
         on_prompt: Called with the probabilities of the prompt's tokens from the second on, or None
-            if they are not wanted.
+            if they were not requested.
 
     Attributes:
         next_logits: Logits of the token after the prompt, once it is computed.
@@ -233,7 +233,7 @@ class Batch:
         return ended
 
     def remove(self, rows: set[int]) -> None:
-        """Remove sequences, and the padding that only they needed others to have."""
+        """Remove sequences, and the padding that the others do not need without them."""
         if not rows:
             return
         remaining = [row for row in range(len(self.sequences)) if row not in rows]

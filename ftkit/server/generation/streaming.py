@@ -1,6 +1,6 @@
-"""Text of a completion as its tokens arrive: its lead, incremental decoding, stop sequences.
+"""Text of a completion as its tokens arrive: incremental decoding, lead, stop sequences.
 
-All take the same time for each token, however long the completion is.
+Each token takes constant time, however long the completion is.
 """
 
 from __future__ import annotations

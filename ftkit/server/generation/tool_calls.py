@@ -1,4 +1,4 @@
-"""Tool calls in generated text, in the format of a base model's chat template."""
+"""Parsing of tool calls in generated text, in the format of a base model's chat template."""
 
 from __future__ import annotations
 
@@ -29,14 +29,11 @@ from ftkit.server.generation.tool_format import (
     candidate_formats,
     probe_tools,
 )
-from ftkit.server.generation.tool_values import (
-    ValueReadError,
-    skip_space,
-)
+from ftkit.server.generation.tool_values import ValueReadError, skip_space
 from ftkit.server.training.features import common_prefix
 from ftkit.server.training.template import ChatTemplate
 
-UNSUPPORTED = (
+UNPARSABLE_CALLS = (
     "the base model's chat template does not write tool calls in a form that can be parsed; leave"
     " out tools, or set tool_choice to none"
 )
@@ -53,7 +50,7 @@ ROUND_TRIP: tuple[dict[str, Any], ...] = (
 """Arguments that a format must preserve."""
 
 
-def tool_format(template: ChatTemplate) -> ToolFormat | None:
+def detect_tool_format(template: ChatTemplate) -> ToolFormat | None:
     """Return the format of a template's tool calls, or None if they cannot be parsed."""
     return next((form for form in candidate_formats(template) if _is_parsed(form, template)), None)
 

@@ -1,4 +1,4 @@
-"""Format of a chat template's tool calls, found out by rendering short conversations.
+"""Format of a chat template's tool calls, detected by rendering short conversations.
 
 A message with calls is `opening`, the calls with `between` between them, and `closing`:
 

@@ -1,7 +1,7 @@
-"""Arguments of tool calls in generated text: where they end, and their values.
+"""Parsing of the arguments of tool calls in generated text.
 
-All take time in proportion to the text that they read. A text that cannot be read is reported with
-the position that reading came to, so that it need not be read again.
+Parsing takes linear time. The error for invalid text has the position up to which it was read, so
+that it is not read again.
 """
 
 from __future__ import annotations

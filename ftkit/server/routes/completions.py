@@ -1,4 +1,4 @@
-"""Routes of `/v1/chat/completions` and `/v1/completions`."""
+"""`/v1/chat/completions` and `/v1/completions`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ftkit.server.bodies import PROMPT_BODY_BYTES
-from ftkit.server.completion_bodies import ChatBody, CompletionBody, Sampling
+from ftkit.server.completion_bodies import ChatBody, CompletionBody, CompletionFields
 from ftkit.server.completion_choices import ChatChoices, TextChoices
 from ftkit.server.completions import Kind, collect, new_header, stream, wait_for_first
 from ftkit.server.context import get_context, read_json
@@ -34,7 +34,7 @@ async def create_completion(request: Request) -> Response:
 async def _respond(
     request: Request,
     kind: Kind,
-    body: Sampling,
+    body: CompletionFields,
     requests: list[dict[str, Any]],
     choices: ChatChoices | TextChoices,
 ) -> Response:

@@ -1,4 +1,4 @@
-"""Route of `/v1/responses`, OpenAI's newer API for answers."""
+"""`/v1/responses`, OpenAI's Responses API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def create_response(request: Request) -> Response:
 
 
 async def find_response(request: Request) -> Response:
-    """Refuse requests for a response that was created, since none is stored."""
+    """Respond with 404 to requests for an earlier response, since none is stored."""
     id = request.path_params["id"][:EXCERPT]
     if not id.startswith(RESPONSE_PREFIX):  # such as /v1/responses/input_tokens
         raise HTTPException(404)

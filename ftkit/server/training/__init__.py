@@ -1,1 +1,1 @@
-"""Training and text generation: the modules that import torch, used only by worker processes."""
+"""Training, in worker processes: chat templates, encoding, and TRL's trainers."""

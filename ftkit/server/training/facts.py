@@ -1,4 +1,4 @@
-"""Facts about the chat template of a base model, for servers that answer in place of this one."""
+"""Worker that reads the facts about the chat template of a base model, for answering servers."""
 
 from __future__ import annotations
 

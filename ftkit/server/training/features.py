@@ -1,4 +1,4 @@
-"""Features of a chat template, found out by rendering short conversations.
+"""Features of a chat template, detected by rendering short conversations.
 
 Chat templates are programs, and nothing declares what they do. Some leave out system messages, some
 write only the first of several tool calls, some ignore the text of an answer.

@@ -19,7 +19,7 @@ from ftkit.errors import (
     UsageError,
     os_error_message,
 )
-from ftkit.server.generation.tool_calls import tool_format
+from ftkit.server.generation.tool_calls import detect_tool_format
 from ftkit.server.recipes import Recipe, Recipes, builtin_recipes
 from ftkit.server.training.base import load_base_model, operator_error
 from ftkit.server.training.dataset import read_examples
@@ -192,6 +192,6 @@ def _supports(encoder: Encoder, tokenizer: Any) -> tuple[dict[str, bool], str, s
         names = (*FEATURES, "tool_calls", "images")
         return dict.fromkeys(names, False), tokenizer.eos_token or "", str(error)
     supports = {name: getattr(features, name) for name in FEATURES}
-    supports["tool_calls"] = tool_format(encoder.template) is not None
+    supports["tool_calls"] = detect_tool_format(encoder.template) is not None
     supports["images"] = encoder.writes_images()
     return supports, features.end, encoder.template.obstacle
