@@ -90,6 +90,7 @@ class Generator:
         self._check_pending(tenant)
         id = new_id("")
         pending = self._pending[id] = Pending(tenant, asyncio.Queue())
+        self._stop_idle_timer()
         request = {
             "id": id,
             "base": served.base,
@@ -182,15 +183,18 @@ class Generator:
 
     def _end_if_idle(self) -> None:
         """Kill the process if no request is pending: at once if that was asked for, or later."""
-        if self._idle_timer:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self._stop_idle_timer()
         if self._pending:
             return
         if self._ends_when_idle:
             self.end()
         else:
             self._idle_timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.end)
+
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
     def end(self) -> None:
         """Kill the process."""

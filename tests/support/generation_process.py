@@ -1,4 +1,4 @@
-"""Processes for completions without a model: each answer is "local", each template is simple.
+"""Processes for completions without a model: answers are "local", each template is simple.
 
 Run it with this file as `RUN_MODULE` of `ftkit.server.inference` and `template_facts`. The value of
 `reasoning_effort` in the recipe selects the facts about the template.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 FACTS = {
     "low": {"end_ids": [2, 5]},
@@ -28,15 +29,36 @@ def main() -> None:
 
 
 def answer_requests() -> None:
+    """Answer each request, or do what its prompt says.
+
+    "wait" gets no answer, "exit" ends the process, "fail CODE" gets an error. Those that wait, and
+    cancellations, are written to the log.
+    """
     for line in sys.stdin:
         request = json.loads(line)
-        if "cancel" not in request:
-            for response in (
-                {"index": 0, "text": "local"},
-                {"index": 0, "finish_reason": "stop", "tokens": 1},
-                {"done": True, "prompt_tokens": 1},
-            ):
-                print(json.dumps({"id": request["id"], **response}), flush=True)
+        if "cancel" in request:
+            print("cancelled", file=sys.stderr, flush=True)
+            continue
+        command, _, code = _prompt(request).partition(" ")
+        if command == "exit":
+            sys.exit()
+        if command == "fail":
+            _respond(request["id"], error="It failed.", code=code)
+        elif command == "wait":
+            print("waiting", file=sys.stderr, flush=True)
+        else:
+            _respond(request["id"], index=0, text="local")
+            _respond(request["id"], index=0, finish_reason="stop", tokens=1)
+            _respond(request["id"], done=True, prompt_tokens=1)
+
+
+def _prompt(request: dict[str, Any]) -> str:
+    messages = request.get("messages")
+    return str(messages[-1]["content"] if messages else request["prompt"])
+
+
+def _respond(id: str, **fields: Any) -> None:
+    print(json.dumps({"id": id, **fields}), flush=True)
 
 
 if __name__ == "__main__":
