@@ -159,7 +159,8 @@ def _inputs(request: Request, base: LoadedBase, template: LoadedTemplate | None)
 
 
 def _too_long(size: str, base: LoadedBase) -> PromptTooLongError:
+    # The words of OpenAI's message, since LiteLLM and others recognize the error by them.
     return PromptTooLongError(
-        f"The prompt has {size}; the context length of this model is {base.context_length:,}"
-        " tokens."
+        f"This model's maximum context length is {base.context_length} tokens, and the prompt has"
+        f" {size}. Shorten the prompt."
     )
