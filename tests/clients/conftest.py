@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +11,12 @@ from support.local_server import LocalServer, wait_for_job
 from support.models import MINI, SMOKE
 from support.training import start_job
 
-OFFLINE = {"LANGCHAIN_TRACING_V2": "false", "LANGSMITH_TRACING": "false"}
-"""Variables that switch off requests to other hosts, such as LangSmith's tracing."""
+OFFLINE = {
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+"""Variables that switch off LangSmith's tracing and the download of LiteLLM's prices."""
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,10 @@ def environment(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     for name, value in OFFLINE.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unused_connections() -> Iterator[None]:
+    """Close the connections that a tool leaves open, while its warnings are ignored."""
+    yield
+    gc.collect()
