@@ -127,16 +127,17 @@ def _constraint(request: Request, template: LoadedTemplate) -> Constraint | None
     """
     tools, format = request.usable_tools, request.response_format
     must_call = tools and request.tool_choice != "auto"
+    if must_call:
+        # The answer has calls only, so a response_format does not apply.
+        compiler = template.compiler(has_tools=True)
+        return compiler.compile_tools(tools, request.tool_choice, request.parallel_tool_calls)
     if format and format.get("type") != "text":
         if tools:
             raise EncodingError(
                 "response_format cannot be combined with tools that may be called; leave one of"
-                " them out, or set tool_choice to none"
+                " them out, or set tool_choice to none or required"
             )
         return template.compiler(has_tools=False).compile_format(format)
-    if must_call:
-        compiler = template.compiler(has_tools=True)
-        return compiler.compile_tools(tools, request.tool_choice, request.parallel_tool_calls)
     return None
 
 
@@ -159,7 +160,8 @@ def _inputs(request: Request, base: LoadedBase, template: LoadedTemplate | None)
 
 
 def _too_long(size: str, base: LoadedBase) -> PromptTooLongError:
+    # The words of OpenAI's message, since LiteLLM and others recognize the error by them.
     return PromptTooLongError(
-        f"The prompt has {size}; the context length of this model is {base.context_length:,}"
-        " tokens."
+        f"This model's maximum context length is {base.context_length} tokens, and the prompt has"
+        f" {size}. Shorten the prompt."
     )

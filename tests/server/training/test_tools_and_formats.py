@@ -121,6 +121,20 @@ def test_a_model_that_has_learned_nothing_calls_a_tool_if_it_must(
         assert json.loads(call.function.arguments)["city"] in ("Lima", "Oslo")
 
 
+def test_a_response_format_does_not_apply_to_an_answer_that_must_be_a_call(
+    client: openai.OpenAI,
+) -> None:
+    (choice,) = ask(
+        client,
+        SMOKE,
+        tools=TOOLS,
+        tool_choice="required",
+        response_format={"type": "json_object"},
+    ).choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content is None
+
+
 @pytest.mark.parametrize("choice", ["none", "auto"])
 def test_an_answer_without_calls_is_content(choice: Any, client: openai.OpenAI) -> None:
     (answer,) = ask(
