@@ -11,7 +11,9 @@ import math
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ import torch
 from datasets import Dataset
 from msgspec import Struct
 from msgspec.structs import replace
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils import is_flash_attn_2_available
 
 from ftkit.server.folder import Folder
+from ftkit.server.generation.engine import Engine
+from ftkit.server.generation.prompts import Request
 from ftkit.server.objects import JobHyperparameters, JobMethod, JobObject
 from ftkit.server.recipes import Recipe, ResolvedHyperparameters, builtin_recipes
 from ftkit.server.training.base import load_base_model
@@ -164,33 +168,54 @@ class Checks:
 
     def adapters(self) -> str:
         """Compare answers of two adapters in one batch with those of each alone."""
-        model = self._two_adapters()
-        ids = torch.randint(0, 256, (BATCH, 32), device=device())
-        names = [("first", "second")[row % 2] for row in range(BATCH)]
-        options: dict[str, Any] = {"do_sample": False, "max_new_tokens": 32, "min_new_tokens": 32}
-        mask = torch.ones_like(ids)
-        begun = time.monotonic()
-        together = model.generate(
-            input_ids=ids, attention_mask=mask, adapter_names=names, **options
-        )
-        seconds = time.monotonic() - begun
-        for name in ("first", "second"):
-            rows = [row for row in range(BATCH) if names[row] == name]
-            model.set_adapter(name)
-            alone = model.generate(
-                input_ids=ids[rows[:1]], attention_mask=mask[rows[:1]], **options
-            )
-            # Rounding differs with the size of a batch, and later tokens depend on earlier ones.
-            if not torch.equal(alone[0, 32:34], together[rows[0], 32:34]):
-                raise AssertionError(f"the answer of the adapter {name} differs in a batch")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Folder(Path(name))
+            self._save_adapters(folder)
+            answers: defaultdict[str, list[float]] = defaultdict(list)
+            engine = Engine(folder, partial(note_logprobs, answers), fail)
+            prompts = torch.randint(0, 256, (BATCH, 32)).tolist()
+            requests = {f"{row}": self._request(row, ids) for row, ids in enumerate(prompts)}
+            for request in requests.values():  # loads base model and adapters
+                engine.add(replace(request, max_tokens=2))
+            run_until_idle(engine)
+            answers.clear()
+            begun = time.monotonic()
+            for request in requests.values():
+                engine.add(request)
+            run_until_idle(engine)
+            seconds = time.monotonic() - begun
+            together = dict(answers)
+            answers.clear()
+            for id in ("0", "1"):
+                engine.add(requests[id])
+                run_until_idle(engine)
+                # Rounding differs with the size of a batch, and later tokens depend on earlier ones.
+                if not torch.allclose(
+                    *map(torch.tensor, (together[id][:2], answers[id][:2])), atol=0.05
+                ):
+                    raise AssertionError(f"the answer of adapter {id} differs in a batch")
         return f"{BATCH * 32 / seconds:,.0f} tokens/s for {BATCH} prompts"
 
-    def _two_adapters(self) -> PeftModel:
-        base = LlamaForCausalLM.from_pretrained(self._base, dtype=compute_dtype()).to(device())
-        config = LoraConfig(r=8, target_modules="all-linear", init_lora_weights=False)
-        model = get_peft_model(base, config, adapter_name="first")
-        model.add_adapter("second", config)
-        return model.eval()
+    def _request(self, row: int, ids: list[int]) -> Request:
+        """Return a request for a completion with one of two adapters."""
+        return Request(
+            id=f"{row}",
+            base=str(self._base),
+            job=f"ftjob-{row % 2}",
+            step=1,
+            recipe=self._recipe,
+            prompt=ids,
+            max_tokens=32,
+            temperature=0,
+            logprobs=0,
+        )
+
+    def _save_adapters(self, folder: Folder) -> None:
+        for number in range(2):
+            torch.manual_seed(number)
+            base = LlamaForCausalLM.from_pretrained(self._base, dtype=compute_dtype())
+            config = LoraConfig(r=8, target_modules="all-linear", init_lora_weights=False)
+            get_peft_model(base, config).save_pretrained(folder.adapter(f"ftjob-{number}", 1))
 
     def _train(self, recipe: Recipe, unequal: bool = False) -> Measurement:
         """Train for some steps through the code of the service."""
@@ -217,6 +242,22 @@ class Checks:
         footprint = measure_footprint(base.config)
         estimate = training_bytes(footprint, recipe, "supervised", self._size.tokens)
         return Measurement(losses, tokens / clock.seconds, peak, estimate)
+
+
+def note_logprobs(answers: defaultdict[str, list[float]], id: str, **response: Any) -> None:
+    """Note the log probabilities of a response of the engine."""
+    answers[id] += [entry["logprob"] for entry in response.get("logprobs", [])]
+
+
+def fail(id: str, error: Exception) -> None:
+    """Fail the check: a request failed."""
+    raise AssertionError(f"request {id} failed") from error
+
+
+def run_until_idle(engine: Engine) -> None:
+    """Generate all answers."""
+    while not engine.is_idle:
+        engine.step()
 
 
 def new_run(base: str, recipe: Recipe, folder: Path) -> TrainingRun:

@@ -142,8 +142,7 @@ class LoadedBase:
         key = repr(sorted(recipe.template.items()))
         if key not in self._templates:
             chat = ChatTemplate(self.tokenizer, recipe.template, self._base.end_ids)
-            size = self.model.config.get_text_config().vocab_size
-            self._templates[key] = LoadedTemplate(chat, self.tokenizer, size)
+            self._templates[key] = LoadedTemplate(chat, self.tokenizer, self._vocabulary_size)
         return self._templates[key]
 
     @property
@@ -196,7 +195,13 @@ class LoadedBase:
 
     @cached_property
     def _byte_tokenizer(self) -> Any:
-        return llguidance.hf.from_tokenizer(self.tokenizer)
+        return llguidance.hf.from_tokenizer(self.tokenizer, n_vocab=self._vocabulary_size)
+
+    @property
+    def _vocabulary_size(self) -> int:
+        """Number of logits, which may exceed the number of tokens."""
+        size: int = self.model.config.get_text_config().vocab_size
+        return size
 
     def new_cache(self) -> DynamicCache:
         """Return an empty KV cache."""
