@@ -420,7 +420,7 @@ def _image(url: str) -> list[Any]:
         [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}],
     ],
 )
-def test_what_the_other_server_could_not_express_is_answered_by_the_local_process(
+def test_messages_that_cannot_be_translated_are_answered_by_the_local_process(
     messages: list[Any], client: openai.OpenAI, vllm: AnsweringServer
 ) -> None:
     assert ask(client, SMOKE, messages=messages).choices[0].message.content == "local"
@@ -512,7 +512,7 @@ def test_an_adapter_that_was_deleted_while_the_other_server_was_away_is_unloaded
     vllm.adapters = {}
 
 
-def test_an_adapter_that_is_not_loaded_is_answered_by_the_local_process(
+def test_the_local_process_answers_for_an_adapter_that_the_other_server_refuses(
     service: LocalServer, client: openai.OpenAI, vllm: AnsweringServer
 ) -> None:
     vllm.refuses_adapters = True
@@ -631,7 +631,7 @@ def test_a_client_that_disconnects_cancels_the_request(
     assert vllm.cancelled.wait(20)
 
 
-def test_models_of_others_are_not_answered(
+def test_requests_without_access_to_a_model_are_not_sent(
     service: LocalServer, client: openai.OpenAI, vllm: AnsweringServer
 ) -> None:
     model, _ = add_tuned_model(service)
@@ -721,7 +721,7 @@ MODELS = {"gpt-3.5-turbo": "own/base"}
         ([f"{SMOKE}=http://localhost:1/v1"], False, {SMOKE: "http://localhost:1/v1"}),
     ],
 )
-def test_answering_servers_are_read(
+def test_answering_servers_are_parsed(
     pairs: list[str],
     uses_hub: bool,
     expected: dict[str, str],
@@ -750,13 +750,13 @@ def test_answering_servers_are_read(
         ("own/base=http://a/v1?key=secret", "must not have"),
     ],
 )
-def test_an_answering_server_that_cannot_be_is_refused(pair: str, message: str) -> None:
+def test_an_invalid_answering_server_is_refused(pair: str, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)) as error:
         answering_servers([pair], MODELS, uses_hub=False)
     assert "secret" not in str(error.value)
 
 
-def test_the_key_must_fit_into_a_header() -> None:
+def test_a_key_that_a_header_cannot_have_is_refused() -> None:
     assert answers_key({}) == ""
     assert answers_key({"FTKIT_ANSWERS_KEY": "sk-1\n"}) == "sk-1"
     for key in ("sk-\n1", "sk-\u00e9"):

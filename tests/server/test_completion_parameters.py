@@ -409,7 +409,7 @@ def test_the_refusal_of_storage_explains_itself() -> None:
         b'{"model": "m"}',
     ],
 )
-def test_values_that_are_no_json_are_refused(body: bytes) -> None:
+def test_invalid_json_in_prompts_and_unsupported_parameters_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         read_body(body, CompletionBody).requests()
 

@@ -277,14 +277,14 @@ def test_each_sequence_of_a_batch_has_its_adapter_of_which_few_stay_in_memory(
 
 
 @pytest.mark.parametrize("change", [{"presence_penalty": 2.0}, {"frequency_penalty": 2.0}])
-def test_a_penalty_changes_what_is_chosen(change: dict[str, Any], tmp_path: Path) -> None:
+def test_penalties_change_the_sampled_tokens(change: dict[str, Any], tmp_path: Path) -> None:
     driver = Driver(SMOKE, tmp_path)
     request = {"prompt": "xxxx", "max_tokens": 30}
     plain = texts_of_all(driver, {"a": request}, 0)
     assert texts_of_all(driver, {"a": {**request, **change}}, 0) != plain
 
 
-def test_a_bias_chooses_or_excludes_a_token(tmp_path: Path) -> None:
+def test_a_bias_forces_or_excludes_a_token(tmp_path: Path) -> None:
     driver = Driver(SMOKE, tmp_path)
     request = {"prompt": "xxxx", "max_tokens": 5, "logprobs": 0}
     driver.add("x", **request, logit_bias={X: 100.0})

@@ -63,7 +63,9 @@ def test_the_items_of_a_response_can_be_sent_back(client: openai.OpenAI, tuned_j
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_response_that_is_impossible_is_refused(stream: bool, client: openai.OpenAI) -> None:
+def test_long_inputs_unknown_models_and_storage_are_refused(
+    stream: bool, client: openai.OpenAI
+) -> None:
     with pytest.raises(openai.BadRequestError, match="context") as refused:
         client.responses.create(model=SMOKE, input="x" * 3000, stream=stream)
     assert refused.value.code == "context_length_exceeded"

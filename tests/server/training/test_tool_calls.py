@@ -71,7 +71,7 @@ def test_the_calls_of_every_template_with_tools_are_parsed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_format_is_found_out_or_not_supported(name: str) -> None:
+def test_a_format_is_detected_or_not_supported(name: str) -> None:
     if name in UNSUPPORTED:
         assert build(name)[2] is None
     else:
@@ -119,7 +119,7 @@ def test_content_is_separated_from_a_call(name: str, text: str, expected: str) -
         ("mistral_v0_3", '[TOOL_CALLS] [{"name": "get_time", "arguments": {}}, {}]'),
     ],
 )
-def test_text_that_is_no_valid_call_is_content(name: str, text: str) -> None:
+def test_an_invalid_call_is_content(name: str, text: str) -> None:
     assert parse(name, text) == (text, [])
 
 
@@ -283,7 +283,7 @@ def test_hostile_text_takes_linear_time(name: str) -> None:
         ("", ["<|<|end|>", "<|e<|a|>"], ["<|", "<|e"]),
     ],
 )
-def test_special_tokens_and_the_lead_are_no_content(
+def test_special_tokens_and_the_lead_are_not_content(
     lead: str, parts: list[str], expected: list[str]
 ) -> None:
     from ftkit.server.generation.content import ContentFilter

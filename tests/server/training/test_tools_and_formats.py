@@ -194,7 +194,7 @@ def test_an_answer_in_json_starts_with_a_brace(client: openai.OpenAI) -> None:
         ),
     ],
 )
-def test_what_cannot_be_generated_is_refused(
+def test_unsupported_tools_schemas_and_biases_are_refused(
     more: dict[str, Any], message: str, client: openai.OpenAI
 ) -> None:
     with pytest.raises(openai.BadRequestError, match=message):
