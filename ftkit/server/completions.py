@@ -109,10 +109,10 @@ async def collect(
 async def wait_for_first(
     responses: AsyncIterator[dict[str, Any]],
 ) -> AsyncIterator[dict[str, Any]]:
-    """Return the same responses once there is a first one.
+    """Wait for the first response, and return all of them.
 
     Raises:
-        ServiceError: There is an error instead.
+        ServiceError: The request failed before its first response.
     """
     first = await anext(responses)
 

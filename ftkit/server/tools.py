@@ -99,8 +99,8 @@ def tool_fields(
         schema_path: Place of the schema in a tool of the body, for errors.
 
     Raises:
-        InvalidRequestError: The choice does not fit the tools, or a schema is no object, too large,
-            or nested too deeply.
+        InvalidRequestError: The choice does not match the tools, or a schema is not an object, too
+            large, or nested too deeply.
     """
     names = {tool.function.name for tool in tools}
     if isinstance(choice, NamedTool) and choice.function.name not in names:
@@ -134,7 +134,7 @@ def format_fields(format: ResponseFormat | None, param: str) -> dict[str, Any]:
         param: Place of the schema in the body, for errors.
 
     Raises:
-        InvalidRequestError: The schema is no object, too large, or nested too deeply.
+        InvalidRequestError: The schema is not an object, too large, or nested too deeply.
     """
     if format is None or isinstance(format, TextFormat):
         return {}
@@ -156,7 +156,7 @@ def _read_schema(encoded: Raw, param: str) -> dict[str, Any]:
     """Decode a schema.
 
     Raises:
-        InvalidRequestError: The schema is no object, or nested too deeply.
+        InvalidRequestError: The schema is not an object, or nested too deeply.
     """
     schema = read_value(encoded, dict[str, Any], param)
     _check_nesting(schema, param)

@@ -23,7 +23,7 @@ from ftkit.server.training.features import common_prefix
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 MAX_SPACE = 16
-"""Maximum number of white space characters where the template writes some."""
+"""Maximum number of white space characters in a place where the template writes white space."""
 
 
 class ParsedCall(Struct, frozen=True):
@@ -34,7 +34,7 @@ class ParsedCall(Struct, frozen=True):
 
 
 def flexible_pattern(text: str) -> str:
-    """Return a regular expression for a text; white space in it may be of another length."""
+    """Return a regular expression for a text, with white space of any length up to `MAX_SPACE`."""
     space = rf"\s{{0,{MAX_SPACE}}}"
     return space.join(map(re.escape, re.split(r"\s+", text)))
 
@@ -67,7 +67,7 @@ class MessageReader:
         """Return the calls of a message, and the position after them.
 
         Raises:
-            ValueReadError: They are not valid.
+            ValueReadError: The text has no valid calls there.
         """
         match = self._marker.match(text, position)
         call, position = self._read_call(text, match.end() if match else position)
@@ -216,7 +216,7 @@ class _KeyedReader:
 
 
 def _boundary(text: str) -> str:
-    """Return a regular expression for a text; white space at its ends is part of it or absent."""
+    """Return a regular expression for a text, with optional white space at its ends."""
     inner = text.strip()
     before, _, after = text.partition(inner) if inner else (text, "", "")
     spaces = [f"(?:{re.escape(space)})?" if space else "" for space in (before, after)]

@@ -56,7 +56,7 @@ class ContentFilter:
         return True
 
     def _partial_start(self) -> int:
-        """Return the position of what may become a special token, or the length of the text."""
+        """Return the position where a special token may start at the end, or the text's length."""
         complete = [match.end() for match in self._regex.finditer(self._text)]
         first = max(len(self._text) - self._longest + 1, complete[-1] if complete else 0)
         positions = range(first, len(self._text))

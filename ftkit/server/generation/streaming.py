@@ -12,7 +12,7 @@ WINDOW = 64
 """Number of tokens that are decoded again for context when further ones arrive."""
 
 MAX_WINDOW = 1024
-"""Number of tokens after which bytes that are no text yet are taken for invalid ones."""
+"""Number of tokens after which incomplete characters are passed on as invalid bytes."""
 
 MAX_INCOMPLETE = 3
 """Maximum number of replacement characters that an incomplete character is decoded to."""

@@ -56,7 +56,7 @@ def detect_tool_format(template: ChatTemplate) -> ToolFormat | None:
 
 
 def _is_parsed(form: ToolFormat, template: ChatTemplate) -> bool:
-    """Return True if calls are the same after the template wrote them and they were parsed."""
+    """Return True if parsing the rendered calls returns the same calls."""
     renderer = CallRenderer(template)
     messages: list[Calls] = [[(NAME, arguments)] for arguments in ROUND_TRIP]
     if form.between is not None:
@@ -86,9 +86,9 @@ def _parse(form: ToolFormat, calls: Calls, text: str) -> Calls:
 class ToolCallParser:
     """Separates the tool calls of a message from its content.
 
-    Text is passed on up to the start of a call: the opening and the name of one of the tools. From
-    there on it is held back, and parsed at the end. What is not a valid call is content, as is a
-    call of any other function: OpenAI's models call no functions but those of the request.
+    Text is passed on up to the start of a call: the opening and the name of one of the tools. The
+    text from there on is held back, and parsed at the end. Invalid calls are content, and so are
+    calls of functions that are not in the request, which OpenAI's models never call.
 
     White space around calls is not content.
 
@@ -116,7 +116,7 @@ class ToolCallParser:
 
         Args:
             text: Next text, with special tokens.
-            final: Parse the text that was held back, and return what is content of it.
+            final: Parse the text that was held back, and return its content.
         """
         content = ""
         if self._held is None:
@@ -134,7 +134,7 @@ class ToolCallParser:
         return content
 
     def _split(self, text: str, final: bool) -> tuple[str, str]:
-        """Return the text that is content, and the rest."""
+        """Return the content, and the text that may become the start of a call."""
         match = self._starts.search(text)
         if match:
             end = match.start()
@@ -195,7 +195,7 @@ class _Starts:
         return self._regex.search(text, position)
 
     def partial_start(self, text: str) -> int:
-        """Return the position of what may become a start of a call, or the length of the text."""
+        """Return the position where a call may start at the end of the text, or its length."""
         position = max(0, len(text) - self._length)
         while (position := text.find(self._first[0], position)) >= 0:
             if self._may_start(text, position):

@@ -24,7 +24,7 @@ from ftkit.server.training.template import ChatTemplate
 NAME, OTHER_NAME = "ftkit_tool", "ftkit_other"
 KEY, OTHER_KEY = "ftkit_argument", "ftkit_further"
 TEXT, NUMBER, OTHER_NUMBER = "ftkit-text", 71263, 71264
-"""Texts and values of the conversations, which are found again in the renderings."""
+"""Texts and values of the conversations, which are searched for in the renderings."""
 
 CALL_IDS = ("ftkit00Id", "ftkit01Id")
 """Ids of the calls, of the length that Mistral's templates require."""
@@ -151,7 +151,7 @@ def _type_of(value: Any) -> str:
 
 
 def candidate_formats(template: ChatTemplate) -> Iterator[ToolFormat]:
-    """Yield the formats that a template may have; only parsing calls again shows which is right."""
+    """Yield the formats that a template may have. Parsing rendered calls shows which one it has."""
     if not template.features.tools:
         return
     prober = _Prober(CallRenderer(template))
@@ -163,7 +163,7 @@ def candidate_formats(template: ChatTemplate) -> Iterator[ToolFormat]:
 
 
 class _Prober:
-    """Finds the parts of a message with calls. Raises `ValueError` where one is missing."""
+    """Detector of formats. Methods raise `ValueError` if the calls have another format."""
 
     def __init__(self, renderer: CallRenderer) -> None:
         self._renderer = renderer
@@ -268,7 +268,7 @@ class _Prober:
 
 
 def _find_object(text: str, is_wanted: Any) -> tuple[int, int, dict[str, Any]]:
-    """Return start, end and value of the first JSON object that fulfils a condition."""
+    """Return start, end and value of the first JSON object that meets a condition."""
     decode = json.JSONDecoder().raw_decode
     at = text.find("{")
     while at >= 0:

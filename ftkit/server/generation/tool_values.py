@@ -35,7 +35,7 @@ CONSTANTS = {
 
 
 class ValueReadError(Exception):
-    """A text is not a value.
+    """Text is not a valid value, or not a valid call.
 
     Attributes:
         position: Position up to which the text was read.
@@ -73,7 +73,7 @@ def read_object(text: str, position: int) -> tuple[dict[str, Any], int]:
     """Return the JSON object at a position, and the position after it.
 
     Raises:
-        ValueReadError: There is none.
+        ValueReadError: The text has no valid object there.
     """
     start = skip_space(text, position)
     end = _object_end(text, start)
@@ -107,9 +107,9 @@ def skip_space(text: str, position: int) -> int:
 
 
 class LiteralReader:
-    """Reads values that are written as in JavaScript or Python.
+    """Reads literals of JavaScript or Python.
 
-    Keys may have quotes or none, and constants may be written as in either language.
+    Keys may be without quotes, and constants may be those of either language.
 
     Args:
         quote: Text before and after a string. There are no escapes unless it is ' or ".
@@ -122,7 +122,7 @@ class LiteralReader:
         """Return the value at a position, and the position after it.
 
         Raises:
-            ValueReadError: There is none.
+            ValueReadError: The text has no valid value there.
         """
         position = skip_space(text, position)
         if depth > MAX_DEPTH:
@@ -213,9 +213,9 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def typed_value(text: str, schema: Any) -> Any:
-    """Return the value that a text without quotes stands for.
+    """Return the value of a text without quotes.
 
-    It is a string if the schema of the argument allows no other type, or if it is nothing else.
+    It is a string if the schema of the argument allows no other type, or if the text is not JSON.
 
     Args:
         text: The text.

@@ -89,7 +89,7 @@ class ChatTemplate:
 
     @property
     def obstacle(self) -> str:
-        """Reason why a server that only renders the template answers other prompts, or ""."""
+        """Reason why a server that only renders the template has other prompts, or ""."""
         if self.features.lead:
             return f"it writes {self.features.lead!r} before an answer"
         question = adapt([{"role": "user", "content": QUESTION}], self.features)
