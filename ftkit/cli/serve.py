@@ -71,7 +71,7 @@ PACKAGES = (
     "--answers",
     multiple=True,
     metavar="BASE=URL",
-    help="Have a vLLM server answer for a base model and what is trained on it. Repeatable.",
+    help="vLLM server that answers for a base model and its fine-tuned models. Repeatable.",
 )
 @recipe_option
 @option(
