@@ -125,11 +125,10 @@ class AnsweringServer:
             if self._retry_times.pop(name, None):
                 self._logger.warning("%s answers for %s again", self.url, name or self.base)
 
-    def forget_others(self, adapters: Iterable[str]) -> None:
-        """Forget failures of adapters that do not exist any more."""
-        names = {"", *adapters}
-        times = self._retry_times.items()
-        self._retry_times = {name: value for name, value in times if name in names}
+    def forget(self, adapters: Iterable[str]) -> None:
+        """Forget the failures of adapters that were deleted."""
+        for name in adapters:
+            self._retry_times.pop(name, None)
 
     async def open(self, path: str, fields: dict[str, Any], adapter: Adapter | None) -> Any:
         """Send a request for a completion, and return the response, whose content is not read.

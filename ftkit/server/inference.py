@@ -218,4 +218,4 @@ def _error(response: dict[str, Any]) -> ServiceError:
         return UnavailableError(message, code=code)
     if code == "model_not_found":
         return MissingObjectError(message, "model", code)
-    return InvalidRequestError(message, "messages", code)
+    return InvalidRequestError(message, response.get("param"), code)

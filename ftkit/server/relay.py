@@ -214,10 +214,13 @@ class Relay:
         loaded = await server.loaded(self._prefix)
         # After `loaded`: a model that was added and loaded in between would seem deleted.
         models = await self._existing_models(server.base)
-        adapters = {id: self._adapter(model.job, model.step) for id, model in models.items()}
-        existing = {adapter.name for adapter in adapters.values()}
-        server.forget_others(existing)
-        new = [model for id, model in models.items() if id not in self._models[server.base]]
+        before = self._models[server.base]
+        adapters = {
+            id: self._adapter(model.job, model.step) for id, model in (before | models).items()
+        }
+        existing = {adapters[id].name for id in models}
+        server.forget(adapters[id].name for id in before if id not in models)
+        new = [model for id, model in models.items() if id not in before]
         self._models[server.base] = models
         for name in loaded - existing:
             await _try(server, server.unload(name))

@@ -12,7 +12,7 @@ and the responses to a request, where `index` is the number of the choice, are
     {"id", "index", "text", "logprobs", if they were requested} ...
     {"id", "index", "tool_calls": [{"name", "arguments"}]}, at most once for a choice
     {"id", "index", "finish_reason", "tokens"}
-    {"id", "done": true, "prompt_tokens"} | {"id", "error", "code"}
+    {"id", "done": true, "prompt_tokens"} | {"id", "error", "code", "param"}
 
 `ftkit.server.generation.prompts.Request` has the types of a request, and `ftkit.server.logprobs`
 describes log probabilities. The code of an error is "server_error", or names what is wrong with the
@@ -32,7 +32,7 @@ from ftkit.errors import EncodingError, ModelLoadError, RecipeError
 from ftkit.server.commands import RequestReader
 from ftkit.server.folder import Folder
 from ftkit.server.generation.engine import Engine
-from ftkit.server.generation.prompts import PromptTooLongError, Request
+from ftkit.server.generation.prompts import ParameterError, PromptTooLongError, Request
 from ftkit.server.logs import LogLimit
 from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.server.training.base import REASON_LENGTH, load_reason
@@ -64,7 +64,8 @@ class Responder:
     def fail(self, request_id: str, error: Exception) -> None:
         """Write the error of a request, so that the process can go on."""
         code, message = _explain(error)
-        self.send(request_id, error=message, code=code)
+        param = error.param if isinstance(error, ParameterError) else None
+        self.send(request_id, error=message, code=code, param=param)
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,6 +57,11 @@ class Request(Struct, eq=False):
         )
 
     @property
+    def prompt_param(self) -> str:
+        """Name of the parameter with the prompt."""
+        return "prompt" if self.messages is None else "messages"
+
+    @property
     def usable_tools(self) -> list[dict[str, Any]]:
         """Tools that the model may call."""
         return [] if self.tool_choice == "none" else self.tools
@@ -65,8 +72,31 @@ class Request(Struct, eq=False):
         return self.base, self.recipe.quantization, self.recipe.attention
 
 
-class PromptTooLongError(EncodingError):
+class ParameterError(EncodingError):
+    """A parameter of a request that cannot be used.
+
+    Attributes:
+        param: Name of the parameter.
+    """
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class PromptTooLongError(ParameterError):
     """A prompt that exceeds the context length of the model."""
+
+
+@contextmanager
+def _about(param: str) -> Iterator[None]:
+    """Raise errors of the block as those of a parameter."""
+    try:
+        yield
+    except ParameterError:
+        raise
+    except EncodingError as error:
+        raise ParameterError(str(error), param) from error
 
 
 class Prompt(Struct):
@@ -104,16 +134,19 @@ def encode(request: Request, base: LoadedBase) -> Prompt:
     """Encode the prompt of a request.
 
     Raises:
-        EncodingError: The chat template cannot express the messages.
+        ParameterError: A parameter cannot be used: the chat template cannot express the messages,
+            a schema is not supported, or a token is not in the vocabulary.
         PromptTooLongError: The prompt exceeds the context.
     """
-    template = base.template(request.recipe) if request.messages is not None else None
-    base.check_ids(list(request.logit_bias or ()))
-    inputs = _inputs(request, base, template)
+    with _about("logit_bias"):
+        base.check_ids(list(request.logit_bias or ()))
+    with _about(request.prompt_param):
+        template = base.template(request.recipe) if request.messages is not None else None
+        inputs = _inputs(request, base, template)
     length = inputs["input_ids"].shape[1]
     available = base.context_length - length
     if available < 1:
-        raise _too_long(f"{length:,} tokens", base)
+        raise _too_long(request, f"{length:,} tokens", base)
     max_tokens = available if request.max_tokens is None else request.max_tokens
     constraint = _constraint(request, template) if template else None
     return Prompt(inputs, min(max_tokens, available), template, constraint)
@@ -129,15 +162,17 @@ def _constraint(request: Request, template: LoadedTemplate) -> Constraint | None
     must_call = tools and request.tool_choice != "auto"
     if must_call:
         # The answer has calls only, so a response_format does not apply.
-        compiler = template.compiler(has_tools=True)
-        return compiler.compile_tools(tools, request.tool_choice, request.parallel_tool_calls)
+        with _about("tools"):
+            compiler = template.compiler(has_tools=True)
+            return compiler.compile_tools(tools, request.tool_choice, request.parallel_tool_calls)
     if format and format.get("type") != "text":
-        if tools:
-            raise EncodingError(
-                "response_format cannot be combined with tools that may be called; leave one of"
-                " them out, or set tool_choice to none or required"
-            )
-        return template.compiler(has_tools=False).compile_format(format)
+        with _about("response_format"):
+            if tools:
+                raise EncodingError(
+                    "response_format cannot be combined with tools that may be called; leave one"
+                    " of them out, or set tool_choice to none or required"
+                )
+            return template.compiler(has_tools=False).compile_format(format)
     return None
 
 
@@ -155,13 +190,14 @@ def _inputs(request: Request, base: LoadedBase, template: LoadedTemplate | None)
         tokenizer = base.tokenizer
         text = request.prompt or tokenizer.bos_token or tokenizer.eos_token or ""
     if len(text) > base.max_prompt_characters:
-        raise _too_long(f"{len(text):,} characters", base)
+        raise _too_long(request, f"{len(text):,} characters", base)
     return base.encode(text, images, is_chat=template is not None)
 
 
-def _too_long(size: str, base: LoadedBase) -> PromptTooLongError:
+def _too_long(request: Request, size: str, base: LoadedBase) -> PromptTooLongError:
     # The words of OpenAI's message, since LiteLLM and others recognize the error by them.
     return PromptTooLongError(
         f"This model's maximum context length is {base.context_length} tokens, and the prompt has"
-        f" {size}. Shorten the prompt."
+        f" {size}. Shorten the prompt.",
+        request.prompt_param,
     )

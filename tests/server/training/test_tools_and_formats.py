@@ -173,11 +173,12 @@ def test_an_answer_in_json_starts_with_a_brace(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("more", "message", "param"),
     [
         (
             {"tools": TOOLS, "response_format": {"type": "json_object"}},
             "response_format cannot be combined with tools",
+            "response_format",
         ),
         (
             {
@@ -187,15 +188,18 @@ def test_an_answer_in_json_starts_with_a_brace(client: openai.OpenAI) -> None:
                 }
             },
             "not present in a registry",
+            "response_format",
         ),
         (
             {"logit_bias": {"99999": 1}},
             "not in the vocabulary",
+            "logit_bias",
         ),
     ],
 )
 def test_unsupported_tools_schemas_and_biases_are_refused(
-    more: dict[str, Any], message: str, client: openai.OpenAI
+    more: dict[str, Any], message: str, param: str, client: openai.OpenAI
 ) -> None:
-    with pytest.raises(openai.BadRequestError, match=message):
+    with pytest.raises(openai.BadRequestError, match=message) as error:
         ask(client, SMOKE, **more)
+    assert error.value.param == param
