@@ -28,7 +28,7 @@ DEFAULT_CONTEXT_LENGTH = 2048
 """Context length in tokens of models whose configuration has none."""
 
 DEFAULT_THREADS = torch.get_num_threads()
-"""Number of CPU threads of recipes that set none."""
+"""Number of CPU threads for recipes that leave it to PyTorch."""
 
 CACHE_SHARE = 0.5
 """Share of the memory beside the weights that the KV cache may take."""
@@ -104,6 +104,7 @@ class LoadedBase:
     """
 
     def __init__(self, base: str, recipe: Recipe, folder: Folder) -> None:
+        torch.set_num_threads(recipe.threads or DEFAULT_THREADS)
         self._base = load_base_model(base, recipe)
         self._templates: dict[str, LoadedTemplate] = {}
         self._longest_token = max(map(len, self.tokenizer.get_vocab()))

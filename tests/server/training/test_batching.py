@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ftkit.server.folder import Folder
@@ -319,3 +320,17 @@ def test_the_probabilities_are_those_of_the_model(tmp_path: Path) -> None:
     assert len(new) == 4
     assert new[0]["logprob"] == pytest.approx(float(logprobs[-1].max()), abs=1e-4)
     assert all(entry["logprob"] == entry["top_logprobs"][0]["logprob"] for entry in new)
+
+
+@pytest.mark.parametrize("threads", [1, 0, 3])
+def test_a_base_model_answers_with_the_threads_of_its_recipe(threads: int, tmp_path: Path) -> None:
+    import torch
+
+    from ftkit.server.generation.base import DEFAULT_THREADS, LoadedBase
+
+    recipe = msgspec.structs.replace(builtin_recipes().find(SMOKE), threads=threads)
+    try:
+        LoadedBase(SMOKE, recipe, Folder(tmp_path))
+        assert torch.get_num_threads() == (threads or DEFAULT_THREADS)
+    finally:
+        torch.set_num_threads(DEFAULT_THREADS)
