@@ -79,15 +79,28 @@ class Engine:
 
     def cancel(self, id: str) -> None:
         """End a request without further responses, unless it has ended."""
-        self._answers.pop(id, None)
-        self._waiting = deque(item for item in self._waiting if item.id != id)
+        self._drop({id})
+
+    def _drop(self, ids: set[str]) -> None:
+        """Remove requests. The others in the batch fail if there is no memory to change it."""
+        with self._failing([id for id in self._requests_in_batch() if id not in ids]):
+            self._remove(ids)
+
+    def _remove(self, ids: set[str]) -> None:
+        for id in ids:
+            self._answers.pop(id, None)
+        self._waiting = deque(item for item in self._waiting if item.id not in ids)
         for queue in (self._prefills, self._preempted):
-            others = [item for item in queue if item.sequences[0].request != id]
+            others = [item for item in queue if item.request not in ids]
             queue.clear()
             queue.extend(others)
         if self._batch:
             rows = enumerate(self._batch.sequences)
-            self._batch.remove({row for row, item in rows if item.request == id})
+            self._batch.remove({row for row, item in rows if item.request in ids})
+
+    def _requests_in_batch(self) -> list[str]:
+        sequences = self._batch.sequences if self._batch else []
+        return list(dict.fromkeys(sequence.request for sequence in sequences))
 
     def step(self) -> None:
         """Start requests, compute a part of a prompt, and generate a token of each sequence."""
@@ -100,9 +113,9 @@ class Engine:
         if self._prefills:
             self._compute_prompt(self._prefills.popleft())
         if self._batch and self._batch.sequences:
-            with self._failing([sequence.request for sequence in self._batch.sequences]):
+            with self._failing(self._requests_in_batch()):
                 self._close(self._batch.step())
-            self._save_memory()
+                self._save_memory()
 
     def _next(self) -> Request:
         """Return the oldest request of the tenant with the fewest sequences."""
@@ -118,7 +131,12 @@ class Engine:
         return request.weights == self._weights and count <= MAX_SEQUENCES and self._has_room()
 
     def _has_room(self) -> bool:
-        """Return True if there is memory for the keys and values of another sequence."""
+        """Return True if there is memory for the keys and values of another sequence.
+
+        Sequences whose prompt is computed wait for memory, and others must not take it first.
+        """
+        if any(prefill.is_done for prefill in self._prefills):
+            return False
         used = self._batch.size + sum(prefill.size for prefill in self._prefills)
         return not used or used < self._base.cache_bytes * ROOM_SHARE
 
@@ -181,13 +199,31 @@ class Engine:
 
     def _compute_prompt(self, prefill: Prefill) -> None:
         """Compute the next part of a prompt. After the last one, its sequences join the batch."""
-        with self._failing([prefill.sequences[0].request]):
+        with self._failing([prefill.request]):
             if not prefill.is_done:
                 prefill.step()
-            if prefill.is_done and self._batch.can_join(prefill):
-                self._close(self._batch.join(prefill))
+            if prefill.is_done and self._batch.can_join(prefill) and self._fits(prefill):
+                self._join(prefill)
             else:
                 self._prefills.append(prefill)
+
+    def _fits(self, prefill: Prefill) -> bool:
+        """Return True if there is memory to add the sequences of a prompt to the batch.
+
+        An empty batch takes any: if it runs out of memory, no other request fails.
+        """
+        if not self._batch.sequences:
+            return True
+        largest = max(self._batch.size / len(self._batch.sequences), prefill.size)
+        count = len(self._batch.sequences) + len(prefill.sequences)
+        return bool(count * largest <= self._base.cache_bytes)
+
+    def _join(self, prefill: Prefill) -> None:
+        """Add the sequences of a prompt to the batch, which fails as a whole if that fails."""
+        ended = prefill.start()
+        with self._failing([prefill.request, *self._requests_in_batch()]):
+            self._batch.join(prefill)
+        self._close(ended)
 
     def _close(self, ended: list[Sequence]) -> None:
         """Send the end of the requests of which all sequences have ended."""
@@ -223,7 +259,7 @@ class Engine:
     def _failing(self, ids: list[str]) -> Iterator[None]:
         """Fail these requests if there is an exception.
 
-        A step of the batch that fails may have changed the cache of some layers, so it fails all
+        A change of the batch that fails may have changed the cache of some layers, so it fails all
         the requests in the batch.
         """
         out_of_memory = False
@@ -231,8 +267,8 @@ class Engine:
             yield
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
+            self._drop(set(ids))
             for id in dict.fromkeys(ids):
-                self.cancel(id)
                 self._fail(id, error)
         if out_of_memory:
             free_memory()  # after the handler, since the exception refers to tensors
