@@ -7,6 +7,7 @@ before them are answered, since one base model is in memory at a time.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,8 @@ class Engine:
         self._batch: Any = None
         self._answers: dict[str, Answer] = {}
         self._waiting: deque[Request] = deque()
+        self._turns: dict[str, int] = {}  # number of the last start by tenant
+        self._turn_counter = itertools.count(1)
         self._prefills: deque[Prefill] = deque()
         self._preempted: deque[Prefill] = deque()
 
@@ -106,8 +109,10 @@ class Engine:
         """Start requests, compute a part of a prompt, and generate a token of each sequence."""
         if self._preempted and self._has_room():
             self._prefills.append(self._preempted.popleft())
-        while self._waiting and self._can_start(request := self._next()):
+        # One at a time, since it may take long to encode a prompt and to compile its constraint.
+        if self._waiting and self._can_start(request := self._next()):
             self._waiting.remove(request)
+            self._turns[request.tenant] = next(self._turn_counter)
             with self._failing([request.id]):
                 self._start(request)
         if self._prefills:
@@ -118,11 +123,17 @@ class Engine:
                 self._save_memory()
 
     def _next(self) -> Request:
-        """Return the oldest request of the tenant with the fewest sequences."""
+        """Return the oldest request of the tenant with the fewest sequences.
+
+        Of several such tenants, it is the one whose last request was started first.
+        """
         counts: Counter[str] = Counter()
         for answer in self._answers.values():
             counts[answer.tenant] += answer.remaining
-        return min(self._waiting, key=lambda request: counts[request.tenant])
+        return min(
+            self._waiting,
+            key=lambda request: (counts[request.tenant], self._turns.get(request.tenant, 0)),
+        )
 
     def _can_start(self, request: Request) -> bool:
         if not self._answers:

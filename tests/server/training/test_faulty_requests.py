@@ -173,3 +173,10 @@ def test_choices_that_do_not_fit_into_memory_wait_for_the_others(
     both = answer("early", responses) + answer("long", responses)
     assert sorted(both, key=by_choice) == sorted(alone, key=by_choice)
     assert 0 < largest <= 5_000_000
+
+
+def test_large_requests_of_a_tenant_do_not_precede_those_of_others(tmp_path: Path) -> None:
+    large = [request(f"{number}", tenant="many", n=64) for number in range(4)]
+    responses = process(tmp_path, *large, request("one", tenant="one", max_tokens=1))
+    ends = [item["id"] for item in responses if "done" in item]
+    assert ends == ["0", "one", "1", "2", "3"]
