@@ -176,12 +176,12 @@ class LoadedBase:
         return inputs
 
     def check_ids(self, ids: list[int]) -> None:
-        """Check that tokens are those of the vocabulary.
+        """Check that tokens are those of the vocabulary that the model computes, too.
 
         Raises:
             EncodingError: One of them is not.
         """
-        size = len(self.tokenizer)
+        size = min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)
         if unknown := next((id for id in ids if not 0 <= id < size), None):
             raise EncodingError(f"token {unknown} is not in the vocabulary, which has {size:,}")
 

@@ -32,6 +32,9 @@ MAX_SEQUENCES = 64
 ROOM_SHARE = 0.8
 """Share of the memory for keys and values up to which sequences join the batch."""
 
+DEVICE_ERRORS: Any = getattr(torch, "AcceleratorError", ())
+"""Exceptions after which the process can no longer use its GPU. PyTorch has them from 2.8 on."""
+
 
 class Answer(Struct):
     """Completions of a request that are being generated.
@@ -278,6 +281,8 @@ class Engine:
             yield
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
+            if isinstance(error, DEVICE_ERRORS) and not out_of_memory:
+                raise  # the GPU cannot be used any more by this process, but by the next one
             self._drop(set(ids))
             for id in dict.fromkeys(ids):
                 self._fail(id, error)

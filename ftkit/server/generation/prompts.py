@@ -111,6 +111,8 @@ def encode(request: Request, base: LoadedBase) -> Prompt:
     base.check_ids(list(request.logit_bias or ()))
     inputs = _inputs(request, base, template)
     length = inputs["input_ids"].shape[1]
+    if not length:
+        raise EncodingError("the prompt has no tokens")
     available = base.context_length - length
     if available < 1:
         raise _too_long(f"{length:,} tokens", base)

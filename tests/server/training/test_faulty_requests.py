@@ -180,3 +180,33 @@ def test_large_requests_of_a_tenant_do_not_precede_those_of_others(tmp_path: Pat
     responses = process(tmp_path, *large, request("one", tenant="one", max_tokens=1))
     ends = [item["id"] for item in responses if "done" in item]
     assert ends == ["0", "one", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("fields", [{"prompt": []}, {"prompt": [261]}, {"logit_bias": {"261": 1}}])
+def test_tokens_that_the_model_does_not_compute_are_refused(
+    fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.training import smoke
+
+    monkeypatch.setattr(smoke, "VOCABULARY_SIZE", 261)  # the tokenizer has one more
+    responses = process(tmp_path, request("bad", **fields), request("good"))
+    assert [item["code"] for item in answer("bad", responses)] == ["invalid_value"]
+    assert "done" in answer("good", responses)[-1]
+
+
+def test_a_failure_of_the_device_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from ftkit.server.generation.base import LoadedBase
+
+    if not hasattr(torch, "AcceleratorError"):
+        pytest.skip("this version of PyTorch has no exception for it")
+
+    def fail(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(LoadedBase, "forward", fail)
+    with pytest.raises(torch.AcceleratorError):
+        process(tmp_path, request("bad"))
