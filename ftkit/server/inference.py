@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -18,6 +19,7 @@ from ftkit.server.errors import (
     BusyError,
     InternalError,
     InvalidRequestError,
+    LimitReachedError,
     MissingObjectError,
     ServiceError,
     UnavailableError,
@@ -38,8 +40,16 @@ MAX_PENDING_OF_TENANT = 64
 MAX_LINE_BYTES = 16 << 20
 """Maximum size of a response line of the process."""
 
+MAX_UNREAD_BYTES = 4 << 20
+"""Size of the unread responses to a request from which on it fails; a stream may be read slowly."""
+
 PROCESS_ENDED = "The generation process ended; try again."
 """Message for requests that the process did not complete."""
+
+UNREAD = "The client reads the stream too slowly, so that the rest is not generated."
+"""Message for requests with too many unread responses."""
+
+logger = logging.getLogger("ftkit.server")
 
 
 class Pending(Struct):
@@ -47,13 +57,35 @@ class Pending(Struct):
 
     Attributes:
         tenant: Tenant that sent it.
-        responses: Responses to the request that were not read yet.
+        responses: Responses to the request that were not read yet, with their sizes in bytes.
         process: Process that the request was sent to, or None before that.
+        unread: Size of the unread responses in bytes.
+        has_failed: The last response is an error; further ones are ignored.
     """
 
     tenant: str
-    responses: asyncio.Queue[dict[str, Any]]
+    responses: asyncio.Queue[tuple[int, dict[str, Any]]]
     process: asyncio.subprocess.Process | None = None
+    unread: int = 0
+    has_failed: bool = False
+
+    def add(self, response: dict[str, Any], size: int = 0) -> None:
+        """Add a response."""
+        if not self.has_failed:
+            self.unread += size
+            self.responses.put_nowait((size, response))
+
+    async def next_response(self) -> dict[str, Any]:
+        """Return the next response."""
+        size, response = await self.responses.get()
+        self.unread -= size
+        return response
+
+    def fail(self, message: str, code: str) -> None:
+        """Have an error follow the responses that were read."""
+        self.responses = asyncio.Queue()
+        self.add({"error": message, "code": code})
+        self.has_failed = True
 
 
 class Generator:
@@ -108,7 +140,7 @@ class Generator:
             except OSError as error:  # a closed pipe
                 raise InternalError(PROCESS_ENDED) from error
             while not finished:
-                response = await pending.responses.get()
+                response = await pending.next_response()
                 finished = "done" in response or "error" in response
                 if "error" in response:
                     raise _error(response)
@@ -163,15 +195,30 @@ class Generator:
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Hand each response of the process to its request, and an error to the rest at its end."""
         assert process.stdout
-        async for line in process.stdout:
-            response = json.loads(line)
-            if response["id"] in self._pending:
-                self._pending[response["id"]].responses.put_nowait(response)
+        try:
+            async for line in process.stdout:
+                response = json.loads(line)
+                pending = self._pending.get(response["id"])
+                if pending and pending.unread:
+                    await asyncio.sleep(0)  # buffered lines alone do not let others read
+                if pending:
+                    self._add_response(pending, response, len(line))
+        except ValueError:  # for example a line that is too long
+            logger.exception("The generation process is ended, since it sent an invalid response")
+            process.kill()
         await process.wait()
-        error = {"error": PROCESS_ENDED, "code": "server_error"}
         for pending in self._pending.values():
             if pending.process is process:
-                pending.responses.put_nowait(error)
+                pending.add({"error": PROCESS_ENDED, "code": "server_error"})
+
+    def _add_response(self, pending: Pending, response: dict[str, Any], size: int) -> None:
+        """Add a response to its request, which fails if its client does not read them."""
+        if pending.unread <= MAX_UNREAD_BYTES:
+            pending.add(response, size)
+        elif not pending.has_failed:
+            pending.fail(UNREAD, "rate_limit_exceeded")
+            if pending.process and pending.process.stdin:
+                pending.process.stdin.write(_encode({"cancel": response["id"]}))
 
     def end_when_idle(self) -> None:
         """Kill the process as soon as no request is pending, to free its memory for training.
@@ -205,8 +252,12 @@ class Generator:
 
 async def _send(process: asyncio.subprocess.Process, request: dict[str, Any]) -> None:
     assert process.stdin
-    process.stdin.write(msgspec.json.encode(request) + b"\n")
+    process.stdin.write(_encode(request))
     await process.stdin.drain()
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(request) + b"\n"
 
 
 def _error(response: dict[str, Any]) -> ServiceError:
@@ -216,6 +267,8 @@ def _error(response: dict[str, Any]) -> ServiceError:
         return InternalError(message)
     if code == "out_of_memory":
         return UnavailableError(message, code=code)
+    if code == "rate_limit_exceeded":
+        return LimitReachedError(message, code=code)
     if code == "model_not_found":
         return MissingObjectError(message, "model", code)
     return InvalidRequestError(message, response.get("param"), code)

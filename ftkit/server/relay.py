@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -50,6 +51,9 @@ from ftkit.server.template_facts import TemplateReader
 
 MAX_CONCURRENT = 256
 """Maximum number of concurrent requests to answering servers."""
+
+MAX_CONCURRENT_OF_TENANT = 64
+"""Maximum number of concurrent requests of a tenant to answering servers."""
 
 SYNC_SECONDS = 60.0
 """Seconds between comparisons of the loaded adapters with the existing ones."""
@@ -99,7 +103,7 @@ class Relay:
         self._database, self._folder, self._recipe = database, folder, recipe
         self._templates = TemplateReader(folder)
         self._salt_key = secrets.token_bytes(32)
-        self._active = 0
+        self._active: Counter[str] = Counter()  # requests by tenant
         self._models: dict[str, dict[str, ModelObject]] = {}  # by base model, at the last sync
         self._changed = asyncio.Event()
         self._sync_task: asyncio.Task[None] | None = None
@@ -136,7 +140,7 @@ class Relay:
         names = Names(body.model, served.base, model)
         try:
             async with AsyncExitStack() as resources:
-                self._take_slot(resources)
+                self._take_slot(tenant, resources)
                 upstream = await server.open(PATHS[kind], fields, adapter)
                 resources.push_async_callback(upstream.aclose)
                 if not body.stream:
@@ -155,15 +159,19 @@ class Relay:
         server.note_success(adapter)
         return response
 
-    def _take_slot(self, resources: AsyncExitStack) -> None:
+    def _take_slot(self, tenant: str, resources: AsyncExitStack) -> None:
         """Count a request as active until the resources are released."""
-        if self._active >= MAX_CONCURRENT:
-            message = f"{MAX_CONCURRENT} requests are pending already; try again later."
-            raise BusyError(message, code="rate_limit_exceeded")
-        self._active += 1
+        for count, limit in (
+            (self._active[tenant], MAX_CONCURRENT_OF_TENANT),
+            (self._active.total(), MAX_CONCURRENT),
+        ):
+            if count >= limit:
+                message = f"{limit} requests are pending already; try again later."
+                raise BusyError(message, code="rate_limit_exceeded")
+        self._active[tenant] += 1
 
         def release() -> None:
-            self._active -= 1
+            self._active[tenant] -= 1
 
         resources.callback(release)
 

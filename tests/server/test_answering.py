@@ -44,7 +44,8 @@ CONSTANTS = {
     "inference.RUN_MODULE": RUN_MODULE,
     "template_facts.RUN_MODULE": RUN_MODULE,
     "relay.SYNC_SECONDS": 0.1,
-    "relay.MAX_CONCURRENT": 3,
+    "relay.MAX_CONCURRENT": 4,
+    "relay.MAX_CONCURRENT_OF_TENANT": 3,
     "answering.RETRY_SECONDS": 0.0,
     "answering.MAX_BYTES": 1 << 16,
     "logs.RECORDS": 1000,
@@ -644,12 +645,17 @@ def test_requests_without_access_to_a_model_are_not_sent(
 
 
 def test_the_number_of_concurrent_requests_is_limited(
-    client: openai.OpenAI, vllm: AnsweringServer
+    client: openai.OpenAI, service: LocalServer, vllm: AnsweringServer
 ) -> None:
     vllm.fault = "slow"
     streams = [ask(client, SMOKE, stream=True) for _ in range(3)]
     with pytest.raises(openai.RateLimitError, match="3 requests are pending"):
         ask(client, SMOKE)
+    with service.client(OTHER_KEY) as other:
+        streams.append(ask(other, SMOKE, stream=True))
+        with pytest.raises(openai.RateLimitError, match="4 requests are pending"):
+            ask(other, SMOKE)
+        streams.pop().close()
     streams.pop().close()
     vllm.fault = ""
     wait_until(lambda: _is_answered(client))

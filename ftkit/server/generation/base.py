@@ -180,12 +180,12 @@ class LoadedBase:
         return inputs
 
     def check_ids(self, ids: list[int]) -> None:
-        """Check that tokens are in the vocabulary.
+        """Check that tokens are in the vocabulary, and that the model computes them.
 
         Raises:
             EncodingError: A token is not in the vocabulary.
         """
-        size = len(self.tokenizer)
+        size = min(len(self.tokenizer), self.model.config.get_text_config().vocab_size)
         if unknown := next((id for id in ids if not 0 <= id < size), None):
             raise EncodingError(f"token {unknown} is not in the vocabulary, which has {size:,}")
 

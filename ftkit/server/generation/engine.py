@@ -7,6 +7,7 @@ before them are answered, since one base model is in memory at a time.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ MAX_SEQUENCES = 64
 
 ROOM_SHARE = 0.8
 """Share of the memory for the KV cache up to which sequences join the batch."""
+
+DEVICE_ERRORS: Any = getattr(torch, "AcceleratorError", ())
+"""Exceptions after which the process can no longer use its GPU. PyTorch has them from 2.8 on."""
 
 
 class Answer(Struct):
@@ -67,6 +71,8 @@ class Engine:
         self._batch: Any = None
         self._answers: dict[str, Answer] = {}
         self._waiting: deque[Request] = deque()
+        self._turns: dict[str, int] = {}  # number of the last start by tenant
+        self._turn_counter = itertools.count(1)
         self._prefills: deque[Prefill] = deque()
         self._preempted: deque[Prefill] = deque()
 
@@ -81,37 +87,58 @@ class Engine:
 
     def cancel(self, id: str) -> None:
         """End a request without further responses. Nothing happens if it has ended."""
-        self._answers.pop(id, None)
-        self._waiting = deque(item for item in self._waiting if item.id != id)
+        self._drop({id})
+
+    def _drop(self, ids: set[str]) -> None:
+        """Remove requests. The others in the batch fail if there is no memory to change it."""
+        with self._failing([id for id in self._requests_in_batch() if id not in ids]):
+            self._remove(ids)
+
+    def _remove(self, ids: set[str]) -> None:
+        for id in ids:
+            self._answers.pop(id, None)
+        self._waiting = deque(item for item in self._waiting if item.id not in ids)
         for queue in (self._prefills, self._preempted):
-            others = [item for item in queue if item.sequences[0].request != id]
+            others = [item for item in queue if item.request not in ids]
             queue.clear()
             queue.extend(others)
         if self._batch:
             rows = enumerate(self._batch.sequences)
-            self._batch.remove({row for row, item in rows if item.request == id})
+            self._batch.remove({row for row, item in rows if item.request in ids})
+
+    def _requests_in_batch(self) -> list[str]:
+        sequences = self._batch.sequences if self._batch else []
+        return list(dict.fromkeys(sequence.request for sequence in sequences))
 
     def step(self) -> None:
         """Start requests, compute a part of a prompt, and generate a token of each sequence."""
         if self._preempted and self._has_room():
             self._prefills.append(self._preempted.popleft())
-        while self._waiting and self._can_start(request := self._next()):
+        # One at a time, since it may take long to encode a prompt and to compile its constraint.
+        if self._waiting and self._can_start(request := self._next()):
             self._waiting.remove(request)
+            self._turns[request.tenant] = next(self._turn_counter)
             with self._failing([request.id]):
                 self._start(request)
         if self._prefills:
             self._compute_prompt(self._prefills.popleft())
         if self._batch and self._batch.sequences:
-            with self._failing([sequence.request for sequence in self._batch.sequences]):
+            with self._failing(self._requests_in_batch()):
                 self._close(self._batch.step())
-            self._save_memory()
+                self._save_memory()
 
     def _next(self) -> Request:
-        """Return the oldest request of the tenant with the fewest sequences."""
+        """Return the oldest request of the tenant with the fewest sequences.
+
+        Of several such tenants, it is the one whose last request was started first.
+        """
         counts: Counter[str] = Counter()
         for answer in self._answers.values():
             counts[answer.tenant] += answer.remaining
-        return min(self._waiting, key=lambda request: counts[request.tenant])
+        return min(
+            self._waiting,
+            key=lambda request: (counts[request.tenant], self._turns.get(request.tenant, 0)),
+        )
 
     def _can_start(self, request: Request) -> bool:
         if not self._answers:
@@ -120,7 +147,12 @@ class Engine:
         return request.weights == self._weights and count <= MAX_SEQUENCES and self._has_room()
 
     def _has_room(self) -> bool:
-        """Return True if the KV cache has room for another sequence."""
+        """Return True if the KV cache has room for another sequence.
+
+        Sequences whose prompt is computed wait for memory, and others must not take it first.
+        """
+        if any(prefill.is_done for prefill in self._prefills):
+            return False
         used = self._batch.size + sum(prefill.size for prefill in self._prefills)
         return not used or used < self._base.cache_bytes * ROOM_SHARE
 
@@ -183,13 +215,31 @@ class Engine:
 
     def _compute_prompt(self, prefill: Prefill) -> None:
         """Compute the next part of a prompt. After the last one, its sequences join the batch."""
-        with self._failing([prefill.sequences[0].request]):
+        with self._failing([prefill.request]):
             if not prefill.is_done:
                 prefill.step()
-            if prefill.is_done and self._batch.can_join(prefill):
-                self._close(self._batch.join(prefill))
+            if prefill.is_done and self._batch.can_join(prefill) and self._fits(prefill):
+                self._join(prefill)
             else:
                 self._prefills.append(prefill)
+
+    def _fits(self, prefill: Prefill) -> bool:
+        """Return True if there is memory to add the sequences of a prompt to the batch.
+
+        An empty batch takes any: if it runs out of memory, no other request fails.
+        """
+        if not self._batch.sequences:
+            return True
+        largest = max(self._batch.size / len(self._batch.sequences), prefill.size)
+        count = len(self._batch.sequences) + len(prefill.sequences)
+        return bool(count * largest <= self._base.cache_bytes)
+
+    def _join(self, prefill: Prefill) -> None:
+        """Add the sequences of a prompt to the batch, which fails as a whole if that fails."""
+        ended = prefill.start()
+        with self._failing([prefill.request, *self._requests_in_batch()]):
+            self._batch.join(prefill)
+        self._close(ended)
 
     def _close(self, ended: list[Sequence]) -> None:
         """Send the end of the requests of which all sequences have ended."""
@@ -225,7 +275,7 @@ class Engine:
     def _failing(self, ids: list[str]) -> Iterator[None]:
         """Fail requests if there is an exception.
 
-        A step of the batch that fails may have changed the cache of some layers, so it fails all
+        A change of the batch that fails may have changed the cache of some layers, so it fails all
         the requests in the batch.
         """
         out_of_memory = False
@@ -233,8 +283,10 @@ class Engine:
             yield
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
+            if isinstance(error, DEVICE_ERRORS) and not out_of_memory:
+                raise  # the GPU cannot be used any more by this process, but by the next one
+            self._drop(set(ids))
             for id in dict.fromkeys(ids):
-                self.cancel(id)
                 self._fail(id, error)
         if out_of_memory:
             free_memory()  # after the handler, since the exception refers to tensors

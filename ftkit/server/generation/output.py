@@ -15,6 +15,9 @@ from ftkit.server.generation.streaming import IncrementalDecoder, LeadFilter, St
 from ftkit.server.generation.tool_calls import ToolCallParser
 from ftkit.server.generation.tool_format import ToolFormat
 
+PROMPT_LOGPROBS = 1024
+"""Number of tokens of a prompt whose probabilities are one response, of about 1 MB at most."""
+
 Send = Callable[..., None]
 """Sends the keyword arguments as a response."""
 
@@ -136,12 +139,14 @@ class Output:
             probabilities: Probabilities of its tokens from the second on.
         """
         text = self._format.tokenizer.decode(ids, skip_special_tokens=True)
-        if self._format.token_bytes:
-            first = self._token(ids[0]) | {"logprob": None, "top_logprobs": []}
-            others = [self._describe(item) for item in probabilities]
-            self._send(text=text, logprobs=[first, *others])
-        else:
+        if not self._format.token_bytes:
             self._send(text=text)
+            return
+        first = self._token(ids[0]) | {"logprob": None, "top_logprobs": []}
+        self._send(text=text, logprobs=[first])
+        for start in range(0, len(probabilities), PROMPT_LOGPROBS):
+            part = probabilities[start : start + PROMPT_LOGPROBS]
+            self._send(text="", logprobs=[self._describe(item) for item in part])
 
     def _describe(self, item: TokenProbabilities) -> dict[str, Any]:
         """Return the probabilities of a token as an object of OpenAI's API."""

@@ -144,6 +144,8 @@ def encode(request: Request, base: LoadedBase) -> Prompt:
         template = base.template(request.recipe) if request.messages is not None else None
         inputs = _inputs(request, base, template)
     length = inputs["input_ids"].shape[1]
+    if not length:
+        raise EncodingError("the prompt has no tokens")
     available = base.context_length - length
     if available < 1:
         raise _too_long(request, f"{length:,} tokens", base)

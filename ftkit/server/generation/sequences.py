@@ -106,6 +106,8 @@ class Prefill:
             if they were not requested.
 
     Attributes:
+        request: Id of the request of the sequences.
+        sequences: The sequences.
         next_logits: Logits of the token after the prompt, once it is computed.
     """
 
@@ -117,7 +119,7 @@ class Prefill:
         on_prompt: Callable[[list[TokenProbabilities]], None] | None = None,
     ) -> None:
         self._base, self._inputs, self._on_prompt = base, inputs, on_prompt
-        self.sequences = sequences
+        self.request, self.sequences = sequences[0].request, sequences
         self.cache = base.new_cache()
         self._probabilities: list[TokenProbabilities] = []
         self._done = 0
@@ -159,6 +161,14 @@ class Prefill:
         self._inputs = {}
         self.next_logits = logits[-1]
 
+    def start(self) -> list[Sequence]:
+        """Choose the first token of each sequence. Remove and return those that have ended."""
+        ended = [item for item in self.sequences if item.add_next(self.next_logits)]
+        self.sequences = [item for item in self.sequences if item not in ended]
+        if self.sequences:
+            caches.keep(self.cache, [0] * len(self.sequences))
+        return ended
+
     def _next_part(self) -> dict[str, Any]:
         """Return the inputs of the next part. Prompts with images have one."""
         if self._has_images:
@@ -191,18 +201,15 @@ class Batch:
         self.sequences: list[Sequence] = []
         self._cache: DynamicCache | None = None
 
-    def join(self, prefill: Prefill) -> list[Sequence]:
-        """Add the sequences of a prompt that has been computed. Return those that ended at once."""
-        ended = [item for item in prefill.sequences if item.add_next(prefill.next_logits)]
-        rows = [item for item in prefill.sequences if item not in ended]
-        if rows:
-            caches.keep(prefill.cache, [0] * len(rows))
-            if self._cache is None:
-                self._cache = prefill.cache
-            else:
-                caches.join(self._cache, prefill.cache)
-            self.sequences += rows
-        return ended
+    def join(self, prefill: Prefill) -> None:
+        """Add the sequences of a prompt, which have been started."""
+        if not prefill.sequences:
+            return
+        if self._cache is None:
+            self._cache = prefill.cache
+        else:
+            caches.join(self._cache, prefill.cache)
+        self.sequences += prefill.sequences
 
     def can_join(self, prefill: Prefill) -> bool:
         """Return True if the sequences of a prompt can be added."""

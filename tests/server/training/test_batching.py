@@ -303,9 +303,9 @@ def test_the_probabilities_are_those_of_the_model(tmp_path: Path) -> None:
     driver.add("new", prompt=text, max_tokens=4, logprobs=2)
     driver.finish()
     base = driver.engine._base
-    (response, end, _) = driver.responses["scored"]
-    assert (response["text"], end["finish_reason"], end["tokens"]) == (text, "length", 0)
-    found = response["logprobs"]
+    (*parts, end, _) = driver.responses["scored"]
+    assert (driver.text("scored"), end["finish_reason"], end["tokens"]) == (text, "length", 0)
+    found = [entry for part in parts for entry in part["logprobs"]]
     assert "".join(entry["token"] for entry in found) == text
     assert found[0]["logprob"] is None
     ids = base.tokenizer(text, return_tensors="pt")["input_ids"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import queue
 from pathlib import Path
@@ -113,3 +114,99 @@ def test_an_exception_of_one_sequence_ends_only_its_request(
         "server_error"
     ]
     assert "error" in answer("bad", responses)[-1]
+
+
+def by_choice(response: dict[str, Any]) -> tuple[str, int]:
+    return response["id"], response.get("index", 99)
+
+
+@pytest.mark.parametrize("function", ["join", "keep", "trim"])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 5])
+def test_a_change_of_the_batch_without_memory_fails_requests_and_never_corrupts_others(
+    function: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.generation import cache
+
+    texts = ["x" * 9, "Lima " * 40, "Oslo", "Rome " * 20]
+    requests = [
+        request(f"{number}", prompt=text, max_tokens=4 + 3 * number, n=1 + number)
+        for number, text in enumerate(texts)
+    ]
+    alone = {item["id"]: process(tmp_path, item) for item in requests}
+    work, calls = getattr(cache, function), itertools.count(1)
+
+    def fail_once(*arguments: Any) -> Any:
+        if next(calls) == call:
+            if function == "join":  # some layers are changed already
+                arguments[0].layers[0].keys = arguments[0].layers[0].keys[:0]
+            raise MemoryError
+        return work(*arguments)
+
+    monkeypatch.setattr(cache, function, fail_once)
+    later = request("later")
+    responses = process(tmp_path, *requests, later)
+    for id, expected in {**alone, "later": process(tmp_path, later)}.items():
+        *_, end = received = answer(id, responses)
+        if end.get("code") != "out_of_memory":
+            assert sorted(received, key=by_choice) == sorted(expected, key=by_choice)
+
+
+def test_choices_that_do_not_fit_into_memory_wait_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.generation import base, cache
+
+    long = request("long", prompt="x" * 400, n=8, max_tokens=5)
+    early = request("early", prompt="Lima", max_tokens=30)
+    alone = process(tmp_path, early) + process(tmp_path, long)
+    join, largest = cache.join, 0
+
+    def join_and_measure(first: Any, second: Any) -> None:
+        nonlocal largest
+        join(first, second)
+        largest = max(largest, cache.size(first))
+
+    monkeypatch.setattr(cache, "join", join_and_measure)
+    monkeypatch.setattr(base, "device_memory", lambda: 11_000_000)
+    short = [request(f"{number}", max_tokens=30) for number in range(9)]
+    responses = process(tmp_path, early, long, *short)
+    both = answer("early", responses) + answer("long", responses)
+    assert sorted(both, key=by_choice) == sorted(alone, key=by_choice)
+    assert 0 < largest <= 5_000_000
+
+
+def test_large_requests_of_a_tenant_do_not_precede_those_of_others(tmp_path: Path) -> None:
+    large = [request(f"{number}", tenant="many", n=64) for number in range(4)]
+    responses = process(tmp_path, *large, request("one", tenant="one", max_tokens=1))
+    ends = [item["id"] for item in responses if "done" in item]
+    assert ends == ["0", "one", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("fields", [{"prompt": []}, {"prompt": [261]}, {"logit_bias": {"261": 1}}])
+def test_tokens_that_the_model_does_not_compute_are_refused(
+    fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.server.training import smoke
+
+    monkeypatch.setattr(smoke, "VOCABULARY_SIZE", 261)  # the tokenizer has one more
+    responses = process(tmp_path, request("bad", **fields), request("good"))
+    assert [item["code"] for item in answer("bad", responses)] == ["invalid_value"]
+    assert "done" in answer("good", responses)[-1]
+
+
+def test_a_failure_of_the_device_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from ftkit.server.generation.base import LoadedBase
+
+    if not hasattr(torch, "AcceleratorError"):
+        pytest.skip("this version of PyTorch has no exception for it")
+
+    def fail(*_: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(LoadedBase, "forward", fail)
+    with pytest.raises(torch.AcceleratorError):
+        process(tmp_path, request("bad"))
