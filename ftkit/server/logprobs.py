@@ -17,7 +17,7 @@ from ftkit.server.errors import InvalidRequestError
 MIN_LOGPROB = -9999.0
 """Log probability of very unlikely tokens, as in OpenAI's API; JSON has no infinity."""
 
-MAX_LOGPROBS = 1_000_000
+MAX_LOGPROBS = 200_000
 """Maximum number of log probabilities of a response that is collected in memory."""
 
 TokenLogprob = dict[str, Any]

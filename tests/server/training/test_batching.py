@@ -169,8 +169,8 @@ def test_sequences_that_take_too_much_memory_are_computed_again_later(tmp_path: 
     driver = Driver(SMOKE, tmp_path)
     requests = text_requests()
     expected = texts_of_all(driver, requests, 1)
-    driver.engine._base.cache_bytes = 200_000
-    largest = 0
+    driver.engine._base.cache_bytes = 900_000
+    largest = preempted = 0
     driver.responses.clear()
     for id, request in requests.items():
         driver.add(id, **request)
@@ -178,8 +178,10 @@ def test_sequences_that_take_too_much_memory_are_computed_again_later(tmp_path: 
         driver.engine.step()
         if len(driver.engine._batch.sequences) > 1:
             largest = max(largest, driver.engine._batch.size)
+        preempted = max(preempted, len(driver.engine._preempted))
     assert {id: driver.text(id) for id in requests} == expected
-    assert 0 < largest <= 200_000
+    assert 0 < largest <= 900_000
+    assert preempted
 
 
 def test_a_tenant_with_many_requests_does_not_delay_others(tmp_path: Path) -> None:
