@@ -200,6 +200,7 @@ class Batch:
         self._base = base
         self.sequences: list[Sequence] = []
         self._cache: DynamicCache | None = None
+        self._positions = 0
 
     def join(self, prefill: Prefill) -> None:
         """Add the sequences of a prompt, which have been started."""
@@ -210,6 +211,7 @@ class Batch:
         else:
             caches.join(self._cache, prefill.cache)
         self.sequences += prefill.sequences
+        self._positions = self._needed_positions()
 
     def can_join(self, prefill: Prefill) -> bool:
         """Return True if the sequences of a prompt can be added."""
@@ -229,6 +231,7 @@ class Batch:
         }
         adapters = [sequence.adapter for sequence in self.sequences]
         logits = self._base.forward(inputs, self._cache, adapters, all_logits=False)[:, -1]
+        self._positions = longest
         finite = are_finite(logits).tolist()
         rows = [
             row
@@ -244,15 +247,19 @@ class Batch:
         if not rows:
             return
         remaining = [row for row in range(len(self.sequences)) if row not in rows]
-        before = max(len(self.sequences[row].ids) for row in range(len(self.sequences)))
         self.sequences = [self.sequences[row] for row in remaining]
         if not remaining:
             self._cache = None
             return
         assert self._cache is not None
         caches.keep(self._cache, remaining)
-        if excess := before - max(len(sequence.ids) for sequence in self.sequences):
+        if excess := self._positions - self._needed_positions():
             caches.trim(self._cache, excess)
+            self._positions -= excess
+
+    def _needed_positions(self) -> int:
+        """Return the number of positions of the longest sequence, without its last token."""
+        return max(len(sequence.ids) for sequence in self.sequences) - 1
 
     @property
     def size(self) -> int:

@@ -184,6 +184,30 @@ def test_sequences_that_take_too_much_memory_are_computed_again_later(tmp_path: 
     assert preempted
 
 
+@pytest.mark.parametrize("failing", ["200", "1", "30"])
+def test_a_sequence_that_fails_leaves_the_others_as_they_are(failing: str, tmp_path: Path) -> None:
+    driver = Driver(SMOKE, tmp_path)
+    expected = texts_of_all(driver, text_requests(), 0)
+    driver.responses.clear()
+    for id, request in text_requests().items():
+        driver.add(id, **request)
+    failed = False
+    while not driver.engine.is_idle:
+        driver.engine.step()
+        batch = driver.engine._batch
+        if batch.sequences:
+            positions = batch._cache.layers[0].keys.shape[-2]
+            assert positions == max(len(sequence.ids) for sequence in batch.sequences) - 1
+        for sequence in batch.sequences:
+            if sequence.request == failing and len(batch.sequences) > 2:
+                sequence.sampler = None  # its next token cannot be chosen
+                failed = True
+    assert failed
+    assert driver.errors.keys() == {failing}
+    for id in text_requests().keys() - {failing}:
+        assert driver.text(id) == expected[id]
+
+
 def test_a_tenant_with_many_requests_does_not_delay_others(tmp_path: Path) -> None:
     driver = Driver(SMOKE, tmp_path)
     for number in range(70):
