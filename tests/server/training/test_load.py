@@ -80,7 +80,7 @@ def test_a_client_that_disconnects_frees_its_places_at_once(many: openai.OpenAI)
         stream.close()
     start = time.monotonic()
     ask_model(many, SMOKE, "x", max_tokens=5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20  # the answers would take minutes
 
 
 def test_a_job_trains_during_chats(one: openai.OpenAI, many: openai.OpenAI) -> None:
