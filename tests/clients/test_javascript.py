@@ -25,7 +25,7 @@ PACKAGE = "openai@>=6 <8"
 
 
 def run(*command: str, folder: Path) -> str:
-    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
@@ -38,7 +38,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SCRIPT, folder)
     options = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts")
     command = ["npm", "install", "--cache", str(folder / "cache"), *options, PACKAGE]
-    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     if process.returncode:
         pytest.skip(f"npm: {process.stderr.strip().splitlines()[-1]}")
     return folder
