@@ -53,7 +53,7 @@ def test_a_model_is_fine_tuned_and_used(
         train_data_format=TrainDataFormat.CHAT,
         train_kwargs={"n_epochs": 1, "batch_size": 12},
     )
-    model = job.result(timeout=120)
+    model = job.result(timeout=300)
     assert not isinstance(model, Exception), model
     with server.client() as client:
         trained = client.fine_tuning.jobs.retrieve(job.provider_job_id)

@@ -56,7 +56,7 @@ def start_command(*arguments: str) -> subprocess.Popen[str]:
 
 def run_command(*arguments: str) -> str:
     with start_command(*arguments) as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output
 
@@ -88,9 +88,9 @@ def test_its_command_line_creates_a_job_from_a_file(server: LocalServer, tmp_pat
             assert line, output
             output += line
         job = wait_for_job(client, ids[0], "succeeded")
-        time.sleep(2)  # The command polls once a second until it is interrupted.
+        time.sleep(5)  # The command polls once a second until it is interrupted.
         process.send_signal(signal.SIGINT)
-        table, _ = process.communicate(timeout=30)
+        table, _ = process.communicate(timeout=120)
     assert job.hyperparameters.n_epochs == 1
     assert job.id in table
     assert job.fine_tuned_model in table
