@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -146,8 +145,10 @@ def _repeated(rule: Rule) -> Make:
 
 
 def _grown(value: Any, place: int) -> Make:
+    text = json.dumps(value)  # not deepcopy, which needs a deep stack for a deep value
+
     def made(size: int) -> bytes:
-        holder = [copy.deepcopy(value)]
+        holder = [json.loads(text)]
         containers = (
             inner for _, _, inner in walk(holder) if isinstance(inner, (list, dict)) and inner
         )
