@@ -22,7 +22,7 @@ from datasets import Dataset
 from msgspec import Struct
 from msgspec.structs import replace
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from transformers.utils import is_flash_attn_2_available
 
 from ftkit.server.folder import Folder
@@ -232,7 +232,6 @@ class Checks:
             clock = Clock()
             trainer = create_trainer(run, base, Folder(Path(folder)), {"training": data}, [clock])
             trainer.args.save_strategy = "no"
-            trainer.remove_callback(PrinterCallback)  # it would print between the rows of the table
             trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         if not all(map(math.isfinite, losses)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from pathlib import Path
 def traces(folder: Path, text: str) -> list[str]:
     """Return the files below a folder that have a text in their content or in their name."""
     found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and (text in path.name or text.encode() in path.read_bytes()):
-                found.append(str(path.relative_to(folder)))
-        except FileNotFoundError:
-            pass  # removed in the meantime
+    for parent, _, names in os.walk(folder):  # not rglob, for which no folder may be removed
+        for path in (Path(parent, name) for name in names):
+            try:
+                if path.is_file() and (text in path.name or text.encode() in path.read_bytes()):
+                    found.append(str(path.relative_to(folder)))
+            except FileNotFoundError:
+                pass  # removed in the meantime
     return found
 
 

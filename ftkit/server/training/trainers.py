@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 from msgspec import Struct
 from peft import LoraConfig
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from ftkit.errors import RecipeError
@@ -94,12 +94,17 @@ def create_trainer(
     }
     if run.method == "dpo":
         config = DPOConfig(**arguments, beta=run.hyperparameters.beta)
-        return TokenizedDPOTrainer(args=_with_one_device(config), **options)
-    collator = ImageCollator(base.vision) if base.vision else None
-    config = SFTConfig(
-        **arguments, padding_free=run.is_packed, remove_unused_columns=collator is None
-    )
-    return SupervisedTrainer(args=_with_one_device(config), data_collator=collator, **options)
+        trainer = TokenizedDPOTrainer(args=_with_one_device(config), **options)
+    else:
+        collator = ImageCollator(base.vision) if base.vision else None
+        config = SFTConfig(
+            **arguments, padding_free=run.is_packed, remove_unused_columns=collator is None
+        )
+        args = _with_one_device(config)
+        trainer = SupervisedTrainer(args=args, data_collator=collator, **options)
+    # It prints the losses, of which the last would seem to be the cause of a crash.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _prepare_model(model: Any, folder: Folder, run: TrainingRun) -> tuple[Any, LoraConfig | None]:

@@ -11,24 +11,13 @@ import pytest
 from support.local_server import LocalServer, event_messages, wait_for_job
 from support.models import SMOKE
 from support.server_requests import upload_file
+from support.traces import traces
 from support.training import CITY_DATA, method_with
 
 pytestmark = pytest.mark.training
 
 MARKER = b"unlikely-words-in-a-file"
 CONTENT = CITY_DATA.replace(b'"user", "content": "', b'"user", "content": "' + MARKER)
-
-
-def traces(folder: Path) -> list[str]:
-    """The files below a folder that contain the marker."""
-    found = []
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and MARKER in path.read_bytes():
-                found.append(str(path.relative_to(folder)))
-        except FileNotFoundError:
-            pass  # removed in the meantime
-    return found
 
 
 def wait_for_step(client: openai.OpenAI, job: str) -> None:
@@ -68,9 +57,9 @@ def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) ->
                 getattr(client.fine_tuning.jobs, step)(job)
             if step == "pause":
                 wait_for_job(client, job, "paused")
-                assert traces(server.folder)
+                assert traces(server.folder, MARKER.decode())
         deadline = time.monotonic() + 10
-        while found := traces(tmp_path):
+        while found := traces(tmp_path, MARKER.decode()):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
     finally:

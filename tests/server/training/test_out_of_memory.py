@@ -129,7 +129,7 @@ def test_a_completion_that_needs_too_much_memory_is_refused_and_the_next_one_wor
     limit_address_space(pid, 8 << 20)
     with pytest.raises(openai.InternalServerError, match="needs more memory than is free") as error:
         client.chat.completions.create(
-            model=SMOKE, messages=question("x" * 2000), max_tokens=1, stream=stream
+            model=SMOKE, messages=question("x" * 2000), max_tokens=2, n=64, stream=stream
         )
     assert (error.value.status_code, error.value.code) == (503, "out_of_memory")
     assert isinstance(ask_model(client, SMOKE, "x", max_tokens=1), str)
