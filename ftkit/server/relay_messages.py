@@ -28,6 +28,7 @@ from ftkit.server.recipes import TEMPLATE_DEFAULTS
 from ftkit.server.responses import END_OF_STREAM, server_sent_event
 from ftkit.server.template_facts import TemplateFacts
 from ftkit.server.training.adaptation import TemplateFeatures, adapt
+from ftkit.server.training.messages import convert_message
 
 SAMPLING_DEFAULTS = {
     "temperature": 1.0,
@@ -159,23 +160,8 @@ def _upstream_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]] |
         if not all("id" in call for call in calls) or not _has_valid_images(message):
             return None
         names |= {call["id"]: call["function"]["name"] for call in calls}
-        converted.append(_upstream_message(message, calls, names))
-    return converted
-
-
-def _upstream_message(
-    message: dict[str, Any], calls: list[dict[str, Any]], names: dict[str, str]
-) -> dict[str, Any]:
-    role = "system" if message["role"] == "developer" else message["role"]
-    converted = {"role": role, "content": _content(message)}
-    if calls:
-        converted["tool_calls"] = [{"type": "function", **call} for call in calls]
-    id = message.get("tool_call_id")
-    if id is not None:
-        converted["tool_call_id"] = id
-    name = message.get("name") or names.get(id or "")
-    if name:
-        converted["name"] = name
+        calls = [{"type": "function", **call} for call in calls]
+        converted.append(convert_message(message, _content(message), calls, names))
     return converted
 
 

@@ -11,24 +11,20 @@ from ftkit.server.completion_bodies import MESSAGE_PARTS
 from ftkit.server.errors import EXCERPT, InvalidRequestError
 
 
-class InputText(Struct, tag_field="type", tag="input_text"):
+class _Text(Struct):
+    text: str
+
+    def as_part(self) -> dict[str, Any]:
+        """Return the part of a chat message."""
+        return {"type": "text", "text": self.text}
+
+
+class InputText(_Text, tag_field="type", tag="input_text"):
     """Text of a message to the model, or of a tool's output."""
 
-    text: str
 
-    def as_part(self) -> dict[str, Any]:
-        """Return the part of a chat message."""
-        return {"type": "text", "text": self.text}
-
-
-class OutputText(Struct, tag_field="type", tag="output_text"):
+class OutputText(_Text, tag_field="type", tag="output_text"):
     """Text of an answer."""
-
-    text: str
-
-    def as_part(self) -> dict[str, Any]:
-        """Return the part of a chat message."""
-        return {"type": "text", "text": self.text}
 
 
 class Refusal(Struct, tag_field="type", tag="refusal"):

@@ -168,7 +168,7 @@ class Engine:
                 adapter=adapter,
                 ids=prompt.ids,
                 max_length=len(prompt.ids) + prompt.max_tokens,
-                sampler=Sampler(request.sampling, index, device(), prompt.new_constraint()),
+                sampler=Sampler(request, index, device(), prompt.new_constraint()),
                 output=Output(format, partial(self._send, request.id, index=index)),
                 logprobs=request.logprobs,
                 can_restart=not prompt.has_images,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ftkit.errors import EncodingError
 from ftkit.server.generation.base import LoadedBase, LoadedTemplate
@@ -17,7 +17,7 @@ from ftkit.server.recipes import Recipe
 from ftkit.server.training.messages import Message, template_messages, template_tools
 
 
-class Request(Struct, eq=False):
+class Request(SamplingParameters, frozen=True, kw_only=True, eq=False):
     """Request of the service, which `ftkit.server.generation.process` describes."""
 
     id: str
@@ -27,34 +27,16 @@ class Request(Struct, eq=False):
     recipe: Recipe
     tenant: str = ""
     messages: list[Message] | None = None
-    tools: list[dict[str, Any]] = []
+    tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: str | dict[str, Any] = "auto"
     parallel_tool_calls: bool = True
     response_format: dict[str, Any] | None = None
     prompt: str | list[int] = ""
     n: int = 1
     max_tokens: int | None = None
-    stop: list[str] = []
+    stop: list[str] = field(default_factory=list)
     logprobs: int | None = None
     echo: bool = False
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[int, float] | None = None
-
-    @property
-    def sampling(self) -> SamplingParameters:
-        """Sampling parameters."""
-        return SamplingParameters(
-            self.temperature,
-            self.top_p,
-            self.seed,
-            self.frequency_penalty,
-            self.presence_penalty,
-            self.logit_bias,
-        )
 
     @property
     def prompt_param(self) -> str:

@@ -36,12 +36,22 @@ def template_messages(messages: list[Message]) -> list[Message]:
     for message in messages:
         calls = _calls(message)
         names |= {call["id"]: call["function"]["name"] for call in calls if "id" in call}
-        converted.append(_template_message(message, calls, names))
+        content = _content(message) or message.get("refusal") or ""
+        converted.append(convert_message(message, content, calls, names))
     return converted
 
 
-def _template_message(message: Message, calls: list[Message], names: dict[str, str]) -> Message:
-    content = _content(message) or message.get("refusal") or ""
+def convert_message(
+    message: Message, content: str | list[Message], calls: list[Message], names: dict[str, str]
+) -> Message:
+    """Return a message with the fields that chat templates know.
+
+    Args:
+        message: Message of the API.
+        content: Its content.
+        calls: Its tool calls.
+        names: Names of the functions that were called, by the ids of the calls.
+    """
     role = TEMPLATE_ROLES.get(message["role"], message["role"])
     converted: Message = {"role": role, "content": content}
     if calls:
