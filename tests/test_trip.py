@@ -17,6 +17,9 @@ from support.paths import ROOT
 
 pytestmark = pytest.mark.training
 
+NO_HUB = "http://127.0.0.1:9"
+"""URL without a server, in place of the Hugging Face hub."""
+
 
 def ftkit(
     local_server: LocalServer, tmp_path: Path, *arguments: str
@@ -25,6 +28,7 @@ def ftkit(
         **os.environ,
         "FTKIT_DATA_DIR": str(local_server.folder),
         "FTKIT_STATE_DIR": str(tmp_path / "state"),
+        "HF_ENDPOINT": NO_HUB,
     }
     command = [sys.executable, "-m", "ftkit", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -100,6 +104,7 @@ def test_the_whole_trip_needs_no_key_and_starts_the_service_itself(tmp_path: Pat
             "local",
         )
         assert merged.returncode == 0, merged.stderr
+        assert NO_HUB not in merged.stderr
         assert repeats(tmp_path / "merged", row)
     finally:
         assert ftkit(local, tmp_path, "serve", "stop").returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from ftkit.errors import ModelLoadError
 from ftkit.server.training.base import load_tokenizer, operator_error
 from ftkit.server.training.loading import add_adapter, load_base
-from ftkit.server.training.vision import copy_processor
+from ftkit.server.training.vision import copy_processor, has_vision
 
 
 def merge(base: str, folder: Path) -> None:
@@ -20,6 +20,8 @@ def merge(base: str, folder: Path) -> None:
         tokenizer, model = load_tokenizer(base), load_base(base)
     except ModelLoadError as error:
         raise operator_error(base, error) from error
-    add_adapter(model, folder).merge_and_unload().save_pretrained(folder)
+    merged = add_adapter(model, folder).merge_and_unload()
+    merged.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    copy_processor(base, folder)
+    if has_vision(merged.config):
+        copy_processor(base, folder)
