@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import openai
@@ -65,10 +66,36 @@ def wait_for_event(client: openai.OpenAI, job: str, text: str) -> None:
         time.sleep(0.02)
 
 
+def wait_until_open(pid: int, path: Path) -> None:
+    """Wait until a process has opened a file."""
+    deadline = time.monotonic() + 60
+    while not is_open(pid, path):
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
+
+
+def is_open(pid: int, path: Path) -> bool:
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(link) == str(path):
+                return True
+    return False
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     with LocalServer(tmp_path_factory.mktemp("memory") / "data") as server:
         yield server
+
+
+@pytest.fixture
+def server(shared_server: LocalServer) -> Iterator[LocalServer]:
+    """The shared server. Jobs that a test leaves are cancelled."""
+    yield shared_server
+    jobs = shared_server.client().fine_tuning.jobs
+    for job in jobs.list():
+        if job.status not in ("succeeded", "failed", "cancelled"):
+            jobs.cancel(job.id)
 
 
 def test_a_training_that_needs_too_much_memory_fails_and_names_what_would_help(
@@ -93,7 +120,7 @@ def test_a_validation_that_needs_too_much_memory_fails_the_job(server: LocalServ
     client = server.client()
     job = start_job(client, CITY_DATA * 40_000).id
     pid = wait_for_worker(server.folder, "check", job)
-    time.sleep(2)
+    wait_until_open(pid, server.folder / "jobs" / job / "training.jsonl")
     limit_address_space(pid, 0)
     failed = wait_for_job(client, job, "failed")
     assert (failed.error.code, failed.error.param) == ("out_of_memory", "training_file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
@@ -166,50 +167,56 @@ class Refusing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def refusing() -> Iterator[int]:
-    """The port of a server that rejects the key."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    """Ports of a server that rejects the key, of one that never responds, and of none."""
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        socket.socket() as closed,
+    ):
+        closed.bind(("127.0.0.1", 0))
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        yield {
+            "refusing": refusing.server_port,
+            "silent": silent.getsockname()[1],
+            "closed": closed.getsockname()[1],
+        }
+        refusing.shutdown()
 
 
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that accepts connections and never responds."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def closed() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@pytest.fixture(scope="module")
+def failing_jobs(
+    ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, tuple[LocalServer, str]]]:
+    """A job for each of the ports, at a service of its own. They run side by side."""
+    folder = tmp_path_factory.mktemp("failing")
+    with contextlib.ExitStack() as stack:
+        jobs = {}
+        for name, port in ports.items():
+            server = LocalServer(folder / name)
+            server.start(WANDB_BASE_URL=f"http://127.0.0.1:{port}", WANDB_API_KEY=KEY)
+            stack.callback(server.stop)
+            method = method_with(n_epochs=2)
+            job = start_job(server.client(), integrations=[INTEGRATION], method=method)
+            jobs[name] = (server, job.id)
+        yield jobs
 
 
 @pytest.mark.parametrize("failing", ["refusing", "silent", "closed"])
 def test_a_failure_of_wandb_is_a_warning_and_delays_the_job_by_a_limited_time(
-    failing: str, tmp_path: Path, request: pytest.FixtureRequest
+    failing: str, failing_jobs: dict[str, tuple[LocalServer, str]]
 ) -> None:
-    url = f"http://127.0.0.1:{request.getfixturevalue(failing)}"
-    server = LocalServer(tmp_path / "data").start(WANDB_BASE_URL=url, WANDB_API_KEY=KEY)
-    try:
-        client = server.client()
-        started = time.monotonic()
-        method = method_with(n_epochs=2)
-        job = start_job(client, integrations=[INTEGRATION], method=method)
-        wait_for_job(client, job.id, "succeeded")
-        assert time.monotonic() - started < BOUND
-        events = client.fine_tuning.jobs.list_events(job.id, limit=100)
-        (warning,) = [event for event in events if event.level == "warn"]
-        assert "logged to Weights & Biases" in warning.message
-        log = (server.folder / "jobs" / job.id / "process.log").read_text("utf-8")
-        assert "Weights & Biases: " in log
-        assert KEY not in log
-    finally:
-        server.stop()
+    server, id = failing_jobs[failing]
+    client = server.client()
+    job = wait_for_job(client, id, "succeeded")
+    assert job.finished_at - job.created_at < BOUND
+    events = client.fine_tuning.jobs.list_events(id, limit=100)
+    (warning,) = [event for event in events if event.level == "warn"]
+    assert "logged to Weights & Biases" in warning.message
+    log = (server.folder / "jobs" / id / "process.log").read_text("utf-8")
+    assert "Weights & Biases: " in log
+    assert KEY not in log
 
 
 def test_a_key_that_wandb_cannot_use_is_a_warning(tmp_path: Path) -> None:
