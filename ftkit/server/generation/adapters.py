@@ -1,21 +1,45 @@
-"""LoRA adapters of a base model in memory: a limited number of them, and one for each sequence."""
+"""LoRA adapters of a base model in memory: a limited number of them, and one for each sequence.
+
+PEFT loads the adapters, and its layers compute the base model only. A hook on each layer adds what
+the adapters add: their matrices are concatenated, so that two matrix products are enough for any
+number of adapters, and each sequence uses the columns of its own adapter.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any
 
+import torch
+from msgspec import Struct
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
+from torch.nn.functional import linear
 
 from ftkit.errors import ModelLoadError
 from ftkit.server.folder import Folder
+from ftkit.server.training.device import device
 
 MAX_ADAPTERS = 16
 """Maximum number of adapters in memory; more only while sequences use them."""
 
-NO_ADAPTER = "__base__"
-"""Name in PEFT for the base model itself."""
+NO_ADAPTER = ""
+"""Name for the base model itself."""
+
+
+class Matrices(Struct, frozen=True):
+    """Matrices of several adapters for one layer.
+
+    Attributes:
+        down: The matrices A, of the shape (ranks of all adapters, input size).
+        up: The matrices B, multiplied by their scaling, of the shape (output size, ranks of all
+            adapters).
+        owners: Number of the adapter that each rank belongs to.
+    """
+
+    down: torch.Tensor
+    up: torch.Tensor
+    owners: torch.Tensor
 
 
 class Adapters:
@@ -30,8 +54,12 @@ class Adapters:
         self._model, self._folder = model, folder
         self._peft: PeftModel | None = None
         self._loaded: OrderedDict[str, None] = OrderedDict()
-        self._names: list[str] = []
         self._hooked: set[int] = set()
+        # Of the next forward pass: the adapters, and the number of that of each sequence, or -1.
+        self._names: list[str] = []
+        self._numbers = torch.empty(0)
+        self._matrices: dict[int, Matrices] = {}
+        self._joined_names: list[str] = []
 
     def load(self, job: str, step: int, in_use: set[str]) -> str:
         """Load an adapter unless it is loaded. Return its name in memory.
@@ -55,6 +83,7 @@ class Adapters:
                 self._peft.eval()
             else:
                 self._peft.load_adapter(str(path), adapter_name=name)
+            self._peft.base_model.disable_adapter_layers()
             self._add_hooks()
         self._loaded[name] = None
         self._loaded.move_to_end(name)
@@ -71,14 +100,48 @@ class Adapters:
 
     def use(self, names: list[str]) -> None:
         """Set the adapter of each sequence of the next forward pass."""
-        self._names = names
+        self._names = sorted(set(names) - {NO_ADAPTER})
+        numbers = {name: number for number, name in enumerate(self._names)}
+        self._numbers = torch.tensor([numbers.get(name, -1) for name in names], device=device())
 
     def _add_hooks(self) -> None:
-        """Add hooks to the layers with adapters, which select those of `use`."""
+        """Add a hook to the layers with adapters."""
         for module in self._model.modules():
             if isinstance(module, LoraLayer) and id(module) not in self._hooked:
                 self._hooked.add(id(module))
-                module.register_forward_pre_hook(self._select, with_kwargs=True)
+                module.register_forward_hook(self._add_outputs)
 
-    def _select(self, module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        return args, {**kwargs, "adapter_names": self._names}
+    def _add_outputs(
+        self, layer: Any, inputs: tuple[torch.Tensor], output: torch.Tensor
+    ) -> torch.Tensor:
+        """Add the outputs of the adapters to the output of a layer of the base model."""
+        names = [name for name in self._names if name in layer.lora_A]
+        if not names:
+            return output
+        if len(self._names) == 1 and not self._numbers.any():  # all sequences use adapter 0
+            down, up = layer.lora_A[names[0]].weight, layer.lora_B[names[0]].weight
+            added = linear(linear(inputs[0].to(down.dtype), down), up) * layer.scaling[names[0]]
+        else:
+            added = self._joined_outputs(self._join(layer, names), inputs[0])
+        return output + added.to(output.dtype)
+
+    def _joined_outputs(self, matrices: Matrices, inputs: torch.Tensor) -> torch.Tensor:
+        # In layers of mixtures of experts, each position is a row.
+        numbers = self._numbers.repeat_interleave(len(inputs) // len(self._numbers))
+        is_own = numbers[:, None] == matrices.owners
+        is_own = is_own.view(len(inputs), *[1] * (inputs.dim() - 2), -1)
+        hidden = linear(inputs.to(matrices.down.dtype), matrices.down)
+        return linear(hidden.where(is_own, 0), matrices.up)
+
+    def _join(self, layer: Any, names: list[str]) -> Matrices:
+        """Return the matrices of the adapters for a layer, which the next steps need as well."""
+        if self._joined_names != self._names:
+            self._matrices, self._joined_names = {}, self._names
+        if id(layer) not in self._matrices:
+            downs = [layer.lora_A[name].weight for name in names]
+            ups = [layer.lora_B[name].weight * layer.scaling[name] for name in names]
+            numbers = torch.tensor([self._names.index(name) for name in names])
+            ranks = torch.tensor([len(down) for down in downs])
+            owners = numbers.repeat_interleave(ranks).to(downs[0].device)
+            self._matrices[id(layer)] = Matrices(torch.cat(downs), torch.cat(ups, 1), owners)
+        return self._matrices[id(layer)]

@@ -22,12 +22,15 @@ from ftkit.server.generation.base import LoadedBase
 from ftkit.server.generation.output import Output, OutputFormat, Send
 from ftkit.server.generation.prompts import Prompt, Request, encode
 from ftkit.server.generation.sampling import Sampler, TokenProbabilities
-from ftkit.server.generation.sequences import Batch, Prefill, Sequence
+from ftkit.server.generation.sequences import PROMPT_TOKENS, Batch, Prefill, Sequence
 from ftkit.server.out_of_memory import is_out_of_memory
 from ftkit.server.training.device import device, free_memory
 
 MAX_SEQUENCES = 64
 """Maximum number of sequences in the batch."""
+
+LEAST_PROMPT_TOKENS = PROMPT_TOKENS // 8
+"""Number of tokens that a prompt counts for at least, so that a step starts few requests."""
 
 ROOM_SHARE = 0.8
 """Share of the memory for the KV cache up to which sequences join the batch."""
@@ -114,18 +117,27 @@ class Engine:
         """Start requests, compute a part of a prompt, and generate a token of each sequence."""
         if self._preempted and self._has_room():
             self._prefills.append(self._preempted.popleft())
-        # One at a time, since it may take long to encode a prompt and to compile its constraint.
-        if self._waiting and self._can_start(request := self._next()):
-            self._waiting.remove(request)
-            self._turns[request.tenant] = next(self._turn_counter)
-            with self._failing([request.id]):
-                self._start(request)
-        if self._prefills:
-            self._compute_prompt(self._prefills.popleft())
+        self._compute_prompts()
         if self._batch and self._batch.sequences:
             with self._failing(self._requests_in_batch()):
                 self._close(self._batch.step())
                 self._save_memory()
+
+    def _compute_prompts(self) -> None:
+        """Start requests and compute parts of prompts, about `PROMPT_TOKENS` in all."""
+        tokens = 0
+        while tokens < PROMPT_TOKENS:
+            if self._waiting and self._can_start(request := self._next()):
+                self._waiting.remove(request)
+                self._turns[request.tenant] = next(self._turn_counter)
+                with self._failing([request.id]):
+                    self._start(request)
+            if not self._prefills:
+                return
+            prefill = self._prefills.popleft()
+            # Encoding a short prompt and compiling its constraint takes time as well.
+            tokens += max(prefill.next_tokens, LEAST_PROMPT_TOKENS)
+            self._compute_prompt(prefill)
 
     def _next(self) -> Request:
         """Return the oldest request of the tenant with the fewest sequences.

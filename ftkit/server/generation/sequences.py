@@ -137,6 +137,11 @@ class Prefill:
         """Size of the keys and values in bytes."""
         return caches.size(self.cache)
 
+    @property
+    def next_tokens(self) -> int:
+        """Number of tokens of the next part."""
+        return self._next_end() - self._done
+
     def step(self) -> None:
         """Compute the next part.
 
@@ -173,11 +178,17 @@ class Prefill:
         """Return the inputs of the next part. Prompts with images have one."""
         if self._has_images:
             return self._inputs
+        end = self._next_end()
+        positions = torch.arange(self._done, end)[None]
+        return {
+            "input_ids": self._inputs["input_ids"][:, self._done : end],
+            "position_ids": positions,
+        }
+
+    def _next_end(self) -> int:
         count = PROMPT_TOKENS_WITH_LOGITS if self._on_prompt else PROMPT_TOKENS
-        end = self._done + count if caches.can_split(self.cache) else self._length
-        ids = self._inputs["input_ids"][:, self._done : end]
-        positions = torch.arange(self._done, self._done + ids.shape[1])[None]
-        return {"input_ids": ids, "position_ids": positions}
+        is_split = not self._has_images and caches.can_split(self.cache)
+        return min(self._length, self._done + count) if is_split else self._length
 
     def _note_probabilities(self, logits: torch.Tensor) -> None:
         count = self.sequences[0].logprobs or 0
