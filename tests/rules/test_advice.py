@@ -1,0 +1,55 @@
+"""What findings advise, and what rules leave alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ftkit import Finding
+from support.examples import chat_example, chat_lines
+from support.fixture_types import Write
+from support.lines import findings_of
+
+
+def findings_on(example: Any, write: Write) -> list[Finding]:
+    """The findings on an example among good ones of its format."""
+    return [finding for finding in findings_of(write(chat_lines(20, {4: example}))) if finding.line]
+
+
+def with_content(content: Any) -> dict[str, Any]:
+    example = chat_example(99)
+    example["messages"][-1]["content"] = content
+    return example
+
+
+@pytest.mark.parametrize("key", ["value", "content", "Text"])
+@pytest.mark.parametrize("type", ["text", "refusal"])
+def test_a_part_with_its_text_under_another_key_gets_one_finding(
+    type: str, key: str, write: Write
+) -> None:
+    (finding,) = findings_on(with_content([{"type": type, key: "Yes."}]), write)
+    assert (finding.rule, finding.path) == (
+        "part-shape",
+        f"$.messages[{len(chat_example(99)['messages']) - 1}].content[0].{key}",
+    )
+    assert finding.message == f"the part has no key {key!r}; rename it to {type!r}"
+
+
+@pytest.mark.parametrize(
+    ("part", "messages"),
+    [
+        ({"type": "text"}, ['the part has no "text"; add it']),
+        (
+            {"type": "text", "text": "Yes.", "value": "No."},
+            ["the part has the unknown key 'value'; remove it"],
+        ),
+        (
+            {"type": "text", "value": 5},
+            ['the part has no "text"; add it', "the part has the unknown key 'value'; remove it"],
+        ),
+    ],
+)
+def test_other_parts_are_not_renamed(part: Any, messages: list[str], write: Write) -> None:
+    findings = findings_on(with_content([part]), write)
+    assert sorted(finding.message for finding in findings) == sorted(messages)
