@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -53,3 +54,19 @@ def test_a_part_with_its_text_under_another_key_gets_one_finding(
 def test_other_parts_are_not_renamed(part: Any, messages: list[str], write: Write) -> None:
     findings = findings_on(with_content([part]), write)
     assert sorted(finding.message for finding in findings) == sorted(messages)
+
+
+TOOLS = [{"type": "function", "function": {"name": "now", "parameters": {}}}]
+
+
+@pytest.mark.parametrize("key", ["tools", "functions"])
+def test_tools_in_a_string_get_one_finding(key: str, write: Write) -> None:
+    (finding,) = findings_on({**chat_example(99), key: json.dumps(TOOLS)}, write)
+    assert (finding.rule, finding.path) == ("tool-schema-invalid", f"$.{key}")
+    assert finding.message == f"{key} is a string; put the array itself"
+
+
+def test_parameters_in_a_string_get_one_finding(write: Write) -> None:
+    tool = {"type": "function", "function": {"name": "now", "parameters": "{}"}}
+    (finding,) = findings_on({**chat_example(99), "tools": [tool]}, write)
+    assert finding.message == "parameters is a string; put the object itself"
