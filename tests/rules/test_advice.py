@@ -70,3 +70,39 @@ def test_parameters_in_a_string_get_one_finding(write: Write) -> None:
     tool = {"type": "function", "function": {"name": "now", "parameters": "{}"}}
     (finding,) = findings_on({**chat_example(99), "tools": [tool]}, write)
     assert finding.message == "parameters is a string; put the object itself"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear {{name}},",
+        "{{ user.name|title }}",
+        "Send it to <INSERT ADDRESS> today.",
+        "Yours, [YOUR NAME]",
+        "TODO",
+        " # TODO\n",
+        "TODO...",
+        "YOUR_ANSWER",
+        "[PLACEHOLDER]",
+        "PLACEHOLDER",
+    ],
+)
+def test_a_placeholder_in_braces_or_alone_is_reported(text: str, write: Write) -> None:
+    findings = findings_on(with_content(text), write)
+    assert [finding.rule for finding in findings] == ["placeholder-text"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Put it on your TODO list.",
+        "TODO: buy milk",
+        "# TODO\nprint(1)",
+        "Set OPENAI_API_KEY to YOUR_API_KEY first.",
+        "Replace the PLACEHOLDER by your name.",
+        "f'{{x}' is not closed",
+        "todo",
+    ],
+)
+def test_a_placeholder_word_in_prose_is_not_reported(text: str, write: Write) -> None:
+    assert findings_on(with_content(text), write) == []
