@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ftkit import Finding
+from ftkit import Finding, validate
+from ftkit.rules.samples import COMPLETION_FILE, completion_file
 from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.lines import findings_of
@@ -106,3 +107,33 @@ def test_a_placeholder_in_braces_or_alone_is_reported(text: str, write: Write) -
 )
 def test_a_placeholder_word_in_prose_is_not_reported(text: str, write: Write) -> None:
     assert findings_on(with_content(text), write) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "is_reported"),
+    [
+        ("WHERE IS THE {}?", "THE {} IS HERE", True),
+        ("ACGT{}GTCA", "CODON END", False),
+        ("CC(=O)OC1=CC=CC=C1 {}", "A-17/B", False),
+        ("Q7 NF3 B2 C4 {}", "E2 E4", False),
+        ("", "WE ARE ALL IN {} NOW", True),
+    ],
+)
+def test_only_words_count_as_upper_case(
+    prompt: str, completion: str, is_reported: bool, write: Write
+) -> None:
+    lines = completion_file(prompt, completion).splitlines()
+    path = write(
+        [
+            json.dumps({key: text.upper() for key, text in json.loads(line).items()}).encode()
+            for line in lines
+        ]
+    )
+    report = validate(path, select=["prompt-uppercase"]).files[0]
+    assert bool(report.findings) == is_reported
+
+
+def test_one_upper_case_example_does_not_make_a_file_upper_case(write: Write) -> None:
+    data = COMPLETION_FILE + '{"prompt": "WHO ARE YOU THEN", "completion": " I AM THE ONE"}\n'
+    assert validate(write(data.encode()), select=["prompt-uppercase"]).ok
+    assert not validate(write(data.encode()), select=["prompt-uppercase"]).files[0].findings
