@@ -137,3 +137,12 @@ def test_one_upper_case_example_does_not_make_a_file_upper_case(write: Write) ->
     data = COMPLETION_FILE + '{"prompt": "WHO ARE YOU THEN", "completion": " I AM THE ONE"}\n'
     assert validate(write(data.encode()), select=["prompt-uppercase"]).ok
     assert not validate(write(data.encode()), select=["prompt-uppercase"]).files[0].findings
+
+
+def test_a_text_without_a_question_is_an_info(write: Write) -> None:
+    example = {"messages": [{"role": "assistant", "content": "Once upon a time."}]}
+    report = validate(write(chat_lines(60, {4: example})), fail_on="warning")
+    assert [(row.rule, row.severity) for row in report.files[0].findings] == [
+        ("user-missing", "info")
+    ]
+    assert report.ok
