@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ftkit import Finding, validate
+from ftkit.rules import RULES
 from ftkit.rules.samples import COMPLETION_FILE, completion_file
 from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
@@ -146,3 +147,24 @@ def test_a_text_without_a_question_is_an_info(write: Write) -> None:
         ("user-missing", "info")
     ]
     assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("preferred_completion", [], "did you mean 'preferred_output'?"),
+        ("preferred_completion", "Hi", "did you mean 'preferred_output', an array of messages?"),
+        ("prompt", "Hi", """did you mean 'input', an object {"messages": [...]}?"""),
+        ("inputs", {}, "did you mean 'input'?"),
+    ],
+)
+def test_a_renamed_key_of_a_preference_example_is_told_its_type(
+    key: str, value: Any, message: str, write: Write
+) -> None:
+    example = json.loads(RULES["preference-key"].good)
+    lines = [json.dumps(example).encode()] * 20
+    name = "input" if "input" in message else "preferred_output"
+    del example[name]
+    lines[4] = json.dumps({**example, key: value}).encode()
+    report = validate(write(lines), select=["preference-key"]).files[0]
+    assert [finding.message for finding in report.findings] == [f"unknown key {key!r}; {message}"]
