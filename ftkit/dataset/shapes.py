@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ftkit.dataset.formats import PREFERENCE_KEYS
+from ftkit.dataset.formats import PREFERENCE_KEYS, ends_with_assistant
 
 Recognizer = Callable[[dict[str, Any], set[str]], bool]
 """Function that takes an object and its keys in lower case."""
@@ -111,6 +111,15 @@ def _is_grpo(value: dict[str, Any], keys: set[str]) -> bool:
     return are_messages(value.get("prompt")) or not keys.isdisjoint(GRADED_KEYS)
 
 
+def _is_kto(value: dict[str, Any], keys: set[str]) -> bool:
+    return {"prompt", "completion", "label"} <= keys and isinstance(value.get("label"), bool)
+
+
+def _has_system(value: dict[str, Any], keys: set[str]) -> bool:
+    is_system = isinstance(value.get("system"), (str, list))
+    return is_system and keys <= {"system", "messages", "tools"} and ends_with_assistant(value)
+
+
 def _is_evals(value: dict[str, Any], keys: set[str]) -> bool:
     return {"input", "ideal"} <= keys and not keys & OWN_KEYS
 
@@ -153,6 +162,17 @@ SHAPES: dict[str, Shape] = {
         "in place of the role `system`, and keep the other fields for the grader",
         _is_grpo,
     ),
+    "kto": Shape(
+        "KTO rows",
+        "keep the rows whose `label` is true, put the messages of `prompt` and `completion` in "
+        "`messages`, and leave out the other keys",
+        _is_kto,
+    ),
+    "anthropic": Shape(
+        "Anthropic examples (`system` beside `messages`)",
+        "put `system` into `messages` as the first message, with the role `system`",
+        _has_system,
+    ),
     "sharegpt": Shape(
         "ShareGPT conversations",
         "turn `conversations` into `messages`, each {from, value} into {role, content}, with the "
@@ -183,6 +203,7 @@ SHAPES: dict[str, Shape] = {
     "prompt-response": _pairs("prompt", "response"),
     "prompt-answer": _pairs("prompt", "answer"),
     "query-response": _pairs("query", "response"),
+    "input_text-output_text": _pairs("input_text", "output_text"),
     "responses": Shape(
         "Responses API requests",
         "turn `input` into `messages`, add the assistant's answer to each, and leave out the "

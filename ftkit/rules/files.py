@@ -154,9 +154,9 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The lines have none of the formats chat, completions, preference and reinforcement.
 
     Providers refuse every other format. Convert the file. ftkit recognizes the rows of ShareGPT,
-    Alpaca, TRL (preference and GRPO), Gemini, Bedrock, OpenAI Evals, batch and Responses API
-    requests, pairs of questions and answers, single messages, CSV and plain text, and reports how
-    to convert each.
+    Alpaca, TRL (preference, KTO and GRPO), Gemini, Anthropic, Bedrock, OpenAI Evals, batch and
+    Responses API requests, pairs of questions and answers, single messages, CSV and plain text, and
+    reports how to convert each.
     """
     if not head.readings or head.kind in FORMATS:
         return
