@@ -103,9 +103,9 @@ class Style(Struct, frozen=True):
     no_space: Lines = Lines()
     """Lines whose completion does not begin with white space."""
     letters: int = 0
-    """Number of letters."""
+    """Number of letters in the texts that have words."""
     upper: int = 0
-    """Number of letters in upper case."""
+    """Number of those letters that are in upper case."""
 
     def plus(self, other: Style, offset: int, keep: int) -> Style:
         """Return the style of both, with `other` moved down by `offset` lines."""

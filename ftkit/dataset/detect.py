@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from ftkit.dataset.formats import FORMATS, ends_with_assistant
 from ftkit.dataset.lenient_json import Reading, is_too_large, read
+from ftkit.dataset.shapes import ARRAY, are_messages, find_shape
 
 HEAD_BYTES = 1 << 20
 """Bytes of the beginning of a file that are looked at."""
@@ -38,51 +39,17 @@ MAGIC = {
 }
 """Magic numbers of binary files: the name of the file type and what to do."""
 
+SPACE = "\ufeff \t\r\n"
+"""Characters before the JSON of a file."""
+
+_DECODER = json.JSONDecoder(parse_int=str)
+"""Decoder for looking at a file. It leaves integers as text, which may have any length."""
+
+_SEPARATORS = re.compile(r"[\s,]*+")
+"""Characters between the elements of an array."""
 
 _OPENING = re.compile(r'[\[{]\s*+|\{\s*+"\w++"\s*+:\s*+\[?\{?\s*+')
 """First line of a JSON object or array that is spread over several lines."""
-
-
-class Shape(NamedTuple):
-    """A well-known shape of lines that is not a fine-tuning format."""
-
-    name: str
-    conversion: str
-    """How to convert it."""
-
-
-FOREIGN: dict[str, Shape] = {
-    "sharegpt": Shape(
-        "ShareGPT",
-        "turn each `conversations` entry {from, value} into a message {role, content}",
-    ),
-    "alpaca": Shape(
-        "Alpaca",
-        "make `instruction` and `input` the user's message and `output` the assistant's",
-    ),
-    "gemini": Shape(
-        "Gemini (Vertex AI)",
-        "turn `contents` into `messages`, role `model` into `assistant`, `parts` into content",
-    ),
-    "bedrock": Shape(
-        "Amazon Bedrock",
-        "turn the content blocks of each message into strings and `system` into a message",
-    ),
-    "batch": Shape(
-        "Batch API request",
-        "take `messages` out of `body` and add the assistant's answer to each",
-    ),
-    "responses": Shape(
-        "Responses API",
-        "turn `input` into `messages` and add the assistant's answer to each",
-    ),
-    "text": Shape(
-        "plain text (`text` only)",
-        "split it into `prompt` and `completion`, or into `messages`",
-    ),
-    "messages": Shape("bare array of messages", 'wrap each line as {"messages": [...]}'),
-}
-"""Well-known shapes that are not fine-tuning formats."""
 
 
 class Head:
@@ -121,9 +88,25 @@ class Head:
 
     @cached_property
     def kind(self) -> str | None:
-        """Name of the format or the shape that most of the first lines have, if any."""
-        votes = Counter(kind for reading in self.readings if (kind := classify(reading.value)))
-        return votes.most_common(1)[0][0] if votes else None
+        """Name of the format or id of the shape that most of the first lines have, if any."""
+        return _most_common_kind(reading.value for reading in self.readings)
+
+    @cached_property
+    def kind_of_elements(self) -> str | None:
+        """The same for the first elements of the JSON array that the file begins with, if any."""
+        return _most_common_kind(self._elements())
+
+    def _elements(self) -> Iterator[Any]:
+        """Yield the first elements of the JSON array that the file begins with."""
+        text = self.data[:HEAD_BYTES].decode(errors="replace").lstrip(SPACE)
+        position = 1 if text.startswith("[") else len(text)
+        for _ in range(SAMPLE_LINES):
+            position = _SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
+            try:
+                value, position = _DECODER.raw_decode(text, position)
+            except (json.JSONDecodeError, RecursionError):
+                return
+            yield value
 
     @cached_property
     def asks(self) -> bool:
@@ -133,18 +116,23 @@ class Head:
     @cached_property
     def spread(self) -> Any:
         """The JSON object or array that begins on the first line and ends on a later one."""
-        text = self.data.decode(errors="replace").lstrip("\ufeff \t\r\n")
+        text = self.data.decode(errors="replace").lstrip(SPACE)
         first = self.readings[0] if self.readings else None
         if text[:1] not in ("{", "[") or not first or first.parsed or first.is_too_large:
             return None
         try:
-            value, end = json.JSONDecoder().raw_decode(text)
+            value, end = _DECODER.raw_decode(text)
         except RecursionError:
             return None
         except json.JSONDecodeError:
             opens = _OPENING.fullmatch(text.partition("\n")[0])
             return {} if opens and text[0] == "{" and not self.complete else None
         return value if "\n" in text[:end] else None
+
+
+def _most_common_kind(values: Iterable[Any]) -> str | None:
+    votes = Counter(kind for value in values if (kind := classify(value)))
+    return votes.most_common(1)[0][0] if votes else None
 
 
 def _read_quickly(line: bytes, number: int) -> Reading:
@@ -160,56 +148,28 @@ def _read_quickly(line: bytes, number: int) -> Reading:
 
 
 def classify(value: Any) -> str | None:
-    """Return the name of the format or the shape that a JSON value looks like, or None."""
+    """Return the name of the format or the id of the shape of a JSON value, or None."""
     if isinstance(value, list):
-        is_messages = value and all(isinstance(item, dict) and "role" in item for item in value)
-        return "messages" if is_messages else None
+        return ARRAY if are_messages(value) else None
     if not isinstance(value, dict):
         return None
     keys = {key.lower() for key in value if isinstance(key, str)}
-    if "messages" in keys and ("schemaversion" in keys or _has_bedrock_blocks(value)):
-        return "bedrock"
     formats = (name for name, format in FORMATS.items() if format.recognizes(value, keys))
-    return next(formats, None) or _classify_foreign(keys)
+    return find_shape(value, keys) or next(formats, None)
 
 
-def _has_bedrock_blocks(value: dict[str, Any]) -> bool:
-    """Return True if the messages have content blocks without a `type`, as only Bedrock does."""
-    messages = value.get("messages")
-    blocks = [
-        block
-        for message in (messages if isinstance(messages, list) else ())
-        if isinstance(message, dict) and isinstance(message.get("content"), list)
-        for block in message["content"]
-    ]
-    bare = [block for block in blocks if isinstance(block, dict) and set(block) == {"text"}]
-    return len(bare) > 1 and len(bare) == len(blocks)
+_COLUMN = re.compile(r'("?)[A-Za-z_][\w .-]{0,40}\1')
+"""Name of a column in the header of a table."""
 
 
-def _classify_foreign(keys: set[str]) -> str | None:
-    if {"custom_id", "body"} <= keys:
-        return "batch"
-    if "conversations" in keys or "conversation" in keys:
-        return "sharegpt"
-    if "instruction" in keys:
-        return "alpaca"
-    if "contents" in keys:
-        return "gemini"
-    if "input" in keys:
-        return "responses"
-    return "text" if keys == {"text"} else None
-
-
-def looks_like_csv(line: str) -> str | None:
-    """Return the name of the table format if a line looks like the header of a table."""
+def looks_like_table(readings: Sequence[Reading]) -> str | None:
+    """Return the name of the table format if the first lines look like those of a table."""
+    header, rows = readings[0].text, readings[1:]
     for separator, name in ((",", "CSV"), ("\t", "TSV"), (";", "CSV (semicolons)")):
-        cells = [cell.strip().strip('"') for cell in line.split(separator)]
-        if len(cells) > 1 and all(re.fullmatch(r"[A-Za-z_][\w .-]{0,40}", cell) for cell in cells):
+        cells = header.split(separator)
+        if len(cells) > 1 and all(_COLUMN.fullmatch(cell.strip()) for cell in cells):
             return name
-    return None
-
-
-def first_texts(head: Head, count: int = 3) -> Iterator[str]:
-    """Yield the texts of the first lines that are not blank."""
-    for reading in head.readings[:count]:
-        yield reading.text
+    quoted = sum(
+        row.raw.strip().startswith(b'"') and row.raw.rstrip().endswith(b'"') for row in rows
+    )
+    return "CSV with one column" if quoted * 2 > len(rows) else None

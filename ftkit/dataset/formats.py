@@ -229,15 +229,16 @@ def ends_with_assistant(value: dict[str, Any]) -> bool:
     return messages[-1].get("role") not in ("user", "system", "developer", "tool", "function")
 
 
-_PREFERENCE_KEYS = {
+PREFERENCE_KEYS = {
     *("preferred_output", "non_preferred_output", "preferred_completion"),
     *("non_preferred_completion", "chosen", "rejected"),
 }
+"""Keys that only preference examples have, by this and by other names."""
 _PROMPT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 
 def _is_preference(value: dict[str, Any], keys: set[str]) -> bool:
-    return bool(keys & _PREFERENCE_KEYS) or isinstance(value.get("input"), dict)
+    return bool(keys & PREFERENCE_KEYS) or isinstance(value.get("input"), dict)
 
 
 def _has_messages(value: dict[str, Any], keys: set[str]) -> bool:

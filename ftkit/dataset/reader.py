@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -129,9 +129,10 @@ class SinglePass:
     def head(self) -> Head:
         """Return the beginning of the file."""
         data = self._first.data
-        complete = self._first.ends_file and len(data) < HEAD_BYTES
-        end = data.find(b"\n", HEAD_BYTES) + 1 or len(data)
-        return _head(self.path, data[:HEAD_BYTES], complete, lambda: data[HEAD_BYTES:end])
+        is_longer = data.find(b"\n", 0, HEAD_BYTES) < 0
+        end = (data.find(b"\n", HEAD_BYTES) + 1 or len(data)) if is_longer else HEAD_BYTES
+        complete = self._first.ends_file and not self._first.skipped and len(data) <= end
+        return _head(self.path, data[:end], complete)
 
     def parts(self) -> Iterator[Chunk]:
         """Yield the chunks of the file; each is read when it is asked for."""
@@ -193,17 +194,17 @@ def read_head(file: str) -> Head:
     with open_file(file) as stream:
         try:
             data = stream.read(HEAD_BYTES)
-            return _head(
-                file, data, len(data) < HEAD_BYTES, lambda: stream.readline(MAX_LINE_BYTES)
-            )
+            if b"\n" not in data:
+                data += stream.readline(MAX_LINE_BYTES)
+            return _head(file, data, complete=not stream.read(1))
         except READ_ERRORS as error:
             raise FileError(f"cannot read {file}: {error}; is it really gzip?") from error
 
 
-def _head(file: str, data: bytes, complete: bool, readline: Callable[[], bytes]) -> Head:
-    """Return the whole lines in `data`, or the first line if it is longer."""
+def _head(file: str, data: bytes, complete: bool) -> Head:
+    """Return the head with the whole lines in `data`, or with all of it if it has none."""
     if not complete:
-        data = data[: data.rfind(b"\n") + 1] or data + readline()
+        data = data[: data.rfind(b"\n") + 1] or data
     return Head(file, data, complete)
 
 

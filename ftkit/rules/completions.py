@@ -232,7 +232,8 @@ def prompt_uppercase(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     """Most of the text is in upper case.
 
     It costs more tokens and is learned worse, since models have seen less of it. Use lower case,
-    unless the upper case has a meaning.
+    unless the upper case has a meaning. Texts of fewer than three words, such as codes, formulas
+    and labels, are not counted.
     """
     style = dataset.summary.style
     if style.letters and style.upper * 2 > style.letters:

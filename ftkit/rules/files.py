@@ -5,12 +5,14 @@ Files that are not JSON Lines at all, and lines that have none of the formats.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from ftkit._text import excerpt
-from ftkit.dataset.detect import FOREIGN, Head, classify, first_texts, looks_like_csv
+from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
@@ -19,6 +21,7 @@ from ftkit.rules.sources import (
     OPENAI_PYTHON_426,
     OWN_CHECK,
     TOGETHER,
+    TRL_FORMATS,
 )
 
 
@@ -74,18 +77,39 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The file is one JSON array of examples instead of JSON Lines.
 
     Providers read the file line by line, and refuse it at upload. Write each element of the array
-    on its own line: `jq -c '.[]' IN > OUT.jsonl`.
+    on its own line: `jq -c '.[]' IN > OUT.jsonl`. If the elements need to be converted too, the
+    message says how.
     """
-    start = head.data.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not start.startswith(b"["):
+    if not _is_one_array(head):
         return
-    first = head.readings[0]
-    alone = not first.parsed or (head.complete and len(head.readings) == 1 and bool(first.value))
-    inside = start[1:].lstrip()[:1]
-    if alone and (inside == b"{" or (inside == b"" and not head.complete)):
+    kind = head.kind_of_elements
+    if kind == MESSAGE:
+        yield Hit(
+            "the file is a JSON array of messages; if they are one conversation, write it on one "
+            "line (jq -c '{messages: .}' IN > OUT.jsonl), else write a line for each"
+        )
+    elif kind in SHAPES:
+        name, conversion, _ = SHAPES[kind]
+        yield Hit(
+            f"the file is a JSON array of {name}, which cannot be trained on; put each on its own "
+            f"line (jq -c '.[]' IN > OUT.jsonl), then {conversion}"
+        )
+    else:
         yield Hit(
             "the file is a JSON array; put each example on its own line: jq -c '.[]' IN > OUT.jsonl"
         )
+
+
+def _is_one_array(head: Head) -> bool:
+    """Return True if the file is one JSON array of objects, or of arrays of messages."""
+    start = head.data.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start.startswith(b"["):
+        return False
+    first = head.readings[0]
+    alone = not first.parsed or (head.complete and len(head.readings) == 1 and bool(first.value))
+    inside = start[1:].lstrip()[:1]
+    holds_objects = inside == b"{" or (inside == b"" and not head.complete)
+    return alone and (holds_objects or head.kind_of_elements == ARRAY)
 
 
 @rule(
@@ -104,10 +128,14 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     Providers read each line as an example of its own, so no line is valid JSON. Put each example on
     one line: `jq -c . IN > OUT.jsonl`, or `json.dumps` without `indent`.
     """
-    if isinstance(head.spread, dict):
-        yield Hit(
-            "examples are spread over several lines; put each on one line: jq -c . IN > OUT.jsonl"
-        )
+    if not isinstance(head.spread, dict):
+        return
+    shape = SHAPES.get(classify(head.spread) or "")
+    rest = f"; they are {shape.name}, so then {shape.conversion}" if shape else ""
+    yield Hit(
+        "examples are spread over several lines; put each on one line: "
+        f"jq -c . IN > OUT.jsonl{rest}"
+    )
 
 
 @rule(
@@ -119,20 +147,22 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}'
     ),
     good=CHAT_LINE,
-    evidence=[OPENAI_MESSAGE],
+    evidence=[OPENAI_MESSAGE, TRL_FORMATS],
     provider_messages=[r"Unexpected file format"],
 )
 def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """The lines have none of the formats chat, completions, preference and reinforcement.
 
-    Providers refuse every other format. Convert the file. ftkit recognizes ShareGPT, Alpaca,
-    Gemini, Bedrock, Batch API requests, CSV and plain text, and reports how to convert each.
+    Providers refuse every other format. Convert the file. ftkit recognizes the rows of ShareGPT,
+    Alpaca, TRL (preference, KTO and GRPO), Gemini, Anthropic, Bedrock, OpenAI Evals, batch and
+    Responses API requests, pairs of questions and answers, single messages, CSV and plain text, and
+    reports how to convert each.
     """
     if not head.readings or head.kind in FORMATS:
         return
     if head.kind:
-        name, action = FOREIGN[head.kind]
-        yield Hit(f"the lines are in the {name} format, which cannot be trained on; {action}")
+        name, conversion, _ = SHAPES[head.kind]
+        yield Hit(f"the lines are {name}, which cannot be trained on; {conversion}")
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
         yield Hit(
@@ -140,17 +170,21 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"the keys of the first are {excerpt(keys)}"
         )
     elif not head.readings[0].utf16:
-        yield from _not_json(head)
+        yield from _not_json(head.readings)
 
 
-def _not_json(head: Head) -> Iterator[Hit]:
-    """Yield a hit if the lines are CSV or text."""
-    if any(text[:1] in ("{", "[") for text in first_texts(head)):
+_LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")
+"""Beginning of a line that is meant to be a JSON object or an array."""
+
+
+def _not_json(readings: Sequence[Reading]) -> Iterator[Hit]:
+    """Yield a hit if the first lines are a table or text, none of them a JSON object."""
+    if any(_LIKE_JSON.match(reading.text) for reading in readings[:3]):
         return
-    table = looks_like_csv(next(first_texts(head)))
+    table = looks_like_table(readings)
     if table:
         yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
-    elif not any(reading.parsed for reading in head.readings):
+    elif any(not reading.parsed or reading.extra for reading in readings):
         yield Hit('the file is text, not JSON; write each example as a line: {"messages": [...]}')
 
 
@@ -176,7 +210,8 @@ _KEYS = {
 def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     """A line has another format than the rest of the file.
 
-    A file is trained with one method, and each method takes one format. Split the file by format.
+    A file is trained with one method, and each method takes one format. Split the file by format,
+    or convert the line.
     """
     value = reading.value
     if not isinstance(value, dict) or (
@@ -184,10 +219,15 @@ def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     ):
         return
     kind = classify(value)
-    complete = kind in FOREIGN or all(key in value for key in _KEYS.get(kind or "", ()))
-    if kind and complete and kind != plan.format:
-        name = FOREIGN[kind][0] if kind in FOREIGN else kind
+    is_graded = kind == GRPO and plan.format == "reinforcement"
+    if kind in SHAPES and not is_graded:
+        name, conversion, _ = SHAPES[kind]
         yield Hit(
-            f"the line is in the {name} format, but the file is in the {plan.format} format; "
+            f"the line has the shape of {name}, but the file is in the {plan.format} format; "
+            f"{conversion}"
+        )
+    elif kind in FORMATS and kind != plan.format and all(key in value for key in _KEYS[kind]):
+        yield Hit(
+            f"the line is in the {kind} format, but the file is in the {plan.format} format; "
             "split the file by format"
         )

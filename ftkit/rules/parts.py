@@ -6,27 +6,15 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, RefusalPart
 from ftkit.rules.base import ERROR, INFO, Hit, ScanPlan, rule
 from ftkit.rules.nodes import SchemaError
-from ftkit.rules.samples import (
-    IMAGE_CHAT,
-    PIXEL_URL,
-    USER,
-    chat,
-    image_part,
-    text_part,
-    user_parts,
-)
-from ftkit.rules.sources import (
-    AZURE_DOCS,
-    OPENAI_VISION_GUIDE,
-    OPENAPI,
-    TOGETHER,
-)
+from ftkit.rules.samples import IMAGE_CHAT, PIXEL_URL, USER, chat, image_part, text_part, user_parts
+from ftkit.rules.sources import AZURE_DOCS, OPENAI_VISION_GUIDE, OPENAPI, TOGETHER
 from ftkit.rules.traverse import iter_images
 
 IMAGE_TYPES = {
@@ -53,6 +41,9 @@ PART_SYNONYMS = {
     "image": "image_url",
 }
 """Part types by the names that other APIs have for them."""
+
+PART_TEXTS = {"TextPart": "text", "RefusalPart": "refusal"}
+"""Key of the text of each type of part."""
 
 DATA_URI = re.compile(r"data:([^;,]*+)((?:;[^;,]*+)*+),", re.IGNORECASE)
 """The start of a data: URI: its media type and its parameters."""
@@ -103,11 +94,18 @@ def part_shape(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """A content part has no text or image URL, or has an unknown key.
 
     Providers refuse the example. A text part is `{"type": "text", "text": ...}`, and an image part
-    `{"type": "image_url", "image_url": {"url": ...}}`.
+    `{"type": "image_url", "image_url": {"url": ...}}`. Other tools call the text `value` or
+    `content`; rename it.
     """
     if error.owner == "ImageUrl" and error.field == "detail":
         return
-    if error.keyword == "required":
+    name = PART_TEXTS.get(error.owner, "")
+    misnamed = _misnamed(error.parent, name) if name else None
+    if misnamed and error.field != misnamed:
+        return
+    if misnamed:
+        yield Hit(f"the part has no key {excerpt(misnamed, 60)}; rename it to {name!r}", error.path)
+    elif error.keyword == "required":
         yield Hit(f'the part has no "{error.field}"; add it', error.path)
     elif error.keyword == "additionalProperties":
         yield Hit(f"the part has the unknown key {excerpt(error.field, 60)}; remove it", error.path)
@@ -118,6 +116,13 @@ def part_shape(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         )
     else:
         yield Hit(f"{excerpt(error.value, 60)} is not valid here", error.path)
+
+
+def _misnamed(part: dict[str, Any], name: str) -> str | None:
+    """Return the key that a part has in place of the key of its text, or None."""
+    others = [key for key in part if key != "type"]
+    is_misnamed = len(others) == 1 and others[0] != name and isinstance(part[others[0]], str)
+    return others[0] if is_misnamed else None
 
 
 @rule(

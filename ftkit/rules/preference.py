@@ -43,6 +43,12 @@ KEY_SYNONYMS = {
 }
 """Keys by other names: those of an early API description, of TRL, and common mistakes."""
 
+VALUES: dict[str, tuple[type, str]] = {
+    "input": (dict, 'an object {"messages": [...]}'),
+    **dict.fromkeys(OUTPUTS, (list, "an array of messages")),
+}
+"""Type of the value of each key, and how a message describes it."""
+
 PREFERENCE_ONLY = ("preference",)
 
 
@@ -122,7 +128,11 @@ def preference_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """
     intended = intended_key(error.field)
     if intended and intended not in error.parent and error.field.lower() not in error.allowed:
-        yield Hit(f"unknown key {excerpt(error.field, 60)}; did you mean {intended!r}?", error.path)
+        kind, form = VALUES[intended]
+        value = "" if isinstance(error.value, kind) else f", {form}"
+        yield Hit(
+            f"unknown key {excerpt(error.field, 60)}; did you mean {intended!r}{value}?", error.path
+        )
 
 
 @rule(

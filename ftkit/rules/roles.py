@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.errors import did_you_mean
-from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.nodes import Roles, SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
 from ftkit.rules.sources import (
@@ -200,7 +200,7 @@ def assistant_not_last(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
 @rule(
     "FT316",
     "user-missing",
-    WARNING,
+    INFO,
     Roles,
     parts=["chat", "input"],
     bad=chat(SYSTEM, ASSISTANT),
@@ -213,7 +213,8 @@ def assistant_not_last(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
 def user_missing(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no user message.
 
-    Providers accept it, but the model learns to answer without a question. Add the question.
+    Providers accept it, and the model learns to answer without a question. That is right for texts
+    that begin by themselves. Otherwise add the question.
     """
     if "user" not in roles and ("assistant" in roles or plan.format == "preference"):
         yield Hit(

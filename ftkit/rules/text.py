@@ -301,9 +301,18 @@ _PLACEHOLDER_PARTS = ("{{", "INSERT", "YOUR", "PLACEHOLDER", "REPLACE", "TODO")
 """Texts one of which every placeholder has."""
 _PLACEHOLDER = re.compile(
     r"\{\{-?\s*[A-Za-z_][\w.]{0,60}\s*(?:\|[^{}\n]{1,40})?-?\}\}|[<\[](?:INSERT|YOUR|PLACEHOLDER|REPLACE)\b[^<>\[\]\n]{0,60}[>\]]"
-    r"|\bYOUR_[A-Z_]{2,40}\b|\bTODO\b"
 )
-"""Template variables, bracketed instructions, `YOUR_…` names and TODO notes."""
+"""Template variables, and instructions in brackets."""
+_ALONE = re.compile(r"\W{0,20}(?:TODO|PLACEHOLDER|YOUR_[A-Z_]{2,40})\W{0,20}")
+"""A text that is nothing but a placeholder."""
+
+
+def find_placeholder(text: str) -> str | None:
+    """Return the first placeholder, or None."""
+    if not any(part in text for part in _PLACEHOLDER_PARTS):
+        return None
+    match = _PLACEHOLDER.search(text) or _ALONE.fullmatch(text)
+    return match[0] if match else None
 
 
 @rule(
@@ -318,13 +327,14 @@ _PLACEHOLDER = re.compile(
     evidence=[OWN_CHECK],
 )
 def placeholder_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
-    """The text has a template variable or a note: `{{name}}`, `<INSERT NAME>`, TODO.
+    """The text has a template variable, such as `{{name}}` or `<INSERT NAME>`, or is only `TODO`.
 
-    It was not filled in, and the model learns to write it. Fill it in.
+    It was not filled in, and the model learns to write it. Fill it in. The word TODO and names such
+    as `YOUR_API_KEY` are reported only where they are the whole text.
     """
-    match = _PLACEHOLDER.search(text) if any(part in text for part in _PLACEHOLDER_PARTS) else None
-    if match:
-        yield Hit(f"{excerpt(match[0], 60)} looks like a placeholder; fill it in")
+    placeholder = find_placeholder(text)
+    if placeholder:
+        yield Hit(f"{excerpt(placeholder, 60)} looks like a placeholder; fill it in")
 
 
 _MARKUP = re.compile(

@@ -85,6 +85,10 @@ def tool_schema_invalid(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         )
     elif error.keyword == "required":
         yield Hit(f'the tool declaration has no "{error.field}"; add it', error.path)
+    elif error.field in ("tools", "functions") and isinstance(error.value, str):
+        yield Hit(f"{error.field} is a string; put the array itself", error.path)
+    elif error.field == "parameters" and isinstance(error.value, str):
+        yield Hit("parameters is a string; put the object itself", error.path)
     else:
         yield Hit(
             f"{excerpt(error.value, 60)} is not valid at this place of a tool declaration",

@@ -6,6 +6,8 @@ search. Tokens are counted only where an example may exceed the limit, many exam
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
@@ -210,10 +212,22 @@ def little_endian(numbers: array[int]) -> bytes:
     return numbers.tobytes()
 
 
+WORDS = 3
+"""Number of words that make a text more than names, codes and labels."""
+
+_WORD = re.compile(r"(?<!\S)[^\w\s]{0,3}+[^\W\d_]{2,30}+(?=[^\w\s]{0,3}+(?:\s|$))")
+"""A run of letters between white space, perhaps with punctuation."""
+
+
+def has_words(text: str) -> bool:
+    """Return True if a text has words, and not only names, codes or labels."""
+    return sum(1 for _ in itertools.islice(_WORD.finditer(text), WORDS)) == WORDS
+
+
 def style_of(prompt: str, completion: str, number: int) -> Style:
     """Return the style of a prompt and its completion."""
     spaced = completion[:1].isspace() or not completion
-    text = prompt + completion
+    text = "".join(filter(has_words, (prompt, completion)))
     return Style(
         prompts=Affixes.of(prompt) if prompt else None,
         completions=Affixes.of(completion) if completion.strip() else None,

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from ftkit import FileError, validate
+from ftkit.dataset.reader import SinglePass, read_head
 from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.lines import CLEAN_LINE, findings_of
@@ -55,6 +56,42 @@ def test_a_file_of_another_kind_gets_one_finding_that_names_it(
 def test_a_large_array_in_a_first_line_beyond_the_head_is_named(write: Write) -> None:
     big = json.dumps([chat_example(n) for n in range(20_000)], indent=1).encode()
     assert [finding.rule for finding in findings_of(write(big))] == ["json-array-file"]
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("size", [1_000_000, 1_100_000, 3_000_000])
+def test_an_array_on_one_line_is_named_whatever_its_size(size: int, end: str, write: Write) -> None:
+    rows = [chat_example(n) for n in range(size // len(json.dumps(chat_example(1))))]
+    (finding,) = findings_of(write((json.dumps(rows) + end).encode()))
+    assert (finding.rule, finding.line) == ("json-array-file", 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"one\ntwo\n",
+        b"one\ntwo",
+        b"x" * 70,
+        b"x" * 70 + b"\n",
+        b"x" * 70 + b"\ny",
+        b"x" * 31 + b"\n",
+        b"x" * 31 + b"\ny" * 40,
+        b"xyz\n" * 8,
+        b"xyz\n" * 9,
+        b"x" * 32 + b"\n",
+    ],
+)
+def test_a_head_is_the_same_read_by_itself_and_on_the_way(
+    data: bytes, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.dataset.reader.HEAD_BYTES", 32)
+    path = str(write(data))
+    head = read_head(path)
+    with SinglePass(path) as source:
+        other = source.head()
+    assert (other.data, other.complete) == (head.data, head.complete)
+    assert head.complete == (head.data == data)
 
 
 def test_large_first_lines_do_not_hide_the_format(write: Write) -> None:

@@ -164,7 +164,7 @@ def test_the_time_of_other_parsers_grows_with_the_size(
     def run(data: bytes) -> None:
         read(data)
         head = Head("data.jsonl", data, complete=False)
-        _ = head.kind, head.spread, head.asks  # computed when they are asked for
+        _ = head.kind, head.kind_of_elements, head.spread, head.asks  # computed when asked for
         interpret(data.decode(errors="replace"))
         _read_prompts(tmp_path / "data.jsonl", data)
 

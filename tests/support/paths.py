@@ -11,4 +11,5 @@ BAD = str(SAMPLES / "bad" / "role-unknown.jsonl")
 
 DATA = ROOT / "tests" / "data"
 CASES = DATA / "cases"
+SHAPE_FILES = DATA / "shapes"
 GOLDEN = DATA / "golden"
