@@ -237,8 +237,10 @@ def system_multiple(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
     Some providers refuse it, and chat templates expect a single one. Join them.
     """
     positions = [index for index, role in enumerate(roles) if role in SYSTEM_ROLES]
-    for index in positions[1:]:
-        yield Hit("second system message; join it with the first", f"[{index}]")
+    if len(positions) > 1:
+        yield Hit(
+            f"{len(positions):,} system messages; join them into the first", f"[{positions[1]}]"
+        )
 
 
 @rule(
