@@ -115,11 +115,13 @@ def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[
     """
     limit = plan.limits.tokens
     cut = [
-        (path, min(end - limit, end - start)) for path, start, end in counted.trained if end > limit
+        (path, min(end - limit, end - start))
+        for path, start, end in counted.trained
+        if end > max(limit, start)
     ]
-    if cut:
+    number = sum(tokens for _, tokens in cut)
+    if number:
         trained = sum(end - start for _, start, end in counted.trained)
-        number = sum(tokens for _, tokens in cut)
         share = "all" if number == trained else f"{number:,} of the"
         yield Hit(
             f"truncation at {limit:,} tokens removes {share} {trained:,} trained tokens; "

@@ -156,3 +156,16 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(
 def test_a_larger_model_takes_them(write: Write) -> None:
     report = validate(write([*chat_lines(10), too_long(1, 1)]), model="gpt-3.5-turbo-0125").files[0]
     assert "example-too-long" not in report.counts
+
+
+def test_a_cut_that_removes_no_trained_token_is_not_reported(write: Write) -> None:
+    words = " ".join(str(number) for number in range(3000))
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Go on."},
+        {"role": "user", "content": words},
+        {"role": "assistant", "content": ""},
+    ]
+    path = write(chat_lines(60, {3: {"messages": messages}}))
+    counts = validate(path, model="gpt-3.5-turbo").files[0].counts
+    assert counts == {"content-empty": 1, "example-too-long": 1}
