@@ -24,6 +24,7 @@ from ftkit.catalog import (
     find_model,
     find_provider,
     load_catalog,
+    trainable_models,
 )
 from ftkit.dataset.formats import METHODS
 from ftkit.errors import UsageError
@@ -96,13 +97,12 @@ def auto_epochs(examples: int) -> int:
 
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
     """Return the models that the provider can train on files of a format today."""
-    provider_facts = find_provider(provider, catalog)
+    facts, models = find_provider(provider, catalog), catalog.models
     return [
         name
-        for name, model in catalog.models.items()
-        if format in model.formats
-        and (offer := model.providers.get(provider))
-        and not _obstacle(name, offer, provider_facts, format, today)
+        for name in trainable_models(provider, today, catalog)
+        if format in models[name].formats
+        and not _obstacle(name, models[name].providers[provider], facts, format, today)
     ]
 
 
