@@ -37,6 +37,9 @@ BATCH_BYTES = 8 << 20
 
 OPEN, CLOSE = b"{}"
 
+REPEATED_KEY = "json-duplicate-key"
+"""Rule on keys that are repeated in an object."""
+
 Decoded = tuple[int, bytes, Any, bool]
 """A decoded line: its number, its bytes, its example, and True if all its messages are plain."""
 
@@ -149,7 +152,9 @@ class Linter:
         """Check the white space around the JSON of a line."""
         content = line.removesuffix(b"\r")
         if content[-1] != CLOSE or content[0] != OPEN:
-            self._note(self._checks.reading(read(line, number)))
+            findings = self._checks.reading(read(line, number))
+            # `_check_keys` notes the repeated keys of every line.
+            self._note(row for row in findings if row.rule != REPEATED_KEY)
 
     def _check_texts(self, block: Sequence[Decoded]) -> None:
         """Apply the rules on texts and repeated keys to decoded lines."""
@@ -179,7 +184,7 @@ class Linter:
         for number, line, example, _ in others:
             if has_repeated_key(line, example, self._format.extra_keys):
                 findings = self._checks.reading(read(line, number))
-                self._note(row for row in findings if row.rule == "json-duplicate-key")
+                self._note(row for row in findings if row.rule == REPEATED_KEY)
 
     def _count_later(self, number: int, example: Any, size: int) -> None:
         """Keep an example whose line has more bytes than the limit has tokens, to count it."""
