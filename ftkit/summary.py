@@ -8,18 +8,27 @@ than 24 bytes per example.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeVar
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
 
 from ftkit.tokens.stats import TokenStats, sum_by_key
 
+T = TypeVar("T")
+
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 KEEP = 1000
 """Default maximum of findings kept for each rule and file. Their counts are always exact."""
+
+PLACES = 3
+"""Number of lines that are named for findings that are repeated."""
+
+MESSAGES = 50
+"""Maximum number of messages of a rule whose repetition is counted."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """Fields of the numpy record of an example in `Summary.fingerprints`."""
@@ -63,6 +72,61 @@ class Lines(Struct, frozen=True):
             self.count + other.count,
             self.first + tuple(line + offset for line in other.first[:room]),
         )
+
+
+class Repeat(Struct, frozen=True):
+    """Findings of a rule, or those of them that have the same message."""
+
+    first: Finding
+    count: int
+    """Number of findings."""
+    lines: Lines
+    """The lines that they are on. The first `PLACES` of them are kept."""
+
+    def plus(self, other: Repeat, offset: int) -> Repeat:
+        """Return the findings of both, with those of `other` moved down by `offset` lines."""
+        lines = self.lines.plus(other.lines, offset, PLACES)
+        return Repeat(self.first, self.count + other.count, lines)
+
+    def moved(self, offset: int) -> Repeat:
+        """Return the findings moved down by `offset` lines."""
+        return Repeat(
+            self.first.moved(offset), self.count, Lines().plus(self.lines, offset, PLACES)
+        )
+
+
+class Repeats(Struct, frozen=True):
+    """Repetition among the findings of a rule.
+
+    Only the `MESSAGES` messages with the lowest hashes are kept. The messages of a part are among
+    those of the whole, so the count of each that is kept in a sum is exact.
+    """
+
+    all: Repeat
+    messages: dict[str, Repeat]
+
+    def plus(self, other: Repeats, offset: int) -> Repeats:
+        """Return the findings of both, with those of `other` moved down by `offset` lines."""
+        messages = dict(self.messages)
+        for message, repeat in other.messages.items():
+            before = messages.get(message)
+            messages[message] = before.plus(repeat, offset) if before else repeat.moved(offset)
+        return Repeats(self.all.plus(other.all, offset), lowest(messages))
+
+    def moved(self, offset: int) -> Repeats:
+        """Return the findings moved down by `offset` lines."""
+        return Repeats(
+            self.all.moved(offset),
+            {message: repeat.moved(offset) for message, repeat in self.messages.items()},
+        )
+
+
+def lowest(messages: dict[str, T]) -> dict[str, T]:
+    """Return the `MESSAGES` entries with the lowest hashes."""
+    if len(messages) <= MESSAGES:
+        return messages
+    kept = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
+    return {message: messages[message] for message in kept[:MESSAGES]}
 
 
 class Affixes(Struct, frozen=True):
@@ -137,6 +201,8 @@ class Summary(Struct, frozen=True):
     """Exact number of findings of each rule."""
     findings: tuple[Finding, ...] = ()
     """The first `keep` findings of each rule, in file order."""
+    repeats: dict[str, Repeats] = {}
+    """Repetition among the findings of each rule."""
     blank: Lines = Lines()
     blank_tail: int = 0
     """Number of blank lines at the end. Only what follows tells if they are the end of the file."""
@@ -161,6 +227,7 @@ class Summary(Struct, frozen=True):
             with_images=self.with_images + other.with_images,
             counts=sum_by_key(self.counts, other.counts),
             findings=tuple(first_per_rule((*self.findings, *moved), keep)),
+            repeats=_sum_of_repeats(self.repeats, other.repeats, offset),
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail
             + (self.blank_tail if other.blank_tail == other.lines else 0),
@@ -178,6 +245,15 @@ class Summary(Struct, frozen=True):
                 for name in (*self.stats, *other.stats)
             },
         )
+
+
+def _sum_of_repeats(
+    one: dict[str, Repeats], two: dict[str, Repeats], offset: int
+) -> dict[str, Repeats]:
+    both = dict(one)
+    for rule, repeats in two.items():
+        both[rule] = both[rule].plus(repeats, offset) if rule in both else repeats.moved(offset)
+    return both
 
 
 def _moved_fingerprints(records: bytes, offset: int) -> bytes:
@@ -208,6 +284,8 @@ class FileReport(Struct, frozen=True):
         errors: Number of findings of severity error; `warnings` and `infos` likewise.
         counts: Exact number of findings of each rule.
         findings: Findings on the whole file, then the others in file order.
+        filled: Number of lines that are not blank.
+        repeats: Repetition among the findings of each rule, for output that folds it.
     """
 
     file: str
@@ -220,6 +298,8 @@ class FileReport(Struct, frozen=True):
     infos: int
     counts: dict[str, int]
     findings: tuple[Finding, ...]
+    filled: int = 0
+    repeats: dict[str, Repeats] = {}
 
 
 class Report(Struct, frozen=True):

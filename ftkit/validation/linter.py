@@ -29,6 +29,7 @@ from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rul
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
 from ftkit.validation.prefilter import Prefilter, residue
+from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
 
@@ -65,6 +66,7 @@ class Linter:
         self._with_images = 0
         self._counts: dict[str, int] = {}
         self._findings: list[Finding] = []
+        self._repeats = RepeatCounter()
         self._fingerprints = array("Q")
         self._fields: dict[tuple[str, ...], Lines] = {}
         self._style = Style()
@@ -108,6 +110,7 @@ class Linter:
             with_images=self._with_images,
             counts=self._counts,
             findings=tuple(first_per_rule(ordered, self._plan.keep)),
+            repeats=self._repeats.repeats(),
             fingerprints=little_endian(self._fingerprints),
             fields=self._fields,
             style=self._style,
@@ -121,6 +124,7 @@ class Linter:
                 self._counts[finding.rule] = number
                 if number <= self._plan.keep:
                     self._findings.append(finding)
+                self._repeats.add(finding)
 
     def _record(self, number: int, example: Any, plain: bool) -> None:
         """Record the data of an example that the rules on the whole file need."""

@@ -1,0 +1,63 @@
+"""Folding of repeated findings, for output that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ftkit._text import plural
+from ftkit.summary import PLACES, FileReport, Repeat, Repeats
+
+SHOWN = 10
+"""Maximum number of findings of a rule that are shown; the others are summed up in one line.
+
+A message on more lines than this is folded.
+"""
+
+SHARE = 5
+"""A rule with findings on more than one in this many lines is folded."""
+
+
+class Fold(NamedTuple):
+    """Findings that are shown as one."""
+
+    repeat: Repeat
+    message: str | None
+    """Their common message, or None for all findings of the rule."""
+
+
+def folds(file: FileReport) -> Iterator[Fold]:
+    """Yield the findings of a file that are shown as one."""
+    for repeats in file.repeats.values():
+        yield from _folds(repeats, file.filled)
+
+
+def _folds(repeats: Repeats, filled: int) -> Iterator[Fold]:
+    is_common = repeats.all.lines.count * SHARE > filled
+    limit = PLACES if is_common else SHOWN
+    frequent = [
+        Fold(repeat, message)
+        for message, repeat in repeats.messages.items()
+        if repeat.lines.count > limit
+    ]
+    frequent.sort(key=lambda fold: (-fold.repeat.count, fold.repeat.first.line, fold.message))
+    if frequent:
+        yield from frequent[:SHOWN]
+    elif is_common and repeats.all.lines.count > limit:
+        yield Fold(repeats.all, None)
+
+
+def where(fold: Fold, filled: int) -> str:
+    """Return the number of findings and of lines, and the first lines.
+
+    Args:
+        fold: The findings.
+        filled: Number of lines of the file that are not blank.
+    """
+    count, lines = fold.repeat.count, fold.repeat.lines
+    if fold.message is None:
+        number = f"the first of {plural(count, 'finding')} "
+    else:
+        number = f"{count:,} times " if count > lines.count else ""
+    share = f"all {filled:,}" if lines.count >= filled else f"{lines.count:,} of {filled:,}"
+    return f"{number}on {share} lines: {', '.join(map(str, lines.first))}, …"
