@@ -18,6 +18,7 @@ from ftkit.rules.sources import (
     OPENAPI,
     OPENAPI_2025,
     PUBLIC_JOBS,
+    REPORTED_MESSAGE,
     TOGETHER,
     TORCHTUNE,
 )
@@ -72,11 +73,12 @@ def role_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     places=[("*", "role", "discriminator")],
     bad=chat('{"role": "human", "content": "Hi"}', ASSISTANT),
     good=CHAT,
-    evidence=[COOKBOOK.with_detail("unrecognized_role"), TOGETHER],
+    evidence=[COOKBOOK.with_detail("unrecognized_role"), TOGETHER, REPORTED_MESSAGE],
     provider_messages=[
         r"Invalid value: '\w+'.*role",
         r"Input tag '\w+' found using 'role'",
         r"unrecognized_role",
+        r"Unsupported role",
     ],
 )
 def role_unknown(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
