@@ -34,6 +34,8 @@ class Quote(Struct, frozen=True):
     `tokens` are those of one epoch before any cut, and `trained` those of them that are learned.
     They and the distributions over the examples (of `tokens`: over the sequences) are counted for
     the first of `models`. `skipped` lines are left out because no example could be read from them.
+    `extra_keys` is the number of examples with keys that the provider refuses, which are counted
+    without these keys.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Quote(Struct, frozen=True):
     counting: Counting
     examples: int
     skipped: int
+    extra_keys: int
     tokens: int
     trained: int
     without_system: int
@@ -161,6 +164,7 @@ def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Q
         counting=counting,
         examples=stats.examples,
         skipped=measured.skipped,
+        extra_keys=stats.extra_keys,
         tokens=total(stats.lengths),
         trained=total(stats.trained),
         without_system=stats.without_system,

@@ -55,11 +55,17 @@ def _heading(quote: Quote) -> str:
     title = click.style(printable(quote.file), bold=True)
     facts = click.style(f"{quote.format} · {plural(quote.examples, 'example')}", dim=True)
     heading = f"{title}  {facts}\n"
-    if not quote.skipped:
-        return heading
-    warning = click.style("warning", fg="yellow")
-    skipped = plural(quote.skipped, "invalid line")
-    return f"{heading}{warning}: skipped {skipped}; run `ftkit validate` for details\n"
+    if quote.skipped:
+        heading += _warning(f"skipped {plural(quote.skipped, 'invalid line')}")
+    if quote.extra_keys:
+        examples = plural(quote.extra_keys, "example")
+        heading += _warning(f"{examples} with keys that the provider refuses, counted without them")
+    return heading
+
+
+def _warning(text: str) -> str:
+    label = click.style("warning", fg="yellow")
+    return f"{label}: {text}; run `ftkit validate` for details\n"
 
 
 def _tokens(quote: Quote) -> str:
