@@ -98,8 +98,8 @@ class Repeat(Struct, frozen=True):
 class Repeats(Struct, frozen=True):
     """Repetition among the findings of a rule.
 
-    Only the `MESSAGES` messages with the lowest hashes are kept. The messages of a part are among
-    those of the whole, so the count of each that is kept in a sum is exact.
+    Only the `MESSAGES` messages with the lowest hashes are kept. One of these in a sum is one of
+    these in each part that has it, so its count is exact.
     """
 
     all: Repeat
@@ -125,8 +125,8 @@ def lowest(messages: dict[str, T]) -> dict[str, T]:
     """Return the `MESSAGES` entries with the lowest hashes."""
     if len(messages) <= MESSAGES:
         return messages
-    kept = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
-    return {message: messages[message] for message in kept[:MESSAGES]}
+    order = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
+    return {message: messages[message] for message in order[:MESSAGES]}
 
 
 class Affixes(Struct, frozen=True):

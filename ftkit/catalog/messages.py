@@ -54,5 +54,5 @@ def _alternatives(message: KnownMessage) -> list[str]:
 
 def match_messages(message: str) -> tuple[KnownMessage, ...]:
     """Return the known messages whose texts or status occur in a message, in any case."""
-    known, patterns = known_messages(), _patterns()
-    return tuple(known[name] for name in known if patterns[name].search(message))
+    messages, patterns = known_messages(), _patterns()
+    return tuple(messages[name] for name in messages if patterns[name].search(message))

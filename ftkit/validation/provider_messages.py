@@ -73,10 +73,11 @@ def nearest_rules(message: str) -> tuple[Rule, ...]:
     in `COMMON` rules have tell nothing.
     """
     words, by_rule = _words(message[:MESSAGE_LENGTH]), _words_by_rule()
-    number = Counter(word for known in by_rule.values() for word in known)
+    number = Counter(word for rule_words in by_rule.values() for word in rule_words)
     telling = {word for word in words if 0 < number[word] * COMMON <= len(by_rule)}
     scores = {
-        name: sum(1 / number[word] for word in telling & known) for name, known in by_rule.items()
+        name: sum(1 / number[word] for word in telling & rule_words)
+        for name, rule_words in by_rule.items()
     }
     ranked = sorted((name for name in scores if scores[name]), key=lambda name: -scores[name])
     return tuple(RULES[name] for name in ranked[:NEAREST])
