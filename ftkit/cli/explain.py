@@ -10,6 +10,7 @@ import click
 from ftkit.cli.output import print_json, print_line
 from ftkit.cli.terminal import write
 from ftkit.errors import UsageError
+from ftkit.report.folding import Fold, fold_findings, places
 from ftkit.summary import FileReport, Finding
 from ftkit.validation.provider_messages import (
     MESSAGE_LENGTH,
@@ -51,7 +52,7 @@ def explain(message: str, file: str | None, output: str) -> int:
     else:
         _print_explanation(meaning, nearest)
         if report:
-            _print_findings(report, findings, expected=bool(meaning.rules))
+            _print_findings(report, findings, meaning)
     return 0 if meaning.is_known else 1
 
 
@@ -105,13 +106,28 @@ def _print_nearest(nearest: tuple[Rule, ...]) -> None:
     print_line("Please report the message in a new issue of ftkit's repository.")
 
 
-def _print_findings(report: FileReport, findings: list[Finding], expected: bool) -> None:
-    """Print the findings, or that the file has none of those that were expected."""
-    for finding in findings:
+def _print_findings(report: FileReport, findings: list[Finding], meaning: Meaning) -> None:
+    """Print the findings, or that the file has none that the rules of the message expect."""
+    for finding, fold in _folded(report, findings, meaning):
         place = f"{report.file}:{finding.line}" if finding.line else report.file
-        print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}")
-    if expected and not findings:
+        note = f" ({places(fold, report.filled)})" if fold else ""
+        print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}{note}")
+    if meaning.rules and not findings:
         print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")
+
+
+def _folded(
+    report: FileReport, findings: list[Finding], meaning: Meaning
+) -> list[tuple[Finding, Fold | None]]:
+    """Fold the findings of the message's rules, but not those on the lines that it names."""
+    import msgspec
+
+    named = [finding for finding in findings if finding.line in meaning.lines]
+    others = [finding for finding in findings if finding.line not in meaning.lines]
+    names = {finding.rule for finding in others}
+    repeats = {name: repeats for name, repeats in report.repeats.items() if name in names}
+    rest = msgspec.structs.replace(report, findings=tuple(others), repeats=repeats)
+    return [*((finding, None) for finding in named), *fold_findings(rest)]
 
 
 def _as_dict(

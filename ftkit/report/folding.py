@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ftkit._text import plural
-from ftkit.summary import PLACES, FileReport, Repeat, Repeats
+from ftkit.summary import PLACES, FileReport, Finding, Repeat, Repeats
 
 SHOWN = 10
 """Maximum number of findings of a rule that are shown; the others are summed up in one line.
@@ -26,10 +26,21 @@ class Fold(NamedTuple):
     """Their common message, or None for all findings of the rule."""
 
 
-def folds(file: FileReport) -> Iterator[Fold]:
-    """Yield the findings of a file that are shown as one."""
-    for repeats in file.repeats.values():
-        yield from _folds(repeats, file.filled)
+def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
+    """Return the findings of a file in order, with one for each fold."""
+    folds = {
+        (fold.repeat.first.rule, fold.message): fold
+        for repeats in file.repeats.values()
+        for fold in _folds(repeats, file.filled)
+    }
+    rows: list[tuple[Finding, Fold | None]]
+    rows = [(fold.repeat.first, fold) for fold in folds.values()]
+    rows += [
+        (finding, None)
+        for finding in file.findings
+        if folds.keys().isdisjoint({(finding.rule, finding.message), (finding.rule, None)})
+    ]
+    return sorted(rows, key=lambda row: (row[0].line, row[0].column))
 
 
 def _folds(repeats: Repeats, filled: int) -> Iterator[Fold]:
@@ -47,7 +58,7 @@ def _folds(repeats: Repeats, filled: int) -> Iterator[Fold]:
         yield Fold(repeats.all, None)
 
 
-def where(fold: Fold, filled: int) -> str:
+def places(fold: Fold, filled: int) -> str:
     """Return the number of findings and of lines, and the first lines.
 
     Args:

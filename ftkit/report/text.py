@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from ftkit._text import plural, printable, ranges
-from ftkit.report.folding import SHOWN, Fold, folds, where
+from ftkit.report.folding import SHOWN, Fold, fold_findings, places
 from ftkit.rules import RULES
 from ftkit.summary import SEVERITIES, FileReport, Finding, Report, Severity
 
@@ -45,49 +45,41 @@ def _heading(file: FileReport) -> str:
 
 def _findings(file: FileReport, shown: int | None) -> Iterator[str]:
     """Yield a line for each finding shown, and one for the others of each rule."""
-    folded = {} if shown else {(fold.repeat.first.rule, fold.message): fold for fold in folds(file)}
+    rows = [(row, None) for row in file.findings] if shown else fold_findings(file)
     limit = shown or SHOWN
+    more = dict(file.counts)
     seen: dict[str, int] = {}
     hidden: dict[str, list[int]] = {}
-    rows = [(fold.repeat.first, _fold(file, fold)) for fold in folded.values()]
-    for finding in file.findings:
+    for finding, fold in rows:
         rule = finding.rule
-        if folded.keys() & {(rule, finding.message), (rule, None)}:
-            continue
-        seen[rule] = seen.get(rule, 0) + 1
-        if seen[rule] > limit:
+        seen[rule] = seen.get(rule, 0) + (fold is None)
+        if seen[rule] > limit and fold is None:
             hidden.setdefault(rule, []).append(finding.line)
-        else:
-            rows.append((finding, _finding(file.file, finding)))
-    rows.sort(key=lambda row: (row[0].line, row[0].column))
-    yield from (text for _, text in rows)
-    others = dict(file.counts)
-    for fold in folded.values():
-        others[fold.repeat.first.rule] -= fold.repeat.count
-    for rule, number in others.items():
-        more = number - min(seen.get(rule, 0), limit)
-        if more:
-            yield f"{printable(file.file)}: {_label(rule)} {more:,} more {_on(hidden, rule, more)}"
+            continue
+        more[rule] -= fold.repeat.count if fold else 1
+        yield _finding(file.file, finding) + (_note(fold, file.filled) if fold else "")
+    for rule, number in more.items():
+        if number:
+            where = _on(hidden.get(rule, []), number)
+            yield f"{printable(file.file)}: {_label(rule)} {number:,} more {where}"
 
 
-def _on(hidden: dict[str, list[int]], rule: str, more: int) -> str:
-    """Return the lines of the findings of a rule that are not shown."""
-    lines = hidden.get(rule, [])
+def _on(lines: list[int], number: int) -> str:
+    """Return the lines of findings that are not shown."""
     if not lines:
         return "on other lines"
     # A report holds a limited number of findings, but counts all.
-    others = " and others" if more > len(lines) else ""
-    return f"on line{'' if more == 1 else 's'} {ranges(lines)}{others}"
+    others = " and others" if number > len(lines) else ""
+    return f"on line{'' if number == 1 else 's'} {ranges(lines)}{others}"
 
 
-def _fold(file: FileReport, fold: Fold) -> str:
-    note = click.style(f" ({where(fold, file.filled)})", dim=True)
-    return _finding(file.file, fold.repeat.first) + note
+def _note(fold: Fold, filled: int) -> str:
+    return click.style(f" ({places(fold, filled)})", dim=True)
 
 
 def _finding(file: str, finding: Finding) -> str:
-    places = (printable(file), finding.line or None, finding.column or None)
-    location = ":".join(str(place) for place in places if place)
+    parts = (printable(file), finding.line or None, finding.column or None)
+    location = ":".join(str(part) for part in parts if part)
     path = "" if finding.path == "$" else click.style(f"  {printable(finding.path)}", dim=True)
     label = _label(finding.rule, finding.severity)
     return f"{location}: {label} {printable(finding.message)}{path}"

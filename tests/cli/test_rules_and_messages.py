@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from ftkit.catalog import known_messages
 from ftkit.cli import cli
 from support.commands import run_ftkit
+from support.examples import chat_example
+from support.fixture_types import Write
 from support.paths import MARV, SAMPLES
 
 
@@ -62,6 +64,18 @@ def test_a_message_is_explained_with_the_lines_of_the_file() -> None:
     assert done.returncode == 0
     assert f"{path}:5: FT120 json-syntax" in done.stdout
     assert "The message names line 5." in done.stdout
+
+
+def test_findings_that_repeat_are_folded_but_for_the_line_that_the_message_names(
+    write: Write,
+) -> None:
+    path = write([json.dumps(chat_example(number, id=number)).encode() for number in range(40)])
+    done = run_ftkit("explain", 'Example 7 contains an extra "id"', str(path))
+    assert done.stdout.splitlines()[-2:] == [
+        f"{path}:7: FT203 example-unknown-key: unknown key 'id'; remove it",
+        f"{path}:1: FT203 example-unknown-key: unknown key 'id'; remove it"
+        " (on all 40 lines: 1, 2, 3, …)",
+    ]
 
 
 def test_a_message_about_moderation_names_its_lines() -> None:
