@@ -8,15 +8,13 @@ than 24 bytes per example.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import Any, Literal
 from zlib import crc32
 
 import msgspec
 from msgspec import Struct
 
 from ftkit.tokens.stats import TokenStats, sum_by_key
-
-T = TypeVar("T")
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -29,6 +27,9 @@ PLACES = 3
 
 MESSAGES = 50
 """Maximum number of messages of a rule whose repetition is counted."""
+
+ALL = ""
+"""Stands for all messages of a rule. Its hash is the lowest."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """Fields of the numpy record of an example in `Summary.fingerprints`."""
@@ -75,58 +76,33 @@ class Lines(Struct, frozen=True):
 
 
 class Repeat(Struct, frozen=True):
-    """Findings of a rule, or those of them that have the same message."""
+    """Findings of a rule, or those of them that have the same message.
+
+    Attributes:
+        count: Number of findings.
+        lines: The lines that they are on. The first `PLACES` of them are kept.
+    """
 
     first: Finding
     count: int
-    """Number of findings."""
     lines: Lines
-    """The lines that they are on. The first `PLACES` of them are kept."""
 
     def plus(self, other: Repeat, offset: int) -> Repeat:
         """Return the findings of both, with those of `other` moved down by `offset` lines."""
         lines = self.lines.plus(other.lines, offset, PLACES)
         return Repeat(self.first, self.count + other.count, lines)
 
-    def moved(self, offset: int) -> Repeat:
-        """Return the findings moved down by `offset` lines."""
-        return Repeat(
-            self.first.moved(offset), self.count, Lines().plus(self.lines, offset, PLACES)
-        )
 
+def lowest(messages: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of the `MESSAGES` messages with the lowest hashes, and that of `ALL`.
 
-class Repeats(Struct, frozen=True):
-    """Repetition among the findings of a rule.
-
-    Only the `MESSAGES` messages with the lowest hashes are kept. One of these in a sum is one of
-    these in each part that has it, so its count is exact.
+    A message among the lowest of a file is one of the lowest of each part that has it, so that its
+    count adds up exactly.
     """
-
-    all: Repeat
-    messages: dict[str, Repeat]
-
-    def plus(self, other: Repeats, offset: int) -> Repeats:
-        """Return the findings of both, with those of `other` moved down by `offset` lines."""
-        messages = dict(self.messages)
-        for message, repeat in other.messages.items():
-            before = messages.get(message)
-            messages[message] = before.plus(repeat, offset) if before else repeat.moved(offset)
-        return Repeats(self.all.plus(other.all, offset), lowest(messages))
-
-    def moved(self, offset: int) -> Repeats:
-        """Return the findings moved down by `offset` lines."""
-        return Repeats(
-            self.all.moved(offset),
-            {message: repeat.moved(offset) for message, repeat in self.messages.items()},
-        )
-
-
-def lowest(messages: dict[str, T]) -> dict[str, T]:
-    """Return the `MESSAGES` entries with the lowest hashes."""
     if len(messages) <= MESSAGES:
         return messages
     order = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
-    return {message: messages[message] for message in order[:MESSAGES]}
+    return {message: messages[message] for message in order[: MESSAGES + 1]}
 
 
 class Affixes(Struct, frozen=True):
@@ -201,8 +177,8 @@ class Summary(Struct, frozen=True):
     """Exact number of findings of each rule."""
     findings: tuple[Finding, ...] = ()
     """The first `keep` findings of each rule, in file order."""
-    repeats: dict[str, Repeats] = {}
-    """Repetition among the findings of each rule."""
+    repeats: dict[str, dict[str, Repeat]] = {}
+    """Repetition among the findings of each rule, by message."""
     blank: Lines = Lines()
     blank_tail: int = 0
     """Number of blank lines at the end. Only what follows tells if they are the end of the file."""
@@ -227,7 +203,12 @@ class Summary(Struct, frozen=True):
             with_images=self.with_images + other.with_images,
             counts=sum_by_key(self.counts, other.counts),
             findings=tuple(first_per_rule((*self.findings, *moved), keep)),
-            repeats=_sum_of_repeats(self.repeats, other.repeats, offset),
+            repeats={
+                rule: _sum_of_repeats(
+                    self.repeats.get(rule, {}), other.repeats.get(rule, {}), offset
+                )
+                for rule in (*self.repeats, *other.repeats)
+            },
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail
             + (self.blank_tail if other.blank_tail == other.lines else 0),
@@ -248,12 +229,13 @@ class Summary(Struct, frozen=True):
 
 
 def _sum_of_repeats(
-    one: dict[str, Repeats], two: dict[str, Repeats], offset: int
-) -> dict[str, Repeats]:
+    one: dict[str, Repeat], two: dict[str, Repeat], offset: int
+) -> dict[str, Repeat]:
     both = dict(one)
-    for rule, repeats in two.items():
-        both[rule] = both[rule].plus(repeats, offset) if rule in both else repeats.moved(offset)
-    return both
+    for message, repeat in two.items():
+        before = both.get(message) or Repeat(repeat.first.moved(offset), 0, Lines())
+        both[message] = before.plus(repeat, offset)
+    return lowest(both)
 
 
 def _moved_fingerprints(records: bytes, offset: int) -> bytes:
@@ -299,7 +281,7 @@ class FileReport(Struct, frozen=True):
     counts: dict[str, int]
     findings: tuple[Finding, ...]
     filled: int = 0
-    repeats: dict[str, Repeats] = {}
+    repeats: dict[str, dict[str, Repeat]] = {}
 
 
 class Report(Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ftkit._text import plural
-from ftkit.summary import PLACES, FileReport, Finding, Repeat, Repeats
+from ftkit.summary import ALL, PLACES, FileReport, Finding, Repeat
 
 SHOWN = 10
 """Maximum number of findings of a rule that are shown; the others are summed up in one line.
@@ -22,8 +22,8 @@ class Fold(NamedTuple):
     """Findings that are shown as one."""
 
     repeat: Repeat
-    message: str | None
-    """Their common message, or None for all findings of the rule."""
+    message: str
+    """Their common message, or `ALL` for all findings of the rule."""
 
 
 def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
@@ -38,24 +38,25 @@ def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
     rows += [
         (finding, None)
         for finding in file.findings
-        if folds.keys().isdisjoint({(finding.rule, finding.message), (finding.rule, None)})
+        if folds.keys().isdisjoint({(finding.rule, finding.message), (finding.rule, ALL)})
     ]
     return sorted(rows, key=lambda row: (row[0].line, row[0].column))
 
 
-def _folds(repeats: Repeats, filled: int) -> Iterator[Fold]:
-    is_common = repeats.all.lines.count * SHARE > filled
+def _folds(repeats: dict[str, Repeat], filled: int) -> Iterator[Fold]:
+    number = repeats[ALL].lines.count
+    is_common = number * SHARE > filled
     limit = PLACES if is_common else SHOWN
     frequent = [
         Fold(repeat, message)
-        for message, repeat in repeats.messages.items()
-        if repeat.lines.count > limit
+        for message, repeat in repeats.items()
+        if message != ALL and repeat.lines.count > limit
     ]
     frequent.sort(key=lambda fold: (-fold.repeat.count, fold.repeat.first.line, fold.message))
     if frequent:
         yield from frequent[:SHOWN]
-    elif is_common and repeats.all.lines.count > limit:
-        yield Fold(repeats.all, None)
+    elif is_common and number > limit:
+        yield Fold(repeats[ALL], ALL)
 
 
 def places(fold: Fold, filled: int) -> str:
@@ -66,7 +67,7 @@ def places(fold: Fold, filled: int) -> str:
         filled: Number of lines of the file that are not blank.
     """
     count, lines = fold.repeat.count, fold.repeat.lines
-    if fold.message is None:
+    if fold.message == ALL:
         number = f"the first of {plural(count, 'finding')} "
     else:
         number = f"{count:,} times " if count > lines.count else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from ftkit.summary import MESSAGES, PLACES, Finding, Lines, Repeat, Repeats, lowest
+from ftkit.summary import ALL, MESSAGES, PLACES, Finding, Lines, Repeat, lowest
 
 
 class RepeatCounter:
@@ -15,30 +15,24 @@ class RepeatCounter:
     """
 
     def __init__(self) -> None:
-        self._all: dict[str, _Counter] = {}
-        self._messages: dict[str, dict[str, _Counter]] = {}
+        self._counters: dict[str, dict[str, _Counter]] = {}
 
     def add(self, finding: Finding, times: int = 1) -> None:
         """Add a finding that stands for some lines."""
-        rule, key = finding.rule, finding.message
-        if rule not in self._all:
-            self._all[rule], self._messages[rule] = _Counter(finding), {}
-        messages = self._messages[rule]
-        if key not in messages:
-            if len(messages) >= 2 * MESSAGES:
-                messages = self._messages[rule] = lowest(messages)
-            messages[key] = _Counter(finding)
-        self._all[rule].add(finding, times)
-        messages[key].add(finding, times)
+        rule = finding.rule
+        counters = self._counters.setdefault(rule, {})
+        for message in (ALL, finding.message):
+            if message not in counters:
+                if len(counters) > 2 * MESSAGES:
+                    counters = self._counters[rule] = lowest(counters)
+                counters[message] = _Counter(finding)
+            counters[message].add(finding, times)
 
-    def repeats(self) -> dict[str, Repeats]:
-        """Return the counts by rule."""
+    def repeats(self) -> dict[str, dict[str, Repeat]]:
+        """Return the counts by rule and message."""
         return {
-            rule: Repeats(
-                counter.repeat(),
-                {message: one.repeat() for message, one in lowest(self._messages[rule]).items()},
-            )
-            for rule, counter in self._all.items()
+            rule: {message: counter.repeat() for message, counter in lowest(counters).items()}
+            for rule, counters in self._counters.items()
         }
 
 
