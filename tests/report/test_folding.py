@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +21,7 @@ from ftkit.summary import ALL, MESSAGES, PLACES, Finding, Lines, Summary
 from ftkit.validation.repetition import RepeatCounter
 from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
+from support.paths import DATA, GOLDEN
 
 
 def shown(report: Report) -> list[str]:
@@ -102,6 +105,17 @@ def test_json_and_sarif_keep_each_finding(write: Write) -> None:
     assert (file["errors"], file["counts"]["example-unknown-key"]) == (60, 60)
     assert len(file["findings"]) == 60
     assert len(json.loads(RENDERERS["sarif"](report))["runs"][0]["results"]) == 60
+
+
+@pytest.mark.parametrize(
+    "path", sorted((DATA / "repetition").iterdir()), ids=lambda path: path.stem
+)
+def test_files_with_repetition_are_reported_in_few_lines(path: Path) -> None:
+    text = "".join(f"{line}\n" for line in shown(validate(path)))
+    golden = GOLDEN / f"repetition-{path.stem}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, "utf-8")
+    assert text == golden.read_text("utf-8")
 
 
 FINDINGS = st.lists(
