@@ -94,8 +94,9 @@ def example_too_long(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
     if counted.tokens <= limits.tokens:
         return
     if limits.model is None:
+        owner = f"{limits.assumed_model}'s" if limits.assumed_model else "the default of"
         yield Hit(
-            f"{counted.tokens:,} tokens: over {limits.assumed_model}'s {limits.tokens:,}, "
+            f"{counted.tokens:,} tokens: over {owner} {limits.tokens:,}, "
             f"the limit assumed if no model is named; {_trainable(plan)}; "
             "name the model, or shorten or split the example"
         )
