@@ -8,7 +8,8 @@ than 24 bytes per example.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,15 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 KEEP = 1000
 """Default maximum of findings kept for each rule and file. Their counts are always exact."""
+
+PLACES = 3
+"""Number of lines that are named for findings that are repeated."""
+
+MESSAGES = 50
+"""Maximum number of messages of a rule whose repetition is counted."""
+
+ALL = ""
+"""Stands for all messages of a rule. Its hash is the lowest."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """Fields of the numpy record of an example in `Summary.fingerprints`."""
@@ -63,6 +73,36 @@ class Lines(Struct, frozen=True):
             self.count + other.count,
             self.first + tuple(line + offset for line in other.first[:room]),
         )
+
+
+class Repeat(Struct, frozen=True):
+    """Findings of a rule, or those of them that have the same message.
+
+    Attributes:
+        count: Number of findings.
+        lines: The lines that they are on. The first `PLACES` of them are kept.
+    """
+
+    first: Finding
+    count: int
+    lines: Lines
+
+    def plus(self, other: Repeat, offset: int) -> Repeat:
+        """Return the findings of both, with those of `other` moved down by `offset` lines."""
+        lines = self.lines.plus(other.lines, offset, PLACES)
+        return Repeat(self.first, self.count + other.count, lines)
+
+
+def lowest(messages: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of the `MESSAGES` messages with the lowest hashes, and that of `ALL`.
+
+    A message among the lowest of a file is one of the lowest of each part that has it, so that its
+    count adds up exactly.
+    """
+    if len(messages) <= MESSAGES:
+        return messages
+    order = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
+    return {message: messages[message] for message in order[: MESSAGES + 1]}
 
 
 class Affixes(Struct, frozen=True):
@@ -137,6 +177,8 @@ class Summary(Struct, frozen=True):
     """Exact number of findings of each rule."""
     findings: tuple[Finding, ...] = ()
     """The first `keep` findings of each rule, in file order."""
+    repeats: dict[str, dict[str, Repeat]] = {}
+    """Repetition among the findings of each rule, by message."""
     blank: Lines = Lines()
     blank_tail: int = 0
     """Number of blank lines at the end. Only what follows tells if they are the end of the file."""
@@ -161,6 +203,12 @@ class Summary(Struct, frozen=True):
             with_images=self.with_images + other.with_images,
             counts=sum_by_key(self.counts, other.counts),
             findings=tuple(first_per_rule((*self.findings, *moved), keep)),
+            repeats={
+                rule: _sum_of_repeats(
+                    self.repeats.get(rule, {}), other.repeats.get(rule, {}), offset
+                )
+                for rule in (*self.repeats, *other.repeats)
+            },
             blank=self.blank.plus(other.blank, offset, keep),
             blank_tail=other.blank_tail
             + (self.blank_tail if other.blank_tail == other.lines else 0),
@@ -178,6 +226,16 @@ class Summary(Struct, frozen=True):
                 for name in (*self.stats, *other.stats)
             },
         )
+
+
+def _sum_of_repeats(
+    one: dict[str, Repeat], two: dict[str, Repeat], offset: int
+) -> dict[str, Repeat]:
+    both = dict(one)
+    for message, repeat in two.items():
+        before = both.get(message) or Repeat(repeat.first.moved(offset), 0, Lines())
+        both[message] = before.plus(repeat, offset)
+    return lowest(both)
 
 
 def _moved_fingerprints(records: bytes, offset: int) -> bytes:
@@ -208,6 +266,8 @@ class FileReport(Struct, frozen=True):
         errors: Number of findings of severity error; `warnings` and `infos` likewise.
         counts: Exact number of findings of each rule.
         findings: Findings on the whole file, then the others in file order.
+        filled: Number of lines that are not blank.
+        repeats: Repetition among the findings of each rule, for output that folds it.
     """
 
     file: str
@@ -220,6 +280,8 @@ class FileReport(Struct, frozen=True):
     infos: int
     counts: dict[str, int]
     findings: tuple[Finding, ...]
+    filled: int = 0
+    repeats: dict[str, dict[str, Repeat]] = {}
 
 
 class Report(Struct, frozen=True):

@@ -13,6 +13,7 @@ from ftkit.catalog.limits import (
     Limits,
     api_limits,
     find_limits,
+    trainable_models,
 )
 from ftkit.catalog.load import (
     Catalog,
@@ -54,6 +55,7 @@ __all__ = [
     "load_catalog",
     "match_messages",
     "recommended_bases",
+    "trainable_models",
     "unsupported",
     "with_others",
 ]

@@ -163,16 +163,14 @@ def _check_cost(quote: Quote, limit: float) -> int:
     """
     if math.isnan(limit):
         raise UsageError(f"`--max-cost` must be a number of US dollars, not {limit}")
-    for estimate in quote.models:
-        if estimate.cost is None:
-            raise UsageError(
-                f"--max-cost cannot be checked: the cost of {estimate.model} is unknown: "
-                f"{estimate.cost_note}"
-            )
+    costs = {estimate.model: (estimate.cost, estimate.cost_note) for estimate in quote.models}
+    if quote.without_model:
+        costs["training"] = (quote.without_model.cost, quote.without_model.note)
     code = 0
-    for estimate in quote.models:
-        if estimate.cost and estimate.cost.usd > limit:
-            usd = estimate.cost.usd
-            print_warning(f"{estimate.model} would cost ${usd:,.2f}, more than ${limit:,.2f}")
+    for name, (cost, note) in costs.items():
+        if cost is None:
+            raise UsageError(f"--max-cost cannot be checked: the cost of {name} is unknown: {note}")
+        if cost.usd > limit:
+            print_warning(f"{name} would cost ${cost.usd:,.2f}, more than ${limit:,.2f}")
             code = 1
     return code

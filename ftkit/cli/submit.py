@@ -37,9 +37,6 @@ EXIT_CODES = (
 )
 METHODS = ("supervised", "dpo", "reinforcement")
 
-SHOWN_FINDINGS = 10
-"""Findings that are shown for each rule and file."""
-
 
 @click.command(cls=Configured, epilog=EXIT_CODES)
 @click.argument("file", metavar="FILE")
@@ -178,7 +175,7 @@ def _show_findings(report: Report) -> None:
     from ftkit.report import render_text
 
     if any(file.errors or file.warnings for file in report.files):
-        write_error(render_text(report, SHOWN_FINDINGS, quiet=True))
+        write_error(render_text(report, quiet=True))
 
 
 def _show_job(submitted: Submitted, output: str, follow: bool) -> None:

@@ -14,7 +14,7 @@ from ftkit.cli.options import AllConfigured, Names, option
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
-from ftkit.report.text import SHOWN
+from ftkit.report.folding import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
 
 
@@ -71,7 +71,8 @@ from ftkit.summary import KEEP, FileReport, Report
     "--max-findings",
     type=click.IntRange(1),
     metavar="N",
-    help=f"Findings per rule and file; counts stay exact.  [default: {KEEP:,}; as text {SHOWN}]",
+    help="Findings per rule and file; counts stay exact.  "
+    f"[default: {KEEP:,}; as text {SHOWN}, with repeated ones folded]",
 )
 @option(
     "--output",
@@ -117,7 +118,7 @@ def validate(
     if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
         _check_grader(report)
     if output == "text":
-        write(render_text(report, max_findings or SHOWN, quiet))
+        write(render_text(report, max_findings, quiet))
     elif output == "github":
         write(RENDERERS[output](report))
     else:

@@ -24,6 +24,7 @@ from ftkit.catalog import (
     find_model,
     find_provider,
     load_catalog,
+    trainable_models,
 )
 from ftkit.dataset.formats import METHODS
 from ftkit.errors import UsageError
@@ -41,6 +42,19 @@ all; then as many as reach that bound, from 1 to 25.
 Source: OpenAI cookbook, "Data preparation and analysis for chat model fine-tuning". All observed
 jobs with automatic epochs agree with it.
 """
+
+
+class Terms(Struct, frozen=True):
+    """Everything but the files and the models that an estimate depends on; see `quote`."""
+
+    catalog: Catalog
+    today: datetime.date
+    provider: str = DEFAULT_PROVIDER
+    epochs: int | None = None
+    price: float | None = None
+    counting: Counting = "billing"
+    requests: int | None = None
+    base_prompt: str = ""
 
 
 class Cost(Struct, frozen=True):
@@ -85,6 +99,24 @@ class Estimate(Struct, frozen=True):
     served_days: int | None
 
 
+class ModelFreeEstimate(Struct, frozen=True):
+    """The estimate for a file that the provider trains no known model on today.
+
+    Tokens are those of the whole examples. `cost` is None unless a price was given. `note` says
+    that no model is known.
+    """
+
+    encoding: str
+    examples: int
+    epochs: int
+    epochs_source: EpochsSource
+    tokens_per_epoch: int
+    billed_tokens: int
+    approximations: tuple[str, ...]
+    cost: Cost | None
+    note: str
+
+
 def auto_epochs(examples: int) -> int:
     """Return the number of epochs that a provider chooses; see `TARGET_EPOCHS`."""
     if examples * TARGET_EPOCHS < MIN_TARGET:
@@ -96,13 +128,12 @@ def auto_epochs(examples: int) -> int:
 
 def candidates(format: str, provider: str, today: datetime.date, catalog: Catalog) -> list[str]:
     """Return the models that the provider can train on files of a format today."""
-    provider_facts = find_provider(provider, catalog)
+    facts, models = find_provider(provider, catalog), catalog.models
     return [
         name
-        for name, model in catalog.models.items()
-        if format in model.formats
-        and (offer := model.providers.get(provider))
-        and not _obstacle(name, offer, provider_facts, format, today)
+        for name in trainable_models(provider, today, catalog)
+        if format in models[name].formats
+        and not _obstacle(name, models[name].providers[provider], facts, format, today)
     ]
 
 
@@ -161,8 +192,7 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
     stats = stats_of(summary, model, counting, catalog)
     is_notebook = counting == "notebook"
     limit = NOTEBOOK_LIMIT if is_notebook else find_limits(provider, model, catalog).tokens
-    if not stats.examples:
-        raise UsageError("no example could be read; run `ftkit validate` to see why")
+    _check_examples(stats)
     rounds, epochs_source = _choose_epochs(epochs, offer, stats.examples)
     tokens, lost = total(stats.lengths, limit), stats.trained_cut.get(limit)
     cut = above(stats.lengths, limit)
@@ -194,6 +224,61 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
         served_until=served_until,
         served_days=max((served_until - today).days, 0) if served_until else None,
     )
+
+
+def estimate_without_model(
+    stats: TokenStats, model: str, format: str, terms: Terms
+) -> ModelFreeEstimate:
+    """Estimate the training on a file that the provider trains no known model on today.
+
+    Args:
+        stats: The token statistics of the file, counted for `model`.
+        model: Name of a model that was trained on the format; see `reference_model`.
+        format: The format of the file.
+        terms: Everything else that the estimate depends on.
+
+    Raises:
+        UsageError: There is no example.
+    """
+    _check_examples(stats)
+    facts = find_model(model, terms.catalog)
+    offer = facts.providers.get(terms.provider, Offer())
+    title = find_provider(terms.provider, terms.catalog).title
+    is_notebook = terms.counting == "notebook"
+    rounds, epochs_source = _choose_epochs(terms.epochs, Offer(), stats.examples)
+    tokens = total(stats.lengths, NOTEBOOK_LIMIT if is_notebook else None)
+    cost, _ = _cost(rounds * tokens, Offer(), terms.price, terms.today, title)
+    return ModelFreeEstimate(
+        encoding=NOTEBOOK.encoding if is_notebook else facts.encoding,
+        examples=stats.examples,
+        epochs=rounds,
+        epochs_source=epochs_source,
+        tokens_per_epoch=tokens,
+        billed_tokens=rounds * tokens,
+        approximations=_approximations(stats, 0, terms.counting, offer, facts),
+        cost=cost,
+        note=f"no model is known that {title} trains on {format} files today",
+    )
+
+
+def reference_model(format: str, provider: str, catalog: Catalog) -> str:
+    """Return a model to count a file for that no model can be trained on today.
+
+    It is one that the provider trained on such files, or else any provider.
+
+    Raises:
+        UsageError: No model is known for the format.
+    """
+    names = [name for name, model in catalog.models.items() if format in model.formats]
+    if not names:
+        raise UsageError(f"no model is known for {format} files; name one in `models`")
+    offered = [name for name in names if provider in catalog.models[name].providers]
+    return (offered or names)[0]
+
+
+def _check_examples(stats: TokenStats) -> None:
+    if not stats.examples:
+        raise UsageError("no example could be read; run `ftkit validate` to see why")
 
 
 def _choose_epochs(epochs: int | None, offer: Offer, examples: int) -> tuple[int, EpochsSource]:

@@ -11,8 +11,16 @@ from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
 from ftkit.dataset.reader import check_readable, read_head
-from ftkit.errors import FileError, UsageError
-from ftkit.estimation.estimate import Estimate, candidates, estimate
+from ftkit.errors import FileError
+from ftkit.estimation.estimate import (
+    Estimate,
+    ModelFreeEstimate,
+    Terms,
+    candidates,
+    estimate,
+    estimate_without_model,
+    reference_model,
+)
 from ftkit.estimation.measure import Counting, Measured, format_of, measure, stats_of
 from ftkit.estimation.usage import Usage, usage
 from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
@@ -31,9 +39,13 @@ class Validation(Struct, frozen=True):
 class Quote(Struct, frozen=True):
     """The tokens of a file, and estimates for models, cheapest first.
 
+    `without_model` is the estimate if no model is known that the provider trains on such a file.
+
     `tokens` are those of one epoch before any cut, and `trained` those of them that are learned.
     They and the distributions over the examples (of `tokens`: over the sequences) are counted for
     the first of `models`. `skipped` lines are left out because no example could be read from them.
+    `extra_keys` is the number of examples with keys that the provider refuses, which are counted
+    without these keys.
     """
 
     file: str
@@ -42,27 +54,16 @@ class Quote(Struct, frozen=True):
     counting: Counting
     examples: int
     skipped: int
+    extra_keys: int
     tokens: int
     trained: int
     without_system: int
     without_user: int
     distributions: dict[str, Distribution]
     models: tuple[Estimate, ...]
+    without_model: ModelFreeEstimate | None
     usage: dict[str, Usage]
     validation: Validation | None
-
-
-class Terms(Struct, frozen=True):
-    """Everything but the files and the models that a quote depends on; see `quote`."""
-
-    catalog: Catalog
-    today: datetime.date
-    provider: str = DEFAULT_PROVIDER
-    epochs: int | None = None
-    price: float | None = None
-    counting: Counting = "billing"
-    requests: int | None = None
-    base_prompt: str = ""
 
 
 def quote(  # noqa: PLR0913 # public keyword-only API
@@ -86,7 +87,8 @@ def quote(  # noqa: PLR0913 # public keyword-only API
 
     Args:
         file: The file. If its name ends in `.gz`, it is read through gzip.
-        models: Exact names of models; all that can be trained on the file's format if empty.
+        models: Exact names of models; all that can be trained on the file's format if empty. If
+            none can, the quote has no models, but `without_model`.
         provider: The provider to train at.
         format: The format to read the file as; detected if None.
         epochs: Number of epochs; see `estimate`.
@@ -118,10 +120,10 @@ def quote(  # noqa: PLR0913 # public keyword-only API
     path = os.fspath(file)
     check_readable(path)
     format = _detect_format(path, format)
-    names = list(dict.fromkeys(models)) or _all_candidates(format, terms)
+    names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
     measured = measure(
         path,
-        names,
+        names or [reference_model(format, provider, terms.catalog)],
         provider=provider,
         format=format,
         counting=counting,
@@ -134,7 +136,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         return result
     second = measure(
         validation_file,
-        [result.models[0].model],
+        [_counted_for(result, terms)],
         provider=provider,
         format=format,
         counting=counting,
@@ -147,13 +149,22 @@ def quote(  # noqa: PLR0913 # public keyword-only API
 def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Quote:
     """Return the price quote for training on a file that was measured for these models.
 
+    Without models, it must have been measured for the `reference_model` of its format.
+
     Raises:
         UsageError: A model cannot be estimated; see `estimate`.
     """
     counting = terms.counting
     estimates = [_estimate(measured, model, terms) for model in models]
     estimates.sort(key=lambda row: (row.cost is None, row.cost.usd if row.cost else 0))
-    stats = stats_of(measured.summary, estimates[0].model, counting, terms.catalog)
+    format, without_model = measured.format, None
+    if estimates:
+        first = estimates[0].model
+    else:
+        first = reference_model(format, terms.provider, terms.catalog)
+    stats = stats_of(measured.summary, first, counting, terms.catalog)
+    if not estimates:
+        without_model = estimate_without_model(stats, first, format, terms)
     return Quote(
         file=measured.file,
         format=measured.format,
@@ -161,12 +172,14 @@ def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Q
         counting=counting,
         examples=stats.examples,
         skipped=measured.skipped,
+        extra_keys=stats.extra_keys,
         tokens=total(stats.lengths),
         trained=total(stats.trained),
         without_system=stats.without_system,
         without_user=stats.without_user,
         distributions=_distributions(stats),
         models=tuple(estimates),
+        without_model=without_model,
         usage=_usages(measured, estimates, terms),
         validation=None,
     )
@@ -175,17 +188,25 @@ def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Q
 def with_validation(quote: Quote, measured: Measured, terms: Terms) -> Quote:
     """Return the quote with the tokens of a validation file.
 
-    The file must have been measured for the first model of the quote.
+    The file must have been measured for the first model of the quote, or for the `reference_model`
+    of the format if it has none.
     """
-    first = quote.models[0]
-    stats = stats_of(measured.summary, first.model, terms.counting, terms.catalog)
+    first = _counted_for(quote, terms)
+    stats = stats_of(measured.summary, first, terms.counting, terms.catalog)
     validation = Validation(
         measured.file,
         stats.examples,
-        total(stats.lengths, first.tokens_per_example),
+        total(stats.lengths, quote.models[0].tokens_per_example if quote.models else None),
         find_provider(terms.provider, terms.catalog).bills_validation,
     )
     return msgspec.structs.replace(quote, validation=validation)
+
+
+def _counted_for(quote: Quote, terms: Terms) -> str:
+    """Return the model that the tokens of a quote are counted for."""
+    if quote.models:
+        return quote.models[0].model
+    return reference_model(quote.format, terms.provider, terms.catalog)
 
 
 def _detect_format(path: str, format: str | None) -> str:
@@ -198,16 +219,6 @@ def _detect_format(path: str, format: str | None) -> str:
 def empty_file(path: str) -> FileError:
     """Return the error for a file without any example."""
     return FileError(f"{path} is empty; write at least one example into it")
-
-
-def _all_candidates(format: str, terms: Terms) -> list[str]:
-    names = candidates(format, terms.provider, terms.today, terms.catalog)
-    if not names:
-        title = find_provider(terms.provider, terms.catalog).title
-        raise UsageError(
-            f"no model is known that {title} trains on {format} files today; name one in `models`"
-        )
-    return names
 
 
 def _estimate(measured: Measured, model: str, terms: Terms) -> Estimate:

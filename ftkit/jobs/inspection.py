@@ -20,8 +20,9 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.reader import SinglePass, check_regular
 from ftkit.errors import FileError, FtkitError, UsageError
+from ftkit.estimation.estimate import Terms
 from ftkit.estimation.measure import Measured, counting_methods, not_a_dataset, wrong_format
-from ftkit.estimation.quote import Quote, Terms, empty_file, quote_measured, with_validation
+from ftkit.estimation.quote import Quote, empty_file, quote_measured, with_validation
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import Report

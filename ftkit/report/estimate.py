@@ -11,7 +11,7 @@ import msgspec
 
 from ftkit._text import money, plural, printable
 from ftkit._version import __version__
-from ftkit.estimation.estimate import Estimate
+from ftkit.estimation.estimate import Estimate, ModelFreeEstimate
 from ftkit.estimation.quote import Quote
 from ftkit.estimation.usage import Usage
 from ftkit.report.columns import table
@@ -43,7 +43,9 @@ EPOCHS_SOURCES = {
 def render_estimate_text(quote: Quote) -> str:
     """Render an estimate as text with ANSI colours."""
     parts = [_heading(quote), _tokens(quote), _distributions(quote), _validation(quote)]
-    if len(quote.models) == 1:
+    if quote.without_model:
+        parts.append(_without_model(quote.without_model))
+    elif len(quote.models) == 1:
         parts.append(_model(quote.models[0]))
     else:
         parts += [table([COLUMNS, *map(_row, quote.models)]), _notes(quote.models)]
@@ -55,21 +57,28 @@ def _heading(quote: Quote) -> str:
     title = click.style(printable(quote.file), bold=True)
     facts = click.style(f"{quote.format} · {plural(quote.examples, 'example')}", dim=True)
     heading = f"{title}  {facts}\n"
-    if not quote.skipped:
-        return heading
-    warning = click.style("warning", fg="yellow")
-    skipped = plural(quote.skipped, "invalid line")
-    return f"{heading}{warning}: skipped {skipped}; run `ftkit validate` for details\n"
+    if quote.skipped:
+        heading += _warning(f"skipped {plural(quote.skipped, 'invalid line')}")
+    if quote.extra_keys:
+        examples = plural(quote.extra_keys, "example")
+        heading += _warning(f"{examples} with keys that the provider refuses, counted without them")
+    return heading
+
+
+def _warning(text: str) -> str:
+    label = click.style("warning", fg="yellow")
+    return f"{label}: {text}; run `ftkit validate` for details\n"
 
 
 def _tokens(quote: Quote) -> str:
-    first = quote.models[0]
+    first = quote.without_model or quote.models[0]
     rows = [
         ("tokens", f"{quote.tokens:,}", f"per epoch, in {first.encoding}"),
         ("trained", f"{quote.trained:,}", "assistant messages, except those of weight 0"),
         ("context", f"{quote.tokens - quote.trained:,}", "all other tokens; they are billed too"),
-        ("truncated", f"{first.cut_tokens:,}", _truncation(first)),
     ]
+    if isinstance(first, Estimate):
+        rows.append(("truncated", f"{first.cut_tokens:,}", _truncation(first)))
     text = _figures(rows)
     if quote.format != "completions":
         text += (
@@ -130,6 +139,22 @@ def _model(estimate: Estimate) -> str:
     ]
     heading = f"{click.style(estimate.model, bold=True)} at {estimate.provider}\n"
     return heading + _figures(rows) + _exactness(estimate)
+
+
+def _without_model(estimate: ModelFreeEstimate) -> str:
+    """Return the figures that do not depend on a model, and the cost at any price."""
+    billed, tokens = estimate.billed_tokens, f"tokens: {estimate.epochs} x "
+    at_one = money(billed / 1e6)
+    price = f"{at_one} for each dollar per million tokens; set your price with --price"
+    if estimate.cost:
+        price = f"{money(estimate.cost.price_per_million)} per million tokens (your own price)"
+    rows = [
+        ("epochs", f"{estimate.epochs}", EPOCHS_SOURCES[estimate.epochs_source]),
+        ("billed", f"{billed:,}", f"{tokens}{estimate.tokens_per_epoch:,}"),
+        ("cost", money(estimate.cost.usd) if estimate.cost else "unknown", price),
+        ("trainable", "no", estimate.note),
+    ]
+    return _figures(rows) + "".join(f"    {reason}\n" for reason in estimate.approximations)
 
 
 def _cost(estimate: Estimate) -> str:

@@ -7,22 +7,21 @@ from collections.abc import Iterator
 import click
 
 from ftkit._text import plural, printable, ranges
+from ftkit.report.folding import SHOWN, Fold, fold_findings, places
 from ftkit.rules import RULES
-from ftkit.summary import SEVERITIES, FileReport, Finding, Report
-
-SHOWN = 10
-"""Maximum number of findings of a rule that are shown; the others are summed up in one line."""
+from ftkit.summary import SEVERITIES, FileReport, Finding, Report, Severity
 
 COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 """Colour of each severity."""
 
 
-def render_text(report: Report, shown: int = SHOWN, quiet: bool = False) -> str:
+def render_text(report: Report, shown: int | None = None, quiet: bool = False) -> str:
     """Render a report as text with ANSI colours.
 
     Args:
         report: The report.
-        shown: Maximum number of findings to show for each rule and file.
+        shown: Maximum number of findings to show for each rule and file. If None, `SHOWN`, and
+            findings that are repeated are shown as one.
         quiet: Leave out headings and totals.
     """
     parts = [_file(file, shown, quiet) for file in report.files]
@@ -31,7 +30,7 @@ def render_text(report: Report, shown: int = SHOWN, quiet: bool = False) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _file(file: FileReport, shown: int, quiet: bool) -> str:
+def _file(file: FileReport, shown: int | None, quiet: bool) -> str:
     heading = "" if quiet else _heading(file)
     return heading + "".join(f"{line}\n" for line in _findings(file, shown))
 
@@ -44,34 +43,52 @@ def _heading(file: FileReport) -> str:
     return f"{name}  {click.style(' · '.join(facts), dim=True)}\n"
 
 
-def _findings(file: FileReport, shown: int) -> Iterator[str]:
+def _findings(file: FileReport, shown: int | None) -> Iterator[str]:
     """Yield a line for each finding shown, and one for the others of each rule."""
+    rows = [(row, None) for row in file.findings] if shown else fold_findings(file)
+    limit = shown or SHOWN
+    more = dict(file.counts)
     seen: dict[str, int] = {}
     hidden: dict[str, list[int]] = {}
-    for finding in file.findings:
-        seen[finding.rule] = seen.get(finding.rule, 0) + 1
-        if seen[finding.rule] > shown:
-            hidden.setdefault(finding.rule, []).append(finding.line)
-        else:
-            yield _finding(file.file, finding)
-    for rule, lines in hidden.items():
-        more = file.counts[rule] - shown
-        # A report holds a limited number of findings, but counts all.
-        others = " and others" if more > len(lines) else ""
-        where = f"on line{'' if more == 1 else 's'} {ranges(lines)}{others}"
-        yield f"{printable(file.file)}: {_label(rule)} {more:,} more {where}"
+    for finding, fold in rows:
+        rule = finding.rule
+        seen[rule] = seen.get(rule, 0) + (fold is None)
+        if seen[rule] > limit and fold is None:
+            hidden.setdefault(rule, []).append(finding.line)
+            continue
+        more[rule] -= fold.repeat.count if fold else 1
+        yield _finding(file.file, finding) + (_note(fold, file.filled) if fold else "")
+    for rule, number in more.items():
+        if number:
+            where = _on(hidden.get(rule, []), number)
+            yield f"{printable(file.file)}: {_label(rule)} {number:,} more {where}"
+
+
+def _on(lines: list[int], number: int) -> str:
+    """Return the lines of findings that are not shown."""
+    if not lines:
+        return "on other lines"
+    # A report holds a limited number of findings, but counts all.
+    others = " and others" if number > len(lines) else ""
+    return f"on line{'' if number == 1 else 's'} {ranges(lines)}{others}"
+
+
+def _note(fold: Fold, filled: int) -> str:
+    return click.style(f" ({places(fold, filled)})", dim=True)
 
 
 def _finding(file: str, finding: Finding) -> str:
-    places = (printable(file), finding.line or None, finding.column or None)
-    location = ":".join(str(place) for place in places if place)
+    parts = (printable(file), finding.line or None, finding.column or None)
+    location = ":".join(str(part) for part in parts if part)
     path = "" if finding.path == "$" else click.style(f"  {printable(finding.path)}", dim=True)
-    return f"{location}: {_label(finding.rule)} {printable(finding.message)}{path}"
+    label = _label(finding.rule, finding.severity)
+    return f"{location}: {label} {printable(finding.message)}{path}"
 
 
-def _label(name: str) -> str:
+def _label(name: str, severity: Severity | None = None) -> str:
     rule = RULES[name]
-    code = click.style(f"{rule.severity} {rule.code}", fg=COLOURS[rule.severity], bold=True)
+    severity = severity or rule.severity
+    code = click.style(f"{severity} {rule.code}", fg=COLOURS[severity], bold=True)
     return f"{code} {name}:"
 
 

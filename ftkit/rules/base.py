@@ -55,7 +55,9 @@ class Hit(NamedTuple):
     column: int = 0
     line: int = 0
     times: int = 1
-    """Number of places that the hit stands for."""
+    """Number of lines that the hit stands for."""
+    severity: Severity | None = None
+    """Severity, if it is not that of the rule. Only hits on a `Dataset` may have one."""
 
 
 def hit_lines(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
@@ -64,7 +66,7 @@ def hit_lines(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
         yield Hit(message, path, line=number)
     others = lines.count - len(lines.first)
     if others > 0:
-        yield Hit(f"{message} (and {others:,} more lines)", path, times=others)
+        yield Hit(message, path, times=others)
 
 
 class ScanPlan(Struct, frozen=True):

@@ -19,7 +19,13 @@ from ftkit.rules.samples import (
     completion,
     completion_file,
 )
-from ftkit.rules.sources import OPENAI_PYTHON_535, OPENAPI_2025, PREPARE_DATA, TOGETHER
+from ftkit.rules.sources import (
+    OPENAI_PYTHON_535,
+    OPENAPI_2025,
+    PREPARE_DATA,
+    REPORTED_MESSAGE,
+    TOGETHER,
+)
 from ftkit.summary import Affixes
 
 COMPLETIONS_ONLY = ("completions",)
@@ -36,7 +42,8 @@ PREFIX_LENGTH = 12
     places=[("Completions", "completion", "required")],
     bad=f'{{"prompt": "Hi{SEPARATOR}"}}',
     good=COMPLETION,
-    evidence=[PREPARE_DATA, OPENAPI_2025],
+    evidence=[PREPARE_DATA, OPENAPI_2025, REPORTED_MESSAGE],
+    provider_messages=[r"Missing \W{0,2}completion\W{0,2} key"],
 )
 def completion_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `completion`.
@@ -55,7 +62,8 @@ def completion_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     places=[("Completions", "prompt", "required")],
     bad='{"completion": " Hello! END"}',
     good=COMPLETION,
-    evidence=[PREPARE_DATA, OPENAPI_2025],
+    evidence=[PREPARE_DATA, OPENAPI_2025, REPORTED_MESSAGE],
+    provider_messages=[r"Missing \W{0,2}prompt\W{0,2} key"],
 )
 def prompt_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     """The example has no `prompt`.

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ftkit.rules.base import WARNING, Hit, ScanPlan, rule
+from ftkit._text import plural
+from ftkit.rules.base import INFO, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import CHAT_FILE, file, numbered_chats
 from ftkit.rules.sources import CLEANLLM, DATALINT, DATASETS_LINT, OPENAPI, PREPARE_DATA
-from ftkit.summary import FINGERPRINT, Summary
+from ftkit.summary import FINGERPRINT, PLACES, Summary
 
 if TYPE_CHECKING:
     import numpy as np
+
+SHARE = 5
+"""Conflicts of more than one in this many examples are one finding."""
+
+MIN_ANSWERS, DISTINCT = 3, 0.9
+"""Prompts are shared by design from this mean number of answers and share of distinct ones."""
 
 
 def fingerprints(summary: Summary) -> np.ndarray[Any, Any]:
@@ -83,15 +90,49 @@ def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
 
     The model learns both. That is fine where answers may vary; otherwise one of them is wrong. Keep
     the right one.
+
+    If this holds for more than a fifth of the file, it is one finding. It is an info if the prompts
+    seem to be shared by design: each has three answers or more on average, and nearly all of them
+    differ.
     """
     records = fingerprints(dataset.summary)
-    earlier = records[first_equal(dataset.summary, "prompt")]
-    for index in (records["answer"] != earlier["answer"]).nonzero()[0]:
+    first = first_equal(dataset.summary, "prompt")
+    conflicts = (records["answer"] != records["answer"][first]).nonzero()[0]
+    if len(conflicts) > PLACES and len(conflicts) * SHARE > len(records):
+        yield _shared_prompts(dataset.summary, first, conflicts)
+        return
+    for index in conflicts:
         yield Hit(
-            f"same prompt as on line {earlier['line'][index]}, but another answer; "
+            f"same prompt as on line {records['line'][first[index]]}, but another answer; "
             "keep one if only one is right",
             line=int(records["line"][index]),
         )
+
+
+def _shared_prompts(
+    summary: Summary, first: np.ndarray[Any, Any], conflicts: np.ndarray[Any, Any]
+) -> Hit:
+    """Return the hit for a file in which many examples share their prompts.
+
+    Args:
+        summary: The summary of the file.
+        first: For each example, the index of the first one with the same prompt.
+        conflicts: Indices of the examples with another answer than the first.
+    """
+    import numpy as np
+
+    prompts = np.unique(first[conflicts])
+    sharing = np.isin(first, prompts)
+    examples, answers = int(sharing.sum()), np.unique(fingerprints(summary)[sharing]["answer"])
+    lines = fingerprints(summary)["line"][conflicts[:PLACES]].tolist()
+    message = (
+        f"{examples:,} of {len(first):,} examples share {plural(len(prompts), 'prompt')}, "
+        f"with different answers: lines {', '.join(map(str, lines))}, …"
+    )
+    is_by_design = examples >= MIN_ANSWERS * len(prompts) and answers.size >= DISTINCT * examples
+    if is_by_design:
+        return Hit(f"{message}; fine if answers may vary", severity=INFO)
+    return Hit(f"{message}; keep one answer each if only one is right")
 
 
 @rule(

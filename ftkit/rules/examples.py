@@ -84,17 +84,37 @@ def example_too_long(counted: TokenCount, plan: ScanPlan) -> Iterator[Hit]:
 
     The provider cuts off the end without an error. Shorten or split the example.
 
+    Without a model, the limit is 4,096 tokens, the lowest of any hosted model. Name the model to
+    check the example against its own limit.
+
     Tokens are counted as providers bill them: 1 for the example, and for each message 3, its role
     and its content. For models whose tokens are bytes, each message counts 2 and its bytes.
     """
-    limit = plan.limits.tokens
-    if counted.tokens > limit:
-        note = f" ({plan.limits.tokens_note})" if plan.limits.tokens_note else ""
-        model = plan.limits.model or "the default"
+    limits = plan.limits
+    if counted.tokens <= limits.tokens:
+        return
+    if limits.model is None:
+        owner = f"{limits.assumed_model}'s" if limits.assumed_model else "the default of"
         yield Hit(
-            f"{counted.tokens:,} tokens, {counted.tokens - limit:,} over the limit of {limit:,} "
-            f"for {model}{note}; shorten or split the example"
+            f"{counted.tokens:,} tokens: over {owner} {limits.tokens:,}, "
+            f"the limit assumed if no model is named; {_trainable(plan)}; "
+            "name the model, or shorten or split the example"
         )
+        return
+    note = f" ({limits.tokens_note})" if limits.tokens_note else ""
+    yield Hit(
+        f"{counted.tokens:,} tokens, {counted.tokens - limits.tokens:,} over the limit of "
+        f"{limits.tokens:,} for {limits.model}{note}; shorten or split the example"
+    )
+
+
+def _trainable(plan: ScanPlan) -> str:
+    """Return the limits of the models that can be trained today, for a message."""
+    values = plan.limits.trainable_tokens.get(plan.format, ())
+    if not values:
+        return f"no model is known that {plan.limits.title} trains on {plan.format} files today"
+    most = f" to {values[-1]:,}" if len(values) > 1 else ""
+    return f"the models trainable today take {values[0]:,}{most}"
 
 
 @rule(
@@ -115,11 +135,13 @@ def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[
     """
     limit = plan.limits.tokens
     cut = [
-        (path, min(end - limit, end - start)) for path, start, end in counted.trained if end > limit
+        (path, min(end - limit, end - start))
+        for path, start, end in counted.trained
+        if end > max(limit, start)
     ]
-    if cut:
+    number = sum(tokens for _, tokens in cut)
+    if number:
         trained = sum(end - start for _, start, end in counted.trained)
-        number = sum(tokens for _, tokens in cut)
         share = "all" if number == trained else f"{number:,} of the"
         yield Hit(
             f"truncation at {limit:,} tokens removes {share} {trained:,} trained tokens; "

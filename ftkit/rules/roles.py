@@ -18,6 +18,7 @@ from ftkit.rules.sources import (
     OPENAPI,
     OPENAPI_2025,
     PUBLIC_JOBS,
+    REPORTED_MESSAGE,
     TOGETHER,
     TORCHTUNE,
 )
@@ -72,11 +73,12 @@ def role_missing(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     places=[("*", "role", "discriminator")],
     bad=chat('{"role": "human", "content": "Hi"}', ASSISTANT),
     good=CHAT,
-    evidence=[COOKBOOK.with_detail("unrecognized_role"), TOGETHER],
+    evidence=[COOKBOOK.with_detail("unrecognized_role"), TOGETHER, REPORTED_MESSAGE],
     provider_messages=[
         r"Invalid value: '\w+'.*role",
         r"Input tag '\w+' found using 'role'",
         r"unrecognized_role",
+        r"Unsupported role",
     ],
 )
 def role_unknown(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
@@ -238,8 +240,10 @@ def system_multiple(roles: Roles, plan: ScanPlan) -> Iterator[Hit]:
     Some providers refuse it, and chat templates expect a single one. Join them.
     """
     positions = [index for index, role in enumerate(roles) if role in SYSTEM_ROLES]
-    for index in positions[1:]:
-        yield Hit("second system message; join it with the first", f"[{index}]")
+    if len(positions) > 1:
+        yield Hit(
+            f"{len(positions):,} system messages; join them into the first", f"[{positions[1]}]"
+        )
 
 
 @rule(

@@ -107,6 +107,7 @@ PYTHON_INT = Source(
     "Python integer string conversion limit",
     "https://docs.python.org/3/library/stdtypes.html#int-max-str-digits",
 )
+REPORTED_MESSAGE = Source("OpenAI API error message", detail="reported by users")
 PUBLIC_JOBS = Source("Public fine-tuning jobs")
 RUNBOOKS = Source("Public fine-tuning runbooks")
 OWN_CHECK = Source("Own check", detail="no other known tool reports it")

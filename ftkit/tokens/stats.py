@@ -45,6 +45,8 @@ class TokenStats(Struct, frozen=True):
     """Number of examples that need an approximation, by its key in `counting.APPROXIMATIONS`."""
     without_system: int = 0
     without_user: int = 0
+    extra_keys: int = 0
+    """Number of examples with keys that providers refuse. The keys are not counted."""
 
     def __add__(self, other: TokenStats) -> TokenStats:
         limits = {*self.trained_cut, *other.trained_cut}
@@ -61,6 +63,7 @@ class TokenStats(Struct, frozen=True):
             approximations=sum_by_key(self.approximations, other.approximations),
             without_system=self.without_system + other.without_system,
             without_user=self.without_user + other.without_user,
+            extra_keys=self.extra_keys + other.extra_keys,
         )
 
 

@@ -48,12 +48,19 @@ class Tally:
         self._methods = methods
         self._format = format
         self._pending: list[Any] = []
-        self._size = 0
+        self._size = self._extra_keys = 0
 
-    def add(self, example: Any, size: int) -> None:
-        """Add an example whose line has `size` bytes."""
+    def add(self, example: Any, size: int, has_extra_keys: bool = False) -> None:
+        """Add an example.
+
+        Args:
+            example: The example.
+            size: Bytes of its line.
+            has_extra_keys: True if keys that providers refuse are left out of it.
+        """
         self._pending.append(example)
         self._size += size
+        self._extra_keys += has_extra_keys
         if self._size > BATCH_BYTES:
             self.flush()
 
@@ -62,13 +69,13 @@ class Tally:
         if not self._pending:
             return
         batch = _Batch(self._pending, self._format)
-        common = batch.common_stats()
+        common = batch.common_stats(self._extra_keys)
         for encoding in dict.fromkeys(method.encoding for method in self._methods):
             counts = _Counts(batch, encoding)
             for method in self._methods:
                 if method.encoding == encoding:
                     self.stats[method.name] += counts.stats(common, method)
-        self._pending, self._size = [], 0
+        self._pending, self._size, self._extra_keys = [], 0, 0
 
 
 class _Batch:
@@ -88,8 +95,12 @@ class _Batch:
                 self.sequence_ends.append(len(self.parts))
             self.example_ends.append(len(self.sequence_ends) - 1)
 
-    def common_stats(self) -> TokenStats:
-        """Return the statistics that do not depend on the counting method."""
+    def common_stats(self, extra_keys: int) -> TokenStats:
+        """Return the statistics that do not depend on the counting method.
+
+        Args:
+            extra_keys: Number of the examples with keys that providers refuse.
+        """
         approximations: dict[str, int] = {}
         messages: Histogram = {}
         without_system = without_user = 0
@@ -108,6 +119,7 @@ class _Batch:
             approximations=approximations,
             without_system=without_system,
             without_user=without_user,
+            extra_keys=extra_keys,
         )
 
     def _approximations(self, index: int) -> set[str]:

@@ -31,6 +31,7 @@ from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rul
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
 from ftkit.validation.prefilter import Prefilter, residue
+from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
 
@@ -38,6 +39,9 @@ BATCH_BYTES = 8 << 20
 """Bytes of long lines whose tokens are counted together."""
 
 OPEN, CLOSE = b"{}"
+
+REPEATED_KEY = "json-duplicate-key"
+"""Rule on keys that are repeated in an object."""
 
 Decoded = tuple[int, bytes, Any, bool]
 """A decoded line: its number, its bytes, its example, and True if all its messages are plain."""
@@ -64,6 +68,7 @@ class Linter:
         self._with_images = 0
         self._counts: dict[str, int] = {}
         self._findings: list[Finding] = []
+        self._repeats = RepeatCounter()
         self._fingerprints = array("Q")
         self._fields: dict[tuple[str, ...], Lines] = {}
         self._style = Style()
@@ -107,6 +112,7 @@ class Linter:
             with_images=self._with_images,
             counts=self._counts,
             findings=tuple(first_per_rule(ordered, self._plan.keep)),
+            repeats=self._repeats.repeats(),
             fingerprints=little_endian(self._fingerprints),
             fields=self._fields,
             style=self._style,
@@ -120,6 +126,7 @@ class Linter:
                 self._counts[finding.rule] = number
                 if number <= self._plan.keep:
                     self._findings.append(finding)
+                self._repeats.add(finding)
 
     def _record(self, number: int, example: Any, plain: bool) -> None:
         """Record the data of an example that the rules on the whole file need."""
@@ -151,7 +158,9 @@ class Linter:
         """Check the white space around the JSON of a line."""
         content = line.removesuffix(b"\r")
         if content[-1] != CLOSE or content[0] != OPEN:
-            self._note(self._checks.reading(read(line, number)))
+            findings = self._checks.reading(read(line, number))
+            # `_check_keys` notes the repeated keys of every line.
+            self._note(row for row in findings if row.rule != REPEATED_KEY)
 
     def _check_texts(self, block: Sequence[Decoded]) -> None:
         """Apply the rules on texts and repeated keys to decoded lines."""
@@ -181,7 +190,7 @@ class Linter:
         for number, line, example, _ in others:
             if has_repeated_key(line, example, self._format.extra_keys):
                 findings = self._checks.reading(read(line, number))
-                self._note(row for row in findings if row.rule == "json-duplicate-key")
+                self._note(row for row in findings if row.rule == REPEATED_KEY)
 
     def _count_later(self, number: int, example: Any, size: int) -> None:
         """Keep an example whose line has more bytes than the limit has tokens, to count it."""

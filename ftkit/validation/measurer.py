@@ -16,25 +16,28 @@ from ftkit.tokens.tally import Tally
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
 
-UNTRAINABLE = frozenset(
+REFUSED = frozenset(
     rule.name
     for rule in RULES.values()
     if rule.severity == "error" and (Reading in rule.checks or SchemaError in rule.checks)
 )
-"""Rules whose violation makes a line unreadable for a provider, so that it is not counted."""
+"""Rules whose violation makes a provider refuse a line."""
+
+EXTRA_KEYS = frozenset({"example-unknown-key", "message-unknown-key"})
+"""Those of them that do not change what would be trained on once the line is fixed."""
 
 
 class Measurer:
     """Counts the tokens of the examples, in each of the plan's ways.
 
     The rules of the plan make no difference: a line that the decoder refused is counted if it
-    breaks none of the `UNTRAINABLE` rules.
+    breaks no `REFUSED` rule but those on `EXTRA_KEYS`, whose keys are left out.
     """
 
     def __init__(self, plan: ScanPlan, at_start: bool = True) -> None:
         self._format = FORMATS[plan.format]
         self._at_start = at_start
-        self._checks = Checks(msgspec.structs.replace(plan, rules=UNTRAINABLE))
+        self._checks = Checks(msgspec.structs.replace(plan, rules=REFUSED))
         self._tally = Tally(plan.counting_methods, self._format)
 
     def add(self, number: int, line: bytes, example: Any) -> None:
@@ -45,9 +48,9 @@ class Measurer:
         """Count a line that the decoder refused, if it can be trained on."""
         is_first = self._at_start and number == 1
         explanation = explain(line, self._format, self._checks, number, is_last, is_first)
-        has_errors = any(finding.severity == "error" for finding in explanation.findings)
-        if explanation.example is not None and not has_errors:
-            self._tally.add(explanation.example, len(line))
+        broken = {row.rule for row in explanation.findings if row.severity == "error"}
+        if explanation.example is not None and broken <= EXTRA_KEYS:
+            self._tally.add(explanation.example, len(line), has_extra_keys=bool(broken))
         return explanation
 
     def end_block(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from functools import cache
 
 from msgspec import Struct
 
@@ -14,6 +16,14 @@ EXPLAINS = "`ftkit rule NAME` explains: "
 
 MESSAGE_LENGTH = 20_000
 """Maximum characters of a message that are interpreted."""
+
+NEAREST = 3
+"""Number of rules that are named for a message that is not known."""
+
+COMMON = 8
+"""A word that more than one in this many rules have does not tell them apart."""
+
+_WORD = re.compile(r"[a-z]{3,}")
 
 _LINE = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
 
@@ -37,7 +47,7 @@ def interpret(message: str) -> Meaning:
 
     Its rules are those that it names, or else those whose patterns it matches.
     """
-    message = message[:MESSAGE_LENGTH]
+    message = " ".join(message[:MESSAGE_LENGTH].split())
     rules = _named_rules(message) or tuple(
         rule
         for rule in RULES.values()
@@ -54,3 +64,34 @@ def interpret(message: str) -> Meaning:
 def _named_rules(message: str) -> tuple[Rule, ...]:
     names = re.findall(r"[\w-]+", message.rpartition(EXPLAINS)[2]) if EXPLAINS in message else ()
     return tuple(RULES[name] for name in names if name in RULES)
+
+
+def nearest_rules(message: str) -> tuple[Rule, ...]:
+    """Return the rules that share the most telling words with a message, the nearest first.
+
+    A word tells more the fewer rules have it (inverse document frequency). Words that more than one
+    in `COMMON` rules have tell nothing.
+    """
+    words, by_rule = _words(message[:MESSAGE_LENGTH]), _words_by_rule()
+    number = Counter(word for rule_words in by_rule.values() for word in rule_words)
+    telling = {word for word in words if 0 < number[word] * COMMON <= len(by_rule)}
+    scores = {
+        name: sum(1 / number[word] for word in telling & rule_words)
+        for name, rule_words in by_rule.items()
+    }
+    ranked = sorted((name for name in scores if scores[name]), key=lambda name: -scores[name])
+    return tuple(RULES[name] for name in ranked[:NEAREST])
+
+
+@cache
+def _words_by_rule() -> dict[str, set[str]]:
+    """Return the words of each rule's name, summary and provider messages."""
+    return {
+        rule.name: _words(" ".join((rule.name, rule.summary, *rule.provider_messages)))
+        for rule in RULES.values()
+    }
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text, in the singular if they only add an s."""
+    return {word.removesuffix("s") for word in _WORD.findall(text.lower())}

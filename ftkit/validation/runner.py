@@ -36,7 +36,8 @@ def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
         path: JSON path to put before that of the hit.
     """
     path = path + hit.path.removeprefix("$") if path else hit.path
-    return Finding(rule.code, rule.name, rule.severity, hit.message, line, hit.column, path)
+    severity = hit.severity or rule.severity
+    return Finding(rule.code, rule.name, severity, hit.message, line, hit.column, path)
 
 
 class Checks:
@@ -167,11 +168,11 @@ class Checks:
             for hit in rule.checks[TokenCount](counted, self.plan):
                 yield finding(rule, hit, line)
 
-    def dataset(self, dataset: Dataset) -> Iterator[tuple[Finding, int]]:
-        """Check the whole file. Yields each finding with the number of places it stands for."""
+    def dataset(self, dataset: Dataset) -> Iterator[tuple[Finding, Hit]]:
+        """Check the whole file. Yields each finding with its hit."""
         for rule in self.on(Dataset):
             for hit in rule.checks[Dataset](dataset, self.plan):
-                yield finding(rule, hit, hit.line), hit.times
+                yield finding(rule, hit, hit.line), hit
 
 
 def _is_absent(value: Any) -> bool:

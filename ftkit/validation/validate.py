@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,15 +20,14 @@ from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
-    SEVERITIES,
     FileReport,
     Finding,
     Report,
-    Severity,
     Summary,
     first_per_rule,
 )
 from ftkit.validation.pool import Progress, scanning
+from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
 from ftkit.validation.scan import Map, choose_format, summarize
 
@@ -166,20 +165,40 @@ class ScannedFile:
             summary = Summary(size=size, counts={self.fatal.rule: 1})
             return _file_report(self.path, None, summary, [self.fatal])
         counts, findings = Counter(self.summary.counts), list(self.summary.findings)
+        repeats, changed = RepeatCounter(), Counter[str]()
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
-        for hit, times in Checks(self.plan).dataset(dataset):
-            counts[hit.rule] += times
-            if counts[hit.rule] <= self.plan.keep:
-                findings.append(hit)
-        summary = msgspec.structs.replace(self.summary, counts=dict(counts))
-        return _file_report(self.path, self.plan.format, summary, findings)
+        for row, hit in Checks(self.plan).dataset(dataset):
+            counts[row.rule] += hit.times
+            repeats.add(row, hit.times)
+            if row.severity != RULES[row.rule].severity:
+                changed[RULES[row.rule].severity] -= hit.times
+                changed[row.severity] += hit.times
+            if counts[row.rule] <= self.plan.keep:
+                findings.append(row)
+        summary = msgspec.structs.replace(
+            self.summary, counts=dict(counts), repeats={**self.summary.repeats, **repeats.repeats()}
+        )
+        return _file_report(self.path, self.plan.format, summary, findings, changed)
 
 
 def _file_report(
-    path: str, format: str | None, summary: Summary, findings: list[Finding]
+    path: str,
+    format: str | None,
+    summary: Summary,
+    findings: list[Finding],
+    changed: Mapping[str, int] = {},
 ) -> FileReport:
-    by_severity: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
+    """Return the report on a file.
+
+    Args:
+        path: The file.
+        format: Its format, or None if it could not be read.
+        summary: The sum over all lines, with the counts of all findings.
+        findings: The findings to show.
+        changed: Differences to the numbers of findings by severity, as the rules have them.
+    """
+    by_severity = Counter(changed)
     for name, number in summary.counts.items():
         by_severity[RULES[name].severity] += number
     ordered = sorted(findings, key=lambda row: (row.line, row.column))
@@ -194,4 +213,6 @@ def _file_report(
         by_severity["info"],
         {name: number for name, number in sorted(summary.counts.items()) if number},
         tuple(first_per_rule(ordered, summary.keep)),
+        filled=summary.lines - summary.blank.count,
+        repeats=summary.repeats,
     )

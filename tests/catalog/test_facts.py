@@ -172,3 +172,22 @@ def test_facts_of_the_user_that_make_no_sense_are_refused_by_name(
     with pytest.raises(UsageError, match=message) as raised:
         load_catalog(str(path))
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("provider", "day", "trainable"),
+    [
+        ("openai", "2026-11-22", {"chat": (65536,), "preference": (65536,), "completions": ()}),
+        ("openai", "2026-09-01", {"chat": (4096, 8192, 16385, 65536), "completions": (16384,)}),
+        ("openai", "2027-02-01", {"chat": ()}),
+        ("azure", "2026-11-22", {"chat": (32768, 65536), "reinforcement": (65536,)}),
+        ("local", "2026-11-22", {"chat": (2048, 262144)}),
+        ("nebius", "2026-11-22", {"chat": ()}),
+    ],
+)
+def test_the_default_limit_comes_with_those_of_the_models_that_can_be_trained(
+    provider: str, day: str, trainable: dict[str, tuple[int, ...]]
+) -> None:
+    limits = find_limits(provider, None, None, datetime.date.fromisoformat(day))
+    assert (limits.assumed_model, limits.tokens) == ("gpt-3.5-turbo", 4096)
+    assert limits.trainable_tokens.items() >= trainable.items()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from click.testing import CliRunner
+
+from ftkit.catalog import known_messages
+from ftkit.cli import cli
 from support.commands import run_ftkit
+from support.examples import chat_example
+from support.fixture_types import Write
 from support.paths import MARV, SAMPLES
 
 
@@ -59,6 +66,18 @@ def test_a_message_is_explained_with_the_lines_of_the_file() -> None:
     assert "The message names line 5." in done.stdout
 
 
+def test_findings_that_repeat_are_folded_but_for_the_line_that_the_message_names(
+    write: Write,
+) -> None:
+    path = write([json.dumps(chat_example(number, id=number)).encode() for number in range(40)])
+    done = run_ftkit("explain", 'Example 7 contains an extra "id"', str(path))
+    assert done.stdout.splitlines()[-2:] == [
+        f"{path}:7: FT203 example-unknown-key: unknown key 'id'; remove it",
+        f"{path}:1: FT203 example-unknown-key: unknown key 'id'; remove it"
+        " (on all 40 lines: 1, 2, 3, …)",
+    ]
+
+
 def test_a_message_about_moderation_names_its_lines() -> None:
     shown = json.loads(
         run_ftkit(
@@ -73,6 +92,63 @@ def test_a_message_that_nobody_knows_ends_with_1() -> None:
     done = run_ftkit("explain", "the moon is made of cheese", MARV)
     assert done.returncode == 1
     assert "not known" in done.stdout
+    assert "report the message in a new issue" in done.stdout
+
+
+def test_an_unknown_message_lists_the_nearest_rules() -> None:
+    message = "Invalid weight in row 7"
+    done = run_ftkit("explain", message)
+    assert done.returncode == 1
+    assert "  FT340  weight-value  A weight is neither 0 nor 1." in done.stdout
+    shown = json.loads(run_ftkit("explain", message, "--output", "json").stdout)
+    assert shown["nearest"] == ["weight-value", "weight-type", "weight-role"]
+    assert (shown["known"], shown["rules"]) == (False, [])
+
+
+@pytest.mark.parametrize("name", known_messages())
+def test_a_known_message_is_explained_with_its_source(name: str) -> None:
+    known = known_messages()[name]
+    for text in known.says:
+        done = CliRunner().invoke(cli, ["explain", f"Error: {text}."])
+        assert f"{known.means}\n{known.do}\nSource: {known.source} (checked " in done.output
+
+
+@pytest.mark.parametrize(
+    ("message", "rule"),
+    [("Missing 'prompt' key on line 1", "FT902"), ("Unsupported role: human", "FT307")],
+)
+def test_a_rule_is_explained_with_its_source(message: str, rule: str) -> None:
+    done = CliRunner().invoke(cli, ["explain", message])
+    assert rule in done.output
+    assert "Source: " in done.output
+    assert "OpenAI API error message: reported by users" in done.output
+
+
+@pytest.mark.parametrize(
+    ("message", "is_known"),
+    [
+        ("413", True),
+        ("413 Request", True),
+        ("HTTP status: 413", True),
+        ("Error code: 413 - {}", True),
+        ("failed on example 413", False),
+        ("Error code: 4130", False),
+    ],
+)
+def test_a_status_is_recognised_where_it_is_one(message: str, is_known: bool) -> None:
+    done = CliRunner().invoke(cli, ["explain", message])
+    assert ("split the file" in done.output, "not known" in done.output) == (
+        is_known,
+        not is_known,
+    )
+
+
+def test_a_message_is_read_from_standard_input_even_if_a_terminal_wrapped_it() -> None:
+    done = run_ftkit("explain", "-", input="{'message': 'No such\n  File object: file-1'}")
+    assert (done.returncode, "`ftkit files list`" in done.stdout) == (0, True)
+    done = run_ftkit("explain", "-", input=" \n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "MESSAGE is empty" in done.stderr
 
 
 def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import run_ftkit
-from support.examples import chat_lines
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.paths import BAD, MARV, SAMPLES
 from support.terminal import capture_terminal
@@ -152,9 +152,17 @@ def test_quiet_prints_findings_only() -> None:
 
 
 def test_more_findings_than_are_shown_are_listed_by_their_lines(write: Write) -> None:
-    path = write([b'{"messages": []}'] * 40)
-    out = run_ftkit("validate", str(path), "--select", "messages-empty").stdout
+    odd = {number: chat_example(number, **{f"k{number}": 1}) for number in range(1, 41)}
+    path = write(chat_lines(240, odd))
+    out = run_ftkit("validate", str(path), "--select", "example-unknown-key").stdout
+    assert out.count("error FT203") == 11
     assert "30 more on lines 11-40" in out
+    assert run_ftkit("validate", str(path), "--max-findings", "50").stdout.count("FT203") == 40
+
+
+def test_max_findings_shows_repeated_findings_one_by_one(write: Write) -> None:
+    path = write([b'{"messages": []}'] * 40)
+    assert run_ftkit("validate", str(path)).stdout.count("FT303") == 1
     assert run_ftkit("validate", str(path), "--max-findings", "50").stdout.count("FT303") == 40
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ftkit._text import money
 from ftkit.catalog import load_catalog
 from ftkit.estimation.quote import quote
 from ftkit.report.catalog import render_catalog_text
@@ -32,7 +34,6 @@ PROBLEMS = {
     "a date that is none": (f"{MARV} --on tomorrow", "write it as YYYY-MM-DD"),
     "a prompt that is not there": (f"{MARV} --base-prompt no.txt", "cannot open no.txt"),
     "facts that are not there": (f"{MARV} --facts no.toml", "cannot open no.toml"),
-    "no model that can be trained": (f"{MARV} --on 2027-02-01", "name one in "),
 }
 
 
@@ -46,6 +47,43 @@ def test_a_problem_is_one_line_and_2(problem: str, write: Write) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
+
+
+WITHOUT_MODEL = {
+    "completions": ("completions.jsonl", "openai", "2026-11-20"),
+    "reinforcement": ("reinforcement.jsonl", "openai", "2026-11-20"),
+    "chat, after the last job": ("marv.jsonl", "openai", "2027-02-01"),
+    "a provider without known models": ("marv.jsonl", "nebius", "2026-11-20"),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_MODEL)
+def test_a_file_that_no_model_can_be_trained_on_is_counted(case: str) -> None:
+    name, provider, day = WITHOUT_MODEL[case]
+    arguments = ["estimate", str(SAMPLES / name), "--provider", provider, "--on", day]
+    done = run_ftkit(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = dict(reversed(re.findall(r"^  ([a-z]+) +(\S+)", done.stdout, re.MULTILINE)))
+    billed = int(rows["billed"].replace(",", ""))
+    assert billed == int(rows["epochs"]) * int(rows["tokens"].replace(",", ""))
+    assert f"unknown  {money(billed / 1e6)} for each dollar per million tokens" in done.stdout
+    assert re.search(r"trainable +no  no model is known that .* trains on", done.stdout)
+    priced = json.loads(run_ftkit(*arguments, "--price", "6", "--output", "json").stdout)
+    assert priced["models"] == []
+    assert priced["without_model"]["cost"]["usd"] == pytest.approx(billed * 6 / 1e6)
+    assert priced["distributions"]["tokens"]["max"] > 0
+    over = run_ftkit(*arguments, "--price", "6", "--max-cost", "0")
+    assert (over.returncode, "training would cost" in over.stderr) == (1, True)
+    unknown = run_ftkit(*arguments, "--max-cost", "1")
+    assert unknown.returncode == 2
+    assert "the cost of training is unknown: no model is known" in unknown.stderr
+
+
+def test_a_validation_file_is_counted_without_a_model() -> None:
+    path = str(SAMPLES / "completions.jsonl")
+    shown = run_ftkit("estimate", path, "--validation-file", path, "--epochs", "2").stdout
+    assert "completions.jsonl: 14 examples, 476 tokens, not billed" in shown
+    assert "tokens: 2 x 476" in shown
 
 
 def test_max_cost_decides_the_exit_code() -> None:
@@ -78,8 +116,11 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
         .partition("## The estimate as JSON")[2]
         .partition("\n## ")[0]
     )
+    path = str(SAMPLES / "completions.jsonl")
+    without = json.loads(run_ftkit("estimate", path, "--output", "json").stdout)
     for value in (
         output,
+        without["without_model"],
         output["models"][0],
         output["usage"][MINI],
         output["validation"],
@@ -164,6 +205,9 @@ PRINTED = {
             validation_file=MARV,
             today=TODAY,
         )
+    ),
+    "estimate-without-model.txt": lambda: render_estimate_text(
+        quote(SAMPLES / "completions.jsonl", today=TODAY)
     ),
     "estimate-hour.txt": lambda: render_estimate_text(
         quote(SAMPLES / "reinforcement.jsonl", ["o4-mini-2025-04-16"], epochs=2, today=TODAY)

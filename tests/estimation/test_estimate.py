@@ -233,13 +233,25 @@ def test_lines_that_the_service_would_refuse_are_left_out_and_counted(write: Wri
     bad: dict[int, Any] = {
         2: b"oops",
         3: {"messages": []},
-        4: {**chat_example(3), "extra": 1},
+        4: {**chat_example(3), "weight": 1, "tools": 5},
         5: b"",
         6: {"messages": [{"role": "bot"}]},
     }
     measured = measure(write(chat_lines(12, bad)), [MINI])
     estimated = estimate(measured.summary, MINI, today=TODAY)
     assert (estimated.examples, measured.skipped) == (7, 4)
+
+
+def test_extra_keys_do_not_stop_the_estimate(write: Write) -> None:
+    rows = [chat_example(number, id=number) for number in range(12)]
+    rows[5]["messages"][0]["ts"] = 17
+    rows[7]["messages"][0]["weight"] = "no"
+    measured = measure(write([json.dumps(row).encode() for row in rows]), [MINI])
+    estimated = estimate(measured.summary, MINI, today=TODAY)
+    plain = [count_by_hand(row["messages"]) for row in map(chat_example, range(12))]
+    assert (estimated.examples, measured.skipped) == (11, 1)
+    assert estimated.tokens_per_epoch == sum(plain) - plain[7]
+    assert measured.summary.stats["o200k_base tiles-mini"].extra_keys == 11
 
 
 def test_a_byte_order_mark_and_crlf_do_not_cost_an_example(write: Write) -> None:

@@ -139,6 +139,56 @@ FAILURES: dict[str, tuple[str, str, str]] = {
         "The training process ended 3 times (killed because the memory was full); set in the recipe",
         "End other programs",
     ),
+    "an API key": (
+        "invalid_api_key",
+        "Incorrect API key provided: sk-*****. You can find your API key at the console.",
+        "does not accept the API key",
+    ),
+    "a key of completions": ("", "Missing 'prompt' key on line 1", "prompt-missing"),
+    "a role of another format": ("", "Unsupported role: human", "role-unknown"),
+    "a base model of 2023": (
+        "",
+        "Invalid base model: xxi (model must be one of ada, babbage, curie, davinci) or a "
+        "fine-tuned model created by your organization",
+        "`ftkit catalog` lists them",
+    ),
+    "a moderation system": (
+        "",
+        "The job failed due to an invalid training file. This training file was blocked by our "
+        "moderation system because it contains too many examples that violate OpenAI's usage "
+        "policies, or because it attempts to create model outputs that violate OpenAI's usage "
+        "policies.",
+        "safety screening",
+    ),
+    "an unsafe file": ("", "The job failed due to an unsafe training file.", "safety screening"),
+    "a quota": (
+        "insufficient_quota",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Check the billing",
+    ),
+    "a hard limit": (
+        "exceeded_quota",
+        "Creating this fine-tuning job would exceed your hard limit, please check your plan and "
+        "billing details.",
+        "Raise the limit",
+    ),
+    "too many jobs": (
+        "",
+        "You have exceeded the maximum number of fine-tuning jobs",
+        "Wait until a job ends",
+    ),
+    "too many jobs today": (
+        "daily_rate_limit_exceeded",
+        "Your organization has reached the maximum of 8 fine-tuning requests per day for the model",
+        "Wait until a job ends",
+    ),
+    "a file that is too large": (
+        "",
+        "Error code: 413 - Request Entity Too Large",
+        "split the file",
+    ),
+    "a file that is not there": ("", "No such File object: file-1", "`ftkit files list`"),
+    "a model that is not there": ("", "That model does not exist", "`ftkit models list`"),
     "an image by its address": (
         "invalid_training_file",
         "line 3: image 1 is not embedded, and this service fetches no addresses; write data:",

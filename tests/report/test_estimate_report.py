@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import pytest
 from ftkit.estimation.quote import Quote, quote
 from ftkit.report.estimate import render_estimate_text
 from support.estimates import TODAY
-from support.examples import chat_lines
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.models import MINI
 from support.paths import SAMPLES
@@ -32,6 +33,16 @@ def test_lines_that_are_left_out_are_counted(write: Write) -> None:
     path = write([*chat_lines(12), b"{", b"["])
     text = click.unstyle(render_estimate_text(quote(path, [MINI], today=TODAY)))
     assert "warning: skipped 2 invalid lines; run `ftkit validate` for details\n" in text
+
+
+def test_examples_with_extra_keys_are_counted_and_reported(write: Write) -> None:
+    path = write([json.dumps(chat_example(number, id=number)).encode() for number in range(12)])
+    text = click.unstyle(render_estimate_text(quote(path, [MINI], today=TODAY)))
+    assert "  chat · 12 examples\n" in text
+    assert (
+        "warning: 12 examples with keys that the provider refuses, counted without them; "
+        "run `ftkit validate` for details\n" in text
+    )
 
 
 def test_what_truncation_loses_is_stated(quoted: Quote, write: Write) -> None:

@@ -156,3 +156,35 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(
 def test_a_larger_model_takes_them(write: Write) -> None:
     report = validate(write([*chat_lines(10), too_long(1, 1)]), model="gpt-3.5-turbo-0125").files[0]
     assert "example-too-long" not in report.counts
+
+
+def test_a_cut_that_removes_no_trained_token_is_not_reported(write: Write) -> None:
+    words = " ".join(str(number) for number in range(3000))
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Go on."},
+        {"role": "user", "content": words},
+        {"role": "assistant", "content": ""},
+    ]
+    path = write(chat_lines(60, {3: {"messages": messages}}))
+    counts = validate(path, model="gpt-3.5-turbo").files[0].counts
+    assert counts == {"content-empty": 1, "example-too-long": 1}
+
+
+@pytest.mark.parametrize(
+    ("provider", "trainable"),
+    [
+        ("local", "the models trainable today take 2,048 to 262,144; "),
+        ("nebius", "no model is known that Nebius Token Factory trains on chat files today; "),
+    ],
+)
+def test_without_a_model_the_finding_states_the_limit_it_assumes(
+    provider: str, trainable: str, write: Write
+) -> None:
+    path = write(chat_lines(60, {3: too_long(1, 1)}))
+    report = validate(path, provider=provider, select=["example-too-long"]).files[0]
+    (finding,) = report.findings
+    assert finding.message == (
+        "8,022 tokens: over gpt-3.5-turbo's 4,096, the limit assumed if no model is named; "
+        f"{trainable}name the model, or shorten or split the example"
+    )

@@ -125,3 +125,12 @@ def test_a_line_of_50_mb_is_checked_within_300_mb(tmp_path: Path) -> None:
         assert [rule, 13] in json.loads(findings)
         assert ["json-syntax", 14] in json.loads(findings)
         assert int(peak) < 300 * 1024 or rule == "example-unknown-key"
+
+
+def test_a_repeated_key_before_white_space_is_counted_once(write: Write) -> None:
+    line = CLEAN_LINE.replace(b'"role": "user"', b'"role": "user", "role": "user"') + b" "
+    findings = findings_of(write(chat_lines(20, {4: line})))
+    assert sorted(finding.rule for finding in findings) == [
+        "json-duplicate-key",
+        "line-trailing-space",
+    ]
