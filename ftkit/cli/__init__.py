@@ -7,15 +7,23 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import click
 from click.core import ParameterSource as Source
 
-from ftkit._text import printable
+from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
-from ftkit.cli.terminal import OutputClosed, drop_output, escape_logs, write, write_error
+from ftkit.cli.terminal import (
+    OutputClosed,
+    accept_any_text,
+    drop_output,
+    escape_logs,
+    write,
+    write_error,
+)
 from ftkit.errors import FtkitError, ProviderError
 
 COMMANDS = {
@@ -43,6 +51,9 @@ COMMANDS = {
 """Commands by name: the module, which is imported when the command runs, and the help text."""
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+TRACEBACK = "FTKIT_TRACEBACK"
+"""Environment variable that shows the traceback of an unexpected error."""
+
 EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 error, 130 interrupted."
 
 
@@ -117,6 +128,7 @@ def cli() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. An error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
+    accept_any_text()
     if os.environ.get("OPENAI_LOG"):
         escape_logs()
     try:
@@ -136,6 +148,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         drop_output()
         return _fail(f"{error}")
+    except Exception as error:  # exit code 1 would mean findings
+        return _fail_unexpectedly(error)
     return result if isinstance(result, int) else 0
 
 
@@ -143,6 +157,19 @@ def _fail(message: str) -> int:
     """Print an error as one line, and return its exit code."""
     write_error(f"ftkit: {printable(message)}\n")
     return 2
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    """Print an error that is a bug of ftkit, with its traceback if `FTKIT_TRACEBACK` is set."""
+    text = f"unexpected {type(error).__name__}: {str(error)[:EXCERPT_LENGTH]}".removesuffix(": ")
+    if os.environ.get(TRACEBACK):
+        write_error("".join(traceback.format_exception(error)))
+        advice = "report this traceback"
+    else:
+        advice = f"set {TRACEBACK}=1, run the command again and report the traceback"
+    return _fail(
+        f"{text}; this is a bug in ftkit {__version__}: {advice} in a new issue of its repository"
+    )
 
 
 def _usage(error: click.ClickException) -> str:

@@ -12,7 +12,7 @@ from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
 from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.client.client import Client
@@ -108,7 +108,12 @@ def _lines() -> Iterator[str]:
     while sys.stdin is not None:
         if sys.stdin.isatty():
             write_error("> ")
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"standard input is not {error.encoding} text; set PYTHONIOENCODING to its encoding"
+            ) from error
         if not line:
             return
         if line.strip():

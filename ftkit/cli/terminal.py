@@ -7,6 +7,7 @@ are left as they are.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -45,6 +46,16 @@ _secrets: set[str] = set()
 
 class OutputClosed(BaseException):
     """The reader of the output has closed it."""
+
+
+def accept_any_text() -> None:
+    """Escape characters that the encoding of a terminal or a file lacks instead of failing.
+
+    This covers what click and rich write.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hide(secret: str) -> None:
@@ -105,7 +116,8 @@ def write_json(text: str) -> None:
 
 def write_error(text: str) -> None:
     """Write text to standard error."""
-    click.echo(UNSAFE.sub(_escape, _without_secrets(text)), nl=False, err=True)
+    safe = UNSAFE.sub(_escape, _without_secrets(text))
+    click.echo(_encodable(safe, sys.stderr), nl=False, err=True)
 
 
 def write_bytes(data: bytes) -> None:
@@ -159,12 +171,22 @@ def _write_out(text: str) -> None:
     if sys.stdout is None:  # the command was started without standard output
         return
     is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    encodable = text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
     try:
-        click.echo(encodable, nl=False, color=False if is_plain else None)
+        click.echo(_encodable(text, sys.stdout), nl=False, color=False if is_plain else None)
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None
+
+
+def _encodable(text: str, stream: Any) -> str:
+    """Escape the characters that the encoding of a stream lacks.
+
+    `click.echo` writes UTF-8 to a stream whose encoding is ASCII.
+    """
+    if stream is None:
+        return text
+    encoded = text.encode(stream.encoding, "backslashreplace")
+    return str(encoded.decode(stream.encoding))
 
 
 def _without_secrets(text: str) -> str:
