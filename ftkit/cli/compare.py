@@ -15,7 +15,7 @@ from ftkit._text import money, plural
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.output import consent, print_note, print_warning, progress_bar, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
@@ -181,7 +181,7 @@ def compare(
     if output == "json":
         write_json(render_compare_json(result, titles))
     else:
-        write(render_compare_text(result, titles))
+        write(render_compare_text(result, titles, terminal_width()))
     if page is not None:
         write_page(result, titles, page)
     return 0

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ftkit.cli.inputs import FORMATS, one_file, progress
 from ftkit.cli.options import Configured, Epochs, on_day, option, output_option
-from ftkit.cli.output import print_warning
+from ftkit.cli.output import print_warning, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
@@ -134,7 +134,7 @@ def estimate(
     if output == "json":
         write_json(render_estimate_json(result))
     else:
-        write(render_estimate_text(result))
+        write(render_estimate_text(result, terminal_width()))
     return 0 if max_cost is None else _check_cost(result, max_cost)
 
 

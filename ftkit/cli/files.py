@@ -58,7 +58,7 @@ def list_(
     """List files, newest first."""
     items = open_client(provider, base_url, facts).files(purpose)
     head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
-    print_list(first(items, limit), Columns(head, _file_row, shortened=[5]), output, "files")
+    print_list(first(items, limit), Columns(head, _file_row), output, "files")
 
 
 @files.command()

@@ -25,6 +25,7 @@ from ftkit.cli.output import (
     print_list,
     print_note,
     print_warning,
+    terminal_width,
 )
 from ftkit.cli.terminal import is_terminal, write, write_untrusted
 from ftkit.errors import UsageError
@@ -86,7 +87,7 @@ def list_(
         for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
-    columns = Columns(("id", "status", "created (UTC)", "model"), _job_row, shortened=[3])
+    columns = Columns(("id", "status", "created (UTC)", "model"), _job_row)
     print_list(first(matches, None if every else limit), columns, output, "jobs")
 
 
@@ -254,7 +255,7 @@ def checkpoints(
 ) -> None:
     """List the checkpoints of a job, newest first."""
     head = ("step", "train loss", "valid loss", "model")
-    columns = Columns(head, _checkpoint_row, shortened=[3])
+    columns = Columns(head, _checkpoint_row)
     items = open_client(provider, base_url, facts).checkpoints(id)
     print_list(items, columns, output, "checkpoints")
 
@@ -296,7 +297,7 @@ def metrics(
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
     if output == "text":
-        write(render_metrics_text(job_data, assess(job_data)))
+        write(render_metrics_text(job_data, assess(job_data), width=terminal_width()))
     elif output == "csv":
         write_untrusted(_metrics_csv(job_data))
     else:

@@ -266,7 +266,7 @@ def _table(plans: list[Move], selected: list[Move], title: str) -> str:
         outcome = _outcome(plan, any(plan is other for other in selected))
         rows.append((plan.old.job.id, plan.old.job.model, new_model, _cost(plan.usd), outcome))
     cells = [[printable(cell) for cell in row] for row in rows]
-    text = table(cells, left=len(rows[0]), width=terminal_width(), long=[4])
+    text = table(cells, left=len(rows[0]), width=terminal_width())
     total = sum(plan.usd or 0 for plan in selected)
     unknown = sum(plan.usd is None for plan in selected)
     note = f" (without {unknown:,} of {len(selected):,} jobs, whose cost is unknown)"

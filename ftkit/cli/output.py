@@ -29,12 +29,10 @@ class Columns(Struct, frozen=True):
     Attributes:
         head: Titles.
         row: Returns the cells of an item.
-        shortened: Indexes of the columns that may be cut to fit the terminal.
     """
 
     head: Sequence[str]
     row: Callable[[Any], Sequence[str]]
-    shortened: Sequence[int] = ()
 
 
 def print_line(text: str) -> None:
@@ -68,7 +66,7 @@ def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -
     while batch := list(islice(remaining, ROWS_PER_TABLE)):
         rows = [[printable(cell) for cell in columns.row(item)] for item in batch]
         head = columns.head
-        write(table([head, *rows], left=len(head), width=width, long=columns.shortened))
+        write(table([head, *rows], left=len(head), width=width))
         is_empty = False
     if is_empty:
         print_note(f"No {name}.")

@@ -34,7 +34,7 @@ def bases(output: str) -> None:
         print_json(to_builtins(base_models()))
         return
     rows = [_row(id, base) for id, base in base_models().items()]
-    write(table([HEAD, *rows], left=len(HEAD), width=terminal_width(), long=[5]))
+    write(table([HEAD, *rows], left=len(HEAD), width=terminal_width()))
 
 
 def _row(id: str, base: RecommendedBase) -> tuple[str, ...]:
