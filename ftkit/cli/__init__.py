@@ -16,11 +16,13 @@ from click.core import ParameterSource as Source
 
 from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
+from ftkit.cli.command import Group
 from ftkit.cli.terminal import (
     OutputClosed,
     accept_any_text,
     drop_output,
     escape_logs,
+    preferences,
     write,
     write_error,
 )
@@ -57,7 +59,7 @@ TRACEBACK = "FTKIT_TRACEBACK"
 EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 error, 130 interrupted."
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Group that imports a command only when it runs, so that `--help` is quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -129,6 +131,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. An error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
     accept_any_text()
+    preferences.reset()
     if os.environ.get("OPENAI_LOG"):
         escape_logs()
     try:
@@ -162,7 +165,7 @@ def _fail(message: str) -> int:
 def _fail_unexpectedly(error: Exception) -> int:
     """Print an error that is a bug of ftkit, with its traceback if `FTKIT_TRACEBACK` is set."""
     text = f"unexpected {type(error).__name__}: {str(error)[:EXCERPT_LENGTH]}".removesuffix(": ")
-    if os.environ.get(TRACEBACK):
+    if os.environ.get(TRACEBACK) or preferences.is_verbose:
         write_error("".join(traceback.format_exception(error)))
         advice = "report this traceback"
     else:

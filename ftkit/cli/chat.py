@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli.connection import open_client, resolve_model
-from ftkit.cli.options import Configured, output_option, provider_options
+from ftkit.cli.options import Configured, Temperature, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
 from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
 from ftkit.errors import FtkitError, UsageError
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @provider_options
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 2), metavar="X", help="Sampling temperature, 0 to 2."
+    "--temperature",
+    type=Temperature(),
+    metavar="X|none",
+    default="none",
+    show_default=True,
+    help="Sampling temperature from 0 to 2, or none for the provider's default.",
 )
 @click.option(
     "--max-tokens",

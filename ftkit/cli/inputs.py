@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ftkit._text import shorten
-from ftkit.cli.terminal import clean, console
+from ftkit.cli.command import refuse_output_over_input
+from ftkit.cli.terminal import clean, console, preferences
 from ftkit.errors import FileError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -54,6 +55,7 @@ def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str
     ends.
     """
     paths = expand(files)
+    refuse_output_over_input(paths)
     streams = [path for path in paths if path == "-" or _is_stream(path)]
     if not streams:
         yield paths, {}
@@ -126,7 +128,7 @@ def progress(
         or None without a progress bar. The bar appears with the first call.
     """
     total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < min_size or not sys.stderr.isatty():
+    if quiet or preferences.is_quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn

@@ -14,7 +14,7 @@ import click
 
 from ftkit._text import format_minute, format_time
 from ftkit.cli.connection import open_client, open_journal
-from ftkit.cli.options import Group, Status, output_option, provider_options
+from ftkit.cli.options import Group, Status, output_format, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     first,
@@ -57,9 +57,10 @@ def _job_row(job: Job) -> tuple[str, ...]:
 @jobs.command("list")
 @provider_options
 @click.option("--status", type=Status(), metavar="STATUS", help="Only jobs with this status.")
-@click.option("--model", metavar="NAME", help="Only jobs with this base model.")
+@click.option("--model", "-m", metavar="NAME", help="Only jobs with this base model.")
 @click.option(
     "--limit",
+    "-n",
     type=click.IntRange(1),
     default=20,
     show_default=True,
@@ -275,13 +276,7 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 @click.argument("id")
 @provider_options
 @click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
-@click.option(
-    "--output",
-    type=click.Choice(["text", "csv", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@output_format("text", "csv", "json")
 def metrics(
     id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
 ) -> None:

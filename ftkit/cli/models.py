@@ -76,7 +76,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @models.command()
 @click.argument("id")
 @provider_options
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str

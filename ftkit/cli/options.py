@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,8 @@ import click
 from click.core import ParameterSource as Source
 
 from ftkit._text import printable
+from ftkit.cli import command
+from ftkit.cli.command import Command
 from ftkit.cli.terminal import write_error
 from ftkit.errors import UsageError, did_you_mean
 
@@ -119,7 +123,32 @@ class Status(click.ParamType):  # type: ignore[type-arg] # generic only since cl
         return str(value)
 
 
-class Configured(click.Command):
+class OutputFormat(click.Choice):  # type: ignore[type-arg] # generic only since click 8.2
+    """An output format. The error for the name of a file says how to write one."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the format."""
+        try:
+            return super().convert(value, parameter, context)
+        except click.BadParameter:
+            if Path(value).suffix or os.sep in value:
+                self.fail(self._advice(value), parameter, context)
+            raise
+
+    def _advice(self, path: str) -> str:
+        """Return the error for the name of a file."""
+        *others, last = self.choices
+        suffix, quoted = Path(path).suffix.lstrip("."), shlex.quote(path)
+        name = suffix if suffix in self.choices else self.choices[0]
+        return (
+            f"{path!r} is not a format ({', '.join(others)} or {last}); to write a file, use:"
+            f" --output {name} --output-file {quoted}, or: --output {name} > {quoted}"
+        )
+
+
+class Configured(Command):
     """Command whose options take defaults from the project's settings.
 
     Only options that also come from an environment variable and are named in `settings` do;
@@ -142,6 +171,8 @@ class Configured(click.Command):
         if not {"-h", "--help"} & set(args):
             extra["default_map"] = self._defaults()
         context = super().make_context(info_name, args, *more, **extra)
+        if extra.get("default_map"):
+            _log_settings(extra["default_map"])
         if "base_url" in context.params:
             _drop_address_of_other_provider(context)
             _check_facts_of_project(context)
@@ -160,6 +191,13 @@ class Configured(click.Command):
             and parameter.name in settings
             and (self.settings is None or parameter.name in self.settings)
         }
+
+
+def _log_settings(settings: dict[str, Any]) -> None:
+    from ftkit.cli.settings import find_pyproject
+
+    path, names = find_pyproject(Path.cwd()), ", ".join(settings)
+    logging.getLogger("ftkit").info("settings from %s: %s", path, names)
 
 
 def _drop_address_of_other_provider(context: click.Context) -> None:
@@ -198,7 +236,7 @@ def _check_facts_of_project(context: click.Context) -> None:
             )
 
 
-class Group(click.Group):
+class Group(command.Group):
     """Group whose commands are `Configured`."""
 
     command_class = Configured
@@ -245,8 +283,18 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option("--recipe", "recipes", metavar="FILE", help=help)(command)
 
 
+def output_format(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--output`: one of several formats, of which the first is the default."""
+    return option(
+        "--output",
+        "-o",
+        type=OutputFormat(formats),
+        default=formats[0],
+        show_default=True,
+        help="Output format.",
+    )
+
+
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--output`: text or JSON."""
-    formats = click.Choice(["text", "json"])
-    add = option("--output", type=formats, default="text", show_default=True, help="Output format.")
-    return add(command)
+    return output_format("text", "json")(command)

@@ -8,19 +8,14 @@ import click
 import msgspec
 
 from ftkit._text import printable
+from ftkit.cli.command import Command
+from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, terminal_width
 from ftkit.cli.terminal import write
 from ftkit.report.columns import wrap
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
-OUTPUT = click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
 INDENT = " " * 7
 """Indent of a summary on a narrow terminal."""
 
@@ -47,8 +42,8 @@ def as_dict(rule: Rule) -> dict[str, Any]:
     }
 
 
-@click.command()
-@OUTPUT
+@click.command(cls=Command)
+@output_option
 def rules(output: str) -> None:
     """List the rules."""
     if output == "json":
@@ -68,9 +63,9 @@ def rules(output: str) -> None:
         write(wrap(rule.summary, head + space, INDENT, width if is_narrow else None))
 
 
-@click.command("rule")
+@click.command("rule", cls=Command)
 @click.argument("name")
-@OUTPUT
+@output_option
 def rule(name: str, output: str) -> None:
     """Explain the rule with this NAME or code."""
     match = find_rule(name)

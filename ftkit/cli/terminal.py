@@ -13,10 +13,14 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._atomic import atomic_write, check_writable
 from ftkit._text import printable
 
 if TYPE_CHECKING:
@@ -41,11 +45,52 @@ UNSAFE_ALWAYS = re.compile(rf"[\x1b{CONTROLS}]")
 NOT_ASCII = re.compile(r"[^\n\t\x20-\x7e]")
 """Characters that are escaped in JSON if the encoding of standard output may not have them."""
 
+LOGGERS = ("ftkit", "httpx", "httpx2", "openai")
+"""Loggers that are shown on request."""
+
 _secrets: set[str] = set()
+
+
+class Preferences:
+    """Preferences of the user for the output of a command.
+
+    Attributes:
+        color: True for colours, False for none, or None to follow the environment.
+        is_quiet: Print only results and problems.
+        is_verbose: Print logs.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the preferences of an earlier command."""
+        self.color: bool | None = None
+        self.is_quiet = self.is_verbose = False
+
+
+preferences = Preferences()
 
 
 class OutputClosed(BaseException):
     """The reader of the output has closed it."""
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[None]:
+    """Send standard output to a file, which replaces that of the path when the block ends.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    check_writable(path)
+    with (
+        atomic_write(Path(path)) as temporary,
+        temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+        redirect_stdout(file),
+    ):
+        yield
+        file.flush()
 
 
 def accept_any_text() -> None:
@@ -68,7 +113,7 @@ def hide(secret: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write text to standard output, in colour on a terminal unless `NO_COLOR` is set."""
+    """Write text to standard output, in colour if `uses_color` says so."""
     _write_out(UNSAFE.sub(_escape, _without_secrets(text)))
 
 
@@ -117,7 +162,7 @@ def write_json(text: str) -> None:
 def write_error(text: str) -> None:
     """Write text to standard error."""
     safe = UNSAFE.sub(_escape, _without_secrets(text))
-    click.echo(_encodable(safe, sys.stderr), nl=False, err=True)
+    click.echo(_encodable(safe, sys.stderr), nl=False, err=True, color=uses_color())
 
 
 def write_bytes(data: bytes) -> None:
@@ -142,7 +187,22 @@ def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
-    return Console(stderr=err, markup=False, emoji=False, highlight=False)
+    plain = uses_color() is False
+    return Console(stderr=err, markup=False, emoji=False, highlight=False, no_color=plain)
+
+
+def uses_color() -> bool | None:
+    """Return True for colours, False for none, or None for colours on terminals only.
+
+    See https://no-color.org and https://force-color.org.
+    """
+    if preferences.color is not None:
+        return preferences.color
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
 
 
 def is_terminal(stream: Any) -> bool:
@@ -167,12 +227,18 @@ def escape_logs() -> None:
     logging.basicConfig(handlers=[handler])
 
 
+def show_logs() -> None:
+    """Print logs of ftkit, of requests and of their retries."""
+    escape_logs()
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
 def _write_out(text: str) -> None:
     if sys.stdout is None:  # the command was started without standard output
         return
-    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     try:
-        click.echo(_encodable(text, sys.stdout), nl=False, color=False if is_plain else None)
+        click.echo(_encodable(text, sys.stdout), nl=False, color=uses_color())
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None

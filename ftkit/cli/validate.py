@@ -10,8 +10,8 @@ from click.core import ParameterSource as Source
 
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
-from ftkit.cli.options import AllConfigured, Names, option
-from ftkit.cli.terminal import write, write_json
+from ftkit.cli.options import AllConfigured, Names, option, output_format
+from ftkit.cli.terminal import preferences, write, write_json
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.text import SHOWN
@@ -31,6 +31,7 @@ from ftkit.summary import KEEP, FileReport, Report
 )
 @option(
     "--model",
+    "-m",
     metavar="NAME",
     help="Model to train; sets the tokens an example may have.  [default: 4,096 tokens]",
 )
@@ -73,14 +74,8 @@ from ftkit.summary import KEEP, FileReport, Report
     metavar="N",
     help=f"Findings per rule and file; counts stay exact.  [default: {KEEP:,}; as text {SHOWN}]",
 )
-@option(
-    "--output",
-    type=click.Choice(list(RENDERERS)),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
-@option("--quiet", is_flag=True, help="Print only findings: no headings, totals or progress.")
+@output_format(*RENDERERS)
+@option("--quiet", "-q", is_flag=True, help="Print only findings: no headings, totals or progress.")
 @option(
     "--workers",
     type=click.IntRange(1),
@@ -105,6 +100,7 @@ def validate(
 
     for name in ("select", "ignore"):
         options[name] = [rule for rules in options[name] for rule in rules]
+    quiet = quiet or preferences.is_quiet
     with local_files(files) as (paths, names), progress(paths, quiet) as advance:
         report = check(
             paths,

@@ -112,7 +112,7 @@ COMMANDS = [
     "compare m EVIL --prompts data.jsonl",
     "compare m n --prompts data.jsonl --limit 2 --yes",
     "migrate EVIL --to nebius",
-    "serve --model EVIL",
+    "serve --map EVIL",
     "serve --answers EVIL",
     "archive verify EVIL",
     "jobs list --provider EVIL",
