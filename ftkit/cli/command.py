@@ -138,7 +138,7 @@ class Group(Command, click.Group):
     """Group of commands. Without a command it prints its help, and it suggests similar names."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, or print the help if there are none."""
+        """Parse the arguments, or print the help without arguments."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             write(f"{self.get_help(ctx)}\n")
             ctx.exit()

@@ -99,9 +99,7 @@ def migrate(
     if (job is None) == (archive is None):
         raise UsageError("give either a job, or an archive with --archive")
     if archive and follow:
-        raise UsageError(
-            "--watch follows one job, not those of --archive; use `ftkit jobs list`"
-        )
+        raise UsageError("--watch follows one job, not those of --archive; use `ftkit jobs list`")
     sources = _archived_jobs(archive) if archive else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_client(to, to_base_url, facts)

@@ -47,14 +47,13 @@ def table(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None
         width: Width of the terminal, or None for an unlimited width.
     """
     columns = list(zip(*rows, strict=True))
-    is_left = [index < left for index in range(len(columns))]
+    lefts = [index < left for index in range(len(columns))]
     if width is not None and not fits(columns, width):
-        has_values = [not index or _has_values(column) for index, column in enumerate(columns)]
-        columns = [column for column, kept in zip(columns, has_values, strict=True) if kept]
-        is_left = [value for value, kept in zip(is_left, has_values, strict=True) if kept]
+        filled = [index for index, cells in enumerate(columns) if not index or _has_values(cells)]
+        columns, lefts = [columns[index] for index in filled], [lefts[index] for index in filled]
         if not fits(columns, width):
             return _stacked(list(zip(*columns, strict=True)), width)
-    padded = [_pad(column, to_left) for column, to_left in zip(columns, is_left, strict=True)]
+    padded = list(map(_pad, columns, lefts))
     return "".join(f"{GAP}{GAP.join(row).rstrip()}\n" for row in zip(*padded, strict=True))
 
 
