@@ -12,7 +12,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit validate": (
         "ftkit validate samples/marv.jsonl",
-        "ftkit validate samples/marv.jsonl --fail-on warning",
+        "ftkit validate samples --statistics",
     ),
     "ftkit estimate": (
         "ftkit estimate samples/marv.jsonl",
