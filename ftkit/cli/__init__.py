@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import click.shell_completion
 from click.core import ParameterSource as Source
 
 from ftkit._text import EXCERPT_LENGTH, printable
@@ -49,6 +50,7 @@ COMMANDS = {
     "rule": ("ftkit.cli.rules", "Explain a rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
     "explain": ("ftkit.cli.explain", "Explain an error message of a provider."),
+    "completion": ("ftkit.cli.completion", "Print a shell's completion script."),
 }
 """Commands by name: the module, which is imported when the command runs, and the help text."""
 
@@ -72,6 +74,17 @@ class Commands(Group):
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Return the commands and options that begin with a text, without importing commands."""
+        names = [
+            click.shell_completion.CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -107,7 +120,7 @@ def _options(command: click.Command) -> Iterator[tuple[str, str]]:
 
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
-    if is_requested:
+    if is_requested and not context.resilient_parsing:
         write(f"ftkit {__version__}\n")
         context.exit()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ftkit.cli.completers import add_completion
 from ftkit.cli.examples import EXAMPLES
 from ftkit.cli.terminal import output_file, preferences, show_logs, write
 from ftkit.errors import UsageError, did_you_mean
@@ -22,7 +23,7 @@ def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) 
 
 
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
+    if value and not context.resilient_parsing:
         preferences.is_verbose = True
         show_logs()
 
@@ -77,6 +78,11 @@ PATH = "ftkit.output_file"
 
 class Command(click.Command):
     """Command with the shared options, and examples at the end of its help."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for parameter in self.params:
+            add_completion(parameter)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters of the command, and the shared options before `--help`."""

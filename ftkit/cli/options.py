@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 
 import click
 from click.core import ParameterSource as Source
+from click.shell_completion import CompletionItem
 
 from ftkit._text import printable
 from ftkit.cli import command
 from ftkit.cli.command import Command
+from ftkit.cli.completers import complete_rules
 from ftkit.cli.terminal import write_error
 from ftkit.errors import UsageError, did_you_mean
 
@@ -24,7 +26,7 @@ MAX_EPOCHS = 50
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
-    """Names separated by commas."""
+    """Names of rules, separated by commas."""
 
     name = "names"
 
@@ -34,6 +36,12 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic only since cli
         """Return the names."""
         names = value.split(",") if isinstance(value, str) else value
         return tuple(name.strip() for name in names if name.strip())
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names of rules."""
+        return complete_rules(ctx, incomplete)
 
 
 class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
@@ -168,6 +176,8 @@ class Configured(Command):
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
         """Parse the arguments, with the settings as defaults."""
+        if extra.get("resilient_parsing"):  # for the completion in a shell
+            return super().make_context(info_name, args, *more, **extra)
         if not {"-h", "--help"} & set(args):
             extra["default_map"] = self._defaults()
         context = super().make_context(info_name, args, *more, **extra)
