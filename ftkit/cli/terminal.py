@@ -247,9 +247,10 @@ def _write_out(text: str) -> None:
 def _encodable(text: str, stream: Any) -> str:
     """Escape the characters that the encoding of a stream lacks.
 
-    `click.echo` writes UTF-8 to a stream whose encoding is ASCII.
+    `click.echo` writes UTF-8 to a stream whose encoding is ASCII. While a progress bar is shown,
+    rich replaces the streams by ones that have no encoding.
     """
-    if stream is None:
+    if stream is None or stream.encoding is None:
         return text
     encoded = text.encode(stream.encoding, "backslashreplace")
     return str(encoded.decode(stream.encoding))
