@@ -39,8 +39,8 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     if len(values) > width:
         values = [values[(index + 1) * len(values) // width - 1] for index in range(width)]
     low, high = min(values), max(values)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] for value in values)
+    extent = high - low or 1.0
+    return "".join(BARS[round((value - low) / extent * (len(BARS) - 1))] for value in values)
 
 
 def render_metrics_text(
