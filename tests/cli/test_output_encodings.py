@@ -127,6 +127,24 @@ def test_an_unexpected_exception_is_one_line_and_exit_code_2(invoke: Invoke) -> 
     assert "Error; this is a bug" in invoke("broken")[2]
 
 
+def test_an_error_of_the_system_without_standard_output_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken_disk: None
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(["broken_disk"]) == 2
+    assert capsys.readouterr().err == "ftkit: [Errno 28] No space left on device\n"
+
+
+@pytest.fixture
+def broken_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Add a command that fails as on a full disk."""
+    handler = signal.getsignal(signal.SIGTERM)
+    module = "support.broken_command"
+    monkeypatch.setitem(COMMANDS, "broken_disk", (module, "Fail."))
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
 @pytest.mark.usefixtures("broken")
 def test_a_traceback_is_shown_on_request(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTKIT_TRACEBACK", "1")

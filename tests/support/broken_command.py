@@ -1,6 +1,9 @@
-"""A command with a bug."""
+"""Commands that fail in unexpected ways."""
 
 from __future__ import annotations
+
+import errno
+import os
 
 import click
 
@@ -10,3 +13,9 @@ import click
 def broken(message: str) -> None:
     """Raise an exception that is no error of a user."""
     raise RuntimeError(message)
+
+
+@click.command()
+def broken_disk() -> None:
+    """Raise the error of a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
