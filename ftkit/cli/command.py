@@ -76,6 +76,10 @@ PATH = "ftkit.output_file"
 """Key of the value of `--output-file` in the context."""
 
 
+SENTENCE = 200
+"""Maximum length of a command's help in the list of commands, in characters."""
+
+
 class Command(click.Command):
     """Command with the shared options, and examples at the end of its help."""
 
@@ -149,6 +153,18 @@ class Group(Command, click.Group):
             write(f"{self.get_help(ctx)}\n")
             ctx.exit()
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, each with the whole first sentence of its help."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(SENTENCE))
+                    for name, command in commands
+                    if command
+                ]
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -49,6 +49,13 @@ def test_an_unknown_command_gets_a_suggestion(arguments: list[str], message: str
     assert done.stderr.endswith(f"{message}\n")
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_a_group_has_whole_sentences(group: str) -> None:
+    shown = run_ftkit(*group.split()[1:]).stdout
+    _, commands = shown.split("Commands:\n")
+    assert "..." not in commands
+
+
 @pytest.mark.parametrize("path", COMMAND_TREE)
 def test_the_help_of_a_command_ends_with_two_examples_of_it(path: str) -> None:
     context = COMMAND_TREE[path]
