@@ -61,7 +61,6 @@ SHARED_OPTIONS = (
 )
 """Options of all commands, unless a command has its own option of that name."""
 
-
 OUTPUT_FILE = click.Option(
     ["--output-file"],
     metavar="FILE",
@@ -75,6 +74,10 @@ OUTPUT_FILE = click.Option(
 PATH = "ftkit.output_file"
 """Key of the value of `--output-file` in the context."""
 
+add_completion(OUTPUT_FILE)
+
+ERROR = 2
+"""Exit code of errors."""
 
 SENTENCE = 200
 """Maximum length of a command's help in the list of commands, in characters."""
@@ -99,14 +102,17 @@ class Command(click.Command):
         return [*parameters[:end], *shared, *parameters[end:]]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; its standard output may be a file."""
+        """Run the command. Its output may go to a file, which is not written after an error."""
         path = ctx.meta.get(PATH)
         if path is None or isinstance(self, click.Group):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
         with output_file(path):
-            return super().invoke(ctx)
+            code = super().invoke(ctx)
+            if code == ERROR:
+                ctx.exit(ERROR)
+            return code
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of the command, and those that all commands have."""
@@ -174,6 +180,15 @@ class Group(Command, click.Group):
         is_option = name.startswith("-")
         if is_option or ctx.resilient_parsing or self.get_command(ctx, name):
             return super().resolve_command(ctx, args)
-        names = self.list_commands(ctx)
-        suggestion = did_you_mean(name, names)
+        suggestion = self._subcommands(ctx, name) or did_you_mean(name, self.list_commands(ctx))
         raise click.UsageError(f"No such command {name!r}{suggestion}", ctx)
+
+    def _subcommands(self, ctx: click.Context, name: str) -> str:
+        """Return the subcommands of that name as a suggestion, or ""."""
+        groups = ((group, self.get_command(ctx, group)) for group in self.list_commands(ctx))
+        matches = [
+            f"`{ctx.command_path} {group} {name}`"
+            for group, command in groups
+            if isinstance(command, click.Group) and command.get_command(ctx, name)
+        ]
+        return f"; did you mean {' or '.join(matches)}?" if matches else ""

@@ -6,12 +6,13 @@ import json
 import re
 import shlex
 import shutil
+import signal
 from pathlib import Path
 
 import click
 import pytest
 
-from ftkit.cli import COMMANDS, cli
+from ftkit.cli import COMMANDS, cli, run
 from ftkit.cli.examples import EXAMPLES
 from ftkit.cli.terminal import preferences
 from support.command_tree import COMMAND_TREE
@@ -40,6 +41,12 @@ def test_a_group_without_a_command_prints_its_help(group: str) -> None:
         (["valdate"], "No such command 'valdate'; did you mean 'validate'? (see `ftkit --help`)"),
         (["jobs", "lst"], "'lst'; did you mean 'list'? (see `ftkit jobs --help`)"),
         (["serve", "statsu"], "'statsu'; did you mean 'status'? (see `ftkit serve --help`)"),
+        (["watch"], "'watch'; did you mean `ftkit jobs watch`? (see `ftkit --help`)"),
+        (["upload"], "'upload'; did you mean `ftkit files upload`? (see `ftkit --help`)"),
+        (
+            ["delete"],
+            "did you mean `ftkit files delete` or `ftkit models delete`? (see `ftkit --help`)",
+        ),
         (["zzz"], "No such command 'zzz' (see `ftkit --help`)"),
     ],
 )
@@ -193,6 +200,17 @@ def test_the_output_does_not_replace_an_input(arguments: tuple[str, ...], write:
     done = run_ftkit(*arguments, "--output-file", "./data.jsonl")
     assert (done.returncode, "would replace an input" in done.stderr) == (2, True)
     assert path.read_bytes() == before
+
+
+def test_a_command_that_ends_with_an_error_writes_no_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    path = write(b"before", "report.txt")
+    monkeypatch.setitem(COMMANDS, "broken_off", ("support.broken_command", "Fail."))
+    handler = signal.getsignal(signal.SIGTERM)
+    assert run(["broken_off", "--output-file", str(path)]) == 2
+    signal.signal(signal.SIGTERM, handler)
+    assert path.read_bytes() == b"before"
 
 
 def test_an_output_file_that_cannot_be_written_is_one_line() -> None:

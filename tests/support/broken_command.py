@@ -7,6 +7,10 @@ import os
 
 import click
 
+from ftkit.cli.command import Command
+from ftkit.cli.options import output_option
+from ftkit.cli.terminal import write
+
 
 @click.command()
 @click.argument("message", default="")
@@ -19,3 +23,11 @@ def broken(message: str) -> None:
 def broken_disk() -> None:
     """Raise the error of a full disk."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@click.command(cls=Command)
+@output_option
+def broken_off(output: str) -> int:
+    """Return the exit code of an error after some output."""
+    write("half")
+    return 2
