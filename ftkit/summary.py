@@ -291,12 +291,14 @@ class Report(Struct, frozen=True):
         ok: True if no finding is as severe as `fail_on`.
         provider: Name of the provider.
         model: Name of the model, if one was given.
+        fail_on: The lowest severity that makes `ok` false.
     """
 
     ok: bool
     provider: str
     model: str | None
     files: tuple[FileReport, ...]
+    fail_on: Literal["error", "warning"] = "error"
 
     def total(self, severity: Severity) -> int:
         """Return the number of findings of a severity in all files."""

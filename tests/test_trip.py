@@ -187,7 +187,9 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
             assert result.returncode == 0, result.stderr
             compared[model] = json.loads(result.stdout)["measures"]["exact"]["between"]["mean"]
         assert compared == {"@last": 1, SMOKE: 0}
-        planned = ftkit(new, tmp_path, "migrate", "--all", str(archive), "--to", "local", "--yes")
+        planned = ftkit(
+            new, tmp_path, "migrate", "--archive", str(archive), "--to", "local", "--yes"
+        )
         assert "migrated to ftjob-" in planned.stdout
         assert len(ftkit(new, tmp_path, "jobs", "list", *here).stdout.splitlines()) == 2
     finally:

@@ -7,15 +7,26 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import click
+import click.shell_completion
 from click.core import ParameterSource as Source
 
-from ftkit._text import printable
+from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
-from ftkit.cli.terminal import OutputClosed, drop_output, escape_logs, write, write_error
+from ftkit.cli.command import Group
+from ftkit.cli.terminal import (
+    OutputClosed,
+    accept_any_text,
+    drop_output,
+    escape_logs,
+    preferences,
+    write,
+    write_error,
+)
 from ftkit.errors import FtkitError, ProviderError
 
 COMMANDS = {
@@ -39,14 +50,18 @@ COMMANDS = {
     "rule": ("ftkit.cli.rules", "Explain a rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
     "explain": ("ftkit.cli.explain", "Explain an error message of a provider."),
+    "completion": ("ftkit.cli.completion", "Print a shell's completion script."),
 }
 """Commands by name: the module, which is imported when the command runs, and the help text."""
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+TRACEBACK = "FTKIT_TRACEBACK"
+"""Environment variable that shows the traceback of an unexpected error."""
+
 EXIT_CODES = "Exit codes: 0 clean, 1 findings, 2 error, 130 interrupted."
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Group that imports a command only when it runs, so that `--help` is quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -59,6 +74,17 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Return the commands and options that begin with a text, without importing commands."""
+        names = [
+            click.shell_completion.CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -94,7 +120,7 @@ def _options(command: click.Command) -> Iterator[tuple[str, str]]:
 
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
-    if is_requested:
+    if is_requested and not context.resilient_parsing:
         write(f"ftkit {__version__}\n")
         context.exit()
 
@@ -117,6 +143,8 @@ def cli() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code. An error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminated)
+    accept_any_text()
+    preferences.reset()
     if os.environ.get("OPENAI_LOG"):
         escape_logs()
     try:
@@ -136,6 +164,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         drop_output()
         return _fail(f"{error}")
+    except Exception as error:  # exit code 1 would mean findings
+        return _fail_unexpectedly(error)
     return result if isinstance(result, int) else 0
 
 
@@ -143,6 +173,19 @@ def _fail(message: str) -> int:
     """Print an error as one line, and return its exit code."""
     write_error(f"ftkit: {printable(message)}\n")
     return 2
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    """Print an error that is a bug of ftkit, with its traceback if `FTKIT_TRACEBACK` is set."""
+    text = f"unexpected {type(error).__name__}: {str(error)[:EXCERPT_LENGTH]}".removesuffix(": ")
+    if os.environ.get(TRACEBACK) or preferences.is_verbose:
+        write_error("".join(traceback.format_exception(error)))
+        advice = "report this traceback"
+    else:
+        advice = f"set {TRACEBACK}=1, run the command again and report the traceback"
+    return _fail(
+        f"{text}; this is a bug in ftkit {__version__}: {advice} in a new issue of its repository"
+    )
 
 
 def _usage(error: click.ClickException) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit.cli.command import Command
 from ftkit.cli.connection import open_client
 from ftkit.cli.options import Configured, Day, Status, output_option, provider_options
 from ftkit.cli.output import consent, print_note, print_warning, progress_bar
@@ -46,7 +47,7 @@ class ArchiveCommand(Configured):
         return super().make_context(info_name, args, *more, **extra)
 
 
-@click.command(epilog=VERIFY_EXIT_CODES)
+@click.command(cls=Command, epilog=VERIFY_EXIT_CODES)
 @click.argument("folder", metavar="DIR")
 @output_option
 def verify(folder: str, output: str) -> int:

@@ -7,6 +7,7 @@ import datetime
 import click
 
 from ftkit.cli.options import Configured, on_day, option, output_option
+from ftkit.cli.output import terminal_width
 from ftkit.cli.terminal import write, write_json
 
 
@@ -32,4 +33,5 @@ def catalog(
     if output == "json":
         write_json(render_catalog_json(models, provider))
     else:
-        write(render_catalog_text(models, provider, today or datetime.date.today()))
+        day = today or datetime.date.today()
+        write(render_catalog_text(models, provider, day, terminal_width()))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli.connection import open_client, resolve_model
-from ftkit.cli.options import Configured, output_option, provider_options
+from ftkit.cli.options import Configured, Temperature, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
 from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
-from ftkit.errors import FtkitError
+from ftkit.errors import FtkitError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.client.client import Client
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @provider_options
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 2), metavar="X", help="Sampling temperature, 0 to 2."
+    "--temperature",
+    type=Temperature(),
+    metavar="X|none",
+    default="none",
+    show_default=True,
+    help="Sampling temperature from 0 to 2, or none for the provider's default.",
 )
 @click.option(
     "--max-tokens",
@@ -108,7 +113,12 @@ def _lines() -> Iterator[str]:
     while sys.stdin is not None:
         if sys.stdin.isatty():
             write_error("> ")
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"standard input is not {error.encoding} text; set PYTHONIOENCODING to its encoding"
+            ) from error
         if not line:
             return
         if line.strip():

@@ -15,7 +15,7 @@ from ftkit._text import money, plural
 from ftkit.cli.connection import open_client, resolve_model
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.output import consent, print_note, print_warning, progress_bar, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
@@ -76,7 +76,9 @@ MAX_SKIPPED = 10
 @click.option(
     "--max-tokens", type=click.IntRange(1), metavar="N", help="Maximum number of tokens per answer."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N prompts.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(1), metavar="N", help="Use only the first N prompts."
+)
 @click.option(
     "--group-by",
     default="",
@@ -98,7 +100,8 @@ MAX_SKIPPED = 10
     "--save-b", metavar="FILE", help="Save B's answers to FILE, and reuse the answers in it."
 )
 @click.option(
-    "--seed",
+    "--bootstrap-seed",
+    "seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -111,7 +114,7 @@ MAX_SKIPPED = 10
     metavar="FILE",
     help="Also write an HTML page with the pairs of answers that differ most.",
 )
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def compare(
     a: str,
@@ -181,7 +184,7 @@ def compare(
     if output == "json":
         write_json(render_compare_json(result, titles))
     else:
-        write(render_compare_text(result, titles))
+        write(render_compare_text(result, titles, terminal_width()))
     if page is not None:
         write_page(result, titles, page)
     return 0

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ftkit.cli.inputs import FORMATS, one_file, progress
 from ftkit.cli.options import Configured, Epochs, on_day, option, output_option
-from ftkit.cli.output import print_warning
+from ftkit.cli.output import print_warning, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.estimation.quote import Quote
@@ -24,13 +24,14 @@ EXIT_CODES = "Exit codes: 0 estimated, 1 above --max-cost, 2 error, 130 interrup
 @click.argument("file", metavar="FILE")
 @option(
     "--model",
+    "-m",
     "models",
     multiple=True,
     metavar="NAME",
-    help="Model to estimate. Repeatable.  [default: as --all]",
+    help="Model to estimate. Repeatable.  [default: as --all-models]",
 )
 @option(
-    "--all",
+    "--all-models",
     "every",
     is_flag=True,
     help="Estimate all models that can be trained on the file today, cheapest first.",
@@ -120,7 +121,7 @@ def estimate(
         and click.get_current_context().get_parameter_source("models")
         is ParameterSource.COMMANDLINE
     ):
-        raise UsageError("--model and --all exclude each other; give one of the two")
+        raise UsageError("--model and --all-models exclude each other; give one of the two")
     if base_prompt is not None and options["requests"] is None:
         options["requests"] = 1000
     with one_file(file) as (path, name), progress([path], quiet=False) as advance:
@@ -134,7 +135,7 @@ def estimate(
     if output == "json":
         write_json(render_estimate_json(result))
     else:
-        write(render_estimate_text(result))
+        write(render_estimate_text(result, terminal_width()))
     return 0 if max_cost is None else _check_cost(result, max_cost)
 
 

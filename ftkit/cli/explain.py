@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit.cli.command import Command
+from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, print_line
 from ftkit.cli.terminal import write
 from ftkit.errors import UsageError
@@ -23,16 +25,10 @@ if TYPE_CHECKING:
     from ftkit.rules import Rule
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("message")
 @click.argument("file", required=False)
-@click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@output_option
 def explain(message: str, file: str | None, output: str) -> int:
     """Find the rules behind a provider's error MESSAGE, and the lines of FILE it is about.
 

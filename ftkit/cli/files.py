@@ -45,7 +45,7 @@ def _file_row(file: RemoteFile) -> tuple[str, ...]:
 @click.option(
     "--purpose", metavar="NAME", default="", help="Only files with this purpose, e.g. fine-tune."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of files.")
+@click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Maximum number of files.")
 @output_option
 def list_(
     provider: str,
@@ -58,7 +58,7 @@ def list_(
     """List files, newest first."""
     items = open_client(provider, base_url, facts).files(purpose)
     head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
-    print_list(first(items, limit), Columns(head, _file_row, shortened=[5]), output, "files")
+    print_list(first(items, limit), Columns(head, _file_row), output, "files")
 
 
 @files.command()
@@ -136,7 +136,7 @@ def download(
 @files.command()
 @click.argument("id")
 @provider_options
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str

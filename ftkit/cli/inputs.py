@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ftkit._text import shorten
-from ftkit.cli.terminal import clean, console
+from ftkit.cli.command import refuse_output_over_input
+from ftkit.cli.terminal import clean, console, preferences
 from ftkit.errors import FileError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -28,32 +29,76 @@ UPLOAD_FROM = 1 << 20
 """Total size in bytes from which a progress bar is shown for uploads, which are slower."""
 
 
-def expand(files: Sequence[str]) -> list[str]:
+SUFFIXES = (".jsonl", ".jsonl.gz")
+"""Suffixes of the files that are read from a folder."""
+
+IGNORED_FOLDERS = frozenset(
+    ("__pycache__", "__pypackages__", "build", "dist", "node_modules", "site-packages", "venv")
+)
+"""Names of folders that are left out below a folder, like those that begin with a dot."""
+
+
+def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
     """Return the files that the arguments name, with patterns expanded and without duplicates.
 
+    Args:
+        files: Names, patterns, or - for standard input.
+        recurse: Replace folders by the datasets below them.
+
     Raises:
-        FileError: A pattern matches no file.
+        FileError: A pattern or a folder has no file.
     """
     paths: list[str] = []
     for name in files:
-        if name == "-" or os.path.exists(name) or not glob.has_magic(name):
+        if recurse and os.path.isdir(name):
+            paths.extend(_datasets_below(name))
+        elif name == "-" or os.path.exists(name) or not glob.has_magic(name):
             paths.append(name)
-            continue
-        matches = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
-        if not matches:
-            raise FileError(f"no file matches {name!r}")
-        paths.extend(matches)
+        else:
+            paths.extend(_matches(name))
     return list(dict.fromkeys(paths))
 
 
+def _matches(pattern: str) -> list[str]:
+    matches = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    if not matches:
+        raise FileError(f"no file matches {pattern!r}")
+    return matches
+
+
+def _datasets_below(top: str) -> list[str]:
+    """Return the datasets in a folder and below it, without those in ignored or linked folders."""
+    datasets: list[str] = []
+    for folder, folders, names in os.walk(top):
+        folders[:] = sorted(
+            name for name in folders if name not in IGNORED_FOLDERS and not name.startswith(".")
+        )
+        datasets += (
+            os.path.join(folder, name)
+            for name in sorted(names)
+            if name.endswith(SUFFIXES) and not name.startswith(".")
+        )
+    if not datasets:
+        suffixes = " or ".join(SUFFIXES)
+        raise FileError(f"{top} is a folder without {suffixes} files; name the files to check")
+    return datasets
+
+
 @contextmanager
-def local_files(files: Sequence[str]) -> Iterator[tuple[list[str], dict[str, str]]]:
+def local_files(
+    files: Sequence[str], recurse: bool = False
+) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Yield the paths to read, and the names to show for those that are temporary copies.
 
     Standard input and other streams are copied to temporary files, which exist until the block
     ends.
+
+    Args:
+        files: Names, patterns, or - for standard input.
+        recurse: Replace folders by the datasets below them.
     """
-    paths = expand(files)
+    paths = expand(files, recurse)
+    refuse_output_over_input(paths)
     streams = [path for path in paths if path == "-" or _is_stream(path)]
     if not streams:
         yield paths, {}
@@ -126,7 +171,7 @@ def progress(
         or None without a progress bar. The bar appears with the first call.
     """
     total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-    if quiet or total < min_size or not sys.stderr.isatty():
+    if quiet or preferences.is_quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn

@@ -14,7 +14,7 @@ import click
 
 from ftkit._text import format_minute, format_time
 from ftkit.cli.connection import open_client, open_journal
-from ftkit.cli.options import Group, Status, output_option, provider_options
+from ftkit.cli.options import Group, Status, output_format, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     first,
@@ -25,6 +25,7 @@ from ftkit.cli.output import (
     print_list,
     print_note,
     print_warning,
+    terminal_width,
 )
 from ftkit.cli.terminal import is_terminal, write, write_untrusted
 from ftkit.errors import UsageError
@@ -56,9 +57,10 @@ def _job_row(job: Job) -> tuple[str, ...]:
 @jobs.command("list")
 @provider_options
 @click.option("--status", type=Status(), metavar="STATUS", help="Only jobs with this status.")
-@click.option("--model", metavar="NAME", help="Only jobs with this base model.")
+@click.option("--model", "-m", metavar="NAME", help="Only jobs with this base model.")
 @click.option(
     "--limit",
+    "-n",
     type=click.IntRange(1),
     default=20,
     show_default=True,
@@ -86,7 +88,7 @@ def list_(
         for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
-    columns = Columns(("id", "status", "created (UTC)", "model"), _job_row, shortened=[3])
+    columns = Columns(("id", "status", "created (UTC)", "model"), _job_row)
     print_list(first(matches, None if every else limit), columns, output, "jobs")
 
 
@@ -254,7 +256,7 @@ def checkpoints(
 ) -> None:
     """List the checkpoints of a job, newest first."""
     head = ("step", "train loss", "valid loss", "model")
-    columns = Columns(head, _checkpoint_row, shortened=[3])
+    columns = Columns(head, _checkpoint_row)
     items = open_client(provider, base_url, facts).checkpoints(id)
     print_list(items, columns, output, "checkpoints")
 
@@ -274,13 +276,7 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 @click.argument("id")
 @provider_options
 @click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
-@click.option(
-    "--output",
-    type=click.Choice(["text", "csv", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@output_format("text", "csv", "json")
 def metrics(
     id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
 ) -> None:
@@ -296,7 +292,7 @@ def metrics(
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
     if output == "text":
-        write(render_metrics_text(job_data, assess(job_data)))
+        write(render_metrics_text(job_data, assess(job_data), width=terminal_width()))
     elif output == "csv":
         write_untrusted(_metrics_csv(job_data))
     else:

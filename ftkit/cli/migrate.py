@@ -47,10 +47,10 @@ EXIT_CODES = (
 @click.argument("job", metavar="JOB|DIR/JOB", required=False)
 @click.option("--to", "to", required=True, metavar="PROVIDER", help="Target provider.")
 @click.option("--to-base-url", metavar="URL", help="Base URL of the target provider.")
+@click.option("--archive", metavar="DIR", help="Migrate all succeeded jobs of the archive in DIR.")
 @click.option(
-    "--all", "archive", metavar="DIR", help="Migrate all succeeded jobs of the archive in DIR."
+    "--model", "-m", metavar="NAME", help="Base model to fine-tune.  [default: as before]"
 )
-@click.option("--model", metavar="NAME", help="Base model to fine-tune.  [default: as before]")
 @click.option(
     "--suffix", metavar="TEXT", help="Suffix for the fine-tuned model's name.  [default: as before]"
 )
@@ -64,7 +64,7 @@ EXIT_CODES = (
 @click.option(
     "--again",
     is_flag=True,
-    help="Create a new job even if the job was migrated before; with --all, only if that failed.",
+    help="Create a new job even if one was migrated before; with --archive, only if that failed.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan without sending anything.")
 @click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
@@ -97,9 +97,9 @@ def migrate(
     from ftkit.migration.plan import Overrides, Planner
 
     if (job is None) == (archive is None):
-        raise UsageError("give either a job, or an archive with --all")
+        raise UsageError("give either a job, or an archive with --archive")
     if archive and follow:
-        raise UsageError("--watch follows one job, and --all migrates many; use `ftkit jobs list`")
+        raise UsageError("--watch follows one job, not those of --archive; use `ftkit jobs list`")
     sources = _archived_jobs(archive) if archive else [_find(job or "", provider, base_url, facts)]
     catalog, journal = load_catalog(facts), open_journal()
     target = None if dry_run else open_client(to, to_base_url, facts)
@@ -172,7 +172,7 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> S
     if os.path.isfile(os.path.join(job, MANIFEST)):
         example = os.path.join(job, "ftjob-...")
         raise UsageError(
-            f"{job} is an archive; give one of its jobs, as {example}, or all with --all {job}"
+            f"{job} is an archive; give one of its jobs, as {example}, or all with --archive {job}"
         )
     if os.sep in job:
         raise FileError(f"{job} is not in an archive: no folder above it has a {MANIFEST}")
@@ -266,7 +266,7 @@ def _table(plans: list[Move], selected: list[Move], title: str) -> str:
         outcome = _outcome(plan, any(plan is other for other in selected))
         rows.append((plan.old.job.id, plan.old.job.model, new_model, _cost(plan.usd), outcome))
     cells = [[printable(cell) for cell in row] for row in rows]
-    text = table(cells, left=len(rows[0]), width=terminal_width(), long=[4])
+    text = table(cells, left=len(rows[0]), width=terminal_width())
     total = sum(plan.usd or 0 for plan in selected)
     unknown = sum(plan.usd is None for plan in selected)
     note = f" (without {unknown:,} of {len(selected):,} jobs, whose cost is unknown)"

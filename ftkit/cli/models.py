@@ -49,7 +49,7 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
         if not tuned or _is_fine_tuned(model.id)
     )
     head = ("id", "created (UTC)", "owner", "shut down on")
-    print_list(matches, Columns(head, _model_row, shortened=[2, 0]), output, "models")
+    print_list(matches, Columns(head, _model_row), output, "models")
 
 
 @models.command()
@@ -76,7 +76,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
 @models.command()
 @click.argument("id")
 @provider_options
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 from click.core import ParameterSource as Source
+from click.shell_completion import CompletionItem
 
 from ftkit._text import printable
+from ftkit.cli import command
+from ftkit.cli.command import Command
+from ftkit.cli.completers import complete_rules
 from ftkit.cli.terminal import write_error
 from ftkit.errors import UsageError, did_you_mean
 
@@ -20,7 +26,7 @@ MAX_EPOCHS = 50
 
 
 class Names(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
-    """Names separated by commas."""
+    """Names of rules, separated by commas."""
 
     name = "names"
 
@@ -30,6 +36,12 @@ class Names(click.ParamType):  # type: ignore[type-arg] # generic only since cli
         """Return the names."""
         names = value.split(",") if isinstance(value, str) else value
         return tuple(name.strip() for name in names if name.strip())
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names of rules."""
+        return complete_rules(ctx, incomplete)
 
 
 class Epochs(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
@@ -119,7 +131,32 @@ class Status(click.ParamType):  # type: ignore[type-arg] # generic only since cl
         return str(value)
 
 
-class Configured(click.Command):
+class OutputFormat(click.Choice):  # type: ignore[type-arg] # generic only since click 8.2
+    """An output format. The error for the name of a file says how to write one."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the format."""
+        try:
+            return super().convert(value, parameter, context)
+        except click.BadParameter:
+            if Path(value).suffix or os.sep in value:
+                self.fail(self._advice(value), parameter, context)
+            raise
+
+    def _advice(self, path: str) -> str:
+        """Return the error for the name of a file."""
+        *others, last = self.choices
+        suffix, quoted = Path(path).suffix.lstrip("."), shlex.quote(path)
+        name = suffix if suffix in self.choices else self.choices[0]
+        return (
+            f"{path!r} is not a format ({', '.join(others)} or {last}); to write a file, use:"
+            f" --output {name} --output-file {quoted}, or: --output {name} > {quoted}"
+        )
+
+
+class Configured(Command):
     """Command whose options take defaults from the project's settings.
 
     Only options that also come from an environment variable and are named in `settings` do;
@@ -139,9 +176,13 @@ class Configured(click.Command):
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
     ) -> click.Context:
         """Parse the arguments, with the settings as defaults."""
+        if extra.get("resilient_parsing"):  # for the completion in a shell
+            return super().make_context(info_name, args, *more, **extra)
         if not {"-h", "--help"} & set(args):
             extra["default_map"] = self._defaults()
         context = super().make_context(info_name, args, *more, **extra)
+        if extra.get("default_map"):
+            _log_settings(extra["default_map"])
         if "base_url" in context.params:
             _drop_address_of_other_provider(context)
             _check_facts_of_project(context)
@@ -160,6 +201,13 @@ class Configured(click.Command):
             and parameter.name in settings
             and (self.settings is None or parameter.name in self.settings)
         }
+
+
+def _log_settings(settings: dict[str, Any]) -> None:
+    from ftkit.cli.settings import find_pyproject
+
+    path, names = find_pyproject(Path.cwd()), ", ".join(settings)
+    logging.getLogger("ftkit").info("settings from %s: %s", path, names)
 
 
 def _drop_address_of_other_provider(context: click.Context) -> None:
@@ -198,7 +246,7 @@ def _check_facts_of_project(context: click.Context) -> None:
             )
 
 
-class Group(click.Group):
+class Group(command.Group):
     """Group whose commands are `Configured`."""
 
     command_class = Configured
@@ -245,8 +293,18 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option("--recipe", "recipes", metavar="FILE", help=help)(command)
 
 
+def output_format(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--output`: one of several formats, of which the first is the default."""
+    return option(
+        "--output",
+        "-o",
+        type=OutputFormat(formats),
+        default=formats[0],
+        show_default=True,
+        help="Output format.",
+    )
+
+
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--output`: text or JSON."""
-    formats = click.Choice(["text", "json"])
-    add = option("--output", type=formats, default="text", show_default=True, help="Output format.")
-    return add(command)
+    return output_format("text", "json")(command)

@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ftkit._text import printable, without_nan
-from ftkit.cli.terminal import clean, confirm, console, is_terminal, write, write_error, write_json
+from ftkit.cli.terminal import (
+    clean,
+    confirm,
+    console,
+    is_terminal,
+    preferences,
+    write,
+    write_error,
+    write_json,
+)
 from ftkit.errors import UsageError
 from ftkit.report.columns import fields, table
 
@@ -29,12 +38,10 @@ class Columns(Struct, frozen=True):
     Attributes:
         head: Titles.
         row: Returns the cells of an item.
-        shortened: Indexes of the columns that may be cut to fit the terminal.
     """
 
     head: Sequence[str]
     row: Callable[[Any], Sequence[str]]
-    shortened: Sequence[int] = ()
 
 
 def print_line(text: str) -> None:
@@ -43,13 +50,14 @@ def print_line(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a line about the progress of a command to standard error."""
-    write_error(f"{printable(text)}\n")
+    """Print a line about the progress of a command to standard error, unless `--quiet` is set."""
+    if not preferences.is_quiet:
+        write_error(f"{printable(text)}\n")
 
 
 def print_warning(text: str) -> None:
     """Print a line about a problem to standard error, with the name of the program."""
-    print_note(f"ftkit: {text}")
+    write_error(f"{printable(f'ftkit: {text}')}\n")
 
 
 def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -> None:
@@ -68,7 +76,7 @@ def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -
     while batch := list(islice(remaining, ROWS_PER_TABLE)):
         rows = [[printable(cell) for cell in columns.row(item)] for item in batch]
         head = columns.head
-        write(table([head, *rows], left=len(head), width=width, long=columns.shortened))
+        write(table([head, *rows], left=len(head), width=width))
         is_empty = False
     if is_empty:
         print_note(f"No {name}.")
@@ -157,7 +165,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
     Yields:
         Function to call with a description, the number of steps done, and the total or 0.
     """
-    if not is_terminal(sys.stderr):
+    if preferences.is_quiet or not is_terminal(sys.stderr):
         yield lambda description, done, total: None
         return
     from rich.progress import (

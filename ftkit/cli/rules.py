@@ -8,18 +8,17 @@ import click
 import msgspec
 
 from ftkit._text import printable
-from ftkit.cli.output import print_json
+from ftkit.cli.command import Command
+from ftkit.cli.options import output_option
+from ftkit.cli.output import print_json, terminal_width
 from ftkit.cli.terminal import write
+from ftkit.report.columns import wrap
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
-OUTPUT = click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+INDENT = " " * 7
+"""Indent of a summary on a narrow terminal."""
+
 LINE_LENGTH = 400
 """Maximum number of characters to show of a line of a sample."""
 LINES_AT_ENDS = 2
@@ -43,22 +42,30 @@ def as_dict(rule: Rule) -> dict[str, Any]:
     }
 
 
-@click.command()
-@OUTPUT
+@click.command(cls=Command)
+@output_option
 def rules(output: str) -> None:
     """List the rules."""
     if output == "json":
         print_json([as_dict(rule) for rule in RULES.values()])
         return
-    width = max(map(len, RULES))
+    names = max(map(len, RULES))
+    summaries = max(len(rule.summary) for rule in RULES.values())
+    width = terminal_width()
+    is_narrow = (
+        width is not None and width < len("FT101  ") + names + len("  warning  ") + summaries
+    )
     for rule in RULES.values():
-        severity = click.style(f"{rule.severity:<7}", fg=COLOURS[rule.severity])
-        write(f"{rule.code}  {rule.name:<{width}}  {severity}  {rule.summary}\n")
+        name = rule.name if is_narrow else f"{rule.name:<{names}}"
+        severity = rule.severity if is_narrow else f"{rule.severity:<7}"
+        head = f"{rule.code}  {name}  {click.style(severity, fg=COLOURS[rule.severity])}"
+        space = f"\n{INDENT}" if is_narrow else "  "
+        write(wrap(rule.summary, head + space, INDENT, width if is_narrow else None))
 
 
-@click.command("rule")
+@click.command("rule", cls=Command)
 @click.argument("name")
-@OUTPUT
+@output_option
 def rule(name: str, output: str) -> None:
     """Explain the rule with this NAME or code."""
     match = find_rule(name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from ftkit.cli.command import Command
 from ftkit.cli.output import print_json
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("format")
 def schema(format: str) -> None:
     """Print the JSON Schema of one line of a FORMAT.

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ftkit._local import PORT, data_folder, find_running, is_loopback
-from ftkit.cli.options import Size, option, output_option, recipe_option
+from ftkit.cli.options import Group, Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
@@ -32,7 +32,7 @@ PACKAGES = (
 """Packages of the extra `local`. Without this check, only a training process would miss some."""
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 @option(
     "--host",
@@ -55,7 +55,7 @@ PACKAGES = (
     help="Folder for files, jobs and models.  [default: the user's data directory]",
 )
 @click.option(
-    "--model",
+    "--map",
     "models",
     multiple=True,
     metavar="NAME=BASE",
@@ -120,8 +120,8 @@ def serve(
     """Serve OpenAI's fine-tuning API on this machine, with real training.
 
     FTKIT_API_KEY holds the accepted API keys, separated by commas. Each key is a separate account.
-    With keys, only ftkit/smoke and the models of --model are loaded.
-    FTKIT_MODELS holds values of --model, separated by commas, or "recommended" for --models.
+    With keys, only ftkit/smoke and the models of --map are loaded.
+    FTKIT_MODELS holds values of --map, separated by commas, or "recommended" for --models.
     FTKIT_ANSWERS holds values of --answers, separated by commas, and FTKIT_ANSWERS_KEY the API key
     for these servers.
     Stop the service with Ctrl-C; its jobs continue when it is started again.

@@ -48,7 +48,7 @@ def _check_base(base: str, models: Mapping[str, str], uses_hub: bool) -> None:
     if base in models:
         advice = f"it stands for {models[base]}; name that one"
     elif HUB_ID.fullmatch(base):
-        advice = f"add: --model {base}={base}"
+        advice = f"add: --map {base}={base}"
     else:
         advice = "name one such as Qwen/Qwen3-0.6B"
     raise UsageError(f"--answers names {base!r}, which is no base model of this service; {advice}")

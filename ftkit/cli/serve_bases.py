@@ -9,6 +9,7 @@ import click
 from msgspec import to_builtins
 
 from ftkit.catalog import RecommendedBase, base_models, recommended_bases
+from ftkit.cli.command import Command
 from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, print_note, terminal_width
 from ftkit.cli.terminal import write
@@ -21,7 +22,7 @@ RECOMMENDED = "recommended"
 HEAD = ("base model", "parameters", "licence", "context", "training", "stands for")
 
 
-@click.command()
+@click.command(cls=Command)
 @output_option
 def bases(output: str) -> None:
     """List the recommended base models, and the hosted models that they stand for.
@@ -34,7 +35,7 @@ def bases(output: str) -> None:
         print_json(to_builtins(base_models()))
         return
     rows = [_row(id, base) for id, base in base_models().items()]
-    write(table([HEAD, *rows], left=len(HEAD), width=terminal_width(), long=[5]))
+    write(table([HEAD, *rows], left=len(HEAD), width=terminal_width()))
 
 
 def _row(id: str, base: RecommendedBase) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def base_mapping(pairs: Iterable[str], recommended: bool) -> dict[str, str]:
     """Return base models by the names that stand for them.
 
     Args:
-        pairs: Values of `--model`; a later one overrides those before it.
+        pairs: Values of `--map`; a later one overrides those before it.
         recommended: Add the recommended base models for other names, and print all of them.
 
     Raises:
@@ -70,7 +71,7 @@ def _parse_pair(value: str) -> dict[str, str]:
     name, _, base = value.partition("=")
     if not (name and base):
         raise UsageError(
-            f"--model must be NAME=BASE, such as gpt-3.5-turbo=Qwen/Qwen3-0.6B, not {value!r}"
+            f"--map must be NAME=BASE, such as gpt-3.5-turbo=Qwen/Qwen3-0.6B, not {value!r}"
         )
     return {name: str(Path(base).absolute()) if Path(base).is_dir() else base}
 

@@ -10,6 +10,7 @@ import click
 from msgspec import to_builtins
 
 from ftkit._text import plural
+from ftkit.cli.command import Command
 from ftkit.cli.options import option, output_option, recipe_option
 from ftkit.cli.output import print_fields, print_json
 from ftkit.cli.terminal import write
@@ -23,11 +24,12 @@ SHOWN = 3
 """Number of examples in text output."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("base")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @option(
     "--limit",
+    "-n",
     type=click.IntRange(1),
     metavar="N",
     help=f"Limit the output to N examples.  [default: {SHOWN}; all with --output json]",

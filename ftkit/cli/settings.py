@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown
     ignore: Names = UNSET
     fail_on: Literal["error", "warning"] | UnsetType = UNSET
     max_findings: Count = UNSET
-    output: Literal["text", "json", "github", "sarif"] | UnsetType = UNSET
+    output: Literal["text", "json", "github", "sarif", "gitlab", "junit"] | UnsetType = UNSET
     quiet: bool | UnsetType = UNSET
     workers: Count = UNSET
 

@@ -40,7 +40,7 @@ METHODS = ("supervised", "dpo", "reinforcement")
 
 @click.command(cls=Configured, epilog=EXIT_CODES)
 @click.argument("file", metavar="FILE")
-@option("--model", required=True, metavar="NAME", help="Base model to fine-tune.")
+@option("--model", "-m", required=True, metavar="NAME", help="Base model to fine-tune.")
 @option("--validation-file", metavar="FILE", help="Validation dataset.")
 @provider_options
 @option("--suffix", metavar="TEXT", help="Suffix for the fine-tuned model's name.")
@@ -85,7 +85,7 @@ METHODS = ("supervised", "dpo", "reinforcement")
     metavar="USD",
     help="Abort if the estimated cost is higher.",
 )
-@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
+@click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @click.option("--dry-run", is_flag=True, help="Print the requests without sending them.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the job until it finishes.")
 @click.option("--force", is_flag=True, help="Submit even if the file has errors.")

@@ -7,15 +7,20 @@ are left as they are.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._atomic import atomic_write, check_writable
 from ftkit._text import printable
 
 if TYPE_CHECKING:
@@ -40,11 +45,62 @@ UNSAFE_ALWAYS = re.compile(rf"[\x1b{CONTROLS}]")
 NOT_ASCII = re.compile(r"[^\n\t\x20-\x7e]")
 """Characters that are escaped in JSON if the encoding of standard output may not have them."""
 
+LOGGERS = ("ftkit", "httpx", "httpx2", "openai")
+"""Loggers that are shown on request."""
+
 _secrets: set[str] = set()
+
+
+class Preferences:
+    """Preferences of the user for the output of a command.
+
+    Attributes:
+        color: True for colours, False for none, or None to follow the environment.
+        is_quiet: Print only results and problems.
+        is_verbose: Print logs.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the preferences of an earlier command."""
+        self.color: bool | None = None
+        self.is_quiet = self.is_verbose = False
+
+
+preferences = Preferences()
 
 
 class OutputClosed(BaseException):
     """The reader of the output has closed it."""
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[None]:
+    """Send standard output to a file, which replaces that of the path when the block ends.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
+    check_writable(path)
+    with (
+        atomic_write(Path(path)) as temporary,
+        temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+        redirect_stdout(file),
+    ):
+        yield
+        file.flush()
+
+
+def accept_any_text() -> None:
+    """Escape characters that the encoding of a terminal or a file lacks instead of failing.
+
+    This covers what click and rich write.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hide(secret: str) -> None:
@@ -57,7 +113,7 @@ def hide(secret: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write text to standard output, in colour on a terminal unless `NO_COLOR` is set."""
+    """Write text to standard output, in colour if `uses_color` says so."""
     _write_out(UNSAFE.sub(_escape, _without_secrets(text)))
 
 
@@ -105,7 +161,8 @@ def write_json(text: str) -> None:
 
 def write_error(text: str) -> None:
     """Write text to standard error."""
-    click.echo(UNSAFE.sub(_escape, _without_secrets(text)), nl=False, err=True)
+    safe = UNSAFE.sub(_escape, _without_secrets(text))
+    click.echo(_encodable(safe, sys.stderr), nl=False, err=True, color=uses_color())
 
 
 def write_bytes(data: bytes) -> None:
@@ -130,7 +187,22 @@ def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
-    return Console(stderr=err, markup=False, emoji=False, highlight=False)
+    plain = uses_color() is False
+    return Console(stderr=err, markup=False, emoji=False, highlight=False, no_color=plain)
+
+
+def uses_color() -> bool | None:
+    """Return True for colours, False for none, or None for colours on terminals only.
+
+    See https://no-color.org and https://force-color.org.
+    """
+    if preferences.color is not None:
+        return preferences.color
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
 
 
 def is_terminal(stream: Any) -> bool:
@@ -140,7 +212,8 @@ def is_terminal(stream: Any) -> bool:
 
 def drop_output() -> None:
     """Send unwritten output to the null device, so that Python does not retry when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, AttributeError):  # no standard output, or one that is not a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def escape_logs() -> None:
@@ -155,16 +228,33 @@ def escape_logs() -> None:
     logging.basicConfig(handlers=[handler])
 
 
+def show_logs() -> None:
+    """Print logs of ftkit, of requests and of their retries."""
+    escape_logs()
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
 def _write_out(text: str) -> None:
     if sys.stdout is None:  # the command was started without standard output
         return
-    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    encodable = text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
     try:
-        click.echo(encodable, nl=False, color=False if is_plain else None)
+        click.echo(_encodable(text, sys.stdout), nl=False, color=uses_color())
         sys.stdout.flush()
     except BrokenPipeError:
         raise OutputClosed from None
+
+
+def _encodable(text: str, stream: Any) -> str:
+    """Escape the characters that the encoding of a stream lacks.
+
+    `click.echo` writes UTF-8 to a stream whose encoding is ASCII. While a progress bar is shown,
+    rich replaces the streams by ones that have no encoding.
+    """
+    if stream is None or stream.encoding is None:
+        return text
+    encoded = text.encode(stream.encoding, "backslashreplace")
+    return str(encoded.decode(stream.encoding))
 
 
 def _without_secrets(text: str) -> str:

@@ -10,12 +10,16 @@ from click.core import ParameterSource as Source
 
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
-from ftkit.cli.options import AllConfigured, Names, option
-from ftkit.cli.terminal import write, write_json
+from ftkit.cli.options import AllConfigured, Names, option, output_format
+from ftkit.cli.output import terminal_width
+from ftkit.cli.terminal import preferences, write, write_json
 from ftkit.errors import UsageError
 from ftkit.report import RENDERERS, render_text
 from ftkit.report.folding import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
+
+LINE_FORMATS = ("github", "junit")
+"""Output formats that are neither for terminals nor JSON."""
 
 
 @click.command(
@@ -31,6 +35,7 @@ from ftkit.summary import KEEP, FileReport, Report
 )
 @option(
     "--model",
+    "-m",
     metavar="NAME",
     help="Model to train; sets the tokens an example may have.  [default: 4,096 tokens]",
 )
@@ -74,14 +79,9 @@ from ftkit.summary import KEEP, FileReport, Report
     help="Findings per rule and file; counts stay exact.  "
     f"[default: {KEEP:,}; as text {SHOWN}, with repeated ones folded]",
 )
-@option(
-    "--output",
-    type=click.Choice(list(RENDERERS)),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
-@option("--quiet", is_flag=True, help="Print only findings: no headings, totals or progress.")
+@output_format(*RENDERERS)
+@option("--quiet", "-q", is_flag=True, help="Print only findings: no headings, totals or progress.")
+@click.option("--statistics", is_flag=True, help="Print only the number of findings of each rule.")
 @option(
     "--workers",
     type=click.IntRange(1),
@@ -92,21 +92,26 @@ def validate(
     files: Sequence[str],
     output: str,
     quiet: bool,
+    statistics: bool,
     max_findings: int | None,
     facts: str | None,
     **options: Any,
 ) -> int:
     """Check fine-tuning FILES and show what is wrong, and where.
 
-    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', or - for standard
-    input.
+    FILES are JSON Lines (.jsonl, .jsonl.gz), patterns such as 'data/*.jsonl', folders, or - for
+    standard input. Below a folder, all .jsonl and .jsonl.gz files are checked, except those in
+    hidden folders and in folders such as node_modules.
     """
     from ftkit.catalog import load_catalog
     from ftkit.validation.validate import validate as check
 
     for name in ("select", "ignore"):
         options[name] = [rule for rules in options[name] for rule in rules]
-    with local_files(files) as (paths, names), progress(paths, quiet) as advance:
+    if statistics and output not in ("text", "json"):
+        raise UsageError(f"--statistics needs --output text or json, not {output}")
+    quiet = quiet or preferences.is_quiet
+    with local_files(files, recurse=True) as (paths, names), progress(paths, quiet) as advance:
         report = check(
             paths,
             max_findings=max_findings or KEEP,
@@ -117,13 +122,24 @@ def validate(
     report = _renamed(report, names)
     if click.get_current_context().get_parameter_source("grader") is Source.COMMANDLINE:
         _check_grader(report)
-    if output == "text":
+    if statistics:
+        _write_statistics(report, output)
+    elif output == "text":
         write(render_text(report, max_findings, quiet))
-    elif output == "github":
+    elif output in LINE_FORMATS:
         write(RENDERERS[output](report))
     else:
         write_json(RENDERERS[output](report))
     return 0 if report.ok else 1
+
+
+def _write_statistics(report: Report, output: str) -> None:
+    from ftkit.report.statistics import render_statistics_json, render_statistics_text
+
+    if output == "json":
+        write_json(render_statistics_json(report))
+    else:
+        write(render_statistics_text(report, terminal_width()))
 
 
 def _check_grader(report: Report) -> None:

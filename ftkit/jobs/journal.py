@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 from msgspec import Struct
@@ -67,6 +67,14 @@ SELECT id, account, key AS idempotency_key, request, path, planned AS planned_at
        job AS job_id
 FROM submissions
 """
+
+SELECT_IDS = {
+    "job": "SELECT job FROM submissions WHERE job != '' ORDER BY planned DESC",
+    "file": "SELECT file FROM uploads WHERE file != '' ORDER BY started DESC",
+}
+
+DATABASE = "journal.db"
+"""File of the journal in its folder."""
 
 LOCK_TIMEOUT = 30
 """Seconds to wait for another process that is writing to the database."""
@@ -133,6 +141,20 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
 
 
+def journaled_ids(folder: Path, kind: Literal["job", "file"]) -> list[str]:
+    """Return the ids of the jobs or files of all accounts in a journal, newest first.
+
+    Unlike `Journal`, this neither creates nor repairs anything: a journal that cannot be read has
+    no ids.
+    """
+    address = f"{(folder / DATABASE).absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            return list(dict.fromkeys(id for (id,) in database.execute(SELECT_IDS[kind])))
+    except sqlite3.Error:
+        return []
+
+
 class Journal:
     """Journal in a folder, safe to use from several threads and processes.
 
@@ -142,7 +164,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "journal.db"
+        self.path = folder / DATABASE
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

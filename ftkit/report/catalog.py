@@ -13,7 +13,7 @@ import msgspec
 from ftkit._text import money
 from ftkit._version import __version__
 from ftkit.catalog import Catalog, Deadline, Model, Offer, Price, Provider
-from ftkit.report.columns import table
+from ftkit.report.columns import table, wrap
 
 COLUMNS = (
     "model",
@@ -34,19 +34,23 @@ LIMITS = {
 """Limits of a provider that are shown, by attribute."""
 
 
-def render_catalog_text(catalog: Catalog, provider: str | None, today: datetime.date) -> str:
+def render_catalog_text(
+    catalog: Catalog, provider: str | None, today: datetime.date, width: int | None = None
+) -> str:
     """Render a table of models for each provider, with ANSI colours.
 
     Args:
         catalog: The catalog.
         provider: Show only this provider, or all if None.
         today: Dates before this day are marked.
+        width: Width of the terminal, or None for an unlimited width.
     """
     names = [name for name in catalog.providers if provider in (None, name)]
-    return "\n".join(_provider(name, catalog, today) for name in names) + _notes(catalog, names)
+    tables = "\n".join(_provider(name, catalog, today, width) for name in names)
+    return tables + _notes(catalog, names, width)
 
 
-def _provider(name: str, catalog: Catalog, today: datetime.date) -> str:
+def _provider(name: str, catalog: Catalog, today: datetime.date, width: int | None) -> str:
     provider = catalog.providers[name]
     rows = [
         _row(model_name, model, model.providers[name], name, today)
@@ -54,10 +58,11 @@ def _provider(name: str, catalog: Catalog, today: datetime.date) -> str:
         if name in model.providers
     ]
     title = click.style(f"{name}: {provider.title}", bold=True)
-    heading = f"{title}  {click.style(_limits(provider), dim=True)}\n"
+    space = "  " if width is None else "\n    "
+    heading = wrap(_limits(provider), title + space, "    ", width, dim=True)
     if not rows:
         return f"{heading}  no models listed; add them with --facts\n"
-    return heading + table([COLUMNS, *rows], left=2)
+    return heading + table([COLUMNS, *rows], left=2, width=width)
 
 
 def _limits(provider: Provider) -> str:
@@ -96,12 +101,12 @@ def _date(deadline: Deadline | None, today: datetime.date) -> str:
     return str(deadline.date)
 
 
-def _notes(catalog: Catalog, providers: list[str]) -> str:
+def _notes(catalog: Catalog, providers: list[str], width: int | None) -> str:
     months = {price.as_of for price in _prices(catalog, providers)}
     span = " to ".join(sorted({min(months), max(months)})) if months else ""
     prices = f"Prices in US dollars per million tokens, as of {span}. " if span else ""
     note = f"{prices}Run `ftkit catalog --output json` for the source of each figure."
-    return f"\n{click.style(note, dim=True)}\n"
+    return "\n" + wrap(note, "", "", width, dim=True)
 
 
 def _prices(catalog: Catalog, providers: list[str]) -> Iterator[Price]:

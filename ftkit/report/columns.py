@@ -2,42 +2,112 @@
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from ftkit._text import printable, shorten
+from ftkit._text import printable
 
 MIN_WIDTH = 8
-"""Minimum width of a column that is shortened, in characters."""
+"""Minimum width of wrapped text, in characters."""
+
+GAP = "  "
+"""Space before each column."""
+
+STACKED_INDENT = " " * 4
+"""Indent of the values of a stacked row."""
 
 
-def table(
-    rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None, long: Sequence[int] = ()
-) -> str:
-    """Align rows in columns. ANSI colours do not count as characters.
+def display_width(text: str) -> int:
+    """Return the number of terminal columns that a text takes, without its ANSI colours."""
+    plain = click.unstyle(text)
+    if plain.isascii():
+        return len(plain)
+    return sum(map(_char_width, plain))
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None) -> str:
+    """Align rows in columns.
+
+    If the table is wider than the terminal, columns without values are left out. If it is still
+    too wide, the rows are stacked: the first cell on a line of its own, and below it the others
+    with their titles. No cell is ever cut.
 
     Args:
-        rows: Rows of the same length.
+        rows: Rows of the same length; the first one has the titles.
         left: Number of left-aligned columns; those after them are right-aligned.
         width: Width of the terminal, or None for an unlimited width.
-        long: Indices of columns without colours that are shortened to fit the width, in this order.
     """
-    widths = [
-        max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)
-    ]
-    if width is not None:
-        widths = fit(widths, width - 2 * len(widths), long)
-    return "".join(f"  {'  '.join(_cells(row, widths, left)).rstrip()}\n" for row in rows)
+    columns = list(zip(*rows, strict=True))
+    lefts = [index < left for index in range(len(columns))]
+    if width is not None and not fits(columns, width):
+        filled = [index for index, cells in enumerate(columns) if not index or _has_values(cells)]
+        columns, lefts = [columns[index] for index in filled], [lefts[index] for index in filled]
+        if not fits(columns, width):
+            return _stacked(list(zip(*columns, strict=True)), width)
+    padded = list(map(_pad, columns, lefts))
+    return "".join(f"{GAP}{GAP.join(row).rstrip()}\n" for row in zip(*padded, strict=True))
 
 
-def fit(widths: Sequence[int], total: int, long: Sequence[int]) -> list[int]:
-    """Return the widths of columns after narrowing the `long` ones, in order, to fit `total`."""
-    fitted = list(widths)
-    for index in long:
-        excess = sum(fitted) - total
-        fitted[index] = min(fitted[index], max(fitted[index] - excess, MIN_WIDTH))
-    return fitted
+def fits(columns: Iterable[Sequence[str]], width: int) -> bool:
+    """Return True if the columns of a table are no wider than the terminal."""
+    return sum(len(GAP) + max(map(display_width, column)) for column in columns) <= width
+
+
+def _has_values(column: Sequence[str]) -> bool:
+    return not set(column[1:]) <= {"-", ""}
+
+
+def _pad(column: Sequence[str], to_left: bool) -> list[str]:
+    """Return the cells of a column with the same width."""
+    width = max(map(display_width, column))
+    spaces = [" " * (width - display_width(cell)) for cell in column]
+    cells = zip(column, spaces, strict=True)
+    return [cell + space if to_left else space + cell for cell, space in cells]
+
+
+def _stacked(rows: Sequence[Sequence[str]], width: int) -> str:
+    """Return rows as blocks: the first cell, and below it the others with their titles."""
+    _, *titles = rows[0]
+    return "".join(
+        f"{GAP}{name}\n{_flow(_titled(titles, cells), width)}" for name, *cells in rows[1:]
+    )
+
+
+def _titled(titles: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
+    """Yield the cells that have a value, with their titles."""
+    for title, cell in zip(titles, cells, strict=True):
+        if cell not in ("-", ""):
+            yield f"{title} {cell}"
+
+
+def _flow(items: Iterable[str], width: int) -> str:
+    """Return items side by side, on as many lines as needed; an item is broken only at spaces."""
+    room = width - len(STACKED_INDENT)
+    lines: list[str] = []
+    for item in items:
+        joined = f"{lines[-1]} · {item}" if lines else item
+        if lines and display_width(joined) <= room:
+            lines[-1] = joined
+        else:
+            lines.append(item)
+    return "".join(
+        wrap(
+            line,
+            STACKED_INDENT,
+            STACKED_INDENT + GAP,
+            width if display_width(line) > room else None,
+        )
+        for line in lines
+    )
 
 
 def fields(pairs: Iterable[tuple[str, str]], width: int | None = None) -> str:
@@ -55,27 +125,20 @@ def fields(pairs: Iterable[tuple[str, str]], width: int | None = None) -> str:
     return "".join(wrap(value, f"  {name:<{longest}}  ", indent, width) for name, value in shown)
 
 
-def wrap(text: str, first: str, later: str, width: int | None) -> str:
-    """Wrap text without breaking words.
+def wrap(text: str, first: str, later: str, width: int | None, dim: bool = False) -> str:
+    """Wrap text without breaking words. A text with ANSI colours is wrapped only if it is longer.
 
     Args:
         text: The text.
         first: Prefix of the first line.
-        later: Prefix of the other lines.
+        later: Prefix of the other lines, no narrower than that of the first.
         width: Width of the terminal, or None for an unlimited width.
+        dim: Dim the text, but not the prefixes.
     """
-    if width is None:
-        return f"{first}{text}\n"
-    import textwrap
-
-    lines = textwrap.wrap(
-        text, max(width - len(later), MIN_WIDTH), break_long_words=False, break_on_hyphens=False
-    )
+    lines = [text]
+    if width is not None and display_width(text) + len(later) > width:
+        room = max(width - len(later), MIN_WIDTH)
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    if dim:
+        lines = [click.style(line, dim=True) for line in lines]
     return first + f"\n{later}".join(lines) + "\n"
-
-
-def _cells(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
-    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        shown = cell if len(click.unstyle(cell)) <= width else shorten(cell, width)
-        padding = " " * (width - len(click.unstyle(shown)))
-        yield shown + padding if index < left else padding + shown

@@ -14,7 +14,7 @@ from ftkit._version import __version__
 from ftkit.compare.bootstrap import LEVEL, RESAMPLES, Interval
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Row
 from ftkit.compare.measures import Unit
-from ftkit.report.columns import table
+from ftkit.report.columns import table, wrap
 
 COLUMNS = {
     "a": "A",
@@ -45,19 +45,25 @@ class Sides(msgspec.Struct, frozen=True):
     prompts: str
 
 
-def render_compare_text(comparison: Comparison, sides: Sides) -> str:
-    """Render a comparison as tables of figures with their intervals."""
-    parts = [_heading(comparison, sides), _rows("", comparison.rows)]
+def render_compare_text(comparison: Comparison, sides: Sides, width: int | None = None) -> str:
+    """Render a comparison as tables of figures with their intervals.
+
+    Args:
+        comparison: The comparison.
+        sides: What is compared.
+        width: Width of the terminal, or None for an unlimited width.
+    """
+    parts = [_heading(comparison, sides, width), _rows("", comparison.rows, width)]
     if comparison.fields:
-        parts.append(_rows("JSON fields", comparison.fields))
+        parts.append(_rows("JSON fields", comparison.fields, width))
     if comparison.groups:
-        parts.extend(_groups(comparison))
-    return "\n".join([*parts, f"  {note_of(comparison)}\n"])
+        parts.extend(_groups(comparison, width))
+    return "\n".join([*parts, wrap(note_of(comparison), "  ", "  ", width)])
 
 
-def _heading(comparison: Comparison, sides: Sides) -> str:
+def _heading(comparison: Comparison, sides: Sides, width: int | None) -> str:
     return "".join(
-        f"  {click.style(f'{name:<7}', bold=True)}  {text}\n"
+        wrap(text, f"  {click.style(f'{name:<7}', bold=True)}  ", " " * 11, width)
         for name, text in heading_of(comparison, sides)
     )
 
@@ -73,12 +79,12 @@ def heading_of(comparison: Comparison, sides: Sides) -> list[tuple[str, str]]:
     return [("A", printable(sides.a)), ("B", printable(sides.b)), ("prompts", prompts)]
 
 
-def _rows(title: str, rows: Sequence[Row]) -> str:
+def _rows(title: str, rows: Sequence[Row], width: int | None) -> str:
     names = [name for name in COLUMNS if any(name in row.figures for row in rows)]
     cells = [
         [_shortened(row.title), f"{count_of(row.figures):,}", *cells_of(row, names)] for row in rows
     ]
-    return table([[title, "n", *(COLUMNS[name] for name in names)], *cells], left=1)
+    return table([[title, "n", *(COLUMNS[name] for name in names)], *cells], left=1, width=width)
 
 
 def cells_of(row: Row | GroupRow, names: Sequence[str]) -> Iterator[str]:
@@ -116,19 +122,19 @@ def format_interval(figure: Interval | None, unit: Unit, name: str) -> str:
     return f"{mean} [{figure.low * factor:{sign}.1f}, {figure.high * factor:{sign}.1f}]{star}"
 
 
-def _groups(comparison: Comparison) -> Iterator[str]:
+def _groups(comparison: Comparison, width: int | None) -> Iterator[str]:
     """Yield a table for each measure, with a line for each group."""
     groups = comparison.groups[:SHOWN_GROUPS]
     total = len(comparison.groups)
     extent = f" (the {SHOWN_GROUPS} largest of {total:,} groups)" if total > SHOWN_GROUPS else ""
-    yield f"  by {printable(comparison.group_by)}{extent}; {REST_NOTE}\n"
+    yield wrap(f"by {printable(comparison.group_by)}{extent}; {REST_NOTE}", "  ", "  ", width)
     for name in dict.fromkeys(row.name for group in groups for row in group.rows):
         yield _group_table(
-            [(group, row) for group in groups for row in group.rows if row.name == name]
+            [(group, row) for group in groups for row in group.rows if row.name == name], width
         )
 
 
-def _group_table(rows: Sequence[tuple[Group, GroupRow]]) -> str:
+def _group_table(rows: Sequence[tuple[Group, GroupRow]], width: int | None) -> str:
     names = [
         name
         for name in ("a", "b", "difference", "between")
@@ -141,7 +147,7 @@ def _group_table(rows: Sequence[tuple[Group, GroupRow]]) -> str:
         [_shortened(group.value), f"{count_of(row.figures):,}", *_group_cells(row, names)]
         for group, row in rows
     ]
-    return table([[rows[0][1].title, "n", *headings], *cells])
+    return table([[rows[0][1].title, "n", *headings], *cells], width=width)
 
 
 def _group_headings(name: str) -> tuple[str, ...]:

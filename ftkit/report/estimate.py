@@ -14,7 +14,7 @@ from ftkit._version import __version__
 from ftkit.estimation.estimate import Estimate, ModelFreeEstimate
 from ftkit.estimation.quote import Quote
 from ftkit.estimation.usage import Usage
-from ftkit.report.columns import table
+from ftkit.report.columns import table, wrap
 
 STATISTICS = ("min", "mean", "median", "p5", "p10", "p90", "p95", "max")
 """Columns of the table of distributions."""
@@ -40,15 +40,22 @@ EPOCHS_SOURCES = {
 """Sources of the number of epochs."""
 
 
-def render_estimate_text(quote: Quote) -> str:
-    """Render an estimate as text with ANSI colours."""
-    parts = [_heading(quote), _tokens(quote), _distributions(quote), _validation(quote)]
+def render_estimate_text(quote: Quote, width: int | None = None) -> str:
+    """Render an estimate as text with ANSI colours.
+
+    Args:
+        quote: The estimate.
+        width: Width of the terminal, or None for an unlimited width.
+    """
+    parts = [_heading(quote), _tokens(quote, width), _distributions(quote, width)]
+    parts.append(_validation(quote))
     if quote.without_model:
-        parts.append(_without_model(quote.without_model))
+        parts.append(_without_model(quote.without_model, width))
     elif len(quote.models) == 1:
-        parts.append(_model(quote.models[0]))
+        parts.append(_model(quote.models[0], width))
     else:
-        parts += [table([COLUMNS, *map(_row, quote.models)]), _notes(quote.models)]
+        rows = [COLUMNS, *map(_row, quote.models)]
+        parts += [table(rows, width=width), _notes(quote.models, width)]
     parts += [_usage(name, usage) for name, usage in quote.usage.items()]
     return "\n".join(part for part in parts if part)
 
@@ -70,7 +77,7 @@ def _warning(text: str) -> str:
     return f"{label}: {text}; run `ftkit validate` for details\n"
 
 
-def _tokens(quote: Quote) -> str:
+def _tokens(quote: Quote, width: int | None) -> str:
     first = quote.without_model or quote.models[0]
     rows = [
         ("tokens", f"{quote.tokens:,}", f"per epoch, in {first.encoding}"),
@@ -79,7 +86,7 @@ def _tokens(quote: Quote) -> str:
     ]
     if isinstance(first, Estimate):
         rows.append(("truncated", f"{first.cut_tokens:,}", _truncation(first)))
-    text = _figures(rows)
+    text = _figures(rows, width)
     if quote.format != "completions":
         text += (
             f"  examples without a system message: {quote.without_system:,}; "
@@ -98,22 +105,23 @@ def _truncation(estimate: Estimate) -> str:
     return text
 
 
-def _figures(rows: Sequence[tuple[str, str, str]]) -> str:
+def _figures(rows: Sequence[tuple[str, str, str]], width: int | None) -> str:
     """Align names, values and explanations in three columns."""
     names = max(len(name) for name, _, _ in rows)
     values = max(len(value) for _, value, _ in rows)
+    indent = " " * (names + values + 6)
     return "".join(
-        f"  {name:<{names}}  {value:>{values}}  {click.style(explanation, dim=True)}\n"
+        wrap(explanation, f"  {name:<{names}}  {value:>{values}}  ", indent, width, dim=True)
         for name, value, explanation in rows
     )
 
 
-def _distributions(quote: Quote) -> str:
+def _distributions(quote: Quote, width: int | None) -> str:
     rows: list[tuple[str, ...]] = [("per example", *STATISTICS)]
     for name, distribution in quote.distributions.items():
         values = (_number(getattr(distribution, statistic)) for statistic in STATISTICS)
         rows.append((name.replace("_", " "), *values))
-    return table(rows)
+    return table(rows, width=width)
 
 
 def _number(value: float) -> str:
@@ -129,7 +137,7 @@ def _validation(quote: Quote) -> str:
     return f"  validation file {printable(validation.file)}: {examples}, {tokens}, {billed}\n"
 
 
-def _model(estimate: Estimate) -> str:
+def _model(estimate: Estimate, width: int | None) -> str:
     tokens = f"tokens: {estimate.epochs} x {estimate.tokens_per_epoch:,}"
     rows = [
         ("epochs", f"{estimate.epochs}", EPOCHS_SOURCES[estimate.epochs_source]),
@@ -138,10 +146,10 @@ def _model(estimate: Estimate) -> str:
         ("trainable", "yes" if estimate.trainable else "no", _dates(estimate)),
     ]
     heading = f"{click.style(estimate.model, bold=True)} at {estimate.provider}\n"
-    return heading + _figures(rows) + _exactness(estimate)
+    return heading + _figures(rows, width) + _exactness(estimate, width)
 
 
-def _without_model(estimate: ModelFreeEstimate) -> str:
+def _without_model(estimate: ModelFreeEstimate, width: int | None) -> str:
     """Return the figures that do not depend on a model, and the cost at any price."""
     billed, tokens = estimate.billed_tokens, f"tokens: {estimate.epochs} x "
     at_one = money(billed / 1e6)
@@ -154,7 +162,8 @@ def _without_model(estimate: ModelFreeEstimate) -> str:
         ("cost", money(estimate.cost.usd) if estimate.cost else "unknown", price),
         ("trainable", "no", estimate.note),
     ]
-    return _figures(rows) + "".join(f"    {reason}\n" for reason in estimate.approximations)
+    notes = "".join(wrap(reason, "    ", "    ", width) for reason in estimate.approximations)
+    return _figures(rows, width) + notes
 
 
 def _cost(estimate: Estimate) -> str:
@@ -178,12 +187,12 @@ def _dates(estimate: Estimate) -> str:
     return f"{until}; a model trained today is served for {days}, until {estimate.served_until}"
 
 
-def _exactness(estimate: Estimate) -> str:
+def _exactness(estimate: Estimate, width: int | None) -> str:
     if estimate.exact:
         label = click.style("exact", fg="green")
         return f"  {label}: plain text messages, counted by the formula that real bills confirm\n"
     label = click.style("approximate", fg="yellow")
-    reasons = "".join(f"    {reason}\n" for reason in estimate.approximations)
+    reasons = "".join(wrap(reason, "    ", "    ", width) for reason in estimate.approximations)
     return f"  {label}: the provider does not publish how it counts these tokens\n{reasons}"
 
 
@@ -201,7 +210,7 @@ def _row(estimate: Estimate) -> tuple[str, ...]:
     )
 
 
-def _notes(estimates: Sequence[Estimate]) -> str:
+def _notes(estimates: Sequence[Estimate], width: int | None) -> str:
     """Return the distinct notes on prices, models that cannot be trained, and approximations."""
     priced = [estimate.cost for estimate in estimates if estimate.cost]
     notes = [f"prices: {cost.source}, {cost.as_of}" for cost in priced]
@@ -210,7 +219,8 @@ def _notes(estimates: Sequence[Estimate]) -> str:
     notes += [f"~ {reason}" for estimate in estimates for reason in estimate.approximations]
     if any(estimate.served_days is not None for estimate in estimates):
         notes.append("days: how long a model trained today is served")
-    return "".join(f"  {click.style(note, dim=True)}\n" for note in dict.fromkeys(notes) if note)
+    shown = filter(None, dict.fromkeys(notes))
+    return "".join(wrap(note, "  ", "    ", width, dim=True) for note in shown)
 
 
 def _usage(model: str, usage: Usage) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ftkit._atomic import atomic_write
-from ftkit._text import printable
+from ftkit._text import join_names, printable
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, Metrics, Verdict, is_plottable
-from ftkit.report.columns import table
+from ftkit.report.columns import fits, table, wrap
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -39,32 +39,42 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     if len(values) > width:
         values = [values[(index + 1) * len(values) // width - 1] for index in range(width)]
     low, high = min(values), max(values)
-    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BARS[round((value - low) * scale)] for value in values)
+    extent = high - low or 1.0
+    return "".join(BARS[round((value - low) / extent * (len(BARS) - 1))] for value in values)
 
 
-def render_metrics_text(metrics: Metrics, verdict: Verdict, whole: str = "`--output csv`") -> str:
+def render_metrics_text(
+    metrics: Metrics, verdict: Verdict, whole: str = "`--output csv`", width: int | None = None
+) -> str:
     """Render metrics as a table, a sparkline of each loss, and the verdict.
 
     Args:
         metrics: The metrics.
         verdict: The verdict on them.
         whole: Name of the source of all steps, for a table that does not show them all.
+        width: Width of the terminal, or None for an unlimited width.
     """
-    return f"{_table(metrics, whole)}\n{_sparklines(metrics)}{_verdict(verdict)}"
+    return f"{_table(metrics, whole, width)}\n{_sparklines(metrics)}{_verdict(verdict)}"
 
 
-def _table(metrics: Metrics, whole: str) -> str:
-    rows, note = list(metrics.rows), ""
+def _table(metrics: Metrics, whole: str, width: int | None) -> str:
+    rows, notes = list(metrics.rows), []
     if len(rows) > ROWS:
-        note = f"  {ROWS} of {len(rows):,} steps; {whole} has all of them\n"
+        notes.append(f"{ROWS} of {len(rows):,} steps; {whole} has all of them")
         rows = [rows[index * (len(rows) - 1) // (ROWS - 1)] for index in range(ROWS)]
     names = [name for name in metrics.columns if not name.endswith(DETAILS)]
     if len(names) < len(metrics.columns):
         hidden = len(metrics.columns) - len(names)
-        note += f"  {hidden} more columns of rewards and log probabilities: see {whole}\n"
+        notes.append(f"{hidden} more columns of rewards and log probabilities: see {whole}")
     columns = [[printable(name), *_cells([row.get(name) for row in rows])] for name in names]
-    return table(list(zip(*columns, strict=True)), left=0) + note
+    shown = [columns[: end + 1] for end in range(len(columns))]
+    columns = next(
+        (part for part in reversed(shown) if width is None or fits(part, width)), columns
+    )
+    if len(columns) < len(names):
+        notes.append(f"without {join_names(names[len(columns) :], 200)}: see {whole}")
+    lines = (wrap(note, "  ", "  ", width) for note in notes)
+    return table(list(zip(*columns, strict=True)), left=0, width=width) + "".join(lines)
 
 
 def _cells(values: Sequence[float | None]) -> list[str]:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ftkit.report.github import render_github
+from ftkit.report.gitlab import render_gitlab
 from ftkit.report.json import render_json
+from ftkit.report.junit import render_junit
 from ftkit.report.sarif import render_sarif
 from ftkit.report.text import render_text
 from ftkit.summary import Report
@@ -22,5 +24,7 @@ RENDERERS: dict[str, Renderer] = {
     "json": render_json,
     "github": render_github,
     "sarif": render_sarif,
+    "gitlab": render_gitlab,
+    "junit": render_junit,
 }
 """Renderers by output format. The keys are the choices of `--output`."""

@@ -95,5 +95,5 @@ class ModelRegistry:
             return f"The model '{name}' does not exist; `GET /v1/models` lists the existing ones."
         return (
             f"The model '{name}' is not available on this service. Map the name to a model of the"
-            f" Hugging Face hub or to a folder: ftkit serve --model {name}=Qwen/Qwen3-0.6B"
+            f" Hugging Face hub or to a folder: ftkit serve --map {name}=Qwen/Qwen3-0.6B"
         )

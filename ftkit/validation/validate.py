@@ -100,7 +100,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         ]
         if validation:
             reports.append(validation.report())
-    return Report(is_ok(reports, fail_on), provider, model, tuple(reports))
+    return Report(is_ok(reports, fail_on), provider, model, tuple(reports), fail_on)
 
 
 def is_ok(reports: Sequence[FileReport], fail_on: Literal["error", "warning"] = "error") -> bool:

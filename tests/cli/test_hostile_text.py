@@ -112,7 +112,7 @@ COMMANDS = [
     "compare m EVIL --prompts data.jsonl",
     "compare m n --prompts data.jsonl --limit 2 --yes",
     "migrate EVIL --to nebius",
-    "serve --model EVIL",
+    "serve --map EVIL",
     "serve --answers EVIL",
     "archive verify EVIL",
     "jobs list --provider EVIL",
@@ -255,7 +255,7 @@ def test_text_of_any_language_is_shown_as_it_is(fake_provider: FakeProvider, ftk
     assert ftkit("chat", "m", words).stdout.split() == words.split()[::-1]
 
 
-@pytest.mark.parametrize("output", ["text", "json", "github", "sarif"])
+@pytest.mark.parametrize("output", ["text", "json", "github", "sarif", "gitlab", "junit"])
 def test_the_name_of_a_file_is_no_workflow_command(output: str, ftkit: Run) -> None:
     name = "a\n::error::x\r::set-output name=a::b.jsonl"
     Path(name).write_text('{"messages": []}\n')

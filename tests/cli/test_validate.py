@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -36,7 +37,12 @@ def test_warnings_fail_only_when_asked_to() -> None:
 
 PROBLEMS = {
     "a missing file": (["validate", "nowhere.jsonl"], "no such file: nowhere.jsonl"),
-    "a folder": (["validate", "."], "is a folder"),
+    "a folder without files": (["validate", "."], ". is a folder without .jsonl or .jsonl.gz"),
+    "a folder as validation file": (["validate", MARV, "--validation-file", "."], "is a folder"),
+    "statistics as SARIF": (
+        ["validate", MARV, "--statistics", "--output", "sarif"],
+        "--statistics needs --output text or json, not sarif",
+    ),
     "no file": (["validate"], "Missing argument"),
     "a pattern without files": (["validate", "*.nothing"], "no file matches '*.nothing'"),
     "an unknown model": (
@@ -212,3 +218,56 @@ def test_a_full_disk_is_one_line() -> None:
         )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_is_searched_for_files(tmp_path: Path) -> None:
+    data = b"\n".join(chat_lines(12))
+    for name in (
+        "b.jsonl",
+        "sub/a.jsonl",
+        "sub/deep/c.jsonl",
+        "notes.txt",
+        "all.json",
+        ".hidden.jsonl",
+        ".git/d.jsonl",
+        "sub/node_modules/e.jsonl",
+    ):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "data" / "z.jsonl.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "data" / "sub" / "loop").symlink_to(tmp_path / "data")
+
+    def files(*arguments: str) -> list[str]:
+        done = run_ftkit("validate", *arguments, "--output", "json")
+        return [file["file"] for file in json.loads(done.stdout)["files"]]
+
+    below = ["data/b.jsonl", "data/z.jsonl.gz", "data/sub/a.jsonl", "data/sub/deep/c.jsonl"]
+    assert files("data") == below
+    assert files("data", "data/b.jsonl", "data/notes.txt") == [*below, "data/notes.txt"]
+    assert files("data/.git") == ["data/.git/d.jsonl"]
+    assert files("data/sub/node_modules/e.jsonl") == ["data/sub/node_modules/e.jsonl"]
+
+
+def test_statistics_count_the_findings_of_each_rule(write: Write) -> None:
+    one = write(chat_lines(60, {3: b"oops", 5: b"oops"}))
+    other = write(chat_lines(60, {3: b"oops", 7: b'{"messages": []}'}), "other.jsonl")
+    arguments = ("validate", str(one), str(other), "--statistics", "--max-findings", "1")
+    done = run_ftkit(*arguments)
+    assert done.returncode == 1
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["code", "rule", "severity", "findings", "files"],
+        ["FT120", "json-syntax", "error", "3", "2"],
+        ["FT303", "messages-empty", "error", "1", "1"],
+    ]
+    counts = json.loads(run_ftkit(*arguments, "--output", "json").stdout)
+    assert (counts["ok"], counts["files"]) == (False, 2)
+    assert counts["statistics"][0] == {
+        "code": "FT120",
+        "rule": "json-syntax",
+        "severity": "error",
+        "count": 3,
+        "files": 2,
+    }
+    clean = run_ftkit("validate", MARV, "--statistics", "--ignore", "examples-few")
+    assert clean.stdout == "No findings in 1 file.\n"

@@ -101,7 +101,7 @@ def test_max_cost_decides_the_exit_code() -> None:
 def test_the_json_has_the_keys_that_are_documented() -> None:
     arguments = (
         MARV,
-        "--all",
+        "--all-models",
         "--requests",
         "10",
         "--validation-file",
@@ -149,11 +149,11 @@ def test_settings_of_the_project_hold_for_the_estimate(write: Write) -> None:
 def test_all_the_models_and_one_of_them_do_not_go_together_but_a_setting_gives_way(
     write: Write,
 ) -> None:
-    done = run_ftkit("estimate", MARV, "--model", GPT_35, "--all")
+    done = run_ftkit("estimate", MARV, "--model", GPT_35, "--all-models")
     assert (done.returncode, done.stdout) == (2, "")
     assert "give one of the two" in done.stderr
     write(b'[tool.ftkit]\nmodel = "gpt-3.5-turbo"\n', "pyproject.toml")
-    assert MINI in run_ftkit("estimate", MARV, "--all", "--on", "2026-11-20").stdout
+    assert MINI in run_ftkit("estimate", MARV, "--all-models", "--on", "2026-11-20").stdout
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def use(chance: Random, archive: HostileArchive) -> str:
     place = f"{archive.folder}/{JOB}"
     output = chance.choice(("text", "json"))
     kind = chance.choice(
-        ("migrate", "migrate", "migrate --all", "compare", "read", "read", "archive")
+        ("migrate", "migrate", "migrate --archive", "compare", "read", "read", "archive")
     )
     if kind == "read":
         with suppress(FileError):
@@ -106,7 +106,7 @@ def use(chance: Random, archive: HostileArchive) -> str:
     to = ("--to", chance.choice(("openai", "nebius", "local")), "--dry-run", "--output", output)
     arguments = {
         "migrate": ((0, 1, 2), ("migrate", place, *to)),
-        "migrate --all": ((0, 1, 2), ("migrate", "--all", str(archive.folder), *to)),
+        "migrate --archive": ((0, 1, 2), ("migrate", "--archive", str(archive.folder), *to)),
         "compare": ((0, 2), ("compare", place, place, "--prompts", place, "--output", output)),
         "archive": ((0, 1, 2), ("archive", str(archive.folder), "--output", output)),
     }

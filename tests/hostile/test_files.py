@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -279,6 +280,8 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
                 assert_consistent(file, report)
                 json.loads(RENDERERS["json"](report))
                 json.loads(RENDERERS["sarif"](report))
+                json.loads(RENDERERS["gitlab"](report))
+                ET.fromstring(RENDERERS["junit"](report))
             if number % COMMAND_EVERY == 0:
                 assert_command(file, path, report)
         hostile.count_outcome(

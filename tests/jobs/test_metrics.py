@@ -65,6 +65,14 @@ def test_the_table_of_a_preference_job_has_its_margins_and_leaves_out_what_they_
     assert shown[6].split() == ["margins", "▁█", "0.125", "to", "2"]
 
 
+def test_the_table_leaves_out_the_last_columns_on_a_narrow_terminal() -> None:
+    results = read_results(RESULTS)
+    shown = render_metrics_text(results, assess(results), width=50).splitlines()
+    assert shown[0].split() == ["step", "train_loss", "train_accuracy", "valid_loss"]
+    assert "  without valid_mean_token_accuracy: see `--output" in shown
+    assert all(len(line) <= 50 for line in shown[:-3])
+
+
 def test_a_result_file_is_read_by_the_names_of_its_columns() -> None:
     results = read_results(RESULTS)
     assert results == read_results(base64_content(RESULTS))

@@ -94,18 +94,18 @@ def test_a_new_job_that_failed_is_1_until_it_is_done_again(
     migrate: Run,
 ) -> None:
     archive = str(tmp_path / "old")
-    unconfirmed = ("migrate", "--all", archive, "--to", "openai", "--to-base-url", provider_url)
+    unconfirmed = ("migrate", "--archive", archive, "--to", "openai", "--to-base-url", provider_url)
     assert migrate(succeeded_job).returncode == 0
     fake_provider.jobs[fake_provider.created[-1]]["status"] = "failed"
     assert ftkit("archive", archive, "--status", "succeeded").returncode in (0, 1)
-    assert (migrate(succeeded_job).returncode, migrate("--all", archive).returncode) == (1, 1)
+    assert (migrate(succeeded_job).returncode, migrate("--archive", archive).returncode) == (1, 1)
     # A dry run asks no provider whether the new job failed, so the job counts as migrated.
     planned = ftkit(*unconfirmed, "--again", "--dry-run")
     assert "total cost at OpenAI: $0.00\n" in planned.stdout
     refused = ftkit(*unconfirmed, "--again")
     assert "(failed); will be migrated again" in refused.stdout
     assert "total cost at OpenAI: $0.00\n" not in refused.stdout
-    assert migrate("--all", archive, "--again").returncode == 0
+    assert migrate("--archive", archive, "--again").returncode == 0
 
 
 def test_two_equal_jobs_are_two_where_the_service_keeps_no_metadata(
@@ -182,7 +182,7 @@ def test_migrating_asks_first(
         ([], "give either a job, or an archive"),
         (["ftjob-none"], "not found at"),
         (["nowhere/jobs/x"], "is not in an archive"),
-        (["--all", "nowhere"], "nowhere"),
+        (["--archive", "nowhere"], "nowhere"),
     ],
 )
 def test_what_cannot_be_migrated_is_one_line_and_2(
@@ -203,11 +203,11 @@ def test_an_archive_moves_as_a_whole_after_a_table(
     lost["status"] = "succeeded"
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
     before = len(fake_provider.created)
-    result = migrate("--all", str(tmp_path / "old"))
+    result = migrate("--archive", str(tmp_path / "old"))
     assert result.returncode == 1, result.stderr
     assert "its training file is missing" in result.stdout
     assert len(fake_provider.created) == before + 1
-    again = migrate("--all", str(tmp_path / "old"))
+    again = migrate("--archive", str(tmp_path / "old"))
     assert f"migrated to {fake_provider.created[-1]}" in again.stdout
     assert len(fake_provider.created) == before + 1
     one = next(path for path in (tmp_path / "old" / "jobs").iterdir() if succeeded_job in path.name)
@@ -230,7 +230,7 @@ def test_a_plan_needs_no_key_and_sends_nothing(
     ):
         result = ftkit(
             "migrate",
-            "--all",
+            "--archive",
             "old",
             "--to",
             to,
@@ -266,7 +266,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     result = migrate(str(place))
     assert "is changed since it was archived" in result.stdout
     file.unlink()
-    gone = migrate("--all", str(tmp_path / "old"))
+    gone = migrate("--archive", str(tmp_path / "old"))
     assert "is gone since it was archived" in gone.stdout
     id = fake_provider.jobs[succeeded_job]["training_file"]
     fake_provider.files[id]["bytes"] += 1
@@ -315,7 +315,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
         )
 
     fake_provider.answer = refusing  # type: ignore[method-assign]
-    result = migrate("--all", str(tmp_path / "old"))
+    result = migrate("--archive", str(tmp_path / "old"))
     assert result.returncode == 1
     assert f"ftkit: job {fake_provider.created[1]} was not migrated: " in result.stderr
     assert "not this one" in result.stderr
@@ -325,7 +325,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
 def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
     fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path, migrate: Run
 ) -> None:
-    command = ("--all", str(tmp_path / "old"))
+    command = ("--archive", str(tmp_path / "old"))
     assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
     assert migrate(*command).returncode == 0
     new = fake_provider.created[-1]

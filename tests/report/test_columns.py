@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit._text import shorten
-from ftkit.report.columns import MIN_WIDTH, fields, table
+from ftkit.report.columns import display_width, fields, table
 from support.fake_provider import FakeProvider
+from support.paths import MARV
 from support.terminal import run_in_terminal
 
 NAME = "ft:gpt-4o-mini-2024-07-18:my-organisation:sports-headlines:Ab3dE5f"
@@ -27,19 +28,35 @@ def test_a_cut_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
     assert shown == text or (text.startswith(shown.partition("…")[0]) and text.endswith(shown[-1]))
 
 
-@given(
-    st.lists(
-        st.tuples(st.text("a", max_size=90), st.text("b", max_size=9), st.text("c", max_size=90)),
-        min_size=1,
+CELL = st.text("ab", min_size=1, max_size=70)
+WIDE_CELL = st.text("a\u65e5", min_size=1, max_size=35)
+
+
+@given(st.lists(st.tuples(CELL, WIDE_CELL, CELL, CELL), min_size=1), st.integers(80, 300))
+def test_a_table_fits_the_terminal_and_has_every_cell_whole(
+    rows: list[tuple[str, ...]], width: int
+) -> None:
+    shown = table([("id", "x", "y", "z"), *rows], left=2, width=width)
+    assert all(display_width(line) <= width for line in shown.splitlines())
+    assert [cell in shown.split() for row in rows for cell in row] == [True] * 4 * len(rows)
+
+
+def test_rows_are_stacked_on_a_narrow_terminal_without_the_empty_columns() -> None:
+    rows = [("id", "status", "owner", "model"), (NAME, "failed", "-", NAME), ("b", "ok", "-", "-")]
+    assert table(rows, left=4, width=80) == (
+        f"  {NAME}\n    status failed\n    model {NAME}\n  b\n    status ok\n"
     )
-)
-def test_only_the_columns_that_are_named_are_cut(rows: list[tuple[str, str, str]]) -> None:
-    shown = table(rows, left=3, width=60, long=[2, 0])
-    least = 2 * 3 + 9 + 2 * MIN_WIDTH
-    assert all(len(line) <= max(60, least) for line in shown.splitlines())
-    assert [row[1] in line for row, line in zip(rows, shown.splitlines(), strict=True)] == [
-        True
-    ] * len(rows)
+    assert table(rows, left=4, width=100).splitlines()[1] == f"    status failed · model {NAME}"
+
+
+def test_columns_without_values_are_left_out_before_rows_are_stacked() -> None:
+    rows = [("id", "a long title", "n"), ("x", "-", "10")]
+    assert table(rows, width=12) == "  id   n\n  x   10\n"
+    assert table(rows, width=40) == "  id  a long title   n\n  x              -  10\n"
+
+
+def test_wide_and_coloured_characters_are_measured_as_they_are_shown() -> None:
+    assert display_width("\x1b[2m\u65e5\u672c\x1b[0me\u0301") == 5
 
 
 def test_fields_without_a_value_are_left_out_and_control_characters_shown() -> None:
@@ -89,4 +106,29 @@ def test_what_is_listed_fits_the_terminal(
     code, shown = run_in_terminal(provider_url, *command.replace("ID", id).split(), columns=columns)
     assert code == 0
     assert lines_of(shown)
-    assert all(len(line) <= columns for line in lines_of(shown))
+    ids = {NAME, f"{NAME}:ckpt-step-500", f"{'name-' * 20}.jsonl"}
+    whole = [word for line in lines_of(shown) for word in line.split() if word in ids]
+    assert bool(whole) == (command != "providers")
+    for line in lines_of(shown):
+        # A name that is too wide for the terminal is not cut.
+        assert len(line) <= columns or line.split()[-1] in ids
+        assert "…" not in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("catalog",),
+        ("rules",),
+        ("serve", "bases"),
+        ("estimate", MARV, "--on", "2026-11-20"),
+        ("estimate", MARV, "--model", "gpt-4o-mini-2024-07-18"),
+    ],
+    ids=" ".join,
+)
+def test_a_table_of_facts_fits_80_columns(command: tuple[str, ...]) -> None:
+    _, shown = run_in_terminal("http://127.0.0.1:1", *command, columns=80)
+    lines = lines_of(shown)
+    assert lines
+    assert all(len(line) <= 80 for line in lines)
+    assert not any(line.endswith("…") for line in lines)

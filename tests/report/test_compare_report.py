@@ -54,6 +54,12 @@ def test_the_sample_is_reported_as_before(name: str, render: Callable[..., str])
     assert click.unstyle(render(*sample())) == (GOLDEN / name).read_text("utf-8")
 
 
+def test_the_report_fits_a_terminal_of_80_columns() -> None:
+    shown = click.unstyle(render_compare_text(*sample(), width=80))
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "%" in shown
+
+
 def hostile() -> str:
     """A page about answers that would like to be more than text, everywhere that text comes from outside."""
     asked = [

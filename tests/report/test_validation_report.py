@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from ftkit import FileReport, Finding, Report, validate
@@ -97,3 +100,42 @@ def test_data_is_quoted_on_one_line_and_cut() -> None:
 def test_the_first_of_each_rule_are_kept() -> None:
     findings = [Finding("C", rule, "error", "m", line) for line, rule in enumerate("aabab", 1)]
     assert [finding.line for finding in first_per_rule(findings, 2)] == [1, 2, 3, 5]
+
+
+def test_junit_has_a_failure_for_each_finding_that_fails() -> None:
+    root = ET.fromstring(RENDERERS["junit"](odd_report()))
+    assert (root.get("tests"), root.get("failures")) == ("4", "1")
+    assert [suite.get("name") for suite in root] == ["a:b,c.jsonl", "clean.jsonl"]
+    (failure,) = root.iter("failure")
+    assert failure.text == "a:b,c.jsonl:4:7: 100 % odd:\\n, \\x1b[31m 'x' ($.a[0])"
+    strict = msgspec.structs.replace(odd_report(), fail_on="warning")
+    assert ET.fromstring(RENDERERS["junit"](strict)).get("failures") == "2"
+
+
+def test_junit_counts_the_findings_that_are_not_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("oops\n" * 20)
+    report = validate(path, select=["json-syntax"], max_findings=5)
+    root = ET.fromstring(RENDERERS["junit"](report))
+    assert (root.get("tests"), root.get("failures")) == ("6", "6")
+    assert [failure.text for failure in root.iter("failure")][-1] == "15 more findings"
+
+
+def test_gitlab_fingerprints_are_distinct_and_survive_lines_above(tmp_path: Path) -> None:
+    def fingerprints(text: str) -> list[str]:
+        path = tmp_path / "a.jsonl"
+        path.write_text(text)
+        issues = json.loads(RENDERERS["gitlab"](validate(path, select=["messages-empty"])))
+        return [issue["fingerprint"] for issue in issues]
+
+    line = '{"messages": []}\n'
+    one, other = fingerprints(line * 2)
+    assert one != other
+    good = '{"messages": [{"role": "user", "content": "a"}]}\n'
+    assert fingerprints(good + line * 2) == [one, other]
+
+
+def test_gitlab_paths_are_relative(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("oops\n")
+    first, *_ = json.loads(RENDERERS["gitlab"](validate("./a.jsonl")))
+    assert first["location"]["path"] == "a.jsonl"

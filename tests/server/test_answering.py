@@ -745,7 +745,7 @@ def test_answering_servers_are_parsed(
         ("own/base", "must be BASE=URL"),
         ("http://a:1", "must be BASE=URL"),
         ("=http://a:1", "must be BASE=URL"),
-        ("other/base=http://a", "add: --model other/base=other/base"),
+        ("other/base=http://a", "add: --map other/base=other/base"),
         ("gpt-3.5-turbo=http://a", "it stands for own/base; name that one"),
         ("own/base=ftp://a", "must be http://HOST:PORT/v1"),
         ("own/base=a:80", "must be http://HOST:PORT/v1"),

@@ -78,7 +78,7 @@ def test_pairs_alone_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--models", "all"], ["--model", "recommended"]])
+@pytest.mark.parametrize("arguments", [["--models", "all"], ["--map", "recommended"]])
 def test_other_values_are_refused(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

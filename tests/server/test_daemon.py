@@ -48,7 +48,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     [
         (["--host", "0.0.0.0"], "FTKIT_API_KEY"),
         (["--host", "example.com"], "FTKIT_API_KEY"),
-        (["--model", "x"], "NAME=BASE"),
+        (["--map", "x"], "NAME=BASE"),
         (["--answers", "x"], "BASE=URL"),
         (["--port", "99999"], "--port"),
     ],

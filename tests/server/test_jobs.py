@@ -105,7 +105,7 @@ def test_a_job_that_cannot_be_is_refused_with_the_parameter(
 
 
 def test_a_hosted_name_that_stands_for_nothing_says_how_to_map_it(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match=r"--model gpt-4o-mini=Qwen/Qwen3-0\.6B"):
+    with pytest.raises(openai.BadRequestError, match=r"--map gpt-4o-mini=Qwen/Qwen3-0\.6B"):
         client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=upload_file(client).id)
 
 

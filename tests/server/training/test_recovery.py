@@ -175,7 +175,7 @@ def test_files_in_the_working_directory_are_not_taken_for_models_or_modules(
         "0",
         "--data-dir",
         "data",
-        "--model",
+        "--map",
         "near=own/tiny",
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}  # does not look for own/tiny on the hub

@@ -1,0 +1,283 @@
+"""Help, examples and suggestions of all commands, and the options that they share."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+from pathlib import Path
+
+import click
+import pytest
+
+from ftkit.cli import COMMANDS, cli, run
+from ftkit.cli.examples import EXAMPLES
+from ftkit.cli.terminal import preferences
+from support.command_tree import COMMAND_TREE
+from support.commands import run_ftkit
+from support.examples import chat_lines
+from support.fake_provider import FakeProvider
+from support.fixture_types import Run, Write
+from support.paths import BAD, MARV, SAMPLES
+from support.terminal import capture_terminal
+
+GROUPS = ("ftkit", "ftkit jobs", "ftkit files", "ftkit models")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_without_a_command_prints_its_help(group: str) -> None:
+    bare = run_ftkit(*group.split()[1:])
+    asked = run_ftkit(*group.split()[1:], "--help")
+    assert (bare.returncode, bare.stderr) == (0, "")
+    assert bare.stdout == asked.stdout
+    assert bare.stdout.startswith(f"Usage: {group} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["valdate"], "No such command 'valdate'; did you mean 'validate'? (see `ftkit --help`)"),
+        (["jobs", "lst"], "'lst'; did you mean 'list'? (see `ftkit jobs --help`)"),
+        (["serve", "statsu"], "'statsu'; did you mean 'status'? (see `ftkit serve --help`)"),
+        (["watch"], "'watch'; did you mean `ftkit jobs watch`? (see `ftkit --help`)"),
+        (["upload"], "'upload'; did you mean `ftkit files upload`? (see `ftkit --help`)"),
+        (
+            ["delete"],
+            "did you mean `ftkit files delete` or `ftkit models delete`? (see `ftkit --help`)",
+        ),
+        (["zzz"], "No such command 'zzz' (see `ftkit --help`)"),
+    ],
+)
+def test_an_unknown_command_gets_a_suggestion(arguments: list[str], message: str) -> None:
+    done = run_ftkit(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"{message}\n")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_a_group_has_whole_sentences(group: str) -> None:
+    shown = run_ftkit(*group.split()[1:]).stdout
+    _, commands = shown.split("Commands:\n")
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize("path", COMMAND_TREE)
+def test_the_help_of_a_command_ends_with_two_examples_of_it(path: str) -> None:
+    context = COMMAND_TREE[path]
+    *_, title, first, second = context.command.get_help(context).splitlines()
+    assert title == "Examples:"
+    assert (first.strip(), second.strip()) == EXAMPLES[path]
+    assert first != second
+    for example in EXAMPLES[path]:
+        assert example == path or example.startswith(f"{path} ")
+        parse(shlex.split(example)[1:])
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse the arguments of a command as ftkit does, without running it."""
+    command, context = cli, click.Context(cli, info_name="ftkit", **cli.context_settings)
+    while isinstance(command, click.Group) and arguments and arguments[0][0] != "-":
+        name, arguments = arguments[0], arguments[1:]
+        found = command.get_command(context, name)
+        assert found is not None, name
+        command, context = found, click.Context(found, context, name)
+    command.make_context(context.info_name, arguments, context.parent)
+    preferences.reset()
+
+
+OFFLINE = [
+    "ftkit validate",
+    "ftkit estimate",
+    "ftkit archive verify",
+    "ftkit compare",
+    "ftkit serve status",
+    "ftkit serve bases",
+    "ftkit providers",
+    "ftkit catalog",
+    "ftkit rules",
+    "ftkit rule",
+    "ftkit schema",
+    "ftkit explain",
+    "ftkit completion",
+]
+"""Commands whose examples need no provider."""
+
+
+@pytest.mark.parametrize("path", [path for path in OFFLINE if path in COMMAND_TREE])
+def test_the_examples_of_a_command_run(path: str, tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES, tmp_path / "samples")
+    for example in EXAMPLES[path]:
+        if "@last" not in example:
+            done = run_ftkit(*shlex.split(example)[1:])
+            assert done.returncode in (0, 1), done.stderr
+            assert done.stdout
+
+
+SHARED = ("-q, --quiet", "-v, --verbose", "--color", "-h, --help")
+
+
+@pytest.mark.parametrize("path", COMMAND_TREE)
+def test_all_commands_have_the_shared_options(path: str) -> None:
+    context = COMMAND_TREE[path]
+    text = context.command.get_help(context)
+    assert [option for option in SHARED if f"  {option}" not in text] == []
+    assert ("--output-file FILE" in text) == ("-o, --output [" in text)
+
+
+SHORT = {
+    "output": "-o",
+    "yes": "-y",
+    "quiet": "-q",
+    "model": "-m",
+    "limit": "-n",
+    "verbose": "-v",
+    "help": "-h",
+}
+
+
+def test_an_option_means_the_same_in_every_command() -> None:
+    kinds: dict[str, set[str]] = {}
+    for context in COMMAND_TREE.values():
+        for option in context.command.get_params(context):
+            if not isinstance(option, click.Option):
+                continue
+            name = max(option.opts, key=len)[2:]
+            short = [option for option in option.opts if option[1] != "-"]
+            assert short == ([SHORT[name]] if name in SHORT else [])
+            kinds.setdefault(name, set()).add("flag" if option.is_flag else str(option.metavar))
+    assert {name: sorted(kind) for name, kind in kinds.items() if len(kind) > 1} == {
+        "epochs": ["N", "N|auto"],  # migrate: the provider must be told a number
+        "prompts": ["FILE", "FILE|ARCHIVE"],
+    }
+    one_command = {"all", "all-models", "archive", "map", "seed", "bootstrap-seed"}
+    holders = {
+        name: [
+            path
+            for path, context in COMMAND_TREE.items()
+            if any(f"--{name}" in option.opts for option in context.command.params)
+        ]
+        for name in one_command
+    }
+    assert {name: len(paths) for name, paths in holders.items()} == dict.fromkeys(one_command, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "advice"),
+    [
+        ("rules", "report.json", "(text or json); to write a file, use: --output json "),
+        ("rules", "out/report", "use: --output text --output-file out/report, or: --output text "),
+        ("validate x", "a b.sarif", "--output sarif --output-file 'a b.sarif', or: --output sarif"),
+        ("jobs metrics x", "losses.csv", "use: --output csv --output-file losses.csv"),
+    ],
+)
+def test_a_file_as_output_format_is_explained(command: str, value: str, advice: str) -> None:
+    done = run_ftkit(*command.split(), "--output", value)
+    assert done.returncode == 2
+    assert f"'{value}' is not a format (" in done.stderr
+    assert advice in done.stderr
+    assert f"> {shlex.quote(value)} (see" in done.stderr
+
+
+def test_the_output_is_written_to_a_file_when_it_is_complete(tmp_path: Path) -> None:
+    done = run_ftkit("validate", BAD, "--output", "json", "--output-file", "report.json")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert not json.loads((tmp_path / "report.json").read_text())["ok"]
+    assert run_ftkit("validate", "none", "--output-file", "report.json").returncode == 2
+    assert not json.loads((tmp_path / "report.json").read_text())["ok"]
+    assert [path.name for path in tmp_path.glob("*report*")] == ["report.json"]
+    assert b"\x1b" not in capture_terminal("rules", "--output-file", "rules.txt")
+    assert (tmp_path / "rules.txt").read_text().startswith("FT101  file-empty  ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("validate", "data.jsonl"), ("validate", "*.jsonl"), ("estimate", "data.jsonl")]
+)
+def test_the_output_does_not_replace_an_input(arguments: tuple[str, ...], write: Write) -> None:
+    path = write(chat_lines(12))
+    before = path.read_bytes()
+    done = run_ftkit(*arguments, "--output-file", "./data.jsonl")
+    assert (done.returncode, "would replace an input" in done.stderr) == (2, True)
+    assert path.read_bytes() == before
+
+
+def test_a_command_that_ends_with_an_error_writes_no_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    path = write(b"before", "report.txt")
+    monkeypatch.setitem(COMMANDS, "broken_off", ("support.broken_command", "Fail."))
+    handler = signal.getsignal(signal.SIGTERM)
+    assert run(["broken_off", "--output-file", str(path)]) == 2
+    signal.signal(signal.SIGTERM, handler)
+    assert path.read_bytes() == b"before"
+
+
+def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
+    for path, reason in ((".", "is a directory"), ("nowhere/x", "no such file or directory")):
+        done = run_ftkit("rules", "--output-file", path)
+        assert done.returncode == 2
+        assert done.stderr == f"ftkit: cannot write {path}: {reason}\n"
+
+
+COLOURED = "\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "is_coloured"),
+    [
+        ((), {}, False),
+        ((), {"FORCE_COLOR": "1"}, True),
+        ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+        (("--color", "never"), {"FORCE_COLOR": "1"}, False),
+        (("--color", "auto"), {}, False),
+    ],
+)
+def test_colour_follows_the_option_then_the_environment(
+    options: tuple[str, ...], environment: dict[str, str], is_coloured: bool
+) -> None:
+    for arguments in (("validate", BAD, *options), (*options, "validate", BAD)):
+        done = run_ftkit(*arguments, env=environment)
+        assert (COLOURED in done.stdout) == is_coloured
+
+
+def test_colour_can_be_switched_off_on_a_terminal() -> None:
+    assert b"\x1b[" not in capture_terminal("validate", BAD, "--color", "never")
+    assert b"\x1b[" not in capture_terminal("validate", BAD, env={"TERM": "dumb"})
+
+
+def test_quiet_leaves_out_notes_but_not_problems(ftkit: Run, clean_file: str) -> None:
+    note = ftkit("files", "list")
+    assert (note.stdout, note.stderr) == ("", "No files.\n")
+    for arguments in (("files", "list", "-q"), ("-q", "files", "list"), ("files", "-q", "list")):
+        assert ftkit(*arguments).stderr == ""
+    assert ftkit("files", "show", "none", "-q").stderr.startswith("ftkit: ")
+    for arguments in (("-q", "validate", BAD), ("validate", BAD, "-q")):
+        assert "Found" not in ftkit(*arguments).stdout
+
+
+def test_verbose_logs_requests_and_settings(
+    ftkit: Run, provider_url: str, fake_provider: FakeProvider, write: Write
+) -> None:
+    settings = write(b'[tool.ftkit]\nprovider = "openai"\n', "pyproject.toml")
+    done = ftkit("jobs", "list", "-v")
+    assert done.returncode == 0
+    assert f"INFO ftkit: settings from {settings}: provider\n" in done.stderr
+    assert re.search(rf"INFO httpx2?: HTTP Request: GET {provider_url}\S* ", done.stderr)
+    assert "sk-test" not in done.stderr
+    assert "INFO" not in ftkit("jobs", "list").stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_short_options_work(name: str) -> None:
+    assert run_ftkit(name, "-h").returncode == 0
+
+
+def test_short_options_stand_for_the_long_ones(ftkit: Run, fake_provider: FakeProvider) -> None:
+    for _ in range(3):
+        fake_provider.add_job({"model": "m", "training_file": "file-0"})
+    assert len(json.loads(ftkit("jobs", "list", "-n", "2", "-o", "json").stdout)) == 2
+    assert json.loads(ftkit("jobs", "list", "-m", "other", "-o", "json").stdout) == []
+    assert ftkit("files", "delete", fake_provider.add_file("a", b"x")["id"], "-y").returncode == 0
+    assert ftkit("estimate", MARV, "-m", "gpt-3.5-turbo", "-o", "json").returncode == 0
