@@ -144,8 +144,8 @@ def test_long_prompts_are_computed_in_parts_between_the_steps_of_others(tmp_path
     driver = Driver(SMOKE, tmp_path)
     driver.add("early", prompt="Lima", max_tokens=100)
     driver.engine.step()
-    driver.add("long", prompt="x" * 1900, max_tokens=5)
-    driver.add("short", prompt="Oslo", max_tokens=5)
+    driver.add("long", prompt="x" * 1900, max_tokens=1)
+    driver.add("short", prompt="Oslo", max_tokens=1)
     first: list[str] = []
     while not driver.engine.is_idle:
         driver.engine.step()
