@@ -11,6 +11,7 @@ import click
 
 from ftkit.cli.completers import add_completion
 from ftkit.cli.examples import EXAMPLES
+from ftkit.cli.renamed import rename_options
 from ftkit.cli.terminal import output_file, preferences, show_logs, write
 from ftkit.errors import UsageError, did_you_mean
 
@@ -100,6 +101,12 @@ class Command(click.Command):
             shared.append(OUTPUT_FILE)
         end = len(self.params)
         return [*parameters[:end], *shared, *parameters[end:]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, in which options may have their former names."""
+        if not ctx.resilient_parsing:
+            args = rename_options(self.name or "", args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Its output may go to a file, which is not written after an error."""

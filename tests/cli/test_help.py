@@ -14,6 +14,7 @@ import pytest
 
 from ftkit.cli import COMMANDS, cli, run
 from ftkit.cli.examples import EXAMPLES
+from ftkit.cli.renamed import RENAMED_OPTIONS
 from ftkit.cli.terminal import preferences
 from support.command_tree import COMMAND_TREE
 from support.commands import run_ftkit
@@ -161,6 +162,21 @@ def test_an_option_means_the_same_in_every_command() -> None:
         for name in one_command
     }
     assert {name: len(paths) for name, paths in holders.items()} == dict.fromkeys(one_command, 1)
+
+
+def test_a_former_name_of_an_option_works_with_a_warning(ftkit: Run) -> None:
+    sample = str(MARV)
+    former, present = (ftkit("estimate", sample, option) for option in ("--all", "--all-models"))
+    assert (former.returncode, former.stdout) == (0, present.stdout)
+    assert former.stderr == "ftkit: --all of `ftkit estimate` is now --all-models\n"
+    for command, options in RENAMED_OPTIONS.items():
+        names = {
+            name
+            for option in COMMAND_TREE[f"ftkit {command}"].command.params
+            for name in option.opts
+        }
+        assert names.isdisjoint(options)
+        assert names.issuperset(options.values())
 
 
 @pytest.mark.parametrize(
