@@ -7,12 +7,16 @@ than 24 bytes per example.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from html import escape
+from itertools import islice
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from ftkit._text import plural, printable
+from ftkit._version import __version__
 from ftkit.tokens.stats import TokenStats, sum_by_key
 
 Severity = Literal["error", "warning", "info"]
@@ -20,6 +24,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 KEEP = 1000
 """Default maximum of findings kept for each rule and file. Their counts are always exact."""
+
+COLUMNS = ("file", "code", "rule", "severity", "line", "column", "path", "message")
+"""Keys of the rows of `Report.to_records`."""
+
+HTML_ROWS = 50
+"""Maximum number of findings in the HTML of a report."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """Fields of the numpy record of an example in `Summary.fingerprints`."""
@@ -47,6 +57,18 @@ class Finding(Struct, frozen=True):
     def moved(self, offset: int) -> Finding:
         """Return the finding moved down by `offset` lines."""
         return msgspec.structs.replace(self, line=self.line + offset) if self.line else self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object. `line` and `column` are None if they are unknown."""
+        return {
+            "code": self.code,
+            "rule": self.rule,
+            "severity": self.severity,
+            "line": self.line or None,
+            "column": self.column or None,
+            "path": self.path,
+            "message": self.message,
+        }
 
 
 class Lines(Struct, frozen=True):
@@ -221,9 +243,23 @@ class FileReport(Struct, frozen=True):
     counts: dict[str, int]
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"<FileReport {self.file!r}: {self.format}, {plural(self.examples, 'example')},"
+            f" {_totals(self.errors, self.warnings, self.infos)}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object with the fields, and each finding as a JSON object."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {**fields, "findings": [finding.to_dict() for finding in self.findings]}
+
 
 class Report(Struct, frozen=True):
     """Validation result of all files.
+
+    A collection of the findings that were kept, in the order of the files: `for finding in report`,
+    `len(report)`. `total` counts all findings.
 
     Attributes:
         ok: True if no finding is as severe as `fail_on`.
@@ -236,9 +272,64 @@ class Report(Struct, frozen=True):
     model: str | None
     files: tuple[FileReport, ...]
 
+    def __iter__(self) -> Iterator[Finding]:
+        return (finding for file in self.files for finding in file.findings)
+
+    def __len__(self) -> int:
+        return sum(len(file.findings) for file in self.files)
+
+    def __repr__(self) -> str:
+        return f"<Report {'ok' if self.ok else 'not ok'}: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first findings, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{'</td><td>'.join(_html(cell) for cell in record.values())}</td></tr>"
+            for record in islice(self._records(), HTML_ROWS)
+        )
+        heading = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        more = len(self) - HTML_ROWS
+        note = f"<p>and {more:,} more findings</p>" if more > 0 else ""
+        table = f"<table><tr>{heading}</tr>{rows}</table>" if rows else ""
+        return f"<p>{_html(self._summary())}</p>{table}{note}"
+
+    def _summary(self) -> str:
+        return f"{plural(len(self.files), 'file')}, {_totals(*map(self.total, SEVERITIES))}"
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for file in self.files:
+            for finding in file.findings:
+                yield {"file": file.file, **finding.to_dict()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `ftkit validate --output json` prints."""
+        return {
+            "ftkit": __version__,
+            "ok": self.ok,
+            "provider": self.provider,
+            "model": self.model,
+            "files": [file.to_dict() for file in self.files],
+        }
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a row for each finding that was kept, for `pandas.DataFrame`.
+
+        The keys are `file` and those of `Finding.to_dict`.
+        """
+        return list(self._records())
+
     def total(self, severity: Severity) -> int:
         """Return the number of findings of a severity in all files."""
         return sum(
             {"error": file.errors, "warning": file.warnings, "info": file.infos}[severity]
             for file in self.files
         )
+
+
+def _totals(errors: int, warnings: int, infos: int) -> str:
+    return ", ".join([plural(errors, "error"), plural(warnings, "warning"), plural(infos, "info")])
+
+
+def _html(value: object) -> str:
+    """Return a value as HTML text. File names and messages may hold what strangers wrote."""
+    return "" if value is None else escape(printable(str(value)))

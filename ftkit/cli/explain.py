@@ -80,7 +80,6 @@ def _print_findings(report: FileReport, findings: list[Finding], expected: bool)
 
 def _as_dict(meaning: Meaning, findings: list[Finding]) -> dict[str, Any]:
     from ftkit.cli.rules import as_dict
-    from ftkit.report.json import finding_as_dict
 
     return {
         "known": meaning.is_known,
@@ -90,5 +89,5 @@ def _as_dict(meaning: Meaning, findings: list[Finding]) -> dict[str, Any]:
             for message in meaning.known_messages
         ],
         "lines": list(meaning.lines),
-        "findings": [finding_as_dict(finding) for finding in findings],
+        "findings": [finding.to_dict() for finding in findings],
     }

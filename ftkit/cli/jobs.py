@@ -349,15 +349,13 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
 
 
 def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
-    from ftkit.report.json import finding_as_dict
-
     return {
         "job": diagnosis.job.id,
         "status": diagnosis.job.status,
         "says": diagnosis.message,
         "rules": diagnosis.rules,
         "file": diagnosis.path,
-        "findings": [finding_as_dict(finding) for finding in diagnosis.findings],
+        "findings": [finding.to_dict() for finding in diagnosis.findings],
         "advice": diagnosis.advice,
     }
 
