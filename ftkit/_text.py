@@ -106,20 +106,14 @@ def ranges(numbers: Iterable[int], limit: int = 12) -> str:
     return ", ".join(shown) + (", …" if len(runs) > limit else "")
 
 
-def format_time(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the second; "-" if it is missing."""
-    if not seconds:
-        return "-"
-    try:
-        time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    except (ValueError, OverflowError, OSError):
-        return "-"
-    return f"{time:%Y-%m-%d %H:%M:%S}"
+def format_time(time: datetime.datetime | None) -> str:
+    """Format a time as UTC, to the second; "-" if it is missing."""
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S}" if time else "-"
 
 
-def format_minute(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the minute; "-" if it is missing."""
-    return format_time(seconds)[:16]
+def format_minute(time: datetime.datetime | None) -> str:
+    """Format a time as UTC, to the minute; "-" if it is missing."""
+    return format_time(time)[:16]
 
 
 def last_line(log: Path) -> str:

@@ -56,7 +56,7 @@ class Selection(Struct, frozen=True):
         """Return True if the job is selected."""
         if self.since:
             start = datetime.datetime.combine(self.since, datetime.time(), datetime.UTC)
-            if job.created_at < start.timestamp():
+            if job.created_at is None or job.created_at < start:
                 return False
         return self.status in (None, job.status)
 
