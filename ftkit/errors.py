@@ -120,6 +120,15 @@ def os_error_message(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+DISTRIBUTION = "."
+"""Where pip finds ftkit: in the folder of its source, as no package index has it."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, such as "compare"."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
 def check_choice(parameter: str, value: object, choices: Iterable[str]) -> None:
     """Raise `UsageError` if a parameter has another value than one of its choices."""
     names = tuple(choices)
