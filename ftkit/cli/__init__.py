@@ -38,6 +38,7 @@ COMMANDS = {
     "rules": ("ftkit.cli.rules", "List the rules."),
     "rule": ("ftkit.cli.rules", "Explain a rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
+    "samples": ("ftkit.cli.samples", "Copy the sample files to a folder."),
     "explain": ("ftkit.cli.explain", "Explain an error message of a provider."),
 }
 """Commands by name: the module, which is imported when the command runs, and the help text."""
