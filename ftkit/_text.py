@@ -79,6 +79,16 @@ def join_names(names: Iterable[str], limit: int) -> str:
     return ", ".join(name[:limit] for name in islice(names, limit))[:limit]
 
 
+def common_prefix(one: str, two: str) -> str:
+    """Return the longest common prefix of two texts."""
+    length = 0
+    for left, right in zip(one, two, strict=False):
+        if left != right:
+            break
+        length += 1
+    return one[:length]
+
+
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ftkit._text import plural, printable
+from ftkit._text import common_prefix, plural, printable
 from ftkit._version import __version__
 from ftkit.tokens.stats import TokenStats, sum_by_key
 
@@ -103,16 +103,6 @@ class Affixes(Struct, frozen=True):
     def __add__(self, other: Affixes) -> Affixes:
         suffix = common_prefix(self.suffix[::-1], other.suffix[::-1])[::-1]
         return Affixes(common_prefix(self.prefix, other.prefix), suffix)
-
-
-def common_prefix(one: str, two: str) -> str:
-    """Return the longest common prefix of two texts."""
-    length = 0
-    for left, right in zip(one, two, strict=False):
-        if left != right:
-            break
-        length += 1
-    return one[:length]
 
 
 class Style(Struct, frozen=True):
