@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ftkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ftkit.archive.sync import SyncResult as SyncResult
+    from ftkit.archive.sync import archive as archive
     from ftkit.client.client import Client as Client
     from ftkit.client.connect import connect as connect
     from ftkit.client.resources import Checkpoint as Checkpoint
     from ftkit.client.resources import Event as Event
     from ftkit.client.resources import Job as Job
+    from ftkit.compare.compare import compare as compare
+    from ftkit.compare.comparison import Comparison as Comparison
     from ftkit.errors import FileError as FileError
     from ftkit.errors import FtkitError as FtkitError
     from ftkit.errors import NotFoundError as NotFoundError
@@ -35,15 +41,20 @@ if TYPE_CHECKING:
     from ftkit.jobs.workflow import StartOptions as StartOptions
     from ftkit.jobs.workflow import plan_job as plan_job
     from ftkit.jobs.workflow import start_job as start_job
+    from ftkit.migration.migrate import migrate as migrate
+    from ftkit.migration.plan import Move as Move
     from ftkit.summary import FileReport as FileReport
     from ftkit.summary import Finding as Finding
     from ftkit.summary import Report as Report
     from ftkit.validation.validate import validate as validate
 
 _MODULES = {
+    "ftkit.archive.sync": ("SyncResult", "archive"),
     "ftkit.client.client": ("Client",),
     "ftkit.client.connect": ("connect",),
     "ftkit.client.resources": ("Checkpoint", "Event", "Job"),
+    "ftkit.compare.compare": ("compare",),
+    "ftkit.compare.comparison": ("Comparison",),
     "ftkit.errors": (
         "FileError",
         "FtkitError",
@@ -67,6 +78,8 @@ _MODULES = {
         "plan_job",
         "start_job",
     ),
+    "ftkit.migration.migrate": ("migrate",),
+    "ftkit.migration.plan": ("Move",),
     "ftkit.summary": ("FileReport", "Finding", "Report"),
     "ftkit.validation.validate": ("validate",),
 }
@@ -105,3 +118,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package, in which the functions `archive` and `compare` hide their subpackages.
+
+    Importing `ftkit.compare.ask` would otherwise set `ftkit.compare` to the subpackage.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

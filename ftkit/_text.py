@@ -79,6 +79,16 @@ def join_names(names: Iterable[str], limit: int) -> str:
     return ", ".join(name[:limit] for name in islice(names, limit))[:limit]
 
 
+def common_prefix(one: str, two: str) -> str:
+    """Return the longest common prefix of two texts."""
+    length = 0
+    for left, right in zip(one, two, strict=False):
+        if left != right:
+            break
+        length += 1
+    return one[:length]
+
+
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
@@ -106,20 +116,14 @@ def ranges(numbers: Iterable[int], limit: int = 12) -> str:
     return ", ".join(shown) + (", …" if len(runs) > limit else "")
 
 
-def format_time(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the second; "-" if it is missing."""
-    if not seconds:
-        return "-"
-    try:
-        time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    except (ValueError, OverflowError, OSError):
-        return "-"
-    return f"{time:%Y-%m-%d %H:%M:%S}"
+def format_time(time: datetime.datetime | None) -> str:
+    """Format a time as UTC, to the second; "-" if it is missing."""
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S}" if time else "-"
 
 
-def format_minute(seconds: int | None) -> str:
-    """Format a Unix time as UTC, to the minute; "-" if it is missing."""
-    return format_time(seconds)[:16]
+def format_minute(time: datetime.datetime | None) -> str:
+    """Format a time as UTC, to the minute; "-" if it is missing."""
+    return format_time(time)[:16]
 
 
 def last_line(log: Path) -> str:

@@ -120,6 +120,29 @@ def os_error_message(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+DISTRIBUTION = "."
+"""Where pip finds ftkit: in the folder of its source, as no package index has it."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, such as "compare"."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def check_choice(parameter: str, value: object, choices: Iterable[str]) -> None:
+    """Raise `UsageError` if a parameter has another value than one of its choices."""
+    names = tuple(choices)
+    if value not in names:
+        hint = did_you_mean(value, names) if isinstance(value, str) else ""
+        raise UsageError(f"`{parameter}` must be {' or '.join(names)}, not {value!r:.100}{hint}")
+
+
+def check_names(parameter: str, names: object) -> None:
+    """Raise `UsageError` if a parameter that takes several names is one text."""
+    if isinstance(names, (str, bytes)):
+        raise UsageError(f"`{parameter}` must be a list of names, such as [{names!r:.100}]")
+
+
 NAME_LENGTH = 100
 """Maximum characters of a name that others are compared with. Comparing takes quadratic time."""
 

@@ -7,13 +7,17 @@ than 24 bytes per example.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from html import escape
+from itertools import islice
 from typing import Any, Literal
 from zlib import crc32
 
 import msgspec
 from msgspec import Struct
 
+from ftkit._text import common_prefix, plural, printable
+from ftkit._version import __version__
 from ftkit.tokens.stats import TokenStats, sum_by_key
 
 Severity = Literal["error", "warning", "info"]
@@ -30,6 +34,11 @@ MESSAGES = 50
 
 ALL = ""
 """Stands for all messages of a rule. Its hash is the lowest."""
+COLUMNS = ("file", "code", "rule", "severity", "line", "column", "path", "message")
+"""Keys of the rows of `Report.to_records`."""
+
+HTML_ROWS = 50
+"""Maximum number of findings in the HTML of a report."""
 
 FINGERPRINT = [("line", "<u8"), ("prompt", "<u8"), ("answer", "<u8")]
 """Fields of the numpy record of an example in `Summary.fingerprints`."""
@@ -57,6 +66,18 @@ class Finding(Struct, frozen=True):
     def moved(self, offset: int) -> Finding:
         """Return the finding moved down by `offset` lines."""
         return msgspec.structs.replace(self, line=self.line + offset) if self.line else self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object. `line` and `column` are None if they are unknown."""
+        return {
+            "code": self.code,
+            "rule": self.rule,
+            "severity": self.severity,
+            "line": self.line or None,
+            "column": self.column or None,
+            "path": self.path,
+            "message": self.message,
+        }
 
 
 class Lines(Struct, frozen=True):
@@ -121,16 +142,6 @@ class Affixes(Struct, frozen=True):
     def __add__(self, other: Affixes) -> Affixes:
         suffix = common_prefix(self.suffix[::-1], other.suffix[::-1])[::-1]
         return Affixes(common_prefix(self.prefix, other.prefix), suffix)
-
-
-def common_prefix(one: str, two: str) -> str:
-    """Return the longest common prefix of two texts."""
-    length = 0
-    for left, right in zip(one, two, strict=False):
-        if left != right:
-            break
-        length += 1
-    return one[:length]
 
 
 class Style(Struct, frozen=True):
@@ -283,9 +294,24 @@ class FileReport(Struct, frozen=True):
     filled: int = 0
     repeats: dict[str, dict[str, Repeat]] = {}
 
+    def __repr__(self) -> str:
+        return (
+            f"<FileReport {self.file!r}: {self.format}, {plural(self.examples, 'example')},"
+            f" {_totals(self.errors, self.warnings, self.infos)}>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON object with the fields but for the repetition of findings."""
+        names = (name for name in self.__struct_fields__ if name not in ("filled", "repeats"))
+        fields = {name: getattr(self, name) for name in names}
+        return {**fields, "findings": [finding.to_dict() for finding in self.findings]}
+
 
 class Report(Struct, frozen=True):
     """Validation result of all files.
+
+    A collection of the findings that were kept, in the order of the files: `for finding in report`,
+    `len(report)`. `total` counts all findings.
 
     Attributes:
         ok: True if no finding is as severe as `fail_on`.
@@ -300,9 +326,64 @@ class Report(Struct, frozen=True):
     files: tuple[FileReport, ...]
     fail_on: Literal["error", "warning"] = "error"
 
+    def __iter__(self) -> Iterator[Finding]:
+        return (finding for file in self.files for finding in file.findings)
+
+    def __len__(self) -> int:
+        return sum(len(file.findings) for file in self.files)
+
+    def __repr__(self) -> str:
+        return f"<Report {'ok' if self.ok else 'not ok'}: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first findings, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{'</td><td>'.join(_html(cell) for cell in record.values())}</td></tr>"
+            for record in islice(self._records(), HTML_ROWS)
+        )
+        heading = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        more = len(self) - HTML_ROWS
+        note = f"<p>and {more:,} more findings</p>" if more > 0 else ""
+        table = f"<table><tr>{heading}</tr>{rows}</table>" if rows else ""
+        return f"<p>{_html(self._summary())}</p>{table}{note}"
+
+    def _summary(self) -> str:
+        return f"{plural(len(self.files), 'file')}, {_totals(*map(self.total, SEVERITIES))}"
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for file in self.files:
+            for finding in file.findings:
+                yield {"file": file.file, **finding.to_dict()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that `ftkit validate --output json` prints."""
+        return {
+            "ftkit": __version__,
+            "ok": self.ok,
+            "provider": self.provider,
+            "model": self.model,
+            "files": [file.to_dict() for file in self.files],
+        }
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return a row for each finding that was kept, for `pandas.DataFrame`.
+
+        The keys are `file` and those of `Finding.to_dict`.
+        """
+        return list(self._records())
+
     def total(self, severity: Severity) -> int:
         """Return the number of findings of a severity in all files."""
         return sum(
             {"error": file.errors, "warning": file.warnings, "info": file.infos}[severity]
             for file in self.files
         )
+
+
+def _totals(errors: int, warnings: int, infos: int) -> str:
+    return ", ".join([plural(errors, "error"), plural(warnings, "warning"), plural(infos, "info")])
+
+
+def _html(value: object) -> str:
+    """Return a value as HTML text. File names and messages may hold what strangers wrote."""
+    return "" if value is None else escape(printable(str(value)))

@@ -109,6 +109,24 @@ def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
     assert not calls & forbidden
 
 
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if layer(module) not in ("cli", "server")]
+)
+def test_errors_of_the_library_name_no_options(module: str) -> None:
+    errors = [
+        node
+        for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+        if isinstance(node, ast.Raise)
+    ]
+    texts = [
+        node.value
+        for error in errors
+        for node in ast.walk(error)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if re.search(r"(?<![\w-])--[a-z]", text)]
+
+
 WRITERS = {
     "cli.terminal",
     "server.generation.process",  # its standard output is read by the service

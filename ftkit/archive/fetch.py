@@ -25,7 +25,7 @@ from ftkit.archive.serialize import (
 )
 from ftkit.archive.store import ArchiveStore, Download
 from ftkit.client.client import Client
-from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile
+from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, unix_time
 from ftkit.client.retry import Retry
 from ftkit.dataset.lenient_json import nesting_exceeds
 from ftkit.errors import FtkitError, ProviderError, UsageError
@@ -362,7 +362,8 @@ def _merge(
     """Return archived and fetched items without duplicates, oldest first."""
     fetched = {_identity(item): item for item in reversed(newest_first)}
     unlisted = [item for item in archived if _identity(item) not in fetched]
-    return sorted([*unlisted, *fetched.values()], key=lambda item: Event.read(item).created_at)
+    items = [*unlisted, *fetched.values()]
+    return sorted(items, key=lambda item: unix_time(Event.read(item).created_at))
 
 
 def _identity(item: dict[str, Any]) -> str:

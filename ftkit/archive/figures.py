@@ -11,9 +11,6 @@ from ftkit.archive.read import ArchivedJob
 from ftkit.catalog import Catalog, Offer, Price, base_model
 from ftkit.jobs.metrics import TRAIN, VALID, Metrics
 
-END_OF_TIME = 253402300800
-"""First second after the year 9999, the last one that `datetime` supports."""
-
 MAX_TOKENS = 10**15
 """Number of billed tokens from which on no cost is shown, since no job has trained on as many."""
 
@@ -87,8 +84,6 @@ def _served_until(archived: ArchivedJob, offer: Offer) -> tuple[str, str]:
     return "", ""
 
 
-def day_of(timestamp: int) -> str:
-    """Return the day of a Unix timestamp as YYYY-MM-DD in UTC, or "" if it is out of range."""
-    if not 0 < timestamp < END_OF_TIME:
-        return ""
-    return f"{datetime.datetime.fromtimestamp(timestamp, datetime.UTC):%Y-%m-%d}"
+def day_of(time: datetime.datetime | None) -> str:
+    """Return the day of a time as YYYY-MM-DD in UTC, or "" if the time is missing."""
+    return f"{time:%Y-%m-%d}" if time else ""

@@ -18,7 +18,7 @@ from ftkit.archive.manifest import Manifest, read_manifest
 from ftkit.archive.missing import Missing
 from ftkit.archive.serialize import parse_json, parse_json_lines
 from ftkit.archive.store import check_file
-from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
+from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel, unix_time
 from ftkit.compare.recordings import Recording, read_recordings
 from ftkit.errors import FileError, FtkitError, did_you_mean
 from ftkit.jobs.metrics import Metrics, from_checkpoints, read_results
@@ -59,7 +59,7 @@ class Archive:
     def jobs(self) -> list[ArchivedJob]:
         """Return all jobs, newest first."""
         jobs = [ArchivedJob(self, id, folder) for id, folder in self.manifest.jobs.items()]
-        return sorted(jobs, key=lambda job: (-job.job.created_at, job.id))
+        return sorted(jobs, key=lambda job: (-unix_time(job.job.created_at), job.id))
 
     def file(self, id: str) -> Path | None:
         """Return the path of the content of the provider's file, or None if it is missing.

@@ -92,7 +92,6 @@ def _summary(archived: ArchivedJob) -> str:
 
 def _facts(figures: JobFigures) -> list[tuple[str, str]]:
     archived, job = figures.archived, figures.archived.job
-    finished = job.raw.get("finished_at")
     tokens = f"{job.trained_tokens:,}" if isinstance(job.trained_tokens, int) else ""
     cost = figures.cost_note
     if figures.cost is not None:
@@ -106,7 +105,7 @@ def _facts(figures: JobFigures) -> list[tuple[str, str]]:
         ("base model", escape_markdown(job.model)),
         ("status", escape_markdown(job.status)),
         ("created", day_of(job.created_at)),
-        ("finished", day_of(finished) if isinstance(finished, int) else ""),
+        ("finished", day_of(job.finished_at)),
         ("billed tokens", tokens),
         ("cost", cost),
         ("served until", served_until),

@@ -8,6 +8,7 @@ A run can be interrupted at any time; the next run continues where it stopped.
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,7 @@ class Selection(Struct, frozen=True):
         """Return True if the job is selected."""
         if self.since:
             start = datetime.datetime.combine(self.since, datetime.time(), datetime.UTC)
-            if job.created_at < start.timestamp():
+            if job.created_at is None or job.created_at < start:
                 return False
         return self.status in (None, job.status)
 
@@ -96,6 +97,40 @@ class SyncResult(Struct, frozen=True):
     def retryable(self) -> list[Missing]:
         """Missing items that another run may get."""
         return [item for item in self.manifest.missing if item.reason in RETRYABLE]
+
+
+def archive(  # public keyword-only API
+    client: Client,
+    folder: str | os.PathLike[str],
+    *,
+    since: datetime.date | None = None,
+    status: str | None = None,
+    files: bool = True,
+    catalog: Catalog | None = None,
+    on_progress: OnProgress = lambda phase, done, total: None,
+) -> SyncResult:
+    """Save all jobs, files and models of an account to a folder, or update the archive in it.
+
+    All requests are read-only. Repeat the call after an interruption to go on.
+
+    Args:
+        client: Client of the account.
+        folder: Folder of the archive, created if it does not exist.
+        since: Only jobs created on that day (UTC) or later.
+        status: Only jobs with that status.
+        files: Also archive training and validation files.
+        catalog: Prices and shutdown dates for the pages; those that come with ftkit if None.
+        on_progress: Called after each task with the phase, and the numbers of completed and of all
+            its tasks.
+
+    Raises:
+        UsageError: The folder holds something else, or the archive of another account.
+        FileError: The folder cannot be written; for example, the disk is full.
+        ProviderError: The provider rejects the API key, or the request to list jobs.
+        UnreachableError: The provider failed too many requests in a row.
+    """
+    selection = Selection(since, status, files)
+    return sync(client, Path(folder), selection, catalog=catalog, on_progress=on_progress)
 
 
 def sync(

@@ -49,6 +49,7 @@ COMMANDS = {
     "rules": ("ftkit.cli.rules", "List the rules."),
     "rule": ("ftkit.cli.rules", "Explain a rule."),
     "schema": ("ftkit.cli.schema", "Print the JSON Schema of a format."),
+    "samples": ("ftkit.cli.samples", "Copy the sample files to a folder."),
     "explain": ("ftkit.cli.explain", "Explain an error message of a provider."),
     "completion": ("ftkit.cli.completion", "Print a shell's completion script."),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -21,12 +21,10 @@ from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
-    from ftkit.compare.ask import AnswerCollector
+    from ftkit.client.client import Client
     from ftkit.compare.cost import RequestCost
     from ftkit.compare.recordings import Prompt, Recording
-
-Side: TypeAlias = "AnswerCollector | list[Recording | None]"
-"""A or B: the model to ask, or for each prompt its recorded answer."""
+    from ftkit.compare.sides import Side
 
 EPILOG = "Exit codes: 0 compared, 2 error, 130 interrupted."
 
@@ -42,9 +40,6 @@ MODEL_PARAMETERS = (
     "concurrency",
 )
 """Parameters that make sense only if A or B is a model."""
-
-RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
-"""Suffixes that distinguish a missing file from the name of a model."""
 
 MAX_SKIPPED = 10
 """Maximum number of skipped prompts that are listed."""
@@ -148,6 +143,7 @@ def compare(
     from ftkit.compare import comparison
     from ftkit.compare.measures import check_sacrebleu
     from ftkit.compare.recordings import read_prompts
+    from ftkit.compare.sides import encoding_of
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
@@ -172,12 +168,12 @@ def compare(
         print_warning("nothing was sent")
         return 2
     answers_a, answers_b = (_answers(side, all_prompts, concurrency) for side in sides)
-    result = comparison.compare(
+    result = comparison.compare_answers(
         all_prompts,
         [recording.answer if recording else None for recording in answers_a],
         [recording.answer if recording else None for recording in answers_b],
         group_by=group_by,
-        encoding=_encoding([*answers_a, *answers_b], catalog),
+        encoding=encoding_of([*answers_a, *answers_b], catalog),
         seed=seed,
     )
     titles = Sides(_title(a, answers_a), _title(b, answers_b), source_name)
@@ -271,34 +267,14 @@ def _sides(
     parameters: dict[str, Any],
     saves: Sequence[str | None],
 ) -> list[Side]:
-    """Return A and B. A model gets only the prompts that the other side's file answers."""
-    from ftkit.compare.ask import AnswerCollector
-    from ftkit.compare.comparison import NO_COMMON_ANSWERS
-    from ftkit.compare.recordings import RecordingFile, match, read_recordings
+    """Return A and B."""
+    from ftkit.compare.sides import open_sides
 
-    files = {
-        name: match(prompts, read_recordings(name))
-        for name, save, option in zip(names, saves, SAVE_OPTIONS, strict=True)
-        if _is_recording_file(name, save, option)
-    }
-    answered = [
-        prompt
-        for prompt, *recordings in zip(prompts, *files.values(), strict=True)
-        if None not in recordings
-    ]
-    if not answered:
-        raise UsageError(NO_COMMON_ANSWERS)
+    def open_model(index: int, name: str) -> tuple[Client, str]:
+        client = open_client(*connections[index])
+        return client, resolve_model(client, name)
 
-    sides: list[Side] = []
-    for name, connection, save in zip(names, connections, saves, strict=True):
-        if name in files:
-            sides.append(files[name])
-            continue
-        client = open_client(*connection)
-        file = RecordingFile(save, notify=print_warning) if save else None
-        model = resolve_model(client, name)
-        sides.append(AnswerCollector(client, model, answered, parameters, file))
-    return sides
+    return open_sides(names, prompts, saves, parameters, open_model, print_warning)
 
 
 def _reject_model_options(context: click.Context) -> None:
@@ -308,17 +284,6 @@ def _reject_model_options(context: click.Context) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} applies to models, but A and B are recorded answers"
             )
-
-
-def _is_recording_file(name: str, save: str | None, option: str) -> bool:
-    """Return True for a file of recorded answers, and False for a model."""
-    if not os.path.isfile(name) and not name.endswith(RECORDING_SUFFIXES):
-        return False
-    if save:
-        raise UsageError(f"{option} applies to a model, but {name} is a file of recorded answers")
-    if not os.path.exists(name):
-        raise FileError(f"no such file: {name}; A and B are models or files of recorded answers")
-    return True
 
 
 def _confirm_requests(
@@ -350,6 +315,8 @@ def _cost_text(cost: RequestCost) -> str:
 
 def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Recording | None]:
     """Return the answer to each prompt, or None. Missing answers are requested from the model."""
+    from ftkit.compare.sides import answers_to
+
     if isinstance(side, list):
         return side
     total, done = len(side.missing), itertools.count(1)
@@ -361,20 +328,7 @@ def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Re
     more = len(collected.refused) - MAX_SKIPPED
     if more > 0:
         print_warning(f"skipped {plural(more, 'more prompt')}")
-    numbers = (prompt.number for prompt in side.prompts)
-    answers = dict(zip(numbers, collected.answers, strict=True))
-    return [answers.get(prompt.number) for prompt in prompts]
-
-
-def _encoding(recordings: Sequence[Recording | None], catalog: Catalog) -> str:
-    """Return the encoding of the first model that the catalog has, or "".
-
-    The tokens of both sides are counted in the same encoding.
-    """
-    from ftkit.catalog import base_model
-
-    models = {base_model(recording.model): None for recording in recordings if recording}
-    return next((catalog.models[model].encoding for model in models if model in catalog.models), "")
+    return answers_to(prompts, side, collected)
 
 
 def _title(name: str, recordings: Sequence[Recording | None]) -> str:

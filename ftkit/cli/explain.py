@@ -130,7 +130,6 @@ def _as_dict(
     meaning: Meaning, nearest: tuple[Rule, ...], findings: list[Finding]
 ) -> dict[str, Any]:
     from ftkit.cli.rules import as_dict
-    from ftkit.report.json import finding_as_dict
 
     return {
         "known": meaning.is_known,
@@ -141,5 +140,5 @@ def _as_dict(
         ],
         "nearest": [rule.name for rule in nearest],
         "lines": list(meaning.lines),
-        "findings": [finding_as_dict(finding) for finding in findings],
+        "findings": [finding.to_dict() for finding in findings],
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +201,8 @@ def _show_lines(updates: Iterable[Update]) -> Job:
         for event in update.events:
             print_line(_event_line(event))
         if update.job and (job is None or update.job.status != job.status):
-            print_line(f"{format_time(int(time.time()))}  status: {update.job.status}")
+            now = datetime.datetime.now(datetime.UTC)
+            print_line(f"{format_time(now)}  status: {update.job.status}")
         job = update.job or job
     assert job
     return job
@@ -345,15 +346,13 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
 
 
 def _diagnosis_as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
-    from ftkit.report.json import finding_as_dict
-
     return {
         "job": diagnosis.job.id,
         "status": diagnosis.job.status,
         "says": diagnosis.message,
         "rules": diagnosis.rules,
         "file": diagnosis.path,
-        "findings": [finding_as_dict(finding) for finding in diagnosis.findings],
+        "findings": [finding.to_dict() for finding in diagnosis.findings],
         "advice": diagnosis.advice,
     }
 

@@ -20,7 +20,7 @@ from ftkit.cli.output import (
     print_line,
     print_list,
 )
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, install_command
 from ftkit.jobs.gguf import DEFAULT_TYPE, TYPES, convert, find_converter, gguf_name
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _merge_adapter(base: str, folder: Path) -> None:
         from ftkit.server.training.merging import merge
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--merge needs {error.name}; install it with: pip install '.[local]'"
+            f"--merge needs {error.name}; install it with: {install_command('local')}"
         ) from error
     merge(base, folder)
 

@@ -14,7 +14,7 @@ from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
 
 PACKAGES = (
@@ -140,7 +140,7 @@ def serve(
     if missing:
         raise UsageError(
             f"ftkit serve needs more packages ({missing} is missing); install them with:"
-            " pip install '.[local]'"
+            f" {install_command('local')}"
         )
     from ftkit.server.app import ServerSettings
     from ftkit.server.recipes import load_recipes

@@ -14,7 +14,7 @@ from ftkit.cli.command import Command
 from ftkit.cli.options import option, output_option, recipe_option
 from ftkit.cli.output import print_fields, print_json
 from ftkit.cli.terminal import write
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, install_command
 from ftkit.report.base_model import base_fields, example_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check(base: str, file: Path | None, limit: int | None, recipes: str | None, 
     except ImportError as error:
         raise UsageError(
             f"ftkit serve check needs more packages ({error.name} is missing); install them with:"
-            " pip install '.[local]'"
+            f" {install_command('local')}"
         ) from error
     folder = str(Path(base).absolute()) if Path(base).is_dir() else base
     inspector = BaseInspector(folder, load_recipes(recipes))

@@ -49,9 +49,9 @@ class Client:
 
     Make one with `connect`, which finds the address and the API key:
 
-        client = ftkit.connect("openai")
-        for job in client.jobs():
-            print(job.id, job.status)
+        with ftkit.connect("openai") as client:
+            for job in client.jobs():
+                print(job.id, job.status)
 
     Lists are iterators that fetch a page when it is needed, newest item first. Every method that
     sends a request raises:
@@ -80,6 +80,16 @@ class Client:
         self._client = client
         self._retry: RetryPolicy = retry or (lambda request: request())
         self._completion_retries = completion_retries
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The client can send no requests afterwards."""
+        self._client.close()
 
     @property
     def account(self) -> str:
@@ -115,11 +125,8 @@ class Client:
             after: Id of the job after which the list starts.
             metadata: Metadata that the jobs must have. Providers without metadata ignore it.
         """
-        parameters: dict[str, Any] = {"limit": PAGE_SIZE}
-        if after:
-            parameters["after"] = after
-        if metadata:
-            parameters["metadata"] = dict(metadata)
+        optional = {"after": after, "metadata": dict(metadata or {})}
+        parameters = {"limit": PAGE_SIZE, **{key: it for key, it in optional.items() if it}}
         yield from map(Job.read, self._list("list jobs", "/fine_tuning/jobs", parameters))
 
     def job(self, id: str) -> Job:
@@ -371,10 +378,8 @@ class Client:
             create: Any = client.chat.completions.with_raw_response.create
             return read_completion(create(model=model, messages=messages, **options))
 
-    def _list(
-        self, action: str, path: str, parameters: Mapping[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        return paginate(lambda page: self._list_page(action, path, page), parameters)
+    def _list(self, action: str, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        return paginate(lambda page: self._list_page(action, path, page), query)
 
     def _list_page(self, action: str, path: str, parameters: Mapping[str, Any]) -> Page:
         def request() -> Page:
@@ -387,10 +392,7 @@ class Client:
         return page
 
     def _errors(self, action: str) -> AbstractContextManager[None]:
-        endpoint = Endpoint(
-            self.provider.title,
-            str(self._client.base_url),
-            self.api_key,
-            tuple(self.api.keys),
-        )
-        return translated_errors(action, endpoint)
+        if self._client.is_closed():
+            raise UsageError("the client is closed; make another with `ftkit.connect`")
+        title, url, keys = self.provider.title, str(self._client.base_url), tuple(self.api.keys)
+        return translated_errors(action, Endpoint(title, url, self.api_key, keys))

@@ -1,11 +1,13 @@
 """Resources of the API as values: jobs, events, checkpoints, files, models.
 
-Providers do not keep to the documented types. A field of another type counts as missing. `raw` is
-the JSON object exactly as the provider sent it.
+Providers do not keep to the documented types. A field of another type counts as missing. Times are
+in UTC, and a time that is no date counts as missing. `raw` is the JSON object exactly as the
+provider sent it.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -20,6 +22,9 @@ STATUSES = ("validating_files", "queued", "pending", "running", "pausing", "paus
 MAX_NUMBER = 2**63
 """Numbers from here on count as missing: they are no sizes, times, steps or losses."""
 
+END_OF_TIME = 253_402_300_800
+"""First second after the year 9999, the last one that `datetime` supports."""
+
 
 class Job(Struct, frozen=True):
     """Fine-tuning job. Missing fields are empty, 0 or None.
@@ -28,13 +33,13 @@ class Job(Struct, frozen=True):
         id: Id of the job.
         status: Status, one of `STATUSES` at the known providers.
         model: Base model.
-        created_at: Unix time in seconds, or 0.
-        finished_at: Unix time in seconds.
+        created_at: Time of creation.
+        finished_at: Time at which the job ended.
         fine_tuned_model: Name of the resulting model, or "".
         training_file: Id of the training file.
         validation_file: Id of the validation file, or "".
         trained_tokens: Number of billed tokens.
-        estimated_finish: Unix time in seconds.
+        estimated_finish: Time at which the provider expects the job to end.
         error: Error message, or "".
         error_code: Error code, or "".
         result_files: Ids of the result files.
@@ -45,13 +50,13 @@ class Job(Struct, frozen=True):
     id: str
     status: str
     model: str
-    created_at: int
-    finished_at: int | None
+    created_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
     fine_tuned_model: str
     training_file: str
     validation_file: str
     trained_tokens: int | None
-    estimated_finish: int | None
+    estimated_finish: datetime.datetime | None
     error: str
     error_code: str
     result_files: tuple[str, ...]
@@ -90,13 +95,13 @@ class Job(Struct, frozen=True):
             id=_string(raw.get("id")),
             status=_text(raw.get("status"), "unknown"),
             model=_string(raw.get("model")),
-            created_at=_integer(raw.get("created_at")) or 0,
-            finished_at=_integer(raw.get("finished_at")),
+            created_at=_time(raw.get("created_at")),
+            finished_at=_time(raw.get("finished_at")),
             fine_tuned_model=_string(raw.get("fine_tuned_model")),
             training_file=_string(raw.get("training_file")),
             validation_file=_string(raw.get("validation_file")),
             trained_tokens=_integer(raw.get("trained_tokens")),
-            estimated_finish=_integer(raw.get("estimated_finish")),
+            estimated_finish=_time(raw.get("estimated_finish")),
             error=_text(error.get("message")),
             error_code=_text(error.get("code")),
             result_files=_ids(raw.get("result_files")),
@@ -108,11 +113,11 @@ class Job(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """Event of a job. Missing fields are empty or 0.
+    """Event of a job. Missing fields are empty or None.
 
     Attributes:
         id: Id of the event.
-        created_at: Unix time in seconds.
+        created_at: Time of the event.
         level: "info", "warn" or "error".
         message: Text for the user.
         type: "message" or "metrics".
@@ -121,7 +126,7 @@ class Event(Struct, frozen=True):
     """
 
     id: str
-    created_at: int
+    created_at: datetime.datetime | None
     level: str
     message: str
     type: str
@@ -133,7 +138,7 @@ class Event(Struct, frozen=True):
         """Return the event of a JSON object of the API."""
         return cls(
             id=_string(raw.get("id")),
-            created_at=_integer(raw.get("created_at")) or 0,
+            created_at=_time(raw.get("created_at")),
             level=_text(raw.get("level"), "info"),
             message=_text(raw.get("message")),
             type=_text(raw.get("type"), "message"),
@@ -185,7 +190,7 @@ class RemoteFile(Struct, frozen=True):
         size: Bytes.
         purpose: "fine-tune", "fine-tune-results" or another purpose.
         status: "processed", "error" or another status; "" at providers that report none.
-        created_at: Unix time in seconds, or 0.
+        created_at: Time of creation, or None.
         raw: JSON object of the API.
     """
 
@@ -194,7 +199,7 @@ class RemoteFile(Struct, frozen=True):
     size: int
     purpose: str
     status: str
-    created_at: int
+    created_at: datetime.datetime | None
     raw: dict[str, Any]
 
     @classmethod
@@ -206,7 +211,7 @@ class RemoteFile(Struct, frozen=True):
             size=_integer(raw.get("bytes")) or 0,
             purpose=_text(raw.get("purpose")),
             status=_text(raw.get("status")),
-            created_at=_integer(raw.get("created_at")) or 0,
+            created_at=_time(raw.get("created_at")),
             raw=raw,
         )
 
@@ -217,14 +222,14 @@ class RemoteModel(Struct, frozen=True):
     Attributes:
         id: Name of the model.
         owner: Organization that owns the model.
-        created_at: Unix time in seconds, or 0.
+        created_at: Time of creation, or None.
         shutdown_date: Date as `YYYY-MM-DD`, or "" if none is announced.
         raw: JSON object of the API.
     """
 
     id: str
     owner: str
-    created_at: int
+    created_at: datetime.datetime | None
     shutdown_date: str
     raw: dict[str, Any]
 
@@ -234,10 +239,23 @@ class RemoteModel(Struct, frozen=True):
         return cls(
             id=_string(raw.get("id")),
             owner=_text(raw.get("owned_by")),
-            created_at=_integer(raw.get("created")) or 0,
+            created_at=_time(raw.get("created")),
             shutdown_date=_text(raw.get("shutdown_date")),
             raw=raw,
         )
+
+
+def unix_time(time: datetime.datetime | None) -> float:
+    """Return the Unix time in seconds, or 0 for a missing time."""
+    return time.timestamp() if time else 0
+
+
+def _time(value: Any) -> datetime.datetime | None:
+    """Return the time of a Unix time in seconds, or None if it is no date after 1970."""
+    seconds = _integer(value)
+    if seconds is None or not 0 < seconds < END_OF_TIME:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 def _integer(value: Any) -> int | None:

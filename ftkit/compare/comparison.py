@@ -143,7 +143,7 @@ class Comparison(Struct, frozen=True):
     seed: int
 
 
-def compare(
+def compare_answers(
     prompts: Sequence[Prompt],
     a: Sequence[Message | None],
     b: Sequence[Message | None],

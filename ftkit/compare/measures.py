@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from ftkit.compare.replies import Reply
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, install_command
 
 Unit = Literal["share", "score", "count"]
 """Unit of a measure: a share from 0 to 1, a score from 0 to 100, or a count."""
@@ -202,6 +202,6 @@ def _sacrebleu() -> tuple[Any, Any]:
         from sacrebleu.metrics.chrf import CHRF
     except ImportError:
         raise UsageError(
-            "comparing needs sacrebleu; install it with: pip install '.[compare]'"
+            f"comparing needs sacrebleu; install it with: {install_command('compare')}"
         ) from None
     return CHRF(), BLEU(effective_order=True)

@@ -82,6 +82,9 @@ class Source(Protocol):
     def parts(self) -> Iterable[Part]:
         """Return the parts of the file, in order."""
 
+    def size(self) -> int:
+        """Return the number of bytes of the file, which may read it to its end."""
+
 
 class FileRanges:
     """A file that is read by whoever scans its shards."""
@@ -97,23 +100,40 @@ class FileRanges:
         """Return the shards of the file."""
         return split(self.path)
 
+    def size(self) -> int:
+        """Return the number of bytes of the file, compressed if it is."""
+        return os.path.getsize(self.path)
+
 
 class SinglePass:
-    """A regular, uncompressed file that is read once, in order, and hashed on the way.
+    """A regular, uncompressed file, or a stream, that is read once, in order, and hashed.
 
     A context manager: the file is open inside the `with` block. Call `head()` first, then
     `parts()`, then `sha256()`, which reads what is left: the hash is that of the whole file, and
     the bytes that were scanned are the bytes that were hashed.
     """
 
-    def __init__(self, path: str, part_bytes: int = PART_BYTES) -> None:
-        check_regular(path)
+    def __init__(
+        self, path: str, part_bytes: int = PART_BYTES, stream: BinaryIO | None = None
+    ) -> None:
+        """Read the first part.
+
+        Args:
+            path: Path of the file, or name of the stream.
+            part_bytes: Bytes of a part.
+            stream: Buffered stream to read instead of a file.
+
+        Raises:
+            FileError: The file cannot be read, or is not a regular file.
+        """
+        if stream is None:
+            check_regular(path)
         self.path = path
         self._part_bytes = part_bytes
         self._hash = hashlib.sha256()
         self._offset = 0
         self._at_end = False
-        self._stream = open_file(path)
+        self._stream = open_file(path) if stream is None else stream
         try:
             self._first = self._read()
         except BaseException:
@@ -150,6 +170,11 @@ class SinglePass:
         while not self._at_end:
             self._read()
         return self._hash.hexdigest()
+
+    def size(self) -> int:
+        """Return the number of bytes of the whole file."""
+        self.sha256()
+        return self._offset
 
     def _read(self) -> Chunk:
         stream: Any = self._stream

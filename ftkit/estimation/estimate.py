@@ -3,13 +3,14 @@
     billed tokens = epochs x sum over the examples of min(tokens(example), limit of the model)
 
 See `tokens.encodings.PER_MESSAGE` for tokens(example). `estimate` is arithmetic on the summary of
-a measured file.
+a file, which it measures unless that has been done.
 """
 
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -25,10 +26,20 @@ from ftkit.catalog import (
     find_provider,
     load_catalog,
     trainable_models,
+    with_others,
 )
 from ftkit.dataset.formats import METHODS
+from ftkit.dataset.inputs import Examples, File
 from ftkit.errors import UsageError
-from ftkit.estimation.measure import NOTEBOOK, NOTEBOOK_LIMIT, Counting, stats_of
+from ftkit.estimation.measure import (
+    NOTEBOOK,
+    NOTEBOOK_LIMIT,
+    Counting,
+    Measured,
+    measure,
+    stats_of,
+    wrong_format,
+)
 from ftkit.summary import Summary
 from ftkit.tokens.counting import APPROXIMATIONS
 from ftkit.tokens.stats import TokenStats, above, total
@@ -154,24 +165,25 @@ def _obstacle(
 
 
 def estimate(  # noqa: PLR0913 # public keyword-only API
-    summary: Summary,
+    file: File | Examples | Measured | Summary,
     model: str,
     *,
     provider: str = DEFAULT_PROVIDER,
-    format: str = "chat",
+    format: str | None = None,
     epochs: int | None = None,
     price: float | None = None,
     counting: Counting = "billing",
     today: datetime.date | None = None,
     catalog: Catalog | None = None,
 ) -> Estimate:
-    """Estimate the training of a model on a measured file.
+    """Estimate the training of a model on a file.
 
     Args:
-        summary: The summary of a file that was measured for the model.
+        file: A path, an open file, or the examples as dictionaries. For several models, measure
+            the file once, and give the result, or its summary, here.
         model: Exact name of the model.
         provider: The provider to train at.
-        format: The format of the file.
+        format: The format of the file; detected if None. A summary is taken to be of chat examples.
         epochs: Number of epochs; by the published rule if None.
         price: US dollars per million trained tokens, instead of the published price.
         counting: `billing` for the bill, `notebook` for the figures of the cookbook's notebook.
@@ -179,11 +191,16 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
         catalog: Models and prices; those that come with ftkit if None.
 
     Raises:
+        FileError: The file cannot be read, or is not a dataset.
         UnknownNameError: No model or provider has that name.
         UsageError: The provider does not offer the model, the model does not train on the format,
-            or there is no example.
+            there is no example, or an argument is invalid.
     """
-    catalog, today = catalog or load_catalog(), today or datetime.date.today()
+    _check_numbers(epochs, price)
+    catalog = with_others(catalog or load_catalog(), provider, [model])
+    today = today or datetime.date.today()
+    how = {"models": [model], "provider": provider, "counting": counting, "catalog": catalog}
+    summary, format = _measured(file, format, how)
     model_facts, provider_facts = find_model(model, catalog), find_provider(provider, catalog)
     offer = _find_offer(model, model_facts, provider, provider_facts.title)
     if format not in model_facts.formats:
@@ -240,6 +257,7 @@ def estimate_without_model(
     Raises:
         UsageError: There is no example.
     """
+    _check_numbers(terms.epochs, terms.price)
     _check_examples(stats)
     facts = find_model(model, terms.catalog)
     offer = facts.providers.get(terms.provider, Offer())
@@ -279,6 +297,26 @@ def reference_model(format: str, provider: str, catalog: Catalog) -> str:
 def _check_examples(stats: TokenStats) -> None:
     if not stats.examples:
         raise UsageError("no example could be read; run `ftkit validate` to see why")
+
+
+def _check_numbers(epochs: int | None, price: float | None) -> None:
+    """Raise `UsageError` for numbers without a meaning."""
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"`epochs` must be at least 1, not {epochs}")
+    if price is not None and not 0 <= price < math.inf:  # NaN is neither
+        raise UsageError(f"`price` must be a number of US dollars, not {price}")
+
+
+def _measured(
+    file: File | Examples | Measured | Summary, format: str | None, how: dict[str, Any]
+) -> tuple[Summary, str]:
+    """Return the summary and the format of a file, which is measured unless it has been."""
+    if isinstance(file, Summary):
+        return file, format or "chat"
+    measured = file if isinstance(file, Measured) else measure(file, format=format, **how)
+    if format not in (None, measured.format):
+        raise wrong_format(measured.file, measured.format, format)
+    return measured.summary, measured.format
 
 
 def _choose_epochs(epochs: int | None, offer: Offer, examples: int) -> tuple[int, EpochsSource]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +17,8 @@ from ftkit.catalog import (
     load_catalog,
 )
 from ftkit.dataset.detect import Head
-from ftkit.dataset.reader import FileRanges, check_readable
-from ftkit.errors import FileError, UsageError
+from ftkit.dataset.inputs import Examples, File, open_source, paths_of
+from ftkit.errors import FileError, UsageError, check_choice, check_names
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
 from ftkit.tokens.encodings import PER_EXAMPLE
@@ -57,7 +55,7 @@ class Measured(Struct, frozen=True):
 
 
 def measure(  # noqa: PLR0913 # public keyword-only API
-    file: str | os.PathLike[str],
+    file: File | Examples,
     models: Sequence[str],
     *,
     provider: str = DEFAULT_PROVIDER,
@@ -70,7 +68,8 @@ def measure(  # noqa: PLR0913 # public keyword-only API
     """Count the tokens of a file for these models, in one scan.
 
     Args:
-        file: The file. If its name ends in `.gz`, it is read through gzip.
+        file: The path, an open file, or the examples as dictionaries. A path that ends in `.gz`
+            is read through gzip.
         models: Exact names of models.
         provider: The provider to train at, which sets the limits.
         format: The format to read the file as; detected if None.
@@ -91,12 +90,10 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         counting_methods=counting_methods(models, provider, counting, catalog),
         applies_rules=False,
     )
-    path = os.fspath(file)
-    check_readable(path)
-    source = FileRanges(path)
-    with scanning(workers, [Path(path)], progress) as map_:
+    source = open_source(file, "file")
+    with scanning(workers, paths_of([source]), progress) as map_:
         plan = _with_format(plan, source.head(), format)
-        return Measured(path, plan.format, summarize(source.parts(), plan, map_))
+        return Measured(source.path, plan.format, summarize(source.parts(), plan, map_))
 
 
 def _with_format(plan: ScanPlan, head: Head, requested: str | None) -> ScanPlan:
@@ -140,7 +137,10 @@ def counting_methods(
 
     Raises:
         UnknownNameError: No model or provider has that name.
+        UsageError: `models` is one text, or there is no such way to count.
     """
+    check_names("models", models)
+    check_choice("counting", counting, get_args(Counting))
     if counting == "notebook":
         return (NOTEBOOK,)
     methods: dict[str, CountingMethod] = {}

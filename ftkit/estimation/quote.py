@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
 from ftkit.dataset.reader import check_readable, read_head
-from ftkit.errors import FileError
+from ftkit.errors import FileError, check_names
 from ftkit.estimation.estimate import (
     Estimate,
     ModelFreeEstimate,
@@ -107,6 +107,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         UsageError: A file has another format; see also `estimate`.
         UnknownNameError: No model or provider has that name.
     """
+    check_names("models", models)
     terms = Terms(
         with_others(catalog or load_catalog(), provider, models),
         today or datetime.date.today(),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
 import os
-import time
 
 from msgspec import Struct
 
@@ -45,19 +45,22 @@ class Diagnosis(Struct, frozen=True):
     is_problem: bool = True
 
 
-def diagnose(job: Job, client: Client, journal: Journal, now: float | None = None) -> Diagnosis:
+def diagnose(
+    job: Job, client: Client, journal: Journal, now: datetime.datetime | None = None
+) -> Diagnosis:
     """Return the diagnosis of a job.
 
     Args:
         job: The job.
         client: Connection to its provider.
         journal: Journal that may know the local file of the job.
-        now: Current Unix time; by default the system's.
+        now: Current time; by default the system's.
 
     Raises:
         FileError: The local file cannot be read.
     """
-    age = (time.time() if now is None else now) - job.created_at if job.created_at else 0
+    now = now or datetime.datetime.now(datetime.UTC)
+    age = (now - job.created_at).total_seconds() if job.created_at else 0
     if job.status == "validating_files" and age > STUCK_SECONDS:
         return Diagnosis(
             job,

@@ -162,8 +162,12 @@ class Journal:
     before that, so that the next run starts with a new one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None) -> None:
+        """Open the journal in a folder; by default that of the user, which the command line uses.
+
+        Raises `FileError` if it cannot be created.
+        """
+        self.folder = folder = state_folder(os.environ) if folder is None else folder
         self.path = folder / DATABASE
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from ftkit._text import is_encodable
 from ftkit.client.client import Client
-from ftkit.client.resources import Job
+from ftkit.client.resources import Job, unix_time
 from ftkit.errors import (
     ConnectError,
     InvalidResponseError,
@@ -219,7 +219,8 @@ class _Submitter:
             return None
         target = (submission.request.get("training_file"), submission.request.get("model"))
         for job in self._client.jobs():
-            if job.created_at and job.created_at < submission.sent_at - CLOCK_SKEW_SECONDS:
+            earliest = submission.sent_at - CLOCK_SKEW_SECONDS
+            if job.created_at and unix_time(job.created_at) < earliest:
                 return None
             if not is_encodable(job.id):
                 continue

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ftkit.client.client import Client
 from ftkit.client.errors import is_transient
-from ftkit.client.resources import Event, Job
+from ftkit.client.resources import Event, Job, unix_time
 from ftkit.errors import NotFoundError, ProviderError, UsageError
 
 MIN_INTERVAL, MAX_INTERVAL = 2.0, 30.0
@@ -115,7 +115,7 @@ class NewEvents:
                 new_events.append(event)
         self._known.update(map(_identity, new_events))
         new_events.reverse()
-        return tuple(sorted(new_events, key=lambda event: event.created_at))
+        return tuple(sorted(new_events, key=lambda event: unix_time(event.created_at)))
 
 
 def _identity(event: Event) -> str:

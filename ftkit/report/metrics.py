@@ -9,7 +9,7 @@ from typing import Any
 
 from ftkit._atomic import atomic_write
 from ftkit._text import join_names, printable
-from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.errors import FileError, UsageError, install_command, os_error_message
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, Metrics, Verdict, is_plottable
 from ftkit.report.columns import fits, table, wrap
 
@@ -136,7 +136,7 @@ def _figure(metrics: Metrics, title: str) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError(
-            "plotting needs matplotlib; install it with: pip install '.[plot]'"
+            f"plotting needs matplotlib; install it with: {install_command('plot')}"
         ) from None
     figure: Any = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

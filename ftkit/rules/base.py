@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from ftkit.catalog import Limits
 from ftkit.dataset.detect import Head
-from ftkit.errors import UnknownNameError, UsageError, did_you_mean
+from ftkit.errors import UnknownNameError, UsageError, check_names, did_you_mean
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.sources import Source
 from ftkit.summary import KEEP, Lines, Severity
@@ -281,8 +281,10 @@ def choose_rules(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> froz
 
     Raises:
         UnknownNameError: A selector matches no rule.
-        UsageError: No rule is left.
+        UsageError: No rule is left, or an argument is one text.
     """
+    check_names("select", select)
+    check_names("ignore", ignore)
     selected = frozenset().union(*map(_matching, select)) or frozenset(RULES)
     chosen = selected.difference(*map(_matching, ignore))
     if not chosen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 
+from ftkit.errors import install_command
 from ftkit.server.errors import InvalidRequestError
 
 
@@ -16,7 +17,7 @@ def check_wandb(environment: Mapping[str, str]) -> None:
     """
     mode = environment.get("WANDB_MODE") or "online"
     if not _is_installed("wandb"):
-        reason = "it needs the package wandb; install it with: pip install '.[wandb]'"
+        reason = f"it needs the package wandb; install it with: {install_command('wandb')}"
     elif mode not in ("online", "offline"):
         reason = "its environment variable WANDB_MODE must be 'online' or 'offline'"
     elif mode == "online" and not environment.get("WANDB_API_KEY"):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
-from ftkit.dataset.reader import FileRanges, Source, check_readable
-from ftkit.errors import FileError, os_error_message
+from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
+from ftkit.dataset.reader import Source
+from ftkit.errors import FileError, UsageError, check_choice, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
@@ -33,18 +34,21 @@ from ftkit.validation.scan import Map, choose_format, summarize
 
 Purpose = Literal["training", "validation"]
 
+FailOn = Literal["error", "warning"]
+"""Lowest severity that makes `Report.ok` false."""
+
 
 def validate(  # noqa: PLR0913 # public keyword-only API
-    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    files: File | Iterable[File] | Examples,
     *,
     format: str | None = None,
     model: str | None = None,
     provider: str = DEFAULT_PROVIDER,
-    validation_file: str | os.PathLike[str] | None = None,
+    validation_file: File | Examples | None = None,
     grader: str | os.PathLike[str] | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
-    fail_on: Literal["error", "warning"] = "error",
+    fail_on: FailOn = "error",
     max_findings: int = KEEP,
     catalog: Catalog | None = None,
     workers: int | None = None,
@@ -53,13 +57,15 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     """Validate fine-tuning files and return the findings.
 
     Args:
-        files: One path or several. A file whose name ends in `.gz` is read through gzip.
+        files: One or several paths or open files, or the examples themselves as dictionaries. A
+            path that ends in `.gz` is read through gzip. An open file is read from its current
+            position and stays open. The line of a finding in examples is their number from 1.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
             None.
         model: The exact name of the model to train, which sets the number of tokens an example
             may have (4,096 if None).
         provider: The provider the files are for, which sets the other limits.
-        validation_file: A file that is validated too and must not share examples with `files`.
+        validation_file: A file, or examples, validated too; must not share examples with `files`.
         grader: A JSON file with a grader. Every `{{item.x}}` in it must be a field of every line
             of a reinforcement file.
         select: Rules to apply, by name, code or code prefix; all if empty.
@@ -76,9 +82,9 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         UsageError: An argument is invalid.
         UnknownNameError: No format, model, provider or rule has that name.
     """
-    paths = [
-        os.fspath(path) for path in ([files] if isinstance(files, (str, os.PathLike)) else files)
-    ]
+    check_choice("fail_on", fail_on, get_args(FailOn))
+    if isinstance(max_findings, bool) or not isinstance(max_findings, int) or max_findings < 1:
+        raise UsageError(f"`max_findings` must be a whole number from 1, not {max_findings!r}")
     if format is not None:
         find_format(format)
     plan = ScanPlan(
@@ -88,22 +94,21 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         keep=max_findings,
         grader_fields=fields_read(read_grader(grader)) if grader else (),
     )
-    second = os.fspath(validation_file) if validation_file else None
-    all_paths = [*paths, *([second] if second else [])]
-    for path in all_paths:
-        check_readable(path)
-    with scanning(workers, list(map(Path, all_paths)), progress) as map_:
-        validation = ScannedFile(FileRanges(second), plan, "validation", map_) if second else None
+    sources = open_sources(files, "files")
+    second = None
+    if validation_file is not None:
+        second = open_source(validation_file, "validation_file")
+    with scanning(workers, paths_of([*sources, *([second] if second else [])]), progress) as map_:
+        validation = ScannedFile(second, plan, "validation", map_) if second else None
         reports = [
-            ScannedFile(FileRanges(path), plan, "training", map_).report(validation)
-            for path in paths
+            ScannedFile(source, plan, "training", map_).report(validation) for source in sources
         ]
         if validation:
             reports.append(validation.report())
     return Report(is_ok(reports, fail_on), provider, model, tuple(reports), fail_on)
 
 
-def is_ok(reports: Sequence[FileReport], fail_on: Literal["error", "warning"] = "error") -> bool:
+def is_ok(reports: Sequence[FileReport], fail_on: FailOn = "error") -> bool:
     """Return True if no file has findings of severity `fail_on` or above."""
     return not any(file.errors or (fail_on == "warning" and file.warnings) for file in reports)
 
@@ -130,6 +135,7 @@ class ScannedFile:
         path: The file.
         plan: The plan of the scan, with the format that was chosen.
         fatal: The finding that made scanning pointless, such as a PDF document, or None.
+        size: Bytes of the file if there is such a finding; else they are in the summary.
         is_empty: True if there is nothing but white space at the beginning.
         summary: The summary of all lines; empty if there is a fatal finding.
     """
@@ -153,6 +159,7 @@ class ScannedFile:
             ),
             None,
         )
+        self.size = source.size() if self.fatal else 0
         self.is_empty = not head.data.strip()
         del head  # it can be as large as the first line
         parts = [] if self.fatal else source.parts()
@@ -161,8 +168,7 @@ class ScannedFile:
     def report(self, validation: ScannedFile | None = None) -> FileReport:
         """Return the report on the file, compared with its validation file if there is one."""
         if self.fatal:
-            size = os.path.getsize(self.path)
-            summary = Summary(size=size, counts={self.fatal.rule: 1})
+            summary = Summary(size=self.size, counts={self.fatal.rule: 1})
             return _file_report(self.path, None, summary, [self.fatal])
         counts, findings = Counter(self.summary.counts), list(self.summary.findings)
         repeats, changed = RepeatCounter(), Counter[str]()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftkit.archive.read import open_archive
 from ftkit.archive.store import ArchiveStore
+from ftkit.client.resources import unix_time
 from support.archives import FIRST_CREATED, add_job
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
@@ -80,7 +81,8 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(
     assert result.returncode == 0
     assert "  left out  3 of 4 jobs (filtered by since and status)\n" in result.stdout
     archive = open_archive("a")
-    assert [archived.job.created_at for archived in archive.jobs()] == [FIRST_CREATED + 2 * 86400]
+    created = [unix_time(archived.job.created_at) for archived in archive.jobs()]
+    assert created == [FIRST_CREATED + 2 * 86400]
     assert len(archive.manifest.contents) == 2
     assert "left out" not in ftkit("archive", "a").stdout
     assert len(open_archive("a").jobs()) == 4

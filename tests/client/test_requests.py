@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -9,8 +10,8 @@ import httpx
 import pytest
 import respx
 
-from ftkit.client.resources import Job
-from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError
+from ftkit.client.resources import Event, Job, RemoteFile, RemoteModel
+from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError, UsageError
 from support.api_requests import REQUESTS
 from support.mock_transport import JOB, list_body, mock_service
 
@@ -134,3 +135,34 @@ def test_what_a_job_leaves_out_is_empty() -> None:
         Job.read({"id": "a", "error": {"code": None, "message": None, "param": None}}).error_code
         == ""
     )
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_client_is_closed_at_the_end_of_its_block(kind: str, router: respx.MockRouter) -> None:
+    method, path, answer, ask, gives = REQUESTS[kind]
+    route = router.route(method=method, url=path).respond(200, json=answer)
+    with mock_service(router) as client:
+        assert ask(client) == gives
+    with pytest.raises(UsageError, match="the client is closed; make another"):
+        ask(client)
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "time"),
+    [
+        (1735732800, "2025-01-01 12:00:00+00:00"),
+        (1735732800.0, "2025-01-01 12:00:00+00:00"),
+        ("1735732800", "2025-01-01 12:00:00+00:00"),
+        (253402300799, "9999-12-31 23:59:59+00:00"),
+        *[(value, None) for value in (0, -1, 253402300800, 1e300, "soon", None, True, [1], {})],
+    ],
+)
+def test_times_are_in_utc_or_missing(sent: Any, time: str | None) -> None:
+    expected = datetime.datetime.fromisoformat(time) if time else None
+    fields = {"created_at": sent, "created": sent, "finished_at": sent, "estimated_finish": sent}
+    job = Job.read(fields)
+    read = [job.created_at, job.finished_at, job.estimated_finish]
+    read += [kind.read(fields).created_at for kind in (Event, RemoteFile, RemoteModel)]
+    assert read == [expected] * 6
+    assert all(found is None or found.tzinfo is datetime.UTC for found in read)

@@ -214,7 +214,7 @@ def test_at_most_so_many_are_asked_at_once(
         (["PROMPTS", "PROMPTS", "--prompts", "PROMPTS"], "missing required field `answer`"),
         (
             ["ANSWERS", "n", "--prompts", "PROMPTS", "--save-a", "x.jsonl"],
-            "--save-a applies to a model",
+            "`--save-a` applies to a model",
         ),
         (["ANSWERS", "ANSWERS", "--prompts", "PROMPTS"], "no prompt is answered by both A and B"),
         (

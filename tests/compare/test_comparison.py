@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ftkit.compare.bootstrap import Interval
-from ftkit.compare.comparison import compare
+from ftkit.compare.comparison import compare_answers
 from ftkit.errors import UsageError
 from ftkit.report.compare import Sides, cells_of, count_of, render_compare_json, render_compare_text
 from support.recordings import assistant_message, numbered_prompt, tool_call_message
@@ -20,7 +20,7 @@ def test_a_comparison_holds_both_against_the_reference_and_each_other() -> None:
         numbered_prompt(3, assistant_message("z")),
         numbered_prompt(4, assistant_message("w")),
     ]
-    comparison = compare(
+    comparison = compare_answers(
         prompts,
         [assistant_message("x"), assistant_message("y"), assistant_message("z"), None],
         [
@@ -43,7 +43,7 @@ def test_a_comparison_holds_both_against_the_reference_and_each_other() -> None:
 
 
 def test_without_references_a_is_held_against_b_alone() -> None:
-    comparison = compare(
+    comparison = compare_answers(
         [numbered_prompt(1), numbered_prompt(2)],
         [assistant_message('{"a": 1}'), assistant_message("x")],
         [assistant_message('{"a": 2}'), assistant_message("x")],
@@ -60,7 +60,7 @@ def test_without_references_a_is_held_against_b_alone() -> None:
 
 
 def test_a_tool_called_for_nothing_counts_for_the_one_that_called_it() -> None:
-    comparison = compare(
+    comparison = compare_answers(
         [
             numbered_prompt(1, assistant_message("no tool")),
             numbered_prompt(2, assistant_message("x")),
@@ -81,7 +81,9 @@ def test_a_group_is_compared_with_all_others() -> None:
         for number in range(1, 61)
     ]
     answers = [assistant_message("x" if number % 3 else "bad") for number in range(1, 61)]
-    comparison = compare(prompts, answers, [assistant_message("x")] * 60, group_by="metadata.kind")
+    comparison = compare_answers(
+        prompts, answers, [assistant_message("x")] * 60, group_by="metadata.kind"
+    )
     easy, hard = comparison.groups
     assert [(group.value, group.prompts) for group in comparison.groups] == [
         ("easy", 40),
@@ -100,7 +102,7 @@ def test_a_group_is_compared_with_all_others() -> None:
 )
 def test_one_group_alone_and_too_many_are_refused(path: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        compare(
+        compare_answers(
             [numbered_prompt(number, id=number) for number in range(101)],
             [assistant_message("x")] * 101,
             [assistant_message("x")] * 101,
@@ -115,7 +117,7 @@ def test_many_groups_are_listed_as_far_as_fits_and_in_full_in_json() -> None:
         )
         for number in range(1, 91)
     ]
-    comparison = compare(
+    comparison = compare_answers(
         prompts, [assistant_message("x")] * 90, [assistant_message("y")] * 90, group_by="topic"
     )
     text = render_compare_text(comparison, Sides("a", "b", "p"))
@@ -129,7 +131,7 @@ def test_a_figure_over_other_prompts_than_its_row_says_so() -> None:
         numbered_prompt(number, None if number else assistant_message("0")) for number in range(3)
     ]
     answers = [assistant_message(str(number)) for number in range(3)]
-    comparison = compare(asked, answers, answers)
+    comparison = compare_answers(asked, answers, answers)
     exact = next(row for row in comparison.rows if row.name == "exact")
     assert count_of(exact.figures) == exact.figures["a"].n == 1
     assert list(cells_of(exact, ["a", "between"])) == ["100.0% [-]", "100.0% [100.0, 100.0] (n 3)"]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.compare import recordings
 from ftkit.compare.recordings import (
     Recording,
     RecordingFile,
@@ -21,6 +22,7 @@ from ftkit.compare.recordings import (
     read_recordings,
     value_at,
 )
+from ftkit.dataset import lenient_json
 from ftkit.errors import FileError
 from support.fixture_types import Write
 from support.recordings import JSON_OBJECTS, assistant_message, chat_row, recorded_row, write_jsonl
@@ -222,9 +224,9 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
 def test_a_line_that_is_too_large_is_refused_unread(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("ftkit.compare.recordings", "ftkit.dataset.lenient_json"):
-        monkeypatch.setattr(f"{module}.MAX_LINE_BYTES", 5_000)
-    monkeypatch.setattr("ftkit.dataset.lenient_json.MAX_VALUES", 100)
+    for module in (recordings, lenient_json):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 5_000)
+    monkeypatch.setattr(lenient_json, "MAX_VALUES", 100)
     line = b'{"messages": [{"role": "user", "content": "%b"}]}' % (b"a" * 10_000)
     path = write(gzip.compress(line + b"\n"), "prompts.jsonl.gz")
     with pytest.raises(FileError, match=r"prompts\.jsonl\.gz:1: not a JSON object"):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.compare.comparison import Comparison, compare
+from ftkit.compare.comparison import Comparison, compare_answers
 from ftkit.compare.measures import distance
 from ftkit.compare.recordings import (
     Prompt,
@@ -41,7 +41,7 @@ def sample() -> tuple[Comparison, Sides]:
         match(asked, read_recordings(str(SAMPLES / f"{name}.jsonl"))) for name in ("tuned", "base")
     ]
     a, b = ([one.answer for one in side if one] for side in answers)
-    return compare(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
+    return compare_answers(asked, a, b, group_by="metadata.headline", encoding="o200k_base"), Sides(
         "tuned", "base", "prompts.jsonl"
     )
 
@@ -78,7 +78,7 @@ def hostile() -> str:
     ]
     b = [assistant_message(json.dumps({text: text}), refusal=text) for text in HOSTILE_TEXTS]
     return render_compare_html(
-        compare(asked, a, b, group_by="topic"),
+        compare_answers(asked, a, b, group_by="topic"),
         Sides(HOSTILE_TEXTS[0], HOSTILE_TEXTS[1], HOSTILE_TEXTS[2]),
     )
 
@@ -105,7 +105,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(page: Callable[[], s
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3))
 def test_any_answers_make_a_page_with_one_script(texts: list[tuple[str, str]]) -> None:
     asked = [numbered_prompt(number) for number in range(len(texts))]
-    comparison = compare(
+    comparison = compare_answers(
         asked,
         [assistant_message(one) for one, _ in texts],
         [assistant_message(two) for _, two in texts],
@@ -128,7 +128,7 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_answers_too_long_to_be_marked_are_shown_unmarked() -> None:
     words = random.Random(1).choices(["one", "two"], k=5000)
-    comparison = compare(
+    comparison = compare_answers(
         [numbered_prompt(1)],
         [assistant_message(" ".join(words))],
         [assistant_message(" ".join(reversed(words)))],
@@ -184,7 +184,7 @@ def test_the_page_holds_each_group_against_the_others() -> None:
     ]
     answers = [assistant_message(str(number % 2)) for number in range(8)]
     page = render_compare_html(
-        compare(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
+        compare_answers(asked, answers, answers, group_by="metadata.part"), Sides("A", "B", "P")
     )
     assert "<th>vs. rest" in page
     assert "+100.0% [+100.0, +100.0]*" in page
@@ -193,7 +193,7 @@ def test_the_page_holds_each_group_against_the_others() -> None:
 def render_answers(one: str, two: str) -> str:
     """Return the page of a comparison of two answers to one prompt."""
     prompt = numbered_prompt(0, assistant_message("0"))
-    comparison = compare([prompt], [assistant_message(one)], [assistant_message(two)])
+    comparison = compare_answers([prompt], [assistant_message(one)], [assistant_message(two)])
     return render_compare_html(comparison, Sides("A", "B", "P"))
 
 

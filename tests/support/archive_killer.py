@@ -17,13 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ftkit.archive.record
-import ftkit.archive.sync
-import ftkit.archive.verify
 from ftkit.archive.layout import MANIFEST, PROGRESS
 from ftkit.archive.manifest import ManifestUpdate, encode_update
 from ftkit.archive.store import ArchiveStore
 from ftkit.archive.sync import sync
+from ftkit.archive.verify import verify
 from ftkit.client.connect import connect
 from ftkit.client.pagination import Page
 
@@ -137,9 +135,7 @@ def main(url: str, place: str, first: str, end: str) -> int:
         if in_a_process(lambda folder=folder: archive(url, folder)):  # type: ignore[misc]
             print(f"seed {seed}, killed at {last} of {total}: the second run failed")
             return 1
-        if (
-            folder / MANIFEST
-        ).read_bytes() != reference_manifest or not ftkit.archive.verify.verify(folder).ok:
+        if (folder / MANIFEST).read_bytes() != reference_manifest or not verify(folder).ok:
             print(f"seed {seed}, killed at {last} of {total}: another manifest")
             return 1
     print(stopped)

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ftkit._text import common_prefix
 from ftkit.server.generation.tool_format import NAME, KeyedCall, NamedCall, ObjectCall, ToolFormat
 from ftkit.server.generation.tool_values import (
     WORD,
@@ -18,7 +19,6 @@ from ftkit.server.generation.tool_values import (
     read_object,
     typed_value,
 )
-from ftkit.server.training.features import common_prefix
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+from ftkit._text import common_prefix
 from ftkit.errors import EncodingError
 from ftkit.server.generation.tool_format import (
     CALL_IDS,
@@ -21,7 +22,6 @@ from ftkit.server.generation.tool_format import (
     ToolFormat,
 )
 from ftkit.server.generation.tool_values import WORD, schema_types
-from ftkit.server.training.features import common_prefix
 
 MAX_CHARACTERS = 150_000
 """Maximum length of a grammar, most of which is schemas.

@@ -8,6 +8,7 @@ from functools import reduce
 from itertools import product
 from typing import Any
 
+from ftkit._text import common_prefix
 from ftkit.errors import EncodingError
 from ftkit.server.generation.call_readers import (
     MAX_SPACE,
@@ -30,7 +31,6 @@ from ftkit.server.generation.tool_format import (
     probe_tools,
 )
 from ftkit.server.generation.tool_values import ValueReadError, skip_space
-from ftkit.server.training.features import common_prefix
 from ftkit.server.training.template import ChatTemplate
 
 UNPARSABLE_CALLS = (

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from ftkit._text import common_prefix
 from ftkit.errors import EncodingError
-from ftkit.server.training.features import common_prefix
 from ftkit.server.training.messages import Message
-from ftkit.server.training.template import ChatTemplate
+
+if TYPE_CHECKING:
+    from ftkit.server.training.template import ChatTemplate
 
 NAME, OTHER_NAME = "ftkit_tool", "ftkit_other"
 KEY, OTHER_KEY = "ftkit_argument", "ftkit_further"

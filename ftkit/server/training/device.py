@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import torch
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
-from ftkit.errors import RecipeError
+from ftkit.errors import RecipeError, install_command
 from ftkit.server.control_groups import memory_files
 from ftkit.server.recipes import Recipe
 
@@ -68,7 +68,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     missing = None
     if recipe.quantization == "4bit" and find_spec("bitsandbytes") is None:
-        missing = 'quantization = "4bit" needs bitsandbytes: pip install bitsandbytes'
+        missing = f'quantization = "4bit" needs bitsandbytes: {install_command("qlora")}'
     if recipe.attention == "flash_attention_2" and not is_flash_attn_2_available():
         missing = 'attention = "flash_attention_2" needs CUDA and the package flash-attn'
     if recipe.attention == "flash_attention_3" and not is_flash_attn_3_available():

@@ -6,11 +6,11 @@ write only the first of several tool calls, some ignore the text of an answer.
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import Any
 
 from msgspec.structs import replace
 
+from ftkit._text import common_prefix
 from ftkit.errors import EncodingError
 from ftkit.server.training.adaptation import TemplateFeatures, adapt
 from ftkit.server.training.messages import Message
@@ -168,13 +168,6 @@ class _Prober:
             return self._renderer.continuation(adapt(messages, features), tools) or ""
         except EncodingError:
             return ""
-
-
-def common_prefix(a: str, b: str) -> str:
-    """Return the text with which both texts start."""
-    return "".join(
-        x for x, _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False))
-    )
 
 
 def _message(role: str, content: str) -> Message:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.call_formats import FORMATS
+from support.call_formats import TEMPLATES as FORMAT_TEMPLATES
+from support.splitting import CUTS, split
 from support.tool_formats import (
     CALLS,
     FAMILIES,
@@ -68,6 +70,11 @@ def test_the_calls_of_every_template_with_tools_are_parsed(name: str) -> None:
     if form.between is not None:
         assert parse(name, render(name, [WEATHER, TIME])) == ("", [WEATHER, TIME])
     assert (form.between is not None) is template.features.parallel_tool_calls
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_formats_of_the_quick_tests_are_those_of_templates(name: str) -> None:
+    assert build(FORMAT_TEMPLATES[name])[2] == FORMATS[name]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -171,24 +178,6 @@ def test_other_values_are_json_if_they_can_be(key: str, text: str, value: Any) -
 
 
 @pytest.mark.parametrize(
-    ("schema", "types"),
-    [
-        (None, set()),
-        ({"type": "string"}, {"string"}),
-        ({"type": ["string", "null"]}, {"string", "null"}),
-        ({"enum": ["a", 1, None]}, {"string", "integer", "null"}),
-        ({"const": True}, {"boolean"}),
-        ({"anyOf": [{"type": "number"}, {"enum": [[]]}, 3]}, {"number", "array"}),
-        ({"anyOf": {}, "enum": 3}, set()),
-    ],
-)
-def test_the_types_of_a_schema_are_those_that_it_names(schema: Any, types: set[str]) -> None:
-    from ftkit.server.generation.tool_values import schema_types
-
-    assert schema_types(schema) == types
-
-
-@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("qwen3", '<tool_call>\n{"name": "get_time", "arguments": {"a": "TEXT"}}\n</tool_call>'),
@@ -205,14 +194,6 @@ def test_escapes_in_strings_are_those_of_json(name: str, text: str, escapes: str
     (call,) = parser.calls
     assert call.arguments.encode()
     assert json.loads(call.arguments) == {"a": json.loads(f'"{escapes}"')}
-
-
-def split(text: str, cuts: list[int]) -> list[str]:
-    ends = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-    return [text[start:end] for start, end in pairwise(ends)]
-
-
-CUTS = st.lists(st.integers(0, 10_000), max_size=30)
 
 
 @settings(deadline=None, max_examples=25)
@@ -270,39 +251,3 @@ def test_hostile_text_takes_linear_time(name: str) -> None:
         parse(name, *([text] * 4_000))
         parse(name, text * 4_000)
         assert time.process_time() - start < 3, text
-
-
-@pytest.mark.parametrize(
-    ("lead", "parts", "expected"),
-    [
-        ("", ["Hello", "<|end", "|>", "<|", "x"], ["Hello", "", "", "", "<|x"]),
-        ("\n", ["\n", "Hi"], ["", "Hi"]),
-        ("\n", ["Hi", "\n"], ["Hi", "\n"]),
-        ("<|a|>to", ["think", "<|end|><|a|", ">to", "Hi<|a|>to"], ["", "", "", "Hito"]),
-        ("<|a|>to", ["nothing"], [""]),
-        ("", ["<|<|end|>", "<|e<|a|>"], ["<|", "<|e"]),
-    ],
-)
-def test_special_tokens_and_the_lead_are_not_content(
-    lead: str, parts: list[str], expected: list[str]
-) -> None:
-    from ftkit.server.generation.content import ContentFilter
-
-    content = ContentFilter(lead, ["<|a|>", "<|end|>"])
-    results = [content.add(part) for part in parts]
-    assert [*results[:-1], results[-1] + content.add("", final=True)] == expected
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from(["<|", "a", "|>", "<", "end", "to", "\n"])), CUTS)
-@pytest.mark.parametrize("lead", ["", "\n", "<|a|>to", "ato"])
-def test_content_is_the_same_however_the_text_is_split(
-    lead: str, parts: list[str], cuts: list[int]
-) -> None:
-    from ftkit.server.generation.content import ContentFilter
-
-    text = "".join(parts)
-    content = ContentFilter(lead, ["<|a|>", "<|end|>"])
-    passed = [content.add(part) for part in split(text, cuts)]
-    whole = ContentFilter(lead, ["<|a|>", "<|end|>"]).add(text, final=True)
-    assert "".join([*passed, content.add("", final=True)]) == whole

@@ -1,0 +1,58 @@
+"""`ftkit samples`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+import ftkit
+from ftkit.cli.options import output_option
+from ftkit.cli.output import print_json, print_line
+from ftkit.errors import FileError, UsageError, os_error_message
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", default="samples")
+@output_option
+def samples(folder: str, output: str) -> None:
+    """Copy the sample files to DIR, by default the folder samples.
+
+    There is a clean file of each format, a file for each of many defects, recorded answers, and an
+    archive. DIR must not exist.
+    """
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists; name another folder, as in `ftkit samples {folder}2`")
+    _copy(_samples(), Path(folder))
+    files = sorted(path.relative_to(folder).as_posix() for path in _files(Path(folder)))
+    if output == "json":
+        print_json({"folder": folder, "files": files})
+    else:
+        print_line(f"Copied {len(files)} files to {folder}.")
+
+
+def _samples() -> Path:
+    """Return the folder of the samples: part of an installed package, beside it in a checkout."""
+    package = Path(ftkit.__file__).parent
+    if (package.parent / "setup.py").is_file():
+        return package.parent / "samples"
+    return package / "samples"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder atomically."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ftkit-", dir=target.parent) as temporary:
+            copy = os.path.join(temporary, "samples")
+            shutil.copytree(source, copy, copy_function=shutil.copyfile)
+            os.rename(copy, target)
+    except OSError as error:
+        reason = os_error_message(error)
+        raise FileError(f"cannot copy the samples to {target}: {reason}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]

@@ -1,0 +1,146 @@
+"""Datasets as Python callers name them: paths, open files, and examples in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from ftkit._text import excerpt
+from ftkit.dataset.reader import FileRanges, SinglePass, Source, check_readable
+from ftkit.errors import FileError, UsageError
+
+File = str | os.PathLike[str] | IO[bytes] | IO[str]
+"""A path, or an open file in binary or text mode."""
+
+Examples = Iterable[Mapping[str, Any]]
+"""Examples in memory, such as a list of dictionaries."""
+
+READ_BYTES = 1 << 18
+"""Bytes, or characters, that are read from an open file at a time."""
+
+IN_MEMORY = "<examples>"
+"""Name of examples in memory, in reports."""
+
+
+def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> list[Source]:
+    """Return the sources that an argument names: one for examples, else one for each file.
+
+    Args:
+        files: The argument.
+        parameter: Name of the parameter, for error messages.
+
+    Raises:
+        FileError: A path is not a file.
+        UsageError: The argument is empty or of another type.
+    """
+    argument: Any = files
+    if isinstance(argument, (str, os.PathLike)) or hasattr(argument, "read"):
+        return [_open_file(argument, parameter)]
+    if isinstance(argument, Mapping):
+        raise UsageError(f"`{parameter}` is one example; put it in a list: [example]")
+    if isinstance(argument, (bytes, bytearray)) or not isinstance(argument, Iterable):
+        raise _wrong_type(parameter, argument)
+    items = iter(argument)
+    try:
+        first = next(items)
+    except StopIteration:
+        raise UsageError(f"`{parameter}` is empty; name at least one file or example") from None
+    if isinstance(first, Mapping):
+        return [_stream(IN_MEMORY, _lines(chain([first], items), parameter))]
+    return [_open_file(item, f"{parameter}[{n}]") for n, item in enumerate(chain([first], items))]
+
+
+def open_source(file: File | Examples, parameter: str) -> Source:
+    """Return the only source that an argument names; see `open_sources`.
+
+    Raises:
+        UsageError: The argument names several files.
+    """
+    sources = open_sources(file, parameter)
+    if len(sources) > 1:
+        raise UsageError(f"`{parameter}` must be one file, not {len(sources)}")
+    return sources[0]
+
+
+def paths_of(sources: Iterable[Source]) -> list[Path]:
+    """Return the paths of those sources that are files with a path."""
+    return [Path(source.path) for source in sources if isinstance(source, FileRanges)]
+
+
+def _open_file(file: Any, parameter: str) -> Source:
+    if isinstance(file, (str, os.PathLike)):
+        path = os.fspath(file)
+        if not isinstance(path, str):
+            raise _wrong_type(parameter, path)
+        check_readable(path)
+        return FileRanges(path)
+    if not hasattr(file, "read"):
+        raise _wrong_type(parameter, file)
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else f"<{type(file).__name__}>"
+    return _stream(name, _pieces(file, name))
+
+
+def _wrong_type(parameter: str, value: object) -> UsageError:
+    return UsageError(
+        f"`{parameter}` must be a path, an open file, or a list of paths or of examples, "
+        f"not {type(value).__name__} {excerpt(value, 40)}"
+    )
+
+
+def _stream(name: str, pieces: Iterator[bytes]) -> SinglePass:
+    return SinglePass(name, stream=cast(BinaryIO, io.BufferedReader(_Pieces(pieces))))
+
+
+def _pieces(file: IO[bytes] | IO[str], name: str) -> Iterator[bytes]:
+    """Yield the rest of an open file. Text becomes UTF-8."""
+    while True:
+        try:
+            piece = file.read(READ_BYTES)
+        except (OSError, ValueError) as error:  # closed, not readable, or text of another encoding
+            raise FileError(f"cannot read {name}: {error}") from error
+        if not piece:
+            return
+        yield piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else piece
+
+
+def _lines(examples: Iterable[Any], parameter: str) -> Iterator[bytes]:
+    """Yield the lines that `json.dumps` makes of the examples."""
+    for number, example in enumerate(examples):
+        if not isinstance(example, Mapping):
+            kind = type(example).__name__
+            raise UsageError(f"`{parameter}[{number}]` must be an example, a dict, not {kind}")
+        try:
+            line = json.dumps(example if isinstance(example, dict) else dict(example))
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"`{parameter}[{number}]` cannot be written as JSON: {error}"
+            raise UsageError(message) from error
+        yield f"{line}\n".encode()
+
+
+class _Pieces(io.RawIOBase):
+    """Raw stream of pieces of bytes."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with bytes of one piece; return their number, or 0 at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        data = self._rest[: len(buffer)]
+        buffer[: len(data)] = data
+        self._rest = self._rest[len(data) :]
+        return len(data)
