@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
 from ftkit._text import money, plural
-from ftkit.cli.connection import open_client, resolve_model
+from ftkit.cli.connection import CONNECTION, open_owner
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
 from ftkit.cli.output import consent, print_note, print_warning, progress_bar
@@ -29,6 +29,9 @@ Side: TypeAlias = "AnswerCollector | list[Recording | None]"
 """A or B: the model to ask, or for each prompt its recorded answer."""
 
 EPILOG = "Exit codes: 0 compared, 2 error, 130 interrupted."
+
+CONNECTION_B = ("provider_b", "base_url_b")
+"""Parameters that choose the account of B, besides those of A."""
 
 SAVE_OPTIONS = ("--save-a", "--save-b")
 
@@ -287,13 +290,13 @@ def _sides(
         raise UsageError(NO_COMMON_ANSWERS)
 
     sides: list[Side] = []
-    for name, connection, save in zip(names, connections, saves, strict=True):
+    chosen_by = CONNECTION, (*CONNECTION, *CONNECTION_B)
+    for name, connection, save, choice in zip(names, connections, saves, chosen_by, strict=True):
         if name in files:
             sides.append(files[name])
             continue
-        client = open_client(*connection)
+        client, model = open_owner("model", name, *connection, choice)
         file = RecordingFile(save, notify=print_warning) if save else None
-        model = resolve_model(client, name)
         sides.append(AnswerCollector(client, model, answered, parameters, file))
     return sides
 

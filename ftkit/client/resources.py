@@ -240,6 +240,11 @@ class RemoteModel(Struct, frozen=True):
         )
 
 
+def is_fine_tuned(model: str) -> bool:
+    """Return True if a name is that of a fine-tuned model at one of the known providers."""
+    return model.startswith("ft:") or ".ft-" in model
+
+
 def _integer(value: Any) -> int | None:
     """Return an integer, which some providers send as a float or a string, or None."""
     if isinstance(value, bool):

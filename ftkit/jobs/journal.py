@@ -2,7 +2,7 @@
 
 An intent is recorded before each request and the result after it, durably, so that a run that
 crashes at any moment can be continued without paying or uploading twice. The journal holds names,
-hashes and ids, but no keys and no data.
+hashes and ids, but no keys and no data. `ResourceIndex` looks ids up in it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,21 @@ CREATE TABLE IF NOT EXISTS moves (
     moved   REAL NOT NULL,
     PRIMARY KEY (old, account)
 );
+CREATE TABLE IF NOT EXISTS seen (
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    account TEXT NOT NULL,
+    time    REAL NOT NULL,
+    PRIMARY KEY (kind, id, account)
+);
+CREATE TABLE IF NOT EXISTS keys (
+    account TEXT PRIMARY KEY,
+    salt    BLOB NOT NULL,
+    digest  BLOB NOT NULL
+);
+CREATE VIEW IF NOT EXISTS created AS
+    SELECT 'job' AS kind, job AS id, account, planned AS time FROM submissions WHERE job != ''
+    UNION ALL SELECT 'file', file, account, started FROM uploads WHERE file != '';
 CREATE INDEX IF NOT EXISTS submissions_by_key ON submissions (account, key);
 CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 """
@@ -67,6 +82,9 @@ SELECT id, account, key AS idempotency_key, request, path, planned AS planned_at
        job AS job_id
 FROM submissions
 """
+
+DATABASE = "journal.db"
+"""Name of the database in the journal's folder."""
 
 LOCK_TIMEOUT = 30
 """Seconds to wait for another process that is writing to the database."""
@@ -133,6 +151,11 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
 
 
+def journal_path(environment: Mapping[str, str]) -> Path:
+    """Return the path of the journal's database, which need not exist."""
+    return state_folder(environment) / DATABASE
+
+
 class Journal:
     """Journal in a folder, safe to use from several threads and processes.
 
@@ -142,7 +165,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "journal.db"
+        self.path = folder / DATABASE
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -150,7 +173,7 @@ class Journal:
                 f"cannot create {folder} for the journal: {os_error_message(error)}"
             ) from error
         # SQLite fails instead of waiting if two processes create the same database at once.
-        with self.lock("journal"), self._database() as database:
+        with self.lock("journal"), self.database() as database:
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the integrity check failed")
             database.executescript(SCHEMA)
@@ -184,7 +207,7 @@ class Journal:
 
     def find_upload(self, account: str, sha256: str) -> Upload | None:
         """Return the upload of a file by its hash, or None."""
-        with self._database() as database:
+        with self.database() as database:
             row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
             return None
@@ -229,13 +252,6 @@ class Journal:
         )
         return next(iter(submissions), None)
 
-    def last_job_id(self, account: str) -> str:
-        """Return the id of the job that was submitted last, or ""."""
-        submissions = self._select_submissions(
-            "WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1", (account,)
-        )
-        return next((submission.job_id for submission in submissions), "")
-
     def plan(
         self, id: str, account: str, idempotency_key: str, request: Mapping[str, Any], path: str
     ) -> None:
@@ -277,14 +293,14 @@ class Journal:
 
     def find_move(self, old_job: str, account: str) -> str:
         """Return the id of the account's job that an old one was migrated to, or ""."""
-        with self._database() as database:
+        with self.database() as database:
             row = database.execute(
                 "SELECT job FROM moves WHERE old = ? AND account = ?", (old_job, account)
             ).fetchone()
         return row["job"] if row else ""
 
     def _select_submissions(self, condition: str, values: tuple[str, ...]) -> list[Submission]:
-        with self._database() as database:
+        with self.database() as database:
             rows = database.execute(f"{SELECT_SUBMISSIONS} {condition}", values).fetchall()
         return [
             Submission(
@@ -298,11 +314,12 @@ class Journal:
         ]
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
-        with self._database() as database:
+        with self.database() as database:
             database.execute(statement, values)
 
     @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """Open the database, in which each statement is a transaction of its own."""
         try:
             with closing(
                 sqlite3.connect(self.path, timeout=LOCK_TIMEOUT, isolation_level=None)

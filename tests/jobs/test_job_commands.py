@@ -94,8 +94,12 @@ def test_the_model_that_was_made_last_answers_to_last(
     fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
     assert (
+        ftkit("chat", "@last", "one two").stderr
+        == "ftkit: @last: no job has been submitted from this machine\n"
+    )
+    assert (
         "no job has been submitted to OpenAI from this machine"
-        in ftkit("chat", "@last", "one two").stderr
+        in ftkit("chat", "@last", "one two", "--provider", "openai").stderr
     )
     assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
     assert "has no model" in ftkit("chat", "@last", "one two").stderr
