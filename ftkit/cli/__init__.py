@@ -26,7 +26,10 @@ COMMANDS = {
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),
     "models": ("ftkit.cli.models", "List, show, export and delete models."),
     "chat": ("ftkit.cli.chat", "Chat with a model."),
-    "archive": ("ftkit.cli.archive", "Save an account's jobs, files and results to a folder."),
+    "archive": (
+        "ftkit.cli.archive",
+        "Save an account's jobs, files and results to a folder, and verify it.",
+    ),
     "compare": (
         "ftkit.cli.compare",
         "Compare two models, or recorded answers, on the same prompts.",

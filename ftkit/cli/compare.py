@@ -250,8 +250,8 @@ def _recordings_in(name: str) -> str:
             return name
     if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
         raise FileError(
-            f"{name} has no recorded answers; record them with `ftkit archive` and "
-            "--prompts or --sample"
+            f"{name} has no recorded answers; record them with `ftkit archive save` "
+            "and --prompts or --sample"
         )
     return str(resolve_file(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
