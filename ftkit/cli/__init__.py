@@ -36,6 +36,8 @@ COMMANDS = {
     ),
     "serve": ("ftkit.cli.serve", "Serve the fine-tuning API on this machine, with real training."),
     "migrate": ("ftkit.cli.migrate", "Recreate jobs at another provider."),
+    "login": ("ftkit.cli.login", "Store the API key of a provider."),
+    "config": ("ftkit.cli.config", "Show each setting with its value and where it comes from."),
     "providers": ("ftkit.cli.providers", "List the providers and how to reach them."),
     "catalog": ("ftkit.cli.catalog", "List models with their limits, prices and dates."),
     "rules": ("ftkit.cli.rules", "List the rules."),

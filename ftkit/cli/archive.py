@@ -44,7 +44,7 @@ class ArchiveGroup(Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the command `save` if there is none."""
+        """Insert the command `save` before a folder."""
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
             options = click.Command.make_context(save, "save", list(args), resilient_parsing=True)
             folder = options.params["folder"]

@@ -120,10 +120,10 @@ class Status(click.ParamType):  # type: ignore[type-arg] # generic only since cl
 
 
 class Configured(click.Command):
-    """Command whose options take defaults from the project's settings.
+    """Command whose options take defaults from the settings of the project and of the user.
 
-    Only options that also come from an environment variable and are named in `settings` do;
-    `settings = None` stands for all of them.
+    Only options that also come from an environment variable do, and of the project's settings only
+    those named in `settings`; None stands for all of them.
     """
 
     settings: ClassVar[tuple[str, ...] | None] = (
@@ -148,17 +148,20 @@ class Configured(click.Command):
         return context
 
     def _defaults(self) -> dict[str, Any]:
-        from ftkit.cli.settings import read_settings
+        from ftkit.cli.settings import read_defaults, read_settings
 
-        settings = read_settings(Path.cwd())
-        if "model" in settings:
-            settings["models"] = (settings["model"],)
+        project = read_settings(Path.cwd())
+        if "model" in project:
+            project["models"] = (project["model"],)
+        settings = read_defaults() | {
+            name: value
+            for name, value in project.items()
+            if self.settings is None or name in self.settings
+        }
         return {
             parameter.name: settings[parameter.name]
             for parameter in self.params
-            if parameter.envvar
-            and parameter.name in settings
-            and (self.settings is None or parameter.name in self.settings)
+            if parameter.envvar and parameter.name in settings
         }
 
 
