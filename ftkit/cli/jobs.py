@@ -117,7 +117,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
             ("fine-tuned", job.fine_tuned_model),
             *_settings(job),
             ("created", format_time(job.created_at)),
-            ("finish", format_time(job.estimated_finish)),
+            ("expected", "" if job.is_over else format_time(job.estimated_finish)),
             ("finished", format_time(job.finished_at)),
             ("training", job.training_file),
             ("validation", job.validation_file),
