@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ftkit.cli.connection import open_client
-from ftkit.cli.options import Day, Group, Status, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.options import Day, Group, Status, open_option, output_option, provider_options
+from ftkit.cli.output import consent, open_page, print_note, print_warning, progress_bar
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError, did_you_mean
 
@@ -88,6 +88,7 @@ def archive() -> None:
     metavar="N",
     help="Record the answers of each fine-tuned model to N prompts of its own data.",
 )
+@open_option
 @click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def save(
@@ -100,6 +101,7 @@ def save(
     no_files: bool,
     prompts: str | None,
     sample: int | None,
+    opens: bool,
     yes: bool,
     output: str,
 ) -> int:
@@ -107,6 +109,7 @@ def save(
 
     All requests are read-only.
     """
+    from ftkit.archive.layout import INDEX
     from ftkit.archive.report import render_sync_json, render_sync_text
     from ftkit.archive.sync import Selection, sync
     from ftkit.catalog import load_catalog
@@ -131,6 +134,8 @@ def save(
         write_json(render_sync_json(result))
     else:
         write(render_sync_text(result))
+    if opens:
+        open_page(Path(folder) / INDEX)
     return 1 if result.retryable or result.damaged else 0
 
 

@@ -14,8 +14,15 @@ from ftkit._atomic import check_writable
 from ftkit._text import money, plural
 from ftkit.cli.connection import CONNECTION, open_owner
 from ftkit.cli.inputs import one_file
-from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.options import (
+    Configured,
+    Temperature,
+    open_option,
+    option,
+    output_option,
+    provider_options,
+)
+from ftkit.cli.output import consent, open_page, print_note, print_warning, progress_bar
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
@@ -114,6 +121,7 @@ MAX_SKIPPED = 10
     metavar="FILE",
     help="Also write an HTML page with the pairs of answers that differ most.",
 )
+@open_option
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def compare(
@@ -133,6 +141,7 @@ def compare(
     save_b: str | None,
     seed: int,
     page: str | None,
+    opens: bool,
     yes: bool,
     output: str,
     **parameters: Any,
@@ -151,6 +160,8 @@ def compare(
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
+    if opens and page is None:
+        raise UsageError("--open needs --html")
     names, source = (_recordings_in(a), _recordings_in(b)), _recordings_in(prompts)
     saves = (save_a, save_b)
     _check_files(source, names, saves, page)
@@ -187,6 +198,9 @@ def compare(
         write(render_compare_text(result, titles))
     if page is not None:
         write_page(result, titles, page)
+        print_note(f"wrote {page}")
+    if page is not None and opens:
+        open_page(page)
     return 0
 
 

@@ -17,10 +17,11 @@ from ftkit.cli.connection import (
     remembered,
 )
 from ftkit.cli.follow import event_line, follow_job
-from ftkit.cli.options import Group, Status, output_option, provider_options
+from ftkit.cli.options import Group, Status, open_option, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
     first,
+    open_page,
     print_fields,
     print_json,
     print_line,
@@ -220,6 +221,7 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 @click.argument("id")
 @provider_options
 @click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
+@open_option
 @click.option(
     "--output",
     type=click.Choice(["text", "csv", "json"]),
@@ -228,12 +230,20 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
     help="Output format.",
 )
 def metrics(
-    id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
+    id: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    plot: str | None,
+    opens: bool,
+    output: str,
 ) -> None:
     """Show the losses of a job and its best checkpoint by validation loss."""
     from ftkit.jobs.metrics import assess, job_metrics
     from ftkit.report.metrics import draw, render_metrics_text
 
+    if opens and not plot:
+        raise UsageError("--open needs --plot")
     client, id = open_owner("job", id, provider, base_url, facts)
     job_data = job_metrics(client, client.job(id))
     if not job_data.rows:
@@ -241,6 +251,8 @@ def metrics(
     if plot:
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
+    if plot and opens:
+        open_page(plot)
     if output == "text":
         write(render_metrics_text(job_data, assess(job_data)))
     elif output == "csv":

@@ -248,6 +248,12 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option("--recipe", "recipes", metavar="FILE", help=help)(command)
 
 
+def open_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--open`: open the page that the command wrote."""
+    help = "Open the page in the web browser."
+    return click.option("--open", "opens", is_flag=True, help=help)(command)
+
+
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--output`: text or JSON."""
     formats = click.Choice(["text", "json"])
