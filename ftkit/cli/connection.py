@@ -50,7 +50,8 @@ def open_client(provider: str, base_url: str | None, facts: str | None) -> Clien
 
 def open_journal() -> Journal:
     """Return the user's journal."""
-    from ftkit.jobs.journal import Journal, state_folder
+    from ftkit._local import state_folder
+    from ftkit.jobs.journal import Journal
 
     return Journal(state_folder(os.environ))
 
@@ -199,6 +200,7 @@ def _open_account(
     Raises:
         UsageError: The provider is unknown, or the key is another one.
     """
+    from ftkit._local import find_services
     from ftkit.catalog import load_catalog
     from ftkit.client.connect import account_of, is_at_own_address, is_on_this_machine
     from ftkit.client.credentials import NO_KEY
@@ -215,7 +217,9 @@ def _open_account(
     if account_of(name, configured_url or "", catalog) == resource.account:
         return open_client(name, configured_url, facts)
     if api.embedded and is_on_this_machine(address):
-        return open_client(name, None, facts)  # it may have another port since
+        urls = (running.url for _, running in find_services(os.environ))
+        # It may have another port since; then the service of the default data folder is meant.
+        return open_client(name, next((url for url in urls if url == address), None), facts)
     client = open_client(name, address, facts)
     index = _resource_index()
     is_trusted = is_at_own_address(client) or client.api_key == NO_KEY

@@ -193,7 +193,7 @@ def _archived_jobs(folder: str) -> list[SourceJob]:
 
 
 def _folder() -> Path:
-    from ftkit.jobs.journal import state_folder
+    from ftkit._local import state_folder
 
     return state_folder(os.environ) / "migrations"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
+from click.core import ParameterSource as Source
+from msgspec import Struct
 
-from ftkit._local import PORT, data_folder, find_running, is_loopback
+from ftkit._local import PORT, Running, data_folder, find_running, find_services, is_loopback
 from ftkit.cli.options import Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
@@ -30,6 +33,13 @@ PACKAGES = (
     "accelerate",
 )
 """Packages of the extra `local`. Without this check, only a training process would miss some."""
+
+
+class Place(Struct, frozen=True):
+    """Data folder of a service, and whether it is named on the command line."""
+
+    folder: Path
+    is_chosen: bool
 
 
 @click.group(invoke_without_command=True)
@@ -127,7 +137,8 @@ def serve(
     Stop the service with Ctrl-C; its jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
-    context.obj = folder
+    is_chosen = context.get_parameter_source("data_dir") is Source.COMMANDLINE
+    context.obj = Place(folder, is_chosen)
     if context.invoked_subcommand:
         return
     keys = _split(os.environ.get("FTKIT_API_KEY", ""))
@@ -172,34 +183,55 @@ def _split(text: str) -> tuple[str, ...]:
 @serve.command()
 @click.pass_obj
 @output_option
-def status(folder: Path, output: str) -> int:
-    """Show the address of the running service. Exit codes: 0 if it is running, 1 if not."""
-    running = find_running(folder)
+def status(place: Place, output: str) -> int:
+    """Show the running services, and how to reach them.
+
+    With --data-dir before the command, only the service of that folder counts. Exit codes: 0 if a
+    service is running, 1 if not.
+    """
+    services = _services(place)
     if output == "json":
-        print_json(
-            {
-                "running": running is not None,
-                "url": running.url if running else None,
-                "pid": running.pid if running else None,
-            }
-        )
-    elif running:
-        print_line(f"running at {running.url} (process {running.pid})")
-    else:
+        rows = [
+            {"url": running.url, "pid": running.pid, "folder": str(folder)}
+            for folder, running in services
+        ]
+        first = rows[0] if rows else {"url": None, "pid": None, "folder": None}
+        print_json({"running": bool(rows), **first, "services": rows})
+    for folder, running in services if output == "text" else ():
+        print_line(f"running at {running.url} (process {running.pid}), data in {folder}")
+        print_note(f"  Reach it with: {_reach(folder, running)}")
+    if output == "text" and not services:
         print_line("not running")
-    return 0 if running else 1
+    return 0 if services else 1
+
+
+def _services(place: Place) -> list[tuple[Path, Running]]:
+    """Return the data folders and addresses of the services that a command is about."""
+    if place.is_chosen:
+        running = find_running(place.folder)
+        return [(place.folder, running)] if running else []
+    return list(find_services(os.environ))
+
+
+def _reach(folder: Path, running: Running) -> str:
+    """Return a command that lists the jobs of a service."""
+    address = () if folder == data_folder(os.environ).absolute() else ("--base-url", running.url)
+    return shlex.join(["ftkit", "jobs", "list", "--provider", "local", *address])
 
 
 @serve.command()
 @click.pass_obj
 @output_option
-def stop(folder: Path, output: str) -> None:
+def stop(place: Place, output: str) -> None:
     """Stop the running service. Its jobs continue when it is started again."""
-    running = stop_service(folder)
+    running = stop_service(place.folder)
     if output == "json":
         print_json({"stopped": running is not None})
-    else:
-        print_line(f"stopped {running.url}" if running else "not running")
+        return
+    print_line(f"stopped {running.url}" if running else "not running")
+    for folder, other in () if running else _services(place):
+        command = shlex.join(["ftkit", "serve", "--data-dir", str(folder), "stop"])
+        print_note(f"Another service runs at {other.url}. Stop it with: {command}")
 
 
 serve.add_command(bases)

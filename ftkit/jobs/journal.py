@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
+from ftkit._local import state_folder
 from ftkit.errors import FileError, os_error_message
 
 SCHEMA = """
@@ -138,17 +139,6 @@ class Submission(Struct, frozen=True):
     planned_at: float
     sent_at: float | None
     job_id: str
-
-
-def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the journal's folder: `FTKIT_STATE_DIR`, or `ftkit` in the user's state folder."""
-    if environment.get("FTKIT_STATE_DIR"):
-        return Path(environment["FTKIT_STATE_DIR"])
-    if environment.get("XDG_STATE_HOME"):
-        return Path(environment["XDG_STATE_HOME"]) / "ftkit"
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
 
 
 def journal_path(environment: Mapping[str, str]) -> Path:

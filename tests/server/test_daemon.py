@@ -82,6 +82,8 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
             "running": True,
             "url": server.url,
             "pid": server.pid,
+            "folder": str(server.folder),
+            "services": [{"url": server.url, "pid": server.pid, "folder": str(server.folder)}],
         }
         stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
         assert stopped.output == f"stopped {server.url}\n"
@@ -89,6 +91,26 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
             CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
             == "not running\n"
         )
+
+
+def test_status_finds_a_service_with_another_data_folder_and_shows_how_to_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FTKIT_STATE_DIR", str(tmp_path / "state"))
+    with LocalServer(tmp_path / "elsewhere") as server:
+        assert run(["serve", "status"]) == 0
+        shown, note = capfd.readouterr()
+        assert shown == (
+            f"running at {server.url} (process {server.pid}), data in {server.folder}\n"
+        )
+        command = f"ftkit jobs list --provider local --base-url {server.url}"
+        assert note == f"  Reach it with: {command}\n"
+        assert run(command.split()[1:]) == 0
+        assert run(["serve", "--data-dir", str(tmp_path / "no"), "status"]) == 1
+        assert run(["serve", "stop"]) == 0
+        note = capfd.readouterr().err.splitlines()[-1]
+        assert run(note.partition("with: ftkit ")[2].split()) == 0
+        assert run(["serve", "status"]) == 1
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
