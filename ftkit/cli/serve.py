@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
+from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError
 from ftkit.server.daemon import stop as stop_service
 
@@ -113,6 +115,12 @@ class Place(Struct, frozen=True):
     metavar="SIZE",
     help="Disk space to leave free.  [default: 1GiB, but at most 5 % of the disk]",
 )
+@option(
+    "--log-level",
+    type=click.Choice(["warning", "info"]),
+    help="Log level; info has a line for each request.  [default: info on a terminal, else"
+    " warning]",
+)
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
     context: click.Context,
@@ -124,6 +132,7 @@ def serve(
     answers: tuple[str, ...],
     recipes: str | None,
     max_jobs: int,
+    log_level: str | None,
     any_port: bool,
     **storage: int | None,
 ) -> None:
@@ -158,6 +167,7 @@ def serve(
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
 
+    default_level = "info" if is_terminal(sys.stderr) else "warning"
     names = (*_split(os.environ.get("FTKIT_MODELS", "")), *filter(None, [preset]))
     pairs = (*(name for name in names if name != RECOMMENDED), *models)
     mapping = base_mapping(pairs, recommended=RECOMMENDED in names)
@@ -171,6 +181,7 @@ def serve(
         recipes=load_recipes(recipes),
         answers=answering_servers(servers, mapping, uses_hub=not keys),
         answers_key=answers_key(os.environ),
+        log_requests=(log_level or default_level) == "info",
     )
     run(settings, host, port, print_note, any_port)
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,35 @@ def test_status_finds_a_service_with_another_data_folder_and_shows_how_to_reach_
         note = capfd.readouterr().err.splitlines()[-1]
         assert run(note.partition("with: ftkit ")[2].split()) == 0
         assert run(["serve", "status"]) == 1
+
+
+@pytest.mark.parametrize("log_level", ["info", "warning"])
+def test_the_log_level_info_has_a_line_for_each_request_but_none_for_health_checks(
+    log_level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    monkeypatch.setenv("FTKIT_DATA_DIR", str(tmp_path / "data"))
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "ftkit", "serve", "--port", "0", "--log-level", log_level]
+    with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        try:
+            while not (running := find_running(tmp_path / "data")):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            httpx.get(f"{running.url}/models", params={"key": "sk-secret"})
+            httpx.get(f"{running.url}/no%1b[31m")
+        finally:
+            process.terminate()
+            process.wait(30)
+    lines = log.read_text().splitlines()[1:]
+    if log_level == "warning":
+        assert not lines
+        return
+    assert [line[10:].rpartition("  ")[0] for line in lines] == [
+        "GET /v1/models  200",
+        r"GET /v1/no\x1b[31m  404",
+    ]
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
