@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
-from ftkit._text import money, plural
+from ftkit.cli.compare_requests import Side, collect_answers, confirm_requests
 from ftkit.cli.connection import CONNECTION, open_owner
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import (
     Configured,
     Temperature,
+    TokenLimit,
     open_option,
     option,
     output_option,
     provider_options,
 )
-from ftkit.cli.output import consent, open_page, print_note, print_warning, progress_bar
+from ftkit.cli.output import open_page, print_note, print_warning
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
-    from ftkit.compare.ask import AnswerCollector
-    from ftkit.compare.cost import RequestCost
     from ftkit.compare.recordings import Prompt, Recording
-
-Side: TypeAlias = "AnswerCollector | list[Recording | None]"
-"""A or B: the model to ask, or for each prompt its recorded answer."""
 
 EPILOG = "Exit codes: 0 compared, 2 error, 130 interrupted."
 
@@ -55,9 +50,6 @@ MODEL_PARAMETERS = (
 
 RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 """Suffixes that distinguish a missing file from the name of a model."""
-
-MAX_SKIPPED = 10
-"""Maximum number of skipped prompts that are listed."""
 
 
 @click.command(cls=Configured, epilog=EPILOG)
@@ -84,7 +76,11 @@ MAX_SKIPPED = 10
     help="Sampling temperature from 0 to 2, or none for the provider's default.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(1), metavar="N", help="Maximum number of tokens per answer."
+    "--max-tokens",
+    type=TokenLimit(),
+    metavar="N|none",
+    help="Maximum number of tokens per answer, or none for no limit.  [default: 4 times the longest"
+    " reference, but at least 512; none above 4,096]",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N prompts.")
 @click.option(
@@ -176,13 +172,13 @@ def compare(
     connections = (provider, base_url, facts), (provider_b or provider, url_b, facts)
     request = {name: value for name, value in parameters.items() if value is not None}
     _lock(saves, click.get_current_context())
-    sides = _sides(names, all_prompts, connections, request, saves)
+    sides = _sides(names, all_prompts, connections, request, saves, catalog)
     if all(isinstance(side, list) for side in sides):
         _reject_model_options(click.get_current_context())
-    if not _confirm_requests(sides, catalog, parameters["max_tokens"], yes):
+    if not confirm_requests(sides, catalog, yes):
         print_warning("nothing was sent")
         return 2
-    answers_a, answers_b = (_answers(side, all_prompts, concurrency) for side in sides)
+    answers_a, answers_b = (collect_answers(side, all_prompts, concurrency) for side in sides)
     result = comparison.compare(
         all_prompts,
         [recording.answer if recording else None for recording in answers_a],
@@ -284,10 +280,12 @@ def _sides(
     connections: Sequence[tuple[str, str | None, str | None]],
     parameters: dict[str, Any],
     saves: Sequence[str | None],
+    catalog: Catalog,
 ) -> list[Side]:
     """Return A and B. A model gets only the prompts that the other side's file answers."""
     from ftkit.compare.ask import AnswerCollector
     from ftkit.compare.comparison import NO_COMMON_ANSWERS
+    from ftkit.compare.cost import answer_limit
     from ftkit.compare.recordings import RecordingFile, match, read_recordings
 
     files = {
@@ -311,7 +309,14 @@ def _sides(
             continue
         client, model = open_owner("model", name, *connection, choice)
         file = RecordingFile(save, notify=print_warning) if save else None
-        sides.append(AnswerCollector(client, model, answered, parameters, file))
+        limit = parameters.get("max_tokens")
+        if limit is None and file and file.recordings:
+            limit = file.recordings[0].parameters.get("max_tokens")  # as before
+        elif limit is None:
+            limit = answer_limit(answered, model, client.name, catalog)
+        request = {name: value for name, value in parameters.items() if name != "max_tokens"}
+        request |= {"max_tokens": limit} if limit else {}
+        sides.append(AnswerCollector(client, model, answered, request, file))
     return sides
 
 
@@ -333,51 +338,6 @@ def _is_recording_file(name: str, save: str | None, option: str) -> bool:
     if not os.path.exists(name):
         raise FileError(f"no such file: {name}; A and B are models or files of recorded answers")
     return True
-
-
-def _confirm_requests(
-    sides: Sequence[Side], catalog: Catalog, max_tokens: int | None, yes: bool
-) -> bool:
-    """Print the requests with their estimated cost, and ask for confirmation."""
-    from ftkit.compare.cost import request_cost
-
-    total = 0
-    for name, side in zip("AB", sides, strict=True):
-        if isinstance(side, list) or not side.missing:
-            continue
-        client = side.client
-        cost = request_cost(side.missing, side.model, client.name, catalog, max_tokens)
-        print_note(f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}")
-        total += cost.requests
-    return not total or consent(f"Send {plural(total, 'request')}?", yes)
-
-
-def _cost_text(cost: RequestCost) -> str:
-    parts = [plural(cost.requests, "request")]
-    if cost.input_tokens is not None:
-        parts.append(f"about {plural(cost.input_tokens, 'input token')}")
-    if cost.output_tokens is not None:
-        parts.append(f"about {plural(cost.output_tokens, 'output token')}")
-    usd = "cost unknown" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})"
-    return ", ".join([*parts, usd])
-
-
-def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Recording | None]:
-    """Return the answer to each prompt, or None. Missing answers are requested from the model."""
-    if isinstance(side, list):
-        return side
-    total, done = len(side.missing), itertools.count(1)
-    with progress_bar() as update:
-        label = f"asking {side.model}"
-        collected = side.collect(concurrency, lambda: update(label, next(done), total))
-    for line, message in collected.refused[:MAX_SKIPPED]:
-        print_warning(f"skipped the prompt on line {line}: {message}")
-    more = len(collected.refused) - MAX_SKIPPED
-    if more > 0:
-        print_warning(f"skipped {plural(more, 'more prompt')}")
-    numbers = (prompt.number for prompt in side.prompts)
-    answers = dict(zip(numbers, collected.answers, strict=True))
-    return [answers.get(prompt.number) for prompt in prompts]
 
 
 def _encoding(recordings: Sequence[Recording | None], catalog: Catalog) -> str:

@@ -69,6 +69,22 @@ class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only sin
         return int(number) if number.is_integer() else number
 
 
+class TokenLimit(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A number of tokens above 0, or `none`."""
+
+    name = "N|none"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number, or 0 for `none`."""
+        if value == "none":
+            return 0
+        if not re.fullmatch("[1-9][0-9]{0,8}", str(value)):
+            self.fail(f"{value!r} is not a number above 0, or none", parameter, context)
+        return int(value)
+
+
 class Size(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
     """A size in bytes, such as `500MB` or `2GiB`."""
 
