@@ -175,3 +175,14 @@ def test_a_file_that_cannot_be_changed_safely_is_left_alone(text: str, settings_
         store_key(settings_file, "openai", "sk-secret")
     assert "secret" not in str(raised.value)
     assert settings_file.read_text() == text
+
+
+def test_a_project_cannot_say_where_a_login_sends_the_key(
+    fake_provider: FakeProvider, provider_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "facts.toml").write_text(f'[providers.openai.api]\nbase_url = "{provider_url}"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.ftkit]\nfacts = "facts.toml"\n')
+    done = run_ftkit("login", "openai", input="sk-test\n")
+    assert done.returncode == 2
+    assert "which says where the API key of openai is sent" in done.stderr
+    assert not fake_provider.requests
