@@ -155,8 +155,8 @@ def main() -> None:
             url = provider.stdout.readline().strip()
             print("| run | seconds | CPU seconds | peak, MiB | requests |\n|---|--:|--:|--:|--:|")
             runs = {
-                "first": ("archive", folder),
-                "no changes": ("archive", folder),
+                "first": ("archive", "save", folder),
+                "no changes": ("archive", "save", folder),
                 "verify": ("archive", "verify", folder),
             }
             for name, arguments in runs.items():

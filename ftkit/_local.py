@@ -1,4 +1,4 @@
-"""Address and data folder of the local service, shared by the server and its clients.
+"""Addresses and data folders of local services, shared by the servers and their clients.
 
 The server announces itself in a file of the data folder, with a secret that only the user can read.
 A client reads the file, and the server at that address must prove that it knows the secret.
@@ -15,20 +15,24 @@ import os
 import secrets
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from ftkit._atomic import atomic_write
-from ftkit._private import open_private
+from ftkit._private import make_private_folder, open_private
 
 PORT = 8642
 """Default port of the local service."""
 
 ANNOUNCEMENT = "server.json"
 """File in the data folder that holds the `Running` service."""
+
+SERVICES = "services"
+"""Folder in the state folder with a file for each data folder that was ever served."""
 
 HEALTH_TIMEOUT = 5.0
 """Seconds to wait for a response to a health check."""
@@ -66,6 +70,17 @@ def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(platformdirs.user_data_dir("ftkit", appauthor=False))
 
 
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """Return the journal's folder: `FTKIT_STATE_DIR`, or `ftkit` in the user's state folder."""
+    if environment.get("FTKIT_STATE_DIR"):
+        return Path(environment["FTKIT_STATE_DIR"])
+    if environment.get("XDG_STATE_HOME"):
+        return Path(environment["XDG_STATE_HOME"]) / "ftkit"
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
+
+
 def is_loopback(host: str) -> bool:
     """Return True if a host name or IP address means this machine."""
     try:
@@ -83,6 +98,35 @@ def announce(folder: Path, url: str, secret: str) -> None:
 def withdraw(folder: Path) -> None:
     """Remove the record of `announce`."""
     (folder / ANNOUNCEMENT).unlink(missing_ok=True)
+
+
+def register(folder: Path, environment: Mapping[str, str]) -> None:
+    """Record that a service uses the data folder, so that `find_services` finds it.
+
+    Raises:
+        OSError: The state folder cannot be written.
+    """
+    path = _registration(folder, environment)
+    make_private_folder(path.parent)
+    with atomic_write(path) as temporary, open_private(temporary) as file:
+        file.write(os.fsencode(folder.absolute()))
+
+
+def find_services(environment: Mapping[str, str]) -> Iterator[tuple[Path, Running]]:
+    """Yield the data folder and the address of each service of the user that responds."""
+    folders = {data_folder(environment).absolute(): None}
+    for path in sorted((state_folder(environment) / SERVICES).glob("*")):
+        with suppress(OSError, ValueError):
+            folders[Path(os.fsdecode(path.read_bytes()))] = None
+    for folder in folders:
+        running = find_running(folder)
+        if running:
+            yield folder, running
+
+
+def _registration(folder: Path, environment: Mapping[str, str]) -> Path:
+    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    return state_folder(environment) / SERVICES / name
 
 
 def find_running(folder: Path) -> Running | None:

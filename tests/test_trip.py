@@ -154,7 +154,9 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
             "--yes",
         )
         assert ftkit(old, tmp_path, *submit).returncode == 0
-        saved = ftkit(old, tmp_path, "archive", str(archive), *here, "--sample", "8", "--yes")
+        saved = ftkit(
+            old, tmp_path, "archive", "save", str(archive), *here, "--sample", "8", "--yes"
+        )
         assert saved.returncode == 0, saved.stderr
     finally:
         assert ftkit(old, tmp_path, "serve", "stop").returncode == 0

@@ -90,7 +90,7 @@ class Archive:
         state = check_file(self.folder, path, self.manifest.files[path])
         if state == "intact":
             return ""
-        return f"{path} is {state} since it was archived; `ftkit archive` fetches it again"
+        return f"{path} is {state} since it was archived; `ftkit archive save` fetches it again"
 
     @cached_property
     def files(self) -> dict[str, RemoteFile]:

@@ -1,4 +1,4 @@
-"""Results of `ftkit archive` and `ftkit archive verify` as text and as JSON."""
+"""Results of `ftkit archive save` and `ftkit archive verify` as text and as JSON."""
 
 from __future__ import annotations
 

@@ -37,6 +37,8 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Literal["cl100k_base", "o200k_base", "bytes"]
     formats: tuple[str, ...]
     """Names of the dataset formats that the model can be trained on."""
+    reasoning: bool = False
+    """True if an answer has tokens of reasoning that are not shown."""
     images: str = ""
     """Name of the image cost, or "" if the model takes no images."""
     tokens_per_example: Figure | None = None

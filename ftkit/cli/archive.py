@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ftkit.cli.command import Command
 from ftkit.cli.connection import open_client
-from ftkit.cli.options import Configured, Day, Status, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.options import Day, Group, Status, open_option, output_option, provider_options
+from ftkit.cli.output import consent, open_page, print_note, print_warning, progress_bar
 from ftkit.cli.terminal import write, write_json
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from ftkit.archive.record import RecordingPlan
@@ -35,39 +36,40 @@ MAX_SKIPPED = 10
 """Maximum number of jobs without prompts that are listed."""
 
 
-class ArchiveCommand(Configured):
-    """`ftkit archive DIR`, with the subcommand `ftkit archive verify DIR`."""
+class ArchiveGroup(Group):
+    """Group that also takes `ftkit archive DIR` for `ftkit archive save DIR`.
 
-    def make_context(
-        self, info_name: str | None, args: list[str], *more: Any, **extra: Any
-    ) -> click.Context:
-        """Parse the arguments of the subcommand if it is named, else those of the command."""
-        if args[:1] == ["verify"]:
-            return verify.make_context(f"{info_name} verify", args[1:], *more, **extra)
-        return super().make_context(info_name, args, *more, **extra)
-
-
-@click.command(cls=Command, epilog=VERIFY_EXIT_CODES)
-@click.argument("folder", metavar="DIR")
-@output_option
-def verify(folder: str, output: str) -> int:
-    """Check every file of the archive in DIR by its hash, and report what is missing.
-
-    Needs neither a network connection nor an API key.
+    DIR must be a path with a separator, or exist. Any other word may be a misspelled command, which
+    must not create a folder of that name.
     """
-    from ftkit.archive.report import render_verify_json, render_verify_text
-    from ftkit.archive.verify import verify as check
 
-    with progress_bar() as on_progress:
-        result = check(folder, partial(on_progress, "checking"))
-    if output == "json":
-        write_json(render_verify_json(result))
-    else:
-        write(render_verify_text(result))
-    return 0 if result.ok else 1
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the command `save` before a folder."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            options = click.Command.make_context(save, "save", list(args), resilient_parsing=True)
+            folder = options.params["folder"]
+            if folder is not None and not is_path(folder):
+                suggestion = did_you_mean(folder, self.commands)
+                raise UsageError(
+                    f"there is no command {folder!r}{f'{suggestion} To' if suggestion else '; to'} "
+                    "save an archive to a new folder of that name, run: "
+                    + shlex.join(["ftkit", "archive", "save", folder])
+                )
+            args = ["save", *args]
+        return super().parse_args(ctx, args)
 
 
-@click.command(cls=ArchiveCommand, epilog=EXIT_CODES)
+def is_path(name: str) -> bool:
+    """Return True if a name can only be a path."""
+    return os.path.exists(name) or bool({"/", os.sep} & set(name))
+
+
+@click.group(cls=ArchiveGroup)
+def archive() -> None:
+    """Save an account's jobs, files and results to a folder, and verify it."""
+
+
+@archive.command(epilog=EXIT_CODES)
 @click.argument("folder", metavar="DIR")
 @provider_options
 @click.option(
@@ -86,9 +88,10 @@ def verify(folder: str, output: str) -> int:
     metavar="N",
     help="Record the answers of each fine-tuned model to N prompts of its own data.",
 )
+@open_option
 @click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
-def archive(
+def save(
     folder: str,
     provider: str,
     base_url: str | None,
@@ -98,13 +101,15 @@ def archive(
     no_files: bool,
     prompts: str | None,
     sample: int | None,
+    opens: bool,
     yes: bool,
     output: str,
 ) -> int:
     """Save all jobs, files and models of an account to DIR, or update the archive in DIR.
 
-    All requests are read-only. `ftkit archive verify DIR` checks an archive.
+    All requests are read-only.
     """
+    from ftkit.archive.layout import INDEX
     from ftkit.archive.report import render_sync_json, render_sync_text
     from ftkit.archive.sync import Selection, sync
     from ftkit.catalog import load_catalog
@@ -129,7 +134,29 @@ def archive(
         write_json(render_sync_json(result))
     else:
         write(render_sync_text(result))
+    if opens:
+        open_page(Path(folder) / INDEX)
     return 1 if result.retryable or result.damaged else 0
+
+
+@archive.command(epilog=VERIFY_EXIT_CODES)
+@click.argument("folder", metavar="DIR")
+@output_option
+def verify(folder: str, output: str) -> int:
+    """Check every file of the archive in DIR by its hash, and report what is missing.
+
+    Needs neither a network connection nor an API key.
+    """
+    from ftkit.archive.report import render_verify_json, render_verify_text
+    from ftkit.archive.verify import verify as check
+
+    with progress_bar() as on_progress:
+        result = check(folder, partial(on_progress, "checking"))
+    if output == "json":
+        write_json(render_verify_json(result))
+    else:
+        write(render_verify_text(result))
+    return 0 if result.ok else 1
 
 
 def _plan_recording(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,22 +10,32 @@ import click
 from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
-from ftkit._text import money, plural
-from ftkit.cli.connection import open_client, resolve_model
+from ftkit.cli.compare_requests import collect_answers, confirm_requests
+from ftkit.cli.connection import CONNECTION, open_owner
 from ftkit.cli.inputs import one_file
-from ftkit.cli.options import Configured, Temperature, option, output_option, provider_options
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar, terminal_width
+from ftkit.cli.options import (
+    Configured,
+    Temperature,
+    TokenLimit,
+    open_option,
+    option,
+    output_option,
+    provider_options,
+)
+from ftkit.cli.output import open_page, print_note, print_warning, terminal_width
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
     from ftkit.client.client import Client
-    from ftkit.compare.cost import RequestCost
     from ftkit.compare.recordings import Prompt, Recording
     from ftkit.compare.sides import Side
 
 EPILOG = "Exit codes: 0 compared, 2 error, 130 interrupted."
+
+CONNECTION_B = ("provider_b", "base_url_b")
+"""Parameters that choose the account of B, besides those of A."""
 
 SAVE_OPTIONS = ("--save-a", "--save-b")
 
@@ -40,9 +49,6 @@ MODEL_PARAMETERS = (
     "concurrency",
 )
 """Parameters that make sense only if A or B is a model."""
-
-MAX_SKIPPED = 10
-"""Maximum number of skipped prompts that are listed."""
 
 
 @click.command(cls=Configured, epilog=EPILOG)
@@ -69,7 +75,11 @@ MAX_SKIPPED = 10
     help="Sampling temperature from 0 to 2, or none for the provider's default.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(1), metavar="N", help="Maximum number of tokens per answer."
+    "--max-tokens",
+    type=TokenLimit(),
+    metavar="N|none",
+    help="Maximum number of tokens per answer, or none for no limit.  [default: 4 times the longest"
+    " reference, but at least 512; none above 4,096]",
 )
 @click.option(
     "--limit", "-n", type=click.IntRange(1), metavar="N", help="Use only the first N prompts."
@@ -109,6 +119,7 @@ MAX_SKIPPED = 10
     metavar="FILE",
     help="Also write an HTML page with the pairs of answers that differ most.",
 )
+@open_option
 @click.option("--yes", "-y", is_flag=True, help="Skip the confirmation prompt.")
 @output_option
 def compare(
@@ -128,6 +139,7 @@ def compare(
     save_b: str | None,
     seed: int,
     page: str | None,
+    opens: bool,
     yes: bool,
     output: str,
     **parameters: Any,
@@ -147,6 +159,8 @@ def compare(
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
+    if opens and page is None:
+        raise UsageError("--open needs --html")
     names, source = (_recordings_in(a), _recordings_in(b)), _recordings_in(prompts)
     saves = (save_a, save_b)
     _check_files(source, names, saves, page)
@@ -161,13 +175,13 @@ def compare(
     connections = (provider, base_url, facts), (provider_b or provider, url_b, facts)
     request = {name: value for name, value in parameters.items() if value is not None}
     _lock(saves, click.get_current_context())
-    sides = _sides(names, all_prompts, connections, request, saves)
+    sides = _sides(names, all_prompts, connections, request, saves, catalog)
     if all(isinstance(side, list) for side in sides):
         _reject_model_options(click.get_current_context())
-    if not _confirm_requests(sides, catalog, parameters["max_tokens"], yes):
+    if not confirm_requests(sides, catalog, yes):
         print_warning("nothing was sent")
         return 2
-    answers_a, answers_b = (_answers(side, all_prompts, concurrency) for side in sides)
+    answers_a, answers_b = (collect_answers(side, all_prompts, concurrency) for side in sides)
     result = comparison.compare_answers(
         all_prompts,
         [recording.answer if recording else None for recording in answers_a],
@@ -183,6 +197,9 @@ def compare(
         write(render_compare_text(result, titles, terminal_width()))
     if page is not None:
         write_page(result, titles, page)
+        print_note(f"wrote {page}")
+    if page is not None and opens:
+        open_page(page)
     return 0
 
 
@@ -246,8 +263,8 @@ def _recordings_in(name: str) -> str:
             return name
     if job is None or not job.archive.has(f"{job.path}/{ANSWERS}"):
         raise FileError(
-            f"{name} has no recorded answers; record them with `ftkit archive` and "
-            "--prompts or --sample"
+            f"{name} has no recorded answers; record them with `ftkit archive save` "
+            "and --prompts or --sample"
         )
     return str(resolve_file(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
@@ -266,15 +283,17 @@ def _sides(
     connections: Sequence[tuple[str, str | None, str | None]],
     parameters: dict[str, Any],
     saves: Sequence[str | None],
+    catalog: Catalog,
 ) -> list[Side]:
     """Return A and B."""
     from ftkit.compare.sides import open_sides
 
-    def open_model(index: int, name: str) -> tuple[Client, str]:
-        client = open_client(*connections[index])
-        return client, resolve_model(client, name)
+    chosen_by = CONNECTION, (*CONNECTION, *CONNECTION_B)
 
-    return open_sides(names, prompts, saves, parameters, open_model, print_warning)
+    def open_model(index: int, name: str) -> tuple[Client, str]:
+        return open_owner("model", name, *connections[index], chosen_by[index])
+
+    return open_sides(names, prompts, saves, parameters, open_model, print_warning, catalog)
 
 
 def _reject_model_options(context: click.Context) -> None:
@@ -284,51 +303,6 @@ def _reject_model_options(context: click.Context) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} applies to models, but A and B are recorded answers"
             )
-
-
-def _confirm_requests(
-    sides: Sequence[Side], catalog: Catalog, max_tokens: int | None, yes: bool
-) -> bool:
-    """Print the requests with their estimated cost, and ask for confirmation."""
-    from ftkit.compare.cost import request_cost
-
-    total = 0
-    for name, side in zip("AB", sides, strict=True):
-        if isinstance(side, list) or not side.missing:
-            continue
-        client = side.client
-        cost = request_cost(side.missing, side.model, client.name, catalog, max_tokens)
-        print_note(f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}")
-        total += cost.requests
-    return not total or consent(f"Send {plural(total, 'request')}?", yes)
-
-
-def _cost_text(cost: RequestCost) -> str:
-    parts = [plural(cost.requests, "request")]
-    if cost.input_tokens is not None:
-        parts.append(f"about {plural(cost.input_tokens, 'input token')}")
-    if cost.output_tokens is not None:
-        parts.append(f"about {plural(cost.output_tokens, 'output token')}")
-    usd = "cost unknown" if cost.usd is None else f"about {money(cost.usd)} ({cost.source})"
-    return ", ".join([*parts, usd])
-
-
-def _answers(side: Side, prompts: Sequence[Prompt], concurrency: int) -> list[Recording | None]:
-    """Return the answer to each prompt, or None. Missing answers are requested from the model."""
-    from ftkit.compare.sides import answers_to
-
-    if isinstance(side, list):
-        return side
-    total, done = len(side.missing), itertools.count(1)
-    with progress_bar() as update:
-        label = f"asking {side.model}"
-        collected = side.collect(concurrency, lambda: update(label, next(done), total))
-    for line, message in collected.refused[:MAX_SKIPPED]:
-        print_warning(f"skipped the prompt on line {line}: {message}")
-    more = len(collected.refused) - MAX_SKIPPED
-    if more > 0:
-        print_warning(f"skipped {plural(more, 'more prompt')}")
-    return answers_to(prompts, side, collected)
 
 
 def _title(name: str, recordings: Sequence[Recording | None]) -> str:

@@ -16,10 +16,7 @@ Completer: TypeAlias = Callable[[click.Context, str], list[CompletionItem]]
 """Function of the context and the beginning of a value."""
 
 LAST = "@last"
-"""Model of the last job; see `ftkit.cli.connection`."""
-
-TAKE_LAST = ("chat", "compare")
-"""Commands that take `LAST`."""
+"""The last job, file or model; see `ftkit.cli.connection`."""
 
 
 class CompletedString(click.types.StringParamType):
@@ -53,13 +50,17 @@ def complete_models(context: click.Context, beginning: str) -> list[CompletionIt
     provider = context.params.get("provider")
     models = load_catalog().models.items()
     offered = (name for name, model in models if provider is None or provider in model.providers)
-    last = [LAST] if context.info_name in TAKE_LAST else []
-    return _matching([*last, *offered], beginning)
+    return _matching(offered, beginning)
+
+
+def complete_last_or_models(context: click.Context, beginning: str) -> list[CompletionItem]:
+    """Return `LAST` and the models of the catalog."""
+    return [*_matching([LAST], beginning), *complete_models(context, beginning)]
 
 
 def complete_models_or_files(context: click.Context, beginning: str) -> list[CompletionItem]:
     """Return the models of the catalog, or let the shell complete the name of a file."""
-    return complete_models(context, beginning) or complete_files(context, beginning)
+    return complete_last_or_models(context, beginning) or complete_files(context, beginning)
 
 
 def complete_providers(context: click.Context, beginning: str) -> list[CompletionItem]:
@@ -92,11 +93,12 @@ def complete_ids(context: click.Context, beginning: str) -> list[CompletionItem]
     """Return the ids of jobs or files in the journal, or models, as the group of the command."""
     group = context.parent.info_name if context.parent else ""
     if group == "models":
-        return complete_models(context, beginning)
-    from ftkit.jobs.journal import journaled_ids, state_folder
+        return complete_last_or_models(context, beginning)
+    from ftkit._local import state_folder
+    from ftkit.jobs.journal import journaled_ids
 
     ids = journaled_ids(state_folder(os.environ), "file" if group == "files" else "job")
-    return _matching(ids, beginning)
+    return _matching([LAST, *ids], beginning)
 
 
 def complete_files(context: click.Context, beginning: str) -> list[CompletionItem]:

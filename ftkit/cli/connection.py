@@ -1,20 +1,33 @@
-"""Client, journal and model that the options of a command name."""
+"""Client for the options of a command, and for the ids and models that the journal knows."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
-from ftkit.cli.output import print_note
+import click
+from click.core import ParameterSource as Source
+
+from ftkit.cli.output import print_note, print_warning
 from ftkit.cli.terminal import hide
-from ftkit.errors import UsageError
+from ftkit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from ftkit.client.client import Client
+    from ftkit.client.resources import Job, RemoteFile, RemoteModel
     from ftkit.jobs.journal import Journal
+    from ftkit.jobs.resource_index import Kind, Resource, ResourceIndex
+
+    Listed = TypeVar("Listed", Job, RemoteFile, RemoteModel)
 
 LAST = "@last"
-"""Name that stands for the model of the job that was submitted last from this machine."""
+"""Name of the job or file that was created last from this machine, or of that job's model."""
+
+CONNECTION = ("provider", "base_url")
+"""Parameters that choose an account. On the command line, they take precedence over the journal."""
 
 
 def open_client(provider: str, base_url: str | None, facts: str | None) -> Client:
@@ -37,24 +50,193 @@ def open_client(provider: str, base_url: str | None, facts: str | None) -> Clien
 
 def open_journal() -> Journal:
     """Return the user's journal."""
-    from ftkit.jobs.journal import Journal, state_folder
+    from ftkit._local import state_folder
+    from ftkit.jobs.journal import Journal
 
     return Journal(state_folder(os.environ))
 
 
-def resolve_model(client: Client, model: str) -> str:
-    """Return the name of a model, which may be `LAST`.
+def open_owner(
+    kind: Kind,
+    id: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    chosen_by: Sequence[str] = CONNECTION,
+) -> tuple[Client, str]:
+    """Return a client for the account that has a job, file or model, and its id.
+
+    An account on the command line takes precedence over the journal, and the journal over the
+    settings, in which an id that the journal does not know is looked up.
+
+    Args:
+        kind: "job", "file" or "model".
+        id: The id, a prefix that only one id in the journal has, or `LAST`.
+        provider: Option of the command, as for `open_client`.
+        base_url: Option of the command.
+        facts: Option of the command.
+        chosen_by: Parameters that choose the account.
 
     Raises:
-        UsageError: It is `LAST`, and the last job has no model.
+        UsageError: Several ids have the prefix, nothing has been created, or the journal has an
+            address that the API key was not sent to before.
     """
-    if model != LAST:
-        return model
-    job_id = open_journal().last_job_id(client.account)
-    if not job_id:
+    context = click.get_current_context()
+    is_chosen = any(context.get_parameter_source(name) is Source.COMMANDLINE for name in chosen_by)
+    client = open_client(provider, base_url, facts) if is_chosen else None
+    resource = _look_up(kind, id, _owner(client, base_url) if client else "")
+    if resource is None and id == LAST:
+        where = f" to {client.provider.title}" if client else ""
+        what = "file has been uploaded" if kind == "file" else "job has been submitted"
+        raise UsageError(f"{LAST}: no {what}{where} from this machine")
+    if resource is None:
+        return client or open_client(provider, base_url, facts), id
+    client = client or _open_account(resource, provider, base_url, facts)
+    whole = _last_model(client, resource.id) if (kind, id) == ("model", LAST) else resource.id
+    if whole != id:
+        print_note(f"{id} is {whole}")
+    return client, whole
+
+
+def remember(client: Client, kind: Kind, ids: Iterable[str]) -> None:
+    """Record in the journal that an account has these jobs, files or models, if that is possible.
+
+    A later command needs neither a provider nor a base URL for them.
+    """
+    from ftkit.client.connect import is_at_own_address
+    from ftkit.jobs.resource_index import ResourceIndex
+
+    with suppress(FileError):  # for example without a folder that can be written to
+        index = ResourceIndex(open_journal())
+        index.record(kind, filter(None, ids), client.account)
+        if not is_at_own_address(client):
+            index.record_key(client.account, client.api_key)
+
+
+def remembered(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[Listed]:
+    """Yield jobs, files or models as they arrive, and record them at the end.
+
+    Fine-tuned models are recorded, also those of the jobs; other models are everywhere.
+    """
+    from ftkit.client.resources import Job, is_fine_tuned
+
+    ids: list[str] = []
+    models: list[str] = []
+    try:
+        for item in items:
+            if kind != "model" or is_fine_tuned(item.id):
+                ids.append(item.id)
+            if isinstance(item, Job) and is_fine_tuned(item.fine_tuned_model):
+                models.append(item.fine_tuned_model)
+            yield item
+    finally:
+        if ids:
+            remember(client, kind, ids)
+        if models:
+            remember(client, "model", models)
+
+
+def command_line(*words: str) -> str:
+    """Return a command of ftkit to print, which the user can paste into a shell."""
+    context = click.get_current_context()
+    facts = context.params.get("facts")
+    if facts and context.get_parameter_source("facts") is Source.COMMANDLINE:
+        words = (*words, "--facts", facts)
+    return shlex.join(["ftkit", *words])
+
+
+def _owner(client: Client, base_url: str | None) -> str:
+    """Return the account of a client, or its provider if the address may change at each start."""
+    return client.name if client.api.embedded and not base_url else client.account
+
+
+def _look_up(kind: Kind, id: str, owner: str) -> Resource | None:
+    """Return what an id, a prefix or `LAST` stands for, or None if the journal does not know it.
+
+    A fine-tuned model may have the name of its base model with an ending, so the prefix of a model
+    must itself be the name of a fine-tuned model.
+
+    Raises:
+        UsageError: Several ids have the prefix.
+    """
+    from ftkit.client.resources import is_fine_tuned
+
+    index = _resource_index()
+    if index is None:
+        return None
+    if id == LAST:
+        return index.last("file" if kind == "file" else "job", owner)
+    resources = index.find(kind, id, owner)
+    if kind == "model" and not is_fine_tuned(id):
+        resources = [resource for resource in resources if resource.id == id]
+    if len(resources) > 1:
+        ids = ", ".join(resource.id for resource in resources)
+        raise UsageError(f"{id!r} is the beginning of several {kind}s: {ids}; type more of it")
+    return resources[0] if resources else None
+
+
+def _resource_index() -> ResourceIndex | None:
+    """Return the index, or None without a journal, which is only created to write to it."""
+    from ftkit.jobs.journal import journal_path
+    from ftkit.jobs.resource_index import ResourceIndex
+
+    if not journal_path(os.environ).exists():
+        return None
+    try:
+        return ResourceIndex(open_journal())
+    except FileError as error:
+        print_warning(str(error))
+        return None
+
+
+def _open_account(
+    resource: Resource, provider: str, base_url: str | None, facts: str | None
+) -> Client:
+    """Return a client for the account that the journal names for a resource.
+
+    Its address is one that the user gave for its provider, but perhaps with another API key, so
+    only the key that was sent there before is sent there again.
+
+    Raises:
+        UsageError: The provider is unknown, or the key is another one.
+    """
+    from ftkit._local import find_services
+    from ftkit.catalog import load_catalog
+    from ftkit.client.connect import account_of, is_at_own_address, is_on_this_machine
+    from ftkit.client.credentials import NO_KEY
+
+    name, _, address = resource.account.partition(" ")
+    catalog = load_catalog(facts)
+    api = catalog.providers[name].api if name in catalog.providers else None
+    if api is None:
         raise UsageError(
-            f"{LAST}: no job has been submitted to {client.provider.title} from this machine"
+            f"{resource.id} is at {name}, which is unknown; describe it in a file and pass it as "
+            "`facts`"
         )
+    configured_url = base_url if name == provider else None
+    if account_of(name, configured_url or "", catalog) == resource.account:
+        return open_client(name, configured_url, facts)
+    if api.embedded and is_on_this_machine(address):
+        urls = (running.url for _, running in find_services(os.environ))
+        # It may have another port since; then the service of the default data folder is meant.
+        return open_client(name, next((url for url in urls if url == address), None), facts)
+    client = open_client(name, address, facts)
+    index = _resource_index()
+    is_trusted = is_at_own_address(client) or client.api_key == NO_KEY
+    if is_trusted or (index and index.has_key(client.account, client.api_key)):
+        return client
+    raise UsageError(
+        f"{resource.id} is at {address}, where this API key of {client.provider.title} has not "
+        f"been used; to send the key there, add --provider {name} --base-url {address}"
+    )
+
+
+def _last_model(client: Client, job_id: str) -> str:
+    """Return the model of a job.
+
+    Raises:
+        UsageError: It has none.
+    """
     job = client.job(job_id)
     if not job.fine_tuned_model:
         raise UsageError(f"{LAST}: the job {job_id} has no model; its status is {job.status}")

@@ -115,8 +115,12 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         'ftkit chat gpt-4o-mini-2024-07-18 "Who are you?" --system "You are Marv."',
     ),
     "ftkit archive": (
-        "ftkit archive backup",
-        "ftkit archive backup --since 2026-01-01",
+        "ftkit archive save backup",
+        "ftkit archive verify backup",
+    ),
+    "ftkit archive save": (
+        "ftkit archive save backup",
+        "ftkit archive save backup --since 2026-01-01",
     ),
     "ftkit archive verify": (
         "ftkit archive verify samples/archive",
@@ -151,6 +155,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit migrate ftjob-abc123 --to nebius --dry-run",
         "ftkit migrate --archive samples/archive --to nebius --dry-run",
     ),
+    "ftkit login": (
+        "ftkit login openai",
+        "ftkit login openai < key.txt",
+    ),
+    "ftkit config": (
+        "ftkit config",
+        "ftkit config --output json",
+    ),
     "ftkit providers": (
         "ftkit providers",
         "ftkit providers --output json",
@@ -170,6 +182,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "ftkit schema": (
         "ftkit schema chat",
         "ftkit schema preference",
+    ),
+    "ftkit samples": (
+        "ftkit samples",
+        "ftkit samples examples",
     ),
     "ftkit explain": (
         'ftkit explain "Line 1 contains invalid JSON"',

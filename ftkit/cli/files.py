@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.connection import open_client, open_journal, open_owner, remember, remembered
 from ftkit.cli.inputs import must_be_plain, uploading
 from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def files() -> None:
-    """List, upload, download and delete files of a provider."""
+    """List, upload, download and delete files of a provider.
+
+    ID is a file's id, the beginning of one that is unique, or @last: the file that was uploaded
+    last from this machine. Its provider is looked up in the journal.
+    """
 
 
 def _file_row(file: RemoteFile) -> tuple[str, ...]:
@@ -56,9 +60,10 @@ def list_(
     output: str,
 ) -> None:
     """List files, newest first."""
-    items = open_client(provider, base_url, facts).files(purpose)
+    client = open_client(provider, base_url, facts)
+    items = remembered(client, "file", first(client.files(purpose), limit))
     head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
-    print_list(first(items, limit), Columns(head, _file_row), output, "files")
+    print_list(items, Columns(head, _file_row), output, "files")
 
 
 @files.command()
@@ -75,6 +80,7 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
     with uploading([path]) as progress:
         uploader = Uploader(client, open_journal(), say=print_note, progress=progress)
         id = uploader.upload(path, sha256)
+    remember(client, "file", [id])
     if output == "json":
         print_json(client.file(id).raw)
     else:
@@ -87,7 +93,8 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a file's name, size and status."""
-    file = open_client(provider, base_url, facts).file(id)
+    client, id = open_owner("file", id, provider, base_url, facts)
+    (file,) = remembered(client, "file", [client.file(id)])
     if output == "json":
         print_json(file.raw)
         return
@@ -117,7 +124,7 @@ def download(
         raise UsageError(
             "--output json needs a PATH, because the content would go to standard output too"
         )
-    client = open_client(provider, base_url, facts)
+    client, id = open_owner("file", id, provider, base_url, facts)
     if path is None:
         write_bytes(client.content(id))
         return
@@ -142,7 +149,7 @@ def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
     """Delete a file of the provider."""
-    client = open_client(provider, base_url, facts)
+    client, id = open_owner("file", id, provider, base_url, facts)
     file = client.file(id)
     if not consent(f"Delete {id} ({file.name!r}, {file.size:,} bytes)?", yes):
         return 2

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import open_client, open_journal
-from ftkit.cli.options import Group, Status, output_format, output_option, provider_options
+from ftkit.cli.connection import (
+    open_client,
+    open_journal,
+    open_owner,
+    remembered,
+)
+from ftkit.cli.follow import event_line, follow_job
+from ftkit.cli.options import (
+    Group,
+    Status,
+    open_option,
+    output_format,
+    output_option,
+    provider_options,
+)
 from ftkit.cli.output import (
     Columns,
     first,
+    open_page,
     print_fields,
     print_json,
-    print_json_line,
     print_line,
     print_list,
     print_note,
-    print_warning,
     terminal_width,
 )
-from ftkit.cli.terminal import is_terminal, write, write_untrusted
+from ftkit.cli.terminal import write, write_untrusted
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from ftkit.client.client import Client
-    from ftkit.client.resources import Checkpoint, Event, Job
+    from ftkit.client.resources import Checkpoint, Job
     from ftkit.jobs.diagnose import Diagnosis
     from ftkit.jobs.metrics import Metrics, Verdict
-    from ftkit.jobs.watch import Update
 
 HYPERPARAMETER_LABELS = {
     "n_epochs": "epochs",
@@ -47,7 +54,11 @@ HYPERPARAMETER_LABELS = {
 
 @click.group(cls=Group)
 def jobs() -> None:
-    """List, watch and manage fine-tuning jobs."""
+    """List, watch and manage fine-tuning jobs.
+
+    ID is a job's id, the beginning of one that is unique, or @last: the job that was submitted
+    last from this machine. Its provider is looked up in the journal.
+    """
 
 
 def _job_row(job: Job) -> tuple[str, ...]:
@@ -82,14 +93,18 @@ def list_(
     output: str,
 ) -> None:
     """List jobs, newest first."""
-    client = open_client(provider, base_url, facts)
+    if after:
+        client, after = open_owner("job", after, provider, base_url, facts)
+    else:
+        client = open_client(provider, base_url, facts)
     matches = (
         job
         for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
+    listed = remembered(client, "job", first(matches, None if every else limit))
     columns = Columns(("id", "status", "created (UTC)", "model"), _job_row)
-    print_list(first(matches, None if every else limit), columns, output, "jobs")
+    print_list(listed, columns, output, "jobs")
 
 
 @jobs.command()
@@ -98,7 +113,8 @@ def list_(
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a job."""
-    job = open_client(provider, base_url, facts).job(id)
+    client, id = open_owner("job", id, provider, base_url, facts)
+    (job,) = remembered(client, "job", [client.job(id)])
     if output == "json":
         print_json(job.raw)
         return
@@ -111,7 +127,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
             ("fine-tuned", job.fine_tuned_model),
             *_settings(job),
             ("created", format_time(job.created_at)),
-            ("finish", format_time(job.estimated_finish)),
+            ("expected", "" if job.is_over else format_time(job.estimated_finish)),
             ("finished", format_time(job.finished_at)),
             ("training", job.training_file),
             ("validation", job.validation_file),
@@ -145,72 +161,7 @@ def watch(id: str, provider: str, base_url: str | None, facts: str | None, outpu
     Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 error, 130 interrupted (the job
     continues).
     """
-    return follow_job(open_client(provider, base_url, facts), id, output)
-
-
-def follow_job(client: Client, id: str, output: str) -> int:
-    """Print the progress of a job until it ends, and return the exit code."""
-    from ftkit.jobs.watch import watch as poll
-
-    try:
-        job = _show_updates(poll(client, id), output)
-    except KeyboardInterrupt:
-        print_warning(f"the job continues; follow it again with: ftkit jobs watch {id}")
-        raise
-    if job.status != "succeeded":
-        error = f": {job.error.rstrip('.')}" if job.error else ""
-        print_warning(f"job {id} {job.status}{error}. Run: ftkit jobs doctor {id}")
-        return 1
-    if output == "text":
-        print_line(f"model {job.fine_tuned_model}")
-    return 0
-
-
-def _show_updates(updates: Iterable[Update], output: str) -> Job:
-    """Print the updates of a job in the format of the output, and return the job at its end."""
-    if output == "json":
-        return _show_json(updates)
-    if is_terminal(sys.stdout):
-        from ftkit.cli.live import show_live
-
-        return show_live(updates)
-    return _show_lines(updates)
-
-
-def _show_json(updates: Iterable[Update]) -> Job:
-    """Print a JSON line for each event and for each change of the job."""
-    job: Job | None = None
-    for update in updates:
-        if update.error:
-            print_json_line({"trouble": update.error})
-        for event in update.events:
-            print_json_line({"event": event.raw})
-        if update.job and (job is None or update.job.raw != job.raw):
-            print_json_line({"job": update.job.raw})
-        job = update.job or job
-    assert job
-    return job
-
-
-def _show_lines(updates: Iterable[Update]) -> Job:
-    """Print a line for each event and for each change of the status."""
-    job: Job | None = None
-    for update in updates:
-        if update.error:
-            print_warning(f"{update.error}; trying again")
-        for event in update.events:
-            print_line(_event_line(event))
-        if update.job and (job is None or update.job.status != job.status):
-            now = datetime.datetime.now(datetime.UTC)
-            print_line(f"{format_time(now)}  status: {update.job.status}")
-        job = update.job or job
-    assert job
-    return job
-
-
-def _event_line(event: Event) -> str:
-    level = "" if event.level == "info" else f"{event.level}: "
-    return f"{format_time(event.created_at)}  {level}{event.message}"
+    return follow_job(*open_owner("job", id, provider, base_url, facts), output)
 
 
 @jobs.command()
@@ -221,12 +172,13 @@ def events(id: str, provider: str, base_url: str | None, facts: str | None, outp
     """List the events of a job, oldest first."""
     from ftkit.jobs.watch import NewEvents
 
-    oldest_first = NewEvents().select(open_client(provider, base_url, facts).events(id))
+    client, id = open_owner("job", id, provider, base_url, facts)
+    oldest_first = NewEvents().select(client.events(id))
     if output == "json":
         print_json([event.raw for event in oldest_first])
         return
     for event in oldest_first:
-        print_line(_event_line(event))
+        print_line(event_line(event))
     if not oldest_first:
         print_note("No events.")
 
@@ -237,7 +189,8 @@ def _add_action(name: str) -> None:
     @provider_options
     @output_option
     def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-        job = open_client(provider, base_url, facts).act(id, name)
+        client, id = open_owner("job", id, provider, base_url, facts)
+        job = client.act(id, name)
         if output == "json":
             print_json(job.raw)
         else:
@@ -258,8 +211,8 @@ def checkpoints(
     """List the checkpoints of a job, newest first."""
     head = ("step", "train loss", "valid loss", "model")
     columns = Columns(head, _checkpoint_row)
-    items = open_client(provider, base_url, facts).checkpoints(id)
-    print_list(items, columns, output, "checkpoints")
+    client, id = open_owner("job", id, provider, base_url, facts)
+    print_list(client.checkpoints(id), columns, output, "checkpoints")
 
 
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -277,21 +230,32 @@ def _checkpoint_row(checkpoint: Checkpoint) -> tuple[str, ...]:
 @click.argument("id")
 @provider_options
 @click.option("--plot", metavar="FILE", help="Plot the losses to a .png, .svg or .html file.")
+@open_option
 @output_format("text", "csv", "json")
 def metrics(
-    id: str, provider: str, base_url: str | None, facts: str | None, plot: str | None, output: str
+    id: str,
+    provider: str,
+    base_url: str | None,
+    facts: str | None,
+    plot: str | None,
+    opens: bool,
+    output: str,
 ) -> None:
     """Show the losses of a job and its best checkpoint by validation loss."""
     from ftkit.jobs.metrics import assess, job_metrics
     from ftkit.report.metrics import draw, render_metrics_text
 
-    client = open_client(provider, base_url, facts)
+    if opens and not plot:
+        raise UsageError("--open needs --plot")
+    client, id = open_owner("job", id, provider, base_url, facts)
     job_data = job_metrics(client, client.job(id))
     if not job_data.rows:
         raise UsageError(f"the job {id} has no metrics yet")
     if plot:
         draw(job_data, id, Path(plot))
         print_note(f"wrote {plot}")
+    if plot and opens:
+        open_page(plot)
     if output == "text":
         write(render_metrics_text(job_data, assess(job_data), width=terminal_width()))
     elif output == "csv":
@@ -336,7 +300,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     """
     from ftkit.jobs.diagnose import diagnose
 
-    client = open_client(provider, base_url, facts)
+    client, id = open_owner("job", id, provider, base_url, facts)
     diagnosis = diagnose(client.job(id), client, open_journal())
     if output == "json":
         print_json(_diagnosis_as_dict(diagnosis))

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ftkit._text import printable
-from ftkit.cli.connection import open_client, open_journal
+from ftkit.cli.connection import command_line, open_client, open_journal, open_owner, remembered
 from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import (
@@ -124,9 +124,11 @@ def migrate(
         if output == "json":
             (print_json_line if follow else print_json)([_as_dict(plan) for plan in plans])
     if target and follow and plans[0].new_id:
-        from ftkit.cli.jobs import follow_job
+        from ftkit.cli.follow import follow_job
 
         return follow_job(target, plans[0].new_id, output)
+    if target and selected and job and plans[0].new_id:
+        print_note(f"Follow it: {command_line('jobs', 'watch', plans[0].new_id)}")
     return 1 if failures or any(map(_has_failed, plans)) else 0
 
 
@@ -176,7 +178,7 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> S
         )
     if os.sep in job:
         raise FileError(f"{job} is not in an archive: no folder above it has a {MANIFEST}")
-    return from_provider(open_client(provider, base_url, facts), job, _folder())
+    return from_provider(*open_owner("job", job, provider, base_url, facts), _folder())
 
 
 def _archived_jobs(folder: str) -> list[SourceJob]:
@@ -191,7 +193,7 @@ def _archived_jobs(folder: str) -> list[SourceJob]:
 
 
 def _folder() -> Path:
-    from ftkit.jobs.journal import state_folder
+    from ftkit._local import state_folder
 
     return state_folder(os.environ) / "migrations"
 
@@ -213,6 +215,7 @@ def _migrate(
             raise
         print_warning(f"job {old_id} was not migrated: {error}")
         return False
+    list(remembered(target, "job", [submitted.job]))
     if output == "text":
         created = f"Created job {submitted.job.id} from {old_id}."
         write((_exists(plan) if submitted.adopted else printable(created)) + "\n")

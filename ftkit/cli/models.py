@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import open_client
+from ftkit.cli.connection import LAST, open_client, open_owner, remembered
 from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
@@ -20,6 +20,7 @@ from ftkit.cli.output import (
     print_line,
     print_list,
 )
+from ftkit.client.resources import is_fine_tuned
 from ftkit.errors import UsageError, install_command
 from ftkit.jobs.gguf import DEFAULT_TYPE, TYPES, convert, find_converter, gguf_name
 
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def models() -> None:
-    """List, show, export and delete models of a provider."""
+    """List, show, export and delete models of a provider.
+
+    ID is a model's name, the beginning of a fine-tuned one that is unique, or @last: the model of
+    the job that was submitted last from this machine. Its provider is looked up in the journal.
+    """
 
 
 def _model_row(model: RemoteModel) -> tuple[str, ...]:
@@ -43,13 +48,11 @@ def _model_row(model: RemoteModel) -> tuple[str, ...]:
 @output_option
 def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, output: str) -> None:
     """List the models that the account may use."""
-    matches = (
-        model
-        for model in open_client(provider, base_url, facts).models()
-        if not tuned or _is_fine_tuned(model.id)
-    )
+    client = open_client(provider, base_url, facts)
+    matches = (model for model in client.models() if not tuned or is_fine_tuned(model.id))
     head = ("id", "created (UTC)", "owner", "shut down on")
-    print_list(matches, Columns(head, _model_row), output, "models")
+    listed = remembered(client, "model", matches)
+    print_list(listed, Columns(head, _model_row), output, "models")
 
 
 @models.command()
@@ -58,7 +61,8 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a model."""
-    model = open_client(provider, base_url, facts).model(id)
+    client, id = open_owner("model", id, provider, base_url, facts)
+    (model,) = remembered(client, "model", [client.model(id)])
     if output == "json":
         print_json(model.raw)
         return
@@ -68,7 +72,7 @@ def show(id: str, provider: str, base_url: str | None, facts: str | None, output
             ("created", format_time(model.created_at)),
             ("owner", model.owner),
             ("shut down on", model.shutdown_date),
-            ("fine-tuned", "yes" if _is_fine_tuned(model.id) else "no"),
+            ("fine-tuned", "yes" if is_fine_tuned(model.id) else "no"),
         ]
     )
 
@@ -82,9 +86,9 @@ def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
     """Delete a fine-tuned model permanently."""
-    if not _is_fine_tuned(id):
+    if id != LAST and not is_fine_tuned(id):
         raise UsageError(f"{id} is not a fine-tuned model; only those can be deleted")
-    client = open_client(provider, base_url, facts)
+    client, id = open_owner("model", id, provider, base_url, facts)
     client.model(id)
     if not consent(f"Delete {id} permanently?", yes):
         return 2
@@ -127,8 +131,12 @@ def export(
     """
     from ftkit.jobs.export import export as write_model
 
-    transform = _transform(id, **form)
-    base = write_model(open_client(provider, base_url, facts), id, Path(folder), transform)
+    converter = _converter(**form)
+    client, id = open_owner("model", id, provider, base_url, facts)
+    transform: Transform | None = _merge_adapter if form["merge"] else None
+    if converter:
+        transform = _to_gguf(id, converter, form["gguf_type"])
+    base = write_model(client, id, Path(folder), transform)
     file = f"{gguf_name(id)}.gguf" if form["gguf"] else None
     if output == "json":
         merged = transform is not None
@@ -138,19 +146,21 @@ def export(
         print_line(f"wrote {content} to {folder}")
 
 
-def _transform(id: str, merge: bool, gguf: bool, gguf_type: str | None) -> Transform | None:
-    """Return the function that makes the model in the requested form from its adapter.
+def _converter(merge: bool, gguf: bool, gguf_type: str | None) -> list[str] | None:
+    """Return the command of the converter to GGUF, or None if the model is exported otherwise.
 
     Raises:
-        UsageError: The options contradict each other, or there is no converter to GGUF.
+        UsageError: The options contradict each other, or there is no converter.
     """
     if gguf_type and not gguf:
         raise UsageError("--gguf-type needs --gguf")
-    if not gguf:
-        return _merge_adapter if merge else None
-    if merge:
+    if gguf and merge:
         raise UsageError("--gguf merges the adapter as well; leave out --merge")
-    converter = find_converter(os.environ)
+    return find_converter(os.environ) if gguf else None
+
+
+def _to_gguf(id: str, converter: list[str], gguf_type: str | None) -> Transform:
+    """Return the function that makes a GGUF file from the adapter of a model."""
 
     def merge_and_convert(base: str, folder: Path) -> None:
         _merge_adapter(base, folder)
@@ -172,7 +182,3 @@ def _merge_adapter(base: str, folder: Path) -> None:
             f"--merge needs {error.name}; install it with: {install_command('local')}"
         ) from error
     merge(base, folder)
-
-
-def _is_fine_tuned(id: str) -> bool:
-    return id.startswith("ft:") or ".ft-" in id

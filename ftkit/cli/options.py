@@ -81,6 +81,22 @@ class Temperature(click.ParamType):  # type: ignore[type-arg] # generic only sin
         return int(number) if number.is_integer() else number
 
 
+class TokenLimit(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
+    """A number of tokens above 0, or `none`."""
+
+    name = "N|none"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """Return the number, or 0 for `none`."""
+        if value == "none":
+            return 0
+        if not re.fullmatch("[1-9][0-9]{0,8}", str(value)):
+            self.fail(f"{value!r} is not a number above 0, or none", parameter, context)
+        return int(value)
+
+
 class Size(click.ParamType):  # type: ignore[type-arg] # generic only since click 8.4
     """A size in bytes, such as `500MB` or `2GiB`."""
 
@@ -157,10 +173,10 @@ class OutputFormat(click.Choice):  # type: ignore[type-arg] # generic only since
 
 
 class Configured(Command):
-    """Command whose options take defaults from the project's settings.
+    """Command whose options take defaults from the settings of the project and of the user.
 
-    Only options that also come from an environment variable and are named in `settings` do;
-    `settings = None` stands for all of them.
+    Only options that also come from an environment variable do, and of the project's settings only
+    those named in `settings`; None stands for all of them.
     """
 
     settings: ClassVar[tuple[str, ...] | None] = (
@@ -189,17 +205,20 @@ class Configured(Command):
         return context
 
     def _defaults(self) -> dict[str, Any]:
-        from ftkit.cli.settings import read_settings
+        from ftkit.cli.settings import read_defaults, read_settings
 
-        settings = read_settings(Path.cwd())
-        if "model" in settings:
-            settings["models"] = (settings["model"],)
+        project = read_settings(Path.cwd())
+        if "model" in project:
+            project["models"] = (project["model"],)
+        settings = read_defaults() | {
+            name: value
+            for name, value in project.items()
+            if self.settings is None or name in self.settings
+        }
         return {
             parameter.name: settings[parameter.name]
             for parameter in self.params
-            if parameter.envvar
-            and parameter.name in settings
-            and (self.settings is None or parameter.name in self.settings)
+            if parameter.envvar and parameter.name in settings
         }
 
 
@@ -303,6 +322,12 @@ def output_format(*formats: str) -> Callable[[Callable[..., Any]], Callable[...,
         show_default=True,
         help="Output format.",
     )
+
+
+def open_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--open`: open the page that the command wrote."""
+    help = "Open the page in the web browser."
+    return click.option("--open", "opens", is_flag=True, help=help)(command)
 
 
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
+import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -30,6 +33,9 @@ T = TypeVar("T")
 
 ROWS_PER_TABLE = 100
 """Rows that are aligned together; a longer list is printed in such pieces."""
+
+PROGRESS_SECONDS = 10.0
+"""Seconds between two lines about the progress of a command, without a terminal."""
 
 
 class Columns(Struct, frozen=True):
@@ -158,15 +164,39 @@ def first(items: Iterable[T], limit: int | None) -> Iterable[T]:
     return items if limit is None else islice(items, limit)
 
 
+def open_page(path: str | Path) -> None:
+    """Open a page in the user's web browser."""
+    page = Path(path).resolve()
+    if not webbrowser.open(page.as_uri()):
+        print_warning(f"no web browser was found; open {page} yourself")
+
+
+def _progress_lines() -> Callable[[str, int, int], object]:
+    """Return a function that prints a line about the progress at most every few seconds."""
+    last = time.monotonic()
+
+    def show(description: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_SECONDS:
+            last = now
+            print_note(f"{description}: {done:,}{f' of {total:,}' if total else ''}")
+
+    return show
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], object]]:
-    """Show a progress bar on standard error if that is a terminal.
+    """Show a progress bar on standard error, or a line every few seconds if it is no terminal.
 
     Yields:
         Function to call with a description, the number of steps done, and the total or 0.
     """
-    if preferences.is_quiet or not is_terminal(sys.stderr):
+    if preferences.is_quiet:
         yield lambda description, done, total: None
+        return
+    if not is_terminal(sys.stderr):
+        yield _progress_lines()
         return
     from rich.progress import (
         BarColumn,

@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 import ftkit
+from ftkit.cli.command import Command
 from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, print_line
 from ftkit.errors import FileError, UsageError, os_error_message
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", metavar="[DIR]", default="samples")
 @output_option
 def samples(folder: str, output: str) -> None:

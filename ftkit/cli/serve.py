@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
+from click.core import ParameterSource as Source
+from msgspec import Struct
 
-from ftkit._local import PORT, data_folder, find_running, is_loopback
+from ftkit._local import PORT, Running, data_folder, find_running, find_services, is_loopback
 from ftkit.cli.options import Group, Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
 from ftkit.cli.serve_bases import RECOMMENDED, base_mapping, bases
 from ftkit.cli.serve_check import check
+from ftkit.cli.terminal import is_terminal
 from ftkit.errors import UsageError, install_command
 from ftkit.server.daemon import stop as stop_service
 
@@ -30,6 +35,13 @@ PACKAGES = (
     "accelerate",
 )
 """Packages of the extra `local`. Without this check, only a training process would miss some."""
+
+
+class Place(Struct, frozen=True):
+    """Data folder of a service, and whether it is named on the command line."""
+
+    folder: Path
+    is_chosen: bool
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -103,6 +115,12 @@ PACKAGES = (
     metavar="SIZE",
     help="Disk space to leave free.  [default: 1GiB, but at most 5 % of the disk]",
 )
+@option(
+    "--log-level",
+    type=click.Choice(["warning", "info"]),
+    help="Log level; info has a line for each request.  [default: info on a terminal, else"
+    " warning]",
+)
 @click.option("--any-port", is_flag=True, hidden=True)
 def serve(
     context: click.Context,
@@ -114,6 +132,7 @@ def serve(
     answers: tuple[str, ...],
     recipes: str | None,
     max_jobs: int,
+    log_level: str | None,
     any_port: bool,
     **storage: int | None,
 ) -> None:
@@ -127,7 +146,8 @@ def serve(
     Stop the service with Ctrl-C; its jobs continue when it is started again.
     """
     folder = Path(data_dir) if data_dir else data_folder(os.environ)
-    context.obj = folder
+    is_chosen = context.get_parameter_source("data_dir") is Source.COMMANDLINE
+    context.obj = Place(folder, is_chosen)
     if context.invoked_subcommand:
         return
     keys = _split(os.environ.get("FTKIT_API_KEY", ""))
@@ -147,6 +167,7 @@ def serve(
     from ftkit.server.run import run
     from ftkit.server.storage import StorageLimits
 
+    default_level = "info" if is_terminal(sys.stderr) else "warning"
     names = (*_split(os.environ.get("FTKIT_MODELS", "")), *filter(None, [preset]))
     pairs = (*(name for name in names if name != RECOMMENDED), *models)
     mapping = base_mapping(pairs, recommended=RECOMMENDED in names)
@@ -160,6 +181,7 @@ def serve(
         recipes=load_recipes(recipes),
         answers=answering_servers(servers, mapping, uses_hub=not keys),
         answers_key=answers_key(os.environ),
+        log_requests=(log_level or default_level) == "info",
     )
     run(settings, host, port, print_note, any_port)
 
@@ -172,34 +194,55 @@ def _split(text: str) -> tuple[str, ...]:
 @serve.command()
 @click.pass_obj
 @output_option
-def status(folder: Path, output: str) -> int:
-    """Show the address of the running service. Exit codes: 0 if it is running, 1 if not."""
-    running = find_running(folder)
+def status(place: Place, output: str) -> int:
+    """Show the running services, and how to reach them.
+
+    With --data-dir before the command, only the service of that folder counts. Exit codes: 0 if a
+    service is running, 1 if not.
+    """
+    services = _services(place)
     if output == "json":
-        print_json(
-            {
-                "running": running is not None,
-                "url": running.url if running else None,
-                "pid": running.pid if running else None,
-            }
-        )
-    elif running:
-        print_line(f"running at {running.url} (process {running.pid})")
-    else:
+        rows = [
+            {"url": running.url, "pid": running.pid, "folder": str(folder)}
+            for folder, running in services
+        ]
+        first = rows[0] if rows else {"url": None, "pid": None, "folder": None}
+        print_json({"running": bool(rows), **first, "services": rows})
+    for folder, running in services if output == "text" else ():
+        print_line(f"running at {running.url} (process {running.pid}), data in {folder}")
+        print_note(f"  Reach it with: {_reach(folder, running)}")
+    if output == "text" and not services:
         print_line("not running")
-    return 0 if running else 1
+    return 0 if services else 1
+
+
+def _services(place: Place) -> list[tuple[Path, Running]]:
+    """Return the data folders and addresses of the services that a command is about."""
+    if place.is_chosen:
+        running = find_running(place.folder)
+        return [(place.folder, running)] if running else []
+    return list(find_services(os.environ))
+
+
+def _reach(folder: Path, running: Running) -> str:
+    """Return a command that lists the jobs of a service."""
+    address = () if folder == data_folder(os.environ).absolute() else ("--base-url", running.url)
+    return shlex.join(["ftkit", "jobs", "list", "--provider", "local", *address])
 
 
 @serve.command()
 @click.pass_obj
 @output_option
-def stop(folder: Path, output: str) -> None:
+def stop(place: Place, output: str) -> None:
     """Stop the running service. Its jobs continue when it is started again."""
-    running = stop_service(folder)
+    running = stop_service(place.folder)
     if output == "json":
         print_json({"stopped": running is not None})
-    else:
-        print_line(f"stopped {running.url}" if running else "not running")
+        return
+    print_line(f"stopped {running.url}" if running else "not running")
+    for folder, other in () if running else _services(place):
+        command = shlex.join(["ftkit", "serve", "--data-dir", str(folder), "stop"])
+        print_note(f"Another service runs at {other.url}. Stop it with: {command}")
 
 
 serve.add_command(bases)

@@ -1,10 +1,11 @@
-"""Settings from `[tool.ftkit]` in the nearest `pyproject.toml`.
+"""Settings from `[tool.ftkit]` in the nearest `pyproject.toml`, and the user's own defaults.
 
-Options and `FTKIT_*` variables take precedence.
+Options and `FTKIT_*` variables take precedence over both, and the project over the user.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +38,19 @@ class Settings(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown
     output: Literal["text", "json", "github", "sarif", "gitlab", "junit"] | UnsetType = UNSET
     quiet: bool | UnsetType = UNSET
     workers: Count = UNSET
+
+
+def read_defaults() -> dict[str, str]:
+    """Return the defaults in the user's settings file by parameter name.
+
+    Raises:
+        UsageError: The file cannot be read, or a setting is invalid.
+    """
+    from ftkit.client.credentials import config_file, read_user_settings
+
+    settings = read_user_settings(config_file(os.environ))
+    defaults = {"provider": settings.provider, "output": settings.output}
+    return {name: value for name, value in defaults.items() if value}
 
 
 def find_pyproject(folder: Path) -> Path | None:

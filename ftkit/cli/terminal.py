@@ -183,6 +183,14 @@ def confirm(question: str, default: bool = False) -> bool:
     return click.confirm(clean(question), default=default, err=True)
 
 
+def ask_secret(question: str) -> str:
+    """Ask for a secret on standard error, without showing what is typed."""
+    answer: str = click.prompt(
+        clean(question), hide_input=True, err=True, default="", show_default=False
+    )
+    return answer
+
+
 def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console

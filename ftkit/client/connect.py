@@ -85,6 +85,18 @@ def account_of(provider: str, base_url: str = "", catalog: Catalog | None = None
     return f"{provider} {address.rstrip('/')}"
 
 
+def is_at_own_address(client: Client) -> bool:
+    """Return True if a client is at its provider's own address."""
+    return client.account == f"{client.name} {client.api.base_url.rstrip('/')}"
+
+
+def is_on_this_machine(address: str) -> bool:
+    """Return True if the host of an address is this machine."""
+    from ftkit._local import is_loopback
+
+    return is_loopback(_host(address))
+
+
 def _provider_with_api(provider: str, catalog: Catalog | None) -> tuple[Provider, Api]:
     if provider in unsupported():
         other = unsupported()[provider]
@@ -132,10 +144,8 @@ def _key(provider: str, api: Api, address: str, environment: Mapping[str, str]) 
 
     An API on this machine, at another address than the provider's own, is assumed to need none.
     """
-    from ftkit._local import is_loopback
-
     is_foreign = bool(api.base_url) and address.rstrip("/") != api.base_url.rstrip("/")
-    is_needed = api.key_needed and not (is_foreign and is_loopback(_host(address)))
+    is_needed = api.key_needed and not (is_foreign and is_on_this_machine(address))
     return find_key(provider, api.keys, environment, is_needed, address if is_foreign else "")
 
 

@@ -245,6 +245,11 @@ class RemoteModel(Struct, frozen=True):
         )
 
 
+def is_fine_tuned(model: str) -> bool:
+    """Return True if a name is that of a fine-tuned model at one of the known providers."""
+    return model.startswith("ft:") or ".ft-" in model
+
+
 def unix_time(time: datetime.datetime | None) -> float:
     """Return the Unix time in seconds, or 0 for a missing time."""
     return time.timestamp() if time else 0

@@ -12,6 +12,15 @@ from ftkit.compare.recordings import Message, Prompt
 from ftkit.compare.replies import text_of
 from ftkit.tokens.encodings import OVERHEADS, token_counter
 
+LENGTH_FACTOR, MIN_LIMIT = 4, 512
+"""Automatic limit of an answer: factor of the longest reference, and minimum number of tokens.
+
+A model that does not stop would otherwise answer until its context is full.
+"""
+
+MAX_LIMIT = 4096
+"""Maximum automatic limit. A higher one is not sent, since some models refuse it."""
+
 
 class RequestCost(Struct, frozen=True):
     """Estimated cost of the requests to a model. Unknown figures are None.
@@ -63,6 +72,23 @@ def request_cost(
     prices = (offer.input, offer.output) if is_tuned else (offer.base_input, offer.base_output)
     usd, source = _price(input_tokens, output_tokens, *prices)
     return RequestCost(len(prompts), input_tokens, output_tokens, usd, source)
+
+
+def answer_limit(
+    prompts: Sequence[Prompt], model: str, provider: str, catalog: Catalog
+) -> int | None:
+    """Return the maximum number of tokens of an answer, by the longest reference.
+
+    Returns None if it would exceed `MAX_LIMIT`, a prompt has no reference, or the catalog does not
+    have the model or says that it reasons before it answers.
+    """
+    facts = with_others(catalog, provider, [model]).models.get(base_model(model))
+    references = [prompt.reference for prompt in prompts if prompt.reference is not None]
+    if facts is None or facts.reasoning or len(references) < len(prompts) or not references:
+        return None
+    longest = max(token_counter(facts.encoding).count(list(map(_counted_text, references))))
+    limit = max(LENGTH_FACTOR * longest, MIN_LIMIT)
+    return limit if limit <= MAX_LIMIT else None
 
 
 def _input_tokens(prompts: Sequence[Prompt], encoding: str) -> int:

@@ -10,6 +10,7 @@ from ftkit.catalog import Catalog, base_model
 from ftkit.client.client import Client
 from ftkit.compare.ask import AnswerCollector, CollectedAnswers
 from ftkit.compare.comparison import NO_COMMON_ANSWERS
+from ftkit.compare.cost import answer_limit
 from ftkit.compare.recordings import Prompt, Recording, RecordingFile, match, read_recordings
 from ftkit.errors import FileError, UsageError
 
@@ -33,6 +34,7 @@ def open_sides(
     parameters: dict[str, Any],
     open_model: OpenModel,
     notify: Callable[[str], object],
+    catalog: Catalog | None = None,
 ) -> list[Side]:
     """Return A and B. A model gets only the prompts that the other side's file answers.
 
@@ -40,9 +42,12 @@ def open_sides(
         names: For A and B, a file of recorded answers or the name of a model.
         prompts: The prompts.
         saves: For A and B, the file to save a model's answers to, or None.
-        parameters: Parameters of every request, such as `temperature`.
+        parameters: Parameters of every request, such as `temperature`. With a catalog, `max_tokens`
+            may be 0 for answers without a limit.
         open_model: Called for each model.
         notify: Called with a message about a file to save to.
+        catalog: Catalog for a limit of the answers if `max_tokens` is missing; see `answer_limit`.
+            None for no limit.
 
     Raises:
         UsageError: A file answers none of the prompts, or answers are to be saved that are
@@ -68,8 +73,28 @@ def open_sides(
             continue
         client, model = open_model(index, name)
         file = RecordingFile(save, notify=notify) if save else None
-        sides.append(AnswerCollector(client, model, answered, parameters, file))
+        request = dict(parameters)
+        if catalog:
+            limit = request.pop("max_tokens", None)
+            if limit is None:
+                limit = _default_limit(file, answered, model, client, catalog)
+            request |= {"max_tokens": limit} if limit else {}
+        sides.append(AnswerCollector(client, model, answered, request, file))
     return sides
+
+
+def _default_limit(
+    file: RecordingFile | None,
+    prompts: Sequence[Prompt],
+    model: str,
+    client: Client,
+    catalog: Catalog,
+) -> int | None:
+    """Return the limit of the answers that a file has, or else one by the references."""
+    if file and file.recordings:
+        limit: int | None = file.recordings[0].parameters.get("max_tokens")
+        return limit
+    return answer_limit(prompts, model, client.name, catalog)
 
 
 def _is_recording_file(name: str, save: str | None, parameter: str) -> bool:

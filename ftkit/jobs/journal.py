@@ -2,7 +2,7 @@
 
 An intent is recorded before each request and the result after it, durably, so that a run that
 crashes at any moment can be continued without paying or uploading twice. The journal holds names,
-hashes and ids, but no keys and no data.
+hashes and ids, but no keys and no data. `ResourceIndex` looks ids up in it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
+from ftkit._local import state_folder
 from ftkit.errors import FileError, os_error_message
 
 SCHEMA = """
@@ -51,6 +52,21 @@ CREATE TABLE IF NOT EXISTS moves (
     moved   REAL NOT NULL,
     PRIMARY KEY (old, account)
 );
+CREATE TABLE IF NOT EXISTS seen (
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    account TEXT NOT NULL,
+    time    REAL NOT NULL,
+    PRIMARY KEY (kind, id, account)
+);
+CREATE TABLE IF NOT EXISTS keys (
+    account TEXT PRIMARY KEY,
+    salt    BLOB NOT NULL,
+    digest  BLOB NOT NULL
+);
+CREATE VIEW IF NOT EXISTS created AS
+    SELECT 'job' AS kind, job AS id, account, planned AS time FROM submissions WHERE job != ''
+    UNION ALL SELECT 'file', file, account, started FROM uploads WHERE file != '';
 CREATE INDEX IF NOT EXISTS submissions_by_key ON submissions (account, key);
 CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 """
@@ -74,7 +90,7 @@ SELECT_IDS = {
 }
 
 DATABASE = "journal.db"
-"""File of the journal in its folder."""
+"""Name of the database in the journal's folder."""
 
 LOCK_TIMEOUT = 30
 """Seconds to wait for another process that is writing to the database."""
@@ -130,15 +146,9 @@ class Submission(Struct, frozen=True):
     job_id: str
 
 
-def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return the journal's folder: `FTKIT_STATE_DIR`, or `ftkit` in the user's state folder."""
-    if environment.get("FTKIT_STATE_DIR"):
-        return Path(environment["FTKIT_STATE_DIR"])
-    if environment.get("XDG_STATE_HOME"):
-        return Path(environment["XDG_STATE_HOME"]) / "ftkit"
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("ftkit", appauthor=False))
+def journal_path(environment: Mapping[str, str]) -> Path:
+    """Return the path of the journal's database, which need not exist."""
+    return state_folder(environment) / DATABASE
 
 
 def journaled_ids(folder: Path, kind: Literal["job", "file"]) -> list[str]:
@@ -176,7 +186,7 @@ class Journal:
                 f"cannot create {folder} for the journal: {os_error_message(error)}"
             ) from error
         # SQLite fails instead of waiting if two processes create the same database at once.
-        with self.lock("journal"), self._database() as database:
+        with self.lock("journal"), self.database() as database:
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("the integrity check failed")
             database.executescript(SCHEMA)
@@ -210,7 +220,7 @@ class Journal:
 
     def find_upload(self, account: str, sha256: str) -> Upload | None:
         """Return the upload of a file by its hash, or None."""
-        with self._database() as database:
+        with self.database() as database:
             row = database.execute(SELECT_UPLOAD, (account, sha256)).fetchone()
         if row is None:
             return None
@@ -255,13 +265,6 @@ class Journal:
         )
         return next(iter(submissions), None)
 
-    def last_job_id(self, account: str) -> str:
-        """Return the id of the job that was submitted last, or ""."""
-        submissions = self._select_submissions(
-            "WHERE account = ? AND job != '' ORDER BY planned DESC LIMIT 1", (account,)
-        )
-        return next((submission.job_id for submission in submissions), "")
-
     def plan(
         self, id: str, account: str, idempotency_key: str, request: Mapping[str, Any], path: str
     ) -> None:
@@ -303,14 +306,14 @@ class Journal:
 
     def find_move(self, old_job: str, account: str) -> str:
         """Return the id of the account's job that an old one was migrated to, or ""."""
-        with self._database() as database:
+        with self.database() as database:
             row = database.execute(
                 "SELECT job FROM moves WHERE old = ? AND account = ?", (old_job, account)
             ).fetchone()
         return row["job"] if row else ""
 
     def _select_submissions(self, condition: str, values: tuple[str, ...]) -> list[Submission]:
-        with self._database() as database:
+        with self.database() as database:
             rows = database.execute(f"{SELECT_SUBMISSIONS} {condition}", values).fetchall()
         return [
             Submission(
@@ -324,11 +327,12 @@ class Journal:
         ]
 
     def _execute(self, statement: str, values: tuple[Any, ...]) -> None:
-        with self._database() as database:
+        with self.database() as database:
             database.execute(statement, values)
 
     @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """Open the database, in which each statement is a transaction of its own."""
         try:
             with closing(
                 sqlite3.connect(self.path, timeout=LOCK_TIMEOUT, isolation_level=None)

@@ -1,4 +1,4 @@
-"""Training metrics of a job by step, from its result file or its checkpoints."""
+"""Training metrics of a job by step, from its result file, or its events and checkpoints."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import binascii
 import contextlib
 import csv
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TypeGuard
 
 from msgspec import Struct
 
 from ftkit._text import printable
 from ftkit.client.client import Client
-from ftkit.client.resources import Checkpoint, Job
+from ftkit.client.resources import Checkpoint, Event, Job
 from ftkit.errors import FtkitError, NotFoundError
 
 TRAIN, VALID = ("train_loss",), ("full_valid_loss", "valid_loss")
@@ -31,6 +32,9 @@ MAX_BYTES = 16 << 20
 
 MAX_VALUES = 1_000_000
 """Maximum number of values in a result file: 200,000 steps with OpenAI's five columns."""
+
+MAX_EVENTS = 200_000
+"""Maximum number of events that are read, newest first."""
 
 MAX_VALUE = 1e307
 """Values from here on are not plotted: their differences may be infinite."""
@@ -137,31 +141,67 @@ def _parse_number(text: str | None) -> float | None:
         return None
 
 
-def from_checkpoints(checkpoints: Iterable[Checkpoint]) -> Metrics:
-    """Return the metrics of checkpoints, for a job without a result file."""
-    by_step = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
-    metrics = [checkpoint.metrics for checkpoint in by_step]
-    names = dict.fromkeys(name for values in metrics for name in values if name != "step")
+def from_checkpoints(checkpoints: Iterable[Checkpoint], events: Iterable[Event] = ()) -> Metrics:
+    """Return the metrics of a job without a result file.
+
+    Args:
+        checkpoints: Its checkpoints. Their metrics are averages over more data, so they take
+            precedence over those of an event at the same step.
+        events: Its events, which have the metrics of every step; those of other types are skipped.
+
+    Raises:
+        FtkitError: There are more than `MAX_VALUES` values.
+    """
+    values: dict[int, dict[str, float]] = {}
+    for event in events:
+        step = event.data.get("step")
+        losses = {
+            name: value
+            for name, value in event.data.items()
+            if name not in ("step", "total_steps")
+            and is_plottable(value)
+            and not isinstance(value, bool)
+        }
+        if is_plottable(step) and losses:
+            values.setdefault(int(step), {}).update(losses)
+    for checkpoint in checkpoints:
+        values.setdefault(checkpoint.step, {}).update(checkpoint.metrics)
+    names = dict.fromkeys(name for metrics in values.values() for name in metrics)
+    names.pop("step", None)
+    if (len(names) + 1) * len(values) > MAX_VALUES:
+        raise FtkitError(
+            f"the job has {len(names):,} metrics of {len(values):,} steps, and at most"
+            f" {MAX_VALUES:,} values are read"
+        )
     rows = (
-        {**dict.fromkeys(names), **values, "step": checkpoint.step}
-        for checkpoint, values in zip(by_step, metrics, strict=True)
+        {"step": step, **{name: metrics.get(name) for name in names}}
+        for step, metrics in sorted(values.items())
     )
     return Metrics(("step", *names), tuple(rows))
 
 
 def job_metrics(client: Client, job: Job) -> Metrics:
-    """Return the metrics of a job, from its result file if it has one, else its checkpoints.
+    """Return the metrics of a job.
+
+    They come from its result file. A job that has none yet has events and checkpoints.
 
     Raises:
-        FtkitError: The result file cannot be read.
-        UsageError: There is no result file, and the provider has no checkpoints.
+        FtkitError: There are too many metrics, or the result file cannot be read.
+        UsageError: There is no result file, and the provider has neither events nor checkpoints.
     """
     for id in job.result_files:
         try:
             return read_results(client.content(id))
         except NotFoundError:
             continue
-    return from_checkpoints(client.checkpoints(job.id))
+    lacks = client.api.lacks
+    has_events = "events" not in lacks
+    if not has_events:
+        client.require("checkpoints")
+    return from_checkpoints(
+        client.checkpoints(job.id) if "checkpoints" not in lacks else (),
+        islice(client.events(job.id), MAX_EVENTS) if has_events else (),
+    )
 
 
 def assess(metrics: Metrics) -> Verdict:

@@ -34,6 +34,7 @@ from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
 from ftkit.server.relay import Relay
 from ftkit.server.request_ids import RequestIdMiddleware
+from ftkit.server.request_log import RequestLogMiddleware, start_request_log
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models, responses_api
 from ftkit.server.storage import StorageLimits
@@ -68,6 +69,7 @@ class ServerSettings(Struct, frozen=True):
         recipes: Recipes of the base models; the built-in ones by default.
         answers: URLs of servers that answer for base models, by base model.
         answers_key: API key for these servers, or "".
+        log_requests: Log a line for each request to standard error.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class ServerSettings(Struct, frozen=True):
     recipes: Recipes | None = None
     answers: dict[str, str] = {}
     answers_key: str = ""
+    log_requests: bool = False
 
 
 def create_app(settings: ServerSettings) -> ASGIApp:
@@ -129,7 +132,11 @@ def create_app(settings: ServerSettings) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.service = service
     # Not one of Starlette's middlewares, which unexpected errors bypass.
-    return RequestIdMiddleware(app)
+    identified = RequestIdMiddleware(app)
+    if not settings.log_requests:
+        return identified
+    start_request_log()
+    return RequestLogMiddleware(identified)
 
 
 def _health_route(secret: str) -> Route:

@@ -8,7 +8,7 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from msgspec.structs import replace
 from starlette.types import ASGIApp
 
-from ftkit._local import announce, withdraw
+from ftkit._local import announce, register, withdraw
 from ftkit._private import make_private_folder
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.server.app import LOCAL_HOSTS, ServerSettings, create_app
@@ -103,6 +103,8 @@ def _serve(
             announce(folder, url, secret)
         except OSError as error:
             raise _cannot_serve(folder, error) from error
+        with suppress(OSError):  # the service is then found by its data folder only
+            register(folder, os.environ)
         notify(f"Serving {url} from {folder}")
 
     for name in LOGGERS:

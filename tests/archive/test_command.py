@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from ftkit.archive.read import open_archive
 from ftkit.archive.store import ArchiveStore
 from ftkit.client.resources import unix_time
@@ -20,11 +22,11 @@ def test_the_command_saves_and_verifies(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
     job = add_job(fake_provider, 1)
-    done = ftkit("archive", "a")
+    done = ftkit("archive", "save", "a")
     assert done.returncode == 0, done.stderr
     assert "jobs     1 (1 new)" in done.stdout
     assert "3 permissions (forbidden)" in done.stdout
-    output = json.loads(ftkit("archive", "--output", "json", "a").stdout)
+    output = json.loads(ftkit("archive", "save", "--output", "json", "a").stdout)
     assert (
         output["jobs"],
         output["new_jobs"],
@@ -63,6 +65,45 @@ def test_the_command_saves_and_verifies(
     assert (tmp_path / "a" / "jobs" / job["id"] / link[1]).is_file()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["verfy"],
+            "there is no command 'verfy'; did you mean 'verify'? To save an archive to a new folder"
+            " of that name, run: ftkit archive save verfy",
+        ),
+        (
+            ["--no-files", "my backup"],
+            "there is no command 'my backup'; to save an archive to a new folder of that name, run:"
+            " ftkit archive save 'my backup'",
+        ),
+    ],
+)
+def test_a_word_that_may_be_a_misspelled_command_makes_no_folder(
+    arguments: list[str],
+    message: str,
+    fake_provider: FakeProvider,
+    ftkit: Run,
+    tmp_path: Path,
+) -> None:
+    before = set(tmp_path.iterdir())
+    done = ftkit("archive", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ftkit: {message}\n")
+    assert set(tmp_path.iterdir()) == before
+    assert not fake_provider.requests
+
+
+def test_a_path_and_an_existing_folder_need_no_command(
+    fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
+) -> None:
+    add_job(fake_provider)
+    assert ftkit("archive", "--no-files", "./a").returncode == 0
+    assert ftkit("archive", str(tmp_path / "b"), "--no-files").returncode == 0
+    assert ftkit("archive", "a").returncode == 0
+    assert len(open_archive("a").jobs()) == len(open_archive("b").jobs()) == 1
+
+
 def test_a_folder_named_verify_can_be_archived_into(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
@@ -77,18 +118,18 @@ def test_since_and_status_choose_jobs_and_leave_the_others_alone(
     for number in range(4):
         add_job(fake_provider, number, status="failed" if number == 3 else "succeeded")
     fake_provider.add_file("unused.jsonl", b"unused")
-    result = ftkit("archive", "a", "--since", "2025-10-11", "--status", "succeeded")
+    result = ftkit("archive", "save", "a", "--since", "2025-10-11", "--status", "succeeded")
     assert result.returncode == 0
     assert "  left out  3 of 4 jobs (filtered by since and status)\n" in result.stdout
     archive = open_archive("a")
     created = [unix_time(archived.job.created_at) for archived in archive.jobs()]
     assert created == [FIRST_CREATED + 2 * 86400]
     assert len(archive.manifest.contents) == 2
-    assert "left out" not in ftkit("archive", "a").stdout
+    assert "left out" not in ftkit("archive", "save", "a").stdout
     assert len(open_archive("a").jobs()) == 4
     before = open_archive("a").manifest.files
     assert (
-        json.loads(ftkit("archive", "a", "--status", "paused", "--output", "json").stdout)[
+        json.loads(ftkit("archive", "save", "a", "--status", "paused", "--output", "json").stdout)[
             "left_out_jobs"
         ]
         == 4
@@ -100,15 +141,15 @@ def test_files_left_out_are_said_to_be_and_can_be_had_later(
     fake_provider: FakeProvider, ftkit: Run
 ) -> None:
     job = add_job(fake_provider)
-    assert ftkit("archive", "a", "--no-files").returncode == 0
+    assert ftkit("archive", "save", "a", "--no-files").returncode == 0
     archived = open_archive("a").job(job["id"])
     assert archived.training is None
     assert archived.results
     assert ("file", "left out") in {(one.what, one.reason) for one in archived.missing}
     assert not any(job["training_file"] in path for _, path, _ in fake_provider.requests)
-    assert ftkit("archive", "a").returncode == 0
+    assert ftkit("archive", "save", "a").returncode == 0
     assert open_archive("a").job(job["id"]).training
-    assert ftkit("archive", "a", "--no-files").returncode == 0
+    assert ftkit("archive", "save", "a", "--no-files").returncode == 0
     assert ("file", "left out") not in {
         (one.what, one.reason) for one in open_archive("a").manifest.missing
     }
@@ -119,11 +160,12 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    assert "is not an archive and not empty" in ftkit("archive", "other").stderr
+    assert "is not an archive and not empty" in ftkit("archive", "save", "other").stderr
     assert os.listdir(tmp_path / "other") == ["thesis.txt"]
-    ftkit("archive", "a")
+    ftkit("archive", "save", "a")
     done = ftkit(
         "archive",
+        "save",
         "a",
         "--provider",
         "nebius",
@@ -133,7 +175,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
     assert "is the archive of openai" in done.stderr
     assert "has no manifest.json" in ftkit("archive", "verify", "other").stderr
     with ArchiveStore(tmp_path / "a").locked():
-        assert "another ftkit process is archiving" in ftkit("archive", "a").stderr
+        assert "another ftkit process is archiving" in ftkit("archive", "save", "a").stderr
     (tmp_path / "a" / "manifest.json").write_text("{")
     for arguments in (["a"], ["verify", "a"]):
         done = ftkit("archive", *arguments)
@@ -145,7 +187,7 @@ def test_a_folder_with_something_else_or_another_account_is_refused(
 def test_a_wrong_key_and_no_connection_are_one_line(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:
-    done = ftkit("archive", "a", env={"OPENAI_API_KEY": "sk-other"})
+    done = ftkit("archive", "save", "a", env={"OPENAI_API_KEY": "sk-other"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "rejected the API key" in done.stderr
     assert "sk-" not in done.stderr

@@ -115,13 +115,13 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
         "OPENAI_API_KEY": "sk-test",
         "FTKIT_BASE_URL": provider_url,
     }
-    command = [sys.executable, "-c", RUN_WITH_FILE_LIMIT, str(room), "archive", "a"]
+    command = [sys.executable, "-c", RUN_WITH_FILE_LIMIT, str(room), "archive", "save", "a"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("ftkit: cannot write a")
     assert done.stderr.endswith("run the same command again to continue\n")
     assert done.stderr.count("\n") == 1
-    assert ftkit("archive", "a").returncode == 0
+    assert ftkit("archive", "save", "a").returncode == 0
     assert manifest_without_date(tmp_path / "a") == manifest_without_date(tmp_path / "whole")
     assert_hashes(tmp_path / "a")
 
@@ -141,12 +141,12 @@ def test_a_small_disk_that_is_made_larger_is_gone_on_with(
     try:
         for number in range(12):
             add_job(fake_provider, number)
-        done = ftkit("archive", str(small / "a"))
+        done = ftkit("archive", "save", str(small / "a"))
         assert done.returncode == 2
         assert "no space left on device" in done.stderr
         subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
         fake_provider.requests.clear()
-        assert ftkit("archive", str(small / "a")).returncode == 0
+        assert ftkit("archive", "save", str(small / "a")).returncode == 0
         assert_hashes(small / "a")
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -190,7 +190,7 @@ def test_an_interrupted_run_waits_for_no_service_that_hangs(
 
     fake_provider.faults = hang
     environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "FTKIT_BASE_URL": provider_url}
-    command = [sys.executable, "-m", "ftkit", "archive", str(tmp_path / "a")]
+    command = [sys.executable, "-m", "ftkit", "archive", "save", str(tmp_path / "a")]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:

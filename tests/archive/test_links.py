@@ -117,7 +117,7 @@ def test_a_manifest_that_is_no_regular_file_is_refused(
     stranger: str, archive: Path, ftkit: Run
 ) -> None:
     STRANGERS[stranger](archive / layout.MANIFEST)
-    for arguments in (["archive", "verify", "a"], ["archive", "a"]):
+    for arguments in (["archive", "verify", "a"], ["archive", "save", "a"]):
         done = ftkit(*arguments)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
@@ -209,7 +209,7 @@ def test_answers_that_are_no_regular_file_are_not_compared(
     stranger: str, fake_provider: FakeProvider, ftkit: Run
 ) -> None:
     job = add_job(fake_provider)
-    assert ftkit("archive", "a", "--sample", "2", "--yes").returncode == 0
+    assert ftkit("archive", "save", "a", "--sample", "2", "--yes").returncode == 0
     (answers,) = Path("a").absolute().rglob(layout.ANSWERS)
     STRANGERS[stranger](answers)
     place = f"a/{job['id']}"

@@ -51,7 +51,7 @@ def test_hostile_names_stay_inside_and_apart(
             "organization_id": "../o",
         }
     before = set(tmp_path.iterdir())
-    done = ftkit("archive", "a")
+    done = ftkit("archive", "save", "a")
     assert done.returncode == 0, done.stderr
     assert set(tmp_path.iterdir()) - before == {tmp_path / "a"}
     archive = open_archive("a")

@@ -242,7 +242,7 @@ def test_a_completion_without_a_message_is_a_note(
 
     add_job(fake_provider)
     fake_provider.encode = encode
-    done = ftkit("archive", "a", "--sample", "2", "--yes")
+    done = ftkit("archive", "save", "a", "--sample", "2", "--yes")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert ("answers", "failed") in {
         (what, why) for what, _, why in notes(open_archive("a").manifest)
@@ -255,7 +255,7 @@ def test_answers_of_a_model_with_an_odd_name_are_a_note(
     add_job(fake_provider, fine_tuned_model=f"ft:{HALF}")
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_bytes(b"\n".join(chat_lines(2)))
-    done = ftkit("archive", "a", "--prompts", str(prompts), "--yes")
+    done = ftkit("archive", "save", "a", "--prompts", str(prompts), "--yes")
     assert done.returncode == 0, done.stderr
     assert ("answers", "invalid") in {
         (what, why) for what, _, why in notes(open_archive("a").manifest)
@@ -287,7 +287,7 @@ def test_a_file_of_an_archive_that_holds_something_else_is_one_line(
     from ftkit.archive.store import entry_of
 
     job = add_job(fake_provider)
-    assert ftkit("archive", "a").returncode == 0
+    assert ftkit("archive", "save", "a").returncode == 0
     (path,) = Path("a").rglob(name)
     path.write_bytes(content)
     manifest = read_manifest(Path("a"))
@@ -297,7 +297,7 @@ def test_a_file_of_an_archive_that_holds_something_else_is_one_line(
     for arguments in (
         ["migrate", f"a/{job['id']}", "--to", "openai", "--dry-run"],
         ["compare", "a", "a", "--prompts", "a"],
-        ["archive", "a"],
+        ["archive", "save", "a"],
     ):
         done = ftkit(*arguments)
         assert done.returncode in (0, 1, 2)

@@ -264,19 +264,19 @@ def test_what_was_damaged_and_is_nowhere_else_stays_named_until_it_is_brought_ba
 ) -> None:
     fake_provider.is_admin = True
     job = add_job(fake_provider)
-    ftkit("archive", "a")
+    ftkit("archive", "save", "a")
     path = open_archive("a").job(job["id"]).training
     assert path
     whole = path.read_bytes()
     path.write_bytes(b"harmed")
     del fake_provider.files[job["training_file"]], fake_provider.contents[job["training_file"]]
     for _ in range(2):
-        done = ftkit("archive", "a")
+        done = ftkit("archive", "save", "a")
         assert done.returncode == 1
         assert f"could not be fetched again: {path.relative_to('a').as_posix()}" in done.stdout
     assert ftkit("archive", "verify", "a").returncode == 1
     path.write_bytes(whole)
-    assert ftkit("archive", "a").returncode == 0
+    assert ftkit("archive", "save", "a").returncode == 0
     assert ftkit("archive", "verify", "a").returncode == 0
 
 

@@ -95,6 +95,7 @@ OFFLINE = [
     "ftkit compare",
     "ftkit serve status",
     "ftkit serve bases",
+    "ftkit config",
     "ftkit providers",
     "ftkit catalog",
     "ftkit rules",

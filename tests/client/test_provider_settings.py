@@ -20,7 +20,7 @@ OURS = '[providers.openai]\ntitle = "ours"\n'
     [
         ["jobs", "list"],
         ["jobs", "list", "--provider", "nebius"],
-        ["archive", "a"],
+        ["archive", "save", "a"],
         ["chat", "m", "hello"],
         ["models", "list"],
     ],

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ftkit.catalog import load_catalog
-from ftkit.compare.cost import request_cost
+from ftkit.compare.cost import answer_limit, request_cost
 from ftkit.compare.recordings import (
     Prompt,
 )
@@ -60,3 +60,22 @@ def test_the_cost_counts_tools_and_calls_and_is_not_told_for_images() -> None:
         [Prompt(1, [image], {}, assistant_message("Hi"), {})], TUNED, "openai", catalog
     )
     assert (seen.input_tokens, seen.usd) == (None, None)
+
+
+def test_an_answer_is_limited_to_a_multiple_of_the_longest_reference() -> None:
+    catalog = load_catalog()
+
+    def limit(model: str, *lengths: int | None, provider: str = "openai") -> int | None:
+        prompts = [
+            Prompt(1, [], {}, None if length is None else assistant_message("word " * length), {})
+            for length in lengths
+        ]
+        return answer_limit(prompts, model, provider, catalog)
+
+    assert limit(TUNED, 10, 20) == limit(MINI, 1) == 512
+    assert limit(TUNED, 10, 999) == 4 * 1000  # the last space is a token
+    assert limit("Qwen/Qwen3-0.6B", 999, provider="local") == 4 * 1000
+    assert limit(TUNED, 1100) is None
+    assert limit(TUNED, 10, None) is None
+    assert limit("nobody-knows", 10) is None
+    assert limit("o4-mini-2025-04-16", 10) is None

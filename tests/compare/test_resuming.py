@@ -19,6 +19,7 @@ from ftkit.compare.recordings import (
 )
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
+from support.models import MINI
 from support.recordings import assistant_message, chat_row, recorded_row, write_jsonl
 
 
@@ -336,3 +337,23 @@ def test_files_of_the_user_beside_the_answers_are_left_alone(
     Path("a.jsonl.part").unlink()
     assert ftkit(*arguments).returncode == 0
     assert Path("a.jsonl.new").read_text("utf-8") == "mine"
+
+
+def test_the_automatic_limit_is_sent_and_that_of_kept_answers_stays(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str, tmp_path: Path
+) -> None:
+    def ask(*options: str) -> set[int | None]:
+        fake_provider.requests.clear()
+        done = ftkit(MINI, str(answers), "--prompts", prompts, "--yes", *options)
+        assert done.returncode == 0, done.stderr
+        assert ("20 answers ended at the limit of 3 tokens" in done.stderr) == ("3" in options)
+        return {body.get("max_tokens") for *_, body in fake_provider.requests}
+
+    rows = [recorded_row(f"one {number}", "x", "n") for number in range(20)]
+    answers = write_jsonl(tmp_path / "b.jsonl", *rows)
+    assert ask() == {512}
+    assert ask("--max-tokens", "none") == {None}
+    assert ask("--max-tokens", "3") == {3}
+    first = recorded_row("one 0", "x", MINI, parameters={"temperature": 0, "max_tokens": 99})
+    kept = write_jsonl(tmp_path / "a.jsonl", first)
+    assert ask("--save-a", kept) == {99}

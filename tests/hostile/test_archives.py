@@ -108,7 +108,7 @@ def use(chance: Random, archive: HostileArchive) -> str:
         "migrate": ((0, 1, 2), ("migrate", place, *to)),
         "migrate --archive": ((0, 1, 2), ("migrate", "--archive", str(archive.folder), *to)),
         "compare": ((0, 2), ("compare", place, place, "--prompts", place, "--output", output)),
-        "archive": ((0, 1, 2), ("archive", str(archive.folder), "--output", output)),
+        "archive": ((0, 1, 2), ("archive", "save", str(archive.folder), "--output", output)),
     }
     codes, command = arguments[kind]
     code, _ = check_command(codes, *command)

@@ -51,7 +51,7 @@ COMMANDS = (
     f"submit data.jsonl --model {MODEL} --yes --watch",
     "migrate JOB --to openai --to-base-url URL --dry-run",
     "migrate JOB --to openai --to-base-url URL --yes",
-    "archive archive",
+    "archive save archive",
     "providers",
 )
 

@@ -90,7 +90,7 @@ def test_no_connection_is_one_line_and_2(ftkit: Run) -> None:
     assert "no connection" in done.stderr
 
 
-@pytest.mark.parametrize("command", [["jobs", "list"], ["archive", "a"]])
+@pytest.mark.parametrize("command", [["jobs", "list"], ["archive", "save", "a"]])
 def test_a_status_that_no_job_can_have_is_refused(
     command: list[str], fake_provider: FakeProvider, ftkit: Run
 ) -> None:

@@ -94,13 +94,29 @@ def test_the_model_that_was_made_last_answers_to_last(
     fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
     assert (
+        ftkit("chat", "@last", "one two").stderr
+        == "ftkit: @last: no job has been submitted from this machine\n"
+    )
+    assert (
         "no job has been submitted to OpenAI from this machine"
-        in ftkit("chat", "@last", "one two").stderr
+        in ftkit("chat", "@last", "one two", "--provider", "openai").stderr
     )
     assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
     assert "has no model" in ftkit("chat", "@last", "one two").stderr
     fake_provider.jobs[fake_provider.created[0]]["fine_tuned_model"] = "ft:mini:me::1"
     assert ftkit("chat", "@last", "one two").stdout == "two one \n"
+
+
+def test_the_finish_of_a_job_is_expected_until_it_has_ended(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    job = fake_provider.add_job({"model": "m", "training_file": "f"})
+    job |= {"status": "running", "estimated_finish": 1_760_000_000}
+    assert "  expected  2025-10-09 08:53:20\n" in ftkit("jobs", "show", job["id"]).stdout
+    job |= {"status": "succeeded", "finished_at": 1_760_000_001}
+    shown = ftkit("jobs", "show", job["id"]).stdout
+    assert "expected" not in shown
+    assert "  finished  2025-10-09 08:53:21\n" in shown
 
 
 def test_a_job_shows_what_was_chosen_for_it(fake_provider: FakeProvider, ftkit: Run) -> None:

@@ -54,6 +54,29 @@ def test_checkpoints_and_metrics_are_shown(
     assert ftkit("jobs", "metrics", id, "--plot", "a.gif").returncode == 2
 
 
+def test_the_metrics_of_a_running_job_are_those_of_its_events(
+    fake_provider: FakeProvider, ftkit: Run
+) -> None:
+    job = fake_provider.add_job({"model": "m", "training_file": "f"})
+    job["status"] = "running"
+    for step, loss in enumerate([3.0, 2.0, 1.0, 0.5], 1):
+        data = {"step": step, "total_steps": 9, "train_loss": loss, "note": "x", "flag": True}
+        fake_provider.add_event(job["id"], f"Step {step}", type="metrics", data=data)
+    fake_provider.checkpoints[job["id"]] = [
+        {
+            "id": "ftckpt-1",
+            "step_number": 2,
+            "fine_tuned_model_checkpoint": "c",
+            "metrics": {"step": 2, "full_valid_loss": 1.5},
+        }
+    ]
+    output = json.loads(ftkit("jobs", "metrics", job["id"], "--output", "json").stdout)
+    assert output["columns"] == ["step", "train_loss", "full_valid_loss"]
+    assert [row["train_loss"] for row in output["rows"]] == [3.0, 2.0, 1.0, 0.5]
+    assert [row["full_valid_loss"] for row in output["rows"]] == [None, 1.5, None, None]
+    assert "train       █▅▂▁  3 to 0.5" in ftkit("jobs", "metrics", job["id"]).stdout
+
+
 def test_the_table_of_a_preference_job_has_its_margins_and_leaves_out_what_they_sum_up() -> None:
     results = read_results(
         b"step,train_loss,train_rewards_chosen,train_rewards_rejected,train_rewards_margins\n"

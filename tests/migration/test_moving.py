@@ -97,7 +97,7 @@ def test_a_new_job_that_failed_is_1_until_it_is_done_again(
     unconfirmed = ("migrate", "--archive", archive, "--to", "openai", "--to-base-url", provider_url)
     assert migrate(succeeded_job).returncode == 0
     fake_provider.jobs[fake_provider.created[-1]]["status"] = "failed"
-    assert ftkit("archive", archive, "--status", "succeeded").returncode in (0, 1)
+    assert ftkit("archive", "save", archive, "--status", "succeeded").returncode in (0, 1)
     assert (migrate(succeeded_job).returncode, migrate("--archive", archive).returncode) == (1, 1)
     # A dry run asks no provider whether the new job failed, so the job counts as migrated.
     planned = ftkit(*unconfirmed, "--again", "--dry-run")
@@ -148,7 +148,7 @@ def test_a_validation_file_is_judged_as_one_and_named(
 def test_an_archive_is_not_taken_for_a_job(
     fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path
 ) -> None:
-    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode in (0, 1)
     result = ftkit("migrate", str(tmp_path / "old"), "--to", "local", "--dry-run")
     assert result.returncode == 2
     assert "is an archive; give one of its jobs" in result.stderr
@@ -201,7 +201,7 @@ def test_an_archive_moves_as_a_whole_after_a_table(
     failed["status"] = "failed"
     lost = fake_provider.add_job({"model": MINI, "training_file": "file-gone"})
     lost["status"] = "succeeded"
-    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode in (0, 1)
     before = len(fake_provider.created)
     result = migrate("--archive", str(tmp_path / "old"))
     assert result.returncode == 1, result.stderr
@@ -217,7 +217,7 @@ def test_an_archive_moves_as_a_whole_after_a_table(
 def test_a_plan_needs_no_key_and_sends_nothing(
     fake_provider: FakeProvider, ftkit: Run, provider_url: str, succeeded_job: str, tmp_path: Path
 ) -> None:
-    assert ftkit("archive", "old").returncode == 0
+    assert ftkit("archive", "save", "old").returncode == 0
     before = len(fake_provider.requests)
     alone = {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""}
     for to, code in (
@@ -259,7 +259,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path, migrate: Run
 ) -> None:
     place = tmp_path / "old" / succeeded_job
-    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode in (0, 1)
     file = next((tmp_path / "old" / "files").iterdir())
     content = file.read_bytes()
     file.write_bytes(b"\n".join(content.splitlines()[:12]))
@@ -270,7 +270,7 @@ def test_a_file_that_is_not_whole_does_not_go(
     assert "is gone since it was archived" in gone.stdout
     id = fake_provider.jobs[succeeded_job]["training_file"]
     fake_provider.files[id]["bytes"] += 1
-    assert ftkit("archive", str(tmp_path / "old")).returncode == 1
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode == 1
     part = migrate(str(place))
     assert "a part of it is in the archive" in part.stdout
     assert (result.returncode, gone.returncode, part.returncode) == (1, 1, 1)
@@ -288,7 +288,7 @@ def test_a_validation_file_that_could_not_be_had_is_named(
 ) -> None:
     fake_provider.jobs[succeeded_job]["validation_file"] = "file-gone"
     if of == "an archive":
-        ftkit("archive", str(tmp_path / "old"))
+        ftkit("archive", "save", str(tmp_path / "old"))
     job = str(tmp_path / "old" / succeeded_job) if of == "an archive" else succeeded_job
     result = migrate(job)
     assert result.returncode == 0, result.stderr
@@ -303,7 +303,7 @@ def test_a_job_that_is_refused_does_not_hold_up_the_others(
             {"model": MINI, "training_file": fake_provider.jobs[succeeded_job]["training_file"]}
         )
         job |= {"status": "succeeded", "hyperparameters": {"n_epochs": 2}}
-    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode in (0, 1)
     before, answer = len(fake_provider.created), fake_provider.answer
 
     def refusing(method: str, path: str, query: Any, body: Any) -> Any:
@@ -326,7 +326,7 @@ def test_a_new_job_that_is_gone_moves_again_and_one_that_failed_is_told(
     fake_provider: FakeProvider, ftkit: Run, succeeded_job: str, tmp_path: Path, migrate: Run
 ) -> None:
     command = ("--archive", str(tmp_path / "old"))
-    assert ftkit("archive", str(tmp_path / "old")).returncode in (0, 1)
+    assert ftkit("archive", "save", str(tmp_path / "old")).returncode in (0, 1)
     assert migrate(*command).returncode == 0
     new = fake_provider.created[-1]
     fake_provider.jobs[new]["status"] = "failed"

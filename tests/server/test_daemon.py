@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,8 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
             "running": True,
             "url": server.url,
             "pid": server.pid,
+            "folder": str(server.folder),
+            "services": [{"url": server.url, "pid": server.pid, "folder": str(server.folder)}],
         }
         stopped = CliRunner().invoke(cli, ["serve", "stop"], standalone_mode=False)
         assert stopped.output == f"stopped {server.url}\n"
@@ -89,6 +92,55 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
             CliRunner().invoke(cli, ["serve", "status"], standalone_mode=False).output
             == "not running\n"
         )
+
+
+def test_status_finds_a_service_with_another_data_folder_and_shows_how_to_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FTKIT_STATE_DIR", str(tmp_path / "state"))
+    with LocalServer(tmp_path / "elsewhere") as server:
+        assert run(["serve", "status"]) == 0
+        shown, note = capfd.readouterr()
+        assert shown == (
+            f"running at {server.url} (process {server.pid}), data in {server.folder}\n"
+        )
+        command = f"ftkit jobs list --provider local --base-url {server.url}"
+        assert note == f"  Reach it with: {command}\n"
+        assert run(command.split()[1:]) == 0
+        assert run(["serve", "--data-dir", str(tmp_path / "no"), "status"]) == 1
+        assert run(["serve", "stop"]) == 0
+        note = capfd.readouterr().err.splitlines()[-1]
+        assert run(note.partition("with: ftkit ")[2].split()) == 0
+        assert run(["serve", "status"]) == 1
+
+
+@pytest.mark.parametrize("log_level", ["info", "warning"])
+def test_the_log_level_info_has_a_line_for_each_request_but_none_for_health_checks(
+    log_level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    monkeypatch.setenv("FTKIT_DATA_DIR", str(tmp_path / "data"))
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "ftkit", "serve", "--port", "0", "--log-level", log_level]
+    with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        try:
+            while not (running := find_running(tmp_path / "data")):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            httpx.get(f"{running.url}/models", params={"key": "sk-secret"})
+            httpx.get(f"{running.url}/no%1b[31m")
+        finally:
+            process.terminate()
+            process.wait(30)
+    lines = log.read_text().splitlines()[1:]
+    if log_level == "warning":
+        assert not lines
+        return
+    assert [line[10:].rpartition("  ")[0] for line in lines] == [
+        "GET /v1/models  200",
+        r"GET /v1/no\x1b[31m  404",
+    ]
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

@@ -96,7 +96,12 @@ class LocalServer:
                 command,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+                env={
+                    "FTKIT_STATE_DIR": str(self.folder.parent / "state"),
+                    **os.environ,
+                    "HF_HUB_OFFLINE": "1",
+                    **environment,
+                },
             )
         deadline = time.monotonic() + 60
         while not (running := find_running(self.folder)):
