@@ -18,6 +18,9 @@ Completer: TypeAlias = Callable[[click.Context, str], list[CompletionItem]]
 LAST = "@last"
 """The last job, file or model; see `ftkit.cli.connection`."""
 
+TAKE_LAST = ("chat", "compare")
+"""Commands that take `LAST` for a model."""
+
 
 class CompletedString(click.types.StringParamType):
     """Text that a completer completes."""
@@ -50,17 +53,18 @@ def complete_models(context: click.Context, beginning: str) -> list[CompletionIt
     provider = context.params.get("provider")
     models = load_catalog().models.items()
     offered = (name for name, model in models if provider is None or provider in model.providers)
-    return _matching(offered, beginning)
+    last = [LAST] if context.info_name in TAKE_LAST or _group(context) == "models" else []
+    return _matching([*last, *offered], beginning)
 
 
-def complete_last_or_models(context: click.Context, beginning: str) -> list[CompletionItem]:
-    """Return `LAST` and the models of the catalog."""
-    return [*_matching([LAST], beginning), *complete_models(context, beginning)]
+def _group(context: click.Context) -> str:
+    """Return the name of the group of a command."""
+    return (context.parent.info_name if context.parent else "") or ""
 
 
 def complete_models_or_files(context: click.Context, beginning: str) -> list[CompletionItem]:
     """Return the models of the catalog, or let the shell complete the name of a file."""
-    return complete_last_or_models(context, beginning) or complete_files(context, beginning)
+    return complete_models(context, beginning) or complete_files(context, beginning)
 
 
 def complete_providers(context: click.Context, beginning: str) -> list[CompletionItem]:
@@ -91,9 +95,9 @@ def complete_formats(context: click.Context, beginning: str) -> list[CompletionI
 
 def complete_ids(context: click.Context, beginning: str) -> list[CompletionItem]:
     """Return the ids of jobs or files in the journal, or models, as the group of the command."""
-    group = context.parent.info_name if context.parent else ""
+    group = _group(context)
     if group == "models":
-        return complete_last_or_models(context, beginning)
+        return complete_models(context, beginning)
     from ftkit._local import state_folder
     from ftkit.jobs.journal import journaled_ids
 

@@ -157,7 +157,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit login": (
         "ftkit login openai",
-        "ftkit login openai < key.txt",
+        "ftkit login local --base-url http://127.0.0.1:8000/v1",
     ),
     "ftkit config": (
         "ftkit config",

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from ftkit.cli.options import Configured, option
-from ftkit.cli.output import print_line, print_warning
+from ftkit.cli.options import Configured, option, output_option
+from ftkit.cli.output import print_json, print_line, print_warning
 from ftkit.cli.terminal import ask_secret, hide, is_terminal
 from ftkit.errors import UsageError
 
@@ -22,7 +22,8 @@ MAX_KEY = 10_000
     "--base-url", default="", metavar="URL", help="Base URL of the provider's API, also stored."
 )
 @option("--facts", metavar="FILE", help="TOML file with your own models and providers.")
-def login(provider: str, base_url: str, facts: str | None) -> None:
+@output_option
+def login(provider: str, base_url: str, facts: str | None, output: str) -> None:
     """Store the API key of PROVIDER, after one request that shows that it works.
 
     The key is read from a hidden prompt, or from standard input if that is not a terminal. It is
@@ -43,7 +44,10 @@ def login(provider: str, base_url: str, facts: str | None) -> None:
     next(client.jobs(), None)
     path = config_file(os.environ)
     store_key(path, provider, key, base_url)
-    print_line(f"stored the key of {details.title} in {path}")
+    if output == "json":
+        print_json({"provider": provider, "file": str(path)})
+    else:
+        print_line(f"stored the key of {details.title} in {path}")
     shadows = [name for name in names if os.environ.get(name)]
     if shadows:
         print_warning(f"{shadows[0]} is set, and takes precedence over the stored key")

@@ -52,7 +52,7 @@ def complete(line: str) -> list[str]:
         ("ftkit validate tr", ["file,tr"]),
         ("ftkit submit tr", ["file,tr"]),
         ("ftkit validate x --facts fa", ["file,fa"]),
-        ("ftkit archive ba", ["dir,ba"]),
+        ("ftkit archive save ba", ["dir,ba"]),
         ("ftkit validate x --output si", []),
         ("ftkit completion f", ["plain,fish"]),
     ],

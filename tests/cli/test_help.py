@@ -151,6 +151,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
             kinds.setdefault(name, set()).add("flag" if option.is_flag else str(option.metavar))
     assert {name: sorted(kind) for name, kind in kinds.items() if len(kind) > 1} == {
         "epochs": ["N", "N|auto"],  # migrate: the provider must be told a number
+        "max-tokens": ["N", "N|none"],  # compare: it has a limit by default
         "prompts": ["FILE", "FILE|ARCHIVE"],
     }
     one_command = {"all", "all-models", "archive", "map", "seed", "bootstrap-seed"}

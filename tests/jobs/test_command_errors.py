@@ -16,7 +16,7 @@ PROBLEMS = {
     "no key": (
         ["jobs", "list"],
         {"OPENAI_API_KEY": "", "FTKIT_BASE_URL": ""},
-        "no key for openai: set OPENAI_API_KEY, or add",
+        "no key for openai: set OPENAI_API_KEY, or run `ftkit login openai`",
     ),
     "no key for another's service": (
         ["jobs", "list", "--base-url", "https://models.example/v1"],
