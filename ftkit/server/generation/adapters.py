@@ -58,6 +58,7 @@ class Adapters:
         # Of the next forward pass: the adapters, and the number of that of each sequence, or -1.
         self._names: list[str] = []
         self._numbers = torch.empty(0)
+        self._is_uniform = True
         self._matrices: dict[int, Matrices] = {}
         self._joined_names: list[str] = []
 
@@ -103,6 +104,7 @@ class Adapters:
         self._names = sorted(set(names) - {NO_ADAPTER})
         numbers = {name: number for number, name in enumerate(self._names)}
         self._numbers = torch.tensor([numbers.get(name, -1) for name in names], device=device())
+        self._is_uniform = len(set(names)) == 1
 
     def _add_hooks(self) -> None:
         """Add a hook to the layers with adapters."""
@@ -118,7 +120,7 @@ class Adapters:
         names = [name for name in self._names if name in layer.lora_A]
         if not names:
             return output
-        if len(self._names) == 1 and not self._numbers.any():  # all sequences use adapter 0
+        if self._is_uniform:
             down, up = layer.lora_A[names[0]].weight, layer.lora_B[names[0]].weight
             added = linear(linear(inputs[0].to(down.dtype), down), up) * layer.scaling[names[0]]
         else:
