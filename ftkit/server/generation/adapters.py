@@ -16,7 +16,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch.nn.functional import linear
 
-from ftkit.errors import ModelLoadError
+from ftkit.errors import EncodingError, ModelLoadError
 from ftkit.server.folder import Folder
 from ftkit.server.training.device import device
 
@@ -25,6 +25,12 @@ MAX_ADAPTERS = 16
 
 NO_ADAPTER = ""
 """Name for the base model itself."""
+
+NOT_FINITE = (
+    "the model's probabilities are not numbers, probably since its training diverged; fine-tune"
+    " again with a lower learning rate"
+)
+"""Message for completions of models that compute NaN or infinity."""
 
 
 class Matrices(Struct, frozen=True):
@@ -53,12 +59,13 @@ class Adapters:
     def __init__(self, model: Any, folder: Folder) -> None:
         self._model, self._folder = model, folder
         self._peft: PeftModel | None = None
-        self._loaded: OrderedDict[str, None] = OrderedDict()
-        self._hooked: set[int] = set()
-        # Of the next forward pass: the adapters, and the number of that of each sequence, or -1.
-        self._names: list[str] = []
-        self._numbers = torch.empty(0)
-        self._is_uniform = True
+        self._loaded: OrderedDict[str, bool] = OrderedDict()  # if the weights are finite
+        self._layers: dict[int, LoraLayer] = {}
+        # Of the next forward pass:
+        self._names: list[str] = []  # its adapters
+        self._numbers = torch.empty(0)  # for each sequence the position of its adapter, or -1
+        self._is_uniform = True  # all sequences have the same adapter, so nothing is concatenated
+        # Kept until another mixture of adapters is used:
         self._matrices: dict[int, Matrices] = {}
         self._joined_names: list[str] = []
 
@@ -72,6 +79,7 @@ class Adapters:
 
         Raises:
             ModelLoadError: The adapter was deleted.
+            EncodingError: Its weights are not finite. In a batch, they would affect the others.
         """
         if not job:
             return NO_ADAPTER
@@ -86,10 +94,17 @@ class Adapters:
                 self._peft.load_adapter(str(path), adapter_name=name)
             self._peft.base_model.disable_adapter_layers()
             self._add_hooks()
-        self._loaded[name] = None
+            self._loaded[name] = self._is_finite(name)
         self._loaded.move_to_end(name)
         self._remove_unused(in_use | {name})
+        if not self._loaded[name]:
+            raise EncodingError(NOT_FINITE)
         return name
+
+    def _is_finite(self, name: str) -> bool:
+        layers = [layer for layer in self._layers.values() if name in layer.lora_A]
+        weights = [part[name].weight for layer in layers for part in (layer.lora_A, layer.lora_B)]
+        return all(bool(weight.isfinite().all()) for weight in weights)
 
     def _remove_unused(self, in_use: set[str]) -> None:
         """Remove the least recently used adapters, if there are too many."""
@@ -109,8 +124,8 @@ class Adapters:
     def _add_hooks(self) -> None:
         """Add a hook to the layers with adapters."""
         for module in self._model.modules():
-            if isinstance(module, LoraLayer) and id(module) not in self._hooked:
-                self._hooked.add(id(module))
+            if isinstance(module, LoraLayer) and id(module) not in self._layers:
+                self._layers[id(module)] = module
                 module.register_forward_hook(self._add_outputs)
 
     def _add_outputs(

@@ -11,6 +11,7 @@ from transformers.cache_utils import DynamicCache
 
 from ftkit.errors import EncodingError
 from ftkit.server.generation import cache as caches
+from ftkit.server.generation.adapters import NOT_FINITE
 from ftkit.server.generation.base import LoadedBase
 from ftkit.server.generation.output import Output
 from ftkit.server.generation.sampling import Sampler, TokenProbabilities, token_probabilities
@@ -20,13 +21,6 @@ PROMPT_TOKENS = 512
 
 PROMPT_TOKENS_WITH_LOGITS = 64
 """The same for prompts whose log probabilities were requested."""
-
-
-NOT_FINITE = (
-    "the model's probabilities are not numbers, probably since its training diverged; fine-tune"
-    " again with a lower learning rate"
-)
-"""Message for completions of models that compute NaN or infinity."""
 
 
 def are_finite(logits: torch.Tensor) -> torch.Tensor:
