@@ -138,7 +138,7 @@ def _run_cases(hostile: Cases, checker: Checker, target: Target) -> None:
 
 def _check_surroundings(folder: Path) -> None:
     """Check that the server wrote nothing outside its folder, and nothing with a foreign name."""
-    assert {path.name for path in folder.parent.iterdir()} <= {"data", "data.log", "tmp"}
+    assert {path.name for path in folder.parent.iterdir()} <= {"data", "data.log", "state", "tmp"}
     assert not list((folder.parent / "tmp").iterdir())
     allowed = r"(blobs/..(/[0-9a-f]{64})?|parts/part_\w+|jobs/ftjob-\w+(/process\.log)?)|[\w.-]+"
     for path in folder.rglob("*"):
