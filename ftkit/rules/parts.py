@@ -120,7 +120,7 @@ def part_shape(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
 
 def _misnamed(part: dict[str, Any], name: str) -> str | None:
     """Return the key that a part has in place of the key of its text, or None."""
-    others = [key for key in part if key != "type"]
+    others = [key for key in part if key != "type"] if len(part) <= 2 else []
     is_misnamed = len(others) == 1 and others[0] != name and isinstance(part[others[0]], str)
     return others[0] if is_misnamed else None
 
