@@ -38,8 +38,8 @@ def table(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None
     """Align rows in columns.
 
     If the table is wider than the terminal, columns without values are left out. If it is still
-    too wide, the rows are stacked: the first cell on a line of its own, and below it the others
-    with their titles. No cell is ever cut.
+    too wide, the rows are stacked below the title of the first column: the first cell on a line of
+    its own, and below it the others with their titles. No cell is ever cut.
 
     Args:
         rows: Rows of the same length; the first one has the titles.
@@ -76,10 +76,9 @@ def _pad(column: Sequence[str], to_left: bool) -> list[str]:
 
 def _stacked(rows: Sequence[Sequence[str]], width: int) -> str:
     """Return rows as blocks: the first cell, and below it the others with their titles."""
-    _, *titles = rows[0]
-    return "".join(
-        f"{GAP}{name}\n{_flow(_titled(titles, cells), width)}" for name, *cells in rows[1:]
-    )
+    heading, *titles = rows[0]
+    blocks = [f"{GAP}{name}\n{_flow(_titled(titles, cells), width)}" for name, *cells in rows[1:]]
+    return "".join([f"{GAP}{heading}:\n" if heading else "", *blocks])
 
 
 def _titled(titles: Sequence[str], cells: Sequence[str]) -> Iterator[str]:

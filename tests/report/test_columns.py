@@ -44,9 +44,9 @@ def test_a_table_fits_the_terminal_and_has_every_cell_whole(
 def test_rows_are_stacked_on_a_narrow_terminal_without_the_empty_columns() -> None:
     rows = [("id", "status", "owner", "model"), (NAME, "failed", "-", NAME), ("b", "ok", "-", "-")]
     assert table(rows, left=4, width=80) == (
-        f"  {NAME}\n    status failed\n    model {NAME}\n  b\n    status ok\n"
+        f"  id:\n  {NAME}\n    status failed\n    model {NAME}\n  b\n    status ok\n"
     )
-    assert table(rows, left=4, width=100).splitlines()[1] == f"    status failed · model {NAME}"
+    assert table(rows, left=4, width=100).splitlines()[2] == f"    status failed · model {NAME}"
 
 
 def test_columns_without_values_are_left_out_before_rows_are_stacked() -> None:
