@@ -82,8 +82,8 @@ def _stacked(rows: Sequence[Sequence[str]], width: int) -> str:
 
 
 def _titled(titles: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
-    """Yield the cells that have a value, with their titles."""
-    for title, cell in zip(titles, cells, strict=True):
+    """Yield the cells that have a value, with their titles and without the space that aligns."""
+    for title, cell in zip(titles, map(str.strip, cells), strict=True):
         if cell not in ("-", ""):
             yield f"{title} {cell}"
 

@@ -49,6 +49,11 @@ def test_rows_are_stacked_on_a_narrow_terminal_without_the_empty_columns() -> No
     assert table(rows, left=4, width=100).splitlines()[2] == f"    status failed · model {NAME}"
 
 
+def test_spaces_that_align_a_cell_are_left_out_of_stacked_rows() -> None:
+    rows = [("id", "a", "b", "c"), ("x" * 30, "1 ", "2* ", " 3")]
+    assert table(rows, width=32).splitlines()[2:] == ["    a 1 · b 2* · c 3"]
+
+
 def test_columns_without_values_are_left_out_before_rows_are_stacked() -> None:
     rows = [("id", "a long title", "n"), ("x", "-", "10")]
     assert table(rows, width=12) == "  id   n\n  x   10\n"
