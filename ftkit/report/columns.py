@@ -141,3 +141,16 @@ def wrap(text: str, first: str, later: str, width: int | None, dim: bool = False
     if dim:
         lines = [click.style(line, dim=True) for line in lines]
     return first + f"\n{later}".join(lines) + "\n"
+
+
+def wrap_paragraphs(text: str, width: int | None) -> str:
+    """Wrap paragraphs, which empty lines separate. With an unlimited width, lines stay as they are.
+
+    Args:
+        text: The paragraphs, with line breaks.
+        width: Width of the terminal, or None for an unlimited width.
+    """
+    if width is None:
+        return f"{text}\n"
+    paragraphs = [paragraph.replace("\n", " ") for paragraph in text.split("\n\n")]
+    return "\n".join(wrap(paragraph, "", "", width) for paragraph in paragraphs)

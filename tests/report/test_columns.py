@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit._text import shorten
-from ftkit.report.columns import display_width, fields, table
+from ftkit.report.columns import display_width, fields, table, wrap_paragraphs
 from support.fake_provider import FakeProvider
 from support.paths import MARV
 from support.terminal import run_in_terminal
@@ -70,6 +70,12 @@ def test_fields_without_a_value_are_left_out_and_control_characters_shown() -> N
         == "  long  x\\x1b[2J\n  c     d\n"
     )
     assert fields([]) == ""
+
+
+def test_the_lines_of_a_paragraph_are_joined_before_it_is_wrapped() -> None:
+    text = "One two\nthree four five\nsix.\n\nSeven."
+    assert wrap_paragraphs(text, 20) == "One two three four\nfive six.\n\nSeven.\n"
+    assert wrap_paragraphs(text, None) == f"{text}\n"
 
 
 @pytest.mark.parametrize("columns", [80, 120])
