@@ -37,7 +37,8 @@ LINE_FORMATS = ("github", "junit")
     "--model",
     "-m",
     metavar="NAME",
-    help="Model to train; sets the tokens an example may have.  [default: 4,096 tokens]",
+    help="Model to train; sets the tokens an example may have.  [default: none; "
+    "4,096 tokens are assumed]",
 )
 @option(
     "--provider",
