@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftkit._text import money, plural
-from ftkit.cli.output import consent, print_note, print_warning, progress_bar
+from ftkit.cli.output import consent, print_fields, print_warning, progress_bar
+from ftkit.cli.terminal import preferences
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
@@ -23,15 +24,17 @@ def confirm_requests(sides: Sequence[Side], catalog: Catalog, yes: bool) -> bool
     """Print the requests with their estimated cost, and ask for confirmation."""
     from ftkit.compare.cost import request_cost
 
-    total = 0
+    total, notes = 0, []
     for name, side in zip("AB", sides, strict=True):
         if isinstance(side, list) or not side.missing:
             continue
         client = side.client
         limit = side.parameters.get("max_tokens")
         cost = request_cost(side.missing, side.model, client.name, catalog, limit)
-        print_note(f"  {name}  {side.model} at {client.provider.title}: {_cost_text(cost)}")
+        notes.append((name, f"{side.model} at {client.provider.title}: {_cost_text(cost)}"))
         total += cost.requests
+    if not preferences.is_quiet:
+        print_fields(notes, err=True)
     return not total or consent(f"Send {plural(total, 'request')}?", yes)
 
 

@@ -15,7 +15,7 @@ from ftkit._text import printable
 from ftkit.cli.options import AllConfigured, Configured, output_option
 from ftkit.cli.output import print_json, print_note, terminal_width
 from ftkit.cli.terminal import write
-from ftkit.report.columns import table
+from ftkit.report.columns import table, wrap
 
 if TYPE_CHECKING:
     from ftkit.catalog import Catalog
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 PREFIX = "FTKIT_"
 """Start of the names of environment variables."""
 
-DEFAULT, NOT_SET = "default", "-"
+DEFAULT = "default"
+"""Source of settings that are set nowhere."""
 
 
 class Setting(Struct, frozen=True):
@@ -55,19 +56,29 @@ def config(output: str) -> None:
     if output == "json":
         print_json({"settings": [asdict(setting) for setting in settings], "keys": keys})
         return
+    width = terminal_width()
     rows = [("setting", "value", "source")]
     rows += [
-        (setting.name, printable(_text(setting.value)), printable(setting.source))
+        (setting.name, printable(_text(setting.value)), printable(_place(setting.source)))
         for setting in settings
+        if setting.value is not None
     ]
-    rows += [(f"key of {name}", "set", printable(source)) for name, source in keys.items()]
-    write(table(rows, left=3, width=terminal_width()))
+    rows += [(f"key of {name}", "set", printable(_place(source))) for name, source in keys.items()]
+    write(table(rows, left=3, width=width))
+    unset = ", ".join(setting.name for setting in settings if setting.value is None)
+    write(wrap(unset, "  not set: ", " " * len("  not set: "), width) if unset else "")
     if not keys:
         print_note("No API key is set; store one with: ftkit login openai")
 
 
 def _text(value: Any) -> str:
-    return NOT_SET if value is None else ",".join(value) if isinstance(value, list) else f"{value}"
+    return ",".join(value) or "none" if isinstance(value, list) else f"{value}"
+
+
+def _place(source: str) -> str:
+    """Return a source to show: a file below the home directory starts with `~`."""
+    path, home = Path(source), Path(os.path.expanduser("~"))
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else source
 
 
 def _settings() -> Iterator[Setting]:

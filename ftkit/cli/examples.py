@@ -127,9 +127,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit archive verify samples/archive --output json",
     ),
     "ftkit compare": (
-        "ftkit compare samples/compare/tuned.jsonl samples/compare/base.jsonl"
-        " --prompts samples/compare/prompts.jsonl",
-        "ftkit compare @last gpt-4o-mini-2024-07-18 --prompts samples/compare/prompts.jsonl",
+        "ftkit compare samples/compare/tuned.jsonl samples/compare/base.jsonl \\\n"
+        "    --prompts samples/compare/prompts.jsonl",
+        "ftkit compare @last gpt-4o-mini-2024-07-18 \\\n"
+        "    --prompts samples/compare/prompts.jsonl",
     ),
     "ftkit serve": (
         "ftkit serve",

@@ -9,9 +9,10 @@ import click
 
 from ftkit.cli.command import Command
 from ftkit.cli.options import output_option
-from ftkit.cli.output import print_json, print_line
+from ftkit.cli.output import print_json, print_line, terminal_width
 from ftkit.cli.terminal import write
 from ftkit.errors import UsageError
+from ftkit.report.columns import wrap, wrap_paragraphs
 from ftkit.report.folding import Fold, fold_findings, places
 from ftkit.summary import FileReport, Finding
 from ftkit.validation.provider_messages import (
@@ -80,15 +81,21 @@ def _print_explanation(meaning: Meaning, nearest: tuple[Rule, ...]) -> None:
 
     if not meaning.is_known:
         _print_nearest(nearest)
+    width = terminal_width()
     for message in meaning.known_messages:
-        source = f"Source: {message.source} (checked {message.checked})"
-        write(f"{message.means}\n{message.do}\n{click.style(source, dim=True)}\n\n")
+        source = f"{message.source} (checked {message.checked})"
+        write(wrap(message.means, "", "", width) + wrap(message.do, "", "", width))
+        write(_source(source, width))
     for rule in meaning.rules:
-        source = click.style(f"Source: {rule.evidence}", dim=True)
-        write(f"{click.style(title(rule), bold=True)}\n{rule.doc}\n{source}\n\n")
+        write(f"{click.style(title(rule), bold=True)}\n{wrap_paragraphs(rule.doc, width)}")
+        write(_source(rule.evidence, width))
     if meaning.lines:
         plural = "s" * (len(meaning.lines) > 1)
         print_line(f"The message names line{plural} {', '.join(map(str, meaning.lines))}.")
+
+
+def _source(source: str, width: int | None) -> str:
+    return wrap(f"Source: {source}", "", "", width, dim=True) + "\n"
 
 
 def _print_nearest(nearest: tuple[Rule, ...]) -> None:
@@ -96,9 +103,10 @@ def _print_nearest(nearest: tuple[Rule, ...]) -> None:
     print_line("This message is not known to ftkit. To check a file, run: ftkit validate FILE")
     if nearest:
         print_line("The nearest rules, by the words of the message:")
-    width = max((len(rule.name) for rule in nearest), default=0)
+    names = max((len(rule.name) for rule in nearest), default=0)
     for rule in nearest:
-        print_line(f"  {rule.code}  {rule.name:<{width}}  {rule.summary}")
+        head = f"  {rule.code}  {rule.name:<{names}}  "
+        write(wrap(rule.summary, head, " " * len(head), terminal_width()))
     print_line("Please report the message in a new issue of ftkit's repository.")
 
 

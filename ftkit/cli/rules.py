@@ -12,7 +12,7 @@ from ftkit.cli.command import Command
 from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, terminal_width
 from ftkit.cli.terminal import write
-from ftkit.report.columns import wrap
+from ftkit.report.columns import wrap, wrap_paragraphs
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES, Rule, find_rule
 
@@ -72,13 +72,16 @@ def rule(name: str, output: str) -> None:
     if output == "json":
         print_json(as_dict(match))
         return
-    write(f"{click.style(title(match), bold=True)}\n\n{match.doc}\n\n")
+    width = terminal_width()
+    write(f"{click.style(title(match), bold=True)}\n\n{wrap_paragraphs(match.doc, width)}\n")
     for label, data in (("Bad", match.bad), ("Good", match.good)):
         lines = [f"    {line}".rstrip() for line in sample(data).split("\n")]
         write("\n".join([f"{label}:", *lines, "\n"]))
     write("Evidence:\n")
     for source in match.sources:
-        write(f"    {source}\n" + (f"        {source.url}\n" if source.url else ""))
+        indent = " " * 4
+        write(wrap(f"{source}", indent, indent, width))
+        write(f"{indent}{indent}{source.url}\n" if source.url else "")
 
 
 def title(rule: Rule) -> str:

@@ -37,7 +37,8 @@ LINE_FORMATS = ("github", "junit")
     "--model",
     "-m",
     metavar="NAME",
-    help="Model to train; sets the tokens an example may have.  [default: 4,096 tokens]",
+    help="Model to train; sets the tokens an example may have.  [default: none; "
+    "4,096 tokens are assumed]",
 )
 @option(
     "--provider",
@@ -77,7 +78,7 @@ LINE_FORMATS = ("github", "junit")
     type=click.IntRange(1),
     metavar="N",
     help="Findings per rule and file; counts stay exact.  "
-    f"[default: {KEEP:,}; as text {SHOWN}, with repeated ones folded]",
+    f"[default: {KEEP:,}; in text {SHOWN}, repeats folded]",
 )
 @output_format(*RENDERERS)
 @option("--quiet", "-q", is_flag=True, help="Print only findings: no headings, totals or progress.")

@@ -38,8 +38,8 @@ def table(rows: Sequence[Sequence[str]], left: int = 1, width: int | None = None
     """Align rows in columns.
 
     If the table is wider than the terminal, columns without values are left out. If it is still
-    too wide, the rows are stacked: the first cell on a line of its own, and below it the others
-    with their titles. No cell is ever cut.
+    too wide, the rows are stacked below the title of the first column: the first cell on a line of
+    its own, and below it the others with their titles. No cell is ever cut.
 
     Args:
         rows: Rows of the same length; the first one has the titles.
@@ -76,15 +76,14 @@ def _pad(column: Sequence[str], to_left: bool) -> list[str]:
 
 def _stacked(rows: Sequence[Sequence[str]], width: int) -> str:
     """Return rows as blocks: the first cell, and below it the others with their titles."""
-    _, *titles = rows[0]
-    return "".join(
-        f"{GAP}{name}\n{_flow(_titled(titles, cells), width)}" for name, *cells in rows[1:]
-    )
+    heading, *titles = rows[0]
+    blocks = [f"{GAP}{name}\n{_flow(_titled(titles, cells), width)}" for name, *cells in rows[1:]]
+    return "".join([f"{GAP}{heading}:\n" if heading else "", *blocks])
 
 
 def _titled(titles: Sequence[str], cells: Sequence[str]) -> Iterator[str]:
-    """Yield the cells that have a value, with their titles."""
-    for title, cell in zip(titles, cells, strict=True):
+    """Yield the cells that have a value, with their titles and without the space that aligns."""
+    for title, cell in zip(titles, map(str.strip, cells), strict=True):
         if cell not in ("-", ""):
             yield f"{title} {cell}"
 
@@ -142,3 +141,16 @@ def wrap(text: str, first: str, later: str, width: int | None, dim: bool = False
     if dim:
         lines = [click.style(line, dim=True) for line in lines]
     return first + f"\n{later}".join(lines) + "\n"
+
+
+def wrap_paragraphs(text: str, width: int | None) -> str:
+    """Wrap paragraphs, which empty lines separate. With an unlimited width, lines stay as they are.
+
+    Args:
+        text: The paragraphs, with line breaks.
+        width: Width of the terminal, or None for an unlimited width.
+    """
+    if width is None:
+        return f"{text}\n"
+    paragraphs = [paragraph.replace("\n", " ") for paragraph in text.split("\n\n")]
+    return "\n".join(wrap(paragraph, "", "", width) for paragraph in paragraphs)

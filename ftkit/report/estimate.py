@@ -39,6 +39,13 @@ EPOCHS_SOURCES = {
 }
 """Sources of the number of epochs."""
 
+TRAINED = {
+    "chat": "assistant messages, except those of weight 0",
+    "completions": "the completions",
+    "preference": "the preferred and the non-preferred answers",
+}
+"""Parts of an example that are trained, by format. Others are trained on answers of the model."""
+
 
 def render_estimate_text(quote: Quote, width: int | None = None) -> str:
     """Render an estimate as text with ANSI colours.
@@ -79,11 +86,11 @@ def _warning(text: str) -> str:
 
 def _tokens(quote: Quote, width: int | None) -> str:
     first = quote.without_model or quote.models[0]
-    rows = [
-        ("tokens", f"{quote.tokens:,}", f"per epoch, in {first.encoding}"),
-        ("trained", f"{quote.trained:,}", "assistant messages, except those of weight 0"),
-        ("context", f"{quote.tokens - quote.trained:,}", "all other tokens; they are billed too"),
-    ]
+    rows = [("tokens", f"{quote.tokens:,}", f"per epoch, in {first.encoding}")]
+    if quote.format in TRAINED:
+        context = f"{quote.tokens - quote.trained:,}"
+        rows.append(("trained", f"{quote.trained:,}", TRAINED[quote.format]))
+        rows.append(("context", context, "all other tokens; they are billed too"))
     if isinstance(first, Estimate):
         rows.append(("truncated", f"{first.cut_tokens:,}", _truncation(first)))
     text = _figures(rows, width)
@@ -119,6 +126,8 @@ def _figures(rows: Sequence[tuple[str, str, str]], width: int | None) -> str:
 def _distributions(quote: Quote, width: int | None) -> str:
     rows: list[tuple[str, ...]] = [("per example", *STATISTICS)]
     for name, distribution in quote.distributions.items():
+        if not distribution.max:
+            continue  # completions have no messages, and reinforcement examples no trained tokens
         values = (_number(getattr(distribution, statistic)) for statistic in STATISTICS)
         rows.append((name.replace("_", " "), *values))
     return table(rows, width=width)

@@ -67,13 +67,20 @@ def test_the_help_of_a_group_has_whole_sentences(group: str) -> None:
 @pytest.mark.parametrize("path", COMMAND_TREE)
 def test_the_help_of_a_command_ends_with_two_examples_of_it(path: str) -> None:
     context = COMMAND_TREE[path]
-    *_, title, first, second = context.command.get_help(context).splitlines()
+    shown = context.command.get_help(context)
+    *_, title, first, second = joined(shown).splitlines()
     assert title == "Examples:"
-    assert (first.strip(), second.strip()) == EXAMPLES[path]
+    assert (first.strip(), second.strip()) == tuple(map(joined, EXAMPLES[path]))
     assert first != second
+    assert all(len(line) <= 80 for line in shown.rpartition("Examples:")[2].splitlines())
     for example in EXAMPLES[path]:
         assert example == path or example.startswith(f"{path} ")
-        parse(shlex.split(example)[1:])
+        parse(shlex.split(joined(example))[1:])
+
+
+def joined(text: str) -> str:
+    """Join the lines of a command as a shell does, which `shlex` does not."""
+    return re.sub(r"\\\n *", "", text)
 
 
 def parse(arguments: list[str]) -> None:
@@ -112,7 +119,7 @@ def test_the_examples_of_a_command_run(path: str, tmp_path: Path) -> None:
     shutil.copytree(SAMPLES, tmp_path / "samples")
     for example in EXAMPLES[path]:
         if "@last" not in example:
-            done = run_ftkit(*shlex.split(example)[1:])
+            done = run_ftkit(*shlex.split(joined(example))[1:])
             assert done.returncode in (0, 1), done.stderr
             assert done.stdout
 

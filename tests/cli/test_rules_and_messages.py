@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from ftkit.catalog import known_messages
 from ftkit.cli import cli
+from ftkit.rules import RULES
 from support.commands import run_ftkit
 from support.examples import chat_example
 from support.fixture_types import Write
@@ -153,3 +154,30 @@ def test_a_message_is_read_from_standard_input_even_if_a_terminal_wrapped_it() -
 
 def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:
     assert "has none of these errors" in run_ftkit("explain", "contains invalid json", MARV).stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rule", "example-too-long"),
+        ("explain", "Missing 'prompt' key on line 1"),
+        ("explain", "training_not_available"),
+        ("explain", "Invalid weight in row 7"),
+    ],
+    ids=" ".join,
+)
+def test_an_explanation_is_wrapped_on_a_terminal_only(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = CliRunner().invoke(cli, command).output
+    for module in ("rules", "explain"):
+        monkeypatch.setattr(f"ftkit.cli.{module}.terminal_width", lambda: 80)
+    shown = CliRunner().invoke(cli, command).output
+    assert shown.split() == piped.split()
+    assert all(len(line) <= 80 for line in shown.partition("Bad:")[0].splitlines())
+    assert any(len(line) > 80 for line in piped.partition("Bad:")[0].splitlines())
+
+
+def test_the_lines_of_a_rule_are_as_written_in_a_pipe() -> None:
+    doc = RULES["example-too-long"].doc
+    assert f"\n\n{doc}\n\nBad:" in CliRunner().invoke(cli, ["rule", "example-too-long"]).output

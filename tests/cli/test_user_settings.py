@@ -94,7 +94,24 @@ def test_config_shows_where_each_setting_comes_from_and_no_key(
     assert shown["keys"] == {"azure": str(settings_file), "nebius": "NEBIUS_API_KEY"}
     text = run_ftkit("config", env=variables).stdout
     assert "secret" not in output + text
-    assert len(text.splitlines()) == 1 + len(settings) + 2
+    unset = [name for name, (value, _) in settings.items() if value is None]
+    assert len(text.splitlines()) == 1 + len(settings) - len(unset) + 2 + 1
+    assert text.splitlines()[-1] == f"  not set: {', '.join(unset)}"
+
+
+def test_config_fits_a_terminal_with_a_settings_file_and_shows_its_path_below_the_home(
+    settings_file: Path,
+) -> None:
+    settings_file.touch(0o600)
+    settings_file.write_text('provider = "nebius"\n[keys]\nnebius = "sk-test"\n')
+    _, shown = run_in_terminal("https://api.test/v1", "config", columns=80)
+    lines = shown.decode().replace("\r", "").splitlines()
+    rows = [line.split() for line in lines]
+    assert ["provider", "nebius", "~/.config/ftkit/config.toml"] in rows
+    assert ["key", "of", "nebius", "set", "~/.config/ftkit/config.toml"] in rows
+    assert rows[0] == ["setting", "value", "source"]
+    assert "  not set: format, model" in shown.decode()
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_key_is_stored_after_a_request_that_shows_it_works(

@@ -52,7 +52,8 @@ def test_two_models_are_asked_and_compared(
         for *_, body in fake_provider.requests
     )
     assert f"  A  {TUNED} at OpenAI: 20 requests, about" in done.stderr
-    assert "output tokens, about $" in done.stderr
+    assert "output tokens, about $" in " ".join(done.stderr.split())
+    assert all(len(line) <= 80 for line in done.stderr.splitlines())
 
 
 def test_nothing_is_asked_without_consent(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit._text import shorten
-from ftkit.report.columns import display_width, fields, table
+from ftkit.report.columns import display_width, fields, table, wrap_paragraphs
 from support.fake_provider import FakeProvider
 from support.paths import MARV
 from support.terminal import run_in_terminal
@@ -44,9 +44,14 @@ def test_a_table_fits_the_terminal_and_has_every_cell_whole(
 def test_rows_are_stacked_on_a_narrow_terminal_without_the_empty_columns() -> None:
     rows = [("id", "status", "owner", "model"), (NAME, "failed", "-", NAME), ("b", "ok", "-", "-")]
     assert table(rows, left=4, width=80) == (
-        f"  {NAME}\n    status failed\n    model {NAME}\n  b\n    status ok\n"
+        f"  id:\n  {NAME}\n    status failed\n    model {NAME}\n  b\n    status ok\n"
     )
-    assert table(rows, left=4, width=100).splitlines()[1] == f"    status failed · model {NAME}"
+    assert table(rows, left=4, width=100).splitlines()[2] == f"    status failed · model {NAME}"
+
+
+def test_spaces_that_align_a_cell_are_left_out_of_stacked_rows() -> None:
+    rows = [("id", "a", "b", "c"), ("x" * 30, "1 ", "2* ", " 3")]
+    assert table(rows, width=32).splitlines()[2:] == ["    a 1 · b 2* · c 3"]
 
 
 def test_columns_without_values_are_left_out_before_rows_are_stacked() -> None:
@@ -65,6 +70,12 @@ def test_fields_without_a_value_are_left_out_and_control_characters_shown() -> N
         == "  long  x\\x1b[2J\n  c     d\n"
     )
     assert fields([]) == ""
+
+
+def test_the_lines_of_a_paragraph_are_joined_before_it_is_wrapped() -> None:
+    text = "One two\nthree four five\nsix.\n\nSeven."
+    assert wrap_paragraphs(text, 20) == "One two three four\nfive six.\n\nSeven.\n"
+    assert wrap_paragraphs(text, None) == f"{text}\n"
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -60,6 +60,15 @@ def test_the_report_fits_a_terminal_of_80_columns() -> None:
     assert "%" in shown
 
 
+def test_stacked_groups_are_below_the_name_of_their_measure() -> None:
+    comparison, sides = sample()
+    shown = click.unstyle(render_compare_text(comparison, sides, width=80)).splitlines()
+    names = [row.title for row in comparison.groups[0].rows]
+    headings = [line.strip().removesuffix(":") for line in shown if line.endswith(":")]
+    assert headings == ["JSON fields", *names]
+    assert shown[shown.index(f"  {names[0]}:") + 1] == f"  {comparison.groups[0].value}"
+
+
 def hostile() -> str:
     """A page about answers that would like to be more than text, everywhere that text comes from outside."""
     asked = [

@@ -54,12 +54,23 @@ def test_what_truncation_loses_is_stated(quoted: Quote, write: Write) -> None:
     assert "12 examples longer than 65,536 tokens; trained tokens are lost in 12 of them\n" in text
 
 
-def test_completions_have_no_messages_to_count() -> None:
-    model = "babbage-002"
-    text = click.unstyle(
-        render_estimate_text(quote(SAMPLES / "completions.jsonl", [model], today=TODAY))
-    )
-    assert "without a system message" not in text
+@pytest.mark.parametrize(
+    ("name", "trained", "messages"),
+    [
+        ("marv", "assistant messages, except those of weight 0", True),
+        ("completions", "the completions", False),
+        ("preference", "the preferred and the non-preferred answers", True),
+        ("reinforcement", None, True),
+    ],
+)
+def test_the_tokens_and_messages_are_those_of_the_format(
+    name: str, trained: str | None, messages: bool
+) -> None:
+    text = click.unstyle(render_estimate_text(quote(SAMPLES / f"{name}.jsonl", today=TODAY)))
+    rows = {line[2:11].strip(): line.split(maxsplit=2) for line in text.splitlines() if line}
+    assert rows.get("trained", ["", "", None])[2] == trained
+    assert ("context" in rows) == ("trained t" in rows) == (trained is not None)
+    assert ("messages" in rows) == ("without a system message" in text) == messages
 
 
 def test_a_model_without_a_price_says_so(quoted: Quote) -> None:
