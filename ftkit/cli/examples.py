@@ -153,7 +153,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit migrate": (
         "ftkit migrate ftjob-abc123 --to nebius --dry-run",
-        "ftkit migrate --archive samples/archive --to nebius --dry-run",
+        "ftkit migrate --archive samples/archive --to local --dry-run",
     ),
     "ftkit login": (
         "ftkit login openai",

@@ -95,6 +95,7 @@ OFFLINE = [
     "ftkit compare",
     "ftkit serve status",
     "ftkit serve bases",
+    "ftkit migrate",
     "ftkit config",
     "ftkit providers",
     "ftkit catalog",
@@ -104,16 +105,19 @@ OFFLINE = [
     "ftkit explain",
     "ftkit completion",
 ]
-"""Commands whose examples need no provider."""
+"""Commands whose examples need no provider, unless they name a job that somebody has created."""
+
+EXIT_1 = ("ftkit validate samples --statistics", "ftkit serve status")
+"""Beginnings of the examples with exit code 1: a folder with errors, and no service that runs."""
 
 
 @pytest.mark.parametrize("path", [path for path in OFFLINE if path in COMMAND_TREE])
 def test_the_examples_of_a_command_run(path: str, tmp_path: Path) -> None:
     shutil.copytree(SAMPLES, tmp_path / "samples")
     for example in EXAMPLES[path]:
-        if "@last" not in example:
+        if "@last" not in example and "ftjob-abc123" not in example:
             done = run_ftkit(*shlex.split(example)[1:])
-            assert done.returncode in (0, 1), done.stderr
+            assert done.returncode == int(example.startswith(EXIT_1)), done.stderr
             assert done.stdout
 
 
