@@ -189,7 +189,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit explain": (
         'ftkit explain "Line 1 contains invalid JSON"',
-        'ftkit explain "Line 8 contains invalid JSON" samples/bad/json-syntax.jsonl',
+        'ftkit explain "Line 5 contains invalid JSON" samples/bad/json-syntax.jsonl',
     ),
     "ftkit completion": (
         "ftkit completion bash",

@@ -121,6 +121,12 @@ def test_the_examples_of_a_command_run(path: str, tmp_path: Path) -> None:
             assert done.stdout
 
 
+def test_the_example_of_explain_names_a_line_that_is_wrong(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES, tmp_path / "samples")
+    done = run_ftkit(*shlex.split(EXAMPLES["ftkit explain"][1])[1:])
+    assert "names line 5.\nsamples/bad/json-syntax.jsonl:5: FT120" in done.stdout
+
+
 SHARED = ("-q, --quiet", "-v, --verbose", "--color", "-h, --help")
 
 
