@@ -103,8 +103,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit models show gpt-4o-mini-2024-07-18 --output json",
     ),
     "ftkit models export": (
-        "ftkit models export ft:ftkit/smoke:abc123 adapter --provider local",
-        "ftkit models export ft:ftkit/smoke:abc123 model --provider local --merge",
+        "ftkit models export @last adapter --provider local",
+        "ftkit models export @last model --provider local --merge",
     ),
     "ftkit models delete": (
         "ftkit models delete ft:gpt-4o-mini-2024-07-18:my-org::abc123",
