@@ -138,7 +138,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
     except click.ClickException as error:
-        return _fail(f"{error.format_message().rstrip('.')}{_usage(error)}")
+        return _fail(f"{_message(error)}{_usage(error)}")
     except FtkitError as error:
         return _fail(f"{error}{_rule(error)}")
     except (KeyboardInterrupt, click.Abort):
@@ -155,6 +155,15 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # exit code 1 would mean findings
         return _fail_unexpectedly(error)
     return result if isinstance(result, int) else 0
+
+
+def _message(error: click.ClickException) -> str:
+    """Return the message of an error, with suggestions as ftkit writes them."""
+    if isinstance(error, click.NoSuchOption):
+        names = " or ".join(map(repr, error.possibilities or ()))
+        suggestion = f"; did you mean {names}?" if names else ""
+        return f"No such option {error.option_name!r}{suggestion}"
+    return error.format_message().rstrip(".")
 
 
 def _fail(message: str) -> int:
