@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -124,6 +125,14 @@ def format_time(time: datetime.datetime | None) -> str:
 def format_minute(time: datetime.datetime | None) -> str:
     """Format a time as UTC, to the minute; "-" if it is missing."""
     return format_time(time)[:16]
+
+
+def validate_command(file: str) -> str:
+    """Return the command that validates a file, in backticks, for a message.
+
+    Examples in memory, whose name is in angle brackets, need the function of that name.
+    """
+    return "`ftkit.validate`" if file.startswith("<") else f"`ftkit validate {shlex.quote(file)}`"
 
 
 def last_line(log: Path) -> str:

@@ -25,6 +25,7 @@ Each message is one line: what is wrong and what to do. Parameters are named in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -150,8 +151,13 @@ NAMES = 1000
 """Maximum number of names that a name is compared with."""
 
 
-def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "") -> str:
-    """Return `"; did you mean 'x'?"` for the closest names, or `otherwise` if none is close."""
+def did_you_mean(
+    name: str, names: Iterable[str], n: int = 1, otherwise: str = "", folder: str = ""
+) -> str:
+    """Return `"; did you mean 'x'?"` for the closest names, or `otherwise` if none is close.
+
+    Names of files are suggested with their folder.
+    """
     if len(name) > NAME_LENGTH:
         return otherwise
     short = (item for item in names if len(item) <= NAME_LENGTH)
@@ -159,4 +165,5 @@ def did_you_mean(name: str, names: Iterable[str], n: int = 1, otherwise: str = "
     matches = [lowered[item] for item in get_close_matches(name.lower(), lowered, n, cutoff=0.6)]
     if not matches:
         return otherwise
-    return f"; did you mean {' or '.join(map(repr, matches))}?"
+    paths = [os.path.join(folder, match) for match in matches]
+    return f"; did you mean {' or '.join(map(repr, paths))}?"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -17,7 +15,7 @@ from click.core import ParameterSource as Source
 
 from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
-from ftkit.cli.command import Group
+from ftkit.cli.command import Group, with_options
 from ftkit.cli.terminal import (
     OutputClosed,
     accept_any_text,
@@ -105,24 +103,8 @@ class Commands(Group):
             raise  # the names in a provider's message are its own
         except FtkitError as error:
             command = self.get_command(context, context.invoked_subcommand or "")
-            error.args = (_with_options(str(error), command), *error.args[1:])
+            error.args = (with_options(str(error), command), *error.args[1:])
             raise
-
-
-def _with_options(message: str, command: click.Command | None) -> str:
-    """Replace the names of parameters in backticks by the options of the command."""
-    options = dict(_options(command)) if command else {}
-    return re.sub(r"`(\w+)`", lambda match: f"`{options.get(match[1], match[1])}`", message)
-
-
-def _options(command: click.Command) -> Iterator[tuple[str, str]]:
-    """Yield the parameter name and the option of each option of a command or group."""
-    for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.name:
-            yield parameter.name, parameter.opts[0]
-    if isinstance(command, click.Group):
-        for subcommand in command.commands.values():
-            yield from _options(subcommand)
 
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
@@ -156,7 +138,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="ftkit", standalone_mode=False)
     except click.ClickException as error:
-        return _fail(f"{error.format_message().rstrip('.')}{_usage(error)}")
+        return _fail(f"{_message(error)}{_usage(error)}")
     except FtkitError as error:
         return _fail(f"{error}{_rule(error)}")
     except (KeyboardInterrupt, click.Abort):
@@ -173,6 +155,15 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # exit code 1 would mean findings
         return _fail_unexpectedly(error)
     return result if isinstance(result, int) else 0
+
+
+def _message(error: click.ClickException) -> str:
+    """Return the message of an error, with suggestions as ftkit writes them."""
+    if isinstance(error, click.NoSuchOption):
+        names = " or ".join(map(repr, error.possibilities or ()))
+        suggestion = f"; did you mean {names}?" if names else ""
+        return f"No such option {error.option_name!r}{suggestion}"
+    return error.format_message().rstrip(".")
 
 
 def _fail(message: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,22 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
     for path in paths:
         if os.path.exists(path) and os.path.samefile(path, output):
             raise UsageError(f"--output-file {output} would replace an input; name another file")
+
+
+def with_options(message: str, command: click.Command | None) -> str:
+    """Replace the names of parameters in backticks by the options of the command."""
+    options = dict(_options(command)) if command else {}
+    return re.sub(r"`(\w+)`", lambda match: f"`{options.get(match[1], match[1])}`", message)
+
+
+def _options(command: click.Command) -> Iterator[tuple[str, str]]:
+    """Yield the parameter name and the option of each option of a command or group."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.name:
+            yield parameter.name, parameter.opts[0]
+    if isinstance(command, click.Group):
+        for subcommand in command.commands.values():
+            yield from _options(subcommand)
 
 
 class Group(Command, click.Group):

@@ -83,14 +83,20 @@ def open_owner(
     """
     context = click.get_current_context()
     is_chosen = any(context.get_parameter_source(name) is Source.COMMANDLINE for name in chosen_by)
+    if id == LAST and is_chosen:
+        _check_last(kind, provider, facts)
     client = open_client(provider, base_url, facts) if is_chosen else None
     resource = _look_up(kind, id, _owner(client, base_url) if client else "")
     if resource is None and id == LAST:
-        where = f" to {client.provider.title}" if client else ""
-        what = "file has been uploaded" if kind == "file" else "job has been submitted"
-        raise UsageError(f"{LAST}: no {what}{where} from this machine")
+        raise _no_last(kind, provider if client else "")
     if resource is None:
-        return client or open_client(provider, base_url, facts), id
+        try:
+            return client or open_client(provider, base_url, facts), id
+        except UsageError as error:  # for example without a key
+            if kind != "model":
+                place = f"looked for it at {provider}"
+                error.args = (f"the journal has no {kind} {id!r}; {place}: {error}",)
+            raise
     client = client or _open_account(resource, provider, base_url, facts)
     whole = _last_model(client, resource.id) if (kind, id) == ("model", LAST) else resource.id
     if whole != id:
@@ -143,6 +149,23 @@ def command_line(*words: str) -> str:
     if facts and context.get_parameter_source("facts") is Source.COMMANDLINE:
         words = (*words, "--facts", facts)
     return shlex.join(["ftkit", *words])
+
+
+def _check_last(kind: Kind, provider: str, facts: str | None) -> None:
+    """Raise `UsageError` if nothing has been created at a provider, before it is connected to."""
+    from ftkit.catalog import find_provider, load_catalog
+
+    find_provider(provider, load_catalog(facts))
+    index = _resource_index()
+    if index is None or index.last("file" if kind == "file" else "job", provider) is None:
+        raise _no_last(kind, provider)
+
+
+def _no_last(kind: Kind, provider: str) -> UsageError:
+    """Return the error for `LAST` if nothing has been created at a provider."""
+    where = f" to provider {provider}" if provider else ""
+    what = "file has been uploaded" if kind == "file" else "job has been submitted"
+    return UsageError(f"{LAST}: no {what}{where} yet")
 
 
 def _owner(client: Client, base_url: str | None) -> str:

@@ -103,8 +103,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit models show gpt-4o-mini-2024-07-18 --output json",
     ),
     "ftkit models export": (
-        "ftkit models export ft:ftkit/smoke:abc123 adapter --provider local",
-        "ftkit models export ft:ftkit/smoke:abc123 model --provider local --merge",
+        "ftkit models export @last adapter --provider local",
+        "ftkit models export @last model --provider local --merge",
     ),
     "ftkit models delete": (
         "ftkit models delete ft:gpt-4o-mini-2024-07-18:my-org::abc123",
@@ -154,7 +154,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit migrate": (
         "ftkit migrate ftjob-abc123 --to nebius --dry-run",
-        "ftkit migrate --archive samples/archive --to nebius --dry-run",
+        "ftkit migrate --archive samples/archive --to local --dry-run",
     ),
     "ftkit login": (
         "ftkit login openai",
@@ -190,7 +190,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit explain": (
         'ftkit explain "Line 1 contains invalid JSON"',
-        'ftkit explain "Line 8 contains invalid JSON" samples/bad/json-syntax.jsonl',
+        'ftkit explain "Line 5 contains invalid JSON" samples/bad/json-syntax.jsonl',
     ),
     "ftkit completion": (
         "ftkit completion bash",

@@ -25,6 +25,9 @@ from ftkit.validation.provider_messages import (
 if TYPE_CHECKING:
     from ftkit.rules import Rule
 
+WHOLE_FILE = 0
+"""Line of a finding on the whole file."""
+
 
 @click.command(cls=Command)
 @click.argument("message")
@@ -67,12 +70,16 @@ def _validate(file: str) -> FileReport:
 
 
 def _related(meaning: Meaning, report: FileReport) -> list[Finding]:
-    """Return the findings of the message's rules, and all on the lines that it names."""
+    """Return the findings of the message's rules, and all on the lines that it names.
+
+    If the message has no rules, findings on the whole file may be about these lines too.
+    """
     names = {rule.name for rule in meaning.rules}
+    lines = set(meaning.lines)
+    if lines and not names:
+        lines.add(WHOLE_FILE)
     return [
-        finding
-        for finding in report.findings
-        if finding.rule in names or finding.line in meaning.lines
+        finding for finding in report.findings if finding.rule in names or finding.line in lines
     ]
 
 
@@ -90,8 +97,12 @@ def _print_explanation(meaning: Meaning, nearest: tuple[Rule, ...]) -> None:
         write(f"{click.style(title(rule), bold=True)}\n{wrap_paragraphs(rule.doc, width)}")
         write(_source(rule.evidence, width))
     if meaning.lines:
-        plural = "s" * (len(meaning.lines) > 1)
-        print_line(f"The message names line{plural} {', '.join(map(str, meaning.lines))}.")
+        print_line(f"The message names {_lines(meaning)}.")
+
+
+def _lines(meaning: Meaning) -> str:
+    """Return the lines that a message names, as text."""
+    return f"line{'s' * (len(meaning.lines) > 1)} {', '.join(map(str, meaning.lines))}"
 
 
 def _source(source: str, width: int | None) -> str:
@@ -111,13 +122,15 @@ def _print_nearest(nearest: tuple[Rule, ...]) -> None:
 
 
 def _print_findings(report: FileReport, findings: list[Finding], meaning: Meaning) -> None:
-    """Print the findings, or that the file has none that the rules of the message expect."""
+    """Print the findings, or that the file has none that the message is about."""
     for finding, fold in _folded(report, findings, meaning):
         place = f"{report.file}:{finding.line}" if finding.line else report.file
         note = f" ({places(fold, report.filled)})" if fold else ""
         print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}{note}")
     if meaning.rules and not findings:
         print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")
+    elif meaning.lines and not findings:
+        print_line(f"{report.file} has no findings on {_lines(meaning)}.")
 
 
 def _folded(

@@ -15,7 +15,7 @@ from typing import Any
 from ftkit._text import shorten
 from ftkit.cli.command import refuse_output_over_input
 from ftkit.cli.terminal import clean, console, preferences
-from ftkit.errors import FileError, UsageError
+from ftkit.errors import FileError, FtkitError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
 
@@ -104,13 +104,16 @@ def local_files(
         yield paths, {}
         return
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        copies = {
-            path: os.path.join(folder, f"{number}.jsonl") for number, path in enumerate(streams)
-        }
+        copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(streams)}
         for path, copy in copies.items():
             _copy(path, copy)
         names = {copy: path for path, copy in copies.items()}
-        yield [copies.get(path, path) for path in paths], names
+        try:
+            yield [copies.get(path, path) for path in paths], names
+        except FtkitError as error:
+            for copy, name in names.items():
+                error.args = (str(error).replace(copy, name), *error.args[1:])
+            raise
 
 
 def _is_stream(path: str) -> bool:

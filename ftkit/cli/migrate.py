@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ftkit._text import printable
+from ftkit.cli.command import with_options
 from ftkit.cli.connection import command_line, open_client, open_journal, open_owner, remembered
 from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, provider_options
@@ -256,7 +257,7 @@ def _details(plan: Move, title: str) -> str:
         f"  {change.what}: {change.before} -> {change.after or 'dropped'} ({change.why})"
         for change in translation.changes
     ]
-    lines += [f"  cannot be migrated: {obstacle}" for obstacle in translation.obstacles]
+    lines += [f"  cannot be migrated: {obstacle}" for obstacle in _obstacles(plan)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -282,9 +283,15 @@ def _outcome(plan: Move, is_selected: bool) -> str:
         again = "; will be migrated again" if is_selected else ""
         return f"migrated to {_new_job(plan)}{again}"
     if translation.obstacles:
-        return f"cannot be migrated: {translation.obstacles[0]}"
+        return f"cannot be migrated: {_obstacles(plan)[0]}"
     count = len(translation.changes)
     return f"{count} change{'s' * (count > 1)}" if count else "no changes"
+
+
+def _obstacles(plan: Move) -> list[str]:
+    """Return why the job cannot be migrated, with the names of options."""
+    command = click.get_current_context().command
+    return [with_options(obstacle, command) for obstacle in plan.translation.obstacles]
 
 
 def _new_job(plan: Move) -> str:
@@ -298,6 +305,6 @@ def _as_dict(plan: Move) -> dict[str, Any]:
         "to": plan.new_id or None,
         "order": msgspec.to_builtins(translation.spec),
         "changes": msgspec.to_builtins(translation.changes),
-        "obstacles": list(translation.obstacles),
+        "obstacles": _obstacles(plan),
         "usd": plan.usd,
     }

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
 from ftkit._atomic import atomic_write
-from ftkit._text import without_nan
+from ftkit._text import validate_command, without_nan
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES, read
 from ftkit.errors import FileError, os_error_message
 
@@ -333,7 +333,7 @@ def _object(raw: bytes, number: int, name: str) -> dict[str, Any]:
     if not reading.parsed or not isinstance(reading.value, dict):
         reason = f" ({reading.error.msg.lower()})" if reading.error else ""
         raise FileError(
-            f"{name}:{number}: not a JSON object{reason}; run `ftkit validate` for details"
+            f"{name}:{number}: not a JSON object{reason}; run {validate_command(name)} for details"
         )
     return reading.value
 

@@ -236,12 +236,21 @@ def _head(file: str, data: bytes, complete: bool) -> Head:
 def check_readable(path: str) -> None:
     """Raise `FileError` if the path is not a file, naming files with similar names."""
     if os.path.isdir(path):
-        pattern = os.path.join(path, "*.jsonl")
-        raise FileError(f"{path} is a folder; name its files, e.g. {pattern!r}")
+        names = sorted(name for name in _names_in(path) if name.endswith((".jsonl", ".jsonl.gz")))
+        example = f", e.g. {os.path.join(path, names[0])!r}" if names else ""
+        raise FileError(f"{path} is a folder; name one of its files{example}")
     if not os.path.exists(path):
-        folder = os.path.dirname(path) or "."
-        siblings = os.listdir(folder) if os.path.isdir(folder) else []
-        raise FileError(f"no such file: {path}{did_you_mean(os.path.basename(path), siblings)}")
+        folder, name = os.path.split(path)
+        siblings = _names_in(folder or ".")
+        raise FileError(f"no such file: {path}{did_you_mean(name, siblings, folder=folder)}")
+
+
+def _names_in(folder: str) -> list[str]:
+    """Return the names in a folder, or none if it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def check_regular(path: str) -> None:

@@ -37,6 +37,7 @@ from ftkit.estimation.measure import (
     Counting,
     Measured,
     measure,
+    no_example,
     stats_of,
     wrong_format,
 )
@@ -296,7 +297,7 @@ def reference_model(format: str, provider: str, catalog: Catalog) -> str:
 
 def _check_examples(stats: TokenStats) -> None:
     if not stats.examples:
-        raise UsageError("no example could be read; run `ftkit validate` to see why")
+        raise UsageError("no example could be read; validate the file to see why")
 
 
 def _check_numbers(epochs: int | None, price: float | None) -> None:
@@ -316,6 +317,8 @@ def _measured(
     measured = file if isinstance(file, Measured) else measure(file, format=format, **how)
     if format not in (None, measured.format):
         raise wrong_format(measured.file, measured.format, format)
+    if not measured.examples:
+        raise no_example(measured.file)
     return measured.summary, measured.format
 
 

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from ftkit._text import validate_command
 from ftkit.catalog import (
     DEFAULT_PROVIDER,
     Catalog,
@@ -48,10 +49,14 @@ class Measured(Struct, frozen=True):
     summary: Summary
 
     @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return next((stats.examples for stats in self.summary.stats.values()), 0)
+
+    @property
     def skipped(self) -> int:
         """Number of lines that were left out because no example could be read from them."""
-        counted = next((stats.examples for stats in self.summary.stats.values()), 0)
-        return max(self.summary.lines - self.summary.blank.count - counted, 0)
+        return max(self.summary.lines - self.summary.blank.count - self.examples, 0)
 
 
 def measure(  # noqa: PLR0913 # public keyword-only API
@@ -107,7 +112,12 @@ def _with_format(plan: ScanPlan, head: Head, requested: str | None) -> ScanPlan:
 
 def not_a_dataset(path: str, message: str) -> FileError:
     """Return the error for a file that a rule on the beginning of files refuses."""
-    return FileError(f"{path}: {message}; see `ftkit validate`")
+    return FileError(f"{path}: {message}; see {validate_command(path)}")
+
+
+def no_example(path: str) -> UsageError:
+    """Return the error for a file in which no line is an example."""
+    return UsageError(f"{path}: no example could be read; run {validate_command(path)} to see why")
 
 
 def format_of(head: Head, requested: str | None) -> str:

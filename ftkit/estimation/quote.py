@@ -21,7 +21,7 @@ from ftkit.estimation.estimate import (
     estimate_without_model,
     reference_model,
 )
-from ftkit.estimation.measure import Counting, Measured, format_of, measure, stats_of
+from ftkit.estimation.measure import Counting, Measured, format_of, measure, no_example, stats_of
 from ftkit.estimation.usage import Usage, usage
 from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
 from ftkit.validation.pool import Progress
@@ -153,8 +153,10 @@ def quote_measured(measured: Measured, models: Sequence[str], terms: Terms) -> Q
     Without models, it must have been measured for the `reference_model` of its format.
 
     Raises:
-        UsageError: A model cannot be estimated; see `estimate`.
+        UsageError: There is no example, or a model cannot be estimated; see `estimate`.
     """
+    if not measured.examples:
+        raise no_example(measured.file)
     counting = terms.counting
     estimates = [_estimate(measured, model, terms) for model in models]
     estimates.sort(key=lambda row: (row.cost is None, row.cost.usd if row.cost else 0))

@@ -7,6 +7,7 @@ import os
 
 from msgspec import Struct
 
+from ftkit._text import validate_command
 from ftkit.client.client import Client
 from ftkit.client.resources import Job
 from ftkit.errors import UsageError
@@ -120,11 +121,12 @@ def _advice(job: Job, meaning: Meaning, path: str, has_changed: bool, has_findin
     if has_findings:
         return f"fix these lines of {path} and submit it again"
     if has_changed:
-        return f"{path} has changed since; run `ftkit validate` to see if the error is still there"
+        command = validate_command(path)
+        return f"{path} has changed since; run {command} to see if the error is still there"
     if meaning.rules:
         return (
             f"`ftkit rule {meaning.rules[0].name}` explains the rule; "
-            "run `ftkit validate` on the training file"
+            f"run {validate_command(path or 'FILE')} on the training file"
         )
     if meaning.known_messages:
         known_message = meaning.known_messages[0]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from ftkit._text import money, plural, printable
+from ftkit._text import money, plural, printable, validate_command
 from ftkit._version import __version__
 from ftkit.estimation.estimate import Estimate, ModelFreeEstimate
 from ftkit.estimation.quote import Quote
@@ -72,16 +72,18 @@ def _heading(quote: Quote) -> str:
     facts = click.style(f"{quote.format} · {plural(quote.examples, 'example')}", dim=True)
     heading = f"{title}  {facts}\n"
     if quote.skipped:
-        heading += _warning(f"skipped {plural(quote.skipped, 'invalid line')}")
+        heading += _warning(quote, f"skipped {plural(quote.skipped, 'invalid line')}")
     if quote.extra_keys:
         examples = plural(quote.extra_keys, "example")
-        heading += _warning(f"{examples} with keys that the provider refuses, counted without them")
+        heading += _warning(
+            quote, f"{examples} with keys that the provider refuses, counted without them"
+        )
     return heading
 
 
-def _warning(text: str) -> str:
+def _warning(quote: Quote, text: str) -> str:
     label = click.style("warning", fg="yellow")
-    return f"{label}: {text}; run `ftkit validate` for details\n"
+    return f"{label}: {text}; run {printable(validate_command(quote.file))} for details\n"
 
 
 def _tokens(quote: Quote, width: int | None) -> str:

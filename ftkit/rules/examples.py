@@ -143,8 +143,11 @@ def example_trained_tokens_cut(counted: TokenCount, plan: ScanPlan) -> Iterator[
     if number:
         trained = sum(end - start for _, start, end in counted.trained)
         share = "all" if number == trained else f"{number:,} of the"
+        removes = "removes"
+        if plan.limits.model is None:
+            removes = "(the limit assumed if no model is named) would remove"
         yield Hit(
-            f"truncation at {limit:,} tokens removes {share} {trained:,} trained tokens; "
+            f"truncation at {limit:,} tokens {removes} {share} {trained:,} trained tokens; "
             "shorten the prompt or split the example",
             cut[0][0],
         )

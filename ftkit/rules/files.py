@@ -5,7 +5,9 @@ Files that are not JSON Lines at all, and lines that have none of the formats.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
 from ftkit._text import excerpt
@@ -86,18 +88,30 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if kind == MESSAGE:
         yield Hit(
             "the file is a JSON array of messages; if they are one conversation, write it on one "
-            "line (jq -c '{messages: .}' IN > OUT.jsonl), else write a line for each"
+            f"line ({_jq(head, '{messages: .}')}), else write a line for each"
         )
     elif kind in SHAPES:
         name, conversion, _ = SHAPES[kind]
         yield Hit(
             f"the file is a JSON array of {name}, which cannot be trained on; put each on its own "
-            f"line (jq -c '.[]' IN > OUT.jsonl), then {conversion}"
+            f"line ({_jq(head, '.[]')}), then {conversion}"
         )
     else:
-        yield Hit(
-            "the file is a JSON array; put each example on its own line: jq -c '.[]' IN > OUT.jsonl"
-        )
+        yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
+
+
+def _jq(head: Head, program: str) -> str:
+    """Return the command that writes a file as JSON Lines.
+
+    A name without an ending is not a file's own: it stands for standard input or for examples in
+    memory. jq does not unpack files.
+    """
+    program = shlex.quote(program)
+    stem, ending = os.path.splitext(head.name)
+    if ending in ("", ".gz"):
+        return f"jq -c {program} IN > OUT.jsonl"
+    target = f"{stem}-lines.jsonl" if ending == ".jsonl" else f"{stem}.jsonl"
+    return f"jq -c {program} {shlex.quote(head.name)} > {shlex.quote(target)}"
 
 
 def _is_one_array(head: Head) -> bool:
@@ -133,8 +147,7 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     shape = SHAPES.get(classify(head.spread) or "")
     rest = f"; they are {shape.name}, so then {shape.conversion}" if shape else ""
     yield Hit(
-        "examples are spread over several lines; put each on one line: "
-        f"jq -c . IN > OUT.jsonl{rest}"
+        f"examples are spread over several lines; put each on one line: {_jq(head, '.')}{rest}"
     )
 
 

@@ -104,7 +104,7 @@ def part_shape(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     if misnamed and error.field != misnamed:
         return
     if misnamed:
-        yield Hit(f"the part has no key {excerpt(misnamed, 60)}; rename it to {name!r}", error.path)
+        yield Hit(f"unknown key {excerpt(misnamed, 60)}; rename it to {name!r}", error.path)
     elif error.keyword == "required":
         yield Hit(f'the part has no "{error.field}"; add it', error.path)
     elif error.keyword == "additionalProperties":

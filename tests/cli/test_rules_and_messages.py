@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -181,3 +182,20 @@ def test_an_explanation_is_wrapped_on_a_terminal_only(
 def test_the_lines_of_a_rule_are_as_written_in_a_pipe() -> None:
     doc = RULES["example-too-long"].doc
     assert f"\n\n{doc}\n\nBad:" in CliRunner().invoke(cli, ["rule", "example-too-long"]).output
+
+
+def test_an_unknown_message_that_names_a_line_shows_the_findings_on_the_whole_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("prompt,completion\nHi,Ho\n")
+    done = run_ftkit("explain", "Line 5", str(path))
+    assert f"names line 5.\n{path}: FT201 format-unknown: the file is CSV" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"), [("Line 5", "line 5"), ("line 5, line 6", "lines 5, 6")]
+)
+def test_lines_without_findings_are_stated(message: str, lines: str) -> None:
+    done = run_ftkit("explain", message, MARV)
+    assert done.stdout.endswith(f"{MARV} has no findings on {lines}.\n")

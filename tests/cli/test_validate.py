@@ -60,7 +60,10 @@ PROBLEMS = {
     ),
     "an unknown format": (["validate", MARV, "--format", "chta"], "'chta' is not one of"),
     "an unknown schema": (["schema", "chta"], "did you mean 'chat'?"),
-    "an unknown option": (["validate", MARV, "--modle", "x"], "No such option"),
+    "an unknown option": (
+        ["validate", MARV, "--modle", "x"],
+        "No such option '--modle'; did you mean '--model'? (see `ftkit validate --help`)",
+    ),
     "an unknown command": (["valdate", MARV], "No such command"),
     "no workers": (["validate", MARV, "--workers", "0"], "0 is not in the range"),
     "a missing grader": (

@@ -74,7 +74,7 @@ def test_a_system_message_is_for_prompts_without_one(tmp_path: Path) -> None:
     ("lines", "says"),
     [
         ([], "contains no prompts"),
-        ([b"[1, 2]"], ":1: not a JSON object"),
+        ([b"[1, 2]"], ":1: not a JSON object; run `ftkit validate "),
         ([chat_row("a"), b'{"messages": ['], ":2: not a JSON object"),
         ([b"\xff\xfe{\x00"], ":1: not a JSON object"),
         ([{"prompt": "x"}], ":1: object missing required field `messages`"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,11 +154,11 @@ CONVERSIONS: dict[str, tuple[str, Convert]] = {
 OTHERS = {
     "alpaca-array.json": ("json-array-file", SHAPES["alpaca"].conversion),
     "alpaca-pretty.json": ("json-pretty-printed", SHAPES["alpaca"].conversion),
-    "array-array.json": ("json-array-file", "jq -c '.[]' IN > OUT.jsonl), then wrap each line"),
+    "array-array.json": ("json-array-file", "array-array.jsonl), then wrap each line"),
     "column.csv": ("format-unknown", "the file is CSV with one column; turn each row into"),
     "column-quotes.csv": ("format-unknown", "the file is CSV with one column; turn each row into"),
     "message.jsonl": ("format-unknown", SHAPES["message"].conversion),
-    "message-array.json": ("json-array-file", "jq -c '{messages: .}' IN > OUT.jsonl"),
+    "message-array.json": ("json-array-file", "message-array.jsonl), else write a line"),
     "numbered-prose.txt": ("format-unknown", "the file is text, not JSON; write each example as"),
     "table.csv": ("format-unknown", "the file is CSV; turn each row into a line of JSON"),
 }
@@ -252,3 +254,24 @@ def test_lines_that_are_meant_to_be_json_are_not_called_text(text: str, write: W
     rules = {finding.rule for finding in findings_of(write(text.encode()))}
     assert "format-unknown" not in rules
     assert rules & {"json-not-object", "json-syntax"}
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("my data.json", "'my data.json' > 'my data.jsonl'"),
+        ("data.jsonl", "data.jsonl > data-lines.jsonl"),
+    ],
+)
+def test_a_command_for_jq_has_the_names_of_the_files(
+    name: str, files: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text('[{"messages": []}, {"messages": []}]')
+    (finding,) = validate(name).files[0].findings
+    assert finding.message.endswith(f": jq -c '.[]' {files}")
+
+
+def test_a_command_for_jq_has_placeholders_for_examples_without_a_file() -> None:
+    stream = io.BytesIO(b'[{"messages": []}, {"messages": []}]')
+    assert validate(stream).files[0].findings[0].message.endswith(" '.[]' IN > OUT.jsonl")

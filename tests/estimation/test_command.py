@@ -26,8 +26,11 @@ MARV = str(SAMPLES / "marv.jsonl")
 PROBLEMS = {
     "a file that is not there": ("no.jsonl", "no such file"),
     "an empty file": ("empty.jsonl", "is empty"),
-    "a file that is something else": ("alpaca.jsonl", "Alpaca"),
-    "a file without an example": ("bad.jsonl", "no example could be read"),
+    "a file that is something else": ("alpaca.jsonl", "see `ftkit validate alpaca.jsonl`"),
+    "a file without an example": (
+        "bad.jsonl",
+        "bad.jsonl: no example could be read; run `ftkit validate bad.jsonl` to see why",
+    ),
     "an unknown model": (f"{MARV} --model gpt-4o-mini", "did you mean 'gpt-4o-mini-2024-07-18'"),
     "an unknown provider": (f"{MARV} --provider azur", "did you mean 'azure'"),
     "a number of epochs that is none": (f"{MARV} --epochs 0", "not auto or a number from 1 to 50"),
@@ -222,3 +225,9 @@ def test_what_is_printed_is_as_it_was_looked_at(name: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         (GOLDEN / name).write_text(shown, "utf-8")
     assert shown == (GOLDEN / name).read_text("utf-8")
+
+
+def test_an_error_about_standard_input_names_no_temporary_file() -> None:
+    done = run_ftkit("estimate", "-", input='{"messages": 3}\n')
+    assert done.returncode == 2
+    assert done.stderr.startswith("ftkit: -: no example could be read; run `ftkit validate -` to")

@@ -34,7 +34,8 @@ def test_the_doctor_finds_the_lines_of_the_local_file(
         "json-syntax"
     ]
     write(chat_lines(12))
-    assert "has changed since" in ftkit("jobs", "doctor", id).stdout
+    changed = f"{bad} has changed since; run `ftkit validate {bad}` to see if"
+    assert changed in ftkit("jobs", "doctor", id).stdout
     fake_provider.jobs[id] |= {
         "status": "validating_files",
         "created_at": int(time.time()) - 7200,

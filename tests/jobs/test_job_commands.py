@@ -94,11 +94,10 @@ def test_the_model_that_was_made_last_answers_to_last(
     fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
     assert (
-        ftkit("chat", "@last", "one two").stderr
-        == "ftkit: @last: no job has been submitted from this machine\n"
+        ftkit("chat", "@last", "one two").stderr == "ftkit: @last: no job has been submitted yet\n"
     )
     assert (
-        "no job has been submitted to OpenAI from this machine"
+        "@last: no job has been submitted to provider openai yet"
         in ftkit("chat", "@last", "one two", "--provider", "openai").stderr
     )
     assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
@@ -149,3 +148,21 @@ def test_a_job_shows_what_was_chosen_for_it(fake_provider: FakeProvider, ftkit: 
             "metadata": "team=x, run=2",
         }.items()
     )
+
+
+def test_last_at_the_local_service_does_not_start_it(ftkit: Run) -> None:
+    done = ftkit("chat", "@last", "Hi", "--provider", "local")
+    assert done.returncode == 2
+    message = "ftkit: @last: no job has been submitted to provider local yet"
+    assert done.stderr.splitlines()[-1] == message
+    assert "starting" not in done.stderr.lower()
+
+
+NO_ACCOUNT = {"FTKIT_PROVIDER": "nebius", "FTKIT_BASE_URL": ""}
+
+
+def test_an_id_that_the_journal_does_not_know_is_named_if_there_is_no_key(ftkit: Run) -> None:
+    done = ftkit("jobs", "show", "nonsense", env=NO_ACCOUNT)
+    assert done.returncode == 2
+    message = "the journal has no job 'nonsense'; looked for it at nebius: no key for"
+    assert message in done.stderr

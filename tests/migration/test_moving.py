@@ -14,6 +14,7 @@ from support.examples import chat_lines
 from support.fake_provider import FakeProvider, error_body
 from support.fixture_types import Run, Write
 from support.models import MINI
+from support.paths import SAMPLES
 
 
 @pytest.fixture
@@ -164,6 +165,14 @@ def test_a_job_that_cannot_go_is_1_and_sends_nothing(
     assert result.returncode == 1
     assert "cannot be migrated: line 4: json-syntax" in result.stdout
     assert len(fake_provider.created) == 1
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_what_prevents_a_migration_names_options(ftkit: Run, output: str) -> None:
+    archive = str(SAMPLES / "archive")
+    done = ftkit("migrate", "--archive", archive, "--to", "nebius", "--dry-run", "-o", output)
+    assert done.returncode == 1
+    assert "; set `--model` to one of its base models" in done.stdout
 
 
 def test_migrating_asks_first(

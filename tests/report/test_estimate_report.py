@@ -32,7 +32,7 @@ def quoted() -> Quote:
 def test_lines_that_are_left_out_are_counted(write: Write) -> None:
     path = write([*chat_lines(12), b"{", b"["])
     text = click.unstyle(render_estimate_text(quote(path, [MINI], today=TODAY)))
-    assert "warning: skipped 2 invalid lines; run `ftkit validate` for details\n" in text
+    assert f"warning: skipped 2 invalid lines; run `ftkit validate {path}` for details\n" in text
 
 
 def test_examples_with_extra_keys_are_counted_and_reported(write: Write) -> None:
@@ -41,7 +41,7 @@ def test_examples_with_extra_keys_are_counted_and_reported(write: Write) -> None
     assert "  chat · 12 examples\n" in text
     assert (
         "warning: 12 examples with keys that the provider refuses, counted without them; "
-        "run `ftkit validate` for details\n" in text
+        f"run `ftkit validate {path}` for details\n" in text
     )
 
 

@@ -36,7 +36,7 @@ def test_a_part_with_its_text_under_another_key_gets_one_finding(
         "part-shape",
         f"$.messages[{len(chat_example(99)['messages']) - 1}].content[0].{key}",
     )
-    assert finding.message == f"the part has no key {key!r}; rename it to {type!r}"
+    assert finding.message == f"unknown key {key!r}; rename it to {type!r}"
 
 
 @pytest.mark.parametrize(

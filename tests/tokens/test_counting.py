@@ -153,6 +153,15 @@ def test_examples_that_are_too_long_are_found_however_many_there_are(
     )
 
 
+def test_a_truncation_is_conditional_if_its_limit_is_assumed(write: Write) -> None:
+    report = validate(write([*chat_lines(10), too_long(0, 1)])).files[0]
+    cut = [finding for finding in report.findings if finding.rule == "example-trained-tokens-cut"]
+    assert [finding.message for finding in cut] == [
+        "truncation at 4,096 tokens (the limit assumed if no model is named) would remove all "
+        "2 trained tokens; shorten the prompt or split the example"
+    ]
+
+
 def test_a_larger_model_takes_them(write: Write) -> None:
     report = validate(write([*chat_lines(10), too_long(1, 1)]), model="gpt-3.5-turbo-0125").files[0]
     assert "example-too-long" not in report.counts
