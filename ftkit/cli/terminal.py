@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -195,8 +195,9 @@ def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
-    plain = uses_color() is False
-    return Console(stderr=err, markup=False, emoji=False, highlight=False, no_color=plain)
+    # `no_color` would keep bold and dim text.
+    system: Literal["auto"] | None = None if uses_color() is False else "auto"
+    return Console(stderr=err, markup=False, emoji=False, highlight=False, color_system=system)
 
 
 def uses_color() -> bool | None:
