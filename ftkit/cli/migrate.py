@@ -257,7 +257,7 @@ def _details(plan: Move, title: str) -> str:
         for change in translation.changes
     ]
     lines += [f"  cannot be migrated: {obstacle}" for obstacle in translation.obstacles]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(wrap(printable(line), "", "    ", terminal_width()) for line in lines)
 
 
 def _table(plans: list[Move], selected: list[Move], title: str) -> str:
