@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -195,9 +195,13 @@ def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
-    # `no_color` would keep bold and dim text.
-    system: Literal["auto"] | None = None if uses_color() is False else "auto"
-    return Console(stderr=err, markup=False, emoji=False, highlight=False, color_system=system)
+    return Console(
+        stderr=err,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        color_system=None if uses_color() is False else "auto",  # `no_color` would keep bold
+    )
 
 
 def uses_color() -> bool | None:
