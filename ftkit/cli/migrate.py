@@ -25,7 +25,7 @@ from ftkit.cli.output import (
 )
 from ftkit.cli.terminal import write
 from ftkit.errors import FileError, UsageError
-from ftkit.report.columns import table
+from ftkit.report.columns import table, wrap
 
 if TYPE_CHECKING:
     from ftkit.client.client import Client
@@ -258,7 +258,7 @@ def _details(plan: Move, title: str) -> str:
         for change in translation.changes
     ]
     lines += [f"  cannot be migrated: {obstacle}" for obstacle in _obstacles(plan)]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(wrap(printable(line), "", "    ", terminal_width()) for line in lines)
 
 
 def _table(plans: list[Move], selected: list[Move], title: str) -> str:
@@ -270,11 +270,13 @@ def _table(plans: list[Move], selected: list[Move], title: str) -> str:
         outcome = _outcome(plan, any(plan is other for other in selected))
         rows.append((plan.old.job.id, plan.old.job.model, new_model, _cost(plan.usd), outcome))
     cells = [[printable(cell) for cell in row] for row in rows]
-    text = table(cells, left=len(rows[0]), width=terminal_width())
+    width = terminal_width()
+    text = table(cells, left=len(rows[0]), width=width)
     total = sum(plan.usd or 0 for plan in selected)
     unknown = sum(plan.usd is None for plan in selected)
     note = f" (without {unknown:,} of {len(selected):,} jobs, whose cost is unknown)"
-    return f"{text}\ntotal cost at {title}: {_cost(total)}{note if unknown else ''}\n"
+    line = f"total cost at {title}: {_cost(total)}{note if unknown else ''}"
+    return f"{text}\n{wrap(line, '', '  ', width)}"
 
 
 def _outcome(plan: Move, is_selected: bool) -> str:

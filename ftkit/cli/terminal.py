@@ -195,8 +195,13 @@ def console(err: bool = False) -> Console:
     """Return a console for live views and progress bars, whose texts must be from `clean`."""
     from rich.console import Console
 
-    plain = uses_color() is False
-    return Console(stderr=err, markup=False, emoji=False, highlight=False, no_color=plain)
+    return Console(
+        stderr=err,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        color_system=None if uses_color() is False else "auto",  # `no_color` would keep bold
+    )
 
 
 def uses_color() -> bool | None:

@@ -12,11 +12,10 @@ from pathlib import Path
 import click
 import pytest
 
-from ftkit.cli import COMMANDS, cli, run
+from ftkit.cli import COMMANDS, run
 from ftkit.cli.examples import EXAMPLES
 from ftkit.cli.renamed import RENAMED_OPTIONS
-from ftkit.cli.terminal import preferences
-from support.command_tree import COMMAND_TREE
+from support.command_tree import COMMAND_TREE, parse_command
 from support.commands import run_ftkit
 from support.examples import chat_lines
 from support.fake_provider import FakeProvider
@@ -75,24 +74,12 @@ def test_the_help_of_a_command_ends_with_two_examples_of_it(path: str) -> None:
     assert all(len(line) <= 80 for line in shown.rpartition("Examples:")[2].splitlines())
     for example in EXAMPLES[path]:
         assert example == path or example.startswith(f"{path} ")
-        parse(shlex.split(joined(example))[1:])
+        parse_command(shlex.split(joined(example))[1:])
 
 
 def joined(text: str) -> str:
     """Join the lines of a command as a shell does, which `shlex` does not."""
     return re.sub(r"\\\n *", "", text)
-
-
-def parse(arguments: list[str]) -> None:
-    """Parse the arguments of a command as ftkit does, without running it."""
-    command, context = cli, click.Context(cli, info_name="ftkit", **cli.context_settings)
-    while isinstance(command, click.Group) and arguments and arguments[0][0] != "-":
-        name, arguments = arguments[0], arguments[1:]
-        found = command.get_command(context, name)
-        assert found is not None, name
-        command, context = found, click.Context(found, context, name)
-    command.make_context(context.info_name, arguments, context.parent)
-    preferences.reset()
 
 
 OFFLINE = [

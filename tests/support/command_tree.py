@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from ftkit.cli import cli
+from ftkit.cli.terminal import preferences
 
 
 def walk(
@@ -24,3 +25,15 @@ def walk(
 
 COMMAND_TREE = dict(walk())
 """The context of each command by its path, such as "ftkit jobs list"."""
+
+
+def parse_command(arguments: list[str]) -> None:
+    """Parse the arguments of a command as ftkit does, without running it."""
+    command, context = cli, click.Context(cli, info_name="ftkit", **cli.context_settings)
+    while isinstance(command, click.Group) and arguments and arguments[0][0] != "-":
+        name, arguments = arguments[0], arguments[1:]
+        found = command.get_command(context, name)
+        assert found is not None, name
+        command, context = found, click.Context(found, context, name)
+    command.make_context(context.info_name, arguments, context.parent)
+    preferences.reset()

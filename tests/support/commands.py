@@ -7,11 +7,16 @@ about the start or the end of the interpreter, a terminal or a pipe needs `pytho
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
@@ -64,6 +69,43 @@ def run_ftkit(
         process.close()
         out, err = (stream.read_bytes().decode() for stream in streams[1:])
     return subprocess.CompletedProcess(["ftkit", *arguments], code or 0, out, err)
+
+
+def run_ftkit_in_terminal(
+    *arguments: str, input: bytes = b"", columns: int = 80, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `ftkit` on a terminal of this width where `input` is typed; `stdout` is all that it shows."""
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+    process = CONTEXT.Process(
+        target=_main, args=(arguments, environment, os.getcwd(), *[os.ttyname(side)] * 3)
+    )
+    shown: list[bytes] = []
+    reader = threading.Thread(target=_read_terminal, args=(main, shown))
+    reader.start()
+    os.write(main, input)
+    try:
+        process.start()
+        process.join(TIMEOUT)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    finally:
+        os.close(side)
+        reader.join()
+        os.close(main)
+    code = process.exitcode
+    process.close()
+    return subprocess.CompletedProcess(["ftkit", *arguments], code or 0, b"".join(shown).decode())
+
+
+def _read_terminal(main: int, shown: list[bytes]) -> None:
+    try:
+        while data := os.read(main, 65536):
+            shown.append(data)
+    except OSError:  # its other side is closed
+        pass
 
 
 def _main(
