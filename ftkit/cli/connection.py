@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from click.core import ParameterSource as Source
 
+from ftkit.cli.completers import LAST
 from ftkit.cli.output import print_note, print_warning
 from ftkit.cli.terminal import hide
 from ftkit.errors import FileError, UsageError
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from ftkit.jobs.resource_index import Kind, Resource, ResourceIndex
 
     Listed = TypeVar("Listed", Job, RemoteFile, RemoteModel)
-
-LAST = "@last"
-"""Name of the job or file that was created last from this machine, or of that job's model."""
 
 CONNECTION = ("provider", "base_url")
 """Parameters that choose an account. On the command line, they take precedence over the journal."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import LAST, open_client, open_owner, remembered
+from ftkit.cli.completers import LAST
+from ftkit.cli.connection import open_client, open_owner, remembered
 from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
