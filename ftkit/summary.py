@@ -33,7 +33,8 @@ MESSAGES = 50
 """Maximum number of messages of a rule whose repetition is counted."""
 
 ALL = ""
-"""Stands for all messages of a rule. Its hash is the lowest."""
+"""Key for all messages of a rule together; crc32 of "" is 0, so `lowest` always keeps it."""
+
 COLUMNS = ("file", "code", "rule", "severity", "line", "column", "path", "message")
 """Keys of the rows of `Report.to_records`."""
 
