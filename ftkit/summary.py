@@ -32,6 +32,9 @@ PLACES = 3
 MESSAGES = 50
 """Maximum number of messages of a rule whose repetition is counted."""
 
+COMMON_SHARE = 5
+"""Findings on more than one in this many lines are common, and are reported as one."""
+
 ALL = ""
 """Key for all messages of a rule together; crc32 of "" is 0, so `lowest` always keeps it."""
 
