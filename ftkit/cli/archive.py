@@ -55,10 +55,11 @@ class ArchiveGroup(Group):
             folder = options.params["folder"]
             if folder is not None and not is_path(folder):
                 suggestion = did_you_mean(folder, self.commands)
+                advice = f"{suggestion} To" if suggestion else "; to"
+                command = shlex.join(["ftkit", "archive", "save", folder])
                 raise UsageError(
-                    f"there is no command {folder!r}{f'{suggestion} To' if suggestion else '; to'} "
-                    "save an archive to a new folder of that name, run: "
-                    + shlex.join(["ftkit", "archive", "save", folder])
+                    f"there is no command {folder!r}{advice} save an archive to a new folder of "
+                    f"that name, run: {command}"
                 )
             args = ["save", *args]
         return super().parse_args(ctx, args)
