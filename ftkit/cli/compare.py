@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
 from ftkit.cli.compare_requests import collect_answers, confirm_requests
-from ftkit.cli.connection import CONNECTION, open_owner
+from ftkit.cli.connection import CONNECTION, open_client_for
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import (
     Configured,
@@ -291,7 +291,7 @@ def _sides(
     chosen_by = CONNECTION, (*CONNECTION, *CONNECTION_B)
 
     def open_model(index: int, name: str) -> tuple[Client, str]:
-        return open_owner("model", name, *connections[index], chosen_by[index])
+        return open_client_for("model", name, *connections[index], chosen_by[index])
 
     return open_sides(names, prompts, saves, parameters, open_model, print_warning, catalog)
 

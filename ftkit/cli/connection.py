@@ -54,7 +54,7 @@ def open_journal() -> Journal:
     return Journal(state_folder(os.environ))
 
 
-def open_owner(
+def open_client_for(
     kind: Kind,
     id: str,
     provider: str,
@@ -96,7 +96,7 @@ def open_owner(
     return client, whole
 
 
-def remember(client: Client, kind: Kind, ids: Iterable[str]) -> None:
+def record_ids(client: Client, kind: Kind, ids: Iterable[str]) -> None:
     """Record in the journal that an account has these jobs, files or models, if that is possible.
 
     A later command needs neither a provider nor a base URL for them.
@@ -111,7 +111,7 @@ def remember(client: Client, kind: Kind, ids: Iterable[str]) -> None:
             index.record_key(client.account, client.api_key)
 
 
-def remembered(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[Listed]:
+def recording_ids(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[Listed]:
     """Yield jobs, files or models as they arrive, and record them at the end.
 
     Fine-tuned models are recorded, also those of the jobs; other models are everywhere.
@@ -129,9 +129,9 @@ def remembered(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[
             yield item
     finally:
         if ids:
-            remember(client, kind, ids)
+            record_ids(client, kind, ids)
         if models:
-            remember(client, "model", models)
+            record_ids(client, "model", models)
 
 
 def command_line(*words: str) -> str:
