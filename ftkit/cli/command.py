@@ -57,7 +57,7 @@ SHARED_OPTIONS = (
         expose_value=False,
         is_eager=True,
         callback=_set_color,
-        help="When to use colour.  [default: auto, on terminals, unless NO_COLOR is set]",
+        help="When to use colour.  [default: auto: on a terminal, unless NO_COLOR is set]",
     ),
 )
 """Options of all commands, unless a command has its own option of that name."""

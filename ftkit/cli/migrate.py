@@ -50,7 +50,7 @@ EXIT_CODES = (
 
 
 @click.command(cls=Configured, epilog=EXIT_CODES)
-@click.argument("job", metavar="JOB|DIR/JOB", required=False)
+@click.argument("job", metavar="[JOB|DIR/JOB]", required=False)
 @click.option("--to", "to", required=True, metavar="PROVIDER", help="Target provider.")
 @click.option("--to-base-url", metavar="URL", help="Base URL of the target provider.")
 @click.option("--archive", metavar="DIR", help="Migrate all succeeded jobs of the archive in DIR.")

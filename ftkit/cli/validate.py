@@ -77,7 +77,7 @@ PLAIN_FORMATS = ("github", "junit")
     type=click.IntRange(1),
     metavar="N",
     help="Findings per rule and file; counts stay exact.  "
-    f"[default: {KEEP:,}; as text {SHOWN}, with repeated ones folded]",
+    f"[default: {KEEP:,}; in text {SHOWN}, repeats folded]",
 )
 @output_format(*RENDERERS)
 @option("--quiet", "-q", is_flag=True, help="Print only findings: no headings, totals or progress.")

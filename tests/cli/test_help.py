@@ -76,6 +76,15 @@ def test_the_help_of_a_command_ends_with_two_examples_of_it(path: str) -> None:
         parse(shlex.split(example)[1:])
 
 
+@pytest.mark.parametrize("path", COMMAND_TREE)
+def test_the_usage_of_a_command_has_optional_arguments_in_brackets(path: str) -> None:
+    context = COMMAND_TREE[path]
+    for argument in context.command.get_params(context):
+        if isinstance(argument, click.Argument):
+            (metavar,) = argument.get_usage_pieces(context)
+            assert argument.required != metavar.startswith("[")
+
+
 def parse(arguments: list[str]) -> None:
     """Parse the arguments of a command as ftkit does, without running it."""
     command, context = cli, click.Context(cli, info_name="ftkit", **cli.context_settings)
