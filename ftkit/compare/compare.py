@@ -47,7 +47,9 @@ def compare(  # noqa: PLR0913 # public keyword-only API
             references.
         client: Connection to the provider of the models.
         client_b: Connection to the provider of `b`, if it has another one.
-        parameters: Parameters of every request; `{"temperature": 0}` if None.
+        parameters: Parameters of every request; `{"temperature": 0}` if None. Without `max_tokens`,
+            answers are limited to 4 times the tokens of the longest reference, but at least 512;
+            see `answer_limit` for the exceptions. If `max_tokens` is 0, there is no limit.
         system: System message for prompts that do not begin with one.
         limit: Maximum number of prompts.
         group_by: Dotted path into the prompts' lines; also compare the groups of prompts with equal
@@ -67,6 +69,7 @@ def compare(  # noqa: PLR0913 # public keyword-only API
             until then are saved.
     """
     check_sacrebleu()
+    catalog = catalog or load_catalog()
     if concurrency < 1:
         raise UsageError(f"`concurrency` must be at least 1, not {concurrency}")
     if limit is not None and limit < 1:
@@ -88,14 +91,14 @@ def compare(  # noqa: PLR0913 # public keyword-only API
         for path in sorted({os.path.realpath(save) for save in saves if save}):
             locks.enter_context(lock(path, say))
         names = [os.fspath(a), os.fspath(b)]
-        sides = open_sides(names, all_prompts, saves, request, open_model, say)
+        sides = open_sides(names, all_prompts, saves, request, open_model, say, catalog)
         answers = [_answers(side, all_prompts, concurrency, say) for side in sides]
     replies = [[answer.answer if answer else None for answer in side] for side in answers]
     return compare_answers(
         all_prompts,
         *replies,
         group_by=group_by,
-        encoding=encoding_of([*answers[0], *answers[1]], catalog or load_catalog()),
+        encoding=encoding_of([*answers[0], *answers[1]], catalog),
         seed=seed,
     )
 
