@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ftkit.catalog import Catalog, base_model
@@ -25,6 +25,21 @@ SAVES = ("save_a", "save_b")
 
 RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 """Suffixes that distinguish a missing file from the name of a model."""
+
+
+def check_distinct(files: Iterable[tuple[str, str | None]]) -> None:
+    """Raise `UsageError` if two of the files are the same.
+
+    Args:
+        files: The name of the parameter or option, and the path of each file, or None for no file.
+    """
+    names: dict[str, str] = {}
+    for name, path in files:
+        if path is None:
+            continue
+        other = names.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise UsageError(f"{other} and {name} must be different files, not both {path}")
 
 
 def open_sides(
