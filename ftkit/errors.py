@@ -122,7 +122,7 @@ def os_error_message(error: BaseException) -> str:
 
 
 DISTRIBUTION = "."
-"""Where pip finds ftkit: in the folder of its source, as no package index has it."""
+"""Requirement that pip installs ftkit from: the source folder, until it is on PyPI."""
 
 
 def install_command(extra: str) -> str:

@@ -32,8 +32,12 @@ PLACES = 3
 MESSAGES = 50
 """Maximum number of messages of a rule whose repetition is counted."""
 
+COMMON_SHARE = 5
+"""Findings on more than one in this many lines are common, and are reported as one."""
+
 ALL = ""
-"""Stands for all messages of a rule. Its hash is the lowest."""
+"""Key for all messages of a rule together; crc32 of "" is 0, so `lowest` always keeps it."""
+
 COLUMNS = ("file", "code", "rule", "severity", "line", "column", "path", "message")
 """Keys of the rows of `Report.to_records`."""
 

@@ -73,6 +73,23 @@ def test_models_are_asked_and_their_answers_saved(
     assert len(Path(saved[1]).read_text().splitlines()) == 5
 
 
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [(None, 512), ({"temperature": 0, "max_tokens": 9}, 9), ({"max_tokens": 0}, None)],
+)
+def test_the_answers_of_models_are_limited(
+    parameters: dict[str, Any] | None,
+    sent: int | None,
+    fake_provider: FakeProvider,
+    client: Client,
+    tmp_path: Path,
+) -> None:
+    prompts = write_jsonl(tmp_path / "prompts.jsonl", chat_row("0", "x"))
+    answers = write_jsonl(tmp_path / "a.jsonl", recorded_row("0", "x"))
+    compare(answers, MINI, prompts=prompts, client=client, parameters=parameters)
+    assert [body.get("max_tokens") for *_, body in fake_provider.requests] == [sent]
+
+
 def test_prompts_that_were_refused_are_named(
     fake_provider: FakeProvider, client: Client, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from click.core import ParameterSource as Source
 
 from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
-from ftkit.cli.command import Group, with_options
+from ftkit.cli.command import ERROR_CODE, Group, with_options
 from ftkit.cli.terminal import (
     OutputClosed,
     accept_any_text,
@@ -169,7 +169,7 @@ def _message(error: click.ClickException) -> str:
 def _fail(message: str) -> int:
     """Print an error as one line, and return its exit code."""
     write_error(f"ftkit: {printable(message)}\n")
-    return 2
+    return ERROR_CODE
 
 
 def _fail_unexpectedly(error: Exception) -> int:

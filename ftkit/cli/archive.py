@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ftkit._text import plural
 from ftkit.cli.connection import open_client
 from ftkit.cli.options import Day, Group, Status, open_option, output_option, provider_options
-from ftkit.cli.output import consent, open_page, print_note, print_warning, progress_bar
+from ftkit.cli.output import (
+    consent,
+    open_page,
+    print_note,
+    print_warning,
+    print_warnings,
+    progress_bar,
+)
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError, did_you_mean
 
@@ -32,9 +40,6 @@ VERIFY_EXIT_CODES = (
     "Exit codes: 0 all files are intact, 1 files differ or another run can fetch more, 2 error."
 )
 
-MAX_SKIPPED = 10
-"""Maximum number of jobs without prompts that are listed."""
-
 
 class ArchiveGroup(Group):
     """Group that also takes `ftkit archive DIR` for `ftkit archive save DIR`.
@@ -50,10 +55,11 @@ class ArchiveGroup(Group):
             folder = options.params["folder"]
             if folder is not None and not is_path(folder):
                 suggestion = did_you_mean(folder, self.commands)
+                advice = f"{suggestion} To" if suggestion else "; to"
+                command = shlex.join(["ftkit", "archive", "save", folder])
                 raise UsageError(
-                    f"there is no command {folder!r}{f'{suggestion} To' if suggestion else '; to'} "
-                    "save an archive to a new folder of that name, run: "
-                    + shlex.join(["ftkit", "archive", "save", folder])
+                    f"there is no command {folder!r}{advice} save an archive to a new folder of "
+                    f"that name, run: {command}"
                 )
             args = ["save", *args]
         return super().parse_args(ctx, args)
@@ -173,11 +179,10 @@ def _plan_recording(
     plan = plan_recording(
         client, Path(folder), catalog, selection=selection, prompts=prompts, sample=sample
     )
-    for id in plan.skipped[:MAX_SKIPPED]:
-        print_warning(f"no prompts for job {id}: its data is missing or has none")
-    if len(plan.skipped) > MAX_SKIPPED:
-        more = len(plan.skipped) - MAX_SKIPPED
-        print_warning(f"no prompts for {more:,} more jobs")
+    print_warnings(
+        [f"no prompts for job {id}: its data is missing or has none" for id in plan.skipped],
+        lambda more: f"no prompts for {plural(more, 'more job')}",
+    )
     return plan
 
 

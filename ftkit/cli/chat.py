@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit.cli.connection import open_owner
+from ftkit.cli.connection import open_client_for
 from ftkit.cli.options import Configured, Temperature, output_option, provider_options
 from ftkit.cli.output import print_json_line, print_warning
 from ftkit.cli.terminal import StreamWriter, is_terminal, write, write_error
@@ -53,7 +53,7 @@ def chat(
     Without PROMPT, hold a conversation: each line of standard input is a message, until end of
     file (Ctrl-D). MODEL may be @last: the model of the job that was submitted last from here.
     """
-    client, model = open_owner("model", model, provider, base_url, facts)
+    client, model = open_client_for("model", model, provider, base_url, facts)
     conversation = Conversation(
         client,
         model,

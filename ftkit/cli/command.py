@@ -58,7 +58,7 @@ SHARED_OPTIONS = (
         expose_value=False,
         is_eager=True,
         callback=_set_color,
-        help="When to use colour.  [default: auto, on terminals, unless NO_COLOR is set]",
+        help="When to use colour.  [default: auto: on a terminal, unless NO_COLOR is set]",
     ),
 )
 """Options of all commands, unless a command has its own option of that name."""
@@ -68,20 +68,20 @@ OUTPUT_FILE = click.Option(
     metavar="FILE",
     expose_value=False,
     is_eager=True,
-    callback=lambda context, parameter, value: context.meta.update({PATH: value}),
+    callback=lambda context, parameter, value: context.meta.update({OUTPUT_FILE_KEY: value}),
     help="Write the output to FILE when it is complete.",
 )
 """Option of all commands with `--output`."""
 
-PATH = "ftkit.output_file"
+OUTPUT_FILE_KEY = "ftkit.output_file"
 """Key of the value of `--output-file` in the context."""
 
 add_completion(OUTPUT_FILE)
 
-ERROR = 2
+ERROR_CODE = 2
 """Exit code of errors."""
 
-SENTENCE = 200
+MAX_SHORT_HELP = 200
 """Maximum length of a command's help in the list of commands, in characters."""
 
 
@@ -111,15 +111,15 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Its output may go to a file, which is not written after an error."""
-        path = ctx.meta.get(PATH)
+        path = ctx.meta.get(OUTPUT_FILE_KEY)
         if path is None or isinstance(self, click.Group):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
         with output_file(path):
             code = super().invoke(ctx)
-            if code == ERROR:
-                ctx.exit(ERROR)
+            if code == ERROR_CODE:
+                ctx.exit(ERROR_CODE)
             return code
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -150,7 +150,7 @@ class Command(click.Command):
 def refuse_output_over_input(paths: Iterable[str]) -> None:
     """Raise `UsageError` if the output would replace one of the files that a command reads."""
     context = click.get_current_context(silent=True)
-    output = context.meta.get(PATH) if context else None
+    output = context.meta.get(OUTPUT_FILE_KEY) if context else None
     if output is None or not os.path.exists(output):
         return
     for path in paths:
@@ -190,7 +190,7 @@ class Group(Command, click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(
                 [
-                    (name, command.get_short_help_str(SENTENCE))
+                    (name, command.get_short_help_str(MAX_SHORT_HELP))
                     for name, command in commands
                     if command
                 ]

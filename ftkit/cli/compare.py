@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from ftkit._atomic import check_writable
 from ftkit.cli.compare_requests import collect_answers, confirm_requests
-from ftkit.cli.connection import CONNECTION, open_owner
+from ftkit.cli.connection import CONNECTION, open_client_for
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import (
     Configured,
@@ -152,10 +152,10 @@ def compare(
     interval.
     """
     from ftkit.catalog import load_catalog
-    from ftkit.compare import comparison
+    from ftkit.compare.compare import compare_recordings
+    from ftkit.compare.comparison import check_groups
     from ftkit.compare.measures import check_sacrebleu
-    from ftkit.compare.recordings import read_prompts
-    from ftkit.compare.sides import encoding_of
+    from ftkit.compare.recordings import lock_all, read_prompts
     from ftkit.report.compare import Sides, render_compare_json, render_compare_text
     from ftkit.report.compare_page import write_page
 
@@ -169,28 +169,21 @@ def compare(
     with one_file(source) as (path, source_name):
         all_prompts = read_prompts(path, source_name, limit, system)
     if group_by:
-        comparison.check_groups(all_prompts, group_by)
+        check_groups(all_prompts, group_by)
     # Without its own base URL, B is at A's address, unless it has another provider.
     url_b = base_url_b or (None if provider_b else base_url)
     connections = (provider, base_url, facts), (provider_b or provider, url_b, facts)
     request = {name: value for name, value in parameters.items() if value is not None}
-    _lock(saves, click.get_current_context())
+    click.get_current_context().with_resource(lock_all(saves, print_warning))
     sides = _sides(names, all_prompts, connections, request, saves, catalog)
     if all(isinstance(side, list) for side in sides):
         _reject_model_options(click.get_current_context())
     if not confirm_requests(sides, catalog, yes):
         print_warning("nothing was sent")
         return 2
-    answers_a, answers_b = (collect_answers(side, all_prompts, concurrency) for side in sides)
-    result = comparison.compare_answers(
-        all_prompts,
-        [recording.answer if recording else None for recording in answers_a],
-        [recording.answer if recording else None for recording in answers_b],
-        group_by=group_by,
-        encoding=encoding_of([*answers_a, *answers_b], catalog),
-        seed=seed,
-    )
-    titles = Sides(_title(a, answers_a), _title(b, answers_b), source_name)
+    answers = [collect_answers(side, all_prompts, concurrency) for side in sides]
+    result = compare_recordings(all_prompts, answers, group_by=group_by, seed=seed, catalog=catalog)
+    titles = Sides(_title(a, answers[0]), _title(b, answers[1]), source_name)
     if output == "json":
         write_json(render_compare_json(result, titles))
     else:
@@ -211,27 +204,21 @@ def _check_files(
     The answers of one side may be saved to the file that is the other side, because they are only
     added to it.
     """
+    from ftkit.compare.sides import check_distinct
+
     outputs = [(name, path) for name, path in zip(SAVE_OPTIONS, saves, strict=True) if path]
     for name, path in outputs:
         if path.endswith(".gz"):
             raise UsageError(f"{name} {path}: answers are not compressed; use a name without .gz")
     outputs += [(name, f"{path}.part") for name, path in outputs]
     inputs = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
-    _check_distinct([("--prompts", prompts), *outputs])
+    check_distinct([("--prompts", prompts), *outputs])
     if page is not None:
         check_writable(page)
         for other in [("--prompts", prompts), *outputs, *inputs]:
-            _check_distinct([other, ("--html", page)])
+            check_distinct([other, ("--html", page)])
     for _, path in outputs:
         check_writable(path)
-
-
-def _check_distinct(files: Sequence[tuple[str, str]]) -> None:
-    names: dict[str, str] = {}
-    for name, path in files:
-        other = names.setdefault(os.path.realpath(path), name)
-        if other != name:
-            raise UsageError(f"{other} and {name} must be different files, not both {path}")
 
 
 def _recordings_in(name: str) -> str:
@@ -269,14 +256,6 @@ def _recordings_in(name: str) -> str:
     return str(resolve_file(job.archive.folder, f"{job.path}/{ANSWERS}"))
 
 
-def _lock(paths: Sequence[str | None], context: click.Context) -> None:
-    """Lock files of recorded answers until the command ends, in the same order in all processes."""
-    from ftkit.compare.recordings import lock
-
-    for path in sorted({os.path.realpath(path) for path in paths if path}):
-        context.with_resource(lock(path, print_warning))
-
-
 def _sides(
     names: Sequence[str],
     prompts: list[Prompt],
@@ -291,7 +270,7 @@ def _sides(
     chosen_by = CONNECTION, (*CONNECTION, *CONNECTION_B)
 
     def open_model(index: int, name: str) -> tuple[Client, str]:
-        return open_owner("model", name, *connections[index], chosen_by[index])
+        return open_client_for("model", name, *connections[index], chosen_by[index])
 
     return open_sides(names, prompts, saves, parameters, open_model, print_warning, catalog)
 

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftkit._text import money, plural
-from ftkit.cli.output import consent, print_fields, print_warning, progress_bar
+from ftkit.cli.output import (
+    consent,
+    print_fields,
+    print_warning,
+    print_warnings,
+    progress_bar,
+)
 from ftkit.cli.terminal import preferences
 
 if TYPE_CHECKING:
@@ -15,9 +21,6 @@ if TYPE_CHECKING:
     from ftkit.compare.cost import RequestCost
     from ftkit.compare.recordings import Prompt, Recording
     from ftkit.compare.sides import Side
-
-MAX_SKIPPED = 10
-"""Maximum number of skipped prompts that are listed."""
 
 
 def confirm_requests(sides: Sequence[Side], catalog: Catalog, yes: bool) -> bool:
@@ -60,11 +63,10 @@ def collect_answers(
     with progress_bar() as update:
         label = f"asking {side.model}"
         collected = side.collect(concurrency, lambda: update(label, next(done), total))
-    for line, message in collected.refused[:MAX_SKIPPED]:
-        print_warning(f"skipped the prompt on line {line}: {message}")
-    more = len(collected.refused) - MAX_SKIPPED
-    if more > 0:
-        print_warning(f"skipped {plural(more, 'more prompt')}")
+    print_warnings(
+        [f"skipped the prompt on line {line}: {message}" for line, message in collected.refused],
+        lambda more: f"skipped {plural(more, 'more prompt')}",
+    )
     if cut := sum(map(_is_cut, collected.answers)):
         limit = plural(side.parameters["max_tokens"], "token")
         print_warning(

@@ -16,7 +16,7 @@ Completer: TypeAlias = Callable[[click.Context, str], list[CompletionItem]]
 """Function of the context and the beginning of a value."""
 
 LAST = "@last"
-"""The last job, file or model; see `ftkit.cli.connection`."""
+"""Name of the job or file that was created last from this machine, or of that job's model."""
 
 TAKE_LAST = ("chat", "compare")
 """Commands that take `LAST` for a model."""

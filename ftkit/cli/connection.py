@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from click.core import ParameterSource as Source
 
+from ftkit.cli.completers import LAST
 from ftkit.cli.output import print_note, print_warning
 from ftkit.cli.terminal import hide
 from ftkit.errors import FileError, UsageError
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from ftkit.jobs.resource_index import Kind, Resource, ResourceIndex
 
     Listed = TypeVar("Listed", Job, RemoteFile, RemoteModel)
-
-LAST = "@last"
-"""Name of the job or file that was created last from this machine, or of that job's model."""
 
 CONNECTION = ("provider", "base_url")
 """Parameters that choose an account. On the command line, they take precedence over the journal."""
@@ -56,7 +54,7 @@ def open_journal() -> Journal:
     return Journal(state_folder(os.environ))
 
 
-def open_owner(
+def open_client_for(
     kind: Kind,
     id: str,
     provider: str,
@@ -104,7 +102,7 @@ def open_owner(
     return client, whole
 
 
-def remember(client: Client, kind: Kind, ids: Iterable[str]) -> None:
+def record_ids(client: Client, kind: Kind, ids: Iterable[str]) -> None:
     """Record in the journal that an account has these jobs, files or models, if that is possible.
 
     A later command needs neither a provider nor a base URL for them.
@@ -119,7 +117,7 @@ def remember(client: Client, kind: Kind, ids: Iterable[str]) -> None:
             index.record_key(client.account, client.api_key)
 
 
-def remembered(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[Listed]:
+def recording_ids(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[Listed]:
     """Yield jobs, files or models as they arrive, and record them at the end.
 
     Fine-tuned models are recorded, also those of the jobs; other models are everywhere.
@@ -137,9 +135,9 @@ def remembered(client: Client, kind: Kind, items: Iterable[Listed]) -> Iterator[
             yield item
     finally:
         if ids:
-            remember(client, kind, ids)
+            record_ids(client, kind, ids)
         if models:
-            remember(client, "model", models)
+            record_ids(client, "model", models)
 
 
 def command_line(*words: str) -> str:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import open_client, open_journal, open_owner, remember, remembered
+from ftkit.cli.connection import (
+    open_client,
+    open_client_for,
+    open_journal,
+    record_ids,
+    recording_ids,
+)
 from ftkit.cli.inputs import must_be_plain, uploading
 from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
@@ -61,7 +67,7 @@ def list_(
 ) -> None:
     """List files, newest first."""
     client = open_client(provider, base_url, facts)
-    items = remembered(client, "file", first(client.files(purpose), limit))
+    items = recording_ids(client, "file", first(client.files(purpose), limit))
     head = ("id", "bytes", "created (UTC)", "purpose", "status", "name")
     print_list(items, Columns(head, _file_row), output, "files")
 
@@ -80,7 +86,7 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
     with uploading([path]) as progress:
         uploader = Uploader(client, open_journal(), say=print_note, progress=progress)
         id = uploader.upload(path, sha256)
-    remember(client, "file", [id])
+    record_ids(client, "file", [id])
     if output == "json":
         print_json(client.file(id).raw)
     else:
@@ -93,8 +99,8 @@ def upload(path: str, provider: str, base_url: str | None, facts: str | None, ou
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a file's name, size and status."""
-    client, id = open_owner("file", id, provider, base_url, facts)
-    (file,) = remembered(client, "file", [client.file(id)])
+    client, id = open_client_for("file", id, provider, base_url, facts)
+    (file,) = recording_ids(client, "file", [client.file(id)])
     if output == "json":
         print_json(file.raw)
         return
@@ -124,7 +130,7 @@ def download(
         raise UsageError(
             "--output json needs a PATH, because the content would go to standard output too"
         )
-    client, id = open_owner("file", id, provider, base_url, facts)
+    client, id = open_client_for("file", id, provider, base_url, facts)
     if path is None:
         write_bytes(client.content(id))
         return
@@ -149,7 +155,7 @@ def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
     """Delete a file of the provider."""
-    client, id = open_owner("file", id, provider, base_url, facts)
+    client, id = open_client_for("file", id, provider, base_url, facts)
     file = client.file(id)
     if not consent(f"Delete {id} ({file.name!r}, {file.size:,} bytes)?", yes):
         return 2

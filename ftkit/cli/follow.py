@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ftkit._text import format_time
-from ftkit.cli.connection import command_line, remembered
+from ftkit.cli.connection import command_line, recording_ids
 from ftkit.cli.output import print_json_line, print_line, print_note, print_warning
 from ftkit.cli.terminal import is_terminal
 
@@ -44,7 +44,7 @@ def _recorded(client: Client, updates: Iterable[Update]) -> Iterator[Update]:
     is_recorded = False
     for update in updates:
         if update.job and (update.job.is_over or not is_recorded):
-            list(remembered(client, "job", [update.job]))
+            list(recording_ids(client, "job", [update.job]))
             is_recorded = True
         yield update
 

@@ -12,9 +12,9 @@ import click
 from ftkit._text import format_minute, format_time
 from ftkit.cli.connection import (
     open_client,
+    open_client_for,
     open_journal,
-    open_owner,
-    remembered,
+    recording_ids,
 )
 from ftkit.cli.follow import event_line, follow_job
 from ftkit.cli.options import (
@@ -94,7 +94,7 @@ def list_(
 ) -> None:
     """List jobs, newest first."""
     if after:
-        client, after = open_owner("job", after, provider, base_url, facts)
+        client, after = open_client_for("job", after, provider, base_url, facts)
     else:
         client = open_client(provider, base_url, facts)
     matches = (
@@ -102,7 +102,7 @@ def list_(
         for job in client.jobs(after)
         if status in (None, job.status) and model in (None, job.model)
     )
-    listed = remembered(client, "job", first(matches, None if every else limit))
+    listed = recording_ids(client, "job", first(matches, None if every else limit))
     columns = Columns(("id", "status", "created (UTC)", "model"), _job_row)
     print_list(listed, columns, output, "jobs")
 
@@ -113,8 +113,8 @@ def list_(
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a job."""
-    client, id = open_owner("job", id, provider, base_url, facts)
-    (job,) = remembered(client, "job", [client.job(id)])
+    client, id = open_client_for("job", id, provider, base_url, facts)
+    (job,) = recording_ids(client, "job", [client.job(id)])
     if output == "json":
         print_json(job.raw)
         return
@@ -161,7 +161,7 @@ def watch(id: str, provider: str, base_url: str | None, facts: str | None, outpu
     Exit codes: 0 it succeeded, 1 it failed or was cancelled, 2 error, 130 interrupted (the job
     continues).
     """
-    return follow_job(*open_owner("job", id, provider, base_url, facts), output)
+    return follow_job(*open_client_for("job", id, provider, base_url, facts), output)
 
 
 @jobs.command()
@@ -172,7 +172,7 @@ def events(id: str, provider: str, base_url: str | None, facts: str | None, outp
     """List the events of a job, oldest first."""
     from ftkit.jobs.watch import NewEvents
 
-    client, id = open_owner("job", id, provider, base_url, facts)
+    client, id = open_client_for("job", id, provider, base_url, facts)
     oldest_first = NewEvents().select(client.events(id))
     if output == "json":
         print_json([event.raw for event in oldest_first])
@@ -189,7 +189,7 @@ def _add_action(name: str) -> None:
     @provider_options
     @output_option
     def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-        client, id = open_owner("job", id, provider, base_url, facts)
+        client, id = open_client_for("job", id, provider, base_url, facts)
         job = client.act(id, name)
         if output == "json":
             print_json(job.raw)
@@ -211,7 +211,7 @@ def checkpoints(
     """List the checkpoints of a job, newest first."""
     head = ("step", "train loss", "valid loss", "model")
     columns = Columns(head, _checkpoint_row)
-    client, id = open_owner("job", id, provider, base_url, facts)
+    client, id = open_client_for("job", id, provider, base_url, facts)
     print_list(client.checkpoints(id), columns, output, "checkpoints")
 
 
@@ -247,7 +247,7 @@ def metrics(
 
     if opens and not plot:
         raise UsageError("--open needs --plot")
-    client, id = open_owner("job", id, provider, base_url, facts)
+    client, id = open_client_for("job", id, provider, base_url, facts)
     job_data = job_metrics(client, client.job(id))
     if not job_data.rows:
         raise UsageError(f"the job {id} has no metrics yet")
@@ -300,7 +300,7 @@ def doctor(id: str, provider: str, base_url: str | None, facts: str | None, outp
     """
     from ftkit.jobs.diagnose import diagnose
 
-    client, id = open_owner("job", id, provider, base_url, facts)
+    client, id = open_client_for("job", id, provider, base_url, facts)
     diagnosis = diagnose(client.job(id), client, open_journal())
     if output == "json":
         print_json(_diagnosis_as_dict(diagnosis))

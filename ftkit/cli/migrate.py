@@ -11,7 +11,13 @@ import msgspec
 
 from ftkit._text import printable
 from ftkit.cli.command import with_options
-from ftkit.cli.connection import command_line, open_client, open_journal, open_owner, remembered
+from ftkit.cli.connection import (
+    command_line,
+    open_client,
+    open_client_for,
+    open_journal,
+    recording_ids,
+)
 from ftkit.cli.inputs import uploading
 from ftkit.cli.options import Configured, output_option, provider_options
 from ftkit.cli.output import (
@@ -45,7 +51,7 @@ EXIT_CODES = (
 
 
 @click.command(cls=Configured, epilog=EXIT_CODES)
-@click.argument("job", metavar="JOB|DIR/JOB", required=False)
+@click.argument("job", metavar="[JOB|DIR/JOB]", required=False)
 @click.option("--to", "to", required=True, metavar="PROVIDER", help="Target provider.")
 @click.option("--to-base-url", metavar="URL", help="Base URL of the target provider.")
 @click.option("--archive", metavar="DIR", help="Migrate all succeeded jobs of the archive in DIR.")
@@ -179,7 +185,7 @@ def _find(job: str, provider: str, base_url: str | None, facts: str | None) -> S
         )
     if os.sep in job:
         raise FileError(f"{job} is not in an archive: no folder above it has a {MANIFEST}")
-    return from_provider(*open_owner("job", job, provider, base_url, facts), _folder())
+    return from_provider(*open_client_for("job", job, provider, base_url, facts), _folder())
 
 
 def _archived_jobs(folder: str) -> list[SourceJob]:
@@ -216,7 +222,7 @@ def _migrate(
             raise
         print_warning(f"job {old_id} was not migrated: {error}")
         return False
-    list(remembered(target, "job", [submitted.job]))
+    list(recording_ids(target, "job", [submitted.job]))
     if output == "text":
         created = f"Created job {submitted.job.id} from {old_id}."
         write((_exists(plan) if submitted.adopted else printable(created)) + "\n")

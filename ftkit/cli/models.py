@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit._text import format_minute, format_time
-from ftkit.cli.connection import LAST, open_client, open_owner, remembered
+from ftkit.cli.completers import LAST
+from ftkit.cli.connection import open_client, open_client_for, recording_ids
 from ftkit.cli.options import Group, output_option, provider_options
 from ftkit.cli.output import (
     Columns,
@@ -51,7 +52,7 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
     client = open_client(provider, base_url, facts)
     matches = (model for model in client.models() if not tuned or is_fine_tuned(model.id))
     head = ("id", "created (UTC)", "owner", "shut down on")
-    listed = remembered(client, "model", matches)
+    listed = recording_ids(client, "model", matches)
     print_list(listed, Columns(head, _model_row), output, "models")
 
 
@@ -61,8 +62,8 @@ def list_(provider: str, base_url: str | None, facts: str | None, tuned: bool, o
 @output_option
 def show(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
     """Show a model."""
-    client, id = open_owner("model", id, provider, base_url, facts)
-    (model,) = remembered(client, "model", [client.model(id)])
+    client, id = open_client_for("model", id, provider, base_url, facts)
+    (model,) = recording_ids(client, "model", [client.model(id)])
     if output == "json":
         print_json(model.raw)
         return
@@ -88,7 +89,7 @@ def delete(
     """Delete a fine-tuned model permanently."""
     if id != LAST and not is_fine_tuned(id):
         raise UsageError(f"{id} is not a fine-tuned model; only those can be deleted")
-    client, id = open_owner("model", id, provider, base_url, facts)
+    client, id = open_client_for("model", id, provider, base_url, facts)
     client.model(id)
     if not consent(f"Delete {id} permanently?", yes):
         return 2
@@ -132,7 +133,7 @@ def export(
     from ftkit.jobs.export import export as write_model
 
     converter = _converter(**form)
-    client, id = open_owner("model", id, provider, base_url, facts)
+    client, id = open_client_for("model", id, provider, base_url, facts)
     transform: Transform | None = _merge_adapter if form["merge"] else None
     if converter:
         transform = _to_gguf(id, converter, form["gguf_type"])

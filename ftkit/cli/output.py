@@ -34,6 +34,9 @@ T = TypeVar("T")
 ROWS_PER_TABLE = 100
 """Rows that are aligned together; a longer list is printed in such pieces."""
 
+MAX_WARNINGS = 10
+"""Maximum number of warnings of one kind that are printed."""
+
 PROGRESS_SECONDS = 10.0
 """Seconds between two lines about the progress of a command, without a terminal."""
 
@@ -64,6 +67,14 @@ def print_note(text: str) -> None:
 def print_warning(text: str) -> None:
     """Print a line about a problem to standard error, with the name of the program."""
     write_error(f"{printable(f'ftkit: {text}')}\n")
+
+
+def print_warnings(texts: Sequence[str], summary: Callable[[int], str]) -> None:
+    """Print the first `MAX_WARNINGS` warnings, and a summary of the number of the others."""
+    for text in texts[:MAX_WARNINGS]:
+        print_warning(text)
+    if len(texts) > MAX_WARNINGS:
+        print_warning(summary(len(texts) - MAX_WARNINGS))
 
 
 def print_list(items: Iterable[Any], columns: Columns, output: str, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit.cli.connection import command_line, open_client, open_journal, remembered
+from ftkit.cli.connection import command_line, open_client, open_journal, recording_ids
 from ftkit.cli.inputs import must_be_plain, uploading
 from ftkit.cli.options import Configured, Epochs, option, output_option, provider_options
 from ftkit.cli.output import (
@@ -144,7 +144,7 @@ def submit(
     if outcome.submitted is None:
         print_warning("nothing was sent")
         return 2
-    (job,) = remembered(client, "job", [outcome.submitted.job])
+    (job,) = recording_ids(client, "job", [outcome.submitted.job])
     _show_job(outcome.submitted, output, follow)
     if not follow:
         print_note(f"Follow it: {command_line('jobs', 'watch', job.id)}")

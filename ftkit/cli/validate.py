@@ -18,8 +18,8 @@ from ftkit.report import RENDERERS, render_text
 from ftkit.report.folding import SHOWN
 from ftkit.summary import KEEP, FileReport, Report
 
-LINE_FORMATS = ("github", "junit")
-"""Output formats that are neither for terminals nor JSON."""
+PLAIN_FORMATS = ("github", "junit")
+"""Output formats that are written as they are, without JSON escapes."""
 
 
 @click.command(
@@ -127,7 +127,7 @@ def validate(
         _write_statistics(report, output)
     elif output == "text":
         write(render_text(report, max_findings, quiet))
-    elif output in LINE_FORMATS:
+    elif output in PLAIN_FORMATS:
         write(RENDERERS[output](report))
     else:
         write_json(RENDERERS[output](report))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from ftkit.catalog import Catalog, load_catalog
 from ftkit.client.client import Client
 from ftkit.compare.comparison import Comparison, check_groups, compare_answers
 from ftkit.compare.measures import check_sacrebleu
-from ftkit.compare.recordings import Prompt, Recording, lock, read_prompts
-from ftkit.compare.sides import SAVES, Side, answers_to, encoding_of, open_sides
+from ftkit.compare.recordings import Prompt, Recording, lock_all, read_prompts
+from ftkit.compare.sides import Side, answers_to, check_distinct, encoding_of, open_sides
 from ftkit.errors import UsageError
 
 Path = str | os.PathLike[str]
@@ -47,7 +46,9 @@ def compare(  # noqa: PLR0913 # public keyword-only API
             references.
         client: Connection to the provider of the models.
         client_b: Connection to the provider of `b`, if it has another one.
-        parameters: Parameters of every request; `{"temperature": 0}` if None.
+        parameters: Parameters of every request; `{"temperature": 0}` if None. Without `max_tokens`,
+            answers are limited to 4 times the tokens of the longest reference, but at least 512;
+            see `answer_limit` for the exceptions. If `max_tokens` is 0, there is no limit.
         system: System message for prompts that do not begin with one.
         limit: Maximum number of prompts.
         group_by: Dotted path into the prompts' lines; also compare the groups of prompts with equal
@@ -67,12 +68,15 @@ def compare(  # noqa: PLR0913 # public keyword-only API
             until then are saved.
     """
     check_sacrebleu()
+    catalog = catalog or load_catalog()
     if concurrency < 1:
         raise UsageError(f"`concurrency` must be at least 1, not {concurrency}")
     if limit is not None and limit < 1:
         raise UsageError(f"`limit` must be at least 1, not {limit}")
     saves = [None if save is None else os.fspath(save) for save in (save_a, save_b)]
-    _check_distinct(os.fspath(prompts), saves)
+    check_distinct(
+        [("`prompts`", os.fspath(prompts)), ("`save_a`", saves[0]), ("`save_b`", saves[1])]
+    )
     all_prompts = read_prompts(os.fspath(prompts), limit=limit, system=system)
     if group_by:
         check_groups(all_prompts, group_by)
@@ -84,31 +88,36 @@ def compare(  # noqa: PLR0913 # public keyword-only API
         return chosen, name
 
     request = {"temperature": 0} if parameters is None else dict(parameters)
-    with ExitStack() as locks:
-        for path in sorted({os.path.realpath(save) for save in saves if save}):
-            locks.enter_context(lock(path, say))
+    with lock_all(saves, say):
         names = [os.fspath(a), os.fspath(b)]
-        sides = open_sides(names, all_prompts, saves, request, open_model, say)
+        sides = open_sides(names, all_prompts, saves, request, open_model, say, catalog)
         answers = [_answers(side, all_prompts, concurrency, say) for side in sides]
+    return compare_recordings(all_prompts, answers, group_by=group_by, seed=seed, catalog=catalog)
+
+
+def compare_recordings(
+    prompts: Sequence[Prompt],
+    answers: Sequence[Sequence[Recording | None]],
+    *,
+    group_by: str,
+    seed: int,
+    catalog: Catalog,
+) -> Comparison:
+    """Compare the recorded answers of A and B to the prompts.
+
+    Args:
+        prompts: The prompts.
+        answers: For A and B, the answer to each prompt, or None.
+        group_by: See `compare`.
+        seed: See `compare`.
+        catalog: Models, whose encodings count the tokens of the answers.
+
+    Raises:
+        UsageError: No prompt is answered by both.
+    """
     replies = [[answer.answer if answer else None for answer in side] for side in answers]
-    return compare_answers(
-        all_prompts,
-        *replies,
-        group_by=group_by,
-        encoding=encoding_of([*answers[0], *answers[1]], catalog or load_catalog()),
-        seed=seed,
-    )
-
-
-def _check_distinct(prompts: str, saves: Sequence[str | None]) -> None:
-    """Raise `UsageError` if two of the files that are read and written are the same."""
-    names: dict[str, str] = {}
-    for name, path in zip(("prompts", *SAVES), (prompts, *saves), strict=True):
-        if path is None:
-            continue
-        other = names.setdefault(os.path.realpath(path), name)
-        if other != name:
-            raise UsageError(f"`{other}` and `{name}` must be different files, not both {path}")
+    encoding = encoding_of([answer for side in answers for answer in side], catalog)
+    return compare_answers(prompts, *replies, group_by=group_by, encoding=encoding, seed=seed)
 
 
 def _answers(

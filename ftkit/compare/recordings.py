@@ -12,7 +12,7 @@ import os
 import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
@@ -260,17 +260,27 @@ class RecordingFile:
 
 
 @contextmanager
-def lock(path: str, notify: Callable[[str], object]) -> Iterator[None]:
-    """Hold the exclusive lock of a file of recorded answers, which is `.FILE.lock` beside it.
+def lock_all(paths: Iterable[str | None], notify: Callable[[str], object]) -> Iterator[None]:
+    """Hold the exclusive locks of files of recorded answers; a lock is `.FILE.lock` beside a file.
+
+    They are taken in the same order in all processes, so that no two wait for each other.
 
     Args:
-        path: Path of the file of recorded answers, which need not exist.
-        notify: Called with a message if another process holds the lock.
+        paths: Paths of the files, which need not exist. Those that are None are left out.
+        notify: Called with a message if another process holds a lock.
 
     Raises:
-        FileError: The lock cannot be written.
+        FileError: A lock cannot be written.
     """
-    folder, name = os.path.split(os.path.realpath(path))
+    with ExitStack() as locks:
+        for path in sorted({os.path.realpath(path) for path in paths if path}):
+            locks.enter_context(_lock(path, notify))
+        yield
+
+
+@contextmanager
+def _lock(path: str, notify: Callable[[str], object]) -> Iterator[None]:
+    folder, name = os.path.split(path)
     file_lock = FileLock(os.path.join(folder, f".{name}.lock"))
     try:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ftkit.catalog import Catalog, base_model
@@ -27,6 +27,21 @@ RECORDING_SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 """Suffixes that distinguish a missing file from the name of a model."""
 
 
+def check_distinct(files: Iterable[tuple[str, str | None]]) -> None:
+    """Raise `UsageError` if two of the files are the same.
+
+    Args:
+        files: The name of the parameter or option, and the path of each file, or None for no file.
+    """
+    names: dict[str, str] = {}
+    for name, path in files:
+        if path is None:
+            continue
+        other = names.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise UsageError(f"{other} and {name} must be different files, not both {path}")
+
+
 def open_sides(
     names: Sequence[str],
     prompts: Sequence[Prompt],
@@ -34,7 +49,7 @@ def open_sides(
     parameters: dict[str, Any],
     open_model: OpenModel,
     notify: Callable[[str], object],
-    catalog: Catalog | None = None,
+    catalog: Catalog,
 ) -> list[Side]:
     """Return A and B. A model gets only the prompts that the other side's file answers.
 
@@ -42,12 +57,12 @@ def open_sides(
         names: For A and B, a file of recorded answers or the name of a model.
         prompts: The prompts.
         saves: For A and B, the file to save a model's answers to, or None.
-        parameters: Parameters of every request, such as `temperature`. With a catalog, `max_tokens`
-            may be 0 for answers without a limit.
+        parameters: Parameters of every request, such as `temperature`. `max_tokens` may be 0 for
+            answers without a limit.
         open_model: Called for each model.
         notify: Called with a message about a file to save to.
-        catalog: Catalog for a limit of the answers if `max_tokens` is missing; see `answer_limit`.
-            None for no limit.
+        catalog: Catalog for the limit of the answers if `max_tokens` is missing; see
+            `answer_limit`.
 
     Raises:
         UsageError: A file answers none of the prompts, or answers are to be saved that are
@@ -74,11 +89,10 @@ def open_sides(
         client, model = open_model(index, name)
         file = RecordingFile(save, notify=notify) if save else None
         request = dict(parameters)
-        if catalog:
-            limit = request.pop("max_tokens", None)
-            if limit is None:
-                limit = _default_limit(file, answered, model, client, catalog)
-            request |= {"max_tokens": limit} if limit else {}
+        limit = request.pop("max_tokens", None)
+        if limit is None:
+            limit = _default_limit(file, answered, model, client, catalog)
+        request |= {"max_tokens": limit} if limit else {}
         sides.append(AnswerCollector(client, model, answered, request, file))
     return sides
 

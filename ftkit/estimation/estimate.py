@@ -112,7 +112,7 @@ class Estimate(Struct, frozen=True):
 
 
 class ModelFreeEstimate(Struct, frozen=True):
-    """The estimate for a file that the provider trains no known model on today.
+    """Estimate of a file for which no trainable model is known.
 
     Tokens are those of the whole examples. `cost` is None unless a price was given. `note` says
     that no model is known.
@@ -247,7 +247,7 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
 def estimate_without_model(
     stats: TokenStats, model: str, format: str, terms: Terms
 ) -> ModelFreeEstimate:
-    """Estimate the training on a file that the provider trains no known model on today.
+    """Estimate the training on a file for which no trainable model is known.
 
     Args:
         stats: The token statistics of the file, counted for `model`.

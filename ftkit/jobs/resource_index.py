@@ -25,7 +25,7 @@ MAX_ID = 500
 DIGEST_BYTES = 8
 """Length of the digest of a key: enough to tell keys apart, and too short to find one."""
 
-FIND = """
+SELECT_MATCHES = """
 SELECT id, account, max(time) AS time FROM (
     SELECT kind, id, account, time FROM created UNION ALL SELECT kind, id, account, time FROM seen
 )
@@ -38,7 +38,7 @@ ORDER BY id != :start, time DESC
 LIMIT :limit
 """
 
-LAST = """
+SELECT_LAST = """
 SELECT id, account FROM created
 WHERE kind = :kind AND (
     :owner IN ('', account) OR substr(account, 1, length(:owner) + 1) = :owner || ' '
@@ -78,14 +78,14 @@ class ResourceIndex:
             return []
         values = {"kind": kind, "start": start, "owner": owner, "limit": MAX_MATCHES}
         with self._journal.database() as database:
-            rows = database.execute(FIND, values).fetchall()
+            rows = database.execute(SELECT_MATCHES, values).fetchall()
         resources = [Resource(row["id"], row["account"]) for row in rows]
         return resources[:1] if resources and resources[0].id == start else resources
 
     def last(self, kind: Kind, owner: str = "") -> Resource | None:
         """Return the job or file that was created last from this machine, or None."""
         with self._journal.database() as database:
-            row = database.execute(LAST, {"kind": kind, "owner": owner}).fetchone()
+            row = database.execute(SELECT_LAST, {"kind": kind, "owner": owner}).fetchone()
         return Resource(**row) if row else None
 
     def record(self, kind: Kind, ids: Iterable[str], account: str) -> None:

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ftkit._text import plural
-from ftkit.summary import ALL, PLACES, FileReport, Finding, Repeat
+from ftkit.summary import ALL, COMMON_SHARE, PLACES, FileReport, Finding, Repeat
 
 SHOWN = 10
 """Maximum number of findings of a rule that are shown; the others are summed up in one line.
 
 A message on more lines than this is folded.
 """
-
-SHARE = 5
-"""A rule with findings on more than one in this many lines is folded."""
 
 
 class Fold(NamedTuple):
@@ -45,7 +42,7 @@ def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
 
 def _folds(repeats: dict[str, Repeat], filled: int) -> Iterator[Fold]:
     number = repeats[ALL].lines.count
-    is_common = number * SHARE > filled
+    is_common = number * COMMON_SHARE > filled
     limit = PLACES if is_common else SHOWN
     frequent = [
         Fold(repeat, message)

@@ -10,13 +10,10 @@ from ftkit.rules.base import INFO, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import CHAT_FILE, file, numbered_chats
 from ftkit.rules.sources import CLEANLLM, DATALINT, DATASETS_LINT, OPENAPI, PREPARE_DATA
-from ftkit.summary import FINGERPRINT, PLACES, Summary
+from ftkit.summary import COMMON_SHARE, FINGERPRINT, PLACES, Summary
 
 if TYPE_CHECKING:
     import numpy as np
-
-SHARE = 5
-"""Conflicts of more than one in this many examples are one finding."""
 
 MIN_ANSWERS, DISTINCT = 3, 0.9
 """Prompts are shared by design from this mean number of answers and share of distinct ones."""
@@ -98,7 +95,7 @@ def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     records = fingerprints(dataset.summary)
     first = first_equal(dataset.summary, "prompt")
     conflicts = (records["answer"] != records["answer"][first]).nonzero()[0]
-    if len(conflicts) > PLACES and len(conflicts) * SHARE > len(records):
+    if len(conflicts) > PLACES and len(conflicts) * COMMON_SHARE > len(records):
         yield _shared_prompts(dataset.summary, first, conflicts)
         return
     for index in conflicts:

@@ -165,6 +165,15 @@ def test_answers_that_were_written_again_by_a_run_that_was_killed_are_no_damage(
     assert verify(archive).unknown == ()
 
 
+def test_many_jobs_without_prompts_are_counted(fake_provider: FakeProvider, ftkit: Run) -> None:
+    pairs = fake_provider.add_file("pairs.jsonl", b'{"prompt": "x", "completion": "y"}\n')
+    for _ in range(11):
+        add_job(fake_provider)["training_file"] = pairs["id"]
+    done = ftkit("archive", "save", "a", "--sample", "5", "--yes")
+    assert done.stderr.count("ftkit: no prompts for job ") == 10
+    assert "ftkit: no prompts for 1 more job\n" in done.stderr
+
+
 def test_a_file_that_is_nowhere_any_more_gives_no_prompts(
     fake_provider: FakeProvider, ftkit: Run, tmp_path: Path
 ) -> None:

@@ -82,6 +82,15 @@ def joined(text: str) -> str:
     return re.sub(r"\\\n *", "", text)
 
 
+@pytest.mark.parametrize("path", COMMAND_TREE)
+def test_the_usage_of_a_command_has_optional_arguments_in_brackets(path: str) -> None:
+    context = COMMAND_TREE[path]
+    for argument in context.command.get_params(context):
+        if isinstance(argument, click.Argument):
+            (metavar,) = argument.get_usage_pieces(context)
+            assert argument.required != metavar.startswith("[")
+
+
 OFFLINE = [
     "ftkit validate",
     "ftkit estimate",

@@ -105,6 +105,19 @@ def test_a_prompt_that_the_service_refuses_is_left_out_and_named(
     )
 
 
+def test_many_skipped_prompts_are_counted(
+    fake_provider: FakeProvider, ftkit: Run, prompts: str
+) -> None:
+    fake_provider.on_chat = lambda body: (
+        error_body("flagged")
+        if int(body["messages"][-1]["content"].split()[-1]) > 8
+        else {"content": "x"}
+    )
+    done = ftkit("m", "n", "--prompts", prompts, "--yes", "--concurrency", "1")
+    assert done.stderr.count("ftkit: skipped the prompt on line") == 20
+    assert done.stderr.count("ftkit: skipped 1 more prompt\n") == 2
+
+
 def test_a_service_that_refuses_all_is_asked_a_few_times_only(
     fake_provider: FakeProvider, ftkit: Run, prompts: str
 ) -> None:
