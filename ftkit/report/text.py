@@ -57,7 +57,7 @@ def _findings(file: FileReport, shown: int | None) -> Iterator[str]:
             hidden.setdefault(rule, []).append(finding.line)
             continue
         more[rule] -= fold.repeat.count if fold else 1
-        yield _finding(file.file, finding) + (_note(fold, file.filled) if fold else "")
+        yield _finding(file.file, finding) + (_note(fold, file) if fold else "")
     for rule, number in more.items():
         if number:
             where = _on(hidden.get(rule, []), number)
@@ -73,8 +73,8 @@ def _on(lines: list[int], number: int) -> str:
     return f"on line{'' if number == 1 else 's'} {ranges(lines)}{others}"
 
 
-def _note(fold: Fold, filled: int) -> str:
-    return click.style(f" ({places(fold, filled)})", dim=True)
+def _note(fold: Fold, file: FileReport) -> str:
+    return click.style(f" ({places(fold, file)})", dim=True)
 
 
 def _finding(file: str, finding: Finding) -> str:
