@@ -30,7 +30,7 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.formats import METHODS
 from ftkit.dataset.inputs import Examples, File
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, check_name
 from ftkit.estimation.measure import (
     NOTEBOOK,
     NOTEBOOK_LIMIT,
@@ -197,6 +197,8 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
             there is no example, or an argument is invalid.
     """
     _check_numbers(epochs, price)
+    check_name("model", model)
+    check_name("provider", provider)
     catalog = with_others(catalog or load_catalog(), provider, [model])
     today = today or datetime.date.today()
     how = {"models": [model], "provider": provider, "counting": counting, "catalog": catalog}
@@ -301,10 +303,11 @@ def _check_examples(stats: TokenStats) -> None:
 
 def _check_numbers(epochs: int | None, price: float | None) -> None:
     """Raise `UsageError` for numbers without a meaning."""
-    if epochs is not None and epochs < 1:
-        raise UsageError(f"`epochs` must be at least 1, not {epochs}")
-    if price is not None and not 0 <= price < math.inf:  # NaN is neither
-        raise UsageError(f"`price` must be a number of US dollars, not {price}")
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise UsageError(f"`epochs` must be at least 1, not {epochs!r:.100}")
+    is_number = isinstance(price, (int, float)) and 0 <= price < math.inf  # NaN is neither
+    if price is not None and not is_number:
+        raise UsageError(f"`price` must be a number of US dollars, not {price!r:.100}")
 
 
 def _measured(

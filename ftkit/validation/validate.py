@@ -15,7 +15,7 @@ from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
 from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
 from ftkit.dataset.reader import Source
-from ftkit.errors import FileError, UsageError, check_choice, os_error_message
+from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
@@ -87,7 +87,11 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     check_choice("fail_on", fail_on, get_args(FailOn))
     if isinstance(max_findings, bool) or not isinstance(max_findings, int) or max_findings < 1:
         raise UsageError(f"`max_findings` must be a whole number from 1, not {max_findings!r}")
+    check_name("provider", provider)
+    if model is not None:
+        check_name("model", model)
     if format is not None:
+        check_name("format", format)
         find_format(format)
     plan = ScanPlan(
         find_limits(provider, model, catalog),
