@@ -43,6 +43,10 @@ def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> lis
         return [_open_file(argument, parameter)]
     if isinstance(argument, Mapping):
         raise UsageError(f"`{parameter}` is one example; put it in a list: [example]")
+    if hasattr(argument, "to_dict") and hasattr(argument, "columns"):
+        rows = "to_dicts()" if hasattr(argument, "to_dicts") else 'to_dict("records")'
+        kind = type(argument).__name__
+        raise UsageError(f"`{parameter}` is a {kind}; give its rows, such as `df.{rows}`")
     if isinstance(argument, (bytes, bytearray)) or not isinstance(argument, Iterable):
         raise _wrong_type(parameter, argument)
     items = iter(argument)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -99,6 +100,26 @@ def test_what_is_neither_a_file_nor_examples_is_refused(files: Any, message: str
     with pytest.raises(UsageError) as caught:
         validate(files)
     assert str(caught.value).startswith(message)
+
+
+class DataFrame:
+    """The parts of a data frame of pandas that tell it from a list of paths."""
+
+    columns = ("messages",)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def to_dict(self, orient: str) -> list[dict[str, Any]]:
+        return EXAMPLES
+
+
+def test_a_data_frame_is_refused_with_the_call_that_gives_its_rows() -> None:
+    frame: Any = DataFrame()
+    with pytest.raises(UsageError) as caught:
+        validate(frame)
+    expected = '`files` is a DataFrame; give its rows, such as `df.to_dict("records")`'
+    assert str(caught.value) == expected
 
 
 def test_examples_that_contain_themselves_are_refused() -> None:
