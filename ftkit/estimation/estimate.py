@@ -55,6 +55,10 @@ jobs with automatic epochs agree with it.
 """
 
 
+BY_THE_HOUR = "training is billed by the hour, not by the token"
+"""Approximation of an estimate for which the tokens do not tell the cost."""
+
+
 class Terms(Struct, frozen=True):
     """Everything but the files and the models that an estimate depends on; see `quote`."""
 
@@ -345,7 +349,7 @@ def _approximations(
     kinds = {**stats.approximations, "cut": cut}
     reasons = []
     if offer.training and offer.training[0].per == "hour":
-        reasons.append("training is billed by the hour, not by the token")
+        reasons.append(BY_THE_HOUR)
     if facts.borrowed:
         reasons.append(facts.borrowed)
     if counting == "notebook":
