@@ -26,7 +26,7 @@ Each message is one line: what is wrong and what to do. Parameters are named in 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -138,10 +138,18 @@ def check_choice(parameter: str, value: object, choices: Iterable[str]) -> None:
         raise UsageError(f"`{parameter}` must be {' or '.join(names)}, not {value!r:.100}{hint}")
 
 
+def check_name(parameter: str, name: object) -> None:
+    """Raise `UsageError` if a parameter that takes a name has a value that is not text."""
+    if not isinstance(name, str):
+        raise UsageError(f"`{parameter}` must be a name, not {name!r:.100}")
+
+
 def check_names(parameter: str, names: object) -> None:
-    """Raise `UsageError` if a parameter that takes several names is one text."""
+    """Raise `UsageError` if a parameter that takes several names is not a collection of texts."""
     if isinstance(names, (str, bytes)):
         raise UsageError(f"`{parameter}` must be a list of names, such as [{names!r:.100}]")
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"`{parameter}` must be a list of names, not {names!r:.100}")
 
 
 NAME_LENGTH = 100

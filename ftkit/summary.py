@@ -283,6 +283,8 @@ class FileReport(Struct, frozen=True):
         findings: Findings on the whole file, then the others in file order.
         filled: Number of lines that are not blank.
         repeats: Repetition among the findings of each rule, for output that folds it.
+        severities: Exact number of findings of each rule by severity, which a finding may have
+            of its own.
     """
 
     file: str
@@ -297,6 +299,7 @@ class FileReport(Struct, frozen=True):
     findings: tuple[Finding, ...]
     filled: int = 0
     repeats: dict[str, dict[str, Repeat]] = {}
+    severities: dict[str, dict[Severity, int]] = {}
 
     def __repr__(self) -> str:
         return (
@@ -305,8 +308,9 @@ class FileReport(Struct, frozen=True):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON object with the fields but for the repetition of findings."""
-        names = (name for name in self.__struct_fields__ if name not in ("filled", "repeats"))
+        """Return a JSON object with the fields that are not for other output only."""
+        internal = ("filled", "repeats", "severities")
+        names = (name for name in self.__struct_fields__ if name not in internal)
         fields = {name: getattr(self, name) for name in names}
         return {**fields, "findings": [finding.to_dict() for finding in self.findings]}
 

@@ -125,7 +125,7 @@ def _print_findings(report: FileReport, findings: list[Finding], meaning: Meanin
     """Print the findings, or that the file has none that the message is about."""
     for finding, fold in _folded(report, findings, meaning):
         place = f"{report.file}:{finding.line}" if finding.line else report.file
-        note = f" ({places(fold, report.filled)})" if fold else ""
+        note = f" ({places(fold, report)})" if fold else ""
         print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}{note}")
     if meaning.rules and not findings:
         print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")

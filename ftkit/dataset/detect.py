@@ -113,6 +113,10 @@ class Head:
         """True if most of the first lines end with a message to the model."""
         return sum(not ends_with_assistant(value) for value in self.objects) * 2 > len(self.objects)
 
+    def fits(self, format: str) -> bool:
+        """Return True if most of the first lines are examples of a format with any other keys."""
+        return sum(map(FORMATS[format].fits, self.objects)) * 2 > len(self.objects)
+
     @cached_property
     def spread(self) -> Any:
         """The JSON object or array that begins on the first line and ends on a later one."""

@@ -107,6 +107,15 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
             for message in conversation.messages
         ]
 
+    def fits(self, value: dict[str, Any]) -> bool:
+        """Return True if an object without its unknown keys is an example of this format."""
+        names = self.type.__struct_encode_fields__
+        try:
+            self.build({name: value[name] for name in names if name in value})
+        except (msgspec.ValidationError, ValueError, TypeError, RecursionError):
+            return False
+        return True
+
     @cached_property
     def placeholders(self) -> dict[str, dict[str, str]]:
         """A valid message of each role, which stands for a message that cannot be decoded."""
@@ -234,11 +243,32 @@ PREFERENCE_KEYS = {
     *("non_preferred_completion", "chosen", "rejected"),
 }
 """Keys that only preference examples have, by this and by other names."""
+OUTPUT_KEYS = {"preferred_output", "non_preferred_output"}
+
 _PROMPT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 
+def has_own_keys(value: dict[str, Any], keys: set[str]) -> bool:
+    """Return True if an object has the keys of a format, whatever other keys it has."""
+    return _has_preference_keys(keys) or _has_supervised_values(value)
+
+
+def _has_preference_keys(keys: set[str]) -> bool:
+    return keys >= OUTPUT_KEYS or keys >= {"input", "preferred_output"}
+
+
+def _has_supervised_values(value: dict[str, Any]) -> bool:
+    """Return True if an object has an array of messages, or a prompt and a completion."""
+    if isinstance(value.get("messages"), list):
+        return True
+    return isinstance(value.get("prompt"), str) and isinstance(value.get("completion"), str)
+
+
 def _is_preference(value: dict[str, Any], keys: set[str]) -> bool:
-    return bool(keys & PREFERENCE_KEYS) or isinstance(value.get("input"), dict)
+    if _has_preference_keys(keys):
+        return True
+    is_similar = bool(keys & PREFERENCE_KEYS) or isinstance(value.get("input"), dict)
+    return is_similar and not _has_supervised_values(value)
 
 
 def _has_messages(value: dict[str, Any], keys: set[str]) -> bool:

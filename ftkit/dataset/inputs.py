@@ -43,6 +43,10 @@ def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> lis
         return [_open_file(argument, parameter)]
     if isinstance(argument, Mapping):
         raise UsageError(f"`{parameter}` is one example; put it in a list: [example]")
+    if hasattr(argument, "to_dict") and hasattr(argument, "columns"):
+        rows = "to_dicts()" if hasattr(argument, "to_dicts") else 'to_dict("records")'
+        kind = type(argument).__name__
+        raise UsageError(f"`{parameter}` is a {kind}; give its rows, such as `df.{rows}`")
     if isinstance(argument, (bytes, bytearray)) or not isinstance(argument, Iterable):
         raise _wrong_type(parameter, argument)
     items = iter(argument)
@@ -101,12 +105,15 @@ def _pieces(file: IO[bytes] | IO[str], name: str) -> Iterator[bytes]:
     """Yield the rest of an open file. Text becomes UTF-8."""
     while True:
         try:
-            piece = file.read(READ_BYTES)
+            piece: Any = file.read(READ_BYTES)
         except (OSError, ValueError) as error:  # closed, not readable, or text of another encoding
             raise FileError(f"cannot read {name}: {error}") from error
+        if not isinstance(piece, (str, bytes, bytearray, memoryview)):
+            kind = type(piece).__name__
+            raise UsageError(f"cannot read {name}: `read` returned {kind}, not bytes or text")
         if not piece:
             return
-        yield piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else piece
+        yield piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece)
 
 
 def _lines(examples: Iterable[Any], parameter: str) -> Iterator[bytes]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ftkit.dataset.formats import PREFERENCE_KEYS, ends_with_assistant
+from ftkit.dataset.formats import (
+    OUTPUT_KEYS,
+    PREFERENCE_KEYS,
+    ends_with_assistant,
+    has_own_keys,
+)
 
 Recognizer = Callable[[dict[str, Any], set[str]], bool]
 """Function that takes an object and its keys in lower case."""
@@ -20,12 +25,12 @@ class Shape(NamedTuple):
     """How to convert them to a format, as an imperative."""
     recognizes: Recognizer
     """Return True if an object has this shape."""
+    extends_format: bool = False
+    """True if such rows can have the keys of a format, and others that change their meaning."""
 
 
 OWN_KEYS = {"messages", "completion", *PREFERENCE_KEYS}
 """Keys of the formats that few other systems have."""
-
-OUTPUT_KEYS = {"preferred_output", "non_preferred_output"}
 
 GRADED_KEYS = {"solution", "ground_truth", "reference_answer", "reward_model"}
 """Keys of the rows of other reinforcement learning systems beside `prompt`."""
@@ -80,11 +85,9 @@ def _preferences(name: str, chosen: str, rejected: str) -> Shape:
 
 
 def _is_bedrock(value: dict[str, Any], keys: set[str]) -> bool:
-    return "messages" in keys and ("schemaversion" in keys or _has_bedrock_blocks(value))
-
-
-def _has_bedrock_blocks(value: dict[str, Any]) -> bool:
-    """Return True if the messages have content blocks without a `type`, as only Bedrock does."""
+    """Return True if an object names Bedrock's schema, or has content blocks without a `type`."""
+    if str(value.get("schemaVersion")).startswith("bedrock-"):
+        return "messages" in keys
     messages = value.get("messages")
     blocks = [
         block
@@ -112,7 +115,8 @@ def _is_grpo(value: dict[str, Any], keys: set[str]) -> bool:
 
 
 def _is_kto(value: dict[str, Any], keys: set[str]) -> bool:
-    return {"prompt", "completion", "label"} <= keys and isinstance(value.get("label"), bool)
+    is_labelled = {"prompt", "completion"} <= keys and isinstance(value.get("label"), bool)
+    return is_labelled and keys & OWN_KEYS == {"completion"}
 
 
 def _has_system(value: dict[str, Any], keys: set[str]) -> bool:
@@ -140,6 +144,7 @@ SHAPES: dict[str, Shape] = {
         "turn `system` into a system message and the content blocks of each message into a "
         "string, and leave out `schemaVersion`",
         _is_bedrock,
+        extends_format=True,
     ),
     "batch": Shape(
         "Batch API requests",
@@ -167,11 +172,13 @@ SHAPES: dict[str, Shape] = {
         "keep the rows whose `label` is true, put the messages of `prompt` and `completion` in "
         "`messages`, and leave out the other keys",
         _is_kto,
+        extends_format=True,
     ),
     "anthropic": Shape(
         "Anthropic examples (`system` beside `messages`)",
         "put `system` into `messages` as the first message, with the role `system`",
         _has_system,
+        extends_format=True,
     ),
     "sharegpt": Shape(
         "ShareGPT conversations",
@@ -234,4 +241,8 @@ ARRAY, MESSAGE, GRPO = "array", "message", "grpo"
 
 def find_shape(value: dict[str, Any], keys: set[str]) -> str | None:
     """Return the id of the shape of an object, given with its keys in lower case, or None."""
-    return next((id for id, shape in SHAPES.items() if shape.recognizes(value, keys)), None)
+    is_own = has_own_keys(value, keys)
+    for id, shape in SHAPES.items():
+        if (shape.extends_format or not is_own) and shape.recognizes(value, keys):
+            return id
+    return None

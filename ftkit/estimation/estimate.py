@@ -30,7 +30,7 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.formats import METHODS
 from ftkit.dataset.inputs import Examples, File
-from ftkit.errors import UsageError
+from ftkit.errors import UsageError, check_name
 from ftkit.estimation.measure import (
     NOTEBOOK,
     NOTEBOOK_LIMIT,
@@ -54,6 +54,10 @@ all; then as many as reach that bound, from 1 to 25.
 Source: OpenAI cookbook, "Data preparation and analysis for chat model fine-tuning". All observed
 jobs with automatic epochs agree with it.
 """
+
+
+BY_THE_HOUR = "training is billed by the hour, not by the token"
+"""Approximation of an estimate for which the tokens do not tell the cost."""
 
 
 class Terms(Struct, frozen=True):
@@ -198,6 +202,8 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
             there is no example, or an argument is invalid.
     """
     _check_numbers(epochs, price)
+    check_name("model", model)
+    check_name("provider", provider)
     catalog = with_others(catalog or load_catalog(), provider, [model])
     today = today or datetime.date.today()
     how = {"models": [model], "provider": provider, "counting": counting, "catalog": catalog}
@@ -302,10 +308,11 @@ def _check_examples(stats: TokenStats) -> None:
 
 def _check_numbers(epochs: int | None, price: float | None) -> None:
     """Raise `UsageError` for numbers without a meaning."""
-    if epochs is not None and epochs < 1:
-        raise UsageError(f"`epochs` must be at least 1, not {epochs}")
-    if price is not None and not 0 <= price < math.inf:  # NaN is neither
-        raise UsageError(f"`price` must be a number of US dollars, not {price}")
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise UsageError(f"`epochs` must be at least 1, not {epochs!r:.100}")
+    is_number = isinstance(price, (int, float)) and 0 <= price < math.inf  # NaN is neither
+    if price is not None and not is_number:
+        raise UsageError(f"`price` must be a number of US dollars, not {price!r:.100}")
 
 
 def _measured(
@@ -345,7 +352,7 @@ def _approximations(
     kinds = {**stats.approximations, "cut": cut}
     reasons = []
     if offer.training and offer.training[0].per == "hour":
-        reasons.append("training is billed by the hour, not by the token")
+        reasons.append(BY_THE_HOUR)
     if facts.borrowed:
         reasons.append(facts.borrowed)
     if counting == "notebook":

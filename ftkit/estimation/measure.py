@@ -19,7 +19,7 @@ from ftkit.catalog import (
 )
 from ftkit.dataset.detect import Head
 from ftkit.dataset.inputs import Examples, File, open_source, paths_of
-from ftkit.errors import FileError, UsageError, check_choice, check_names
+from ftkit.errors import FileError, UsageError, check_choice, check_name, check_names
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
 from ftkit.tokens.encodings import PER_EXAMPLE
@@ -88,6 +88,9 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         UsageError: The file has another format.
         UnknownNameError: No model or provider has that name.
     """
+    check_name("provider", provider)
+    if format is not None:
+        check_name("format", format)
     catalog = catalog or load_catalog()
     plan = ScanPlan(
         find_limits(provider, None, catalog),

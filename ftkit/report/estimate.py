@@ -11,7 +11,7 @@ import msgspec
 
 from ftkit._text import money, plural, printable, validate_command
 from ftkit._version import __version__
-from ftkit.estimation.estimate import Estimate, ModelFreeEstimate
+from ftkit.estimation.estimate import BY_THE_HOUR, Estimate, ModelFreeEstimate
 from ftkit.estimation.quote import Quote
 from ftkit.estimation.usage import Usage
 from ftkit.report.columns import table, wrap
@@ -149,7 +149,7 @@ def _validation(quote: Quote) -> str:
 
 
 def _model(estimate: Estimate, width: int | None) -> str:
-    tokens = f"tokens: {estimate.epochs} x {estimate.tokens_per_epoch:,}"
+    tokens = f"tokens: {estimate.epochs} x {estimate.tokens_per_epoch:,}{_condition(estimate)}"
     rows = [
         ("epochs", f"{estimate.epochs}", EPOCHS_SOURCES[estimate.epochs_source]),
         ("billed", f"{estimate.billed_tokens:,}", tokens),
@@ -162,14 +162,16 @@ def _model(estimate: Estimate, width: int | None) -> str:
 
 def _without_model(estimate: ModelFreeEstimate, width: int | None) -> str:
     """Return the figures that do not depend on a model, and the cost at any price."""
-    billed, tokens = estimate.billed_tokens, f"tokens: {estimate.epochs} x "
-    at_one = money(billed / 1e6)
-    price = f"{at_one} for each dollar per million tokens; set your price with --price"
+    billed, condition = estimate.billed_tokens, _condition(estimate)
+    tokens = f"tokens: {estimate.epochs} x {estimate.tokens_per_epoch:,}{condition}"
+    at_one = f"{money(billed / 1e6)} for each dollar per million tokens{condition}"
+    price = f"{at_one}; set your price with --price"
     if estimate.cost:
-        price = f"{money(estimate.cost.price_per_million)} per million tokens (your own price)"
+        own = money(estimate.cost.price_per_million)
+        price = f"{own} per million tokens (your own price){condition}"
     rows = [
         ("epochs", f"{estimate.epochs}", EPOCHS_SOURCES[estimate.epochs_source]),
-        ("billed", f"{billed:,}", f"{tokens}{estimate.tokens_per_epoch:,}"),
+        ("billed", f"{billed:,}", tokens),
         ("cost", money(estimate.cost.usd) if estimate.cost else "unknown", price),
         ("trainable", "no", estimate.note),
     ]
@@ -185,7 +187,13 @@ def _price(estimate: Estimate) -> str:
     cost = estimate.cost
     if cost is None:
         return estimate.cost_note
-    return f"{money(cost.price_per_million)} per million tokens ({cost.source}, {cost.as_of})"
+    price = f"{money(cost.price_per_million)} per million tokens ({cost.source}, {cost.as_of})"
+    return price + _condition(estimate)
+
+
+def _condition(estimate: Estimate | ModelFreeEstimate) -> str:
+    """Return the condition of billed tokens and their cost, if training is billed by the hour."""
+    return ", if billed by the token" if BY_THE_HOUR in estimate.approximations else ""
 
 
 def _dates(estimate: Estimate) -> str:

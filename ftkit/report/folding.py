@@ -15,6 +15,10 @@ A message on more lines than this is folded.
 """
 
 
+BLANK_LINES = ("line-blank", "line-blank-end")
+"""Rules on blank lines. Their findings are a share of all lines, those of others of the filled."""
+
+
 class Fold(NamedTuple):
     """Findings that are shown as one."""
 
@@ -27,8 +31,8 @@ def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
     """Return the findings of a file in order, with one for each fold."""
     folds = {
         (fold.repeat.first.rule, fold.message): fold
-        for repeats in file.repeats.values()
-        for fold in _folds(repeats, file.filled)
+        for rule, repeats in file.repeats.items()
+        for fold in _folds(repeats, _total(file, rule))
     }
     rows: list[tuple[Finding, Fold | None]]
     rows = [(fold.repeat.first, fold) for fold in folds.values()]
@@ -40,9 +44,14 @@ def fold_findings(file: FileReport) -> list[tuple[Finding, Fold | None]]:
     return sorted(rows, key=lambda row: (row[0].line, row[0].column))
 
 
-def _folds(repeats: dict[str, Repeat], filled: int) -> Iterator[Fold]:
+def _total(file: FileReport, rule: str) -> int:
+    """Return the number of lines that the findings of a rule can be on."""
+    return file.lines if rule in BLANK_LINES else file.filled
+
+
+def _folds(repeats: dict[str, Repeat], total: int) -> Iterator[Fold]:
     number = repeats[ALL].lines.count
-    is_common = number * COMMON_SHARE > filled
+    is_common = number * COMMON_SHARE > total
     limit = PLACES if is_common else SHOWN
     frequent = [
         Fold(repeat, message)
@@ -56,17 +65,18 @@ def _folds(repeats: dict[str, Repeat], filled: int) -> Iterator[Fold]:
         yield Fold(repeats[ALL], ALL)
 
 
-def places(fold: Fold, filled: int) -> str:
+def places(fold: Fold, file: FileReport) -> str:
     """Return the number of findings and of lines, and the first lines.
 
     Args:
         fold: The findings.
-        filled: Number of lines of the file that are not blank.
+        file: The report on their file.
     """
     count, lines = fold.repeat.count, fold.repeat.lines
+    total = _total(file, fold.repeat.first.rule)
     if fold.message == ALL:
         number = f"the first of {plural(count, 'finding')} "
     else:
         number = f"{count:,} times " if count > lines.count else ""
-    share = f"all {filled:,}" if lines.count >= filled else f"{lines.count:,} of {filled:,}"
+    share = f"all {total:,}" if lines.count >= total else f"{lines.count:,} of {total:,}"
     return f"{number}on {share} lines: {', '.join(map(str, lines.first))}, …"

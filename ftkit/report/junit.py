@@ -47,13 +47,15 @@ def _cases(file: FileReport, failing: set[str]) -> Iterator[ET.Element]:
         case.attrib |= {"classname": name, "file": name, "line": str(finding.line or 1)}
         _add_message(case, finding.severity, _message(name, finding), failing)
         yield case
-    shown = Counter(finding.rule for finding in file.findings)
-    for rule, count in file.counts.items():
-        more = count - shown[rule]
-        if more:
-            case = ET.Element("testcase", name=f"{RULES[rule].code} {rule} (more)", classname=name)
-            _add_message(case, RULES[rule].severity, f"{more:,} more findings", failing)
-            yield case
+    shown = Counter((finding.rule, finding.severity) for finding in file.findings)
+    for rule, numbers in file.severities.items():
+        for severity, count in numbers.items():
+            more = count - shown[rule, severity]
+            if more:
+                case_name = f"{RULES[rule].code} {rule} (more)"
+                case = ET.Element("testcase", name=case_name, classname=name)
+                _add_message(case, severity, f"{more:,} more findings", failing)
+                yield case
 
 
 def _add_message(case: ET.Element, severity: str, message: str, failing: set[str]) -> None:

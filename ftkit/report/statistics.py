@@ -14,13 +14,13 @@ from ftkit._version import __version__
 from ftkit.report.columns import table
 from ftkit.report.text import COLOURS
 from ftkit.rules import RULES
-from ftkit.summary import Report
+from ftkit.summary import Report, Severity
 
 HEAD = ("code", "rule", "severity", "findings", "files")
 
 
 class RuleCount(Struct, frozen=True):
-    """Findings of a rule.
+    """Findings of a rule that have the same severity.
 
     Attributes:
         count: Exact number of findings in all files.
@@ -29,23 +29,24 @@ class RuleCount(Struct, frozen=True):
 
     code: str
     rule: str
-    severity: str
+    severity: Severity
     count: int
     files: int
 
 
 def statistics(report: Report) -> list[RuleCount]:
-    """Return the counts of all rules that have findings, the most frequent first."""
-    findings, files = Counter[str](), Counter[str]()
+    """Return the counts by rule and severity, the most frequent first."""
+    findings, files = Counter[tuple[str, Severity]](), Counter[tuple[str, Severity]]()
     for file in report.files:
-        findings.update(file.counts)
-        files.update(name for name, count in file.counts.items() if count)
+        for name, numbers in file.severities.items():
+            for severity, number in numbers.items():
+                findings[name, severity] += number
+                files[name, severity] += 1
     counts = [
-        RuleCount(RULES[name].code, name, RULES[name].severity, count, files[name])
-        for name, count in findings.items()
-        if count
+        RuleCount(RULES[name].code, name, severity, count, files[name, severity])
+        for (name, severity), count in findings.items()
     ]
-    return sorted(counts, key=lambda count: (-count.count, count.code))
+    return sorted(counts, key=lambda count: (-count.count, count.code, count.severity))
 
 
 def render_statistics_text(report: Report, width: int | None = None) -> str:

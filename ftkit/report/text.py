@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import click
@@ -47,21 +48,27 @@ def _findings(file: FileReport, shown: int | None) -> Iterator[str]:
     """Yield a line for each finding shown, and one for the others of each rule."""
     rows = [(row, None) for row in file.findings] if shown else fold_findings(file)
     limit = shown or SHOWN
-    more = dict(file.counts)
+    more = Counter(
+        {
+            (rule, severity): number
+            for rule, numbers in file.severities.items()
+            for severity, number in numbers.items()
+        }
+    )
     seen: dict[str, int] = {}
-    hidden: dict[str, list[int]] = {}
+    hidden: dict[tuple[str, str], list[int]] = {}
     for finding, fold in rows:
         rule = finding.rule
         seen[rule] = seen.get(rule, 0) + (fold is None)
         if seen[rule] > limit and fold is None:
-            hidden.setdefault(rule, []).append(finding.line)
+            hidden.setdefault((rule, finding.severity), []).append(finding.line)
             continue
-        more[rule] -= fold.repeat.count if fold else 1
-        yield _finding(file.file, finding) + (_note(fold, file.filled) if fold else "")
-    for rule, number in more.items():
-        if number:
-            where = _on(hidden.get(rule, []), number)
-            yield f"{printable(file.file)}: {_label(rule)} {number:,} more {where}"
+        more[rule, finding.severity] -= fold.repeat.count if fold else 1
+        yield _finding(file.file, finding) + (_note(fold, file) if fold else "")
+    for (rule, severity), number in more.items():
+        if number > 0:
+            where = _on(hidden.get((rule, severity), []), number)
+            yield f"{printable(file.file)}: {_label(rule, severity)} {number:,} more {where}"
 
 
 def _on(lines: list[int], number: int) -> str:
@@ -73,8 +80,8 @@ def _on(lines: list[int], number: int) -> str:
     return f"on line{'' if number == 1 else 's'} {ranges(lines)}{others}"
 
 
-def _note(fold: Fold, filled: int) -> str:
-    return click.style(f" ({places(fold, filled)})", dim=True)
+def _note(fold: Fold, file: FileReport) -> str:
+    return click.style(f" ({places(fold, file)})", dim=True)
 
 
 def _finding(file: str, finding: Finding) -> str:
@@ -85,10 +92,8 @@ def _finding(file: str, finding: Finding) -> str:
     return f"{location}: {label} {printable(finding.message)}{path}"
 
 
-def _label(name: str, severity: Severity | None = None) -> str:
-    rule = RULES[name]
-    severity = severity or rule.severity
-    code = click.style(f"{severity} {rule.code}", fg=COLOURS[severity], bold=True)
+def _label(name: str, severity: Severity) -> str:
+    code = click.style(f"{severity} {RULES[name].code}", fg=COLOURS[severity], bold=True)
     return f"{code} {name}:"
 
 

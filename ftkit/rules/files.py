@@ -91,7 +91,7 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"line ({_jq(head, '{messages: .}')}), else write a line for each"
         )
     elif kind in SHAPES:
-        name, conversion, _ = SHAPES[kind]
+        name, conversion, *_ = SHAPES[kind]
         yield Hit(
             f"the file is a JSON array of {name}, which cannot be trained on; put each on its own "
             f"line ({_jq(head, '.[]')}), then {conversion}"
@@ -173,8 +173,10 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """
     if not head.readings or head.kind in FORMATS:
         return
+    if _is_requested(plan) and head.fits(plan.format):
+        return
     if head.kind:
-        name, conversion, _ = SHAPES[head.kind]
+        name, conversion, *_ = SHAPES[head.kind]
         yield Hit(f"the lines are {name}, which cannot be trained on; {conversion}")
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
@@ -184,6 +186,11 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         )
     elif not head.readings[0].utf16:
         yield from _not_json(head.readings)
+
+
+def _is_requested(plan: ScanPlan) -> bool:
+    """Return True if the format of the file is the only one that was requested."""
+    return plan.requested_formats == (plan.format,)
 
 
 _LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")
@@ -233,8 +240,10 @@ def format_mixed(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
         return
     kind = classify(value)
     is_graded = kind == GRPO and plan.format == "reinforcement"
-    if kind in SHAPES and not is_graded:
-        name, conversion, _ = SHAPES[kind]
+    if is_graded or (_is_requested(plan) and FORMATS[plan.format].fits(value)):
+        return
+    if kind in SHAPES:
+        name, conversion, *_ = SHAPES[kind]
         yield Hit(
             f"the line has the shape of {name}, but the file is in the {plan.format} format; "
             f"{conversion}"

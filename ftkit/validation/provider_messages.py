@@ -25,7 +25,10 @@ COMMON = 8
 
 _WORD = re.compile(r"[a-z]{3,}")
 
-_LINE = re.compile(r"\b(?:[Ee]xample|[Ll]ine|row)\s+(\d+)\b(?! column)")
+_NUMBER = r"\b\d{1,15}\b"
+"""Number of a line. No file has more lines, and Python refuses to read numbers of any length."""
+
+_LINE = re.compile(rf"\b(?:[Ee]xample|[Ll]ine|row)\s+({_NUMBER})(?! column)")
 
 
 class Meaning(Struct, frozen=True):
@@ -57,7 +60,7 @@ def interpret(message: str) -> Meaning:
     lines = [int(number) for number in _LINE.findall(message)]
     for known_message in known_messages:
         match = re.search(known_message.lines, message) if known_message.lines else None
-        lines += [int(number) for number in re.findall(r"\d+", match[1])] if match else []
+        lines += [int(number) for number in re.findall(_NUMBER, match[1])] if match else []
     return Meaning(rules, known_messages, tuple(dict.fromkeys(lines)))
 
 

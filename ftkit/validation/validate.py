@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,15 +15,17 @@ from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
 from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
 from ftkit.dataset.reader import Source
-from ftkit.errors import FileError, UsageError, check_choice, os_error_message
+from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
+    SEVERITIES,
     FileReport,
     Finding,
     Report,
+    Severity,
     Summary,
     first_per_rule,
 )
@@ -85,7 +87,11 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     check_choice("fail_on", fail_on, get_args(FailOn))
     if isinstance(max_findings, bool) or not isinstance(max_findings, int) or max_findings < 1:
         raise UsageError(f"`max_findings` must be a whole number from 1, not {max_findings!r}")
+    check_name("provider", provider)
+    if model is not None:
+        check_name("model", model)
     if format is not None:
+        check_name("format", format)
         find_format(format)
     plan = ScanPlan(
         find_limits(provider, model, catalog),
@@ -168,24 +174,23 @@ class ScannedFile:
     def report(self, validation: ScannedFile | None = None) -> FileReport:
         """Return the report on the file, compared with its validation file if there is one."""
         if self.fatal:
-            summary = Summary(size=self.size, counts={self.fatal.rule: 1})
-            return _file_report(self.path, None, summary, [self.fatal])
-        counts, findings = Counter(self.summary.counts), list(self.summary.findings)
-        repeats, changed = RepeatCounter(), Counter[str]()
+            counts = Counter({(self.fatal.rule, self.fatal.severity): 1})
+            return _file_report(self.path, None, Summary(size=self.size), [self.fatal], counts)
+        counts = Counter(
+            {(name, RULES[name].severity): count for name, count in self.summary.counts.items()}
+        )
+        findings, repeats = list(self.summary.findings), RepeatCounter()
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
         for row, hit in Checks(self.plan).dataset(dataset):
-            counts[row.rule] += hit.times
+            counts[row.rule, row.severity] += hit.times
             repeats.add(row, hit.times)
-            if row.severity != RULES[row.rule].severity:
-                changed[RULES[row.rule].severity] -= hit.times
-                changed[row.severity] += hit.times
-            if counts[row.rule] <= self.plan.keep:
+            if sum(counts[row.rule, severity] for severity in SEVERITIES) <= self.plan.keep:
                 findings.append(row)
         summary = msgspec.structs.replace(
-            self.summary, counts=dict(counts), repeats={**self.summary.repeats, **repeats.repeats()}
+            self.summary, repeats={**self.summary.repeats, **repeats.repeats()}
         )
-        return _file_report(self.path, self.plan.format, summary, findings, changed)
+        return _file_report(self.path, self.plan.format, summary, findings, counts)
 
 
 def _file_report(
@@ -193,20 +198,22 @@ def _file_report(
     format: str | None,
     summary: Summary,
     findings: list[Finding],
-    changed: Mapping[str, int] = {},
+    counts: Counter[tuple[str, Severity]],
 ) -> FileReport:
     """Return the report on a file.
 
     Args:
         path: The file.
         format: Its format, or None if it could not be read.
-        summary: The sum over all lines, with the counts of all findings.
+        summary: The sum over all lines.
         findings: The findings to show.
-        changed: Differences to the numbers of findings by severity, as the rules have them.
+        counts: Exact number of all findings by rule and severity.
     """
-    by_severity = Counter(changed)
-    for name, number in summary.counts.items():
-        by_severity[RULES[name].severity] += number
+    totals, severities = Counter[str](), dict[str, dict[Severity, int]]()
+    for (name, severity), number in sorted(counts.items()):
+        if number:
+            totals[severity] += number
+            severities.setdefault(name, {})[severity] = number
     ordered = sorted(findings, key=lambda row: (row.line, row.column))
     return FileReport(
         path,
@@ -214,11 +221,12 @@ def _file_report(
         summary.lines,
         summary.examples,
         summary.size,
-        by_severity["error"],
-        by_severity["warning"],
-        by_severity["info"],
-        {name: number for name, number in sorted(summary.counts.items()) if number},
+        totals["error"],
+        totals["warning"],
+        totals["info"],
+        {name: sum(numbers.values()) for name, numbers in severities.items()},
         tuple(first_per_rule(ordered, summary.keep)),
         filled=summary.lines - summary.blank.count,
         repeats=summary.repeats,
+        severities=severities,
     )

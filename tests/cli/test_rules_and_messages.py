@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from ftkit.catalog import known_messages
 from ftkit.cli import cli
 from ftkit.rules import RULES
+from ftkit.validation.provider_messages import interpret
 from support.commands import run_ftkit
 from support.examples import chat_example
 from support.fixture_types import Write
@@ -56,6 +57,14 @@ def test_a_schema_is_json_schema_that_the_samples_satisfy() -> None:
     schema = json.loads(run_ftkit("schema", "chat").stdout)
     for line in (SAMPLES / "tool-calls.jsonl").read_text("utf-8").splitlines():
         jsonschema.validate(json.loads(line), schema)
+
+
+@pytest.mark.parametrize("text", ["Example {} is bad", "Flagged lines: 4, {}"])
+def test_a_number_that_no_line_has_is_not_taken_for_one(text: str) -> None:
+    meaning = interpret(text.format("9" * 5000))
+    assert meaning.lines == ((4,) if "4" in text else ())
+    done = CliRunner().invoke(cli, ["explain", text.format("9" * 5000)])
+    assert done.exception is None
 
 
 def test_a_message_is_explained_with_the_lines_of_the_file() -> None:

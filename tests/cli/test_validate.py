@@ -274,3 +274,21 @@ def test_statistics_count_the_findings_of_each_rule(write: Write) -> None:
     }
     clean = run_ftkit("validate", MARV, "--statistics", "--ignore", "examples-few")
     assert clean.stdout == "No findings in 1 file.\n"
+
+
+def test_statistics_have_the_severity_of_the_findings(write: Write) -> None:
+    shared = [chat_example(number) for number in range(50)]
+    for number, example in enumerate(shared):
+        example["messages"][0]["content"] = f"Prompt {number % 5}"
+    lines = [json.dumps(example).encode() for example in shared]
+    by_design = write(lines)
+    conflict = write([*chat_lines(60), lines[0], lines[5]], "conflict.jsonl")
+    done = run_ftkit(
+        *("validate", str(by_design), str(conflict)),
+        *("--statistics", "--select", "duplicate-conflict", "--output", "json"),
+    )
+    rows = json.loads(done.stdout)["statistics"]
+    assert [(row["severity"], row["count"], row["files"]) for row in rows] == [
+        ("info", 1, 1),
+        ("warning", 1, 1),
+    ]

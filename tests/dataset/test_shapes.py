@@ -275,3 +275,53 @@ def test_a_command_for_jq_has_the_names_of_the_files(
 def test_a_command_for_jq_has_placeholders_for_examples_without_a_file() -> None:
     stream = io.BytesIO(b'[{"messages": []}, {"messages": []}]')
     assert validate(stream).files[0].findings[0].message.endswith(" '.[]' IN > OUT.jsonl")
+
+
+USER = {"messages": [message("user", "Is it a pier?")]}
+CHAT = chat(message("user", "Is it a pier?"), ANSWER)
+PAIR = {"prompt": "Is it a pier?", "completion": " Yes"}
+OUTPUTS = {
+    "input": USER,
+    "preferred_output": [message("assistant", "Yes")],
+    "non_preferred_output": [message("assistant", "No")],
+}
+TRL = {"chosen": "Yes", "rejected": "No"}
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        (USER | TRL, "reinforcement"),
+        (USER | {"request": {"contents": "x"}}, "reinforcement"),
+        (USER | PAIR | {"label": True}, "reinforcement"),
+        (USER | {"schemaVersion": "1"}, "reinforcement"),
+        (USER | {"input": {"reference": "Yes"}}, "reinforcement"),
+        (CHAT | TRL, "chat"),
+        (PAIR | TRL, "completions"),
+        (OUTPUTS | TRL | {"request": {"contents": "x"}}, "preference"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_requested", [False, True])
+def test_the_keys_of_a_format_outweigh_those_of_a_shape(
+    row: Row, format: str, is_requested: bool, write: Write
+) -> None:
+    path = write([json.dumps(row).encode()] * 10)
+    file = validate(path, format=format if is_requested else None).files[0]
+    assert file.format == format
+    assert "format-unknown" not in file.counts
+    if format == "reinforcement":
+        assert not file.errors
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [(CHAT | {"system": "Be brief."}, "chat"), (PAIR | {"label": True}, "completions")],
+)
+def test_a_requested_format_outweighs_a_shape_that_extends_it(
+    row: Row, format: str, write: Write
+) -> None:
+    lines = [json.dumps(row).encode()] * 10
+    assert validate(write(lines)).files[0].counts == {"format-unknown": 1}
+    file = validate(write(lines), format=format, select=["FT20"]).files[0]
+    assert file.counts == {"example-unknown-key": 10}

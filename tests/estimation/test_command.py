@@ -60,6 +60,17 @@ WITHOUT_MODEL = {
 }
 
 
+@pytest.mark.parametrize("model", [[], ["--model", "o4-mini-2025-04-16"]])
+def test_billed_tokens_are_conditional_where_training_is_billed_by_the_hour(
+    model: list[str],
+) -> None:
+    arguments = ["estimate", str(SAMPLES / "reinforcement.jsonl"), *model, "--price", "5"]
+    lines = run_ftkit(*arguments).stdout.splitlines()
+    rows = [line for line in lines if line.startswith(("  billed ", "  cost "))]
+    assert len(rows) == 2
+    assert all(row.endswith(", if billed by the token") for row in rows)
+
+
 @pytest.mark.parametrize("case", WITHOUT_MODEL)
 def test_a_file_that_no_model_can_be_trained_on_is_counted(case: str) -> None:
     name, provider, day = WITHOUT_MODEL[case]

@@ -98,6 +98,18 @@ def test_findings_on_the_whole_file_are_folded_too(write: Write) -> None:
     assert line.endswith("(the first of 40 findings on 40 of 60 lines: 21, 22, 23, …)")
 
 
+@pytest.mark.parametrize(
+    ("examples", "blank", "expected"),
+    [(20, 100, "on 100 of 120 lines: 21, 22, 23, …"), (0, 1 << 21, "on all 2,097,152 lines: 1, ")],
+)
+def test_blank_lines_are_a_share_of_all_lines(
+    examples: int, blank: int, expected: str, write: Write
+) -> None:
+    path = write(b"".join(line + b"\n" for line in chat_lines(examples)) + b"\n" * blank)
+    (line,) = shown(validate(path, select=["line-blank", "line-blank-end"]))
+    assert expected in line
+
+
 def test_json_and_sarif_keep_each_finding(write: Write) -> None:
     path = write([json.dumps(chat_example(number, id=1)).encode() for number in range(60)])
     report = validate(path)

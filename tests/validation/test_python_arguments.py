@@ -6,8 +6,9 @@ import gzip
 import io
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +41,14 @@ EXAMPLES = [chat_example(number) for number in range(12)]
         ({"max_findings": True}, "`max_findings` must be a whole number from 1, not True"),
         ({"ignore": "secret"}, "`ignore` must be a list of names, such as ['secret']"),
         ({"select": "FT1"}, "`select` must be a list of names, such as ['FT1']"),
+        ({"ignore": 5}, "`ignore` must be a list of names, not 5"),
+        ({"ignore": [5]}, "`ignore` must be a list of names, not [5]"),
+        ({"ignore": None}, "`ignore` must be a list of names, not None"),
         ({"workers": 0}, "`workers` must be at least 1, not 0"),
+        ({"workers": "2"}, "`workers` must be at least 1, not '2'"),
+        ({"model": 5}, "`model` must be a name, not 5"),
+        ({"format": ["chat"]}, "`format` must be a name, not ['chat']"),
+        ({"provider": None}, "`provider` must be a name, not None"),
     ],
 )
 def test_validate_refuses_an_invalid_argument(arguments: dict[str, Any], message: str) -> None:
@@ -54,6 +62,11 @@ def test_validate_refuses_an_invalid_argument(arguments: dict[str, Any], message
     [
         ({"epochs": 0}, "`epochs` must be at least 1, not 0"),
         ({"epochs": -3}, "`epochs` must be at least 1, not -3"),
+        ({"epochs": "2"}, "`epochs` must be at least 1, not '2'"),
+        ({"model": ["x"]}, "`model` must be a name, not ['x']"),
+        ({"provider": 5}, "`provider` must be a name, not 5"),
+        ({"format": 5}, "`format` must be a name, not 5"),
+        ({"price": "5"}, "`price` must be a number of US dollars, not '5'"),
         ({"price": -1.0}, "`price` must be a number of US dollars, not -1.0"),
         ({"price": math.nan}, "`price` must be a number of US dollars, not nan"),
         ({"counting": "exact"}, "`counting` must be billing or notebook, not 'exact'"),
@@ -61,7 +74,7 @@ def test_validate_refuses_an_invalid_argument(arguments: dict[str, Any], message
 )
 def test_estimate_refuses_an_invalid_argument(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        estimate(MARV, MINI, **arguments)
+        estimate(MARV, **{"model": MINI, **arguments})
     assert str(caught.value) == message
 
 
@@ -87,6 +100,26 @@ def test_what_is_neither_a_file_nor_examples_is_refused(files: Any, message: str
     with pytest.raises(UsageError) as caught:
         validate(files)
     assert str(caught.value).startswith(message)
+
+
+class DataFrame:
+    """The parts of a data frame of pandas that tell it from a list of paths."""
+
+    columns = ("messages",)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def to_dict(self, orient: str) -> list[dict[str, Any]]:
+        return EXAMPLES
+
+
+def test_a_data_frame_is_refused_with_the_call_that_gives_its_rows() -> None:
+    frame: Any = DataFrame()
+    with pytest.raises(UsageError) as caught:
+        validate(frame)
+    expected = '`files` is a DataFrame; give its rows, such as `df.to_dict("records")`'
+    assert str(caught.value) == expected
 
 
 def test_examples_that_contain_themselves_are_refused() -> None:
@@ -151,6 +184,14 @@ def test_an_open_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         validate(closed)
     with pytest.raises(FileError, match="cannot read <Unreadable>: the tape broke"):
         validate(Unreadable())
+
+
+@pytest.mark.parametrize("value", [None, 5])
+def test_an_open_file_that_returns_another_type_is_refused(value: Any) -> None:
+    file = SimpleNamespace(name="odd", read=lambda size: value)
+    kind = type(value).__name__
+    with pytest.raises(UsageError, match=f"cannot read odd: `read` returned {kind}, not bytes"):
+        validate(file)  # type: ignore[arg-type]
 
 
 @given(
