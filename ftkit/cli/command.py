@@ -34,6 +34,12 @@ def _set_color(context: click.Context, parameter: click.Parameter, value: str | 
         preferences.color = COLORS[value]
 
 
+def _print_help(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
+    if is_requested and not context.resilient_parsing:
+        write(f"{context.get_help()}\n")
+        context.exit()
+
+
 SHARED_OPTIONS = (
     click.Option(
         ["--quiet", "-q"],
@@ -101,6 +107,13 @@ class Command(click.Command):
             shared.append(OUTPUT_FILE)
         end = len(self.params)
         return [*parameters[:end], *shared, *parameters[end:]]
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option `--help`, which prints as the commands do."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, in which options may have their former names."""
