@@ -27,7 +27,7 @@ from ftkit.cli.terminal import (
     write,
     write_error,
 )
-from ftkit.errors import FileError, FtkitError, ProviderError
+from ftkit.errors import FileError, FtkitError, UsageError
 
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
@@ -103,18 +103,27 @@ class Commands(Group):
             return super().invoke(context)
         except BrokenPipeError as error:  # not of the output; click would exit with code 1
             raise FileError(f"{error}") from error
-        except ProviderError:
-            raise  # the names in a provider's message are its own
-        except FtkitError as error:
+        except UsageError as error:  # other errors name the user's or a provider's data
             command = self.get_command(context, context.invoked_subcommand or "")
             error.args = (_with_options(str(error), command), *error.args[1:])
             raise
 
 
+QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+"""A value in quotes, as `repr` writes it."""
+
+
 def _with_options(message: str, command: click.Command | None) -> str:
-    """Replace the names of parameters in backticks by the options of the command."""
+    """Replace the names of parameters in backticks by the options of the command.
+
+    Values in quotes are data.
+    """
     options = dict(_options(command)) if command else {}
-    return re.sub(r"`(\w+)`", lambda match: f"`{options.get(match[1], match[1])}`", message)
+
+    def with_option(match: re.Match[str]) -> str:
+        return f"`{options.get(match[1], match[1])}`" if match[1] else match[0]
+
+    return re.sub(rf"{QUOTED}|`(\w+)`", with_option, message)
 
 
 def _options(command: click.Command) -> Iterator[tuple[str, str]]:

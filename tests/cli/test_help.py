@@ -238,6 +238,16 @@ def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
         assert done.stderr == f"ftkit: cannot write {path}: {reason}\n"
 
 
+def test_only_parameters_are_named_as_options(ftkit: Run, write: Write) -> None:
+    alpaca = write([b'{"instruction": "a", "input": "b", "output": "c"}'] * 12)
+    data = ftkit("estimate", str(alpaca))
+    assert "and `output` the assistant's" in data.stderr
+    quoted = ftkit("validate", str(alpaca), "--select", "`output`")
+    assert "unknown rule '`output`'" in quoted.stderr
+    cost = ftkit("submit", MARV, "--method", "dpo", "--model", "gpt-4.1-2025-04-14")
+    assert "need `--method` supervised" in cost.stderr
+
+
 COLOURED = "\x1b[31m"
 
 
