@@ -165,9 +165,19 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
     output = context.meta.get(PATH) if context else None
     if output is None or not os.path.exists(output):
         return
-    for path in paths:
-        if os.path.exists(path) and os.path.samefile(path, output):
-            raise UsageError(f"--output-file {output} would replace an input; name another file")
+    is_input = _is_standard_input(output) or any(
+        os.path.exists(path) and os.path.samefile(path, output) for path in paths
+    )
+    if is_input:
+        raise UsageError(f"--output-file {output} would replace an input; name another file")
+
+
+def _is_standard_input(path: str) -> bool:
+    """Return True if standard input is redirected from that file."""
+    try:
+        return os.path.samestat(os.fstat(0), os.stat(path))
+    except OSError:  # no standard input
+        return False
 
 
 class Group(Command, click.Group):

@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -216,6 +218,16 @@ def test_the_output_does_not_replace_an_input(arguments: tuple[str, ...], write:
     path = write(chat_lines(12))
     before = path.read_bytes()
     done = run_ftkit(*arguments, "--output-file", "./data.jsonl")
+    assert (done.returncode, "would replace an input" in done.stderr) == (2, True)
+    assert path.read_bytes() == before
+
+
+def test_the_output_does_not_replace_standard_input(write: Write) -> None:
+    path = write(chat_lines(12))
+    before = path.read_bytes()
+    command = [sys.executable, "-m", "ftkit", "validate", "-", "--output-file", str(path)]
+    with path.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
     assert (done.returncode, "would replace an input" in done.stderr) == (2, True)
     assert path.read_bytes() == before
 
