@@ -15,12 +15,11 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit._atomic import atomic_write, check_writable
+from ftkit._atomic import atomic_replace, check_writable
 from ftkit._text import printable
 from ftkit.errors import FileError, os_error_message
 
@@ -86,8 +85,8 @@ def output_file(path: str) -> Iterator[None]:
     """
     check_writable(path)
     with (
-        atomic_write(Path(path)) as temporary,
-        temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+        atomic_replace(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
         redirect_stdout(file),
     ):
         yield

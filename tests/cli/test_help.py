@@ -243,6 +243,15 @@ def test_a_command_that_ends_with_an_error_writes_no_file(
     assert path.read_bytes() == b"before"
 
 
+def test_an_output_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path, ftkit: Run) -> None:
+    (tmp_path / "out.txt").touch(0o600)
+    (tmp_path / "link").symlink_to("out.txt")
+    assert ftkit("rules", "--output-file", str(tmp_path / "link")).returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out.txt").read_text().startswith("FT101  file-empty  ")
+
+
 def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
     for path, reason in ((".", "is a directory"), ("nowhere/x", "no such file or directory")):
         done = run_ftkit("rules", "--output-file", path)
