@@ -11,7 +11,7 @@ import click
 
 from ftkit.cli.completers import add_completion
 from ftkit.cli.examples import EXAMPLES
-from ftkit.cli.renamed import rename_options
+from ftkit.cli.renamed import add_former_names
 from ftkit.cli.terminal import output_file, preferences, show_logs, write
 from ftkit.errors import UsageError, did_you_mean
 
@@ -115,11 +115,12 @@ class Command(click.Command):
             option.callback = _print_help
         return option
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, in which options may have their former names."""
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Return the parser of the arguments, in which options may have their former names."""
+        parser = super().make_parser(ctx)
         if not ctx.resilient_parsing:
-            args = rename_options(self.name or "", args)
-        return super().parse_args(ctx, args)
+            add_former_names(parser, ctx)
+        return parser
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Its output may go to a file, which is not written after an error."""

@@ -259,6 +259,24 @@ def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
         assert done.stderr == f"ftkit: cannot write {path}: {reason}\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "check", "--model", "x"], "No such option '--model'"),
+        (["serve", "--map", "check", "--models", "--model"], "'--model' is not"),
+        (["estimate", "--", "--all"], "no such file: --all\n"),
+        (["estimate", "x.jsonl", "--facts", "--all"], "--all: no such file"),
+    ],
+)
+def test_only_options_of_the_command_itself_are_renamed(
+    arguments: list[str], message: str, ftkit: Run
+) -> None:
+    done = ftkit(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "is now" not in done.stderr
+
+
 def test_only_parameters_are_named_as_options(ftkit: Run, write: Write) -> None:
     alpaca = write([b'{"instruction": "a", "input": "b", "output": "c"}'] * 12)
     data = ftkit("estimate", str(alpaca))
