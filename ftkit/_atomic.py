@@ -20,6 +20,8 @@ def check_writable(path: str) -> None:
     """
     if os.path.isdir(path):
         raise FileError(f"cannot write {path}: is a directory")
+    if os.path.basename(path) in ("", ".", ".."):
+        raise FileError(f"cannot write {path!r}: it is not the name of a file")
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileError(f"cannot write {path}: is not a regular file")
     if os.path.exists(path) and not os.access(path, os.W_OK):

@@ -129,6 +129,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
+        _refuse_output_over_settings(path)
         with output_file(path):
             code = super().invoke(ctx)
             if code == ERROR:
@@ -171,6 +172,16 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
     )
     if is_input:
         raise UsageError(f"--output-file {output} would replace an input; name another file")
+
+
+def _refuse_output_over_settings(output: str) -> None:
+    """Raise `UsageError` if the output would replace a settings file."""
+    from ftkit.cli.settings import settings_files
+
+    for path in settings_files():
+        if os.path.exists(output) and os.path.samefile(path, output):
+            reason = "would replace a settings file; name another file"
+            raise UsageError(f"--output-file {output} {reason}")
 
 
 def _is_standard_input(path: str) -> bool:

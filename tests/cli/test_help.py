@@ -243,6 +243,20 @@ def test_a_command_that_ends_with_an_error_writes_no_file(
     assert path.read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("name", ["../pyproject.toml", "config/ftkit/config.toml"])
+def test_the_output_does_not_replace_settings(
+    name: str, tmp_path: Path, ftkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("")
+    done = ftkit("rules", "--output-file", name, env={"XDG_CONFIG_HOME": str(folder / "config")})
+    assert (done.returncode, "would replace a settings file" in done.stderr) == (2, True)
+    assert (folder / name).read_text() == ""
+
+
 def test_an_output_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path, ftkit: Run) -> None:
     (tmp_path / "out.txt").touch(0o600)
     (tmp_path / "link").symlink_to("out.txt")
@@ -253,8 +267,13 @@ def test_an_output_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path, ftkit:
 
 
 def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
-    for path, reason in ((".", "is a directory"), ("nowhere/x", "no such file or directory")):
-        done = run_ftkit("rules", "--output-file", path)
+    for path, reason in (
+        (".", "is a directory"),
+        ("nowhere/x", "no such file or directory"),
+        ("''", "it is not the name of a file"),
+        ("'out/'", "it is not the name of a file"),
+    ):
+        done = run_ftkit("rules", "--output-file", path.strip("'"))
         assert done.returncode == 2
         assert done.stderr == f"ftkit: cannot write {path}: {reason}\n"
 
