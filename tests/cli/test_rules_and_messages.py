@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ftkit.catalog import known_messages
 from ftkit.cli import cli
 from support.commands import run_ftkit
-from support.examples import chat_example
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.paths import MARV, SAMPLES
 
@@ -153,3 +153,12 @@ def test_a_message_is_read_from_standard_input_even_if_a_terminal_wrapped_it() -
 
 def test_a_message_whose_fault_the_file_does_not_have_says_so() -> None:
     assert "has none of these errors" in run_ftkit("explain", "contains invalid json", MARV).stdout
+
+
+def test_a_message_is_explained_with_a_file_on_standard_input() -> None:
+    data = b"\n".join([*chat_lines(60), b"oops"])
+    done = run_ftkit("explain", "contains invalid json", "-", input=data)
+    assert (done.returncode, "\n-:61: FT120 json-syntax: " in done.stdout) == (0, True)
+    both = run_ftkit("explain", "-", "-", input=data)
+    assert both.returncode == 2
+    assert both.stderr == "ftkit: only one of MESSAGE and FILE can be -, standard input\n"
