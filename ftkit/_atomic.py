@@ -14,16 +14,20 @@ from ftkit.errors import FileError, os_error_message
 
 
 def check_writable(path: str) -> None:
-    """Raise `FileError` if no file can be written to `path`.
+    """Raise `FileError` if no file can be written to `path`, or it is write-protected.
 
     Nor may it be a pipe or a device, such as /dev/null, which an atomic write would replace.
     """
     if os.path.isdir(path):
         raise FileError(f"cannot write {path}: is a directory")
+    if os.path.basename(path) in ("", ".", ".."):
+        raise FileError(f"cannot write {path!r}: it is not the name of a file")
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileError(f"cannot write {path}: is not a regular file")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise FileError(f"cannot write {path}: permission denied")
     try:
-        with tempfile.TemporaryFile(dir=Path(path).parent):
+        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
             pass
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
@@ -65,6 +69,20 @@ def atomic_write(path: Path, folder: Path | None = None, fsync: bool = False) ->
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_replace(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write atomically to a file that the user named: its mode and a link to it are kept.
+
+    The temporary path may exist already, as an empty file with that mode.
+    """
+    target = Path(os.path.realpath(path))
+    with atomic_write(target) as temporary:
+        if target.exists():
+            temporary.touch(0o600, exist_ok=False)  # private until it has the mode
+            shutil.copymode(target, temporary)
+        yield temporary
 
 
 @contextmanager

@@ -19,8 +19,8 @@
     ├── RejectedError                an answering server rejected a request (ftkit.server.answering)
     └── ServiceError                 the local service refuses a request (ftkit.server.errors)
 
-Each message is one line: what is wrong and what to do. Parameters are named in backticks, such as
-`max_cost`; the command line shows them as its options, such as `--max-cost`.
+Each message is one line: what is wrong and what to do. A `UsageError` names parameters in
+backticks, such as `max_cost`; the command line shows them as its options, such as `--max-cost`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from ftkit.cli.terminal import (
     write,
     write_error,
 )
-from ftkit.errors import FtkitError, ProviderError
+from ftkit.errors import FileError, FtkitError, UsageError
 
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
@@ -99,9 +99,9 @@ class Commands(Group):
         """Run the command; its errors name options instead of parameters."""
         try:
             return super().invoke(context)
-        except ProviderError:
-            raise  # the names in a provider's message are its own
-        except FtkitError as error:
+        except BrokenPipeError as error:  # not of the output; click would exit with code 1
+            raise FileError(f"{error}") from error
+        except UsageError as error:  # other errors name the user's or a provider's data
             command = self.get_command(context, context.invoked_subcommand or "")
             error.args = (with_options(str(error), command), *error.args[1:])
             raise
@@ -147,10 +147,10 @@ def run(arguments: list[str] | None = None) -> int:
     except _Terminated:
         return TERMINATED
     except (BrokenPipeError, OutputClosed):
-        drop_output()
+        drop_output(sys.stdout)
         return 0
     except OSError as error:
-        drop_output()
+        drop_output(sys.stdout)
         return _fail(f"{error}")
     except Exception as error:  # exit code 1 would mean findings
         return _fail_unexpectedly(error)
@@ -219,6 +219,7 @@ def main() -> None:
     """Run the `ftkit` command and exit."""
     code = run()
     if code in (INTERRUPTED, TERMINATED):
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         os._exit(code)  # a normal exit would wait for worker processes that were stopped
     sys.exit(code)

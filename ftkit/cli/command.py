@@ -12,7 +12,7 @@ import click
 
 from ftkit.cli.completers import add_completion
 from ftkit.cli.examples import EXAMPLES
-from ftkit.cli.renamed import rename_options
+from ftkit.cli.renamed import add_former_names
 from ftkit.cli.terminal import output_file, preferences, show_logs, write
 from ftkit.errors import UsageError, did_you_mean
 
@@ -33,6 +33,12 @@ def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool
 def _set_color(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
         preferences.color = COLORS[value]
+
+
+def _print_help(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
+    if is_requested and not context.resilient_parsing:
+        write(f"{context.get_help()}\n")
+        context.exit()
 
 
 SHARED_OPTIONS = (
@@ -103,11 +109,19 @@ class Command(click.Command):
         end = len(self.params)
         return [*parameters[:end], *shared, *parameters[end:]]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, in which options may have their former names."""
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option `--help`, which prints as the commands do."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Return the parser of the arguments, in which options may have their former names."""
+        parser = super().make_parser(ctx)
         if not ctx.resilient_parsing:
-            args = rename_options(self.name or "", args)
-        return super().parse_args(ctx, args)
+            add_former_names(parser, ctx)
+        return parser
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Its output may go to a file, which is not written after an error."""
@@ -116,6 +130,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
+        _refuse_output_over_settings(path)
         with output_file(path):
             code = super().invoke(ctx)
             if code == ERROR_CODE:
@@ -153,15 +168,46 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
     output = context.meta.get(OUTPUT_FILE_KEY) if context else None
     if output is None or not os.path.exists(output):
         return
-    for path in paths:
-        if os.path.exists(path) and os.path.samefile(path, output):
-            raise UsageError(f"--output-file {output} would replace an input; name another file")
+    is_input = _is_standard_input(output) or any(
+        os.path.exists(path) and os.path.samefile(path, output) for path in paths
+    )
+    if is_input:
+        raise UsageError(f"--output-file {output} would replace an input; name another file")
+
+
+def _refuse_output_over_settings(output: str) -> None:
+    """Raise `UsageError` if the output would replace a settings file."""
+    from ftkit.cli.settings import settings_files
+
+    for path in settings_files():
+        if os.path.exists(output) and os.path.samefile(path, output):
+            reason = "would replace a settings file; name another file"
+            raise UsageError(f"--output-file {output} {reason}")
+
+
+def _is_standard_input(path: str) -> bool:
+    """Return True if standard input is redirected from that file."""
+    try:
+        return os.path.samestat(os.fstat(0), os.stat(path))
+    except OSError:  # no standard input
+        return False
+
+
+QUOTED = r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+"""A value in quotes, as `repr` writes it."""
 
 
 def with_options(message: str, command: click.Command | None) -> str:
-    """Replace the names of parameters in backticks by the options of the command."""
+    """Replace the names of parameters in backticks by the options of the command.
+
+    Values in quotes are data.
+    """
     options = dict(_options(command)) if command else {}
-    return re.sub(r"`(\w+)`", lambda match: f"`{options.get(match[1], match[1])}`", message)
+
+    def with_option(match: re.Match[str]) -> str:
+        return f"`{options.get(match[1], match[1])}`" if match[1] else match[0]
+
+    return re.sub(rf"{QUOTED}|`(\w+)`", with_option, message)
 
 
 def _options(command: click.Command) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ftkit.cli.command import Command
+from ftkit.cli.inputs import one_file
 from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, print_line, terminal_width
 from ftkit.cli.terminal import write
@@ -36,10 +37,12 @@ WHOLE_FILE = 0
 def explain(message: str, file: str | None, output: str) -> int:
     """Find the rules behind a provider's error MESSAGE, and the lines of FILE it is about.
 
-    With - as MESSAGE, it is read from standard input.
+    With - as MESSAGE or FILE, it is read from standard input.
 
     Exit codes: 0 explained, 1 the message is unknown, 2 error.
     """
+    if message == file == "-":
+        raise UsageError("only one of MESSAGE and FILE can be -, standard input")
     text = _read_message() if message == "-" else message
     if not text.strip():
         raise UsageError("MESSAGE is empty; paste the provider's message")
@@ -64,9 +67,12 @@ def _read_message() -> str:
 
 
 def _validate(file: str) -> FileReport:
+    import msgspec
+
     from ftkit.validation.validate import validate
 
-    return validate(file).files[0]
+    with one_file(file) as (path, name):
+        return msgspec.structs.replace(validate(path).files[0], file=name)
 
 
 def _related(meaning: Meaning, report: FileReport) -> list[Finding]:

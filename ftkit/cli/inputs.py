@@ -14,6 +14,7 @@ from typing import Any
 
 from ftkit._text import shorten
 from ftkit.cli.command import refuse_output_over_input
+from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import clean, console, preferences
 from ftkit.errors import FileError, FtkitError, UsageError
 
@@ -67,17 +68,23 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _datasets_below(top: str) -> list[str]:
-    """Return the datasets in a folder and below it, without those in ignored or linked folders."""
+    """Return the datasets in a folder and below it, without those in ignored or linked folders.
+
+    A warning names what is skipped because it is no regular file, such as a broken link or a pipe.
+    """
     datasets: list[str] = []
     for folder, folders, names in os.walk(top):
         folders[:] = sorted(
             name for name in folders if name not in IGNORED_FOLDERS and not name.startswith(".")
         )
-        datasets += (
-            os.path.join(folder, name)
-            for name in sorted(names)
-            if name.endswith(SUFFIXES) and not name.startswith(".")
-        )
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if not name.endswith(SUFFIXES) or name.startswith("."):
+                continue
+            if os.path.isfile(path):
+                datasets.append(path)
+            else:
+                print_warning(f"{path} is skipped: it is not a regular file")
     if not datasets:
         suffixes = " or ".join(SUFFIXES)
         raise FileError(f"{top} is a folder without {suffixes} files; name the files to check")

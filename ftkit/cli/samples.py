@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import click
@@ -25,14 +27,27 @@ def samples(folder: str, output: str) -> None:
     There is a clean file of each format, a file for each of many defects, recorded answers, and an
     archive. DIR must not exist.
     """
+    if not folder:
+        raise UsageError("DIR is empty; name a new folder, as in `ftkit samples samples`")
     if os.path.lexists(folder):
-        raise UsageError(f"{folder} exists; name another folder, as in `ftkit samples {folder}2`")
+        other = shlex.join(["ftkit", "samples", _unused(folder)])
+        raise UsageError(f"{folder} exists; name another folder, as in `{other}`")
     _copy(_samples(), Path(folder))
     files = sorted(path.relative_to(folder).as_posix() for path in _files(Path(folder)))
     if output == "json":
         print_json({"folder": folder, "files": files})
     else:
         print_line(f"Copied {len(files)} files to {folder}.")
+
+
+def _unused(folder: str) -> str:
+    """Return the name of a folder that does not exist: with the first number from 2 on."""
+    name = os.path.normpath(folder)
+    if os.path.basename(name) in ("", os.curdir, os.pardir):
+        name = "samples"
+    if name.startswith("-"):
+        name = os.path.join(os.curdir, name)  # not an option
+    return next(f"{name}{n}" for n in count(2) if not os.path.lexists(f"{name}{n}"))
 
 
 def _samples() -> Path:

@@ -59,6 +59,14 @@ def find_pyproject(folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def settings_files() -> list[Path]:
+    """Return the settings files that apply in the current folder and exist."""
+    from ftkit.client.credentials import config_file
+
+    paths = (config_file(os.environ), find_pyproject(Path.cwd()))
+    return [path for path in paths if path is not None and path.exists()]
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read the settings that apply in a folder.
 

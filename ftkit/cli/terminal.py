@@ -15,13 +15,13 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit._atomic import atomic_write, check_writable
+from ftkit._atomic import atomic_replace, check_writable
 from ftkit._text import printable
+from ftkit.errors import FileError, os_error_message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,8 +85,8 @@ def output_file(path: str) -> Iterator[None]:
     """
     check_writable(path)
     with (
-        atomic_write(Path(path)) as temporary,
-        temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+        atomic_replace(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
         redirect_stdout(file),
     ):
         yield
@@ -160,17 +160,24 @@ def write_json(text: str) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write text to standard error."""
+    """Write text to standard error. A reader that has closed it changes nothing else."""
     safe = UNSAFE.sub(_escape, _without_secrets(text))
-    click.echo(_encodable(safe, sys.stderr), nl=False, err=True, color=uses_color())
+    try:
+        click.echo(_encodable(safe, sys.stderr), nl=False, err=True, color=uses_color())
+    except OSError:  # closed, or the disk is full: there is nowhere left to report it
+        drop_output(sys.stderr)
 
 
 def write_bytes(data: bytes) -> None:
     """Write the content of a file to standard output, escaped only on a terminal."""
     if is_terminal(sys.stdout):
         write(data.decode("utf-8", "backslashreplace"))
-    else:
+        return
+    try:
         sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -180,15 +187,26 @@ def clean(text: str, keep: str = "") -> str:
 
 def confirm(question: str, default: bool = False) -> bool:
     """Ask a yes-or-no question on standard error."""
-    return click.confirm(clean(question), default=default, err=True)
+    with _asking():
+        return click.confirm(clean(question), default=default, err=True)
 
 
 def ask_secret(question: str) -> str:
     """Ask for a secret on standard error, without showing what is typed."""
-    answer: str = click.prompt(
-        clean(question), hide_input=True, err=True, default="", show_default=False
-    )
+    with _asking():
+        answer: str = click.prompt(
+            clean(question), hide_input=True, err=True, default="", show_default=False
+        )
     return answer
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Raise `FileError` if a question cannot be asked; click would end the command with code 1."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"cannot ask for an answer: {os_error_message(error)}") from error
 
 
 def console(err: bool = False) -> Console:
@@ -223,10 +241,14 @@ def is_terminal(stream: Any) -> bool:
     return stream is not None and stream.isatty()
 
 
-def drop_output() -> None:
-    """Send unwritten output to the null device, so that Python does not retry when it exits."""
-    with suppress(OSError, AttributeError):  # no standard output, or one that is not a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop_output(stream: Any) -> None:
+    """Send what a stream has not written to the null device, so that Python exits without a retry.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr`.
+    """
+    with suppress(OSError, AttributeError):  # no such stream, or one that is not a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def escape_logs() -> None:

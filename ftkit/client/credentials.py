@@ -118,6 +118,8 @@ def read_user_settings(path: Path) -> UserSettings:
         UsageError: The file cannot be read, or a key or the type of a value is invalid. The message
             quotes no values, since they may be API keys.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise UsageError(f"cannot read {path}: it is not a regular file")
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):

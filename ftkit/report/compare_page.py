@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from html import escape
 from pathlib import Path
 
-from ftkit._atomic import atomic_write
+from ftkit._atomic import atomic_replace
 from ftkit._text import plural
 from ftkit.compare.bootstrap import Interval
 from ftkit.compare.comparison import Comparison, Group, GroupRow, Pair, Row
@@ -60,7 +60,7 @@ def write_page(comparison: Comparison, sides: Sides, path: str) -> None:
     """
     page = render_compare_html(comparison, sides)
     try:
-        with atomic_write(Path(path)) as temporary:
+        with atomic_replace(path) as temporary:
             temporary.write_text(page, "utf-8", errors="replace")
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ftkit._atomic import atomic_write
+from ftkit._atomic import atomic_replace
 from ftkit._text import join_names, printable
 from ftkit.errors import FileError, UsageError, install_command, os_error_message
 from ftkit.jobs.metrics import MARGINS, TRAIN, VALID, Metrics, Verdict, is_plottable
@@ -120,7 +120,7 @@ def draw(metrics: Metrics, title: str, path: Path) -> None:
         raise UsageError(f"`plot` must be a .png, .svg or .html file, not {str(path)!r}")
     figure = _figure(metrics, title)
     try:
-        with atomic_write(path) as temporary:
+        with atomic_replace(path) as temporary:
             figure.savefig(temporary, format="svg" if kind == "html" else kind)
             if kind == "html":
                 svg = temporary.read_text("utf-8")

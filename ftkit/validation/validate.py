@@ -131,7 +131,7 @@ def read_grader(path: str | os.PathLike[str]) -> Any:
     except OSError as error:
         raise FileError(f"cannot open {name}: {os_error_message(error)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(f"{name} is not JSON: {error}; `grader` takes a grader's JSON") from error
+        raise FileError(f"{name} is not JSON: {error}; a grader is a JSON object") from error
 
 
 class ScannedFile:

@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -233,6 +235,16 @@ def test_the_output_does_not_replace_an_input(arguments: tuple[str, ...], write:
     assert path.read_bytes() == before
 
 
+def test_the_output_does_not_replace_standard_input(write: Write) -> None:
+    path = write(chat_lines(12))
+    before = path.read_bytes()
+    command = [sys.executable, "-m", "ftkit", "validate", "-", "--output-file", str(path)]
+    with path.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+    assert (done.returncode, "would replace an input" in done.stderr) == (2, True)
+    assert path.read_bytes() == before
+
+
 def test_a_command_that_ends_with_an_error_writes_no_file(
     monkeypatch: pytest.MonkeyPatch, write: Write
 ) -> None:
@@ -244,11 +256,67 @@ def test_a_command_that_ends_with_an_error_writes_no_file(
     assert path.read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("name", ["../pyproject.toml", "config/ftkit/config.toml"])
+def test_the_output_does_not_replace_settings(
+    name: str, tmp_path: Path, ftkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("")
+    done = ftkit("rules", "--output-file", name, env={"XDG_CONFIG_HOME": str(folder / "config")})
+    assert (done.returncode, "would replace a settings file" in done.stderr) == (2, True)
+    assert (folder / name).read_text() == ""
+
+
+def test_an_output_file_keeps_its_mode_and_the_link_to_it(tmp_path: Path, ftkit: Run) -> None:
+    (tmp_path / "out.txt").touch(0o600)
+    (tmp_path / "link").symlink_to("out.txt")
+    assert ftkit("rules", "--output-file", str(tmp_path / "link")).returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out.txt").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out.txt").read_text().startswith("FT101  file-empty  ")
+
+
 def test_an_output_file_that_cannot_be_written_is_one_line() -> None:
-    for path, reason in ((".", "is a directory"), ("nowhere/x", "no such file or directory")):
-        done = run_ftkit("rules", "--output-file", path)
+    for path, reason in (
+        (".", "is a directory"),
+        ("nowhere/x", "no such file or directory"),
+        ("''", "it is not the name of a file"),
+        ("'out/'", "it is not the name of a file"),
+    ):
+        done = run_ftkit("rules", "--output-file", path.strip("'"))
         assert done.returncode == 2
         assert done.stderr == f"ftkit: cannot write {path}: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "check", "--model", "x"], "No such option '--model'"),
+        (["serve", "--map", "check", "--models", "--model"], "'--model' is not"),
+        (["estimate", "--", "--all"], "no such file: --all\n"),
+        (["estimate", "x.jsonl", "--facts", "--all"], "--all: no such file"),
+    ],
+)
+def test_only_options_of_the_command_itself_are_renamed(
+    arguments: list[str], message: str, ftkit: Run
+) -> None:
+    done = ftkit(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "is now" not in done.stderr
+
+
+def test_only_parameters_are_named_as_options(ftkit: Run, write: Write) -> None:
+    alpaca = write([b'{"instruction": "a", "input": "b", "output": "c"}'] * 12)
+    data = ftkit("estimate", str(alpaca))
+    assert "and `output` the assistant's" in data.stderr
+    quoted = ftkit("validate", str(alpaca), "--select", "`output`")
+    assert "unknown rule '`output`'" in quoted.stderr
+    cost = ftkit("submit", MARV, "--method", "dpo", "--model", "gpt-4.1-2025-04-14")
+    assert "need `--method` supervised" in cost.stderr
 
 
 COLOURED = "\x1b[31m"

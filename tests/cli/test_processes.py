@@ -123,3 +123,38 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_the_version_is_shown() -> None:
     assert run_ftkit("--version").stdout.startswith("ftkit ")
+
+
+@pytest.mark.parametrize("target", ["pipe", "full"])
+@pytest.mark.parametrize(
+    ("arguments", "streams", "code"),
+    [
+        ("nosuch", ["stderr"], 2),
+        ("serve --model x --help", ["stderr"], 0),
+        ("validate nofile", ["stdout", "stderr"], 2),
+    ],
+)
+def test_a_closed_or_full_stream_is_not_a_finding(
+    arguments: str, streams: list[str], code: int, target: str
+) -> None:
+    assert run_into(target, arguments, streams) == code
+
+
+def test_help_to_a_closed_stream_is_not_a_finding() -> None:
+    assert run_into("pipe", "validate --help", ["stdout", "stderr"]) == 0
+
+
+def run_into(target: str, arguments: str, streams: list[str]) -> int:
+    """Run ftkit with streams that lead to a closed pipe or a full disk, and return its code."""
+    if target == "full":
+        writer = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+    with open(writer, "wb") as file:
+        return subprocess.run(
+            [sys.executable, "-m", "ftkit", *arguments.split()],
+            stdout=file if "stdout" in streams else subprocess.DEVNULL,
+            stderr=file if "stderr" in streams else subprocess.DEVNULL,
+            check=False,
+        ).returncode

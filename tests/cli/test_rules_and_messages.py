@@ -13,7 +13,7 @@ from ftkit.cli import cli
 from ftkit.rules import RULES
 from ftkit.validation.provider_messages import interpret
 from support.commands import run_ftkit
-from support.examples import chat_example
+from support.examples import chat_example, chat_lines
 from support.fixture_types import Write
 from support.paths import MARV, SAMPLES
 
@@ -208,3 +208,12 @@ def test_an_unknown_message_that_names_a_line_shows_the_findings_on_the_whole_fi
 def test_lines_without_findings_are_stated(message: str, lines: str) -> None:
     done = run_ftkit("explain", message, MARV)
     assert done.stdout.endswith(f"{MARV} has no findings on {lines}.\n")
+
+
+def test_a_message_is_explained_with_a_file_on_standard_input() -> None:
+    data = b"\n".join([*chat_lines(60), b"oops"])
+    done = run_ftkit("explain", "contains invalid json", "-", input=data)
+    assert (done.returncode, "\n-:61: FT120 json-syntax: " in done.stdout) == (0, True)
+    both = run_ftkit("explain", "-", "-", input=data)
+    assert both.returncode == 2
+    assert both.stderr == "ftkit: only one of MESSAGE and FILE can be -, standard input\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,35 @@ def test_nothing_is_overwritten(is_empty: bool, tmp_path: Path) -> None:
         "samples exists; name another folder, as in `ftkit samples samples2`"
     )
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "other"),
+    [
+        ("sp ace", "'sp ace2'"),
+        ("e/", "e2"),
+        ("./e//", "e2"),
+        (".", "samples2"),
+        ("../..", "samples2"),
+        ("-x", "./-x2"),
+    ],
+)
+def test_the_suggested_command_works(folder: str, other: str, tmp_path: Path) -> None:
+    Path(folder).mkdir(exist_ok=True)
+    error = str(ftkit("--", folder).exception)
+    command = error.split("`")[1]
+    assert command.endswith(f" {other}")
+    assert ftkit(*shlex.split(command)[2:]).exit_code == 0
+
+
+def test_the_suggested_folder_does_not_exist() -> None:
+    for name in ("samples", "samples2", "samples3"):
+        Path(name).mkdir()
+    assert "`ftkit samples samples4`" in str(ftkit().exception)
+
+
+def test_an_empty_name_is_an_error() -> None:
+    assert str(ftkit("").exception).startswith("DIR is empty; name a new folder")
 
 
 def test_a_link_that_leads_nowhere_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -203,3 +204,11 @@ def test_a_project_cannot_say_where_a_login_sends_the_key(
     assert done.returncode == 2
     assert "which says where the API key of openai is sent" in done.stderr
     assert not fake_provider.requests
+
+
+@pytest.mark.parametrize("arguments", ["validate x", "jobs list", "login openai"])
+def test_a_pipe_is_no_settings_file(arguments: str, settings_file: Path) -> None:
+    os.mkfifo(settings_file)
+    done = run_ftkit(*arguments.split(), input="sk-test-key")
+    assert done.returncode == 2
+    assert done.stderr == f"ftkit: cannot read {settings_file}: it is not a regular file\n"

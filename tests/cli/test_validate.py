@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -250,6 +252,22 @@ def test_a_folder_is_searched_for_files(tmp_path: Path) -> None:
     assert files("data", "data/b.jsonl", "data/notes.txt") == [*below, "data/notes.txt"]
     assert files("data/.git") == ["data/.git/d.jsonl"]
     assert files("data/sub/node_modules/e.jsonl") == ["data/sub/node_modules/e.jsonl"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_a_folder_is_checked_without_what_is_not_a_file(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    make(tmp_path / "data" / "a.jsonl")
+    alone = run_ftkit("validate", "data")
+    warning = "ftkit: data/a.jsonl is skipped: it is not a regular file\n"
+    assert alone.returncode == 2
+    assert alone.stderr.startswith(f"{warning}ftkit: data is a folder without .jsonl")
+    (tmp_path / "data" / "b.jsonl").write_bytes(b"\n".join(chat_lines(12)))
+    done = run_ftkit("validate", "data", "--output", "json")
+    assert (done.returncode, done.stderr) == (0, warning)
+    assert [file["file"] for file in json.loads(done.stdout)["files"]] == ["data/b.jsonl"]
 
 
 def test_statistics_count_the_findings_of_each_rule(write: Write) -> None:
