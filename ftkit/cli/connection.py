@@ -80,8 +80,8 @@ def open_owner(
     Args:
         kind: "job", "file" or "model".
         id: The id, a prefix that only one id in the journal has, or `LAST`.
-        is_exact: Take no prefix. For commands that change or delete something: the journal does not
-            know all ids, so what is a prefix of one may be the whole id of another.
+        is_exact: Do not expand prefixes. For commands that change or delete something: the journal
+            lacks some ids, and one of them may be the prefix of another.
         provider: Option of the command, as for `open_client`.
         base_url: Option of the command.
         facts: Option of the command.
