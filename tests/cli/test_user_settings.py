@@ -64,6 +64,22 @@ def test_odd_settings_are_one_line_that_quotes_no_value(
     assert "sk-" not in done.stderr
 
 
+@pytest.mark.parametrize("is_of_project", [True, False])
+@pytest.mark.parametrize("command", [("validate", MARV), ("jobs", "list")])
+def test_an_unknown_default_provider_is_an_error_of_its_file(
+    is_of_project: bool, command: tuple[str, ...], settings_file: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "pyproject.toml"
+    settings_file.write_text('provider = "nebbius"\n')
+    if is_of_project:
+        project.write_text('[tool.ftkit]\nprovider = "nebbius"\n')
+    done = run_ftkit(*command)
+    path = project if is_of_project else settings_file
+    assert done.stderr.startswith(f"ftkit: {path}: unknown provider 'nebbius'; did you mean")
+    assert done.returncode == 2
+    assert "nebbius" not in run_ftkit(*command, "--provider", "nebius").stderr
+
+
 def test_defaults_without_keys_may_be_readable_by_others(settings_file: Path) -> None:
     settings_file.write_text('provider = "local"\n')
     settings_file.chmod(0o644)
