@@ -166,8 +166,8 @@ def _owner(client: Client, base_url: str | None) -> str:
 def _look_up(kind: Kind, id: str, owner: str, is_exact: bool) -> list[Resource]:
     """Return the resources, one for each account, that an id, a prefix or `LAST` stands for.
 
-    There are none if the journal does not know the id. With an owner, whose provider may know it,
-    a prefix of several ids is such an id too.
+    The list is empty if the journal does not know the id, and if the id is a prefix of several ids
+    of an owner, whose provider may know it.
 
     Raises:
         UsageError: Several ids have the prefix.
