@@ -6,6 +6,7 @@ A completer returns the candidates that begin with a text.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -17,6 +18,9 @@ Completer: TypeAlias = Callable[[click.Context, str], list[CompletionItem]]
 
 LAST = "@last"
 """Name of the job or file that was created last from this machine, or of that job's model."""
+
+SAFE_ID = re.compile(r"[\w:.@/+-]+", re.ASCII)
+"""Ids that a shell takes as one word. A provider can send any others."""
 
 TAKE_LAST = ("chat", "compare")
 """Commands that take `LAST` for a model."""
@@ -102,7 +106,7 @@ def complete_ids(context: click.Context, beginning: str) -> list[CompletionItem]
     from ftkit.jobs.journal import journaled_ids
 
     ids = journaled_ids(state_folder(os.environ), "file" if group == "files" else "job")
-    return _matching([LAST, *ids], beginning)
+    return _matching([LAST, *filter(SAFE_ID.fullmatch, ids)], beginning)
 
 
 def complete_files(context: click.Context, beginning: str) -> list[CompletionItem]:

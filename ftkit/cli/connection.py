@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from ftkit.jobs.resource_index import Kind, Resource, ResourceIndex
 
     Listed = TypeVar("Listed", Job, RemoteFile, RemoteModel)
+
+KIND_PREFIX = re.compile("ft:|[A-Za-z]+[-_]")
+"""Beginning that all ids of a kind have, such as "ftjob-", "file-" or "ft:"."""
+
+MIN_PREFIX = 4
+"""Minimum number of characters after `KIND_PREFIX` of an id that was shortened."""
 
 CONNECTION = ("provider", "base_url")
 """Parameters that choose an account. On the command line, they take precedence over the journal."""
@@ -61,6 +68,7 @@ def open_client_for(
     base_url: str | None,
     facts: str | None,
     chosen_by: Sequence[str] = CONNECTION,
+    is_exact: bool = False,
 ) -> tuple[Client, str]:
     """Return a client for the account that has a job, file or model, and its id.
 
@@ -74,17 +82,20 @@ def open_client_for(
         base_url: Option of the command.
         facts: Option of the command.
         chosen_by: Parameters that choose the account.
+        is_exact: Do not expand prefixes. For commands that change or delete something: the journal
+            lacks some ids, and one of them may be the prefix of another.
 
     Raises:
-        UsageError: Several ids have the prefix, nothing has been created, or the journal has an
-            address that the API key was not sent to before.
+        UsageError: Several ids have the prefix, several accounts the id, nothing has been created,
+            or the journal has an address that the API key was not sent to before.
     """
     context = click.get_current_context()
     is_chosen = any(context.get_parameter_source(name) is Source.COMMANDLINE for name in chosen_by)
     if id == LAST and is_chosen:
         _check_last(kind, provider, facts)
     client = open_client(provider, base_url, facts) if is_chosen else None
-    resource = _look_up(kind, id, _owner(client, base_url) if client else "")
+    resources = _look_up(kind, id, _owner(client, base_url) if client else "", is_exact)
+    resource = resources[0] if resources else None
     if resource is None and id == LAST:
         raise _no_last(kind, provider if client else "")
     if resource is None:
@@ -95,7 +106,9 @@ def open_client_for(
                 place = f"looked for it at {provider}"
                 error.args = (f"the journal has no {kind} {id!r}; {place}: {error}",)
             raise
-    client = client or _open_account(resource, provider, base_url, facts)
+    if client is None:
+        resource = _select_account(resources, facts, chosen_by)
+        client = _open_account(resource, provider, base_url, facts)
     whole = _last_model(client, resource.id) if (kind, id) == ("model", LAST) else resource.id
     if whole != id:
         print_note(f"{id} is {whole}")
@@ -171,29 +184,87 @@ def _owner(client: Client, base_url: str | None) -> str:
     return client.name if client.api.embedded and not base_url else client.account
 
 
-def _look_up(kind: Kind, id: str, owner: str) -> Resource | None:
-    """Return what an id, a prefix or `LAST` stands for, or None if the journal does not know it.
+def _look_up(kind: Kind, id: str, owner: str, is_exact: bool) -> list[Resource]:
+    """Return the resources, one for each account, that an id, a prefix or `LAST` stands for.
 
-    A fine-tuned model may have the name of its base model with an ending, so the prefix of a model
-    must itself be the name of a fine-tuned model.
+    The list is empty if the journal does not know the id, and if the id is a prefix of several ids
+    of an owner, whose provider may know it.
 
     Raises:
         UsageError: Several ids have the prefix.
     """
-    from ftkit.client.resources import is_fine_tuned
-
     index = _resource_index()
     if index is None:
-        return None
+        return []
     if id == LAST:
-        return index.last("file" if kind == "file" else "job", owner)
+        last = index.last("file" if kind == "file" else "job", owner)
+        return [last] if last else []
     resources = index.find(kind, id, owner)
-    if kind == "model" and not is_fine_tuned(id):
-        resources = [resource for resource in resources if resource.id == id]
-    if len(resources) > 1:
-        ids = ", ".join(resource.id for resource in resources)
-        raise UsageError(f"{id!r} is the beginning of several {kind}s: {ids}; type more of it")
-    return resources[0] if resources else None
+    if resources or not _may_be_prefix(kind, id):
+        return resources
+    ids = index.expand(kind, id, owner)
+    if is_exact:
+        if ids:
+            print_note(f"this command takes whole ids: {id} does not stand for {ids[0]}")
+        return []
+    if len(ids) > 1 and not owner:
+        raise UsageError(
+            f"{id!r} is the beginning of several {kind}s: {', '.join(ids)}; type more of it"
+        )
+    return index.find(kind, ids[0], owner) if len(ids) == 1 else []
+
+
+def _may_be_prefix(kind: Kind, id: str) -> bool:
+    """Return True if an id is long enough to be a prefix of another.
+
+    A fine-tuned model may have the name of its base model with an ending, so the prefix of a model
+    must itself be the name of a fine-tuned model.
+    """
+    from ftkit.client.resources import is_fine_tuned
+
+    match = KIND_PREFIX.match(id)
+    is_long = len(id) - (match.end() if match else 0) >= MIN_PREFIX
+    return is_long and (kind != "model" or is_fine_tuned(id))
+
+
+def _select_account(
+    resources: Sequence[Resource], facts: str | None, chosen_by: Sequence[str]
+) -> Resource:
+    """Return the only resource, or the only one that was created from this machine.
+
+    Any provider can list an id of another, so the last account that listed it is not preferred. A
+    service on this machine may have another address at each start; the newest one counts.
+
+    Args:
+        resources: Resources with the same id, newest first.
+        facts: Option of the command.
+        chosen_by: Parameters that choose the account.
+
+    Raises:
+        UsageError: Several accounts have it.
+    """
+    from ftkit.catalog import load_catalog
+    from ftkit.client.connect import is_on_this_machine
+
+    providers = load_catalog(facts).providers
+    provider, base_url = (f"--{parameter.replace('_', '-')}" for parameter in chosen_by[-2:])
+    by_options: dict[str, list[Resource]] = {}
+    for resource in resources:
+        name, _, address = resource.account.partition(" ")
+        api = providers[name].api if name in providers else None
+        is_local = api and api.embedded and is_on_this_machine(address)
+        place = "" if is_local else f" {base_url} {address}"
+        by_options.setdefault(f"{provider} {name}{place}", []).append(resource)
+    created = {
+        options: same
+        for options, same in by_options.items()
+        if any(resource.is_created for resource in same)
+    }
+    candidates = created or by_options
+    if len(candidates) > 1:
+        options = " or ".join(candidates)
+        raise UsageError(f"several accounts have {resources[0].id}; choose one with {options}")
+    return next(iter(candidates.values()))[0]
 
 
 def _resource_index() -> ResourceIndex | None:

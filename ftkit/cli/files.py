@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 def files() -> None:
     """List, upload, download and delete files of a provider.
 
-    ID is a file's id, the beginning of one that is unique, or @last: the file that was uploaded
-    last from this machine. Its provider is looked up in the journal.
+    ID is a file's id, or @last: the file that was uploaded last from this machine. Its provider is
+    looked up in the journal. An id can be shortened to a beginning that is unique there, except for
+    delete.
     """
 
 
@@ -155,7 +156,7 @@ def delete(
     id: str, provider: str, base_url: str | None, facts: str | None, yes: bool, output: str
 ) -> int:
     """Delete a file of the provider."""
-    client, id = open_client_for("file", id, provider, base_url, facts)
+    client, id = open_client_for("file", id, provider, base_url, facts, is_exact=True)
     file = client.file(id)
     if not consent(f"Delete {id} ({file.name!r}, {file.size:,} bytes)?", yes):
         return 2

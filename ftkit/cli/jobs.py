@@ -56,8 +56,9 @@ HYPERPARAMETER_LABELS = {
 def jobs() -> None:
     """List, watch and manage fine-tuning jobs.
 
-    ID is a job's id, the beginning of one that is unique, or @last: the job that was submitted
-    last from this machine. Its provider is looked up in the journal.
+    ID is a job's id, or @last: the job that was submitted last from this machine. Its provider is
+    looked up in the journal. An id can be shortened to a beginning that is unique there, except for
+    cancel, pause and resume.
     """
 
 
@@ -189,7 +190,7 @@ def _add_action(name: str) -> None:
     @provider_options
     @output_option
     def act(id: str, provider: str, base_url: str | None, facts: str | None, output: str) -> None:
-        client, id = open_client_for("job", id, provider, base_url, facts)
+        client, id = open_client_for("job", id, provider, base_url, facts, is_exact=True)
         job = client.act(id, name)
         if output == "json":
             print_json(job.raw)

@@ -10,10 +10,16 @@ import click
 from ftkit.cli.options import Configured, option, output_option
 from ftkit.cli.output import print_json, print_line, print_warning
 from ftkit.cli.terminal import ask_secret, hide, is_terminal
-from ftkit.errors import UsageError
+from ftkit.errors import ProviderError, UsageError
 
 MAX_KEY = 10_000
 """Maximum number of characters of a key."""
+
+BYTE_ORDER_MARK = "\ufeff"
+"""Character at the beginning of files that some editors write."""
+
+UNAUTHORIZED = 401
+"""HTTP status of a response to a wrong key."""
 
 
 @click.command(cls=Configured)
@@ -41,7 +47,12 @@ def login(provider: str, base_url: str, facts: str | None, output: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in names}
     environment |= dict.fromkeys(names[:1], key)
     client = connect(provider, base_url, catalog=catalog, environment=environment)
-    next(client.jobs(), None)
+    try:
+        next(client.jobs(), None)
+    except ProviderError as error:
+        if error.status != UNAUTHORIZED:
+            raise
+        raise UsageError(f"{details.title} rejected this API key; it was not stored") from error
     path = config_file(os.environ)
     store_key(path, provider, key, base_url)
     if output == "json":
@@ -64,9 +75,11 @@ def _read_key(title: str) -> str:
     if is_terminal(sys.stdin):
         text = ask_secret(f"API key of {title}")
     else:
-        text = sys.stdin.read(MAX_KEY) if sys.stdin else ""
-    key = text.strip()
+        text = sys.stdin.read(MAX_KEY + 1) if sys.stdin else ""
+    key = text.removeprefix(BYTE_ORDER_MARK).strip()
     hide(key)
+    if len(text) > MAX_KEY:
+        raise UsageError(f"the key is longer than {MAX_KEY:,} characters; give one key")
     if not key or "," in key:
         raise UsageError("no key was given" if not key else "a key has no commas; give one key")
     return check_key(key, "the input")

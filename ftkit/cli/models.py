@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 def models() -> None:
     """List, show, export and delete models of a provider.
 
-    ID is a model's name, the beginning of a fine-tuned one that is unique, or @last: the model of
-    the job that was submitted last from this machine. Its provider is looked up in the journal.
+    ID is a model's name, or @last: the model of the job that was submitted last from this machine.
+    Its provider is looked up in the journal. The name of a fine-tuned model can be shortened to a
+    beginning that is unique there, except for delete.
     """
 
 
@@ -89,7 +90,7 @@ def delete(
     """Delete a fine-tuned model permanently."""
     if id != LAST and not is_fine_tuned(id):
         raise UsageError(f"{id} is not a fine-tuned model; only those can be deleted")
-    client, id = open_client_for("model", id, provider, base_url, facts)
+    client, id = open_client_for("model", id, provider, base_url, facts, is_exact=True)
     client.model(id)
     if not consent(f"Delete {id} permanently?", yes):
         return 2

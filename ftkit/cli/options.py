@@ -20,7 +20,7 @@ from ftkit.cli import command
 from ftkit.cli.command import Command
 from ftkit.cli.completers import complete_rules
 from ftkit.cli.terminal import write_error
-from ftkit.errors import UsageError, did_you_mean
+from ftkit.errors import UnknownNameError, UsageError, did_you_mean
 
 MAX_EPOCHS = 50
 
@@ -199,6 +199,7 @@ class Configured(Command):
         context = super().make_context(info_name, args, *more, **extra)
         if extra.get("default_map"):
             _log_settings(extra["default_map"])
+            _check_default_provider(context)
         if "base_url" in context.params:
             _drop_address_of_other_provider(context)
             _check_facts_of_project(context)
@@ -227,6 +228,21 @@ def _log_settings(settings: dict[str, Any]) -> None:
 
     path, names = find_pyproject(Path.cwd()), ", ".join(settings)
     logging.getLogger("ftkit").info("settings from %s: %s", path, names)
+
+
+def _check_default_provider(context: click.Context) -> None:
+    """Raise `UsageError` with the name of the file if a settings file names an unknown provider."""
+    from ftkit.catalog import find_provider, load_catalog, unsupported
+    from ftkit.cli.settings import default_file
+
+    name = context.params.get("provider")
+    is_default = context.get_parameter_source("provider") is Source.DEFAULT_MAP
+    if not is_default or name in unsupported():
+        return
+    try:
+        find_provider(str(name), load_catalog(context.params.get("facts")))
+    except UnknownNameError as error:
+        raise UsageError(f"{default_file('provider')}: {error}") from error
 
 
 def _drop_address_of_other_provider(context: click.Context) -> None:

@@ -53,6 +53,14 @@ def read_defaults() -> dict[str, str]:
     return {name: value for name, value in defaults.items() if value}
 
 
+def default_file(name: str) -> Path | None:
+    """Return the settings file that the default of a parameter comes from."""
+    from ftkit.client.credentials import config_file
+
+    is_of_project = name in read_settings(Path.cwd())
+    return find_pyproject(Path.cwd()) if is_of_project else config_file(os.environ)
+
+
 def find_pyproject(folder: Path) -> Path | None:
     """Return the nearest `pyproject.toml` in the folder or above it, or None."""
     candidates = (parent / "pyproject.toml" for parent in (folder, *folder.parents))

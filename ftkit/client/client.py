@@ -17,6 +17,7 @@ from ftkit.client.paths import path_segment, sdk_segment
 from ftkit.client.payloads import (
     check_deletion,
     check_resource,
+    check_sender,
     limit_size,
     raw_type,
     read_completion,
@@ -386,6 +387,7 @@ class Client:
             with self._errors(action):
                 options: Any = {"params": dict(parameters)}
                 response = self._client.get(path, cast_to=raw_type(), options=options)
+                check_sender(response.response)
                 return Page.read(read_json(response))
 
         page: Page = self._retry(request)

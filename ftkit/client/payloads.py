@@ -21,6 +21,9 @@ MAX_DEPTH = 500
 Python's JSON module reads and writes somewhat less than 1,000 levels, fewer within many calls.
 """
 
+OTHER_HOST = "ftkit_other_host"
+"""Extension of a request that was redirected to another host."""
+
 
 class RawResponse(Protocol):
     """A response that the SDK has not decoded."""
@@ -35,6 +38,12 @@ def raw_type() -> type[openai.HttpxBinaryResponseContent]:
     from openai import HttpxBinaryResponseContent
 
     return HttpxBinaryResponseContent
+
+
+def check_sender(response: Any) -> None:
+    """Raise `ValueError` if the request was redirected to another host, which gets no API key."""
+    if OTHER_HOST in response.request.extensions:
+        raise ValueError(f"it comes from {response.request.url.host}, which gets no API key")
 
 
 def read_json(response: RawResponse) -> Any:

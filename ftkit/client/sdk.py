@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ftkit._local import is_loopback
-from ftkit.client.payloads import MAX_FILE
+from ftkit.client.payloads import MAX_FILE, OTHER_HOST
 
 TIMEOUT = 600.0
 """Default seconds to wait for a whole JSON response, and for progress of any other."""
@@ -182,6 +182,7 @@ def _redirected(request: Any, target: Any) -> Any:
     for name in list(target.headers):
         if name.lower() not in CROSS_ORIGIN_HEADERS:
             del target.headers[name]
+    target.extensions[OTHER_HOST] = True
     return target
 
 

@@ -67,6 +67,9 @@ CREATE TABLE IF NOT EXISTS keys (
 CREATE VIEW IF NOT EXISTS created AS
     SELECT 'job' AS kind, job AS id, account, planned AS time FROM submissions WHERE job != ''
     UNION ALL SELECT 'file', file, account, started FROM uploads WHERE file != '';
+CREATE VIEW IF NOT EXISTS known AS
+    SELECT kind, id, account, time, 1 AS is_created FROM created
+    UNION ALL SELECT kind, id, account, time, 0 FROM seen;
 CREATE INDEX IF NOT EXISTS submissions_by_key ON submissions (account, key);
 CREATE INDEX IF NOT EXISTS submissions_by_job ON submissions (account, job);
 """

@@ -17,7 +17,7 @@ from ftkit.jobs.journal import Journal
 Kind = Literal["job", "file", "model"]
 
 MAX_MATCHES = 10
-"""Maximum number of resources that are looked up at once."""
+"""Maximum number of ids that a prefix is expanded to."""
 
 MAX_ID = 500
 """Maximum length of an id that is recorded. Those of the known providers have up to 150."""
@@ -25,16 +25,22 @@ MAX_ID = 500
 DIGEST_BYTES = 8
 """Length of the digest of a key: enough to tell keys apart, and too short to find one."""
 
-SELECT_MATCHES = """
-SELECT id, account, max(time) AS time FROM (
-    SELECT kind, id, account, time FROM created UNION ALL SELECT kind, id, account, time FROM seen
+SELECT_RESOURCES = """
+SELECT id, account, max(is_created) AS is_created FROM known
+WHERE id = :id AND kind = :kind AND (
+    :owner IN ('', account) OR substr(account, 1, length(:owner) + 1) = :owner || ' '
 )
-WHERE kind = :kind AND substr(id, 1, length(:start)) = :start
-AND (
+GROUP BY account
+ORDER BY max(time) DESC
+"""
+
+SELECT_IDS = """
+SELECT id FROM known
+WHERE substr(id, 1, length(:prefix)) = :prefix AND kind = :kind AND (
     :owner IN ('', account) OR substr(account, 1, length(:owner) + 1) = :owner || ' '
 )
 GROUP BY id
-ORDER BY id != :start, time DESC
+ORDER BY max(time) DESC
 LIMIT :limit
 """
 
@@ -54,10 +60,12 @@ class Resource(Struct, frozen=True):
     Attributes:
         id: Its id.
         account: `Client.account` that it belongs to.
+        is_created: False if it was not created from this machine, but shown by ftkit.
     """
 
     id: str
     account: str
+    is_created: bool = True
 
 
 class ResourceIndex:
@@ -69,18 +77,22 @@ class ResourceIndex:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def find(self, kind: Kind, start: str, owner: str = "") -> list[Resource]:
-        """Return the resource with this id, or else those whose ids start with it, newest first.
-
-        At most `MAX_MATCHES` are returned.
-        """
-        if not start or not is_encodable(start):
+    def find(self, kind: Kind, id: str, owner: str = "") -> list[Resource]:
+        """Return the resources with this id, one for each account, newest first."""
+        if not is_encodable(id):
             return []
-        values = {"kind": kind, "start": start, "owner": owner, "limit": MAX_MATCHES}
         with self._journal.database() as database:
-            rows = database.execute(SELECT_MATCHES, values).fetchall()
-        resources = [Resource(row["id"], row["account"]) for row in rows]
-        return resources[:1] if resources and resources[0].id == start else resources
+            values = {"kind": kind, "id": id, "owner": owner}
+            rows = database.execute(SELECT_RESOURCES, values).fetchall()
+        return [Resource(row["id"], row["account"], bool(row["is_created"])) for row in rows]
+
+    def expand(self, kind: Kind, prefix: str, owner: str = "") -> list[str]:
+        """Return the newest ids that start with a prefix, at most `MAX_MATCHES`."""
+        if not is_encodable(prefix):
+            return []
+        values = {"kind": kind, "prefix": prefix, "owner": owner, "limit": MAX_MATCHES}
+        with self._journal.database() as database:
+            return [row["id"] for row in database.execute(SELECT_IDS, values)]
 
     def last(self, kind: Kind, owner: str = "") -> Resource | None:
         """Return the job or file that was created last from this machine, or None."""

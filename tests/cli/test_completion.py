@@ -75,6 +75,15 @@ def test_ids_come_from_the_journal(tmp_path: Path) -> None:
     assert complete("ftkit files show f") == ["plain,file-1"]
 
 
+def test_ids_that_a_shell_would_interpret_are_not_completed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "state")
+    ids = ("ftjob-1", "ftjob-$(x)\nplain,ftjob-2\x1b[2J", "ftjob-`x`", "ftjob-a b", "ftjob-é")
+    for id in ids:
+        journal.plan(id, "account", "key", {}, "data.jsonl")
+        journal.mark_created(id, id)
+    assert complete("ftkit jobs show f") == ["plain,ftjob-1"]
+
+
 def test_nothing_is_printed_for_a_damaged_journal_or_settings(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "journal.db").write_bytes(b"no database" * 1000)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.cli.connection import CONNECTION, _select_account
+from ftkit.jobs.journal import Journal
+from ftkit.jobs.resource_index import Resource, ResourceIndex
 from support.commands import run_ftkit
 from support.fake_provider import FakeProvider, serving
 from support.fixture_types import Run
@@ -25,6 +28,7 @@ def nebius(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Fa
     monkeypatch.setenv("FTKIT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("NEBIUS_API_KEY", "sk-test")
     state = FakeProvider()
+    state._number = 10_000  # ids that are long enough to be shortened
     with serving(state) as url:
         yield state, url
 
@@ -58,22 +62,27 @@ def test_the_commands_that_are_printed_work_as_printed(
     assert run_ftkit(*shlex.split(chat)[4:], input="one two\n").stdout == "two one \n"
 
 
+CHANGES = (
+    "jobs cancel JOB",
+    "files delete FILE --yes",
+    "models delete MODEL --yes",
+)
+
+
 @pytest.mark.parametrize(
     "command",
     [
+        *CHANGES,
         "jobs show JOB",
         "jobs watch JOB",
         "jobs events JOB",
         "jobs checkpoints JOB",
         "jobs doctor JOB",
-        "jobs cancel JOB",
         "jobs list --after JOB",
         "migrate JOB --to local --dry-run",
         "files show FILE",
         "files download FILE",
-        "files delete FILE --yes",
         "models show MODEL",
-        "models delete MODEL --yes",
         "chat MODEL hello",
         "compare MODEL MODEL --prompts PROMPTS --yes",
     ],
@@ -91,6 +100,9 @@ def test_commands_find_the_account_by_id_prefix_and_last(
     state.requests.clear()
     words = [{**names, "PROMPTS": clean_file}.get(word, word) for word in command.split()]
     done = run_ftkit(*words)
+    if form == "prefix" and command in CHANGES:
+        assert (done.returncode, state.requests) == (2, [])
+        return
     assert done.returncode in (0, 1), done.stderr
     assert state.requests
 
@@ -114,12 +126,80 @@ def test_a_prefix_of_several_ids_is_refused(
     submit(url, clean_file)
     submit(url, clean_file, "--again")
     state.requests.clear()
-    done = run_ftkit("jobs", "cancel", "ftjob-")
+    done = run_ftkit("jobs", "show", "ftjob-1000")
     ids = ", ".join(state.created[::-1])
     assert done.stderr == (
-        f"ftkit: 'ftjob-' is the beginning of several jobs: {ids}; type more of it\n"
+        f"ftkit: 'ftjob-1000' is the beginning of several jobs: {ids}; type more of it\n"
     )
     assert (done.returncode, state.requests) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "command", ["jobs cancel job-1", "jobs cancel job-1234", "jobs cancel j", "jobs show job-1"]
+)
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_an_id_that_the_journal_lacks_is_not_taken_for_another(
+    command: str, is_chosen: bool, fake_provider: FakeProvider, provider_url: str, ftkit: Run
+) -> None:
+    job = fake_provider.add_job({"id": "job-12345", "model": "m", "training_file": "f"})
+    assert ftkit("jobs", "list").returncode == 0
+    fake_provider.requests.clear()
+    place = ("--base-url", provider_url) if is_chosen else ()
+    done = ftkit(*command.split(), *place)
+    assert (done.returncode, job["status"]) == (2, "validating_files")
+    assert f"job {command.split()[2]}: not found" in done.stderr
+
+
+def test_a_prefix_is_expanded_in_the_account_of_the_command_line(
+    fake_provider: FakeProvider, provider_url: str, ftkit: Run
+) -> None:
+    place = ("--base-url", provider_url)
+    outcomes = []
+    for id in ("job-12345", "job-12346"):
+        fake_provider.add_job({"id": id, "model": "m", "training_file": "f"})
+        assert ftkit("jobs", "list").returncode == 0
+        outcomes.append(ftkit("jobs", "show", "job-1234", *place).stderr)
+    assert outcomes[0] == "job-1234 is job-12345\n"
+    assert "cannot find the job job-1234: not found" in outcomes[1]
+
+
+def test_another_server_that_lists_an_id_does_not_take_it_over(
+    nebius: tuple[FakeProvider, str], fake_provider: FakeProvider, ftkit: Run, clean_file: str
+) -> None:
+    state, url = nebius
+    submit(url, clean_file)
+    fake_provider.jobs |= state.jobs
+    assert ftkit("jobs", "list").returncode == 0
+    fake_provider.requests.clear()
+    assert run_ftkit("jobs", "cancel", state.created[0]).returncode == 0
+    assert not fake_provider.requests
+
+
+def test_an_id_that_several_accounts_list_is_refused(
+    nebius: tuple[FakeProvider, str], fake_provider: FakeProvider, provider_url: str, ftkit: Run
+) -> None:
+    state, url = nebius
+    id = state.add_job({"model": "m", "training_file": "f"})["id"]
+    fake_provider.jobs |= state.jobs
+    assert ftkit("jobs", "list").returncode == 0
+    place = ("--provider", "nebius", "--base-url", url)
+    assert run_ftkit("jobs", "list", *place).returncode == 0
+    refused = ftkit("jobs", "show", id)
+    assert refused.stderr == (
+        f"ftkit: several accounts have {id}; choose one with {' '.join(place)} or "
+        f"--provider openai --base-url {provider_url}\n"
+    )
+    assert refused.returncode == 2
+    assert ftkit("jobs", "show", id, *place).returncode == 0
+
+
+def test_a_local_service_with_another_port_has_the_same_jobs(tmp_path: Path) -> None:
+    index = ResourceIndex(Journal(tmp_path))
+    for port in (1, 2):
+        index.record("job", ["ftjob-1"], f"local http://127.0.0.1:{port}/v1")
+    resources = index.find("job", "ftjob-1")
+    newest = Resource("ftjob-1", "local http://127.0.0.1:2/v1", is_created=False)
+    assert _select_account(resources, None, CONNECTION) == newest
 
 
 def test_a_base_model_is_chosen_even_if_a_tuned_one_starts_with_its_name(

@@ -15,6 +15,7 @@ from support.commands import run_ftkit
 from support.fake_provider import FakeProvider
 from support.fixture_types import Run
 from support.paths import MARV
+from support.recording_server import json_answer, recording_server
 from support.terminal import run_in_terminal
 
 
@@ -62,6 +63,22 @@ def test_odd_settings_are_one_line_that_quotes_no_value(
     assert str(settings_file) in done.stderr
     assert message in done.stderr
     assert "sk-" not in done.stderr
+
+
+@pytest.mark.parametrize("is_of_project", [True, False])
+@pytest.mark.parametrize("command", [("validate", MARV), ("jobs", "list")])
+def test_an_unknown_default_provider_is_an_error_of_its_file(
+    is_of_project: bool, command: tuple[str, ...], settings_file: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "pyproject.toml"
+    settings_file.write_text('provider = "nebbius"\n')
+    if is_of_project:
+        project.write_text('[tool.ftkit]\nprovider = "nebbius"\n')
+    done = run_ftkit(*command)
+    path = project if is_of_project else settings_file
+    assert done.stderr.startswith(f"ftkit: {path}: unknown provider 'nebbius'; did you mean")
+    assert done.returncode == 2
+    assert "nebbius" not in run_ftkit(*command, "--provider", "nebius").stderr
 
 
 def test_defaults_without_keys_may_be_readable_by_others(settings_file: Path) -> None:
@@ -122,8 +139,11 @@ def test_a_key_is_stored_after_a_request_that_shows_it_works(
     place = ("--base-url", provider_url)
     refused = run_ftkit("login", "nebius", *place, input="sk-wrong-key\n")
     assert (refused.returncode, len(fake_provider.requests)) == (2, 1)
+    assert refused.stderr == (
+        "ftkit: Nebius Token Factory rejected this API key; it was not stored\n"
+    )
     assert settings_file.read_text() == "# mine\nprovider = 'nebius'  # cheap\n"
-    done = run_ftkit("login", "nebius", *place, input="sk-test\n")
+    done = run_ftkit("login", "nebius", *place, input="\ufeffsk-test\n")
     assert (done.returncode, len(fake_provider.requests)) == (0, 2)
     assert done.stdout == (f"stored the key of Nebius Token Factory in {settings_file}\n")
     assert settings_file.read_text() == (
@@ -149,7 +169,12 @@ def test_a_key_is_typed_without_being_shown(provider_url: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("typed", "message"),
-    [("", "no key was given"), ("a,b", "one key"), ("a b", "contains a space")],
+    [
+        ("", "no key was given"),
+        ("a,b", "one key"),
+        ("a b", "contains a space"),
+        ("a" * 10_001, "longer than 10,000 characters"),
+    ],
 )
 def test_what_is_no_key_is_refused_before_any_request(
     typed: str, message: str, fake_provider: FakeProvider, ftkit: Run
@@ -165,6 +190,18 @@ def test_the_default_base_url_gets_no_key_of_a_login(
     done = ftkit("login", "azure", input="sk-test\n")
     assert "gives each user an address" in done.stderr
     assert not fake_provider.requests
+
+
+def test_a_key_is_not_stored_if_another_host_responds(settings_file: Path) -> None:
+    with (
+        recording_server(json_answer(b'{"data": []}')) as other,
+        recording_server(json_answer(b"{}", 307, Location=f"{other.url}/jobs")) as provider,
+    ):
+        done = run_ftkit("login", "nebius", "--base-url", f"{provider.url}/v1", input="sk-test\n")
+    assert len(other.requests) == 1
+    assert done.returncode == 2
+    assert "comes from 127.0.0.1, which gets no API key" in done.stderr
+    assert not settings_file.exists()
 
 
 @pytest.mark.parametrize(
