@@ -65,7 +65,7 @@ class Adapters:
         self._names: list[str] = []  # its adapters
         self._numbers = torch.empty(0)  # for each sequence the position of its adapter, or -1
         self._is_uniform = True  # all sequences have the same adapter, so nothing is concatenated
-        # Kept until another mixture of adapters is used:
+        # Kept until another mixture of adapters is used, or an adapter is removed:
         self._matrices: dict[int, Matrices] = {}
         self._joined_names: list[str] = []
 
@@ -113,6 +113,7 @@ class Adapters:
                 break
             self._peft.delete_adapter(name)
             del self._loaded[name]
+            self._matrices, self._joined_names = {}, []
 
     def use(self, names: list[str]) -> None:
         """Set the adapter of each sequence of the next forward pass."""
