@@ -134,8 +134,9 @@ def _status_error(action: str, endpoint: Endpoint, error: openai.APIStatusError)
     code = _clean(str(body.get("code") or ""), endpoint)
     if status == 401:
         variables = " or ".join(endpoint.key_variables)
+        advice = f"check {variables} (`ftkit config` shows where the key comes from)"
         return ProviderError(
-            f"cannot {action}: {title} rejected the API key; check {variables}", status, code
+            f"cannot {action}: {title} rejected the API key; {advice}", status, code
         )
     details = f"{message} ({code})" if code and code not in message else message
     known_messages = match_messages(f"{message} {code} {error.message}")
