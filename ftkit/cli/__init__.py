@@ -16,6 +16,7 @@ from click.core import ParameterSource as Source
 from ftkit._text import EXCERPT_LENGTH, printable
 from ftkit._version import __version__
 from ftkit.cli.command import ERROR_CODE, Group, with_options
+from ftkit.cli.renamed import RENAMED_OPTIONS
 from ftkit.cli.terminal import (
     OutputClosed,
     accept_any_text,
@@ -25,7 +26,7 @@ from ftkit.cli.terminal import (
     write,
     write_error,
 )
-from ftkit.errors import FileError, FtkitError, UsageError
+from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
@@ -100,7 +101,7 @@ class Commands(Group):
         try:
             return super().invoke(context)
         except BrokenPipeError as error:  # not of the output; click would exit with code 1
-            raise FileError(f"{error}") from error
+            raise FileError(f"cannot write: {os_error_message(error)}") from error
         except UsageError as error:  # other errors name the user's or a provider's data
             command = self.get_command(context, context.invoked_subcommand or "")
             error.args = (with_options(str(error), command), *error.args[1:])
@@ -160,7 +161,10 @@ def run(arguments: list[str] | None = None) -> int:
 def _message(error: click.ClickException) -> str:
     """Return the message of an error, with suggestions as ftkit writes them."""
     if isinstance(error, click.NoSuchOption):
-        names = " or ".join(map(repr, error.possibilities or ()))
+        command = error.ctx.command.name if error.ctx else None
+        renamed = RENAMED_OPTIONS.get(command or "", {})
+        options = dict.fromkeys(renamed.get(name, name) for name in error.possibilities or ())
+        names = " or ".join(map(repr, options))
         suggestion = f"; did you mean {names}?" if names else ""
         return f"No such option {error.option_name!r}{suggestion}"
     return error.format_message().rstrip(".")

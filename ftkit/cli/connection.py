@@ -176,7 +176,7 @@ def _no_last(kind: Kind, provider: str) -> UsageError:
     """Return the error for `LAST` if nothing has been created at a provider."""
     where = f" to provider {provider}" if provider else ""
     what = "file has been uploaded" if kind == "file" else "job has been submitted"
-    return UsageError(f"{LAST}: no {what}{where} yet")
+    return UsageError(f"{LAST}: no {what}{where} from this machine")
 
 
 def _owner(client: Client, base_url: str | None) -> str:
@@ -205,7 +205,7 @@ def _look_up(kind: Kind, id: str, owner: str, is_exact: bool) -> list[Resource]:
     ids = index.expand(kind, id, owner)
     if is_exact:
         if ids:
-            print_note(f"this command takes whole ids: {id} does not stand for {ids[0]}")
+            print_note(f"{id} is not a whole id in the journal; to use {ids[0]}, give it in full")
         return []
     if len(ids) > 1 and not owner:
         raise UsageError(

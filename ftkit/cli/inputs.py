@@ -111,7 +111,7 @@ def local_files(
         yield paths, {}
         return
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(streams)}
+        copies = {path: os.path.join(folder, f"{number:06}") for number, path in enumerate(streams)}
         for path, copy in copies.items():
             _copy(path, copy)
         names = {copy: path for path, copy in copies.items()}

@@ -52,7 +52,10 @@ def login(provider: str, base_url: str, facts: str | None, output: str) -> None:
     except ProviderError as error:
         if error.status != UNAUTHORIZED:
             raise
-        raise UsageError(f"{details.title} rejected this API key; it was not stored") from error
+        raise UsageError(
+            f"{details.title} rejected this API key, which was not stored; create a key in the"
+            " provider's console"
+        ) from error
     path = config_file(os.environ)
     store_key(path, provider, key, base_url)
     if output == "json":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
-from ftkit._atomic import atomic_write
+from ftkit._atomic import atomic_replace
 from ftkit.catalog import Api, Provider
 from ftkit.client.errors import Endpoint, translated_errors
 from ftkit.client.pagination import PAGE_SIZE, Page, paginate
@@ -280,7 +280,7 @@ class Client:
             NotFoundError: There is no such file.
             OSError: `path` cannot be written.
         """
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        with atomic_replace(path) as temporary, open(temporary, "wb") as file:
             file.writelines(self.iter_content(id))
 
     def delete_file(self, id: str) -> None:

@@ -43,7 +43,9 @@ def raw_type() -> type[openai.HttpxBinaryResponseContent]:
 def check_sender(response: Any) -> None:
     """Raise `ValueError` if the request was redirected to another host, which gets no API key."""
     if OTHER_HOST in response.request.extensions:
-        raise ValueError(f"it comes from {response.request.url.host}, which gets no API key")
+        raise ValueError(
+            f"it comes from {response.request.url.host}, which gets no API key; check the base URL"
+        )
 
 
 def read_json(response: RawResponse) -> Any:

@@ -20,7 +20,7 @@ import msgspec
 from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
-from ftkit._atomic import atomic_write
+from ftkit._atomic import atomic_replace
 from ftkit._text import validate_command, without_nan
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES, read
 from ftkit.errors import FileError, os_error_message
@@ -195,7 +195,7 @@ class RecordingFile:
     """File of recorded answers that survives interruptions, so that no answer is paid for twice.
 
     Answers are appended to `FILE.part` as they arrive, and `finish` writes all of them to `FILE`.
-    If several processes may use the file, hold its `lock` from before it is read.
+    If several processes may use the file, hold its lock (`lock_all`) from before it is read.
 
     Attributes:
         path: Path of the file.
@@ -219,7 +219,8 @@ class RecordingFile:
         Raises:
             FileError: A file cannot be read or written.
         """
-        self.path, self.part, self._keep_part = path, f"{path}{PART_SUFFIX}", keep_part
+        self.path = os.path.realpath(path)
+        self.part, self._keep_part = f"{self.path}{PART_SUFFIX}", keep_part
         try:
             _repair_last_line(self.part, notify)
         except OSError as error:
@@ -247,7 +248,7 @@ class RecordingFile:
         written = set(map(id, ordered))
         others = [recording for recording in self.recordings if id(recording) not in written]
         try:
-            with atomic_write(Path(self.path)) as temporary:
+            with atomic_replace(self.path) as temporary:
                 temporary.write_bytes(b"".join(map(encode, [*ordered, *others])))
             if not self._keep_part:
                 self.remove_part()

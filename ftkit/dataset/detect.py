@@ -114,7 +114,7 @@ class Head:
         return sum(not ends_with_assistant(value) for value in self.objects) * 2 > len(self.objects)
 
     def fits(self, format: str) -> bool:
-        """Return True if most of the first lines are examples of a format with any other keys."""
+        """Return True if most of the first lines are examples of a format but for unknown keys."""
         return sum(map(FORMATS[format].fits, self.objects)) * 2 > len(self.objects)
 
     @cached_property

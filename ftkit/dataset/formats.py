@@ -243,7 +243,9 @@ PREFERENCE_KEYS = {
     *("non_preferred_completion", "chosen", "rejected"),
 }
 """Keys that only preference examples have, by this and by other names."""
+
 OUTPUT_KEYS = {"preferred_output", "non_preferred_output"}
+"""Keys of the two answers of a preference example."""
 
 _PROMPT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 

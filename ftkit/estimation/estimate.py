@@ -214,9 +214,10 @@ def estimate(  # noqa: PLR0913 # public keyword-only API
         formats = " and ".join(model_facts.formats)
         raise UsageError(f"{model} trains on {formats} files, and this is a {format} file")
     stats = stats_of(summary, model, counting, catalog)
+    if not stats.examples:  # of a summary; files have been checked
+        raise UsageError("no example could be read; validate the file to see why")
     is_notebook = counting == "notebook"
     limit = NOTEBOOK_LIMIT if is_notebook else find_limits(provider, model, catalog).tokens
-    _check_examples(stats)
     rounds, epochs_source = _choose_epochs(epochs, offer, stats.examples)
     tokens, lost = total(stats.lengths, limit), stats.trained_cut.get(limit)
     cut = above(stats.lengths, limit)
@@ -265,7 +266,6 @@ def estimate_without_model(
         UsageError: There is no example.
     """
     _check_numbers(terms.epochs, terms.price)
-    _check_examples(stats)
     facts = find_model(model, terms.catalog)
     offer = facts.providers.get(terms.provider, Offer())
     title = find_provider(terms.provider, terms.catalog).title
@@ -301,15 +301,10 @@ def reference_model(format: str, provider: str, catalog: Catalog) -> str:
     return (offered or names)[0]
 
 
-def _check_examples(stats: TokenStats) -> None:
-    if not stats.examples:
-        raise UsageError("no example could be read; validate the file to see why")
-
-
 def _check_numbers(epochs: int | None, price: float | None) -> None:
     """Raise `UsageError` for numbers without a meaning."""
     if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
-        raise UsageError(f"`epochs` must be at least 1, not {epochs!r:.100}")
+        raise UsageError(f"`epochs` must be a whole number from 1, not {epochs!r:.100}")
     is_number = isinstance(price, (int, float)) and 0 <= price < math.inf  # NaN is neither
     if price is not None and not is_number:
         raise UsageError(f"`price` must be a number of US dollars, not {price!r:.100}")

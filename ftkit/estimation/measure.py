@@ -95,6 +95,7 @@ def measure(  # noqa: PLR0913 # public keyword-only API
     plan = ScanPlan(
         find_limits(provider, None, catalog),
         requested_formats=(format,) if format else (),
+        named_format=format,
         counting_methods=counting_methods(models, provider, counting, catalog),
         applies_rules=False,
     )

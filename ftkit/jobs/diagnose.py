@@ -126,7 +126,7 @@ def _advice(job: Job, meaning: Meaning, path: str, has_changed: bool, has_findin
     if meaning.rules:
         return (
             f"`ftkit rule {meaning.rules[0].name}` explains the rule; "
-            f"run {validate_command(path or 'FILE')} on the training file"
+            f"{validate_command(path or 'FILE')} shows all findings"
         )
     if meaning.known_messages:
         known_message = meaning.known_messages[0]

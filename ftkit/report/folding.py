@@ -14,9 +14,8 @@ SHOWN = 10
 A message on more lines than this is folded.
 """
 
-
 BLANK_LINES = ("line-blank", "line-blank-end")
-"""Rules on blank lines. Their findings are a share of all lines, those of others of the filled."""
+"""Rules on blank lines. Their share is of all lines; that of others is of those with content."""
 
 
 class Fold(NamedTuple):

@@ -77,6 +77,8 @@ class ScanPlan(Struct, frozen=True):
     """Format of the file."""
     requested_formats: tuple[str, ...] = ()
     """Formats that the method or the model can be trained on; all if empty."""
+    named_format: str | None = None
+    """Format that the user named. No shape of other systems outweighs it."""
     rules: frozenset[str] = frozenset()
     keep: int = KEEP
     """Number of findings to keep for each rule."""

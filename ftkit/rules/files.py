@@ -189,8 +189,8 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
 
 
 def _is_requested(plan: ScanPlan) -> bool:
-    """Return True if the format of the file is the only one that was requested."""
-    return plan.requested_formats == (plan.format,)
+    """Return True if the user named the format of the file."""
+    return plan.named_format == plan.format
 
 
 _LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")

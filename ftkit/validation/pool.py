@@ -50,7 +50,7 @@ def scanning(
 def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
     """Yield a `map` over processes if the files are large enough, else the builtin."""
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise UsageError(f"`workers` must be at least 1, not {workers!r:.100}")
+        raise UsageError(f"`workers` must be a whole number from 1, not {workers!r:.100}")
     sizes = [path.stat().st_size for path in files]
     number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
     if number == 1 or sum(sizes) < PART_BYTES:

@@ -26,7 +26,7 @@ COMMON = 8
 _WORD = re.compile(r"[a-z]{3,}")
 
 _NUMBER = r"\b\d{1,15}\b"
-"""Number of a line. No file has more lines, and Python refuses to read numbers of any length."""
+"""Regular expression of a line number. `int` refuses numbers of more than 4,300 digits."""
 
 _LINE = re.compile(rf"\b(?:[Ee]xample|[Ll]ine|row)\s+({_NUMBER})(?! column)")
 

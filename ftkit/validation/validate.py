@@ -96,6 +96,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     plan = ScanPlan(
         find_limits(provider, model, catalog),
         requested_formats=(format,) if format else (),
+        named_format=format,
         rules=choose_rules(select, ignore),
         keep=max_findings,
         grader_fields=fields_read(read_grader(grader)) if grader else (),

@@ -140,7 +140,8 @@ def test_a_key_is_stored_after_a_request_that_shows_it_works(
     refused = run_ftkit("login", "nebius", *place, input="sk-wrong-key\n")
     assert (refused.returncode, len(fake_provider.requests)) == (2, 1)
     assert refused.stderr == (
-        "ftkit: Nebius Token Factory rejected this API key; it was not stored\n"
+        "ftkit: Nebius Token Factory rejected this API key, which was not stored; create a key in"
+        " the provider's console\n"
     )
     assert settings_file.read_text() == "# mine\nprovider = 'nebius'  # cheap\n"
     done = run_ftkit("login", "nebius", *place, input="\ufeffsk-test\n")

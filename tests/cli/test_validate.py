@@ -66,6 +66,10 @@ PROBLEMS = {
         ["validate", MARV, "--modle", "x"],
         "No such option '--modle'; did you mean '--model'? (see `ftkit validate --help`)",
     ),
+    "the beginning of a renamed option": (
+        ["compare", MARV, MARV, "--see"],
+        "No such option '--see'; did you mean '--bootstrap-seed'",
+    ),
     "an unknown command": (["valdate", MARV], "No such command"),
     "no workers": (["validate", MARV, "--workers", "0"], "0 is not in the range"),
     "a missing grader": (

@@ -169,6 +169,7 @@ def test_from_an_account_that_closes_to_another_provider(
 
 
 def test_jobs_files_and_models_after_a_submission(user: User, provider: FakeProvider) -> None:
+    provider._number = 10_000  # ids that are long enough to be shortened
     write_chats("data.jsonl")
     screen = user.run(f"ftkit submit data.jsonl --model {MINI} --yes")
     id = provider.created[-1]

@@ -325,3 +325,9 @@ def test_a_requested_format_outweighs_a_shape_that_extends_it(
     assert validate(write(lines)).files[0].counts == {"format-unknown": 1}
     file = validate(write(lines), format=format, select=["FT20"]).files[0]
     assert file.counts == {"example-unknown-key": 10}
+
+
+def test_a_shape_outweighs_the_only_format_of_a_model(write: Write) -> None:
+    lines = [json.dumps(PAIR | {"label": True}).encode()] * 10
+    file = validate(write(lines), model="babbage-002", select=["FT20"]).files[0]
+    assert file.counts == {"format-unknown": 1}

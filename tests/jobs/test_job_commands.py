@@ -94,10 +94,11 @@ def test_the_model_that_was_made_last_answers_to_last(
     fake_provider: FakeProvider, ftkit: Run, clean_file: str
 ) -> None:
     assert (
-        ftkit("chat", "@last", "one two").stderr == "ftkit: @last: no job has been submitted yet\n"
+        ftkit("chat", "@last", "one two").stderr
+        == "ftkit: @last: no job has been submitted from this machine\n"
     )
     assert (
-        "@last: no job has been submitted to provider openai yet"
+        "@last: no job has been submitted to provider openai from this machine"
         in ftkit("chat", "@last", "one two", "--provider", "openai").stderr
     )
     assert ftkit("submit", clean_file, "--model", MINI, "--yes").returncode == 0
@@ -153,7 +154,7 @@ def test_a_job_shows_what_was_chosen_for_it(fake_provider: FakeProvider, ftkit: 
 def test_last_at_the_local_service_does_not_start_it(ftkit: Run) -> None:
     done = ftkit("chat", "@last", "Hi", "--provider", "local")
     assert done.returncode == 2
-    message = "ftkit: @last: no job has been submitted to provider local yet"
+    message = "ftkit: @last: no job has been submitted to provider local from this machine"
     assert done.stderr.splitlines()[-1] == message
     assert "starting" not in done.stderr.lower()
 

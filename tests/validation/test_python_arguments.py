@@ -44,8 +44,8 @@ EXAMPLES = [chat_example(number) for number in range(12)]
         ({"ignore": 5}, "`ignore` must be a list of names, not 5"),
         ({"ignore": [5]}, "`ignore` must be a list of names, not [5]"),
         ({"ignore": None}, "`ignore` must be a list of names, not None"),
-        ({"workers": 0}, "`workers` must be at least 1, not 0"),
-        ({"workers": "2"}, "`workers` must be at least 1, not '2'"),
+        ({"workers": 0}, "`workers` must be a whole number from 1, not 0"),
+        ({"workers": "2"}, "`workers` must be a whole number from 1, not '2'"),
         ({"model": 5}, "`model` must be a name, not 5"),
         ({"format": ["chat"]}, "`format` must be a name, not ['chat']"),
         ({"provider": None}, "`provider` must be a name, not None"),
@@ -60,9 +60,9 @@ def test_validate_refuses_an_invalid_argument(arguments: dict[str, Any], message
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"epochs": 0}, "`epochs` must be at least 1, not 0"),
-        ({"epochs": -3}, "`epochs` must be at least 1, not -3"),
-        ({"epochs": "2"}, "`epochs` must be at least 1, not '2'"),
+        ({"epochs": 0}, "`epochs` must be a whole number from 1, not 0"),
+        ({"epochs": -3}, "`epochs` must be a whole number from 1, not -3"),
+        ({"epochs": "2"}, "`epochs` must be a whole number from 1, not '2'"),
         ({"model": ["x"]}, "`model` must be a name, not ['x']"),
         ({"provider": 5}, "`provider` must be a name, not 5"),
         ({"format": 5}, "`format` must be a name, not 5"),
