@@ -114,6 +114,7 @@ def test_status_finds_a_service_with_another_data_folder_and_shows_how_to_reach_
         assert run(["serve", "status"]) == 1
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("log_level", ["info", "warning"])
 def test_the_log_level_info_has_a_line_for_each_request_but_none_for_health_checks(
     log_level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
