@@ -67,7 +67,9 @@ SECRET = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{36}|AKIA[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9-]{10,}"
     r"|AIza[A-Za-z0-9_-]{35})|-----BEGIN [A-Z ]*PRIVATE KEY-----|\w@[\w-]+\.\w"
 )
-PLACEHOLDER = re.compile(r"\{\{\s*\w+\s*\}\}|<INSERT[^>]*>|\[INSERT[^\]]*\]|<YOUR[^>]*>|\bTODO\b")
+PLACEHOLDER = re.compile(
+    r"\{\{\s*\w+\s*\}\}|<INSERT[^>]*>|\[INSERT[^\]]*\]|<YOUR[^>]*>|\A\W*TODO\W*\Z"
+)
 CHAT_MARKUP = re.compile(r"<\|(?:im_start|im_end|im_sep|start|end|eot_id)\|>|\[/?INST\]|<</?SYS>>")
 
 TEXT_RULES = [

@@ -322,7 +322,7 @@ def find_placeholder(text: str) -> str | None:
     Text,
     bad=user_says("Dear {{name}},"),
     good=user_says("Dear Ms Lovelace,"),
-    prefilter=[r"\{\{", r"INSERT", r"YOUR", r"PLACEHOLDER", r"REPLACE", r"TODO"],
+    prefilter=[re.escape(part) for part in _PLACEHOLDER_PARTS],
     confirm={r"\{\{": r"\{\{"},
     evidence=[OWN_CHECK],
 )
