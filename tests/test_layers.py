@@ -23,6 +23,7 @@ LAYERS = (
     "compare",
     "server",
     "jobs",
+    "prepare",
     "client",
     "estimation",
     "validation",

@@ -130,7 +130,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
-        _refuse_output_over_settings(path)
+        refuse_output_over_settings(path)
         with output_file(path):
             code = super().invoke(ctx)
             if code == ERROR_CODE:
@@ -175,7 +175,7 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
         raise UsageError(f"--output-file {output} would replace an input; name another file")
 
 
-def _refuse_output_over_settings(output: str) -> None:
+def refuse_output_over_settings(output: str) -> None:
     """Raise `UsageError` if the output would replace a settings file."""
     from ftkit.cli.settings import settings_files
 

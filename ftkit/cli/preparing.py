@@ -1,0 +1,154 @@
+"""Shared parts of the commands that prepare data: their options, output and report."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit.cli.command import refuse_output_over_settings
+from ftkit.cli.inputs import local_files
+from ftkit.cli.output import print_warning
+from ftkit.cli.terminal import write, write_bytes, write_error, write_json
+from ftkit.dataset.reader import is_compressed
+from ftkit.errors import UsageError
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.prepared import Prepared
+from ftkit.report.prepare import render_prepared_text
+
+REPORTS = ("text", "json")
+"""Formats of a report."""
+
+COPY_BYTES = 1 << 20
+"""Bytes that are copied to standard output at a time."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: values were lost or rows rejected, 2 error, 130 interrupted."
+)
+
+
+def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument and the options of all commands that write one prepared file."""
+    for add in (
+        click.option(
+            "--report",
+            type=click.Choice(REPORTS),
+            default="text",
+            show_default=True,
+            help="Format of the report, which goes to standard output if the data does not.",
+        ),
+        click.option(
+            "--rejects",
+            metavar="FILE",
+            help="Write the rows that cannot be read to FILE, and the others to the output.  "
+            "[default: write nothing if there are such rows]",
+        ),
+        click.option(
+            "--map",
+            metavar="FILE",
+            help="Write the source and the steps of each output line to FILE.",
+        ),
+        click.option("--in-place", is_flag=True, help="Replace the input file by the output."),
+        click.option(
+            "--output-file",
+            "-o",
+            metavar="FILE",
+            help="Write the data to FILE when it is complete.  [default: standard output]",
+        ),
+        click.argument("files", nargs=-1, required=True, metavar="FILES..."),
+    ):
+        command = add(command)
+    return command
+
+
+def write_prepared(
+    files: Sequence[str], prepare: Callable[[list[str]], Prepared], options: dict[str, Any]
+) -> int:
+    """Prepare files, write the output and the report, and return the exit code.
+
+    Args:
+        files: The argument of the command.
+        prepare: Prepares the files of these paths.
+        options: Values of the options of `preparing`.
+    """
+    extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
+    target = _target(files, options["output_file"], options["in_place"])
+    with (
+        local_files(files) as (paths, names),
+        tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
+    ):
+        outputs = [*map(str, extra.values()), *([target] if target else [])]
+        check_outputs(outputs, inputs=() if options["in_place"] else paths)
+        path = Path(target or Path(folder, "output"))
+        prepared = prepare(paths)
+        prepared.ledger.names = names
+        is_written = prepared.write(path, **extra)
+        if is_written and not target:
+            copy_to_stdout(path)
+    ledger = prepared.ledger
+    write_report(ledger, target, options["report"])
+    if not is_written:
+        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
+    return 1 if ledger.total("rejected") or ledger.total("loss") else 0
+
+
+def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
+    """Return the file to write, or None for standard output."""
+    if not in_place:
+        if output in REPORTS:
+            raise UsageError(
+                f"-o names the file to write; for a report as {output} use --report {output}, "
+                f"for a file of that name -o ./{output}"
+            )
+        return output
+    if output:
+        raise UsageError("--in-place and --output-file exclude each other")
+    if len(files) != 1 or not os.path.isfile(files[0]):
+        raise UsageError("--in-place needs exactly one regular file")
+    if is_compressed(files[0]):
+        raise UsageError(f"--in-place cannot write {files[0]}: it is compressed")
+    return files[0]
+
+
+def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Raise `UsageError` if an output would replace an input, a settings file or another output."""
+    for index, output in enumerate(outputs):
+        if any(_is_same(output, path) for path in inputs):
+            raise UsageError(f"{output} is an input; name another file to write")
+        if any(_is_same(output, other) for other in outputs[:index]):
+            raise UsageError(f"{output} is named for two outputs; name another file")
+        refuse_output_over_settings(output)
+
+
+def _is_same(one: str, other: str) -> bool:
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def copy_to_stdout(path: Path) -> None:
+    """Write a file to standard output."""
+    with path.open("rb") as file:
+        while data := file.read(COPY_BYTES):
+            write_bytes(data)
+
+
+def write_report(ledger: Ledger, target: str | None, format: str) -> None:
+    """Write a report: to standard output, or to standard error if the data went there.
+
+    Args:
+        ledger: The ledger of the preparation.
+        target: Name of the file that was written, or None for standard output.
+        format: One of `REPORTS`.
+    """
+    if format == "json":
+        text = f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"
+        (write_json if target else write_error)(text)
+    else:
+        text = render_prepared_text(ledger, target or "standard output")
+        (write if target else write_error)(text)

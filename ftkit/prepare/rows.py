@@ -1,0 +1,79 @@
+"""Rows of a dataset on their way through the steps of a preparation, each with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, read
+from ftkit.dataset.reader import READ_ERRORS, Source, blocks
+from ftkit.errors import FileError
+from ftkit.prepare.ledger import Ledger, Origin
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Row(Struct):
+    """A row: its JSON value, where it comes from, and the steps that changed it."""
+
+    value: Any
+    origins: tuple[Origin, ...]
+    """The rows of the sources it was made of, the first of which stands for it in reports."""
+    steps: tuple[str, ...] = ()
+    """Names of the steps that changed it, in order."""
+    line: bytes | None = None
+    """The line of the source, without its line feed, while no step has changed the row."""
+
+    @property
+    def origin(self) -> Origin:
+        """The first of the origins."""
+        return self.origins[0]
+
+    def replaced(self, value: Any, step: str) -> Row:
+        """Return the row with another value, which a step gave it."""
+        return Row(value, self.origins, (*self.steps, step))
+
+    def encode(self) -> bytes:
+        """Return the line to write, without a line feed: that of the source, if unchanged."""
+        return _encode(self.value) if self.line is None else self.line
+
+
+def read_rows(source: Source, ledger: Ledger) -> Iterator[Row]:
+    """Yield the rows of a JSON Lines file. Blank lines are dropped, and what is not JSON rejected.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    number = 0
+    try:
+        for part in source.parts():
+            for block in blocks(part):
+                for line in block.lines:
+                    number += 1
+                    row = _read_row(line, ledger.origin(source.path, number), ledger)
+                    if row is not None:
+                        yield row
+    except READ_ERRORS as error:
+        raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
+
+
+def _read_row(line: bytes, origin: Origin, ledger: Ledger) -> Row | None:
+    ledger.read += 1
+    try:
+        if is_too_large(line) or nests_deeper(line, MAX_DEPTH):
+            raise RecursionError
+        return Row(_decode(line), (origin,), line=line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    if not line.strip():
+        ledger.drop("read", "blank line", origin)
+        return None
+    reading = read(line, origin.line)
+    error = reading.error
+    detail = f"{error.msg} at column {error.pos + reading.shift + 1}" if error else ""
+    ledger.reject("read", "not JSON", origin, line, detail=detail)
+    return None

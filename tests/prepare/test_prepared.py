@@ -1,0 +1,95 @@
+"""Prepared examples: their files, ledger and map."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.errors import UsageError
+from ftkit.prepare.prepared import Prepared, prepare_files
+from ftkit.prepare.sample import sample
+
+LINES = b'{"a": 1}\n\n{"a":2}\nnot JSON\n'
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(LINES)
+    return path
+
+
+def test_unchanged_rows_are_written_as_they_are(source: Path, tmp_path: Path) -> None:
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects"
+    assert prepare_files(source, []).write(out, rejects=rejects)
+    assert out.read_bytes() == b'{"a": 1}\n{"a":2}\n'
+    assert rejects.read_bytes() == b"not JSON\n"
+
+
+def test_nothing_is_written_if_rejected_rows_have_no_file(source: Path, tmp_path: Path) -> None:
+    out, map = tmp_path / "out.jsonl", tmp_path / "map"
+    out.write_text("old")
+    prepared = prepare_files(source, [])
+    assert not prepared.write(out, map)
+    assert out.read_text() == "old"
+    assert not map.exists()
+    assert prepared.ledger.written == 0
+
+
+def test_the_map_has_the_source_of_each_line(source: Path, tmp_path: Path) -> None:
+    map = tmp_path / "map"
+    prepare_files(source, []).write(tmp_path / "out", map, tmp_path / "rejects")
+    assert list(map_sources(map)) == [(1, str(source), 1), (2, str(source), 3)]
+
+
+def map_sources(path: Path) -> list[tuple[int, str, int]]:
+    lines = map(json.loads, path.read_text().splitlines())
+    return [
+        (line["line"], origin["file"], origin["line"])
+        for line in lines
+        for origin in line["sources"]
+    ]
+
+
+def test_the_ledger_accounts_for_every_row(source: Path, tmp_path: Path) -> None:
+    prepared = prepare_files(source, [])
+    prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
+    ledger = prepared.ledger
+    assert ledger.is_balanced
+    assert (ledger.read, ledger.written) == (4, 2)
+    assert [(entry.effect, entry.reason, entry.origin.line) for entry in ledger.entries] == [
+        ("dropped", "blank line", 2),
+        ("rejected", "not JSON", 4),
+    ]
+
+
+def test_examples_in_memory_can_be_prepared_once() -> None:
+    prepared: Prepared = prepare_files([{"a": 1}, {"a": 2}], [])
+    assert list(prepared) == [{"a": 1}, {"a": 2}]
+    with pytest.raises(UsageError, match="have been read already"):
+        list(prepared)
+
+
+examples = st.lists(st.fixed_dictionaries({"a": st.integers(0, 1000)}), min_size=1, max_size=40)
+
+
+@given(examples, st.floats(0, 1), st.data())
+def test_a_share_is_stable_when_rows_are_added_or_moved(
+    rows: list[dict[str, int]], fraction: float, data: st.DataObject
+) -> None:
+    more = data.draw(st.permutations([*rows, {"b": 1}]))
+    before = list(sample(rows, fraction=fraction))
+    after = list(sample(more, fraction=fraction))
+    assert [row for row in after if row in rows] == [row for row in more if row in before]
+
+
+@given(examples, st.integers(0, 50))
+def test_a_number_of_rows_is_exact_and_in_order(rows: list[dict[str, int]], count: int) -> None:
+    chosen = list(sample(rows, count=count))
+    remaining = iter(rows)
+    assert len(chosen) == min(count, len(rows))
+    assert all(row in remaining for row in chosen)
