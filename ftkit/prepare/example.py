@@ -1,4 +1,4 @@
-"""The neutral form of an example, between the format it is read from and the one it is written to."""
+"""The neutral form of an example, between the format read and the format written."""
 
 from __future__ import annotations
 
