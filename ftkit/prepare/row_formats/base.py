@@ -30,7 +30,9 @@ class RowFormat(Struct, frozen=True, kw_only=True):
 
     Conversion goes from `read` to `write`. Neither guesses: a row that `read` does not understand
     raises `RowError`; what the example cannot hold becomes an `Extra`; and `write` returns the
-    extras that are not in the row it made, together with those it had to leave out itself.
+    extras that are not in the row it made, together with those it had to leave out itself. The
+    pointers of the latter are those of the example in OpenAI's chat or preference format. `write`
+    raises `RowError` if the row would be invalid or mean something else without what is missing.
     """
 
     name: str
@@ -45,6 +47,9 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     read: Callable[[dict[str, Any]], Example] | None = None
     """Convert a row to an example, or None if the format can only be written. Raises `RowError`."""
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
-    """Convert an example to a row and what it lacks, or None if the format can only be read."""
+    """Convert an example to a row and what it lacks, or None if the format can only be read.
+    Raises `RowError`."""
+    shape: Callable[[dict[str, Any]], str] | None = None
+    """Return the name of the shape of a row, if all rows of a file must have the same one."""
     losses: tuple[str, ...] = ()
     """What the format has no place for, for the documentation."""
