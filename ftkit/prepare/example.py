@@ -40,3 +40,24 @@ class Example(Struct, kw_only=True):
     fields: dict[str, Any] = {}
     """Fields for the grader of a reinforcement example."""
     extras: list[Extra] = []
+    places: list[str] | None = None
+    """JSON pointer to the source of each message, or None if the source has them in `messages`."""
+
+    def lost(self, kind: str, message: int, key: str = "", value: Any = None) -> Extra:
+        """Return the extra for a value of a message that a writer has no place for.
+
+        Args:
+            kind: What it is, such as "weight".
+            message: Index of the message.
+            key: Key of the value in the message.
+            value: The value.
+        """
+        if self.places is None:
+            return Extra(f"/messages/{message}{key and f'/{key}'}", kind, value, message)
+        place = self.places[message] if message < len(self.places) else ""
+        return Extra(place, kind, value, message)
+
+    def select(self, *kinds: str) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the values of extras of some kinds, by kind, and the other extras."""
+        selected = {extra.kind: extra.value for extra in self.extras if extra.kind in kinds}
+        return selected, [extra for extra in self.extras if extra.kind not in kinds]
