@@ -109,19 +109,23 @@ def convert_rows(
         rows = _without_repeats(rows, ledger, drops)
         if format and format.assemble:
             rows = format.assemble(rows, ledger, target.holds)
+        shape = ""
         for row in rows:
             try:
                 value, lost = _convert(row.value, format, target, prove)
+                shape = _checked_shape(target, value, shape)
             except RowError as error:
                 ledger.reject(
                     STEP, error.reason, row.origin, row.encode(), error.pointer, error.detail
                 )
                 continue
-            if lost and drops:
-                ledger.drop(STEP, _reason(lost[0], target), row.origin, lost[0].pointer)
+            losses = [extra for extra in lost if extra.is_loss]
+            if losses and drops:
+                ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
                 continue
             for extra in lost:
-                ledger.lose(STEP, _reason(extra, target), row.origin, extra.pointer)
+                record = ledger.lose if extra.is_loss else ledger.note
+                record(STEP, _reason(extra, target), row.origin, extra.pointer)
             is_same = format is target and value == row.value
             yield row if is_same else row.replaced(value, STEP)
 
@@ -144,8 +148,18 @@ def _read(value: Any, source: RowFormat | None) -> Example:
     return source.read(value)
 
 
+def _checked_shape(target: RowFormat, value: dict[str, Any], first: str) -> str:
+    """Return the shape of a row, which must be that of the first one, if the format demands it."""
+    shape = target.shape(value) if target.shape else ""
+    if first not in ("", shape):
+        raise RowError(f"two shapes in one file: {target.name} takes only one", "", shape)
+    return shape
+
+
 def _reason(extra: Extra, target: RowFormat) -> str:
-    return extra.kind if extra.kind == CHANGED else f"{extra.kind}: no place in {target.name}"
+    if extra.kind == CHANGED or not extra.is_loss:
+        return extra.kind
+    return f"{extra.kind}: no place in {target.name}"
 
 
 def _without_repeats(rows: Iterable[Row], ledger: Ledger, drops: bool) -> Iterator[Row]:
