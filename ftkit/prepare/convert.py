@@ -100,48 +100,61 @@ def convert_rows(
         on_loss: What to do with rows that lose values.
         prove: Read each row back, and count every difference as a loss.
     """
-    drops = on_loss == "drop-row"
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         format = source
         if format is None:
             format, rows = detect_rows(rows)
-        rows = _without_repeats(rows, ledger, drops)
+        rows = _without_repeats(rows, ledger, drops=on_loss == "drop-row")
         if format and format.assemble:
             rows = format.assemble(rows, ledger, target.holds)
+        conversion = _Conversion(format, target, prove)
         for row in rows:
             try:
-                value, lost = _convert(row.value, format, target, prove)
+                value, lost = conversion.convert(row.value)
             except RowError as error:
-                ledger.reject(
-                    STEP, error.reason, row.origin, row.encode(), error.pointer, error.detail
-                )
+                place = error.pointer, error.detail
+                ledger.reject(STEP, error.reason, row.origin, row.encode(), *place)
                 continue
-            if lost and drops:
-                ledger.drop(STEP, _reason(lost[0], target), row.origin, lost[0].pointer)
+            if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
+                ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
                 continue
             for extra in lost:
-                ledger.lose(STEP, _reason(extra, target), row.origin, extra.pointer)
+                record = ledger.lose if extra.is_loss else ledger.note
+                record(STEP, _reason(extra, target), row.origin, extra.pointer)
             is_same = format is target and value == row.value
             yield row if is_same else row.replaced(value, STEP)
 
     return step
 
 
-def _convert(
-    value: Any, source: RowFormat | None, target: RowFormat, prove: bool
-) -> tuple[dict[str, Any], list[Extra]]:
-    example = value if isinstance(value, Example) else _read(value, source)
-    row, lost = target.write(example) if target.write else ({}, [])
-    if prove:
-        lost = [*lost, *differences(example, row, target, lost)]
-    return row, lost
+class _Conversion:
+    """Conversion of single rows from one format to another."""
 
+    def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
+        self._source, self._target, self._prove = source, target, prove
+        self._shape: str | None = None
 
-def _read(value: Any, source: RowFormat | None) -> Example:
-    if source is None or source.read is None:
-        raise RowError("the format is not known")
-    return source.read(value)
+    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
+        example = value if isinstance(value, Example) else self._read(value)
+        row, lost = self._target.write(example) if self._target.write else ({}, [])
+        self._check_shape(row)
+        if self._prove:
+            lost = [*lost, *differences(example, row, self._target, lost)]
+        return row, lost
+
+    def _read(self, value: Any) -> Example:
+        if self._source is None or self._source.read is None:
+            raise RowError("the format is not known")
+        return self._source.read(value)
+
+    def _check_shape(self, row: dict[str, Any]) -> None:
+        if self._target.shape:
+            shape = self._target.shape(row)
+            if self._shape not in (None, shape):
+                raise RowError("another shape than that of the first row", "", shape)
+            self._shape = shape
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:

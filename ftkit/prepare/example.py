@@ -21,6 +21,9 @@ class Extra(Struct, frozen=True):
     message: int = -1
     """Index of the message that it belongs to, or -1 for the example. Messages of `chosen` and
     `rejected` have no extras of their own; theirs belong to the example."""
+    is_loss: bool = True
+    """False if the example is complete without it: an id of a tool call that was made or renamed,
+    another spelling, a default, a key that a log adds to each row. It is reported, but no loss."""
 
 
 class Example(Struct, kw_only=True):

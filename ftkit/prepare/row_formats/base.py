@@ -60,7 +60,10 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     read: Callable[[dict[str, Any]], Example] | None = None
     """Convert a row to an example, or None if the format can only be written. Raises `RowError`."""
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
-    """Convert an example to a row and what it lacks, or None if the format can only be read."""
+    """Convert an example to a row and what it lacks, or None if the format can only be read.
+    Raises `RowError`."""
+    shape: Callable[[dict[str, Any]], str] | None = None
+    """Return the name of the shape of a row, if all rows of a file must have the same one."""
     losses: tuple[str, ...] = ()
     """What the format has no place for, for the documentation."""
     notes: tuple[str, ...] = ()
