@@ -11,7 +11,7 @@ from ftkit.dataset.lenient_json import read
 from ftkit.errors import UsageError, check_choice
 from ftkit.prepare.detection import detect_rows
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.proof import CHANGED, differences
 from ftkit.prepare.row_formats import find_row_format
@@ -100,66 +100,80 @@ def convert_rows(
         on_loss: What to do with rows that lose values.
         prove: Read each row back, and count every difference as a loss.
     """
-    drops = on_loss == "drop-row"
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         format = source
         if format is None:
             format, rows = detect_rows(rows)
-        rows = _without_repeats(rows, ledger, drops)
+        rows = _without_repeats(rows, ledger, drops=on_loss == "drop-row")
         if format and format.assemble:
             rows = format.assemble(rows, ledger, target.holds)
-        shape = ""
+        conversion = _Conversion(format, target, prove)
         for row in rows:
             try:
-                value, lost = _convert(row.value, format, target, prove)
-                shape = _checked_shape(target, value, shape)
+                value, lost = conversion.convert(row.value)
             except RowError as error:
-                ledger.reject(
-                    STEP, error.reason, row.origin, row.encode(), error.pointer, error.detail
-                )
+                origin, pointer = _place(row, error.pointer)
+                ledger.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
                 continue
-            losses = [extra for extra in lost if extra.is_loss]
-            if losses and drops:
+            if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
                 continue
             for extra in lost:
                 record = ledger.lose if extra.is_loss else ledger.note
-                record(STEP, _reason(extra, target), row.origin, extra.pointer)
+                record(STEP, _reason(extra, target), *_place(row, extra.pointer))
             is_same = format is target and value == row.value
             yield row if is_same else row.replaced(value, STEP)
 
     return step
 
 
-def _convert(
-    value: Any, source: RowFormat | None, target: RowFormat, prove: bool
-) -> tuple[dict[str, Any], list[Extra]]:
-    example = value if isinstance(value, Example) else _read(value, source)
-    row, lost = target.write(example) if target.write else ({}, [])
-    if prove:
-        lost = [*lost, *differences(example, row, target, lost)]
-    return row, lost
+class _Conversion:
+    """Conversion of single rows from one format to another."""
 
+    def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
+        self._source, self._target, self._prove = source, target, prove
+        self._shape: str | None = None
 
-def _read(value: Any, source: RowFormat | None) -> Example:
-    if source is None or source.read is None:
-        raise RowError("the format is not known")
-    return source.read(value)
+    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
+        example = value if isinstance(value, Example) else self._read(value)
+        row, lost = self._target.write(example) if self._target.write else ({}, [])
+        self._check_shape(row)
+        if self._prove:
+            lost = [*lost, *differences(example, row, self._target, lost)]
+        return row, lost
 
+    def _read(self, value: Any) -> Example:
+        if self._source is None or self._source.read is None:
+            raise RowError("the format is not known")
+        return self._source.read(value)
 
-def _checked_shape(target: RowFormat, value: dict[str, Any], first: str) -> str:
-    """Return the shape of a row, which must be that of the first one, if the format demands it."""
-    shape = target.shape(value) if target.shape else ""
-    if first not in ("", shape):
-        raise RowError(f"two shapes in one file: {target.name} takes only one", "", shape)
-    return shape
+    def _check_shape(self, row: dict[str, Any]) -> None:
+        if self._target.shape:
+            shape = self._target.shape(row)
+            if self._shape not in (None, shape):
+                raise RowError("another shape than that of the first row", "", shape)
+            self._shape = shape
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:
     if extra.kind == CHANGED or not extra.is_loss:
         return extra.kind
     return f"{extra.kind}: no place in {target.name}"
+
+
+def _place(row: Row, pointer: str) -> tuple[Origin, str]:
+    """Return the source row of a pointer into a row, and the pointer into the source row.
+
+    The value of an assembled row is the array of the rows it was made of.
+    """
+    if not isinstance(row.value, list) or len(row.origins) != len(row.value):
+        return row.origin, pointer
+    index, _, rest = pointer[1:].partition("/")
+    if not index.isdigit():
+        return row.origin, pointer
+    return row.origins[int(index)], f"/{rest}" if rest else ""
 
 
 def _without_repeats(rows: Iterable[Row], ledger: Ledger, drops: bool) -> Iterator[Row]:
