@@ -48,11 +48,14 @@ def differences(
         return
     before = _neutral(example)
     damaged = {extra.message for extra in lost}
+    known = {extra.pointer for extra in lost}
     for name in before:
         if name == "messages":
             yield from _different_messages(example, before[name], back[name], damaged)
         elif name == "fields":
-            yield from _different_fields(before[name], back[name])
+            for extra in _different_fields(before[name], back[name]):
+                if extra.pointer not in known:
+                    yield extra
         elif -1 not in damaged and not _equal(before[name], back[name]):
             yield Extra(f"/{name}", CHANGED, before[name])
 
@@ -60,7 +63,7 @@ def differences(
 def _different_fields(before: dict[str, Any], back: dict[str, Any]) -> Iterator[Extra]:
     for name, value in before.items():
         if name not in back or not _equal(value, back[name]):
-            yield Extra(child("/fields", name), CHANGED, value)
+            yield Extra(child("", name), CHANGED, value)
 
 
 def _different_messages(
