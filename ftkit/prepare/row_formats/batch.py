@@ -69,7 +69,7 @@ def assemble(rows: Iterable[Row], ledger: Ledger, kind: Kind) -> Iterator[Row]:
         for row in others:
             ledger.merge("convert", "joined by custom_id", row.origin)
         origins = tuple(row.origin for row in group)
-        yield Row([row.value for row in group], origins, first.steps)
+        yield Row(tuple(row.value for row in group), origins, first.steps)
 
 
 def _key(row: Row) -> Any:
@@ -81,7 +81,7 @@ def read(value: Any) -> Example:
     """Convert a request and its response, in one row or in two, to an example."""
     draft = Draft()
     root = RowValue(value)
-    rows = list(root.elements()) if isinstance(value, list) else [root]
+    rows = list(RowValue(list(value)).elements()) if isinstance(value, tuple) else [root]
     request, response = (
         _one(root, rows, REQUESTS, "request"),
         _one(root, rows, RESPONSES, "response"),
