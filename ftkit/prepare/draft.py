@@ -9,6 +9,7 @@ from typing import Any
 
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.json_text import to_text
+from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_value import RowValue
 
 Part = dict[str, Any]
@@ -177,7 +178,13 @@ class Draft:
         self.append(value, message)
 
     def example(self) -> Example:
-        """Return the example."""
+        """Return the example.
+
+        Raises:
+            RowError: It has no messages.
+        """
+        if not self.messages:
+            raise RowError("no messages")
         number = 0
         for call, pointer, message in self._made:
             number += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from ftkit.prepare.chat import add_chat_message, add_chat_messages, add_chat_tools
 from ftkit.prepare.draft import Draft
@@ -17,7 +18,7 @@ NOTES = frozenset(
         *("cached", "created", "created_at", "completed_at", "custom_id", "duration", "error"),
         *("frequency_penalty", "id", "input_user", "logit_bias", "logprobs", "max_tokens"),
         *("max_completion_tokens", "max_output_tokens", "metadata", "method", "model", "n"),
-        *("object", "presence_penalty", "previous_response_id", "provider", "reasoning_effort"),
+        *("object", "presence_penalty", "provider", "reasoning_effort"),
         *("request_id", "safety_identifier", "seed", "service_tier", "status", "status_code"),
         *("stop", "store", "stream", "stream_options", "system_fingerprint", "temperature"),
         *("timestamp", "tool_choice", "top_logprobs", "top_p", "truncation", "url", "usage"),
@@ -32,7 +33,6 @@ MESSAGE_NOTES = {"id", "annotations"}
 COMPLETE = {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence"}
 """Reasons for the end of an answer that is complete."""
 
-
 LOG_KEY = "key of a log beside its messages"
 """Kind of the extras for keys of a log, which can have any."""
 
@@ -46,14 +46,29 @@ def note_log_keys(draft: Draft, value: RowValue, known: Collection[str]) -> None
 
 
 def decoded(value: RowValue) -> RowValue:
-    """Return a value, or the value of the JSON if it is a text that begins like an object or array.
+    """Return a value, or that of the JSON text of messages, a request or a response.
 
-    Exports to CSV and some gateways hold JSON as text.
+    Exports to CSV and some gateways hold JSON as text. Any other JSON is an answer as text.
     """
     text = value.value
-    if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
-        return RowValue(parse_json(text, value.pointer), value.pointer)
-    return value
+    if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        parsed = parse_json(text, value.pointer)
+    except RowError:
+        return value
+    return RowValue(parsed, value.pointer) if _is_conversation(parsed) else value
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(
+            isinstance(item, list) or (isinstance(item, dict) and {"role", "type"} & item.keys())
+            for item in value
+        )
+    keys = {"messages", "choices", "generations", "role"}
+    lists = [key for key in ("input", "output", "content") if isinstance(value.get(key), list)]
+    return bool(keys & value.keys() or lists)
 
 
 def read_request(draft: Draft, request: RowValue) -> None:

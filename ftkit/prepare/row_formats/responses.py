@@ -23,6 +23,7 @@ TEXTS = ("input_text", "output_text", "text")
 ITEM_NOTES = {"id", "status", "phase"}
 OTHER_ITEM = "item that is no message or function call"
 REQUEST_NOTES = NOTES | {"background", "include", "max_tool_calls", "reasoning"}
+EARLIER = ("previous_response_id", "conversation")
 REQUEST_KEYS = {"input", "instructions", "tools", "parallel_tool_calls"}
 RESPONSE_KEYS = {*REQUEST_KEYS, "output"}
 
@@ -74,7 +75,11 @@ def read_request(draft: Draft, request: RowValue, known: set[str] = REQUEST_KEYS
     else:
         _read_items(draft, input)
     _read_tools(draft, request)
-    draft.lose_others(request, known, REQUEST_NOTES)
+    for key in EARLIER:
+        earlier = request.get(key)
+        if earlier is not None:
+            draft.lose(earlier, "earlier turns, which are not in the row")
+    draft.lose_others(request, {*known, *EARLIER}, REQUEST_NOTES)
 
 
 def read_response(
@@ -86,7 +91,7 @@ def read_response(
         status.fail("answer that is not complete", str(status.value))
     _read_items(draft, response.need("output"))
     if repeats:
-        settings = {"text", "incomplete_details", "billing", "content_filters"}
+        settings = {"text", "incomplete_details", "billing", "content_filters", *EARLIER}
         draft.lose_others(response, known, REQUEST_NOTES | settings)
 
 
