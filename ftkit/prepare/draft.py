@@ -144,7 +144,7 @@ class Draft:
             arguments: Arguments, as JSON or as the text of it.
             id: Id, or None if the row has none.
         """
-        text = arguments if isinstance(arguments, str) else _arguments(value, arguments)
+        text = arguments if isinstance(arguments, str) else to_text(arguments, value.pointer)
         call = {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
         if id is None:
             self._made.append((call, value.pointer, self.next))
@@ -234,10 +234,3 @@ def function_tool(
     if parameters is not None:
         function["parameters"] = parameters
     return {"type": "function", "function": function}
-
-
-def _arguments(value: RowValue, arguments: dict[str, Any]) -> str:
-    try:
-        return to_text(arguments)
-    except RecursionError:
-        value.fail("arguments are nested too deeply")

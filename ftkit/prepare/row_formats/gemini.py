@@ -174,10 +174,7 @@ def response_text(response: RowValue) -> str:
     is_wrapped = len(response.value) == 1 and isinstance(inner, str)
     if is_wrapped and response_object(inner) == response.value:
         return str(inner)
-    try:
-        return to_text(response.value)
-    except RecursionError:
-        response.fail("result is nested too deeply")
+    return to_text(*response)
 
 
 def response_object(text: str) -> dict[str, Any]:

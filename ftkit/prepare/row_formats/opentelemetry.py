@@ -146,10 +146,7 @@ def _read_result(draft: Draft, part: RowValue) -> None:
     if response is None or isinstance(response.value, str):
         text = "" if response is None else response.value
     else:
-        try:
-            text = to_text(response.value)
-        except RecursionError:
-            response.fail("result is nested too deeply")
+        text = to_text(*response)
     draft.lose_others(part, {"type", "id", "response", "result"}, message=draft.next)
     draft.answer(part, text, id.text() if id else None)
 
