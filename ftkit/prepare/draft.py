@@ -7,6 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.json_text import to_text
 from ftkit.prepare.row_formats.base import RowError
@@ -200,9 +202,13 @@ class Draft:
             tools=self.tools or None,
             parallel_tool_calls=self.parallel_tool_calls,
             fields=self.fields,
-            extras=self.extras,
+            extras=[self._of_message(extra) for extra in self.extras],
             places=self.places,
         )
+
+    def _of_message(self, extra: Extra) -> Extra:
+        """Return an extra, which is the example's if the message for it was not added."""
+        return extra if extra.message < self.next else replace(extra, message=-1)
 
 
 def simple_content(parts: list[Part]) -> str | list[Part]:
