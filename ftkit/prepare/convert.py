@@ -122,8 +122,7 @@ def convert_rows(
             for extra in lost:
                 record = ledger.lose if extra.is_loss else ledger.note
                 record(STEP, _reason(extra, target), *_place(row, extra.pointer))
-            is_same = format is target and value == row.value
-            yield row if is_same else row.replaced(value, STEP)
+            yield row if value == row.value else row.replaced(value, STEP)
 
     return step
 
