@@ -14,7 +14,7 @@ from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.proof import CHANGED, differences
-from ftkit.prepare.row_formats import find_row_format
+from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.rows import Row
 
@@ -79,7 +79,11 @@ def writable(parameter: str, name: str) -> RowFormat:
     """
     format = find_row_format(name)
     if not format.write:
-        raise UsageError(f"`{parameter}` cannot be {name}: ftkit reads that format only")
+        written = (name for name, other in row_formats().items() if other.write)
+        raise UsageError(
+            f"`{parameter}` cannot be {name}: ftkit reads that format only; it writes "
+            f"{', '.join(written)}"
+        )
     return format
 
 
