@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example, Extra
@@ -40,6 +40,7 @@ INLINE = ("inlineData", "inline_data")
 FILE = ("fileData", "file_data")
 MIME = ("mimeType", "mime_type")
 URI = ("fileUri", "file_uri")
+ID = "id of a tool call left out"
 USER_ROLES = ("user", "function", "tool")
 
 LAYOUT = (
@@ -223,9 +224,17 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     return outgoing.finish(row)
 
 
+class _Call(NamedTuple):
+    """A tool call that has no answer yet."""
+
+    order: int
+    name: str
+    is_renamed: bool
+
+
 def _write_contents(outgoing: Outgoing, messages: Indexed) -> Iterator[dict[str, Any]]:
-    calls: dict[str, tuple[int, str]] = {}
-    number = 0
+    calls: dict[str, _Call] = {}
+    number = count(1)
     for is_answers, group in groupby(messages, key=lambda item: role_of(item[1]) == "tool"):
         if is_answers:
             yield _write_answers(outgoing, list(group), calls)
@@ -233,24 +242,32 @@ def _write_contents(outgoing: Outgoing, messages: Indexed) -> Iterator[dict[str,
         for index, message in group:
             outgoing.lose_keys(index, message)
             parts = [_write_part(outgoing, index, part) for part in parts_of(message)]
-            if role_of(message) == "assistant":
+            is_model = role_of(message) == "assistant"
+            if is_model:
                 calls = {}
-                for call in calls_of(message):
-                    number += 1
-                    id = call.need("id")
-                    calls[id.text()] = (len(calls), name_of(call))
-                    if id.value != f"call_{number}":
-                        outgoing.note(id, "id of a tool call", index)
-                    parts.append(
-                        {"functionCall": {"name": name_of(call), "args": arguments_of(call)}}
-                    )
+                parts += [
+                    _write_call(outgoing, index, call, calls, next(number))
+                    for call in calls_of(message)
+                ]
             if not parts:
                 message.fail("message without content")
-            yield {"role": "model" if role_of(message) == "assistant" else "user", "parts": parts}
+            yield {"role": "model" if is_model else "user", "parts": parts}
+
+
+def _write_call(
+    outgoing: Outgoing, index: int, call: RowValue, calls: dict[str, _Call], number: int
+) -> dict[str, Any]:
+    """Return the part for a call, and add the call to those without an answer."""
+    id, name = call.need("id"), name_of(call)
+    is_renamed = id.text() != f"call_{number}"
+    if is_renamed:
+        outgoing.note(id, ID, index)
+    calls[id.value] = _Call(len(calls), name, is_renamed)
+    return {"functionCall": {"name": name, "args": arguments_of(call)}}
 
 
 def _write_answers(
-    outgoing: Outgoing, messages: Indexed, calls: dict[str, tuple[int, str]]
+    outgoing: Outgoing, messages: Indexed, calls: dict[str, _Call]
 ) -> dict[str, Any]:
     """Return the content for the answers to calls, in the order of the calls.
 
@@ -259,21 +276,28 @@ def _write_answers(
     answers = []
     for index, message in messages:
         id = message.need("tool_call_id")
-        if id.text() not in calls:
+        call = calls.pop(id.text(), None)
+        if call is None:
             id.fail("answer to no call of the message before it, or to one that has an answer")
-        order, name = calls.pop(id.value)
-        given = message.get("name")
-        outgoing.lose_keys(index, message, {"name"} if given and given.value == name else ())
-        content = message.need("content")
-        response = response_object(content.text())
-        if response_text(RowValue(response)) != content.value:
-            outgoing.note(content, "spelling of the result of a tool", index)
-        answers.append((order, {"functionResponse": {"name": name, "response": response}}))
+        if call.is_renamed:
+            outgoing.note(id, ID, index)
+        name = message.get("name")
+        outgoing.lose_keys(index, message, {"name"} if name and name.value == call.name else ())
+        response = _write_result(outgoing, index, message.need("content"))
+        part = {"functionResponse": {"name": call.name, "response": response}}
+        answers.append((call.order, part))
     orders = [order for order, _ in answers]
     if orders != sorted(orders):
         for index, message in messages:
             outgoing.note(message, "order of the answers to tool calls", index)
     return {"role": "user", "parts": [part for _, part in sorted(answers, key=itemgetter(0))]}
+
+
+def _write_result(outgoing: Outgoing, index: int, content: RowValue) -> dict[str, Any]:
+    response = response_object(content.text())
+    if response_text(RowValue(response)) != content.value:
+        outgoing.note(content, "spelling of the result of a tool", index)
+    return response
 
 
 def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def test_the_name_of_a_result_is_that_of_its_call() -> None:
     parts = row["contents"][2]["parts"]
     assert parts == [response("add", sum=1), response("sub", output="2")]
     assert {extra.kind for extra in extras} == {
-        "id of a tool call",
+        "id of a tool call left out",
         "order of the answers to tool calls",
         "spelling of the result of a tool",
     }
