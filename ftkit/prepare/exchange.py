@@ -7,7 +7,7 @@ from typing import Any
 
 from ftkit.prepare.chat import add_chat_message, add_chat_messages, add_chat_tools
 from ftkit.prepare.draft import Draft
-from ftkit.prepare.row_formats import anthropic
+from ftkit.prepare.row_formats import anthropic, gemini
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.openai import FUNCTIONS
 from ftkit.prepare.row_value import RowValue
@@ -72,7 +72,11 @@ def _is_conversation(value: Any) -> bool:
 
 
 def read_request(draft: Draft, request: RowValue) -> None:
-    """Read a request: a chat completion of OpenAI, or a message of Anthropic."""
+    """Read a request: a chat completion of OpenAI, a message of Anthropic, or one to Gemini."""
+    if request.get("contents"):
+        gemini.read_request(draft, request)
+        draft.lose_others(request, gemini.KEYS, gemini.REQUEST_KEYS)
+        return
     messages = request.get("messages") or request.fail("request without `messages`")
     if anthropic.recognizes(request.object()):
         anthropic.read_request(draft, request)
@@ -102,11 +106,12 @@ def read_response(draft: Draft, response: RowValue) -> None:
     if choices is not None:
         _read_choices(draft, choices)
         draft.lose_others(response, {"choices"}, NOTES)
+    elif response.get("candidates"):
+        gemini.read_response(draft, response)
     elif isinstance(response.value.get("content"), list) and response.get("role"):
         _check_complete(response, "stop_reason")
         anthropic.read_message(draft, response)
-        notes = NOTES | {"type", "stop_reason"}
-        draft.lose_others(response, {"role", "content"}, notes, draft.next - 1)
+        draft.lose_others(response, {"role", "content"}, anthropic.RESPONSE_KEYS, draft.next - 1)
     elif response.get("role"):
         add_chat_message(draft, response, MESSAGE_NOTES)
     else:

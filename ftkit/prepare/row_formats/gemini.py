@@ -32,6 +32,12 @@ SOURCE = Source(
 )
 
 SYSTEM = ("systemInstruction", "system_instruction")
+KEYS = {*SYSTEM, "contents", "generationConfig", "tools"}
+REQUEST_KEYS = {"labels", "model", "safetySettings", "toolConfig"}
+CANDIDATE_KEYS = {"avgLogprobs", "finishReason", "index", "safetyRatings", "score"}
+RESPONSE_KEYS = {"createTime", "modelVersion", "responseId", "usageMetadata"}
+"""Keys of a response of the API that say nothing about the conversation."""
+
 DECLARATIONS = ("functionDeclarations", "function_declarations")
 JSON_SCHEMA = ("parametersJsonSchema", "parameters_json_schema")
 CALL = ("functionCall", "function_call")
@@ -67,6 +73,13 @@ def recognizes(value: dict[str, Any]) -> bool:
 def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
     row, draft = RowValue(value), Draft()
+    read_request(draft, row)
+    draft.lose_others(row, KEYS)
+    return draft.example()
+
+
+def read_request(draft: Draft, row: RowValue) -> None:
+    """Read the system instruction, the contents and the tools of a row."""
     instruction = row.get(*SYSTEM)
     if instruction is not None:
         texts = [text_part(part.need("text").text()) for part in _parts(draft, instruction)]
@@ -76,8 +89,25 @@ def read(value: dict[str, Any]) -> Example:
     tools = row.get("tools")
     for tool in [] if tools is None else tools.elements():
         _read_tools(draft, tool)
-    draft.lose_others(row, {*SYSTEM, "contents", "tools"})
-    return draft.example()
+    config = row.get("generationConfig")
+    for setting in [] if config is None else config.others(()):
+        is_format = setting.pointer.rpartition("/")[2].startswith("response")
+        record = draft.lose if is_format else draft.note
+        record(setting, "format of the answer" if is_format else "setting of the request")
+
+
+def read_response(draft: Draft, response: RowValue) -> None:
+    """Read a response of the API: the content of its first candidate."""
+    candidates = response.need("candidates")
+    first, *others = list(candidates.elements()) or candidates.fail("response without an answer")
+    reason = first.get("finishReason")
+    if reason is not None and reason.value != "STOP":
+        reason.fail("answer that is cut off", str(reason.value))
+    _read_content(draft, first.need("content"))
+    draft.lose_others(first, {"content"}, CANDIDATE_KEYS, draft.next - 1)
+    for other in others:
+        draft.lose(other, "further answer")
+    draft.lose_others(response, {"candidates"}, RESPONSE_KEYS)
 
 
 def _parts(draft: Draft, content: RowValue) -> list[RowValue]:

@@ -122,7 +122,8 @@ def test_results_of_parallel_calls_are_one_message() -> None:
         {"role": "tool", "tool_call_id": "x", "content": "1"},
         {"role": "tool", "tool_call_id": "y", "content": "2"},
     ]
-    row, extras = write(Example(messages=messages, parallel_tool_calls=False))
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    row, extras = write(Example(messages=messages, tools=[tool], parallel_tool_calls=False))
     assert [block["tool_use_id"] for block in row["messages"][2]["content"]] == ["x", "y"]
     assert row["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     assert extras == []

@@ -147,7 +147,20 @@ def test_batches_of_anthropic_are_read() -> None:
     assert losses(example) == []
 
 
+GEMINI = {
+    "candidates": [
+        {"content": {"role": "model", "parts": [{"text": "It was sent."}]}, "finishReason": "STOP"}
+    ],
+    "usageMetadata": {},
+}
 GATEWAYS = [
+    {
+        "request": {
+            "contents": [{"role": "user", "parts": [{"text": USER["content"]}]}],
+            "generationConfig": {},
+        },
+        "response": GEMINI,
+    },
     {"request": {"messages": [USER]}, "response": completion(ANSWER), "latency": 3},
     {
         "request": {"body": {"messages": [USER]}},
