@@ -90,12 +90,12 @@ class Draft:
     def lose_others(
         self,
         value: RowValue,
-        known: Collection[str],
+        read_keys: Collection[str],
         notes: Collection[str] = (),
         message: int = -1,
     ) -> None:
         """Record the keys of an object that the reader does not know, and those that are notes."""
-        for other in value.others(known):
+        for other in value.others(read_keys):
             key = other.pointer.rpartition("/")[2]
             if key in notes:
                 self.note(other, f"key `{key}`", message)

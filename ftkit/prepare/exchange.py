@@ -39,9 +39,9 @@ LOG_KEY = "key of a log beside its messages"
 _CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 
-def note_log_keys(draft: Draft, value: RowValue, known: Collection[str]) -> None:
+def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
     """Record the keys of an entry of a log that are not read."""
-    for other in value.others(known):
+    for other in value.others(read_keys):
         draft.note(other, LOG_KEY)
 
 
@@ -80,8 +80,8 @@ def read_request(draft: Draft, request: RowValue) -> None:
     messages = request.get("messages") or request.fail("request without `messages`")
     if anthropic.recognizes(request.object()):
         anthropic.read_request(draft, request)
-        known = {"system", "messages", "tools", "tool_choice"}
-        draft.lose_others(request, known, NOTES | anthropic.REQUEST_KEYS)
+        read_keys = {"system", "messages", "tools", "tool_choice"}
+        draft.lose_others(request, read_keys, NOTES | anthropic.REQUEST_KEYS)
         return
     add_chat_messages(draft, messages, MESSAGE_NOTES)
     read_options(draft, request)

@@ -229,8 +229,8 @@ def _read_tool(draft: Draft, tool: RowValue) -> None:
     if strict is not None:
         definition["function"]["strict"] = strict.flag()
     draft.tools.append(definition)
-    known = {"name", "description", "input_schema", "strict", CACHE}
-    draft.lose_others(tool, known, {"type"} if tool.value.get("type") == "custom" else ())
+    read_keys = {"name", "description", "input_schema", "strict", CACHE}
+    draft.lose_others(tool, read_keys, {"type"} if tool.value.get("type") == "custom" else ())
 
 
 def _read_choice(draft: Draft, choice: RowValue) -> None:

@@ -65,7 +65,7 @@ def read(value: dict[str, Any]) -> Example:
     return draft.example()
 
 
-def read_request(draft: Draft, request: RowValue, known: set[str] = REQUEST_KEYS) -> None:
+def read_request(draft: Draft, request: RowValue, read_keys: set[str] = REQUEST_KEYS) -> None:
     """Read a request: instructions, input and tools."""
     instructions, input = request.get("instructions"), request.need("input")
     if instructions is not None:
@@ -79,11 +79,11 @@ def read_request(draft: Draft, request: RowValue, known: set[str] = REQUEST_KEYS
         earlier = request.get(key)
         if earlier is not None:
             draft.lose(earlier, "earlier turns, which are not in the row")
-    draft.lose_others(request, {*known, *EARLIER}, REQUEST_NOTES)
+    draft.lose_others(request, {*read_keys, *EARLIER}, REQUEST_NOTES)
 
 
 def read_response(
-    draft: Draft, response: RowValue, known: set[str] = RESPONSE_KEYS, repeats: bool = True
+    draft: Draft, response: RowValue, read_keys: set[str] = RESPONSE_KEYS, repeats: bool = True
 ) -> None:
     """Read the output of a response, which repeats the settings of its request."""
     status = response.get("status")
@@ -92,7 +92,7 @@ def read_response(
     _read_items(draft, response.need("output"))
     if repeats:
         settings = {"text", "incomplete_details", "billing", "content_filters", *EARLIER}
-        draft.lose_others(response, known, REQUEST_NOTES | settings)
+        draft.lose_others(response, read_keys, REQUEST_NOTES | settings)
 
 
 def _read_items(draft: Draft, items: RowValue) -> None:
@@ -150,7 +150,7 @@ def _read_part(draft: Draft, value: RowValue) -> list[Part]:
 
 def _read_call(draft: Draft, item: RowValue) -> None:
     """Read a call, which belongs to the assistant's message before it, if there is one."""
-    known = {"type", "call_id", "name", "arguments"}
+    read_keys = {"type", "call_id", "name", "arguments"}
     last = draft.messages[-1] if draft.messages else {}
     joins = last.get("role") == "assistant"
     name, id = item.need("name").text(), item.need("call_id").text()
@@ -159,7 +159,7 @@ def _read_call(draft: Draft, item: RowValue) -> None:
         draft.add_call(call)
     else:
         draft.add(item, "assistant", [], [call])
-    draft.lose_others(item, known, ITEM_NOTES, draft.next - 1)
+    draft.lose_others(item, read_keys, ITEM_NOTES, draft.next - 1)
 
 
 def _read_output(draft: Draft, item: RowValue) -> None:

@@ -66,8 +66,8 @@ def read_stored(value: dict[str, Any]) -> Example:
         _add_stored(draft, message)
     read_options(draft, row)
     read_response(draft, RowValue({"choices": row.need("choices").value}))
-    known = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
-    draft.lose_others(row, known, NOTES)
+    read_keys = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
+    draft.lose_others(row, read_keys, NOTES)
     return draft.example()
 
 

@@ -157,7 +157,7 @@ GATEWAYS = [
     {
         "request": {
             "contents": [{"role": "user", "parts": [{"text": USER["content"]}]}],
-            "generationConfig": {},
+            "generationConfig": {"temperature": 0},
         },
         "response": GEMINI,
     },
