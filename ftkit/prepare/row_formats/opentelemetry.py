@@ -74,14 +74,14 @@ def _attributes(draft: Draft, row: RowValue) -> dict[str, RowValue]:
     if not isinstance(attributes.value, list):
         present = {key: attributes.get(key) for key in KEYS}
         return {key: decoded(value) for key, value in present.items() if value is not None}
-    present = {}
+    values = {}
     for item in attributes.elements():
         key, value = item.need("key").text(), item.get("value")
         if key in KEYS and value is not None:
-            present[key] = decoded(value.need("stringValue"))
+            values[key] = decoded(value.need("stringValue"))
         else:
             draft.note(item, LOG_KEY)
-    return present
+    return values
 
 
 def _read_message(draft: Draft, message: RowValue) -> None:
