@@ -98,7 +98,12 @@ def _wrong_type(parameter: str, value: object) -> UsageError:
 
 
 def _stream(name: str, pieces: Iterator[bytes]) -> SinglePass:
-    return SinglePass(name, stream=cast(BinaryIO, io.BufferedReader(_Pieces(pieces))))
+    return SinglePass(name, stream=open_pieces(pieces))
+
+
+def open_pieces(pieces: Iterator[bytes]) -> BinaryIO:
+    """Return a buffered stream of pieces of bytes."""
+    return cast(BinaryIO, io.BufferedReader(_Pieces(pieces)))
 
 
 def _pieces(file: IO[bytes] | IO[str], name: str) -> Iterator[bytes]:
