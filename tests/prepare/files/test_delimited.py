@@ -150,9 +150,9 @@ def test_an_ambiguous_separator_must_be_named(file: Path) -> None:
 
 
 def test_a_cell_without_an_end_is_refused_in_bounded_memory(file: Path) -> None:
-    with pytest.raises(FileError, match="in.csv:2: a row of more than 16,000,000 characters"):
+    with pytest.raises(FileError, match=r":2: a row of more than 16,000,000 characters"):
         read(file, b"q,a\n" + b"x" * 17_000_000)
-    with pytest.raises(FileError, match="in.csv:2: a row of more than 16,000,000 characters"):
+    with pytest.raises(FileError, match=r":2: a row of more than 16,000,000 characters"):
         read(file, b'q,a\n"' + b"x,y\n" * 4_500_000)
 
 
