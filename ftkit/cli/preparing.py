@@ -93,8 +93,16 @@ def write_prepared(
     ledger = prepared.ledger
     write_report(ledger, target, options["report"])
     if not is_written:
-        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
+        print_warning(_why_withheld(prepared))
     return 1 if ledger.total("rejected") or ledger.total("loss") else 0
+
+
+def _why_withheld(prepared: Prepared) -> str:
+    if prepared.has_forbidden_losses:
+        return (
+            "nothing was written, since values were lost; use --on-loss allow or drop-row to go on"
+        )
+    return "nothing was written, since rows were rejected; use --rejects FILE to go on"
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:

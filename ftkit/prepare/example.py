@@ -21,6 +21,9 @@ class Extra(Struct, frozen=True):
     message: int = -1
     """Index of the message that it belongs to, or -1 for the example. Messages of `chosen` and
     `rejected` have no extras of their own; theirs belong to the example."""
+    is_loss: bool = True
+    """False if the example is complete without it: an id of a tool call that was made or renamed,
+    another spelling, a default, a key that a log adds to each row. It is reported, but no loss."""
 
 
 class Example(Struct, kw_only=True):
@@ -37,3 +40,24 @@ class Example(Struct, kw_only=True):
     fields: dict[str, Any] = {}
     """Fields for the grader of a reinforcement example."""
     extras: list[Extra] = []
+    places: list[str] | None = None
+    """JSON pointer to the source of each message, or None if the source has them in `messages`."""
+
+    def lost(self, kind: str, message: int, key: str = "", value: Any = None) -> Extra:
+        """Return the extra for a value of a message that a writer has no place for.
+
+        Args:
+            kind: What it is, such as "weight".
+            message: Index of the message.
+            key: Key of the value in the message.
+            value: The value.
+        """
+        if self.places is None:
+            return Extra(f"/messages/{message}{key and f'/{key}'}", kind, value, message)
+        place = self.places[message] if message < len(self.places) else ""
+        return Extra(place, kind, value, message)
+
+    def select(self, *kinds: str) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the values of extras of some kinds, by kind, and the other extras."""
+        selected = {extra.kind: extra.value for extra in self.extras if extra.kind in kinds}
+        return selected, [extra for extra in self.extras if extra.kind not in kinds]

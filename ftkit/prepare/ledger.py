@@ -16,7 +16,7 @@ from msgspec import Struct, to_builtins
 KEEP = 1000
 """Number of entries of each effect, step and reason that are kept. Counts stay exact."""
 
-Effect = Literal["added", "merged", "dropped", "rejected", "loss"]
+Effect = Literal["added", "merged", "dropped", "rejected", "loss", "note"]
 """Effect of a step on a row.
 
 - `added`: the row gave a further output row.
@@ -24,6 +24,7 @@ Effect = Literal["added", "merged", "dropped", "rejected", "loss"]
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
 - `loss`: a value of the row is not in the output.
+- `note`: the same, or a value of the output is not that of the row, and the example is complete.
 """
 
 
@@ -87,6 +88,12 @@ class Ledger:
     ) -> None:
         """Record that a value of a row is not in the output."""
         self._add(Entry("loss", step, reason, origin, pointer, detail))
+
+    def note(
+        self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
+    ) -> None:
+        """Record a difference between a row and the output that is no loss."""
+        self._add(Entry("note", step, reason, origin, pointer, detail))
 
     def drop(self, step: str, reason: str, origin: Origin, detail: str = "") -> None:
         """Record that a row was left out on purpose."""

@@ -27,15 +27,30 @@ class Prepared:
 
     Attributes:
         ledger: Counts of the rows, complete when the examples have been read to the end.
+        allows_losses: False if nothing must be written when values are lost.
     """
 
-    def __init__(self, rows: Iterable[Row], ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, rows: Iterable[Row], ledger: Ledger, allows_losses: bool = True) -> None:
+        self.ledger, self.allows_losses = ledger, allows_losses
         self._rows: Iterator[Row] | None = iter(rows)
 
     def __iter__(self) -> Iterator[Any]:
+        """Yield the examples.
+
+        Raises:
+            UsageError: The examples have been read before, or one loses values.
+        """
         for row in self.rows():
+            if self.has_forbidden_losses:
+                loss = next(entry for entry in self.ledger.entries if entry.effect == "loss")
+                place = f"{loss.origin} {loss.pointer}".rstrip()
+                raise UsageError(f"{place}: {loss.reason}; set `on_loss` to drop-row or allow")
             yield row.value
+
+    @property
+    def has_forbidden_losses(self) -> bool:
+        """True if values were lost and must not be."""
+        return not self.allows_losses and self.ledger.total("loss") > 0
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows, with their origins.
@@ -53,8 +68,8 @@ class Prepared:
     def write(self, path: Path, map: Path | None = None, rejects: Path | None = None) -> bool:
         """Write the examples to a JSON Lines file.
 
-        All files are replaced when they are complete, or none if an exception is raised or rows
-        are rejected without a file for them.
+        All files are replaced when they are complete, or none if an exception is raised, rows
+        are rejected without a file for them, or values are lost that must not be.
 
         Args:
             path: The file to write.
@@ -62,14 +77,16 @@ class Prepared:
             rejects: File for the rejected rows, as they are in their sources.
 
         Returns:
-            False if nothing was written, because rows were rejected and `rejects` is None.
+            False if nothing was written, because rows were rejected and `rejects` is None, or
+            because values were lost.
 
         Raises:
             FileError: A file cannot be read or written.
         """
         with suppress(_WithheldError), ExitStack() as stack:
             self._write(*[_open(stack, name) for name in (path, map, rejects)])
-            if rejects is None and self.ledger.total("rejected"):
+            is_incomplete = rejects is None and self.ledger.total("rejected")
+            if is_incomplete or self.has_forbidden_losses:
                 raise _WithheldError
             return True
         self.ledger.written = 0
@@ -94,7 +111,10 @@ def map_line(number: int, row: Row) -> bytes:
 
 
 def prepare_files(
-    files: File | Iterable[File] | Examples, steps: Sequence[Step], parameter: str = "files"
+    files: File | Iterable[File] | Examples,
+    steps: Sequence[Step],
+    parameter: str = "files",
+    allows_losses: bool = True,
 ) -> Prepared:
     """Return the examples of files, or examples in memory, after some steps.
 
@@ -102,6 +122,7 @@ def prepare_files(
         files: Paths, open files, or examples.
         steps: The steps, in order.
         parameter: Name of the argument `files`, for error messages.
+        allows_losses: False if nothing must be written when values are lost.
 
     Raises:
         FileError: A path is not a file.
@@ -112,7 +133,7 @@ def prepare_files(
     rows: Iterator[Row] = (row for source in sources for row in read_rows(source, ledger))
     for step in steps:
         rows = step(rows, ledger)
-    return Prepared(rows, ledger)
+    return Prepared(rows, ledger, allows_losses)
 
 
 def _open(stack: ExitStack, path: Path | None) -> IO[bytes] | None:

@@ -17,6 +17,7 @@ LABELS: dict[Effect, str] = {
     "dropped": "dropped",
     "rejected": "rejected",
     "loss": "lost",
+    "note": "noted",
 }
 """Words for the effects in a report, in its order."""
 
@@ -32,7 +33,7 @@ def render_prepared_text(ledger: Ledger, target: str) -> str:
     totals += [
         f"{label} {ledger.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect != "loss" and ledger.total(effect)
+        if effect not in ("loss", "note") and ledger.total(effect)
     ]
     losses = ledger.total("loss")
     if losses:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
+
+Kind = Literal["conversation", "preference", "prompt", "text"]
+"""Kind of the examples of a format: a conversation or text to train on, a prompt with two outputs,
+or a prompt that the model answers during training."""
+
+Assemble = Callable[[Iterable[Row], Ledger, Kind], Iterator[Row]]
+"""A step that joins rows that belong together, given the kind of the target."""
 
 
 class RowError(ValueError):
@@ -30,7 +39,8 @@ class RowFormat(Struct, frozen=True, kw_only=True):
 
     Conversion goes from `read` to `write`. Neither guesses: a row that `read` does not understand
     raises `RowError`; what the example cannot hold becomes an `Extra`; and `write` returns the
-    extras that are not in the row it made, together with those it had to leave out itself.
+    extras that are not in the row it made, together with those it had to leave out itself. It
+    raises `RowError` if the rest would be another example.
     """
 
     name: str
@@ -40,11 +50,21 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """A row on one line, as JSON: for the documentation and as a test."""
     source: Source
     """Where the format is described."""
+    holds: Kind = "conversation"
+    shapes: tuple[str, ...] = ()
+    """Formats and shapes, as `ftkit.dataset.detect.classify` names them, that may be this one."""
     recognizes: Callable[[dict[str, Any]], bool] = lambda value: False
-    """Return True for a row that is certainly in this format, to detect it."""
+    """Return True for a further row that may be in this format, to detect it."""
+    assemble: Assemble | None = None
+    """Join rows that belong together, before they are read, or None if each stands alone."""
     read: Callable[[dict[str, Any]], Example] | None = None
     """Convert a row to an example, or None if the format can only be written. Raises `RowError`."""
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
-    """Convert an example to a row and what it lacks, or None if the format can only be read."""
+    """Convert an example to a row and what it lacks, or None if the format can only be read.
+    Raises `RowError`."""
+    shape: Callable[[dict[str, Any]], str] | None = None
+    """Return the name of the shape of a row, if all rows of a file must have the same one."""
     losses: tuple[str, ...] = ()
     """What the format has no place for, for the documentation."""
+    notes: tuple[str, ...] = ()
+    """Choices of its reader and writer, for the documentation."""

@@ -1,0 +1,177 @@
+"""Conversion of rows to another format, with a report of everything that it has no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from ftkit.dataset.canonical import has_repeated_key
+from ftkit.dataset.inputs import Examples, File
+from ftkit.dataset.lenient_json import read
+from ftkit.errors import UsageError, check_choice
+from ftkit.prepare.detection import detect_rows
+from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.prepared import Prepared, Step, prepare_files
+from ftkit.prepare.proof import CHANGED, differences
+from ftkit.prepare.row_formats import find_row_format
+from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.rows import Row
+
+STEP = "convert"
+"""Name of the step in reports and maps."""
+
+OnLoss = Literal["fail", "drop-row", "allow"]
+"""What becomes of rows with values that the target has no place for: nothing is written at all,
+they are dropped, or they are written without those values."""
+
+
+def convert(
+    files: File | Iterable[File] | Examples,
+    *,
+    to: str,
+    from_: str | None = None,
+    field: Mapping[str, Any] | None = None,
+    on_loss: OnLoss = "fail",
+    prove: bool = False,
+) -> Prepared:
+    """Return examples in another format.
+
+    Args:
+        files: Paths, open files, or examples.
+        to: Name of the format to write.
+        from_: Name of the format of the rows, which is detected by default.
+        field: Path or text of each message of rows in a shape of one's own, by role, such as
+            {"user": "$.question", "assistant": "$.answer"}; see `ftkit.prepare.mapping`.
+        on_loss: What to do with rows that have values without a place in the target: write
+            nothing (or raise `UsageError`, if the examples are iterated over), drop them, or write
+            the rest.
+        prove: Read each row back, and count every difference as a loss.
+
+    Raises:
+        UsageError: A format is unknown or cannot be written, or the rows have no known format.
+    """
+    check_choice("on_loss", on_loss, get_args(OnLoss))
+    if from_ and field:
+        raise UsageError("`from_` and `field` exclude each other")
+    source = _source(from_, field)
+    target = writable("to", to)
+    step = convert_rows(target, source, on_loss=on_loss, prove=prove)
+    return prepare_files(files, [step], allows_losses=on_loss != "fail")
+
+
+def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | None:
+    if field:
+        from ftkit.prepare.mapping import mapped_format
+
+        return mapped_format(field)
+    format = find_row_format(from_) if from_ else None
+    if format and not format.read:
+        raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
+    return format
+
+
+def writable(parameter: str, name: str) -> RowFormat:
+    """Return the format of a name that can be written.
+
+    Raises:
+        UsageError: There is none.
+    """
+    format = find_row_format(name)
+    if not format.write:
+        raise UsageError(f"`{parameter}` cannot be {name}: ftkit reads that format only")
+    return format
+
+
+def convert_rows(
+    target: RowFormat,
+    source: RowFormat | None = None,
+    *,
+    on_loss: OnLoss = "fail",
+    prove: bool = False,
+) -> Step:
+    """Return a step that converts rows.
+
+    A row whose value is an `Example` has been read already.
+
+    Args:
+        target: Format to write.
+        source: Format of the rows, which is detected by default.
+        on_loss: What to do with rows that lose values.
+        prove: Read each row back, and count every difference as a loss.
+    """
+
+    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+        format = source
+        if format is None:
+            format, rows = detect_rows(rows)
+        rows = _without_repeats(rows, ledger, drops=on_loss == "drop-row")
+        if format and format.assemble:
+            rows = format.assemble(rows, ledger, target.holds)
+        conversion = _Conversion(format, target, prove)
+        for row in rows:
+            try:
+                value, lost = conversion.convert(row.value)
+            except RowError as error:
+                place = error.pointer, error.detail
+                ledger.reject(STEP, error.reason, row.origin, row.encode(), *place)
+                continue
+            if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
+                ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
+                continue
+            for extra in lost:
+                record = ledger.lose if extra.is_loss else ledger.note
+                record(STEP, _reason(extra, target), row.origin, extra.pointer)
+            is_same = format is target and value == row.value
+            yield row if is_same else row.replaced(value, STEP)
+
+    return step
+
+
+class _Conversion:
+    """Conversion of single rows from one format to another."""
+
+    def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
+        self._source, self._target, self._prove = source, target, prove
+        self._shape: str | None = None
+
+    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
+        example = value if isinstance(value, Example) else self._read(value)
+        row, lost = self._target.write(example) if self._target.write else ({}, [])
+        self._check_shape(row)
+        if self._prove:
+            lost = [*lost, *differences(example, row, self._target, lost)]
+        return row, lost
+
+    def _read(self, value: Any) -> Example:
+        if self._source is None or self._source.read is None:
+            raise RowError("the format is not known")
+        return self._source.read(value)
+
+    def _check_shape(self, row: dict[str, Any]) -> None:
+        if self._target.shape:
+            shape = self._target.shape(row)
+            if self._shape not in (None, shape):
+                raise RowError("another shape than that of the first row", "", shape)
+            self._shape = shape
+
+
+def _reason(extra: Extra, target: RowFormat) -> str:
+    return extra.kind if extra.kind == CHANGED else f"{extra.kind}: no place in {target.name}"
+
+
+def _without_repeats(rows: Iterable[Row], ledger: Ledger, drops: bool) -> Iterator[Row]:
+    """Yield rows; of those that repeat a key, only the last value is known, so they lose values."""
+    for row in rows:
+        if row.line is None or not has_repeated_key(row.line, row.value):
+            yield row
+            continue
+        reason = "repeated key: the last one counts"
+        if drops:
+            ledger.drop(STEP, reason, row.origin)
+            continue
+        for defect in read(row.line).defects:
+            if defect.kind == "duplicate":
+                ledger.lose(STEP, reason, row.origin, detail=defect.path)
+        yield row.replaced(row.value, STEP)

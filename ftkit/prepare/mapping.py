@@ -1,0 +1,231 @@
+"""Formats of rows in a shape of one's own: the path of each message, as the user names it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from ftkit._text import excerpt
+from ftkit.errors import UsageError
+from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.values import UNKNOWN, check_list, check_object, check_text, child
+from ftkit.rules.sources import OWN_CHECK
+
+ROLES = ("system", "developer", "user", "assistant")
+"""Roles of messages that a mapping names, in their order in the conversation."""
+
+OUTPUTS = ("chosen", "rejected")
+"""The two answers of a preference example."""
+
+_STEP = re.compile(r"""\.([A-Za-z_]\w*)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]""", re.ASCII)
+
+Path = tuple[str | int, ...]
+
+
+class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Turns of a conversation in a list of objects."""
+
+    list: str
+    """Path of the list."""
+    role: str = "$.role"
+    """Path of the role in a turn."""
+    content: str = "$.content"
+    """Path of the text in a turn."""
+    roles: dict[str, str] = {}
+    """Roles by the names that the turns have for them."""
+
+
+class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of rows to messages.
+
+    A path begins with `$`, as in findings: `$.a.b[0]`. Any other value is a key of the row; for
+    `system` and `developer` it is the text of the message, unless the row has such a key.
+    """
+
+    system: str | None = None
+    developer: str | None = None
+    turns: Turns | None = None
+    user: str | None = None
+    assistant: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+
+
+def mapped_format(field: Mapping[str, Any]) -> RowFormat:
+    """Return the format of rows that a mapping describes.
+
+    Args:
+        field: Values of `Fields`. `turns.list` and the like are those of `turns`.
+
+    Raises:
+        UsageError: The mapping has other keys, or values that are not paths.
+    """
+    try:
+        fields = msgspec.convert(_nested(field), Fields)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"`field` is not a mapping of rows: {error}; its keys are "
+            f"{', '.join(Fields.__struct_fields__)}, such as user=$.question"
+        ) from None
+    if (fields.chosen is None) != (fields.rejected is None):
+        raise UsageError("`field` needs both chosen and rejected, or neither")
+    if not (fields.user or fields.turns):
+        raise UsageError("`field` needs the path of a message of the user, such as user=$.question")
+    return RowFormat(
+        name="mapped",
+        title="Rows in a shape of one's own",
+        layout="{}",
+        source=OWN_CHECK,
+        holds="conversation" if fields.chosen is None else "preference",
+        read=_reader(fields),
+    )
+
+
+def _nested(field: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in field.items():
+        *before, last = str(name).split(".", 2)
+        target = nested
+        for key in before:
+            target = target.setdefault(key, {})
+            if not isinstance(target, dict):
+                raise UsageError(f"`field` has {key} as a value and as a table")
+        target[last] = dict(value) if isinstance(value, Mapping) else value
+    return nested
+
+
+def parse_path(text: str) -> Path:
+    """Return the steps of a path such as `$.a.b[0]`, or of the name of a key.
+
+    Raises:
+        UsageError: It begins with `$`, but is not a path.
+    """
+    if not text.startswith("$"):
+        return (text,)
+    steps: list[str | int] = []
+    position = 1
+    while match := _STEP.match(text, position):
+        name, index, quoted = match.groups()
+        steps.append(int(index) if index else name or msgspec.json.decode(f'"{quoted}"'))
+        position = match.end()
+    if position < len(text):
+        raise UsageError(
+            f"`field` has {excerpt(text, 60)}, which is not a path; write it as in findings, "
+            "such as $.a.b[0]"
+        )
+    return tuple(steps)
+
+
+def _pointer(path: Path) -> str:
+    pointer = ""
+    for step in path:
+        pointer = child(pointer, step)
+    return pointer
+
+
+def _look_up(value: Any, path: Path, pointer: str = "") -> Any:
+    for step in path:
+        is_there = (
+            isinstance(value, dict) and step in value
+            if isinstance(step, str)
+            else isinstance(value, list) and step < len(value)
+        )
+        pointer = child(pointer, step)
+        if not is_there:
+            raise RowError("nothing at the path of the mapping", pointer)
+        value = value[step]
+    return value
+
+
+class _Text(NamedTuple):
+    role: str
+    content: str
+    pointers: tuple[str, ...]
+    """JSON pointers to the values it was made of, the text first, or none if it was given."""
+
+
+Find = Callable[[dict[str, Any]], Iterable[_Text]]
+"""Return texts of a row."""
+
+
+def _finder(role: str, text: str) -> Find:
+    path = parse_path(text)
+    may_be_text = role in ("system", "developer") and not text.startswith("$")
+
+    def find(row: dict[str, Any]) -> list[_Text]:
+        if may_be_text and text not in row:
+            return [_Text(role, text, ())]
+        pointer = _pointer(path)
+        return [_Text(role, check_text(_look_up(row, path), pointer), (pointer,))]
+
+    return find
+
+
+def _turns_finder(turns: Turns) -> Find:
+    list_path, role_path, content_path = map(parse_path, (turns.list, turns.role, turns.content))
+
+    def find(row: dict[str, Any]) -> Iterator[_Text]:
+        pointer = _pointer(list_path)
+        for index, turn in enumerate(check_list(_look_up(row, list_path), pointer)):
+            place = child(pointer, index)
+            role_place, content_place = place + _pointer(role_path), place + _pointer(content_path)
+            name = check_text(_look_up(turn, role_path, place), role_place)
+            role = turns.roles.get(name, name)
+            if role not in ROLES:
+                raise RowError("unknown role; map it in `turns.roles`", role_place, name)
+            content = check_text(_look_up(turn, content_path, place), content_place)
+            yield _Text(role, content, (content_place, role_place))
+
+    return find
+
+
+def _finders(fields: Fields) -> list[Find]:
+    finders = []
+    for name in Fields.__struct_fields__:
+        value = getattr(fields, name)
+        if value is not None:
+            finders.append(_turns_finder(value) if name == "turns" else _finder(name, value))
+    return finders
+
+
+def _reader(fields: Fields) -> Callable[[dict[str, Any]], Example]:
+    finders = _finders(fields)
+
+    def read(row: dict[str, Any]) -> Example:
+        check_object(row)
+        texts = [text for find in finders for text in find(row)]
+        turns = [text for text in texts if text.role in ROLES]
+        outputs: dict[str, Any] = {
+            text.role: [{"role": "assistant", "content": text.content}]
+            for text in texts
+            if text.role in OUTPUTS
+        }
+        return Example(
+            messages=[{"role": text.role, "content": text.content} for text in turns],
+            places=["".join(text.pointers[:1]) for text in turns],
+            extras=_unused(row, {pointer for text in texts for pointer in text.pointers}),
+            **outputs,
+        )
+
+    return read
+
+
+def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
+    """Return the extras for the values of a row that no path of the mapping leads to."""
+    partly_used = {
+        pointer[:end] for pointer in used for end in range(len(pointer)) if pointer[end] == "/"
+    }
+    extras: list[Extra] = []
+    values: list[tuple[str, Any]] = [("", row)]
+    for pointer, value in values:
+        if pointer in partly_used:
+            steps = value if isinstance(value, dict) else range(len(value))
+            values += ((child(pointer, step), value[step]) for step in steps)
+        elif pointer not in used and value is not None:
+            extras.append(Extra(pointer, UNKNOWN, value))
+    return extras
