@@ -113,7 +113,7 @@ class _Scan:
             elif token in b"]}":
                 if element := self._close(end):
                     yield element
-            elif end == len(self.data) and not _STRING.fullmatch(token):
+            elif end >= len(self.data) - 1 and not _STRING.fullmatch(token):  # before a backslash
                 self._position = match.start()
                 return
             elif self._depth == 1:
