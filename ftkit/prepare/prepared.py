@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,9 +12,13 @@ import msgspec
 
 from ftkit._atomic import atomic_replace, check_writable
 from ftkit.dataset.inputs import Examples, File, open_sources
+from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.rows import Row, read_rows
+
+Read = Callable[[Source, Ledger], Iterator[Row]]
+"""A function that yields the rows of a source."""
 
 Step = Callable[[Iterable[Row], Ledger], Iterator[Row]]
 """A step of a preparation: takes rows, yields rows, and records what it leaves out in the ledger.
@@ -115,6 +120,7 @@ def prepare_files(
     steps: Sequence[Step],
     parameter: str = "files",
     allows_losses: bool = True,
+    read: Read | None = None,
 ) -> Prepared:
     """Return the examples of files, or examples in memory, after some steps.
 
@@ -123,14 +129,16 @@ def prepare_files(
         steps: The steps, in order.
         parameter: Name of the argument `files`, for error messages.
         allows_losses: False if nothing must be written when values are lost.
+        read: Reads files, and folders, that may not be JSON Lines. By default, all must be.
 
     Raises:
         FileError: A path is not a file.
         UsageError: `files` is empty or of another type.
     """
-    sources = open_sources(files, parameter)
+    sources = open_sources(files, parameter, allows_folders=read is not None)
     ledger = Ledger()
-    rows: Iterator[Row] = (row for source in sources for row in read_rows(source, ledger))
+    read = read or read_rows
+    rows: Iterator[Row] = chain.from_iterable(read(source, ledger) for source in sources)
     for step in steps:
         rows = step(rows, ledger)
     return Prepared(rows, ledger, allows_losses)

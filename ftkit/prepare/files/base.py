@@ -38,8 +38,8 @@ class ReadOptions(Struct, frozen=True, kw_only=True):
     """Name of the sheet of a workbook. Default: the only one that is not empty."""
     me: str | None = None
     """Name of the person whose messages in a chat become those of the assistant."""
-    pause: float = 6.0
-    """Hours without a message after which another conversation of a chat begins."""
+    pause: float | None = None
+    """Hours without a message after which another conversation of a chat begins. Default: 6."""
 
 
 Reader = Callable[[Source, Ledger, ReadOptions], Iterator[Row]]
@@ -55,6 +55,8 @@ class FileFormat(Struct, frozen=True, kw_only=True):
     read: Reader
     recognizes: Callable[[str, bytes], bool]
     """Return True for the path and the beginning of a file that is certainly in this format."""
+    priority: int = 2
+    """The formats with the lowest number are tried first."""
     options: tuple[str, ...] = ()
     """Names of the fields of `ReadOptions` that the reader uses."""
     layout: str

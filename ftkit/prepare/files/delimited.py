@@ -134,14 +134,17 @@ def _quote_error(error: csv.Error, lines: Lines) -> str:
     raise FileError(f"{lines.path}:{lines.first}: {problem}; double the quotes inside of a cell")
 
 
-CSV = FileFormat(
-    name="csv",
-    title="CSV or TSV",
-    read=read_delimited,
-    recognizes=recognizes_delimited,
-    options=("delimiter", "encoding"),
-    layout=(
-        "A table as text. The first row names the columns. Cells are separated by commas, "
-        "semicolons or tabs; cells in quotes may hold separators, line ends and doubled quotes."
+FORMATS = (
+    FileFormat(
+        name="csv",
+        priority=4,
+        title="CSV or TSV",
+        read=read_delimited,
+        recognizes=recognizes_delimited,
+        options=("delimiter", "encoding"),
+        layout=(
+            "A table as text. The first row names the columns. Cells are separated by commas, "
+            "semicolons or tabs; cells in quotes may hold separators, line ends and doubled quotes."
+        ),
     ),
 )

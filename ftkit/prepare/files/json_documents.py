@@ -125,14 +125,16 @@ def _open_utf8(source: Source) -> Iterator[BinaryIO]:
         yield open_pieces(piece.encode("utf-8", "surrogatepass") for piece in pieces)
 
 
-JSON = FileFormat(
-    name="json",
-    title="JSON document",
-    read=read_json,
-    recognizes=recognizes_json,
-    layout=(
-        "An array of objects, objects over several lines, or an object that has one array of "
-        'objects, such as `{"data": [...]}`.'
+FORMATS = (
+    FileFormat(
+        name="json",
+        title="JSON document",
+        read=read_json,
+        recognizes=recognizes_json,
+        layout=(
+            "An array of objects, objects over several lines, or an object that has one array of "
+            'objects, such as `{"data": [...]}`.'
+        ),
+        losses=("the other members of an object that has an array of objects",),
     ),
-    losses=("the other members of an object that has an array of objects",),
 )
