@@ -123,4 +123,7 @@ def path_of(source: Source, title: str) -> str:
     """
     if not isinstance(source, FileRanges):
         raise FileError(f"{source.path} is a stream; write it to a file first, to read {title}")
+    with open(source.path, "rb") as file:
+        if file.read(len(GZIP)) == GZIP:
+            raise FileError(f"{source.path} is compressed; unpack it with gunzip to read {title}")
     return source.path

@@ -1,4 +1,4 @@
-"""Excel workbooks (XLSX). Each cell becomes text: numbers as Excel holds them, dates in ISO 8601."""
+"""Excel workbooks (XLSX). Cells become text: numbers as Excel holds them, dates in ISO 8601."""
 
 from __future__ import annotations
 

@@ -203,5 +203,5 @@ def test_archives_that_are_no_workbook_are_refused(file: Path) -> None:
     with pytest.raises(FileError, match="a zip archive or an Excel workbook; unpack"):
         detect_file(source)
     file.write_bytes(make(file, HEADER).read_bytes()[:-40])
-    with pytest.raises(FileError, match="cannot read .*: file is not a zip file"):
+    with pytest.raises(FileError, match=r"cannot read .*: file is not a zip file"):
         read(file)
