@@ -14,7 +14,7 @@ from ftkit.prepare.detection import detect_rows
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.files import file_formats, read_file
 from ftkit.prepare.files.base import ReadOptions
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.proof import CHANGED, differences
 from ftkit.prepare.row_formats import find_row_format
@@ -121,15 +121,15 @@ def convert_rows(
             try:
                 value, lost = conversion.convert(row.value)
             except RowError as error:
-                place = error.pointer, error.detail
-                ledger.reject(STEP, error.reason, row.origin, row.encode(), *place)
+                origin, pointer = _place(row, error.pointer)
+                ledger.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
                 continue
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
                 continue
             for extra in lost:
                 record = ledger.lose if extra.is_loss else ledger.note
-                record(STEP, _reason(extra, target), row.origin, extra.pointer)
+                record(STEP, _reason(extra, target), *_place(row, extra.pointer))
             is_same = format is target and value == row.value
             yield row if is_same else row.replaced(value, STEP)
 
@@ -166,7 +166,22 @@ class _Conversion:
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:
-    return extra.kind if extra.kind == CHANGED else f"{extra.kind}: no place in {target.name}"
+    if extra.kind == CHANGED or not extra.is_loss:
+        return extra.kind
+    return f"{extra.kind}: no place in {target.name}"
+
+
+def _place(row: Row, pointer: str) -> tuple[Origin, str]:
+    """Return the source row of a pointer into a row, and the pointer into the source row.
+
+    The value of an assembled row is the array of the rows it was made of.
+    """
+    if not isinstance(row.value, list) or len(row.origins) != len(row.value):
+        return row.origin, pointer
+    index, _, rest = pointer[1:].partition("/")
+    if not index.isdigit():
+        return row.origin, pointer
+    return row.origins[int(index)], f"/{rest}" if rest else ""
 
 
 def _without_repeats(rows: Iterable[Row], ledger: Ledger, drops: bool) -> Iterator[Row]:

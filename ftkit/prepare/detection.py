@@ -38,6 +38,8 @@ def detect_rows(rows: Iterable[Row]) -> tuple[RowFormat | None, Iterator[Row]]:
 def detect(rows: list[Row]) -> RowFormat:
     """Return the format of some rows, of which there is at least one.
 
+    It reads most rows, and no other format knows more of their keys.
+
     Raises:
         UsageError: No format is that of most rows, or several that read them differently.
     """
@@ -48,19 +50,20 @@ def detect(rows: list[Row]) -> RowFormat:
         for format in _candidates(row):
             similar[format.name] += 1
             example = _read(format, row)
-            if example:
+            if format.assemble or example:
                 votes[format.name] += 1
+            if example:
                 unknown[format.name] += sum(extra.kind == UNKNOWN for extra in example.extras)
     counts = votes or similar
     most = max(counts.values(), default=0)
     if most * 2 <= len(rows):
         raise UsageError(_unknown(rows[0]))
-    names = [name for name in row_formats() if counts[name] == most]
-    best, *others = sorted(names, key=lambda name: unknown[name])
-    format = row_formats()[best]
-    for name in others:
-        _compare(rows, format, row_formats()[name])
-    return format
+    formats = [format for name, format in row_formats().items() if counts[name] == most]
+    fewest = min(unknown[format.name] for format in formats)
+    best, *others = (format for format in formats if unknown[format.name] == fewest)
+    for other in others:
+        _compare(rows, best, other)
+    return best
 
 
 def _candidates(row: Row) -> Iterator[RowFormat]:

@@ -35,6 +35,8 @@ class Example(Struct, kw_only=True):
     """Preferred output of a preference example."""
     rejected: list[Message] | None = None
     """Other output of a preference example."""
+    rejected_place: str = "/rejected"
+    """JSON pointer to the source of `rejected`."""
     tools: list[dict[str, Any]] | None = None
     parallel_tool_calls: bool | None = None
     fields: dict[str, Any] = {}
@@ -52,10 +54,16 @@ class Example(Struct, kw_only=True):
             key: Key of the value in the message.
             value: The value.
         """
-        if self.places is None:
-            return Extra(f"/messages/{message}{key and f'/{key}'}", kind, value, message)
-        place = self.places[message] if message < len(self.places) else ""
+        place = self.place(message)
+        if self.places is None and key:
+            place = f"{place}/{key}"
         return Extra(place, kind, value, message)
+
+    def place(self, message: int) -> str:
+        """Return the JSON pointer to the source of a message."""
+        if self.places is None:
+            return f"/messages/{message}"
+        return self.places[message] if message < len(self.places) else ""
 
     def select(self, *kinds: str) -> tuple[dict[str, Any], list[Extra]]:
         """Return the values of extras of some kinds, by kind, and the other extras."""

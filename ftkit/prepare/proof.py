@@ -22,7 +22,8 @@ _encode = msgspec.json.Encoder().encode
 def canonical_example(example: Example) -> bytes:
     """Return one spelling of an example, the same for examples that mean the same.
 
-    A null and a weight of 1 are as an absent key, and arguments of calls are compared as values.
+    A null and a weight of 1 are as an absent key, a content of one text is as that text, and
+    arguments of calls are compared as values.
     """
     return canonical_form(_neutral(example))
 
@@ -47,11 +48,14 @@ def differences(
         return
     before = _neutral(example)
     damaged = {extra.message for extra in lost}
+    known = {extra.pointer for extra in lost}
     for name in before:
         if name == "messages":
             yield from _different_messages(example, before[name], back[name], damaged)
         elif name == "fields":
-            yield from _different_fields(before[name], back[name])
+            for extra in _different_fields(before[name], back[name]):
+                if extra.pointer not in known:
+                    yield extra
         elif -1 not in damaged and not _equal(before[name], back[name]):
             yield Extra(f"/{name}", CHANGED, before[name])
 
@@ -59,7 +63,7 @@ def differences(
 def _different_fields(before: dict[str, Any], back: dict[str, Any]) -> Iterator[Extra]:
     for name, value in before.items():
         if name not in back or not _equal(value, back[name]):
-            yield Extra(child("/fields", name), CHANGED, value)
+            yield Extra(child("", name), CHANGED, value)
 
 
 def _different_messages(
@@ -82,7 +86,7 @@ def _neutral(example: Example) -> dict[str, Any]:
         "messages": [_message(message) for message in example.messages],
         "chosen": example.chosen and [_message(message) for message in example.chosen],
         "rejected": example.rejected and [_message(message) for message in example.rejected],
-        "tools": example.tools,
+        "tools": example.tools or None,
         "parallel_tool_calls": example.parallel_tool_calls,
         "fields": example.fields,
     }
@@ -92,6 +96,9 @@ def _message(message: Message) -> Message:
     values = {key: value for key, value in message.items() if value is not None}
     if values.get("weight") == 1:
         del values["weight"]
+    content = values.get("content")
+    if isinstance(content, list) and len(content) == 1 and content[0].get("type") == "text":
+        values["content"] = content[0]["text"]
     if "tool_calls" in values:
         values["tool_calls"] = [
             {**call, "function": _call(call["function"])} for call in values["tool_calls"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ftkit.dataset import types
 from ftkit.dataset.formats import FORMATS as DATASET_FORMATS
@@ -21,7 +22,7 @@ from ftkit.prepare.values import (
     text_of,
     unknown_keys,
 )
-from ftkit.rules.sources import OPENAPI, OPENAPI_2025
+from ftkit.rules.sources import OPENAPI, OPENAPI_2025, OWN_CHECK
 
 FUNCTIONS = "functions"
 """Kind of the extra for the deprecated definitions of functions."""
@@ -48,7 +49,7 @@ def conversation(example: Example) -> tuple[list[Message], list[Extra]]:
     """Return the messages of an example as one conversation to train on, and what it lacks."""
     lost = [Extra(f"/{name}", "grader field", value) for name, value in example.fields.items()]
     if example.rejected is not None:
-        lost.append(Extra("/rejected", "rejected answer", example.rejected))
+        lost.append(Extra(example.rejected_place, "rejected answer", example.rejected))
     return [*example.messages, *(example.chosen or [])], lost
 
 
@@ -73,15 +74,21 @@ def _write_chat(example: Example) -> tuple[dict[str, Any], list[Extra]]:
 
 
 def _read_completions(value: dict[str, Any]) -> Example:
-    prompt, completion = (text_of(check_object(value), key) for key in ("prompt", "completion"))
+    keys = {"prompt": "user", "completion": "assistant"}
+    texts = {key: text_of(check_object(value), key) for key in keys}
+    if not texts["prompt"]:
+        del texts["prompt"]  # a text without a prompt
     return Example(
-        messages=[
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": completion},
-        ],
-        extras=unknown_keys(value, ("prompt", "completion")),
-        places=["/prompt", "/completion"],
+        messages=[{"role": keys[key], "content": text} for key, text in texts.items()],
+        extras=unknown_keys(value, keys),
+        places=[f"/{key}" for key in texts],
     )
+
+
+def _read_array(value: Any) -> Example:
+    messages, extras = read_messages(value, "")
+    places = [f"/{index}" for index in range(len(messages))]
+    return Example(messages=messages, extras=extras, places=places)
 
 
 def _write_completions(example: Example) -> tuple[dict[str, Any], list[Extra]]:
@@ -119,6 +126,7 @@ def _read_preference(value: dict[str, Any]) -> Example:
         messages=messages,
         chosen=outputs[0],
         rejected=outputs[1],
+        rejected_place="/non_preferred_output",
         places=[f"/input/messages/{index}" for index in range(len(messages))],
         **read_options(prompt, "/input"),
     )
@@ -163,7 +171,12 @@ def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]
     for index, message in enumerate(messages):
         if "weight" in message:
             lost.append(example.lost("weight", index, "weight", message["weight"]))
-            messages[index] = {key: item for key, item in message.items() if key != "weight"}
+            message = {key: item for key, item in message.items() if key != "weight"}
+        if message["role"] == "system":
+            kind = "system message as developer message"
+            lost.append(replace(example.lost(kind, index, "role", "system"), is_loss=False))
+            message = {**message, "role": "developer"}
+        messages[index] = message
     lost = [extra for extra in lost if extra.kind != "grader field"]
     row = {"messages": messages, **written_options(example), **example.fields}
     for extra in example.extras:
@@ -203,6 +216,14 @@ FORMATS = (
         losses=("other keys", "the rejected answer", "fields for a grader"),
     ),
     RowFormat(
+        name="array",
+        title="Arrays of messages",
+        layout='[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]',
+        source=OWN_CHECK,
+        shapes=("array",),
+        read=_read_array,
+    ),
+    RowFormat(
         name="completions",
         title="OpenAI completions",
         layout='{"prompt": "Question: Hi\\n", "completion": " Hello!"}',
@@ -211,7 +232,10 @@ FORMATS = (
         read=_read_completions,
         write=_checked("completions", _write_completions),
         losses=("tools", "weights and names", "limits of content parts"),
-        notes=("A conversation of more than one question and one answer is rejected.",),
+        notes=(
+            "A conversation of more than one question and one answer is rejected. An empty prompt "
+            "is no message.",
+        ),
     ),
     RowFormat(
         name="preference",
@@ -236,6 +260,9 @@ FORMATS = (
         read=_read_reinforcement,
         write=_checked("reinforcement", _write_reinforcement),
         losses=("the last answer", "weights"),
-        notes=("Keys that the source format does not know become fields for the grader.",),
+        notes=(
+            "Keys that the source format does not know become fields for the grader, and system "
+            "messages become developer messages.",
+        ),
     ),
 )

@@ -1,0 +1,80 @@
+"""Pairs of a question and an answer, such as those of Dolly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ftkit.prepare.draft import Draft, text_part
+from ftkit.prepare.example import Example
+from ftkit.prepare.plain import text_parts
+from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_value import RowValue
+from ftkit.rules.sources import OWN_CHECK, Source
+
+DOLLY = Source(
+    "databricks-dolly-15k",
+    "https://www.tensorflow.org/datasets/catalog/databricks_dolly",
+)
+
+PAIRS = (
+    ("input", "output"),
+    ("question", "answer"),
+    ("prompt", "response"),
+    ("prompt", "answer"),
+    ("query", "response"),
+    ("input_text", "output_text"),
+)
+"""Keys of the question and of the answer."""
+
+
+def read_dolly(value: dict[str, Any]) -> Example:
+    """Convert a row to an example."""
+    row, draft = RowValue(value), Draft()
+    instruction, context = row.need("instruction"), row.get("context")
+    text = instruction.text()
+    if context and context.text():
+        text = f"{text}\n\n{context.text()}"
+        draft.note(context, "`context` joined to `instruction`", 0)
+    draft.add(instruction, "user", [text_part(text)])
+    response = row.need("response")
+    draft.add(response, "assistant", text_parts(response))
+    draft.lose_others(row, {"instruction", "context", "response"})
+    return draft.example()
+
+
+def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
+    def read(value: dict[str, Any]) -> Example:
+        row, draft = RowValue(value), Draft()
+        for key, role in ((question, "user"), (answer, "assistant")):
+            text = row.need(key)
+            draft.add(text, role, text_parts(text))
+        draft.lose_others(row, {question, answer})
+        return draft.example()
+
+    return read
+
+
+FORMATS = (
+    RowFormat(
+        name="dolly",
+        title="Dolly",
+        layout='{"instruction": "When does it leave?", "context": "The ferry leaves at ten.", '
+        '"response": "At ten.", "category": "closed_qa"}',
+        source=DOLLY,
+        shapes=("instruction-response",),
+        read=read_dolly,
+        notes=("`context` is joined to `instruction` by an empty line.",),
+    ),
+    *(
+        RowFormat(
+            name=f"{question}-{answer}",
+            title=f"Pairs of `{question}` and `{answer}`",
+            layout=f'{{"{question}": "Hi", "{answer}": "Hello!"}}',
+            source=OWN_CHECK,
+            shapes=(f"{question}-{answer}",),
+            read=_reader(question, answer),
+        )
+        for question, answer in PAIRS
+    ),
+)

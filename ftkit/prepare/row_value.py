@@ -1,0 +1,79 @@
+"""JSON values of a row with their place in it, for readers that refuse what they do not expect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple, NoReturn
+
+from ftkit.prepare.row_formats.base import RowError
+
+_NAMES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+class RowValue(NamedTuple):
+    """A JSON value of a row and the JSON pointer to it. Null means the same as an absent value."""
+
+    value: Any
+    pointer: str = ""
+
+    def fail(self, reason: str, detail: str = "") -> NoReturn:
+        """Raise `RowError` at this value."""
+        raise RowError(reason, self.pointer, detail)
+
+    def child(self, key: str | int) -> RowValue:
+        """Return the value of a key or an element, which exists."""
+        return RowValue(self.value[key], join_pointer(self.pointer, key))
+
+    def get(self, *names: str) -> RowValue | None:
+        """Return the value of a key of this object, or None if it is absent or null.
+
+        Args:
+            names: Names of the key, of which an object may have one.
+        """
+        value = self.object()
+        present = [name for name in names if value.get(name) is not None]
+        if len(present) > 1:
+            self.fail(f"both `{present[0]}` and `{present[1]}`")
+        return self.child(present[0]) if present else None
+
+    def need(self, *names: str) -> RowValue:
+        """Return the value of a key of this object, which must have it."""
+        return self.get(*names) or self.fail(f"no `{names[0]}`")
+
+    def object(self) -> dict[str, Any]:
+        """Return this object."""
+        return self.value if isinstance(self.value, dict) else self._fail_type("an object")
+
+    def text(self) -> str:
+        """Return this string."""
+        return self.value if isinstance(self.value, str) else self._fail_type("a string")
+
+    def flag(self) -> bool:
+        """Return this boolean."""
+        return self.value if isinstance(self.value, bool) else self._fail_type("true or false")
+
+    def elements(self) -> Iterator[RowValue]:
+        """Yield the elements of this array."""
+        if not isinstance(self.value, list):
+            self._fail_type("an array")
+        return (self.child(index) for index in range(len(self.value)))
+
+    def others(self, known: Collection[str]) -> Iterator[RowValue]:
+        """Yield the values of this object that are not null and whose keys are not known."""
+        for key, value in self.object().items():
+            if key not in known and value is not None:
+                yield self.child(key)
+
+    def _fail_type(self, expected: str) -> NoReturn:
+        self.fail(f"not {expected}", f"but {_NAMES.get(type(self.value), 'a number')}")
+
+
+def join_pointer(pointer: str, key: str | int) -> str:
+    """Return the JSON pointer to a key or an element of the value at a pointer."""
+    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
