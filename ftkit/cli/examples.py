@@ -18,6 +18,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit estimate samples/marv.jsonl",
         "ftkit estimate samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --epochs 3",
     ),
+    "ftkit convert": (
+        "ftkit convert samples/convert/sharegpt.jsonl --to chat -o chat.jsonl",
+        "ftkit convert samples/convert/faq.jsonl --to chat --user q --assistant a -o chat.jsonl",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

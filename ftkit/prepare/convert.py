@@ -174,9 +174,9 @@ def _reason(extra: Extra, target: RowFormat) -> str:
 def _place(row: Row, pointer: str) -> tuple[Origin, str]:
     """Return the source row of a pointer into a row, and the pointer into the source row.
 
-    The value of an assembled row is the array of the rows it was made of.
+    The value of an assembled row is the tuple of the rows it was made of.
     """
-    if not isinstance(row.value, list) or len(row.origins) != len(row.value):
+    if not isinstance(row.value, tuple):
         return row.origin, pointer
     index, _, rest = pointer[1:].partition("/")
     if not index.isdigit():

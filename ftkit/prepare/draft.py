@@ -19,12 +19,17 @@ class OpenCalls:
     """The tool calls of a message that have no answer yet."""
 
     def __init__(self, calls: Sequence[dict[str, Any]] = ()) -> None:
-        self._by_id = {call["id"]: call for call in calls}
+        self._by_id: dict[str, dict[str, Any]] = {}
         self._by_name: defaultdict[str | None, deque[dict[str, Any]]] = defaultdict(deque)
-        for call in calls:
-            self._by_name[None].append(call)
-            self._by_name[call["function"]["name"]].append(call)
         self._answered: set[int] = set()
+        for call in calls:
+            self.push(call)
+
+    def push(self, call: dict[str, Any]) -> None:
+        """Add a call."""
+        self._by_id[call["id"]] = call
+        self._by_name[None].append(call)
+        self._by_name[call["function"]["name"]].append(call)
 
     def pop(self, id: str | None, name: str | None = None) -> dict[str, Any] | None:
         """Remove and return the call of an id, or else the first of a function, if there is one.
@@ -56,6 +61,7 @@ class Draft:
         tools: The tools so far.
         parallel_tool_calls: The flag of the example.
         fields: Fields for the grader.
+        extras: Values that the example has no place for.
     """
 
     def __init__(self) -> None:
@@ -64,7 +70,7 @@ class Draft:
         self.parallel_tool_calls: bool | None = None
         self.fields: dict[str, Any] = {}
         self.places: list[str] = []
-        self._extras: list[Extra] = []
+        self.extras: list[Extra] = []
         self._open = OpenCalls()
         self._made: list[tuple[dict[str, Any], str, int]] = []
         self._answers: list[tuple[Message, dict[str, Any]]] = []
@@ -72,11 +78,11 @@ class Draft:
 
     def lose(self, value: RowValue, kind: str, message: int = -1) -> None:
         """Record a value that the example has no place for."""
-        self._extras.append(Extra(value.pointer, kind, value.value, message))
+        self.extras.append(Extra(value.pointer, kind, value.value, message))
 
     def note(self, value: RowValue, kind: str, message: int = -1) -> None:
         """Record a value that is not in the example, which is complete without it."""
-        self._extras.append(Extra(value.pointer, kind, value.value, message, is_loss=False))
+        self.extras.append(Extra(value.pointer, kind, value.value, message, is_loss=False))
 
     def lose_others(
         self,
@@ -145,6 +151,12 @@ class Draft:
             self._ids.add(id)
         return call
 
+    def add_call(self, call: dict[str, Any]) -> None:
+        """Add a tool call to the last message, which is the assistant's."""
+        calls = self.messages[-1].setdefault("tool_calls", [])
+        calls.append(call)
+        self._open.push(call)
+
     def answer(
         self, value: RowValue, content: str, id: str | None = None, name: str | None = None
     ) -> None:
@@ -173,7 +185,7 @@ class Draft:
                 number += 1
             call["id"] = f"call_{number}"
             kind = "id made for a tool call"
-            self._extras.append(Extra(pointer, kind, call["id"], message, is_loss=False))
+            self.extras.append(Extra(pointer, kind, call["id"], message, is_loss=False))
         for answer, call in self._answers:
             answer["tool_call_id"] = call["id"]
         return Example(
@@ -181,7 +193,7 @@ class Draft:
             tools=self.tools or None,
             parallel_tool_calls=self.parallel_tool_calls,
             fields=self.fields,
-            extras=self._extras,
+            extras=self.extras,
             places=self.places,
         )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from ftkit._text import excerpt
-from ftkit.errors import UsageError
+from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.values import UNKNOWN, check_list, check_object, check_text, child
@@ -24,7 +26,7 @@ OUTPUTS = ("chosen", "rejected")
 
 _STEP = re.compile(r"""\.([A-Za-z_]\w*)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]""", re.ASCII)
 
-Path = tuple[str | int, ...]
+Steps = tuple[str | int, ...]
 
 
 class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -86,6 +88,21 @@ def mapped_format(field: Mapping[str, Any]) -> RowFormat:
     )
 
 
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a TOML file.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a mapping in TOML: {error}") from error
+
+
 def _nested(field: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in field.items():
@@ -99,7 +116,7 @@ def _nested(field: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def parse_path(text: str) -> Path:
+def parse_path(text: str) -> Steps:
     """Return the steps of a path such as `$.a.b[0]`, or of the name of a key.
 
     Raises:
@@ -121,14 +138,14 @@ def parse_path(text: str) -> Path:
     return tuple(steps)
 
 
-def _pointer(path: Path) -> str:
+def _pointer(path: Steps) -> str:
     pointer = ""
     for step in path:
         pointer = child(pointer, step)
     return pointer
 
 
-def _look_up(value: Any, path: Path, pointer: str = "") -> Any:
+def _look_up(value: Any, path: Steps, pointer: str = "") -> Any:
     for step in path:
         is_there = (
             isinstance(value, dict) and step in value

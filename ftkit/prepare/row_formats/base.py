@@ -19,8 +19,8 @@ or a prompt that the model answers during training."""
 Assemble = Callable[[Iterable[Row], Ledger, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
 
-The value of a row that it yields is the array of the values of the rows that it is made of, in the
-order of its origins. `read` takes such arrays, too: a JSON pointer that begins with the index of a
+The value of a row that it yields is a tuple of the values of the rows that it is made of, in the
+order of its origins. `read` takes such tuples, too: a JSON pointer that begins with the index of a
 row is reported as one into that row. Rows of another format are yielded as they are, for `read` to
 reject. Every row that does not begin an output row is merged or dropped.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ftkit.prepare.chat import plain_message
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.json_text import to_text
 from ftkit.prepare.outgoing import Outgoing, calls_of, parts_of, role_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.openai import read_options
@@ -34,41 +34,11 @@ LAYOUT = (
 def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example. Arguments may be objects, and images addresses."""
     row = RowValue(value)
-    messages = [_plain(message) for message in row.need("messages").elements()]
+    messages = [plain_message(message) for message in row.need("messages").elements()]
     read, extras = read_messages(messages, "/messages")
     example = Example(messages=read, **read_options(value))
     example.extras += extras + unknown_keys(value, ("messages", "tools", "parallel_tool_calls"))
     return example
-
-
-def _plain(message: RowValue) -> dict[str, Any]:
-    """Return a message as in OpenAI's format."""
-    plain, calls, content = message.object(), message.get("tool_calls"), message.get("content")
-    if calls is not None:
-        plain = plain | {"tool_calls": [_plain_call(call) for call in calls.elements()]}
-    if content is not None and isinstance(content.value, list):
-        plain = plain | {"content": [_plain_part(part) for part in content.elements()]}
-    return plain
-
-
-def _plain_call(call: RowValue) -> dict[str, Any]:
-    function = call.need("function")
-    arguments = function.need("arguments")
-    plain = dict(call.object())
-    plain.setdefault("type", "function")
-    if isinstance(arguments.value, dict):
-        try:
-            plain["function"] = function.value | {"arguments": to_text(arguments.value)}
-        except RecursionError:
-            arguments.fail("arguments are nested too deeply")
-    return plain
-
-
-def _plain_part(part: RowValue) -> dict[str, Any]:
-    url = part.get("image_url")
-    if url is not None and isinstance(url.value, str):
-        return part.object() | {"image_url": {"url": url.value}}
-    return part.object()
 
 
 def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:

@@ -137,7 +137,7 @@ class _Tree:
         for row in new:
             ledger.merge(STEP, "message of a conversation", row.origin)
         origins = tuple(row.origin for row in rows)
-        return Row([row.value for row in rows], origins, (*rows[0].steps, STEP))
+        return Row(tuple(row.value for row in rows), origins, (*rows[0].steps, STEP))
 
     def drop_others(self, ledger: Ledger) -> None:
         """Record the messages that are in no output row."""
@@ -184,10 +184,10 @@ def _pairs(tree: _Tree, ledger: Ledger) -> Iterator[Row]:
 
 def read(value: Any) -> Example:
     """Convert the messages of a conversation, or of a prompt and two answers, to an example."""
-    if not isinstance(value, list):
+    if not isinstance(value, tuple):
         raise RowError("not a message of a tree")
     draft = Draft()
-    for row in RowValue(value).elements():
+    for row in RowValue(list(value)).elements():
         role = row.need("role")
         if role.text() not in ROLES:
             role.fail("unknown role", repr(role.value))

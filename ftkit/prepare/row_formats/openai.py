@@ -69,6 +69,8 @@ def _read_chat(value: dict[str, Any]) -> Example:
 
 def _write_chat(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     messages, lost = conversation(example)
+    if all(message["role"] != "assistant" for message in messages):
+        raise RowError("no answer of the assistant to train on")
     functions, extras = example.select(FUNCTIONS)
     return {"messages": messages, **written_options(example), **functions}, [*lost, *extras]
 

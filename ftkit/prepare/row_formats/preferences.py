@@ -139,7 +139,7 @@ def _is_transcript(value: dict[str, Any]) -> bool:
 
 def read_kto(value: Any) -> Example:
     """Convert a row for KTO that is labelled true, or two rows of one prompt with both labels."""
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         chosen, rejected = (_read_part(*item) for item in enumerate(value))
         count = len(_prompt_of(value[0]))
         prompt, output = chosen.messages[:count], chosen.messages[count:]
@@ -153,8 +153,9 @@ def read_kto(value: Any) -> Example:
             extras=extras,
             places=places,
         )
-    if value.get("label") is not True:
-        RowValue(value).need("label").fail("the label is not true")
+    label = RowValue(value).need("label")
+    if label.value is not True:
+        label.fail("the label is not true")
     return _read_labelled(value)
 
 
@@ -201,7 +202,7 @@ def assemble_kto(rows: Iterable[Row], ledger: Ledger, holds: Kind) -> Iterator[R
         for chosen, rejected in zip(by_label[True], by_label[False], strict=False):
             ledger.merge(STEP, "pair of answers to one prompt", rejected.origin)
             origins = chosen.origins + rejected.origins
-            yield Row([chosen.value, rejected.value], origins, (*chosen.steps, STEP))
+            yield Row((chosen.value, rejected.value), origins, (*chosen.steps, STEP))
         for row in by_label[True][pairs:] + by_label[False][pairs:]:
             ledger.drop(STEP, "no answer to the same prompt with the other label", row.origin)
 

@@ -1,0 +1,85 @@
+"""`ftkit convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftkit.cli.command import Command
+from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
+from ftkit.errors import UsageError
+
+SHORTCUTS = ("user", "assistant", "system")
+"""Roles with an option of their own."""
+
+
+@click.command(cls=Command, epilog=EXIT_CODES)
+@preparing
+@click.option("--to", required=True, metavar="FORMAT", help="Format to write, such as chat.")
+@click.option("--from", "from_", metavar="FORMAT", help="Format of the rows.  [default: detected]")
+@click.option("--user", metavar="COL", help="Column or path of the user's message.")
+@click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
+@click.option(
+    "--system", metavar="TEXT|COL", help="System message: a text, or a column or path of it."
+)
+@click.option(
+    "--field",
+    multiple=True,
+    metavar="ROLE=PATH",
+    help="Path of another message, such as rejected=$.answers[1]; repeatable.",
+)
+@click.option("--mapping", metavar="FILE", help="Read such fields from a TOML file.")
+@click.option(
+    "--on-loss",
+    type=click.Choice(["fail", "drop-row", "allow"]),
+    default="fail",
+    show_default=True,
+    help="With values that FORMAT has no place for: write nothing, drop their rows, or leave the "
+    "values out.",
+)
+@click.option("--prove", is_flag=True, help="Read each row back, and count differences as losses.")
+def convert(
+    files: Sequence[str],
+    to: str,
+    from_: str | None,
+    field: Sequence[str],
+    mapping: str | None,
+    on_loss: Any,
+    prove: bool,
+    **options: Any,
+) -> int:
+    """Convert the rows of FILES to another format, and report each value that is lost.
+
+    Formats are listed in docs/formats.md; the most common ones to write are chat, completions,
+    preference and reinforcement.
+    """
+    from ftkit.prepare.convert import convert as convert_files
+
+    shortcuts = {role: options.pop(role) for role in SHORTCUTS}
+    fields = _fields(field, shortcuts, mapping)
+    return write_prepared(
+        files,
+        lambda paths: convert_files(
+            paths, to=to, from_=from_, field=fields, on_loss=on_loss, prove=prove
+        ),
+        options,
+    )
+
+
+def _fields(
+    field: Sequence[str], shortcuts: dict[str, str | None], mapping: str | None
+) -> dict[str, Any]:
+    """Return the mapping of the options; those of a file come first."""
+    from ftkit.prepare.mapping import read_mapping
+
+    fields: dict[str, Any] = read_mapping(Path(mapping)) if mapping else {}
+    fields |= {role: value for role, value in shortcuts.items() if value is not None}
+    for item in field:
+        role, separator, path = item.partition("=")
+        if not separator:
+            raise UsageError(f"--field must be ROLE=PATH, such as user=$.question, not {item!r}")
+        fields[role] = path
+    return fields

@@ -1,0 +1,157 @@
+"""Requests joined with their responses: OpenAI Batch, Anthropic's message batches, gateway logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ftkit.prepare.draft import Draft
+from ftkit.prepare.example import Example
+from ftkit.prepare.exchange import (
+    NOTES,
+    check_status,
+    decoded,
+    read_request,
+    read_response,
+)
+from ftkit.prepare.grouping import group_rows
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.row_formats import responses
+from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.rows import Row
+from ftkit.rules.sources import OPENAPI, Source
+
+REQUESTS = ("body", "params", "request", "request_body", "requestBody")
+"""Keys of a request."""
+
+RESPONSES = ("response", "result", "response_body", "responseBody")
+"""Keys of a response."""
+
+GATEWAY = Source(
+    "Helicone documentation, exported requests",
+    "https://docs.helicone.ai/rest/request/post-v1requestquery",
+    "2026",
+)
+
+BATCH_LAYOUT = (
+    '{"custom_id":"1","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4.1",'
+    '"messages":[{"role":"user","content":"2 + 2?"}]},"id":"batch_req_1","response":{"status_code":'
+    '200,"request_id":"r1","body":{"id":"chatcmpl-1","object":"chat.completion","choices":[{'
+    '"index":0,"message":{"role":"assistant","content":"4","refusal":null},"finish_reason":"stop"'
+    '}]}},"error":null}'
+)
+GATEWAY_LAYOUT = (
+    '{"request":{"model":"gpt-4.1","messages":[{"role":"user","content":"2 + 2?"}]},"response":{'
+    '"choices":[{"index":0,"message":{"role":"assistant","content":"4"},"finish_reason":"stop"}]}}'
+)
+
+
+def recognizes_batch(value: dict[str, Any]) -> bool:
+    """Return True for a request or a response of a batch, or both."""
+    return "custom_id" in value and not value.keys().isdisjoint((*REQUESTS, *RESPONSES))
+
+
+def recognizes_gateway(value: dict[str, Any]) -> bool:
+    """Return True for an object with a request and a response."""
+    keys = value.keys()
+    has_both = not keys.isdisjoint(REQUESTS) and not keys.isdisjoint(RESPONSES)
+    return has_both and "custom_id" not in value
+
+
+def assemble(rows: Iterable[Row], ledger: Ledger, kind: Kind) -> Iterator[Row]:
+    """Join the requests of batches with their responses, by `custom_id`."""
+    for group in group_rows(rows, _key):
+        first, *others = group
+        if not others:
+            yield first
+            continue
+        for row in others:
+            ledger.merge("convert", "joined by custom_id", row.origin)
+        origins = tuple(row.origin for row in group)
+        yield Row(tuple(row.value for row in group), origins, first.steps)
+
+
+def _key(row: Row) -> Any:
+    id = row.value.get("custom_id") if isinstance(row.value, dict) else None
+    return {"row": str(row.origin)} if id is None else id
+
+
+def read(value: Any) -> Example:
+    """Convert a request and its response, in one row or in two, to an example."""
+    draft = Draft()
+    root = RowValue(value)
+    rows = list(RowValue(list(value)).elements()) if isinstance(value, tuple) else [root]
+    request, response = (
+        _one(root, rows, REQUESTS, "request"),
+        _one(root, rows, RESPONSES, "response"),
+    )
+    for row in rows:
+        check_status(row)
+        draft.lose_others(row, {*REQUESTS, *RESPONSES}, NOTES)
+    _read_exchange(draft, decoded(request), decoded(response))
+    return draft.example()
+
+
+def _one(root: RowValue, rows: list[RowValue], keys: tuple[str, ...], name: str) -> RowValue:
+    values = [value for row in rows if (value := row.get(*keys)) is not None]
+    if not values:
+        root.fail(f"no {name} of this row: read the files of requests and of responses together")
+    if len(values) > 1:
+        values[1].fail(f"second {name} with the same custom_id")
+    return values[0]
+
+
+def _read_exchange(draft: Draft, request: RowValue, response: RowValue) -> None:
+    check_status(response)
+    request, response = _body(draft, request), _body(draft, response)
+    check_status(response)
+    if request.get("messages") is None and request.get("input") is not None:
+        responses.read_request(draft, request)
+    else:
+        read_request(draft, request)
+    if isinstance(response.value.get("output"), list):
+        responses.read_response(draft, response)
+    else:
+        read_response(draft, response)
+
+
+def _body(draft: Draft, value: RowValue) -> RowValue:
+    """Return the body of a request or response, which may be wrapped, or text."""
+    body = value.get("body", "message")
+    if body is None:
+        if value.value.get("type") in ("errored", "canceled", "expired"):
+            raise RowError("request that failed", value.pointer, str(value.value["type"]))
+        return value
+    draft.lose_others(value, {"body", "message"}, {*NOTES, "type", "headers"})
+    return decoded(body)
+
+
+FORMATS = (
+    RowFormat(
+        name="batch",
+        title="OpenAI Batch, input joined with output",
+        layout=BATCH_LAYOUT,
+        source=OPENAPI.with_detail("BatchRequestInput and BatchRequestOutput"),
+        shapes=("batch",),
+        recognizes=recognizes_batch,
+        assemble=assemble,
+        read=read,
+        losses=("answers after the first", "`response_format` and other keys", "reasoning"),
+        notes=(
+            "Give the files of requests and responses together: they are joined by `custom_id`.",
+            "Failed requests and answers that are cut off are rejected.",
+            "Anthropic's message batches are read, too.",
+        ),
+    ),
+    RowFormat(
+        name="gateway",
+        title="Gateway log, request and response",
+        layout=GATEWAY_LAYOUT,
+        source=GATEWAY,
+        recognizes=recognizes_gateway,
+        read=read,
+        losses=("answers after the first", "`response_format` and other keys", "reasoning"),
+        notes=("Failed requests and answers that are cut off are rejected.",),
+    ),
+)

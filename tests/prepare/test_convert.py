@@ -1,0 +1,170 @@
+"""Conversion of rows: detection, losses, checks and the map."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.errors import UnknownNameError, UsageError
+from ftkit.prepare.convert import convert
+from ftkit.prepare.ledger import Ledger
+from support.fixture_types import Write
+
+USER = {"role": "user", "content": "Hi"}
+ASSISTANT = {"role": "assistant", "content": "Hello!"}
+CHAT = {"messages": [USER, ASSISTANT]}
+ALPACA = {"instruction": "Hi", "input": "", "output": "Hello!"}
+TAGGED = {**ALPACA, "tag": 1}
+
+
+def entries(ledger: Ledger, effect: str) -> list[tuple[str, int, str]]:
+    return [
+        (entry.reason, entry.origin.line, entry.pointer)
+        for entry in ledger.entries
+        if entry.effect == effect
+    ]
+
+
+def test_a_row_without_losses_is_converted() -> None:
+    assert list(convert([ALPACA], to="chat")) == [CHAT]
+
+
+def test_a_row_in_the_target_format_is_written_as_it_is(tmp_path: Path, write: Write) -> None:
+    line = '{"messages":  [{"content": "Hi", "role": "user"}, {"role":"assistant","content":"x"}]}'
+    out = tmp_path / "out"
+    convert(write([line.encode()]), to="chat").write(out)
+    assert out.read_text() == f"{line}\n"
+
+
+def test_by_default_nothing_is_written_if_a_value_is_lost(tmp_path: Path) -> None:
+    prepared = convert([ALPACA, TAGGED], to="chat")
+    assert not prepared.write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert entries(prepared.ledger, "loss") == [("unknown key: no place in chat", 2, "/tag")]
+
+
+def test_by_default_iterating_stops_at_a_lost_value() -> None:
+    with pytest.raises(UsageError, match=r":2 /tag: unknown key.*`on_loss`"):
+        list(convert([ALPACA, TAGGED], to="chat"))
+
+
+def test_rows_that_lose_values_can_be_dropped() -> None:
+    prepared = convert([ALPACA, TAGGED], to="chat", on_loss="drop-row")
+    assert list(prepared) == [CHAT]
+    assert prepared.ledger.is_balanced
+    assert prepared.ledger.total("dropped") == 1
+    assert not prepared.ledger.total("loss")
+
+
+def test_losses_can_be_allowed() -> None:
+    prepared = convert([TAGGED], to="chat", on_loss="allow")
+    assert list(prepared) == [CHAT]
+    assert prepared.ledger.total("loss") == 1
+
+
+def test_a_repeated_key_is_a_loss(tmp_path: Path, write: Write) -> None:
+    line = '{"messages": [{"role": "user", "content": "a", "content": "b"}, %s]}'
+    path = write([(line % json.dumps(ASSISTANT)).encode()])
+    prepared = convert(path, to="chat", on_loss="allow")
+    (row,) = prepared
+    assert row["messages"][0]["content"] == "b"
+    assert [entry.detail for entry in prepared.ledger.entries] == ["$.messages[0].content"]
+    assert list(convert(path, to="chat", on_loss="drop-row")) == []
+
+
+def test_a_row_of_another_format_is_rejected_with_its_place(tmp_path: Path) -> None:
+    rows = [ALPACA, {"instruction": 1, "output": "x"}, {"q": "a"}, ALPACA, ALPACA]
+    prepared = convert(rows, to="chat")
+    out, rejects = tmp_path / "out", tmp_path / "rejects"
+    assert prepared.write(out, rejects=rejects)
+    assert len(out.read_text().splitlines()) == 3
+    assert len(rejects.read_text().splitlines()) == 2
+    assert entries(prepared.ledger, "rejected") == [
+        ("not a string", 2, "/instruction"),
+        ("no `instruction`", 3, ""),
+    ]
+
+
+def test_the_map_names_the_step_and_the_source(tmp_path: Path, write: Write) -> None:
+    path, map = write([b"", json.dumps(ALPACA).encode()]), tmp_path / "map"
+    convert(path, to="chat").write(tmp_path / "out", map)
+    (line,) = map.read_text().splitlines()
+    source = {"file": str(path), "line": 2}
+    assert json.loads(line) == {"line": 1, "sources": [source], "steps": ["convert"]}
+
+
+def test_rows_without_a_known_format_name_their_keys() -> None:
+    with pytest.raises(UsageError, match=r"no known format; its keys are 'q, a'; set `from_`"):
+        list(convert([{"q": "x", "a": "y"}], to="chat"))
+
+
+def test_an_ambiguous_row_is_an_error_that_shows_both_readings() -> None:
+    row = {
+        "conversations": [{"from": "human", "value": "One"}, {"from": "gpt", "value": "Uno"}],
+        "conversation": [{"human": "Two", "assistant": "Due"}],
+    }
+    with pytest.raises(UsageError) as error:
+        list(convert([row], to="chat"))
+    assert re.search(r":1 can .* as sharegpt: .*Uno.*, or as ms-swift: .*Due", str(error.value))
+    assert "set `from_` to one of them" in str(error.value)
+
+
+def test_formats_that_read_a_row_alike_are_not_ambiguous() -> None:
+    row = {"prompt": "Hi", "completion": "Hello!"}
+    assert list(convert([row], to="chat")) == [CHAT]
+
+
+def test_the_format_that_knows_more_keys_is_detected() -> None:
+    row = {"prompt": "Hi", "completion": "Hello!", "label": True}
+    assert list(convert([row], to="chat")) == [CHAT]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "chats"}, "unknown format 'chats'; did you mean 'chat'"),
+        ({"to": "dolly"}, "`to` cannot be dolly: ftkit reads that format only"),
+        ({"to": "chat", "from_": "alpacca"}, "unknown format 'alpacca'"),
+        ({"to": "chat", "on_loss": "ignore"}, "`on_loss` must be fail or drop-row or allow"),
+        ({"to": "chat", "from_": "chat", "field": {"user": "q"}}, "exclude each other"),
+    ],
+)
+def test_a_wrong_argument_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("`", "`")) as error:
+        convert([ALPACA], **options)
+    assert isinstance(error.value, UnknownNameError) == message.startswith("unknown")
+
+
+def test_no_rows_give_no_rows(write: Write) -> None:
+    assert list(convert(write([]), to="chat")) == []
+
+
+def test_prove_reports_what_does_not_come_back() -> None:
+    transcript = {
+        "messages": [
+            USER,
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            },
+        ]
+    }
+    prepared = convert([transcript], to="completions", on_loss="allow", prove=True)
+    assert list(prepared) == [{"prompt": "Hi", "completion": "ab"}]
+    assert entries(prepared.ledger, "loss") == [
+        ("content parts: no place in completions", 1, "/messages/1/content")
+    ]
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [], [[]], {}, {"messages": {}}, {"messages": [1]}])
+def test_odd_rows_are_rejected(value: Any, tmp_path: Path, write: Write) -> None:
+    path = write([json.dumps(value).encode()])
+    for name in ("chat", "alpaca", "sharegpt", "trl-preference", "trl-kto", "oasst", "hh-rlhf"):
+        prepared = convert(path, to="chat", from_=name)
+        assert list(prepared) == []
+        assert prepared.ledger.total("rejected") == 1
+        assert prepared.ledger.is_balanced
