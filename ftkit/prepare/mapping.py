@@ -178,7 +178,9 @@ def _finder(role: str, text: str) -> Find:
         if may_be_text and text not in row:
             return [_Text(role, text, ())]
         pointer = _pointer(path)
-        return [_Text(role, check_text(_look_up(row, path), pointer), (pointer,))]
+        content = check_text(_look_up(row, path), pointer)
+        is_left_out = not content and role in ("system", "developer")  # an empty cell of a table
+        return [_Text("" if is_left_out else role, content, (pointer,))]
 
     return find
 
