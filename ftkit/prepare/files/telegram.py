@@ -39,8 +39,8 @@ def read_telegram(source: Source, ledger: Ledger, options: ReadOptions) -> Itera
         FileError: The file cannot be read.
         UsageError: `me` is not the name of an author.
     """
-    is_chat = _CHAT.search(read_beginning(source)[:HEAD])
-    chats = iter([_streamed(source, ledger)]) if is_chat else _of_account(source, ledger)
+    is_account = _ACCOUNT.match(read_beginning(source)[:HEAD])
+    chats = _of_account(source, ledger) if is_account else iter([_streamed(source, ledger)])
     groups = (group for chat in chats for group in split_at_pauses(chat, options.pause))
     yield from read_conversations(groups, source.path, ledger, options)
 
