@@ -6,13 +6,19 @@ import codecs
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from ftkit.dataset.inputs import open_pieces
 from ftkit.dataset.reader import Source
-from ftkit.prepare.files.base import FileFormat, ReadOptions, open_source, read_beginning
+from ftkit.prepare.files.base import (
+    HEAD_BYTES,
+    FileFormat,
+    ReadOptions,
+    open_source,
+    read_beginning,
+)
 from ftkit.prepare.files.json_scan import PIECE_BYTES, TOKEN, Layout, split_json
 from ftkit.prepare.files.text_files import find_encoding, open_text
 from ftkit.prepare.ledger import Ledger
@@ -88,15 +94,24 @@ def recognizes_json(path: str, beginning: bytes) -> bool:
     if text[:1] not in (b"[", b"{"):
         return False
     first, line_end, rest = text.partition(b"\n")
-    if not line_end and path.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+    is_named_lines = path.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    if not line_end and is_named_lines and len(beginning) >= HEAD_BYTES:
         return text[:1] == b"["
     try:
         value = msgspec.json.decode(first)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # The first line of a damaged JSON Lines file is longer than a bracket, and so is the next.
-        return not rest.lstrip().startswith(b"{") or text[:1] == b"["
-    is_rows = isinstance(value, list) and any(isinstance(item, dict) for item in value)
-    return is_rows or not rest.strip()
+        # The lines of a damaged JSON Lines file are longer than a bracket.
+        is_lines = is_named_lines or rest.lstrip().startswith(b"{")
+        return text[:1] == b"[" or first.strip() == b"{" or not is_lines
+    if rest.strip():
+        return False
+    if isinstance(value, list) and is_named_lines:
+        return any(map(_is_row, value))
+    return not is_named_lines
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and "role" not in value
 
 
 def _text(token: bytes) -> str:

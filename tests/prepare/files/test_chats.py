@@ -108,11 +108,11 @@ def test_days_and_months_are_told_apart_by_their_order(tmp_path: Path) -> None:
 def test_the_authors_are_named_if_nobody_is_or_the_name_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text(WHATSAPP, "utf-8")
-    with pytest.raises(UsageError, match="set `me` to .*; its authors are 'Bob', 'Cléo M', 'Ann'"):
+    with pytest.raises(UsageError, match=r"set `me` to .*; its authors are 'Bob', 'Cléo M', 'Ann'"):
         read(path, ReadOptions())
     with pytest.raises(UsageError, match="no message of 'ann', but of 'Bob'"):
         read(path, ReadOptions(me="ann"))
-    with pytest.raises(UsageError, match="`sheet` applies to xlsx, but .* is whatsapp"):
+    with pytest.raises(UsageError, match=r"`sheet` applies to xlsx, but .* is whatsapp"):
         read(path, ReadOptions(me="Ann", sheet="x"))
 
 
@@ -127,8 +127,13 @@ def test_a_conversation_without_pauses_is_bounded(
 
 def telegram(text: Any, author: str = "Bob", **more: Any) -> dict[str, Any]:
     return {
-        **{"id": 1, "type": "message", "date": "2026-01-01T10:00:00", "from": author},
-        **{"from_id": f"user_{author}", "text": text, **more},
+        "id": 1,
+        "type": "message",
+        "date": "2026-01-01T10:00:00",
+        "from": author,
+        "from_id": f"user_{author}",
+        "text": text,
+        **more,
     }
 
 
