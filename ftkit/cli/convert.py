@@ -14,13 +14,26 @@ from ftkit.cli.command import Command
 from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
 from ftkit.errors import UsageError
 
+WRITTEN = (
+    *("chat", "completions", "preference", "reinforcement", "alpaca", "anthropic"),
+    *("bedrock-nova", "gemini", "mistral", "sharegpt", "together", "trl-messages"),
+    *("trl-preference", "trl-prompt", "trl-prompt-completion", "trl-text"),
+)
+"""Formats to write. They are named here so that the help is quick."""
+
 SHORTCUTS = ("user", "assistant", "system")
 """Roles with an option of their own."""
 
 
 @click.command(cls=Command, epilog=EXIT_CODES)
 @preparing
-@click.option("--to", required=True, metavar="FORMAT", help="Format to write, such as chat.")
+@click.option(
+    "--to",
+    type=click.Choice(WRITTEN),
+    required=True,
+    metavar="FORMAT",
+    help=f"Format to write: {', '.join(WRITTEN)}.",
+)
 @click.option("--from", "from_", metavar="FORMAT", help="Format of the rows.  [default: detected]")
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
@@ -71,8 +84,7 @@ def convert(
 ) -> int:
     """Convert the rows of FILES to another format, and report each value that is lost.
 
-    Formats are listed in docs/formats.md; the most common ones to write are chat, completions,
-    preference and reinforcement.
+    All formats, and what each of them has no place for, are in docs/formats.md.
     """
     from ftkit.prepare.convert import convert as convert_files
     from ftkit.prepare.detection import UnknownShapeError

@@ -20,7 +20,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit convert": (
         "ftkit convert samples/convert/sharegpt.jsonl --to chat -o chat.jsonl",
-        "ftkit convert samples/convert/faq.jsonl --to chat --user q --assistant a -o chat.jsonl",
+        "ftkit convert samples/convert/faq.jsonl --to chat --user q --assistant a --on-loss allow",
     ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",

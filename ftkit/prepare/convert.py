@@ -17,7 +17,7 @@ from ftkit.prepare.files.base import ReadOptions
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.proof import CHANGED, differences
-from ftkit.prepare.row_formats import find_row_format
+from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.rows import Row
 
@@ -87,7 +87,11 @@ def writable(parameter: str, name: str) -> RowFormat:
     """
     format = find_row_format(name)
     if not format.write:
-        raise UsageError(f"`{parameter}` cannot be {name}: ftkit reads that format only")
+        written = (name for name, other in row_formats().items() if other.write)
+        raise UsageError(
+            f"`{parameter}` cannot be {name}: ftkit reads that format only; it writes "
+            f"{', '.join(written)}"
+        )
     return format
 
 
@@ -130,8 +134,7 @@ def convert_rows(
             for extra in lost:
                 record = ledger.lose if extra.is_loss else ledger.note
                 record(STEP, _reason(extra, target), *_place(row, extra.pointer))
-            is_same = format is target and value == row.value
-            yield row if is_same else row.replaced(value, STEP)
+            yield row if value == row.value else row.replaced(value, STEP)
 
     return step
 

@@ -14,7 +14,7 @@ from ftkit._text import excerpt
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import Reading
-from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
+from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES, Shape
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
@@ -91,10 +91,10 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"line ({_jq(head, '{messages: .}')}), else write a line for each"
         )
     elif kind in SHAPES:
-        name, conversion, *_ = SHAPES[kind]
+        shape = SHAPES[kind]
         yield Hit(
-            f"the file is a JSON array of {name}, which cannot be trained on; put each on its own "
-            f"line ({_jq(head, '.[]')}), then {conversion}"
+            f"the file is a JSON array of {shape.name}, which cannot be trained on; put each on "
+            f"its own line ({_jq(head, '.[]')}), then {shape.conversion}{_command(head, shape)}"
         )
     else:
         yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
@@ -145,7 +145,11 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if not isinstance(head.spread, dict):
         return
     shape = SHAPES.get(classify(head.spread) or "")
-    rest = f"; they are {shape.name}, so then {shape.conversion}" if shape else ""
+    rest = (
+        f"; they are {shape.name}, so then {shape.conversion}{_command(head, shape)}"
+        if shape
+        else ""
+    )
     yield Hit(
         f"examples are spread over several lines; put each on one line: {_jq(head, '.')}{rest}"
     )
@@ -176,8 +180,11 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if _is_requested(plan) and head.fits(plan.format):
         return
     if head.kind:
-        name, conversion, *_ = SHAPES[head.kind]
-        yield Hit(f"the lines are {name}, which cannot be trained on; {conversion}")
+        shape = SHAPES[head.kind]
+        yield Hit(
+            f"the lines are {shape.name}, which cannot be trained on; {shape.conversion}"
+            f"{_command(head, shape)}"
+        )
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
         yield Hit(
@@ -186,6 +193,14 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         )
     elif not head.readings[0].utf16:
         yield from _not_json(head.readings)
+
+
+def _command(head: Head, shape: Shape) -> str:
+    """Return the command that does it all, as the end of a message."""
+    if not shape.target:
+        return ""
+    name = shlex.quote(head.name) if os.path.splitext(head.name)[1] else "FILE"
+    return f"; or use `ftkit convert {name} --to {shape.target}`"
 
 
 def _is_requested(plan: ScanPlan) -> bool:

@@ -10,6 +10,7 @@ from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.json_text import to_text
 from ftkit.prepare.media import data_url, media_type
 from ftkit.prepare.outgoing import Indexed, Outgoing, calls_of, parts_of, role_of
+from ftkit.prepare.plain import add_text
 from ftkit.prepare.row_formats import anthropic
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_value import RowValue
@@ -237,9 +238,9 @@ def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any
 def read_titan(value: dict[str, Any]) -> Example:
     """Convert a row for Titan to an example."""
     row, draft = RowValue(value), Draft()
-    for key, role in (("prompt", "user"), ("completion", "assistant")):
-        text = row.need(key)
-        draft.add(text, role, [text_part(text.text())])
+    prompt, completion = row.need("prompt"), row.need("completion")
+    add_text(draft, prompt, "user")
+    draft.add(completion, "assistant", [text_part(completion.text())])
     draft.lose_others(row, {"prompt", "completion"})
     return draft.example()
 

@@ -16,6 +16,7 @@ from ftkit.prepare.values import (
     UNKNOWN,
     check_object,
     check_type,
+    child,
     plain_text,
     read_messages,
     read_tools,
@@ -47,7 +48,7 @@ def written_options(example: Example) -> dict[str, Any]:
 
 def conversation(example: Example) -> tuple[list[Message], list[Extra]]:
     """Return the messages of an example as one conversation to train on, and what it lacks."""
-    lost = [Extra(f"/{name}", "grader field", value) for name, value in example.fields.items()]
+    lost = [Extra(child("", name), "grader field", value) for name, value in example.fields.items()]
     if example.rejected is not None:
         lost.append(Extra(example.rejected_place, "rejected answer", example.rejected))
     return [*example.messages, *(example.chosen or [])], lost
@@ -104,6 +105,8 @@ def _write_completions(example: Example) -> tuple[dict[str, Any], list[Extra]]:
         text, more = plain_text(example, index, message)
         texts.append(text)
         lost += more
+    if len(texts) == 2 and not texts[0]:
+        lost.append(example.lost("empty question", 0, "content", ""))
     prompt, completion = texts if len(texts) == 2 else ("", *texts)
     return {"prompt": prompt, "completion": completion}, lost
 
@@ -146,7 +149,9 @@ def _write_preference(example: Example) -> tuple[dict[str, Any], list[Extra]]:
         "preferred_output": example.chosen,
         "non_preferred_output": example.rejected,
     }
-    fields = [Extra(f"/{name}", "grader field", value) for name, value in example.fields.items()]
+    fields = [
+        Extra(child("", name), "grader field", value) for name, value in example.fields.items()
+    ]
     return row, [*fields, *example.extras]
 
 

@@ -10,11 +10,17 @@ from ftkit.prepare.example import Example
 from ftkit.prepare.plain import text_parts
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.values import read_messages, unknown_keys
 from ftkit.rules.sources import OWN_CHECK, Source
 
 DOLLY = Source(
     "databricks-dolly-15k",
     "https://www.tensorflow.org/datasets/catalog/databricks_dolly",
+)
+
+EVALS = Source(
+    "openai/evals docs/build-eval.md",
+    "https://github.com/openai/evals/blob/main/docs/build-eval.md",
 )
 
 PAIRS = (
@@ -43,6 +49,24 @@ def read_dolly(value: dict[str, Any]) -> Example:
     return draft.example()
 
 
+def read_evals(value: dict[str, Any]) -> Example:
+    """Convert a sample of OpenAI Evals to an example."""
+    row = RowValue(value)
+    input, ideal = row.need("input"), row.need("ideal")
+    if isinstance(ideal.value, list) and len(ideal.value) == 1:
+        ideal = ideal.child(0)
+    text = ideal.text()
+    if isinstance(input.value, str):
+        messages, extras = [{"role": "user", "content": input.value}], []
+    else:
+        messages, extras = read_messages(input.value, input.pointer)
+    return Example(
+        messages=[*messages, {"role": "assistant", "content": text}],
+        extras=[*extras, *unknown_keys(value, ("input", "ideal"))],
+        places=[*(f"/input/{index}" for index in range(len(messages))), "/ideal"],
+    )
+
+
 def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
     def read(value: dict[str, Any]) -> Example:
         row, draft = RowValue(value), Draft()
@@ -56,6 +80,15 @@ def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
 
 
 FORMATS = (
+    RowFormat(
+        name="evals-samples",
+        title="Samples of the OpenAI Evals repository",
+        layout='{"input": [{"role": "user", "content": "Hi"}], "ideal": "Hello!"}',
+        source=EVALS,
+        shapes=("evals",),
+        read=read_evals,
+        notes=("A row with several ideal answers is rejected.",),
+    ),
     RowFormat(
         name="dolly",
         title="Dolly",

@@ -173,6 +173,7 @@ def _turn(outgoing: Outgoing, index: int, message: RowValue) -> dict[str, Any]:
     outgoing.lose_keys(index, message)
     role = role_of(message)
     if role == "tool":
+        outgoing.note(message.need("tool_call_id"), "id of a tool call", index)
         return {"from": "observation", "value": message.need("content").text()}
     calls = calls_of(message)
     if not calls:

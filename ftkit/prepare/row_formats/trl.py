@@ -67,7 +67,7 @@ def read_completion(value: dict[str, Any]) -> Example:
     if "label" in value:
         row.child("label").fail("a label, as rows for KTO have")
     prompt, completion = row.need("prompt"), row.need("completion")
-    before, extras = read_turns(prompt, "user")
+    before, extras = read_turns(prompt, "user") if prompt.value != "" else ([], [])
     after, more = read_turns(completion, "assistant", len(before))
     for message in before:
         if message["role"] == "assistant":
@@ -77,7 +77,7 @@ def read_completion(value: dict[str, Any]) -> Example:
         {"prompt", "completion"},
         messages=before + after,
         extras=extras + more,
-        places=_places(prompt, before) + _places(completion, after),
+        places=_places(prompt, before)[: len(before)] + _places(completion, after),
     )
 
 
