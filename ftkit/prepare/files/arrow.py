@@ -13,6 +13,7 @@ import msgspec
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, install_command
 from ftkit.prepare.files.base import FileFormat, ReadOptions, path_of
+from ftkit.prepare.files.padding import OPEN_KEYS, Null, remove_padding
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.rows import Row
 
@@ -22,30 +23,27 @@ BATCH_ROWS = 256
 MAX_DEPTH = 60
 """Maximum nesting of the types of a file."""
 
-OPEN_KEYS = frozenset(("arguments", "input", "args"))
-"""Keys of objects whose members the data defines, where a null may be a value."""
-
 STREAM = b"\xff\xff\xff\xff"
 """First bytes of a stream of Arrow record batches."""
 
 Convert = Callable[[Any, str, "_Record"], Any]
 """Function that converts a value, at a JSON pointer, to a JSON value."""
 
+Member = tuple[str, str, Convert | None]
+"""Name of a member of an object, the JSON pointer to it, and the function for its value."""
+
 
 class _Record:
-    """What the values of a row lack, and the nulls that may have been added to it."""
+    """What the values of a row lack, and the nulls that Arrow may have added to them."""
 
     def __init__(self, ledger: Ledger, origin: Origin) -> None:
         self.ledger, self.origin = ledger, origin
         self.fault = ""
+        self.nulls: list[Null] = []
 
     def lose(self, reason: str, pointer: str) -> None:
         """Record that a value is not read."""
         self.ledger.lose("read", reason, self.origin, pointer)
-
-    def note(self, reason: str, pointer: str) -> None:
-        """Record a doubt about a value."""
-        self.ledger.note("read", reason, self.origin, pointer)
 
 
 def import_pyarrow() -> Any:
@@ -112,7 +110,7 @@ def _errors(path: str) -> Iterator[None]:
 
 def _rows(schema: Any, batches: Iterator[Any], path: str, ledger: Ledger) -> Iterator[Row]:
     _check_columns(schema, path)
-    converters = [(field.name, _converter(field.type, path)) for field in schema]
+    converters = [_member(field, path, 0) for field in schema]
     number = 0
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH_ROWS):
@@ -122,6 +120,8 @@ def _rows(schema: Any, batches: Iterator[Any], path: str, ledger: Ledger) -> Ite
                 origin = ledger.origin(path, row=number)
                 record = _Record(ledger, origin)
                 value = _object(values, converters, "", record)
+                for null in remove_padding(value, record.nulls) if record.nulls else ():
+                    ledger.note("read", "null that Arrow may have added", origin, null.pointer)
                 if record.fault:
                     line = msgspec.json.encode(str(values)[:1000])
                     ledger.reject("read", record.fault, origin, line)
@@ -148,7 +148,7 @@ def _converter(type_: Any, path: str, depth: int = 0) -> Convert | None:
         type_ = type_.value_type
     if types.is_struct(type_):
         fields = [type_.field(index) for index in range(type_.num_fields)]
-        inner = [(field.name, _converter(field.type, path, depth + 1)) for field in fields]
+        inner = [_member(field, path, depth + 1) for field in fields]
         return lambda value, pointer, record: _object(value, inner, pointer, record)
     if types.is_map(type_):
         return _map_converter(_converter(type_.item_type, path, depth + 1))
@@ -159,6 +159,11 @@ def _converter(type_: Any, path: str, depth: int = 0) -> Convert | None:
     if types.is_string(type_) or types.is_large_string(type_) or _is_exact(types, type_):
         return None
     return _other
+
+
+def _member(field: Any, path: str, depth: int) -> Member:
+    pointer = field.name.replace("~", "~0").replace("/", "~1")
+    return field.name, f"/{pointer}", _converter(field.type, path, depth)
 
 
 def _is_list(types: Any, type_: Any) -> bool:
@@ -172,7 +177,7 @@ def _is_exact(types: Any, type_: Any) -> bool:
 
 
 def _object(
-    values: dict[str, Any], members: list[tuple[str, Convert | None]], pointer: str, record: _Record
+    values: dict[str, Any], members: list[Member], pointer: str, record: _Record
 ) -> dict[str, Any]:
     """Return an object without the members that are null.
 
@@ -180,16 +185,16 @@ def _object(
     """
     result: dict[str, Any] = {}
     is_open = pointer.rpartition("/")[2] in OPEN_KEYS
-    for key, convert in members:
+    for key, step, convert in members:
         value = values[key]
         if value is None:
             if is_open:
                 result[key] = None
-                record.note("a null that Arrow may have added", f"{pointer}/{key}")
+                record.nulls.append(Null(result, key, pointer + step))
         elif convert is None:
             result[key] = value
         else:
-            result[key] = convert(value, f"{pointer}/{key}", record)
+            result[key] = convert(value, pointer + step, record)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,41 @@ def test_nulls_in_arguments_are_kept_and_noted(tmp_path: Path) -> None:
         ("note", "/calls/1/arguments/a"),
         ("note", "/calls/1/arguments/b"),
     ]
+
+
+PARAMETERS = {
+    "properties": {"a": {"type": "integer"}, "b": {"type": ["string", "null"]}, "n": {"enum": [1]}},
+    "required": ["n"],
+}
+SIZES = {"properties": {"size": {"type": "string"}, "n": {"type": "string"}}, "required": ["n"]}
+TOOLS = [
+    {"type": "function", "function": {"name": "f", "parameters": PARAMETERS}},
+    {"type": "function", "function": {"name": "g", "parameters": SIZES}},
+]
+
+
+def test_nulls_in_arguments_that_the_tools_do_not_allow_are_removed(tmp_path: Path) -> None:
+    calls = [{"a": 1, "b": "x", "n": 1, "size": None}, {"a": None, "b": None, "n": None}]
+    rows = [
+        {
+            "calls": [
+                *({"function": {"name": "f", "arguments": call}} for call in calls),
+                {"function": {"name": "g", "arguments": {"size": None, "n": None}}},
+                {"function": {"name": "h", "arguments": {"size": None}}},
+            ],
+            "tools": json.dumps(TOOLS),
+        }
+    ]
+    path = tmp_path / "data"
+    parquet.write_table(table(rows), path)
+    [row], ledger = read(path)
+    assert [call["function"]["arguments"] for call in row["calls"]] == [
+        {"a": 1, "b": "x", "n": 1},
+        {"b": None, "n": None},
+        {"n": None},
+        {"a": None, "b": None, "n": None, "size": None},
+    ]
+    assert len(ledger.entries) == 7
 
 
 @pytest.mark.parametrize(
