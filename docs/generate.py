@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -26,6 +27,8 @@ import msgspec
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import sample
+from ftkit.prepare.row_formats import row_formats
+from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.rules import RULES, Rule, rules_by_subject
 
 FOLDER = Path(__file__).resolve().parent
@@ -61,6 +64,14 @@ The help of every command, as `ftkit COMMAND --help` prints it.
 
 Many options can also be set by environment variables and in `pyproject.toml`; see
 [settings](settings.md).
+"""
+
+FORMATS_INTRODUCTION = """\
+The formats of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It detects the
+format of a file, or `--from` names it; `--to` names the format to write.
+
+The layout shows a row on one line. Keys that a format does not know are reported as lost, unless
+the target has a place for them. "No place for" is what gets lost when the format is written.
 """
 
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
@@ -209,6 +220,43 @@ def row(figure: Figure) -> tuple[str, str, str]:
     """Return the value, source and date of a figure."""
     checked: datetime.date = figure.checked
     return f"{figure.value:,}", figure.source, checked.isoformat()
+
+
+def formats_page() -> str:
+    """Return the page of the formats of rows: a table, and a section for each of them."""
+    head = ("format", "name", "read", "detected", "written", "examples")
+    formats = sorted(row_formats().values(), key=attrgetter("name"))
+    return "\n".join(
+        [
+            NOTE,
+            "# Formats\n",
+            FORMATS_INTRODUCTION,
+            table(head, map(format_row, formats)),
+            *map(format_section, formats),
+        ]
+    )
+
+
+def format_row(format: RowFormat) -> tuple[str, ...]:
+    """Return the row of a format in the table of all of them."""
+    marks = (format.read, format.is_detected, format.write)
+    name = f"[{format.name}](#{format.name})"
+    return (name, format.title, *("yes" if mark else "" for mark in marks), format.holds)
+
+
+def format_section(format: RowFormat) -> str:
+    """Return the section of a format."""
+    source = format.source
+    described = f"[{source}]({source.url})" if source.url else str(source)
+    parts = [f"## {format.name}\n", f"{format.title}. Described in: {described}.\n"]
+    if not source.url:
+        parts[1] = f"{format.title}.\n"
+    parts.append(f"```json\n{format.layout}\n```\n")
+    if format.losses:
+        label = "No place for" if format.write else "Not read"
+        parts.append(f"{label}: {', '.join(format.losses)}.\n")
+    parts += [f"{' '.join(format.notes)}\n"] if format.notes else []
+    return "\n".join(parts)
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -379,6 +427,7 @@ PAGES = {
     "rules.md": rules_page,
     "limits.md": limits_page,
     "commands.md": commands_page,
+    "formats.md": formats_page,
     "design.md": design_page,
     "serve.md": serve_page,
 }

@@ -40,6 +40,10 @@ class RowError(ValueError):
         self.reason, self.pointer, self.detail = reason, pointer, detail
 
 
+def _recognizes_none(value: dict[str, Any]) -> bool:
+    return False
+
+
 class RowFormat(Struct, frozen=True, kw_only=True):
     """A format of rows: JSON objects of one shape.
 
@@ -59,7 +63,7 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     holds: Kind = "conversation"
     shapes: tuple[str, ...] = ()
     """Formats and shapes, as `ftkit.dataset.detect.classify` names them, that may be this one."""
-    recognizes: Callable[[dict[str, Any]], bool] = lambda value: False
+    recognizes: Callable[[dict[str, Any]], bool] = _recognizes_none
     """Return True for a further row that may be in this format, to detect it."""
     assemble: Assemble | None = None
     """Join rows that belong together, before they are read, or None if each stands alone."""
@@ -74,3 +78,8 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """What the format has no place for, for the documentation."""
     notes: tuple[str, ...] = ()
     """Choices of its reader and writer, for the documentation."""
+
+    @property
+    def is_detected(self) -> bool:
+        """True if rows of the format can be recognized."""
+        return bool(self.shapes) or self.recognizes is not _recognizes_none

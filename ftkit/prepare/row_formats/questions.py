@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftkit.prepare.draft import Draft, text_part
-from ftkit.prepare.example import Example
+from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.plain import text_parts
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.prepare.row_value import RowValue
@@ -57,7 +57,8 @@ def read_evals(value: dict[str, Any]) -> Example:
         ideal = ideal.child(0)
     text = ideal.text()
     if isinstance(input.value, str):
-        messages, extras = [{"role": "user", "content": input.value}], []
+        messages: list[Message] = [{"role": "user", "content": input.value}]
+        extras: list[Extra] = []
     else:
         messages, extras = read_messages(input.value, input.pointer)
     return Example(
