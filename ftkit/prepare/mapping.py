@@ -245,6 +245,6 @@ def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
         if pointer in partly_used:
             steps = value if isinstance(value, dict) else range(len(value))
             values += ((child(pointer, step), value[step]) for step in steps)
-        elif pointer not in used and value is not None:
+        elif pointer not in used and value not in (None, ""):  # as an empty cell
             extras.append(Extra(pointer, UNKNOWN, value))
     return extras

@@ -14,6 +14,7 @@ from ftkit.prepare.files import chats
 from ftkit.prepare.files.base import ReadOptions
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.prepared import Prepared
+from support.chat_exports import CHAT, WHATSAPP
 
 ANN = ReadOptions(me="Ann")
 LOSS = "photo or file: no place in chat"
@@ -53,24 +54,6 @@ def test_whatsapp_dates_of_all_locales_are_read(tmp_path: Path, openings: tuple[
     examples, ledger = read(path)
     assert examples == [[("user", "Hi\nthere: you"), ("assistant", "Hello")]]
     assert ledger.entries == []
-
-
-WHATSAPP = """\
-31.12.25, 23:50 - Messages and calls are end-to-end encrypted.
-31.12.25, 23:51 - Bob: one
-31.12.25, 23:52 - Bob: two
-31.12.25, 23:53 - ~\u202fCléo M: three
-31.12.25, 23:54 - Ann: four \u200e<This message was edited>
-31.12.25, 23:55 - Bob: <Media omitted>
-01.01.26, 05:00 - Bob: \u200eimage omitted
-01.01.26, 05:01 - Bob: IMG-1.jpg (file attached)
-a caption
-01.01.26, 05:02 - Ann: five
-01.01.26, 18:00 - Bob: six
-02.01.26, 12:00 - Ann: seven
-02.01.26, 12:01 - Bob: eight
-02.01.26, 12:02 - Ann: nine
-"""
 
 
 def test_pauses_divide_a_chat_and_successive_messages_are_joined(tmp_path: Path) -> None:
@@ -125,26 +108,6 @@ def test_a_conversation_without_pauses_is_bounded(
     assert [len(example) for example in read(path)[0]] == [4, 4, 2]
 
 
-def telegram(text: Any, author: str = "Bob", **more: Any) -> dict[str, Any]:
-    return {
-        "id": 1,
-        "type": "message",
-        "date": "2026-01-01T10:00:00",
-        "from": author,
-        "from_id": f"user_{author}",
-        "text": text,
-        **more,
-    }
-
-
-MESSAGES = [
-    {"id": 0, "type": "service", "date": "2026-01-01T09:00:00", "actor": "Bob", "text": ""},
-    telegram(["see ", {"type": "bold", "text": "this"}, {"type": "link", "text": " x"}]),
-    telegram([{"type": "text_link", "text": "here", "href": "https://x"}], photo="p.jpg"),
-    telegram("fine", "Ann"),
-    telegram("bye", date_unixtime="1900000000"),
-]
-CHAT = {"name": "Bob", "type": "personal_chat", "id": 7, "messages": MESSAGES}
 ACCOUNT = {"about": "Here", "personal_information": {}, "chats": {"about": "", "list": [CHAT]}}
 
 

@@ -17,8 +17,8 @@ from ftkit.errors import FtkitError
 from ftkit.prepare.files import file_formats, read_file
 from ftkit.prepare.files.base import ReadOptions
 from ftkit.prepare.ledger import Ledger
-from prepare.files.test_chats import CHAT, WHATSAPP
-from prepare.files.test_xlsx import HEADER, TEXTS, make
+from support.chat_exports import CHAT, WHATSAPP
+from support.workbooks import HEADER, TEXTS, make
 
 ROWS = [{"q": f"question {number}", "a": [{"b": number, "c": None}]} for number in range(20)]
 XLSX_ROWS = "<row><c t='s'><v>1</v></c><c s='1'><v>46053</v></c></row>" * 5
