@@ -37,9 +37,7 @@ SHORTCUTS = ("user", "assistant", "system")
 @click.option("--from", "from_", metavar="FORMAT", help="Format of the rows.  [default: detected]")
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
-@click.option(
-    "--system", metavar="TEXT|COL", help="System message: a text, or a column or path of it."
-)
+@click.option("--system", metavar="TEXT", help="System message: a text, or a column or path of it.")
 @click.option(
     "--field",
     multiple=True,

@@ -20,7 +20,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "ftkit convert": (
         "ftkit convert samples/convert/sharegpt.jsonl --to chat -o chat.jsonl",
-        "ftkit convert samples/convert/faq.jsonl --to chat --user q --assistant a --on-loss allow",
+        "ftkit convert samples/convert/faq.jsonl --to chat --user q \\\n"
+        "    --assistant a --system ctx",
     ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",

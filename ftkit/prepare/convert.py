@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
@@ -126,7 +128,7 @@ def convert_rows(
                 value, lost = conversion.convert(row.value)
             except RowError as error:
                 origin, pointer = _place(row, error.pointer)
-                ledger.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
+                ledger.reject(STEP, error.reason, origin, _lines(row), pointer, error.detail)
                 continue
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 ledger.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
@@ -185,6 +187,12 @@ def _place(row: Row, pointer: str) -> tuple[Origin, str]:
     if not index.isdigit():
         return row.origin, pointer
     return row.origins[int(index)], f"/{rest}" if rest else ""
+
+
+def _lines(row: Row) -> bytes:
+    """Return a row as it is in its source, or the rows that it was made of."""
+    rows = row.value if isinstance(row.value, tuple) else None
+    return row.encode() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
 
 
 def _without_repeats(rows: Iterable[Row], ledger: Ledger, drops: bool) -> Iterator[Row]:

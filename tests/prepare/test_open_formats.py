@@ -101,6 +101,20 @@ def test_losses_of_an_assembled_row_are_those_of_its_rows() -> None:
     assert (loss.origin.line, loss.pointer) == (2, "/rater")
 
 
+def test_the_rows_of_a_rejected_pair_are_all_among_the_rejects(tmp_path: Path) -> None:
+    rows = [{"prompt": "p", "completion": text, "label": bool(text)} for text in (1, 0)]
+    prepared = convert(rows, to="preference")
+    assert prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
+    assert list(lines(tmp_path / "rejects")) == rows
+    assert prepared.ledger.is_balanced
+
+
+def test_messages_under_conversations_are_read() -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    (row,) = convert([{"id": 1, "system": "Be brief.", "conversations": messages}], to="chat")
+    assert row["messages"] == [{"role": "system", "content": "Be brief."}, *messages]
+
+
 def test_a_deep_tree_takes_linear_time() -> None:
     rows = [
         {

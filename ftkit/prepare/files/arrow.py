@@ -34,7 +34,7 @@ Member = tuple[str, str, Convert | None]
 
 
 class _Record:
-    """What the values of a row lack, and the nulls that Arrow may have added to them."""
+    """Faults of a row, and the nulls that Arrow may have added to it."""
 
     def __init__(self, ledger: Ledger, origin: Origin) -> None:
         self.ledger, self.origin = ledger, origin

@@ -31,7 +31,7 @@ NAME_CHARS = 64
 """Maximum characters of the `name` of a message at OpenAI."""
 
 
-class Said(Struct, frozen=True):
+class Post(Struct, frozen=True):
     """A message of a chat."""
 
     author: str
@@ -50,22 +50,22 @@ class Said(Struct, frozen=True):
         return name in (self.author, self.author_id)
 
 
-def split_at_pauses(messages: Iterable[Said], hours: float | None) -> Iterator[list[Said]]:
+def split_at_pauses(messages: Iterable[Post], hours: float | None) -> Iterator[list[Post]]:
     """Yield the conversations of a chat, which pauses separate."""
     pause = 3600 * (PAUSE if hours is None else hours)
-    conversation: list[Said] = []
-    for said in messages:
-        is_new = conversation and said.time - conversation[-1].time > pause
+    conversation: list[Post] = []
+    for post in messages:
+        is_new = conversation and post.time - conversation[-1].time > pause
         if is_new or len(conversation) >= MAX_MESSAGES:
             yield conversation
             conversation = []
-        conversation.append(said)
+        conversation.append(post)
     if conversation:
         yield conversation
 
 
 def read_conversations(
-    conversations: Iterable[list[Said]], path: str, ledger: Ledger, options: ReadOptions
+    conversations: Iterable[list[Post]], path: str, ledger: Ledger, options: ReadOptions
 ) -> Iterator[Row]:
     """Yield an example for each conversation in which a person answers another.
 
@@ -80,7 +80,7 @@ def read_conversations(
     """
     conversations = iter(conversations)
     first = list(islice(conversations, FIRST))
-    authors = list(dict.fromkeys(said.author for group in first for said in group))
+    authors = list(dict.fromkeys(post.author for group in first for post in group))
     names = ", ".join(excerpt(name, 40) for name in authors[:SHOWN])
     if options.me is None:
         raise UsageError(
@@ -89,7 +89,7 @@ def read_conversations(
         )
     is_there = False
     for group in chain(first, conversations):
-        is_there = is_there or any(said.is_by(options.me) for said in group)
+        is_there = is_there or any(post.is_by(options.me) for post in group)
         ledger.read += 1
         example = _example(group, options.me)
         if example:
@@ -100,57 +100,57 @@ def read_conversations(
         raise UsageError(f"`me`: {path} has no message of {options.me!r:.60}, but of {names}")
 
 
-def _example(group: list[Said], me: str) -> Example | None:
+def _example(group: list[Post], me: str) -> Example | None:
     """Return an example from the first message of another to the last answer, or None."""
-    indices = [index for index, said in enumerate(group) if said.is_by(me) and said.text]
-    start = next((index for index, said in enumerate(group) if not said.is_by(me)), len(group))
+    indices = [index for index, post in enumerate(group) if post.is_by(me) and post.text]
+    start = next((index for index, post in enumerate(group) if not post.is_by(me)), len(group))
     end = indices[-1] + 1 if indices else 0
     names = _Names(group, me)
     messages: list[Message] = []
     places: list[str] = []
     extras: list[Extra] = []
-    for index, said in enumerate(group):
+    for index, post in enumerate(group):
         is_left_out = not start <= index < end
-        if is_left_out and said.text:
+        if is_left_out and post.text:
             kind = "message in front of a question" if index < start else "message behind an answer"
-            extras.append(Extra(said.pointer, kind, said.text, is_loss=False))
+            extras.append(Extra(post.pointer, kind, post.text, is_loss=False))
         if is_left_out:
             continue
-        if said.text:
-            _add(messages, places, said, names)
-        extras += [Extra(said.pointer, kind, None, len(messages) - 1) for kind in said.losses]
+        if post.text:
+            _add(messages, places, post, names)
+        extras += [Extra(post.pointer, kind, None, len(messages) - 1) for kind in post.losses]
     if not messages or messages[0]["role"] == "assistant":
         return None
     return Example(messages=messages, places=places, extras=extras)
 
 
-def _add(messages: list[Message], places: list[str], said: Said, names: _Names) -> None:
+def _add(messages: list[Message], places: list[str], post: Post, names: _Names) -> None:
     """Add a message, or its text to the last one if that is by the same person."""
-    message = names.message(said)
+    message = names.message(post)
     content = message.pop("content")
     if messages and {**messages[-1], "content": ""} == {**message, "content": ""}:
         messages[-1]["content"] += f"\n{content}"
     else:
         messages.append({**message, "content": content})
-        places.append(said.pointer)
+        places.append(post.pointer)
 
 
 class _Names:
     """Names of the authors of a conversation, if several of them are not the assistant."""
 
-    def __init__(self, group: list[Said], me: str) -> None:
+    def __init__(self, group: list[Post], me: str) -> None:
         self._me = me
         self._names: dict[str, str] = {}
-        for said in group:
-            if not said.is_by(me) and said.author not in self._names:
-                self._names[said.author] = self._unused(said.author)
+        for post in group:
+            if not post.is_by(me) and post.author not in self._names:
+                self._names[post.author] = self._unused(post.author)
 
-    def message(self, said: Said) -> Message:
+    def message(self, post: Post) -> Message:
         """Return a message in OpenAI's chat format."""
-        if said.is_by(self._me):
-            return {"role": "assistant", "content": said.text}
-        name = {"name": self._names[said.author]} if len(self._names) > 1 else {}
-        return {"role": "user", **name, "content": said.text}
+        if post.is_by(self._me):
+            return {"role": "assistant", "content": post.text}
+        name = {"name": self._names[post.author]} if len(self._names) > 1 else {}
+        return {"role": "user", **name, "content": post.text}
 
     def _unused(self, author: str) -> str:
         """Return a name that OpenAI allows and no other author has."""

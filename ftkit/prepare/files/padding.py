@@ -31,14 +31,14 @@ def remove_padding(row: dict[str, Any], nulls: list[Null]) -> list[Null]:
     """
     properties = dict(_functions(row.get("tools")))
     called = {id(arguments): name for name, arguments in _calls(row)}
-    kept = []
+    possible = []
     for null in nulls:
         schema = properties.get(called.get(id(null.holder), ""))
         if schema is not None and _is_padding(schema, null.key):
             del null.holder[null.key]
         else:
-            kept.append(null)
-    return kept
+            possible.append(null)
+    return possible
 
 
 def _is_padding(schema: dict[str, Any], key: str) -> bool:

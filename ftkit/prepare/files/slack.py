@@ -16,7 +16,7 @@ from ftkit.dataset.lenient_json import MAX_DEPTH, MAX_LINE_BYTES, nests_deeper
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, os_error_message
 from ftkit.prepare.files.base import FileFormat, ReadOptions
-from ftkit.prepare.files.chats import Said, read_conversations, split_at_pauses
+from ftkit.prepare.files.chats import Post, read_conversations, split_at_pauses
 from ftkit.prepare.grouping import group_rows
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.rows import Row
@@ -63,21 +63,21 @@ def read_slack(source: Source, ledger: Ledger, options: ReadOptions) -> Iterator
 
 def _groups(
     channel: Path, users: dict[str, str], ledger: Ledger, pause: float | None
-) -> Iterator[list[Said]]:
+) -> Iterator[list[Post]]:
     """Yield the conversations of a channel: first those outside of threads."""
-    outside = (said for thread, said in _messages(channel, users, ledger) if not thread)
+    outside = (post for thread, post in _messages(channel, users, ledger) if not thread)
     yield from split_at_pauses(outside, pause)
     inside = (
-        Row({"thread": thread, "said": msgspec.to_builtins(said)}, (said.origin,))
-        for thread, said in _messages(channel, users, ledger)
+        Row({"thread": thread, "post": msgspec.to_builtins(post)}, (post.origin,))
+        for thread, post in _messages(channel, users, ledger)
         if thread
     )
     for rows in group_rows(inside, lambda row: row.value["thread"]):
-        messages = (msgspec.convert(row.value["said"], Said) for row in rows)
+        messages = (msgspec.convert(row.value["post"], Post) for row in rows)
         yield from split_at_pauses(messages, math.inf)
 
 
-def _messages(channel: Path, users: dict[str, str], ledger: Ledger) -> Iterator[tuple[str, Said]]:
+def _messages(channel: Path, users: dict[str, str], ledger: Ledger) -> Iterator[tuple[str, Post]]:
     """Yield the messages of a channel in order, each with the id of its thread, or ""."""
     for path in _days(channel):
         for index, message in enumerate(_load(path)):
@@ -87,15 +87,15 @@ def _messages(channel: Path, users: dict[str, str], ledger: Ledger) -> Iterator[
                 continue
             thread = message.get("thread_ts")
             origin = ledger.origin(str(path), row=index + 1)
-            yield (thread if isinstance(thread, str) else ""), _said(message, users, origin)
+            yield (thread if isinstance(thread, str) else ""), _post(message, users, origin)
 
 
-def _said(message: dict[str, Any], users: dict[str, str], origin: Origin) -> Said:
+def _post(message: dict[str, Any], users: dict[str, str], origin: Origin) -> Post:
     author_id = str(message.get("user") or message.get("bot_id") or "")
     name = users.get(author_id) or message.get("username") or author_id
     text = message.get("text")
     files = message.get("files")
-    return Said(
+    return Post(
         author=str(name),
         text=_plain(text if isinstance(text, str) else "", users),
         time=_seconds(message.get("ts")),
@@ -132,8 +132,8 @@ def _users(items: list[Any]) -> dict[str, str]:
         if isinstance(user, dict) and isinstance(user.get("id"), str):
             profile = user.get("profile")
             fields = profile if isinstance(profile, dict) else {}
-            found = (fields.get("display_name"), fields.get("real_name"), user.get("name"))
-            names[user["id"]] = str(next(filter(None, found), user["id"]))
+            candidates = (fields.get("display_name"), fields.get("real_name"), user.get("name"))
+            names[user["id"]] = str(next(filter(None, candidates), user["id"]))
     return names
 
 

@@ -11,7 +11,7 @@ from ftkit.dataset.lenient_json import MAX_LINE_BYTES
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.files.base import FileFormat, ReadOptions, open_source, read_beginning
-from ftkit.prepare.files.chats import Said, read_conversations, split_at_pauses
+from ftkit.prepare.files.chats import Post, read_conversations, split_at_pauses
 from ftkit.prepare.files.json_scan import Layout, split_json
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.rows import Row, read_row
@@ -45,16 +45,16 @@ def read_telegram(source: Source, ledger: Ledger, options: ReadOptions) -> Itera
     yield from read_conversations(groups, source.path, ledger, options)
 
 
-def _streamed(source: Source, ledger: Ledger) -> Iterator[Said]:
+def _streamed(source: Source, ledger: Ledger) -> Iterator[Post]:
     """Yield the messages of a chat, of which memory holds one."""
     with open_source(source) as stream:
         elements = split_json(stream, source.path, Layout.WRAPPED, b'"messages"')
         for index, element in enumerate(elements):
             origin = ledger.origin(source.path, element.line, index + 1)
-            yield from _said(_decode(element.data, origin), origin, f"/messages/{index}")
+            yield from _post(_decode(element.data, origin), origin, f"/messages/{index}")
 
 
-def _of_account(source: Source, ledger: Ledger) -> Iterator[Iterator[Said]]:
+def _of_account(source: Source, ledger: Ledger) -> Iterator[Iterator[Post]]:
     """Yield the chats of an account. Memory holds all of them.
 
     Raises:
@@ -72,9 +72,9 @@ def _of_account(source: Source, ledger: Ledger) -> Iterator[Iterator[Said]]:
     for number, chat in enumerate(chats):
         place = f"/chats/list/{number}/messages"
         yield (
-            said
+            post
             for index, message in enumerate(_list(_object(chat).get("messages")))
-            for said in _said(message, origin, f"{place}/{index}")
+            for post in _post(message, origin, f"{place}/{index}")
         )
 
 
@@ -93,7 +93,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _said(value: Any, origin: Origin, pointer: str) -> Iterator[Said]:
+def _post(value: Any, origin: Origin, pointer: str) -> Iterator[Post]:
     """Yield a message that a person wrote."""
     message = _object(value)
     if message.get("type") != "message":
@@ -102,7 +102,7 @@ def _said(value: Any, origin: Origin, pointer: str) -> Iterator[Said]:
     losses += [key for key in MEDIA if message.get(key)]
     author_id = str(message.get("from_id") or "")
     author = message.get("from")
-    yield Said(
+    yield Post(
         author=author if isinstance(author, str) else author_id,
         text=text,
         time=_time(message),

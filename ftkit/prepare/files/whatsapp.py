@@ -12,7 +12,7 @@ from msgspec import Struct
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.files.base import MAX_ROW_CHARS, FileFormat, ReadOptions
-from ftkit.prepare.files.chats import Said, read_conversations, split_at_pauses
+from ftkit.prepare.files.chats import Post, read_conversations, split_at_pauses
 from ftkit.prepare.files.text_files import Lines, find_encoding, open_text
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.rows import Row
@@ -70,12 +70,12 @@ def read_whatsapp(source: Source, ledger: Ledger, options: ReadOptions) -> Itera
         UsageError: `me` is not the name of an author.
     """
     with open_text(source, options.encoding) as text:
-        messages = _said(Lines(source.path, text), ledger)
+        messages = _posts(Lines(source.path, text), ledger)
         groups = split_at_pauses(messages, options.pause)
         yield from read_conversations(groups, source.path, ledger, options)
 
 
-def _said(lines: Lines, ledger: Ledger) -> Iterator[Said]:
+def _posts(lines: Lines, ledger: Ledger) -> Iterator[Post]:
     messages = _messages(lines)
     first = list(islice(messages, FIRST_MESSAGES))
     order = find_order(first)
@@ -89,7 +89,7 @@ def _said(lines: Lines, ledger: Ledger) -> Iterator[Said]:
         origin = ledger.origin(lines.path, message.line)
         losses = ("photo or file",) if is_omitted else ()
         time = _time(message, order)
-        yield Said(message.author, text, time, origin, f"/{message.line}", losses=losses)
+        yield Post(message.author, text, time, origin, f"/{message.line}", losses=losses)
 
 
 def _messages(lines: Lines) -> Iterator[_Message]:
@@ -120,7 +120,7 @@ def _parse(line: str, number: int) -> _Message | None:
     if match["half"]:
         hour = hour % 12 + (12 if match["half"] in "Pp" else 0)
     seconds = hour * 3600 + int(match["minute"]) * 60 + int(match["second"] or 0)
-    said = _AUTHOR.fullmatch(match["rest"])
+    authored = _AUTHOR.fullmatch(match["rest"])
     one, two, three = map(int, match["date"].split(match["separator"]))
     return _Message(
         line=number,
@@ -128,8 +128,8 @@ def _parse(line: str, number: int) -> _Message | None:
         seconds=seconds,
         is_dotted=match["separator"] == ".",
         has_half=bool(match["half"]),
-        author=said["author"].strip(f"{MARK}\u202a\u202c ~\u202f\u00a0") if said else "",
-        pieces=[said["text"] if said else ""],
+        author=authored["author"].strip(f"{MARK}\u202a\u202c ~\u202f\u00a0") if authored else "",
+        pieces=[authored["text"] if authored else ""],
     )
 
 

@@ -69,7 +69,7 @@ def read_xlsx(source: Source, ledger: Ledger, options: ReadOptions) -> Iterator[
 
     Raises:
         FileError: The file cannot be read, or its header is not valid.
-        UsageError: The sheet must be named, or there is none of that name.
+        UsageError: The sheet must be named, or no sheet has that name.
     """
     with Archive(path_of(source, "Excel workbooks")) as archive:
         workbook = Workbook(archive)

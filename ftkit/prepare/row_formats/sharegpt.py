@@ -12,7 +12,7 @@ from ftkit.prepare.outgoing import Outgoing, arguments_of, calls_of, name_of, pa
 from ftkit.prepare.plain import add_text, text_of, text_parts
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_value import RowValue
-from ftkit.prepare.values import read_tools
+from ftkit.prepare.values import read_messages, read_tools
 from ftkit.rules.sources import Source
 
 LLAMA_FACTORY = Source(
@@ -124,6 +124,20 @@ def read_pairs(value: dict[str, Any]) -> Example:
     return draft.example()
 
 
+def read_roles(value: dict[str, Any]) -> Example:
+    """Convert a row whose turns are messages in OpenAI's format to an example."""
+    row, draft = RowValue(value), Draft()
+    add_text(draft, row.get("system"), "system")
+    turns = row.need("conversations")
+    messages, extras = read_messages(turns.value, turns.pointer, draft.next)
+    draft.lose_others(row, {"system", "conversations"}, notes={"id"})
+    example = draft.example()
+    example.messages += messages
+    example.places = [*(example.places or []), *(turn.pointer for turn in turns.elements())]
+    example.extras += extras
+    return example
+
+
 def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     """Convert an example to a row."""
     outgoing = Outgoing(example)
@@ -218,5 +232,14 @@ FORMATS = (
         source=MS_SWIFT,
         shapes=("sharegpt",),
         read=read_pairs,
+    ),
+    RowFormat(
+        name="sharegpt-roles",
+        title="Messages under `conversations`",
+        layout='{"conversations": [{"role": "user", "content": "Hi"}, {"role": "assistant", '
+        '"content": "Hello!"}]}',
+        source=LLAMA_FACTORY,
+        shapes=("sharegpt",),
+        read=read_roles,
     ),
 )
