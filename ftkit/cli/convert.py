@@ -34,7 +34,12 @@ SHORTCUTS = ("user", "assistant", "system")
     metavar="FORMAT",
     help=f"Format to write: {', '.join(WRITTEN)}.",
 )
-@click.option("--from", "from_", metavar="FORMAT", help="Format of the rows.  [default: detected]")
+@click.option(
+    "--from",
+    "from_",
+    metavar="FORMAT",
+    help="Format of the rows, or of the files, such as csv.  [default: detected]",
+)
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
 @click.option("--system", metavar="TEXT", help="System message: a text, or a column or path of it.")

@@ -11,7 +11,7 @@ import msgspec
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
-from ftkit.errors import UsageError, check_choice
+from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.detection import detect_rows
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.files import file_formats, read_file
@@ -75,7 +75,10 @@ def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | N
         from ftkit.prepare.mapping import mapped_format
 
         return mapped_format(field)
-    format = find_row_format(from_) if from_ else None
+    try:
+        format = find_row_format(from_) if from_ else None
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} Of files: {', '.join(file_formats())}.") from None
     if format and not format.read:
         raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
     return format
@@ -124,6 +127,11 @@ def convert_rows(
             rows = format.assemble(rows, ledger, target.holds)
         conversion = _Conversion(format, target, prove)
         for row in rows:
+            if source and isinstance(row.value, Example):
+                raise UsageError(
+                    f"{row.origin} is a chat, which has no other format: leave out `from_` and "
+                    "`field`"
+                )
             try:
                 value, lost = conversion.convert(row.value)
             except RowError as error:

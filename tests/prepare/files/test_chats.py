@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.errors import FileError, UsageError
+from ftkit.errors import FileError, UnknownNameError, UsageError
 from ftkit.prepare.convert import convert
 from ftkit.prepare.files import chats
 from ftkit.prepare.files.base import ReadOptions
@@ -97,6 +97,16 @@ def test_the_authors_are_named_if_nobody_is_or_the_name_is_wrong(tmp_path: Path)
         read(path, ReadOptions(me="ann"))
     with pytest.raises(UsageError, match=r"`sheet` applies to xlsx, but .* is whatsapp"):
         read(path, ReadOptions(me="Ann", sheet="x"))
+
+
+def test_a_chat_has_no_other_format(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text(WHATSAPP, "utf-8")
+    for arguments in ({"from_": "alpaca"}, {"field": {"user": "a"}}):
+        with pytest.raises(UsageError, match=r"is a chat.*: leave out `from_` and `field`"):
+            read(path, **arguments)
+    with pytest.raises(UnknownNameError, match=r"unknown format 'whatsap'.* Of files: .*whatsapp"):
+        read(path, from_="whatsap")
 
 
 def test_a_conversation_without_pauses_is_bounded(
