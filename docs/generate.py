@@ -27,6 +27,8 @@ import msgspec
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import sample
+from ftkit.prepare.files import file_formats
+from ftkit.prepare.files.base import FileFormat
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.rules import RULES, Rule, rules_by_subject
@@ -67,11 +69,16 @@ Many options can also be set by environment variables and in `pyproject.toml`; s
 """
 
 FORMATS_INTRODUCTION = """\
-The formats of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It detects the
-format of a file, or `--from` names it; `--to` names the format to write.
+The formats of files and of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It
+detects the formats of a file, or `--from` names one of them; `--to` names the format to write.
 
 The layout shows a row on one line. Keys that a format does not know are reported as lost, unless
 the target has a place for them. "No place for" is what gets lost when the format is written.
+"""
+
+FILES_INTRODUCTION = """\
+The formats of files, whose rows are in one of the formats below, or conversations. JSON Lines and
+Parquet are also written.
 """
 
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
@@ -232,6 +239,9 @@ def formats_page() -> str:
             "# Formats\n",
             FORMATS_INTRODUCTION,
             table(head, map(format_row, formats)),
+            "## Files\n",
+            FILES_INTRODUCTION,
+            *map(file_format_section, sorted(file_formats().values(), key=attrgetter("name"))),
             *map(format_section, formats),
         ]
     )
@@ -242,6 +252,16 @@ def format_row(format: RowFormat) -> tuple[str, ...]:
     marks = (format.read, format.is_detected, format.write)
     name = f"[{format.name}](#{format.name})"
     return (name, format.title, *("yes" if mark else "" for mark in marks), format.holds)
+
+
+def file_format_section(format: FileFormat) -> str:
+    """Return the section of a format of files."""
+    parts = [f"### {format.name}\n", f"{format.title}. {format.layout}\n"]
+    if format.losses:
+        parts.append(f"Not read: {', '.join(format.losses)}.\n")
+    if format.options:
+        parts.append(f"Options: {', '.join(f'`--{name}`' for name in format.options)}.\n")
+    return "\n".join(parts)
 
 
 def format_section(format: RowFormat) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,12 @@ SHORTCUTS = ("user", "assistant", "system")
     metavar="FORMAT",
     help=f"Format to write: {', '.join(WRITTEN)}.",
 )
-@click.option("--from", "from_", metavar="FORMAT", help="Format of the rows.  [default: detected]")
+@click.option(
+    "--from",
+    "from_",
+    metavar="FORMAT",
+    help="Format of the rows, or of the files, such as csv.  [default: detected]",
+)
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
 @click.option("--system", metavar="TEXT", help="System message: a text, or a column or path of it.")
@@ -52,6 +59,22 @@ SHORTCUTS = ("user", "assistant", "system")
     "values out.",
 )
 @click.option("--prove", is_flag=True, help="Read each row back, and count differences as losses.")
+@click.option("--sheet", metavar="NAME", help="Sheet of a workbook.  [default: the only one]")
+@click.option(
+    "--delimiter", metavar="CHAR", help="Separator of the cells of a CSV file.  [default: detected]"
+)
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of a CSV file or WhatsApp chat, such as cp1252.  [default: UTF-8 or UTF-16]",
+)
+@click.option("--me", metavar="NAME", help="Author of a chat whose messages are the assistant's.")
+@click.option(
+    "--pause",
+    type=click.FloatRange(0, min_open=True),
+    metavar="HOURS",
+    help="Pause after which another conversation of a chat begins.  [default: 6]",
+)
 def convert(
     files: Sequence[str],
     to: str,
@@ -67,16 +90,41 @@ def convert(
     All formats, and what each of them has no place for, are in docs/formats.md.
     """
     from ftkit.prepare.convert import convert as convert_files
+    from ftkit.prepare.detection import UnknownShapeError
+    from ftkit.prepare.files.base import ReadOptions
 
+    if options["in_place"]:
+        _check_in_place(files, from_)
+    reading = ReadOptions(**{name: options.pop(name) for name in ReadOptions.__struct_fields__})
     shortcuts = {role: options.pop(role) for role in SHORTCUTS}
     fields = _fields(field, shortcuts, mapping)
-    return write_prepared(
-        files,
-        lambda paths: convert_files(
-            paths, to=to, from_=from_, field=fields, on_loss=on_loss, prove=prove
-        ),
-        options,
-    )
+    arguments = {"to": to, "from_": from_, "field": fields, "on_loss": on_loss, "prove": prove}
+    try:
+        return write_prepared(
+            files, lambda paths: convert_files(paths, reading=reading, **arguments), options
+        )
+    except UnknownShapeError as error:
+        command = _command(files[0], to, error.texts)
+        raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
+
+
+def _check_in_place(files: Sequence[str], from_: str | None) -> None:
+    """Raise `UsageError` if a file is not JSON Lines, which is what would be written to it."""
+    from ftkit.dataset.reader import FileRanges
+    from ftkit.prepare.files import JSONL, detect_file, file_formats
+
+    for name in filter(os.path.isfile, files):
+        format = file_formats().get(from_ or "") or detect_file(FileRanges(name))
+        if format is not JSONL or name.endswith(".parquet"):
+            raise UsageError(f"--in-place writes JSON Lines, but {name} is {format.name}; use -o")
+
+
+def _command(file: str, to: str, texts: Sequence[str]) -> str:
+    """Return the command that takes the first two texts of each row for its messages."""
+    if len(texts) < len(("user", "assistant")):
+        return ""
+    words = ["ftkit", "convert", file, "--to", to, "--user", texts[0], "--assistant", texts[1]]
+    return shlex.join(words)
 
 
 def _fields(

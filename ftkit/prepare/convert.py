@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -10,9 +11,11 @@ import msgspec
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
-from ftkit.errors import UsageError, check_choice
+from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.detection import detect_rows
 from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.files import file_formats, read_file
+from ftkit.prepare.files.base import ReadOptions
 from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.proof import CHANGED, differences
@@ -36,30 +39,35 @@ def convert(
     field: Mapping[str, Any] | None = None,
     on_loss: OnLoss = "fail",
     prove: bool = False,
+    reading: ReadOptions | None = None,
 ) -> Prepared:
     """Return examples in another format.
 
     Args:
-        files: Paths, open files, or examples.
+        files: Paths, folders, open files, or examples.
         to: Name of the format to write.
-        from_: Name of the format of the rows, which is detected by default.
+        from_: Name of the format of the rows or of the files, which are detected by default.
         field: Path or text of each message of rows in a shape of one's own, by role, such as
             {"user": "$.question", "assistant": "$.answer"}; see `ftkit.prepare.mapping`.
         on_loss: What to do with rows that have values without a place in the target: write
             nothing (or raise `UsageError`, if the examples are iterated over), drop them, or write
             the rest.
         prove: Read each row back, and count every difference as a loss.
+        reading: Options of the readers of files.
 
     Raises:
         UsageError: A format is unknown or cannot be written, or the rows have no known format.
     """
     check_choice("on_loss", on_loss, get_args(OnLoss))
+    read = partial(read_file, options=reading or ReadOptions())
+    if from_ in file_formats():
+        from_, read = None, partial(read, name=from_)
     if from_ and field:
         raise UsageError("`from_` and `field` exclude each other")
     source = _source(from_, field)
     target = writable("to", to)
     step = convert_rows(target, source, on_loss=on_loss, prove=prove)
-    return prepare_files(files, [step], allows_losses=on_loss != "fail")
+    return prepare_files(files, [step], allows_losses=on_loss != "fail", read=read)
 
 
 def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | None:
@@ -67,7 +75,10 @@ def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | N
         from ftkit.prepare.mapping import mapped_format
 
         return mapped_format(field)
-    format = find_row_format(from_) if from_ else None
+    try:
+        format = find_row_format(from_) if from_ else None
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} Of files: {', '.join(file_formats())}.") from None
     if format and not format.read:
         raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
     return format
@@ -116,6 +127,11 @@ def convert_rows(
             rows = format.assemble(rows, ledger, target.holds)
         conversion = _Conversion(format, target, prove)
         for row in rows:
+            if source and isinstance(row.value, Example):
+                raise UsageError(
+                    f"{row.origin} is a chat, which has no other format: leave out `from_` and "
+                    "`field`"
+                )
             try:
                 value, lost = conversion.convert(row.value)
             except RowError as error:

@@ -23,6 +23,18 @@ SHOWN = 300
 """Characters of each reading in the message about an ambiguous row."""
 
 
+class UnknownShapeError(UsageError):
+    """Rows have no known format.
+
+    Attributes:
+        texts: Keys of the first row whose values are texts.
+    """
+
+    def __init__(self, message: str, texts: list[str]) -> None:
+        super().__init__(message)
+        self.texts = texts
+
+
 def detect_rows(rows: Iterable[Row]) -> tuple[RowFormat | None, Iterator[Row]]:
     """Return the format of rows, or None if there is no row, and all the rows.
 
@@ -54,10 +66,12 @@ def detect(rows: list[Row]) -> RowFormat:
                 votes[format.name] += 1
             if example:
                 unknown[format.name] += sum(extra.kind == UNKNOWN for extra in example.extras)
-    counts = votes or similar
-    most = max(counts.values(), default=0)
-    if most * 2 <= len(rows):
-        raise UsageError(_unknown(rows[0]))
+    for counts in (votes, similar):
+        most = max(counts.values(), default=0)
+        if most * 2 > len(rows):
+            break
+    else:
+        raise _unknown(rows[0])
     formats = [format for name, format in row_formats().items() if counts[name] == most]
     fewest = min(unknown[format.name] for format in formats)
     best, *others = (format for format in formats if unknown[format.name] == fewest)
@@ -99,10 +113,12 @@ def _shown(example: Example) -> str:
     return canonical_example(example)[:SHOWN].decode(errors="replace")
 
 
-def _unknown(row: Row) -> str:
+def _unknown(row: Row) -> UnknownShapeError:
     value = row.value
-    keys = ", ".join(value)[:SHOWN] if isinstance(value, dict) else type(value).__name__
-    return (
+    is_object = isinstance(value, dict)
+    keys = ", ".join(value)[:SHOWN] if is_object else type(value).__name__
+    return UnknownShapeError(
         f"{row.origin} has no known format; its keys are {excerpt(keys)}; set `from_` to the "
-        "format, or `field` to the path of each message, such as user=$.question"
+        "format, or `field` to the path of each message, such as user=$.question",
+        [key for key, text in value.items() if isinstance(text, str)] if is_object else [],
     )

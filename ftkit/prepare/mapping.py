@@ -178,7 +178,9 @@ def _finder(role: str, text: str) -> Find:
         if may_be_text and text not in row:
             return [_Text(role, text, ())]
         pointer = _pointer(path)
-        return [_Text(role, check_text(_look_up(row, path), pointer), (pointer,))]
+        content = check_text(_look_up(row, path), pointer)
+        is_left_out = not content and role in ("system", "developer")  # an empty cell of a table
+        return [_Text("" if is_left_out else role, content, (pointer,))]
 
     return find
 
@@ -243,6 +245,6 @@ def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
         if pointer in partly_used:
             steps = value if isinstance(value, dict) else range(len(value))
             values += ((child(pointer, step), value[step]) for step in steps)
-        elif pointer not in used and value is not None:
+        elif pointer not in used and value not in (None, ""):  # as an empty cell
             extras.append(Extra(pointer, UNKNOWN, value))
     return extras

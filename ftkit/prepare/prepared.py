@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,9 +13,15 @@ import msgspec
 
 from ftkit._atomic import atomic_replace, check_writable
 from ftkit.dataset.inputs import Examples, File, open_sources
+from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
+from ftkit.prepare.files.arrow import import_pyarrow
+from ftkit.prepare.files.parquet import PARQUET, write_parquet
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.rows import Row, read_rows
+
+Read = Callable[[Source, Ledger], Iterator[Row]]
+"""A function that yields the rows of a source."""
 
 Step = Callable[[Iterable[Row], Ledger], Iterator[Row]]
 """A step of a preparation: takes rows, yields rows, and records what it leaves out in the ledger.
@@ -66,7 +74,7 @@ class Prepared:
             yield row
 
     def write(self, path: Path, map: Path | None = None, rejects: Path | None = None) -> bool:
-        """Write the examples to a JSON Lines file.
+        """Write the examples to a JSON Lines file, or to a Parquet file if its name says so.
 
         All files are replaced when they are complete, or none if an exception is raised, rows
         are rejected without a file for them, or values are lost that must not be.
@@ -84,10 +92,14 @@ class Prepared:
             FileError: A file cannot be read or written.
         """
         with suppress(_WithheldError), ExitStack() as stack:
-            self._write(*[_open(stack, name) for name in (path, map, rejects)])
+            is_parquet = path.suffix == PARQUET
+            data = _open_lines(stack, path) if is_parquet else _open(stack, path)
+            self._write(data, _open(stack, map), _open(stack, rejects))
             is_incomplete = rejects is None and self.ledger.total("rejected")
             if is_incomplete or self.has_forbidden_losses:
                 raise _WithheldError
+            if is_parquet and data:
+                write_parquet(data, stack.enter_context(atomic_replace(path)))
             return True
         self.ledger.written = 0
         return False
@@ -115,6 +127,7 @@ def prepare_files(
     steps: Sequence[Step],
     parameter: str = "files",
     allows_losses: bool = True,
+    read: Read | None = None,
 ) -> Prepared:
     """Return the examples of files, or examples in memory, after some steps.
 
@@ -123,17 +136,26 @@ def prepare_files(
         steps: The steps, in order.
         parameter: Name of the argument `files`, for error messages.
         allows_losses: False if nothing must be written when values are lost.
+        read: Reads files, and folders, that may not be JSON Lines. By default, all must be.
 
     Raises:
         FileError: A path is not a file.
         UsageError: `files` is empty or of another type.
     """
-    sources = open_sources(files, parameter)
+    sources = open_sources(files, parameter, allows_folders=read is not None)
     ledger = Ledger()
-    rows: Iterator[Row] = (row for source in sources for row in read_rows(source, ledger))
+    read = read or read_rows
+    rows: Iterator[Row] = chain.from_iterable(read(source, ledger) for source in sources)
     for step in steps:
         rows = step(rows, ledger)
     return Prepared(rows, ledger, allows_losses)
+
+
+def _open_lines(stack: ExitStack, path: Path) -> IO[bytes]:
+    """Return a temporary file for the lines of which a file is made."""
+    check_writable(str(path))
+    import_pyarrow()
+    return stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
 
 
 def _open(stack: ExitStack, path: Path | None) -> IO[bytes] | None:

@@ -54,14 +54,15 @@ def read_rows(source: Source, ledger: Ledger) -> Iterator[Row]:
             for block in blocks(part):
                 for line in block.lines:
                     number += 1
-                    row = _read_row(line, ledger.origin(source.path, number), ledger)
+                    row = read_row(line, ledger.origin(source.path, number), ledger)
                     if row is not None:
                         yield row
     except READ_ERRORS as error:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 
 
-def _read_row(line: bytes, origin: Origin, ledger: Ledger) -> Row | None:
+def read_row(line: bytes, origin: Origin, ledger: Ledger) -> Row | None:
+    """Return the row of a line, or None if it is blank or not JSON, which the ledger records."""
     ledger.read += 1
     try:
         if is_too_large(line) or nests_deeper(line, MAX_DEPTH):

@@ -73,13 +73,13 @@ def check_text(value: Any, pointer: str) -> str:
 
 
 def unknown_keys(
-    row: dict[str, Any], known: Collection[str], pointer: str = "", message: int = -1
+    row: dict[str, Any], keys: Collection[str], pointer: str = "", message: int = -1
 ) -> list[Extra]:
     """Return the extras for keys that a format does not know. A null says nothing."""
     return [
         Extra(child(pointer, key), UNKNOWN, value, message)
         for key, value in row.items()
-        if key not in known and value is not None
+        if key not in keys and value is not None
     ]
 
 

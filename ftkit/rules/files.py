@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import Reading
-from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES, Shape
+from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
@@ -62,7 +62,9 @@ def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """
     if head.magic:
         kind, action = head.magic
-        yield Hit(f"the file is {kind}, not text; {action}")
+        is_table = head.data.startswith(TABLES) or WORKBOOK in head.data
+        command = _command(head, "chat") if is_table else ""
+        yield Hit(f"the file is {kind}, not text; {action}{command}")
 
 
 @rule(
@@ -92,9 +94,10 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         )
     elif kind in SHAPES:
         shape = SHAPES[kind]
+        command = _command(head, shape.target)
         yield Hit(
             f"the file is a JSON array of {shape.name}, which cannot be trained on; put each on "
-            f"its own line ({_jq(head, '.[]')}), then {shape.conversion}{_command(head, shape)}"
+            f"its own line ({_jq(head, '.[]')}), then {shape.conversion}{command}"
         )
     else:
         yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
@@ -146,7 +149,7 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         return
     shape = SHAPES.get(classify(head.spread) or "")
     rest = (
-        f"; they are {shape.name}, so then {shape.conversion}{_command(head, shape)}"
+        f"; they are {shape.name}, so then {shape.conversion}{_command(head, shape.target)}"
         if shape
         else ""
     )
@@ -183,7 +186,7 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         shape = SHAPES[head.kind]
         yield Hit(
             f"the lines are {shape.name}, which cannot be trained on; {shape.conversion}"
-            f"{_command(head, shape)}"
+            f"{_command(head, shape.target)}"
         )
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
@@ -192,15 +195,15 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"the keys of the first are {excerpt(keys)}"
         )
     elif not head.readings[0].utf16:
-        yield from _not_json(head.readings)
+        yield from _not_json(head)
 
 
-def _command(head: Head, shape: Shape) -> str:
+def _command(head: Head, target: str) -> str:
     """Return the command that does it all, as the end of a message."""
-    if not shape.target:
+    if not target:
         return ""
     name = shlex.quote(head.name) if os.path.splitext(head.name)[1] else "FILE"
-    return f"; or use `ftkit convert {name} --to {shape.target}`"
+    return f"; or use `ftkit convert {name} --to {target}`"
 
 
 def _is_requested(plan: ScanPlan) -> bool:
@@ -208,17 +211,27 @@ def _is_requested(plan: ScanPlan) -> bool:
     return plan.named_format == plan.format
 
 
+TABLES = (b"PAR1", b"ARROW1")
+"""Magic numbers of binary tables."""
+
+WORKBOOK = b"xl/worksheets/"
+"""Beginning of the names of sheets in the archive of an Excel workbook."""
+
 _LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")
 """Beginning of a line that is meant to be a JSON object or an array."""
 
 
-def _not_json(readings: Sequence[Reading]) -> Iterator[Hit]:
+def _not_json(head: Head) -> Iterator[Hit]:
     """Yield a hit if the first lines are a table or text, none of them a JSON object."""
+    readings = head.readings
     if any(_LIKE_JSON.match(reading.text) for reading in readings[:3]):
         return
     table = looks_like_table(readings)
     if table:
-        yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
+        yield Hit(
+            f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}'
+            f"{_command(head, 'chat')}"
+        )
     elif any(not reading.parsed or reading.extra for reading in readings):
         yield Hit('the file is text, not JSON; write each example as a line: {"messages": [...]}')
 

@@ -1,0 +1,103 @@
+"""Formats of files from which rows are read: each module lists its own in `FORMATS`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+
+from ftkit.dataset.detect import MAGIC
+from ftkit.dataset.inputs import IN_MEMORY
+from ftkit.dataset.reader import SinglePass, Source
+from ftkit.errors import FileError, UsageError
+from ftkit.prepare.files.base import (
+    GZIP,
+    FileFormat,
+    ReadOptions,
+    open_source,
+    read_beginning,
+)
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.rows import Row, read_rows
+
+
+def _read_jsonl(source: Source, ledger: Ledger, options: ReadOptions) -> Iterator[Row]:
+    if os.path.isfile(source.path) and not source.path.endswith(".gz"):
+        with open(source.path, "rb") as file:
+            is_packed = file.read(len(GZIP)) == GZIP
+        if is_packed:  # and its name does not say so
+            with open_source(source) as stream:
+                yield from read_rows(SinglePass(source.path, stream=stream), ledger)
+                return
+    yield from read_rows(source, ledger)
+
+
+JSONL = FileFormat(
+    name="jsonl",
+    title="JSON Lines",
+    read=_read_jsonl,
+    recognizes=lambda path, beginning: False,
+    layout="A JSON object on each line.",
+)
+"""The format of files that no other recognizes."""
+
+
+@cache
+def file_formats() -> dict[str, FileFormat]:
+    """Return all formats by name, in the order in which they are tried."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in _module_names())
+    formats = [format for module in modules for format in getattr(module, "FORMATS", ())]
+    formats.sort(key=lambda item: (item.priority, item.name))
+    return {format.name: format for format in (*formats, JSONL)}
+
+
+def _module_names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def read_file(
+    source: Source, ledger: Ledger, options: ReadOptions, name: str | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a file or folder.
+
+    Args:
+        source: The file.
+        ledger: Records what is not read.
+        options: Options of the readers.
+        name: Name of its format, which is detected by default.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: An option is not valid for the file.
+    """
+    if source.path == IN_MEMORY:
+        return read_rows(source, ledger)
+    format = file_formats()[name] if name else detect_file(source)
+    for option in ReadOptions.__struct_fields__:
+        if getattr(options, option) is not None and option not in format.options:
+            users = [other.name for other in file_formats().values() if option in other.options]
+            path = ledger.names.get(source.path, source.path)
+            raise UsageError(
+                f"`{option}` applies to {', '.join(users)}, but {path} is {format.name}"
+            )
+    return format.read(source, ledger, options)
+
+
+def detect_file(source: Source) -> FileFormat:
+    """Return the format of a file by its content and its suffix.
+
+    Raises:
+        FileError: The file cannot be read, or is in a format that ftkit does not read.
+    """
+    beginning = b"" if os.path.isdir(source.path) else read_beginning(source)
+    for format in file_formats().values():
+        if format.recognizes(source.path, beginning):
+            return format
+    for magic, (title, advice) in MAGIC.items():
+        if beginning.startswith(magic):
+            raise FileError(f"{source.path} is {title}; {advice}")
+    if os.path.isdir(source.path):
+        raise FileError(f"{source.path} is a folder, but no export that ftkit reads; name a file")
+    return JSONL

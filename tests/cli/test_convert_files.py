@@ -1,0 +1,113 @@
+"""The command `ftkit convert` on files that are not JSON Lines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pytest
+from click.testing import CliRunner, Result
+from pyarrow import feather, parquet
+
+from ftkit import validate
+from ftkit.cli import cli
+from ftkit.errors import FtkitError
+from support.paths import SAMPLES
+from support.workbooks import make
+
+CSV = str(SAMPLES / "convert" / "questions.csv")
+CHAT = str(SAMPLES / "convert" / "chat.txt")
+COLUMNS = ("--to", "chat", "--user", "q", "--assistant", "a", "--system", "Be brief.")
+ROWS = [{"q": f"Question {number}?", "a": f"Answer {number:05}"} for number in range(12)]
+
+
+def ftkit(*arguments: str, input: bytes | None = None) -> Result:
+    command = ["convert", *arguments]
+    return CliRunner().invoke(cli, command, input=input, standalone_mode=False)
+
+
+def csv_text() -> str:
+    return "q;a\n" + "".join(f"{row['q']};{row['a']}\n" for row in ROWS)
+
+
+def sheet() -> str:
+    rows = [("q", "a"), *((row["q"], row["a"]) for row in ROWS)]
+    cell = "<c t='str'><v>{}</v></c>"
+    return "".join(f"<row>{cell.format(q)}{cell.format(a)}</row>" for q, a in rows)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "in.csv": lambda path: path.write_text(csv_text()),
+    "in.csv.gz": lambda path: path.write_bytes(gzip.compress(csv_text().encode())),
+    "in.tsv": lambda path: path.write_text(csv_text().replace(";", "\t")),
+    "in.xlsx": lambda path: make(path, sheet()),
+    "in.json": lambda path: path.write_text(json.dumps(ROWS, indent=2)),
+    "data": lambda path: path.write_text(json.dumps({"data": ROWS})),
+    "in.parquet": lambda path: parquet.write_table(pyarrow.Table.from_pylist(ROWS), path),
+    "in.feather": lambda path: feather.write_feather(pyarrow.Table.from_pylist(ROWS), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_file_gives_the_same_examples(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    WRITERS[name](path)
+    result = ftkit(str(path), *COLUMNS, "-o", str(tmp_path / "out.jsonl"))
+    assert result.return_value == 0, result.stderr
+    out = tmp_path / "out.jsonl"
+    rows = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
+    assert [[message["content"] for message in row] for row in rows] == [
+        ["Be brief.", row["q"], row["a"]] for row in ROWS
+    ]
+    report = validate(out)
+    assert not [finding for finding in report.files[0].findings if finding.severity == "error"]
+    assert ftkit("-", *COLUMNS, input=path.read_bytes()).stdout == out.read_text()
+
+
+def test_the_error_about_unknown_columns_has_a_command_to_paste() -> None:
+    message = str(ftkit(CSV, "--to", "chat").exception)
+    assert "keys are 'Frage, Antwort, Hinweis'" in message
+    command = message.rpartition("for example: ")[2]
+    arguments = shlex.split(command)[2:]
+    result = ftkit(*arguments, "--on-loss", "allow")
+    assert "00501" in result.stdout
+
+
+def test_a_chat_needs_the_name_of_the_assistant() -> None:
+    assert "its authors are 'Mira', 'Jon'" in str(ftkit(CHAT, "--to", "chat").exception)
+    result = ftkit(CHAT, "--to", "chat", "--me", "Jon", "--on-loss", "allow")
+    assert len(result.stdout.splitlines()) == 2
+    result = ftkit(CHAT, "--to", "chat", "--me", "Jon", "--on-loss", "allow", "--pause", "72")
+    assert len(result.stdout.splitlines()) == 1
+
+
+def test_parquet_is_written_by_its_suffix_and_read_back(tmp_path: Path) -> None:
+    out = str(tmp_path / "out.parquet")
+    fields = ("--user", "Frage", "--assistant", "Antwort", "--on-loss", "allow")
+    assert ftkit(CSV, "--to", "chat", *fields, "-o", out).return_value == 1
+    assert ftkit(out, "--to", "chat").stdout == ftkit(CSV, "--to", "chat", *fields).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sheet", "x"), "`--sheet` applies to xlsx, but .* is csv"),
+        (("--from", "json"), "expected JSON objects separated by commas"),
+        (("--encoding", "klingon"), "no text encoding 'klingon'"),
+        (("--in-place",), "--in-place writes JSON Lines, but .*questions.csv is csv; use -o"),
+    ],
+)
+def test_options_that_do_not_fit_the_file_are_refused(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    path = shutil.copy(CSV, tmp_path / "questions.csv")
+    error = ftkit(str(path), "--to", "chat", *arguments).exception
+    assert isinstance(error, FtkitError)
+    assert re.search(message, str(error))
+    assert Path(path).read_bytes() == Path(CSV).read_bytes()
