@@ -17,7 +17,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "Together documentation, data preparation",
     "https://docs.together.ai/docs/fine-tuning/data-preparation",
-    "2026",
 )
 
 SHAPES = {"messages": "chat", "prompt": "completions", "preferred_output": "preference"}
