@@ -159,7 +159,11 @@ class _Conversion:
     def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
         """Return the row that is made of another, and what it lacks. Raises `RowError`."""
         example = value if isinstance(value, Example) else self._read(value)
-        row, lost = self._target.write(example) if self._target.write else ({}, [])
+        try:
+            row, lost = self._target.write(example) if self._target.write else ({}, [])
+        except RowError as error:
+            place = example.source_of(error.pointer)
+            raise RowError(error.reason, place, error.detail) from error
         self._check_shape(row)
         if self._prove:
             lost = [*lost, *differences(example, row, self._target, lost)]

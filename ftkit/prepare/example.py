@@ -35,6 +35,8 @@ class Example(Struct, kw_only=True):
     """Preferred output of a preference example."""
     rejected: list[Message] | None = None
     """Other output of a preference example."""
+    chosen_place: str = "/chosen"
+    """JSON pointer to the source of `chosen`."""
     rejected_place: str = "/rejected"
     """JSON pointer to the source of `rejected`."""
     tools: list[dict[str, Any]] | None = None
@@ -55,15 +57,25 @@ class Example(Struct, kw_only=True):
             value: The value.
         """
         place = self.place(message)
-        if self.places is None and key:
+        if key and self.places is None and message < len(self.messages):
             place = f"{place}/{key}"
         return Extra(place, kind, value, message)
 
     def place(self, message: int) -> str:
-        """Return the JSON pointer to the source of a message."""
+        """Return the JSON pointer to the source of a message, or of `chosen` for those behind."""
+        if message >= len(self.messages) and self.chosen is not None:
+            return self.chosen_place
         if self.places is None:
             return f"/messages/{message}"
         return self.places[message] if message < len(self.places) else ""
+
+    def source_of(self, pointer: str) -> str:
+        """Return the JSON pointer to the source of a value of the example."""
+        key, _, rest = pointer[1:].partition("/")
+        if key == "messages" and rest and self.places is not None:
+            return self.place(int(rest.partition("/")[0]))
+        places = {"chosen": self.chosen_place, "rejected": self.rejected_place}
+        return places.get(key, pointer)
 
     def select(self, *kinds: str) -> tuple[dict[str, Any], list[Extra]]:
         """Return the values of extras of some kinds, by kind, and the other extras."""

@@ -44,10 +44,9 @@ class Outgoing:
 
     def lose(self, value: RowValue, kind: str, message: int = -1, is_loss: bool = True) -> None:
         """Record a value of the example that the format has no place for."""
-        places = self.example.places
-        pointer = value.pointer
-        if places is not None and message >= 0:
-            pointer = places[message] if message < len(places) else ""
+        example = self.example
+        is_own = example.places is None and message < len(example.messages)
+        pointer = value.pointer if message < 0 or is_own else example.place(message)
         self._extras.append(Extra(pointer, kind, value.value, message, is_loss=is_loss))
 
     def note(self, value: RowValue, kind: str, message: int = -1) -> None:

@@ -198,3 +198,44 @@ def test_huge_keys_take_no_memory_in_the_report() -> None:
     prepared = convert([{**ALPACA, "k" * 100_000: 1}], to="chat", on_loss="allow")
     assert len(list(prepared)) == 1
     assert len(prepared.ledger.entries[0].pointer) == 2000
+
+
+CALLING = {
+    "role": "assistant",
+    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+PREFERENCE = {
+    "input": {"messages": [USER]},
+    "preferred_output": [{**ASSISTANT, "name": "ann"}],
+    "non_preferred_output": [CALLING],
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "to", "effect", "pointer"),
+    [
+        (PREFERENCE, "chat", "loss", "/non_preferred_output"),
+        (PREFERENCE, "sharegpt", "loss", "/preferred_output"),
+        (PREFERENCE, "alpaca", "rejected", "/non_preferred_output/0"),
+        (
+            {"conversations": [{"from": "human", "value": "x"}, {"from": "human", "value": "y"}]},
+            *("completions", "rejected", ""),
+        ),
+        ({"messages": [USER, CALLING]}, "alpaca", "rejected", "/messages/1"),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "x"},
+                    {"from": "function_call", "value": '{"name": "f", "arguments": {}}'},
+                ]
+            },
+            *("alpaca", "rejected", "/conversations/1"),
+        ),
+    ],
+)
+def test_places_are_those_of_the_source(
+    row: dict[str, Any], to: str, effect: str, pointer: str
+) -> None:
+    prepared = convert([row], to=to, on_loss="allow")
+    assert len(list(prepared)) == (effect == "loss")
+    assert pointer in [place for _, _, place in entries(prepared.ledger, effect)]

@@ -115,8 +115,8 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
         answers = {"output": last}
     else:
         answers = {
-            "chosen": output_text(outgoing, example.chosen, "/chosen"),
-            "rejected": output_text(outgoing, example.rejected, "/rejected"),
+            "chosen": output_text(outgoing, example.chosen, example.chosen_place),
+            "rejected": output_text(outgoing, example.rejected, example.rejected_place),
         }
     roles = [role for role, _ in texts]
     if len(roles) % 2 == 0 or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:

@@ -197,6 +197,7 @@ def read(value: Any) -> Example:
     if len(value) > 1 and value[-1].get("parent_id") == value[-2].get("parent_id"):
         *example.messages, chosen, rejected = example.messages
         example.chosen, example.rejected = [chosen], [rejected]
+        example.chosen_place = f"/{len(value) - 2}"
         example.rejected_place = f"/{len(value) - 1}"
     return example
 

@@ -131,6 +131,7 @@ def _read_preference(value: dict[str, Any]) -> Example:
         messages=messages,
         chosen=outputs[0],
         rejected=outputs[1],
+        chosen_place="/preferred_output",
         rejected_place="/non_preferred_output",
         places=[f"/input/messages/{index}" for index in range(len(messages))],
         **read_options(prompt, "/input"),

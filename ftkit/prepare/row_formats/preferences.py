@@ -13,7 +13,13 @@ from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.outgoing import Outgoing
 from ftkit.prepare.plain import prompt_of
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
-from ftkit.prepare.row_formats.trl import make_example, read_completion, read_turns, written_tools
+from ftkit.prepare.row_formats.trl import (
+    make_example,
+    places_of,
+    read_completion,
+    read_turns,
+    written_tools,
+)
 from ftkit.prepare.row_value import RowValue
 from ftkit.prepare.rows import Row
 from ftkit.prepare.trl_messages import written_trl_messages
@@ -40,12 +46,16 @@ def _reader(chosen: str, rejected: str) -> Callable[[dict[str, Any]], Example]:
             extras += more
         if prompt is None:
             messages = _split(row, *outputs)
+            places = [f"/{chosen}/{index}" for index in range(len(messages))]
         elif messages == outputs[0][: len(messages)]:
             row.need(chosen).fail("the prompt is repeated in the answer, as in ultrafeedback rows")
+        else:
+            places = places_of(prompt, messages)
         example = make_example(
-            row, {"prompt", chosen, rejected}, messages=messages, extras=extras, places=[]
+            row, {"prompt", chosen, rejected}, messages=messages, extras=extras, places=places
         )
         example.chosen, example.rejected = outputs
+        example.chosen_place, example.rejected_place = f"/{chosen}", f"/{rejected}"
         return example
 
     return read
@@ -73,8 +83,12 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
         raise RowError("not two answers to one prompt")
     outgoing = Outgoing(prompt_of(example))
     row: dict[str, Any] = {"prompt": written_trl_messages(outgoing, outgoing.messages())}
-    for key, output in (("chosen", example.chosen), ("rejected", example.rejected)):
-        messages = [(-1, item) for item in RowValue(output, f"/{key}").elements()]
+    outputs = {
+        "chosen": RowValue(example.chosen, example.chosen_place),
+        "rejected": RowValue(example.rejected, example.rejected_place),
+    }
+    for key, output in outputs.items():
+        messages = [(-1, message) for message in output.elements()]
         row[key] = written_trl_messages(outgoing, messages)
     return outgoing.finish({**row, **written_tools(outgoing)})
 
@@ -152,6 +166,8 @@ def read_kto(value: Any) -> Example:
             tools=chosen.tools,
             extras=extras,
             places=places,
+            chosen_place="/0/completion",
+            rejected_place="/1/completion",
         )
     label = RowValue(value).need("label")
     if label.value is not True:

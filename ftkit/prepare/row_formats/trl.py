@@ -77,11 +77,12 @@ def read_completion(value: dict[str, Any]) -> Example:
         {"prompt", "completion"},
         messages=before + after,
         extras=extras + more,
-        places=_places(prompt, before)[: len(before)] + _places(completion, after),
+        places=places_of(prompt, before)[: len(before)] + places_of(completion, after),
     )
 
 
-def _places(value: RowValue, messages: list[Message]) -> list[str]:
+def places_of(value: RowValue, messages: list[Message]) -> list[str]:
+    """Return the JSON pointers to messages that a text or a list of messages was read as."""
     if isinstance(value.value, str):
         return [value.pointer]
     return [f"{value.pointer}/{index}" for index in range(len(messages))]
@@ -133,7 +134,7 @@ def read_prompt(value: dict[str, Any]) -> Example:
         tools=tools,
         fields=fields,
         extras=extras + more,
-        places=_places(row.child("prompt"), messages),
+        places=places_of(row.child("prompt"), messages),
     )
 
 
