@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ftkit.prepare.draft import Draft
+from ftkit.prepare.draft import BESIDE, Draft
 from ftkit.prepare.json_text import to_text
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_value import RowValue
@@ -58,7 +58,7 @@ def add_chat_messages(draft: Draft, messages: RowValue, notes: Collection[str] =
         empty = [key for key, item in value.items() if item in ([], {}) and key != "content"]
         present = [key for key in notes if value.get(key) is not None and key not in empty]
         for key in present:
-            draft.note(message.child(key), f"key `{key}`", index)
+            draft.note(message.child(key), BESIDE, index)
         left_out = {*empty, *notes}
         plain.append({key: item for key, item in value.items() if key not in left_out})
     read, extras = read_messages(plain, messages.pointer, first)

@@ -14,6 +14,9 @@ from ftkit.prepare.json_text import to_text
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_value import RowValue
 
+BESIDE = "key that is no part of the conversation"
+"""Kind of the extras for ids, settings and other keys of requests, responses and logs."""
+
 Part = dict[str, Any]
 """Content part of a message in OpenAI's chat format."""
 
@@ -98,7 +101,7 @@ class Draft:
         for other in value.others(read_keys):
             key = other.pointer.rpartition("/")[2]
             if key in notes:
-                self.note(other, f"key `{key}`", message)
+                self.note(other, BESIDE, message)
             else:
                 self.lose(other, "unknown key", message)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ftkit.prepare.chat import add_chat_message, add_chat_messages, add_chat_tools
-from ftkit.prepare.draft import Draft
+from ftkit.prepare.draft import BESIDE, Draft
 from ftkit.prepare.row_formats import anthropic, gemini
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.openai import FUNCTIONS
@@ -33,16 +33,13 @@ MESSAGE_NOTES = {"id", "annotations"}
 COMPLETE = {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence"}
 """Reasons for the end of an answer that is complete."""
 
-LOG_KEY = "key of a log beside its messages"
-"""Kind of the extras for keys of a log, which can have any."""
-
 _CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 
 def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
     """Record the keys of an entry of a log that are not read."""
     for other in value.others(read_keys):
-        draft.note(other, LOG_KEY)
+        draft.note(other, BESIDE)
 
 
 def decoded(value: RowValue) -> RowValue:

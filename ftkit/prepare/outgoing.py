@@ -87,7 +87,7 @@ class Outgoing:
             else:
                 system.append((index, message))
                 self.lose_keys(index, message)
-        for index, message in system[1:]:
+        for index, message in system if len(system) > 1 else ():
             self.note(message, "system messages joined", index)
         return system, others
 

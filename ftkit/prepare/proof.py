@@ -72,9 +72,23 @@ def _different_messages(
     if len(before) != len(back) and not damaged:
         yield Extra("/messages", CHANGED, before)
         return
-    for index, (one, other) in enumerate(zip(before, back, strict=False)):
-        if index not in damaged and not _equal(one, other):
+    if damaged:  # the others may have other indexes
+        yield from _missing_messages(example, before, back, damaged)
+        return
+    for index, (one, other) in enumerate(zip(before, back, strict=True)):
+        if not _equal(one, other):
             yield example.lost(CHANGED, index, "", one)
+
+
+def _missing_messages(
+    example: Example, before: list[Any], back: list[Any], damaged: set[int]
+) -> Iterator[Extra]:
+    """Yield the first message that is not damaged and not among those read back, in order."""
+    remaining = iter(back)
+    for index, one in enumerate(before):
+        if index not in damaged and not any(_equal(one, other) for other in remaining):
+            yield example.lost(CHANGED, index, "", one)
+            return
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -19,6 +19,7 @@ from support.neutral_examples import examples
 WRITTEN = (
     *("chat", "completions", "preference", "reinforcement", "alpaca", "sharegpt"),
     *("trl-messages", "trl-prompt-completion", "trl-preference", "trl-prompt", "trl-text"),
+    *("anthropic", "bedrock-nova", "gemini", "mistral", "together"),
 )
 
 Written = tuple[dict[str, Any], list[Extra]]

@@ -23,7 +23,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "Anthropic Python SDK, MessageParam and content blocks",
     "https://github.com/anthropics/anthropic-sdk-python/tree/main/src/anthropic/types",
-    "2026-08",
 )
 
 THINKING = "thinking block"

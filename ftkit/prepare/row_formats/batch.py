@@ -29,9 +29,8 @@ RESPONSES = ("response", "result", "response_body", "responseBody")
 """Keys of a response."""
 
 GATEWAY = Source(
-    "Helicone documentation, exported requests",
-    "https://docs.helicone.ai/rest/request/post-v1requestquery",
-    "2026",
+    "Helicone documentation, Export Data",
+    "https://docs.helicone.ai/tools/export",
 )
 
 BATCH_LAYOUT = (

@@ -19,12 +19,10 @@ from ftkit.rules.sources import Source
 NOVA = Source(
     "Amazon Nova, preparing data for fine-tuning",
     "https://docs.aws.amazon.com/nova/latest/userguide/fine-tune-prepare-data-understanding.html",
-    "2025-12",
 )
 TEXT = Source(
     "Amazon Bedrock, preparing data for text-to-text models",
     "https://docs.aws.amazon.com/bedrock/latest/userguide/preparing-text-data.html",
-    "2025-12",
 )
 CLAUDE = Source(
     "Anthropic cookbook, fine-tuning Claude 3 Haiku on Bedrock",

@@ -13,7 +13,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "Cohere documentation, preparing the chat fine-tuning data",
     "https://docs.cohere.com/docs/chat-preparing-the-data",
-    "2025-09-15",
 )
 
 ROLES = {"system": "system", "user": "user", "chatbot": "assistant"}

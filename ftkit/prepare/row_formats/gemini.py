@@ -28,7 +28,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "Google Cloud, tuning of function calling",
     "https://cloud.google.com/vertex-ai/generative-ai/docs/models/tune-function-calling",
-    "2025-09-04",
 )
 
 SYSTEM = ("systemInstruction", "system_instruction")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
+from ftkit.prepare.draft import BESIDE, Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import LOG_KEY, decoded, note_log_keys
+from ftkit.prepare.exchange import decoded, note_log_keys
 from ftkit.prepare.json_text import to_text
 from ftkit.prepare.media import data_url
 from ftkit.prepare.row_formats.base import RowFormat
@@ -16,7 +16,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "OpenTelemetry semantic conventions for generative AI, gen-ai-input-messages.json",
     "https://github.com/open-telemetry/semantic-conventions-genai/tree/main/docs/gen-ai",
-    "2026",
 )
 
 INPUT = "gen_ai.input.messages"
@@ -80,7 +79,7 @@ def _attributes(draft: Draft, row: RowValue) -> dict[str, RowValue]:
         if key in KEYS and value is not None:
             values[key] = decoded(value.need("stringValue"))
         else:
-            draft.note(item, LOG_KEY)
+            draft.note(item, BESIDE)
     return values
 
 

@@ -15,7 +15,6 @@ SOURCE = Source(
     "OpenAI Python SDK, ResponseInputItemParam",
     "https://github.com/openai/openai-python/blob/main/src/openai/types/responses/"
     "response_input_item_param.py",
-    "2026-08",
 )
 
 ROLES = ("user", "assistant", "system", "developer")

@@ -18,13 +18,11 @@ STORED = Source(
     "OpenAI Python SDK, ChatCompletionStoreMessage",
     "https://github.com/openai/openai-python/blob/main/src/openai/types/chat/"
     "chat_completion_store_message.py",
-    "2026-08",
 )
 EVALS = Source(
     "OpenAI Python SDK, CreateEvalJSONLRunDataSourceParam",
     "https://github.com/openai/openai-python/blob/main/src/openai/types/evals/"
     "create_eval_jsonl_run_data_source_param.py",
-    "2026-08",
 )
 
 STORED_LAYOUT = (

@@ -17,7 +17,6 @@ from ftkit.rules.sources import Source
 SOURCE = Source(
     "Together documentation, data preparation",
     "https://docs.together.ai/docs/fine-tuning/data-preparation",
-    "2026",
 )
 
 SHAPES = {"messages": "chat", "prompt": "completions", "preferred_output": "preference"}
@@ -78,8 +77,8 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     outgoing.lose_parallel_tool_calls()
     row = {
         "input": {"messages": _write_messages(outgoing), **_tools(example)},
-        "preferred_output": _write_output(example.chosen, "/preferred_output"),
-        "non_preferred_output": _write_output(example.rejected, "/non_preferred_output"),
+        "preferred_output": _write_output(outgoing, example.chosen, "/preferred_output"),
+        "non_preferred_output": _write_output(outgoing, example.rejected, "/non_preferred_output"),
     }
     return outgoing.finish(row)
 
@@ -121,7 +120,7 @@ def _write_message(message: RowValue, role: str, own_keys: Iterable[str]) -> Mes
     return {"role": role, **present}
 
 
-def _write_output(messages: list[Message], pointer: str) -> list[Message]:
+def _write_output(outgoing: Outgoing, messages: list[Message], pointer: str) -> list[Message]:
     """Return an output of a preference example: one text of the assistant."""
     values = RowValue(messages, pointer)
     if len(messages) != 1 or not isinstance(messages[0].get("content"), str):
@@ -130,6 +129,7 @@ def _write_output(messages: list[Message], pointer: str) -> list[Message]:
     for other in message.others({"role", "content"}):
         if other.pointer.rpartition("/")[2] != "weight":
             other.fail("key that an output has no place for")
+        outgoing.lose(other, "`weight` of an output", is_loss=other.value != 1)
     return [{"role": role_of(message), "content": message.value["content"]}]
 
 

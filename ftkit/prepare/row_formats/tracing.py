@@ -17,7 +17,6 @@ from ftkit.rules.sources import Source
 LANGSMITH = Source(
     "LangSmith documentation, run (span) data format",
     "https://docs.langchain.com/langsmith/run-data-format",
-    "2026",
 )
 LANGFUSE = Source(
     "Langfuse documentation, export of generations",
