@@ -30,10 +30,8 @@ def _plain_call(call: RowValue) -> dict[str, Any]:
     plain = dict(call.object())
     plain.setdefault("type", "function")
     if isinstance(arguments.value, dict):
-        try:
-            plain["function"] = function.object() | {"arguments": to_text(arguments.value)}
-        except RecursionError:
-            arguments.fail("arguments are nested too deeply")
+        text = to_text(arguments.value, arguments.pointer)
+        plain["function"] = function.object() | {"arguments": text}
     return plain
 
 

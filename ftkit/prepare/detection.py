@@ -66,9 +66,11 @@ def detect(rows: list[Row]) -> RowFormat:
                 votes[format.name] += 1
             if example:
                 unknown[format.name] += sum(extra.kind == UNKNOWN for extra in example.extras)
-    counts = votes or similar
-    most = max(counts.values(), default=0)
-    if most * 2 <= len(rows):
+    for counts in (votes, similar):
+        most = max(counts.values(), default=0)
+        if most * 2 > len(rows):
+            break
+    else:
         raise _unknown(rows[0])
     formats = [format for name, format in row_formats().items() if counts[name] == most]
     fewest = min(unknown[format.name] for format in formats)

@@ -7,8 +7,11 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.json_text import to_text
+from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_value import RowValue
 
 Part = dict[str, Any]
@@ -87,12 +90,12 @@ class Draft:
     def lose_others(
         self,
         value: RowValue,
-        known: Collection[str],
+        read_keys: Collection[str],
         notes: Collection[str] = (),
         message: int = -1,
     ) -> None:
         """Record the keys of an object that the reader does not know, and those that are notes."""
-        for other in value.others(known):
+        for other in value.others(read_keys):
             key = other.pointer.rpartition("/")[2]
             if key in notes:
                 self.note(other, f"key `{key}`", message)
@@ -143,7 +146,7 @@ class Draft:
             arguments: Arguments, as JSON or as the text of it.
             id: Id, or None if the row has none.
         """
-        text = arguments if isinstance(arguments, str) else _arguments(value, arguments)
+        text = arguments if isinstance(arguments, str) else to_text(arguments, value.pointer)
         call = {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
         if id is None:
             self._made.append((call, value.pointer, self.next))
@@ -177,7 +180,13 @@ class Draft:
         self.append(value, message)
 
     def example(self) -> Example:
-        """Return the example."""
+        """Return the example.
+
+        Raises:
+            RowError: It has no messages.
+        """
+        if not self.messages:
+            raise RowError("no messages")
         number = 0
         for call, pointer, message in self._made:
             number += 1
@@ -193,9 +202,13 @@ class Draft:
             tools=self.tools or None,
             parallel_tool_calls=self.parallel_tool_calls,
             fields=self.fields,
-            extras=self.extras,
+            extras=[self._of_message(extra) for extra in self.extras],
             places=self.places,
         )
+
+    def _of_message(self, extra: Extra) -> Extra:
+        """Return an extra, which is the example's if the message for it was not added."""
+        return extra if extra.message < self.next else replace(extra, message=-1)
 
 
 def simple_content(parts: list[Part]) -> str | list[Part]:
@@ -227,10 +240,3 @@ def function_tool(
     if parameters is not None:
         function["parameters"] = parameters
     return {"type": "function", "function": function}
-
-
-def _arguments(value: RowValue, arguments: dict[str, Any]) -> str:
-    try:
-        return to_text(arguments)
-    except RecursionError:
-        value.fail("arguments are nested too deeply")

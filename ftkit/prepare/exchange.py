@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from ftkit.prepare.chat import add_chat_message, add_chat_messages, add_chat_tools
 from ftkit.prepare.draft import Draft
-from ftkit.prepare.row_formats import anthropic
+from ftkit.prepare.row_formats import anthropic, gemini
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.openai import FUNCTIONS
 from ftkit.prepare.row_value import RowValue
@@ -17,7 +18,7 @@ NOTES = frozenset(
         *("cached", "created", "created_at", "completed_at", "custom_id", "duration", "error"),
         *("frequency_penalty", "id", "input_user", "logit_bias", "logprobs", "max_tokens"),
         *("max_completion_tokens", "max_output_tokens", "metadata", "method", "model", "n"),
-        *("object", "presence_penalty", "previous_response_id", "provider", "reasoning_effort"),
+        *("object", "presence_penalty", "provider", "reasoning_effort"),
         *("request_id", "safety_identifier", "seed", "service_tier", "status", "status_code"),
         *("stop", "store", "stream", "stream_options", "system_fingerprint", "temperature"),
         *("timestamp", "tool_choice", "top_logprobs", "top_p", "truncation", "url", "usage"),
@@ -32,37 +33,55 @@ MESSAGE_NOTES = {"id", "annotations"}
 COMPLETE = {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence"}
 """Reasons for the end of an answer that is complete."""
 
-
 LOG_KEY = "key of a log beside its messages"
 """Kind of the extras for keys of a log, which can have any."""
 
 _CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 
-def note_log_keys(draft: Draft, value: RowValue, known: Collection[str]) -> None:
+def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
     """Record the keys of an entry of a log that are not read."""
-    for other in value.others(known):
+    for other in value.others(read_keys):
         draft.note(other, LOG_KEY)
 
 
 def decoded(value: RowValue) -> RowValue:
-    """Return a value, or the value of the JSON if it is a text that begins like an object or array.
+    """Return a value, or that of the JSON text of messages, a request or a response.
 
-    Exports to CSV and some gateways hold JSON as text.
+    Exports to CSV and some gateways hold JSON as text. Any other JSON is an answer as text.
     """
     text = value.value
-    if isinstance(text, str) and text.lstrip()[:1] in ("{", "["):
-        return RowValue(parse_json(text, value.pointer), value.pointer)
-    return value
+    if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        parsed = parse_json(text, value.pointer)
+    except RowError:
+        return value
+    return RowValue(parsed, value.pointer) if _is_conversation(parsed) else value
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(
+            isinstance(item, list) or (isinstance(item, dict) and {"role", "type"} & item.keys())
+            for item in value
+        )
+    keys = {"messages", "choices", "generations", "role"}
+    lists = [key for key in ("input", "output", "content") if isinstance(value.get(key), list)]
+    return bool(keys & value.keys() or lists)
 
 
 def read_request(draft: Draft, request: RowValue) -> None:
-    """Read a request: a chat completion of OpenAI, or a message of Anthropic."""
+    """Read a request: a chat completion of OpenAI, a message of Anthropic, or one to Gemini."""
+    if request.get("contents"):
+        gemini.read_request(draft, request)
+        draft.lose_others(request, gemini.KEYS, gemini.REQUEST_KEYS)
+        return
     messages = request.get("messages") or request.fail("request without `messages`")
     if anthropic.recognizes(request.object()):
         anthropic.read_request(draft, request)
-        known = {"system", "messages", "tools", "tool_choice"}
-        draft.lose_others(request, known, NOTES | anthropic.REQUEST_KEYS)
+        read_keys = {"system", "messages", "tools", "tool_choice"}
+        draft.lose_others(request, read_keys, NOTES | anthropic.REQUEST_KEYS)
         return
     add_chat_messages(draft, messages, MESSAGE_NOTES)
     read_options(draft, request)
@@ -87,11 +106,12 @@ def read_response(draft: Draft, response: RowValue) -> None:
     if choices is not None:
         _read_choices(draft, choices)
         draft.lose_others(response, {"choices"}, NOTES)
+    elif response.get("candidates"):
+        gemini.read_response(draft, response)
     elif isinstance(response.value.get("content"), list) and response.get("role"):
         _check_complete(response, "stop_reason")
         anthropic.read_message(draft, response)
-        notes = NOTES | {"type", "stop_reason"}
-        draft.lose_others(response, {"role", "content"}, notes, draft.next - 1)
+        draft.lose_others(response, {"role", "content"}, anthropic.RESPONSE_KEYS, draft.next - 1)
     elif response.get("role"):
         add_chat_message(draft, response, MESSAGE_NOTES)
     else:

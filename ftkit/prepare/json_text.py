@@ -9,14 +9,26 @@ from typing import Any, NoReturn
 
 from ftkit._text import is_encodable
 from ftkit.dataset.lenient_json import is_too_large, nests_deeper
+from ftkit.prepare.row_formats.base import RowError
 
 MAX_OBJECT_DEPTH = 800
 """Maximum nesting of an object in a text: the rows that it becomes a part of are deeper."""
 
 
-def to_text(value: Any) -> str:
-    """Return the text of a JSON value, as OpenAI's models write it: on one line, without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def to_text(value: Any, pointer: str = "") -> str:
+    """Return the text of a JSON value, as OpenAI's models write it: on one line, without spaces.
+
+    Args:
+        value: The value.
+        pointer: JSON pointer to it, for the error.
+
+    Raises:
+        RowError: The value is nested too deeply.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise RowError("value nested too deeply for a text", pointer) from None
 
 
 def parse_object(text: str) -> dict[str, Any] | None:

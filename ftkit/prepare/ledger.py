@@ -12,9 +12,13 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 KEEP = 1000
 """Number of entries of each effect, step and reason that are kept. Counts stay exact."""
+
+MAX_LENGTH = 2000
+"""Maximum characters of a pointer or a detail, of which only nonsense has more."""
 
 Effect = Literal["added", "merged", "dropped", "rejected", "loss", "note"]
 """Effect of a step on a row.
@@ -156,4 +160,5 @@ class Ledger:
         key = (entry.effect, entry.step, entry.reason)
         self.counts[key] += 1
         if self.counts[key] <= KEEP:
-            self.entries.append(entry)
+            place = {"pointer": entry.pointer[:MAX_LENGTH], "detail": entry.detail[:MAX_LENGTH]}
+            self.entries.append(replace(entry, **place))

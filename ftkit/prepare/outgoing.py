@@ -92,21 +92,21 @@ class Outgoing:
             self.note(message, "system messages joined", index)
         return system, others
 
-    def lose_keys(self, index: int, message: RowValue, known: Collection[str] = ()) -> None:
+    def lose_keys(self, index: int, message: RowValue, own_keys: Collection[str] = ()) -> None:
         """Record the keys of a message that the format has no place for.
 
         Args:
             index: Index of the message.
             message: The message.
-            known: Keys beside role, content, `tool_calls` and `tool_call_id` that it has. With
+            own_keys: Keys beside role, content, `tool_calls` and `tool_call_id` that it has. With
                 "developer", it has that role, too.
         """
-        own = {"role", "content", "tool_calls", "tool_call_id", *known}
+        own = {"role", "content", "tool_calls", "tool_call_id", *own_keys}
         for other in message.others(own):
             key = other.pointer.rpartition("/")[2]
             is_default = key == "weight" and other.value == 1
             self.lose(other, f"`{key}` of a message", index, is_loss=not is_default)
-        if role_of(message) == "developer" and "developer" not in known:
+        if role_of(message) == "developer" and "developer" not in own_keys:
             self.note(message.child("role"), "developer message as system message", index)
 
     def tools(self) -> list[RowValue]:

@@ -48,13 +48,13 @@ def differences(
         return
     before = _neutral(example)
     damaged = {extra.message for extra in lost}
-    known = {extra.pointer for extra in lost}
+    reported = {extra.pointer for extra in lost}
     for name in before:
         if name == "messages":
             yield from _different_messages(example, before[name], back[name], damaged)
         elif name == "fields":
             for extra in _different_fields(before[name], back[name]):
-                if extra.pointer not in known:
+                if extra.pointer not in reported:
                     yield extra
         elif -1 not in damaged and not _equal(before[name], back[name]):
             yield Extra(f"/{name}", CHANGED, before[name])

@@ -64,10 +64,10 @@ class RowValue(NamedTuple):
             self._fail_type("an array")
         return (self.child(index) for index in range(len(self.value)))
 
-    def others(self, known: Collection[str]) -> Iterator[RowValue]:
-        """Yield the values of this object that are not null and whose keys are not known."""
+    def others(self, read_keys: Collection[str]) -> Iterator[RowValue]:
+        """Yield the values of this object that are not null and whose keys are not read."""
         for key, value in self.object().items():
-            if key not in known and value is not None:
+            if key not in read_keys and value is not None:
                 yield self.child(key)
 
     def _fail_type(self, expected: str) -> NoReturn:

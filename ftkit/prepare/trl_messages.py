@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from ftkit.prepare.draft import OpenCalls
@@ -25,7 +27,7 @@ def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], l
     notes: list[Extra] = []
     messages: list[Any] = []
     open_calls = OpenCalls()
-    made = 0
+    new_ids = _new_ids(value)
     for index, item in enumerate(value.elements()):
         message = dict(item.object())
         place = first + index if first >= 0 else -1
@@ -37,8 +39,7 @@ def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], l
             message["tool_calls"] = [_read_call(call) for call in calls.elements()]
             for call, source in zip(message["tool_calls"], calls.elements(), strict=True):
                 if call.get("id") is None:
-                    made += 1
-                    call["id"] = f"call_{made}"
+                    call["id"] = next(new_ids)
                     notes.append(_made(source, call["id"], place))
             open_calls = OpenCalls(message["tool_calls"])
         elif message.get("role") == "tool":
@@ -48,6 +49,17 @@ def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], l
         messages.append(message)
     messages, extras = read_messages(messages, value.pointer, first)
     return messages, notes + extras
+
+
+def _new_ids(messages: RowValue) -> Iterator[str]:
+    """Yield ids that no call of some messages has."""
+    ids = {
+        call.value["id"]
+        for message in messages.elements()
+        for call in calls_of(message)
+        if isinstance(call.object().get("id"), str)
+    }
+    return (id for number in count(1) if (id := f"call_{number}") not in ids)
 
 
 def _made(call: RowValue, id: str, message: int) -> Extra:

@@ -23,7 +23,7 @@ UNKNOWN = "unknown key"
 """Kind of an extra that its format does not know."""
 
 _STEPS = re.compile(r"\.(\w+)|\[(\d+)\]")
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`(?: - at `(.*?)`)?", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)` - at `(.*?)`", re.DOTALL)
 _PLACE = re.compile(r"(.*) - at `(.*?)`", re.DOTALL)
 _KEYS = {
     type_.__struct_config__.tag: frozenset(type_.__struct_fields__) | {"role"}
@@ -73,13 +73,13 @@ def check_text(value: Any, pointer: str) -> str:
 
 
 def unknown_keys(
-    row: dict[str, Any], known: Collection[str], pointer: str = "", message: int = -1
+    row: dict[str, Any], keys: Collection[str], pointer: str = "", message: int = -1
 ) -> list[Extra]:
     """Return the extras for keys that a format does not know. A null says nothing."""
     return [
         Extra(child(pointer, key), UNKNOWN, value, message)
         for key, value in row.items()
-        if key not in known and value is not None
+        if key not in keys and value is not None
     ]
 
 
@@ -161,7 +161,7 @@ def _without_unknown(
         message, path = place.groups() if place else (text, "$")
         inner = "".join(f"/{step}" for step in _steps(path))
         raise RowError("not as OpenAI's format requires", pointer + inner, message) from None
-    key, steps = unknown[1], _steps(unknown[2] or "$")
+    key, steps = unknown[1], _steps(unknown[2])
     copy: Any = value.copy()
     holder = copy
     for step in steps:

@@ -13,6 +13,7 @@ from ftkit.errors import UnknownNameError, UsageError
 from ftkit.prepare.convert import convert
 from ftkit.prepare.ledger import Ledger
 from support.fixture_types import Write
+from support.paths import SAMPLES
 
 USER = {"role": "user", "content": "Hi"}
 ASSISTANT = {"role": "assistant", "content": "Hello!"}
@@ -168,3 +169,32 @@ def test_odd_rows_are_rejected(value: Any, tmp_path: Path, write: Write) -> None
         assert list(prepared) == []
         assert prepared.ledger.total("rejected") == 1
         assert prepared.ledger.is_balanced
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        *(("marv", "chat"), ("tool-calls", "chat"), ("images", "chat")),
+        *(("completions", "completions"), ("preference", "preference")),
+        ("reinforcement", "reinforcement"),
+    ],
+)
+def test_a_file_in_the_target_format_stays_as_it_is(name: str, format: str, tmp_path: Path) -> None:
+    path, out = SAMPLES / f"{name}.jsonl", tmp_path / "out"
+    prepared = convert(path, to=format, prove=True)
+    assert prepared.write(out)
+    assert out.read_bytes() == path.read_bytes()
+    assert not prepared.ledger.entries
+
+
+def test_the_format_of_most_rows_counts_even_if_they_cannot_be_read() -> None:
+    rows = [{"messages": "x"}] * 3 + [ALPACA]
+    prepared = convert(rows, to="chat")
+    assert list(prepared) == []
+    assert entries(prepared.ledger, "rejected")[0] == ("not an array", 1, "/messages")
+
+
+def test_huge_keys_take_no_memory_in_the_report() -> None:
+    prepared = convert([{**ALPACA, "k" * 100_000: 1}], to="chat", on_loss="allow")
+    assert len(list(prepared)) == 1
+    assert len(prepared.ledger.entries[0].pointer) == 2000

@@ -109,6 +109,18 @@ def test_the_rows_of_a_rejected_pair_are_all_among_the_rejects(tmp_path: Path) -
     assert prepared.ledger.is_balanced
 
 
+def test_an_id_that_is_made_is_not_one_of_the_row() -> None:
+    calls = [
+        {**id, "type": "function", "function": {"name": "f", "arguments": {}}}
+        for id in ({}, {"id": "call_1"})
+    ]
+    row = {
+        "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": calls}]
+    }
+    (converted,) = convert([row], to="chat")
+    assert [call["id"] for call in converted["messages"][1]["tool_calls"]] == ["call_2", "call_1"]
+
+
 def test_messages_under_conversations_are_read() -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     (row,) = convert([{"id": 1, "system": "Be brief.", "conversations": messages}], to="chat")

@@ -63,9 +63,9 @@ def _reader(join: Callable[[str, str], str]) -> Callable[[dict[str, Any]], Examp
         add_text(draft, row.get("system"), "system")
         _read_history(draft, row)
         instruction, input = row.need("instruction"), row.get("input")
-        given = input.text() if input else ""
-        draft.add(instruction, "user", [text_part(join(instruction.text(), given))])
-        if input and given:
+        more = input.text() if input else ""
+        draft.add(instruction, "user", [text_part(join(instruction.text(), more))])
+        if input and more:
             draft.note(input, "`input` joined to `instruction`", draft.next - 1)
         chosen, rejected = row.get("chosen"), row.get("rejected")
         if not chosen and not rejected:

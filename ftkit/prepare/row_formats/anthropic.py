@@ -48,6 +48,9 @@ REQUEST_KEYS = frozenset(
 )
 """Keys of a request to the API that say nothing about the conversation."""
 
+RESPONSE_KEYS = {"container", "id", "model", "stop_reason", "stop_sequence", "type", "usage"}
+"""Keys of a response of the API that say nothing about the conversation."""
+
 OWN_BLOCKS = {"tool_use", "tool_result", "thinking", "redacted_thinking"}
 
 LAYOUT = (
@@ -95,7 +98,7 @@ def read_request(draft: Draft, row: RowValue) -> None:
         draft.add(system, "system", _read_texts(draft, system))
     for message in row.need("messages").elements():
         read_message(draft, message)
-        draft.lose_others(message, {"role", "content"}, {"id"}, draft.next - 1)
+        draft.lose_others(message, {"role", "content"}, RESPONSE_KEYS, draft.next - 1)
     for tool in [] if tools is None else tools.elements():
         _read_tool(draft, tool)
     if choice is not None:
@@ -226,8 +229,8 @@ def _read_tool(draft: Draft, tool: RowValue) -> None:
     if strict is not None:
         definition["function"]["strict"] = strict.flag()
     draft.tools.append(definition)
-    known = {"name", "description", "input_schema", "strict", CACHE}
-    draft.lose_others(tool, known, {"type"} if tool.value.get("type") == "custom" else ())
+    read_keys = {"name", "description", "input_schema", "strict", CACHE}
+    draft.lose_others(tool, read_keys, {"type"} if tool.value.get("type") == "custom" else ())
 
 
 def _read_choice(draft: Draft, choice: RowValue) -> None:
@@ -248,7 +251,9 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     row["messages"] = _write_messages(outgoing, messages)
     if example.tools:
         row["tools"] = [_write_tool(outgoing, tool) for tool in outgoing.tools()]
-    if example.parallel_tool_calls is not None:
+    if not example.tools:
+        outgoing.lose_parallel_tool_calls()
+    elif example.parallel_tool_calls is not None:
         disabled = not example.parallel_tool_calls
         row["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": disabled}
     return outgoing.finish(row)

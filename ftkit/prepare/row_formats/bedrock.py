@@ -135,7 +135,7 @@ def _read_result(draft: Draft, result: RowValue) -> None:
         if text is not None:
             texts.append(text.text())
         elif json is not None:
-            texts.append(_json_text(json))
+            texts.append(to_text(*json))
         else:
             draft.lose(block, "tool result that is no text and no JSON", index)
     if len(texts) > 1:
@@ -144,13 +144,6 @@ def _read_result(draft: Draft, result: RowValue) -> None:
         draft.lose(result.child("status"), anthropic.IS_ERROR, index)
     draft.lose_others(result, {"toolUseId", "content", "status"}, message=index)
     draft.answer(result, "\n".join(texts), result.need("toolUseId").text())
-
-
-def _json_text(value: RowValue) -> str:
-    try:
-        return to_text(value.value)
-    except RecursionError:
-        value.fail("result is nested too deeply")
 
 
 def _read_tool(draft: Draft, tool: RowValue) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example, Extra
@@ -32,6 +32,12 @@ SOURCE = Source(
 )
 
 SYSTEM = ("systemInstruction", "system_instruction")
+KEYS = {*SYSTEM, "contents", "generationConfig", "tools"}
+REQUEST_KEYS = {"labels", "model", "safetySettings", "toolConfig"}
+CANDIDATE_KEYS = {"avgLogprobs", "finishReason", "index", "safetyRatings", "score"}
+RESPONSE_KEYS = {"createTime", "modelVersion", "responseId", "usageMetadata"}
+"""Keys of a response of the API that say nothing about the conversation."""
+
 DECLARATIONS = ("functionDeclarations", "function_declarations")
 JSON_SCHEMA = ("parametersJsonSchema", "parameters_json_schema")
 CALL = ("functionCall", "function_call")
@@ -40,6 +46,7 @@ INLINE = ("inlineData", "inline_data")
 FILE = ("fileData", "file_data")
 MIME = ("mimeType", "mime_type")
 URI = ("fileUri", "file_uri")
+ID = "id of a tool call left out"
 USER_ROLES = ("user", "function", "tool")
 
 LAYOUT = (
@@ -66,6 +73,13 @@ def recognizes(value: dict[str, Any]) -> bool:
 def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
     row, draft = RowValue(value), Draft()
+    read_request(draft, row)
+    draft.lose_others(row, KEYS)
+    return draft.example()
+
+
+def read_request(draft: Draft, row: RowValue) -> None:
+    """Read the system instruction, the contents and the tools of a row."""
     instruction = row.get(*SYSTEM)
     if instruction is not None:
         texts = [text_part(part.need("text").text()) for part in _parts(draft, instruction)]
@@ -75,8 +89,25 @@ def read(value: dict[str, Any]) -> Example:
     tools = row.get("tools")
     for tool in [] if tools is None else tools.elements():
         _read_tools(draft, tool)
-    draft.lose_others(row, {*SYSTEM, "contents", "tools"})
-    return draft.example()
+    config = row.get("generationConfig")
+    for setting in [] if config is None else config.others(()):
+        is_format = setting.pointer.rpartition("/")[2].startswith("response")
+        record = draft.lose if is_format else draft.note
+        record(setting, "format of the answer" if is_format else "setting of the request")
+
+
+def read_response(draft: Draft, response: RowValue) -> None:
+    """Read a response of the API: the content of its first candidate."""
+    candidates = response.need("candidates")
+    first, *others = list(candidates.elements()) or candidates.fail("response without an answer")
+    reason = first.get("finishReason")
+    if reason is not None and reason.value != "STOP":
+        reason.fail("answer that is cut off", str(reason.value))
+    _read_content(draft, first.need("content"))
+    draft.lose_others(first, {"content"}, CANDIDATE_KEYS, draft.next - 1)
+    for other in others:
+        draft.lose(other, "further answer")
+    draft.lose_others(response, {"candidates"}, RESPONSE_KEYS)
 
 
 def _parts(draft: Draft, content: RowValue) -> list[RowValue]:
@@ -174,10 +205,7 @@ def response_text(response: RowValue) -> str:
     is_wrapped = len(response.value) == 1 and isinstance(inner, str)
     if is_wrapped and response_object(inner) == response.value:
         return str(inner)
-    try:
-        return to_text(response.value)
-    except RecursionError:
-        response.fail("result is nested too deeply")
+    return to_text(*response)
 
 
 def response_object(text: str) -> dict[str, Any]:
@@ -226,9 +254,17 @@ def write(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     return outgoing.finish(row)
 
 
+class _Call(NamedTuple):
+    """A tool call that has no answer yet."""
+
+    order: int
+    name: str
+    is_renamed: bool
+
+
 def _write_contents(outgoing: Outgoing, messages: Indexed) -> Iterator[dict[str, Any]]:
-    calls: dict[str, tuple[int, str]] = {}
-    number = 0
+    calls: dict[str, _Call] = {}
+    number = count(1)
     for is_answers, group in groupby(messages, key=lambda item: role_of(item[1]) == "tool"):
         if is_answers:
             yield _write_answers(outgoing, list(group), calls)
@@ -236,24 +272,32 @@ def _write_contents(outgoing: Outgoing, messages: Indexed) -> Iterator[dict[str,
         for index, message in group:
             outgoing.lose_keys(index, message)
             parts = [_write_part(outgoing, index, part) for part in parts_of(message)]
-            if role_of(message) == "assistant":
+            is_model = role_of(message) == "assistant"
+            if is_model:
                 calls = {}
-                for call in calls_of(message):
-                    number += 1
-                    id = call.need("id")
-                    calls[id.text()] = (len(calls), name_of(call))
-                    if id.value != f"call_{number}":
-                        outgoing.note(id, "id of a tool call", index)
-                    parts.append(
-                        {"functionCall": {"name": name_of(call), "args": arguments_of(call)}}
-                    )
+                parts += [
+                    _write_call(outgoing, index, call, calls, next(number))
+                    for call in calls_of(message)
+                ]
             if not parts:
                 message.fail("message without content")
-            yield {"role": "model" if role_of(message) == "assistant" else "user", "parts": parts}
+            yield {"role": "model" if is_model else "user", "parts": parts}
+
+
+def _write_call(
+    outgoing: Outgoing, index: int, call: RowValue, calls: dict[str, _Call], number: int
+) -> dict[str, Any]:
+    """Return the part for a call, and add the call to those without an answer."""
+    id, name = call.need("id"), name_of(call)
+    is_renamed = id.text() != f"call_{number}"
+    if is_renamed:
+        outgoing.note(id, ID, index)
+    calls[id.value] = _Call(len(calls), name, is_renamed)
+    return {"functionCall": {"name": name, "args": arguments_of(call)}}
 
 
 def _write_answers(
-    outgoing: Outgoing, messages: Indexed, calls: dict[str, tuple[int, str]]
+    outgoing: Outgoing, messages: Indexed, calls: dict[str, _Call]
 ) -> dict[str, Any]:
     """Return the content for the answers to calls, in the order of the calls.
 
@@ -262,21 +306,28 @@ def _write_answers(
     answers = []
     for index, message in messages:
         id = message.need("tool_call_id")
-        if id.text() not in calls:
+        call = calls.pop(id.text(), None)
+        if call is None:
             id.fail("answer to no call of the message before it, or to one that has an answer")
-        order, name = calls.pop(id.value)
-        given = message.get("name")
-        outgoing.lose_keys(index, message, {"name"} if given and given.value == name else ())
-        content = message.need("content")
-        response = response_object(content.text())
-        if response_text(RowValue(response)) != content.value:
-            outgoing.note(content, "spelling of the result of a tool", index)
-        answers.append((order, {"functionResponse": {"name": name, "response": response}}))
+        if call.is_renamed:
+            outgoing.note(id, ID, index)
+        name = message.get("name")
+        outgoing.lose_keys(index, message, {"name"} if name and name.value == call.name else ())
+        response = _write_result(outgoing, index, message.need("content"))
+        part = {"functionResponse": {"name": call.name, "response": response}}
+        answers.append((call.order, part))
     orders = [order for order, _ in answers]
     if orders != sorted(orders):
         for index, message in messages:
             outgoing.note(message, "order of the answers to tool calls", index)
     return {"role": "user", "parts": [part for _, part in sorted(answers, key=itemgetter(0))]}
+
+
+def _write_result(outgoing: Outgoing, index: int, content: RowValue) -> dict[str, Any]:
+    response = response_object(content.text())
+    if response_text(RowValue(response)) != content.value:
+        outgoing.note(content, "spelling of the result of a tool", index)
+    return response
 
 
 def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any]:

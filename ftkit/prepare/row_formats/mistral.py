@@ -81,17 +81,17 @@ class _Ids:
             return id
         while id not in self._ids:
             self._number += 1
-            made = f"call{self._number:05}"
+            short_id = f"call{self._number:05}"
             if self._number > MAX_IDS:
                 raise RowError(f"more than {MAX_IDS} tool calls")
-            if made not in self._kept:
-                self._ids[id] = made
+            if short_id not in self._kept:
+                self._ids[id] = short_id
         return self._ids[id]
 
 
 def _write_message(outgoing: Outgoing, index: int, message: RowValue, ids: _Ids) -> dict[str, Any]:
     role = role_of(message)
-    known = KEYS.get(role, ())
+    own_keys = KEYS.get(role, ())
     written: dict[str, Any] = {"role": "system" if role == "developer" else role}
     for part in parts_of(message):
         if part.need("type").text() not in ("text", "image_url"):
@@ -107,7 +107,7 @@ def _write_message(outgoing: Outgoing, index: int, message: RowValue, ids: _Ids)
         ]
     if id is not None:
         written["tool_call_id"] = _new_id(outgoing, index, id, ids)
-    return written | {key: message.value[key] for key in known if message.get(key) is not None}
+    return written | {key: message.value[key] for key in own_keys if message.get(key) is not None}
 
 
 def _new_id(outgoing: Outgoing, index: int, id: RowValue, ids: _Ids) -> str:

@@ -136,8 +136,8 @@ def _read_preference(value: dict[str, Any]) -> Example:
         **read_options(prompt, "/input"),
     )
     example.extras += extras + unknown_keys(prompt, ("messages", *_OPTIONS), "/input")
-    known = ("input", "preferred_output", "non_preferred_output")
-    example.extras += unknown_keys(value, known)
+    keys = ("input", "preferred_output", "non_preferred_output")
+    example.extras += unknown_keys(value, keys)
     return example
 
 

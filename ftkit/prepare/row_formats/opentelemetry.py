@@ -74,14 +74,14 @@ def _attributes(draft: Draft, row: RowValue) -> dict[str, RowValue]:
     if not isinstance(attributes.value, list):
         present = {key: attributes.get(key) for key in KEYS}
         return {key: decoded(value) for key, value in present.items() if value is not None}
-    found = {}
+    values = {}
     for item in attributes.elements():
         key, value = item.need("key").text(), item.get("value")
         if key in KEYS and value is not None:
-            found[key] = decoded(value.need("stringValue"))
+            values[key] = decoded(value.need("stringValue"))
         else:
             draft.note(item, LOG_KEY)
-    return found
+    return values
 
 
 def _read_message(draft: Draft, message: RowValue) -> None:
@@ -122,8 +122,8 @@ def _read_part(draft: Draft, part: RowValue) -> list[Part]:
         return [text_part(part.need("content").text())]
     modality, mime = part.get("modality"), part.get("mime_type")
     if modality is not None and modality.value == "image":
-        known = {"type", "modality", "mime_type", "content", "uri"}
-        draft.lose_others(part, known, message=index)
+        read_keys = {"type", "modality", "mime_type", "content", "uri"}
+        draft.lose_others(part, read_keys, message=index)
         if kind == "blob" and mime is not None:
             return [image_part(data_url(mime.text(), part.need("content").text()))]
         if kind in ("uri", "file_data") and part.get("uri"):
@@ -146,10 +146,7 @@ def _read_result(draft: Draft, part: RowValue) -> None:
     if response is None or isinstance(response.value, str):
         text = "" if response is None else response.value
     else:
-        try:
-            text = to_text(response.value)
-        except RecursionError:
-            response.fail("result is nested too deeply")
+        text = to_text(*response)
     draft.lose_others(part, {"type", "id", "response", "result"}, message=draft.next)
     draft.answer(part, text, id.text() if id else None)
 

@@ -89,11 +89,11 @@ def read_ultrafeedback(value: dict[str, Any]) -> Example:
     messages = _split(row, chosen, rejected)
     if prompt not in (message["content"] for message in messages):
         row.need("prompt").fail("the prompt is not that of the answers")
-    known = {"prompt", "prompt_id", "chosen", "rejected"}
+    keys = {"prompt", "prompt_id", "chosen", "rejected"}
     copies = row.get("messages")
     if copies and read_turns(copies, "user", -1)[0] == conversation:
-        known.add("messages")
-    example = make_example(row, known, messages=messages, extras=extras + more)
+        keys.add("messages")
+    example = make_example(row, keys, messages=messages, extras=extras + more)
     example.places = [f"/chosen/{index}" for index in range(len(messages))]
     example.chosen, example.rejected = chosen, rejected
     return example

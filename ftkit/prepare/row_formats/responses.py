@@ -23,6 +23,7 @@ TEXTS = ("input_text", "output_text", "text")
 ITEM_NOTES = {"id", "status", "phase"}
 OTHER_ITEM = "item that is no message or function call"
 REQUEST_NOTES = NOTES | {"background", "include", "max_tool_calls", "reasoning"}
+EARLIER = ("previous_response_id", "conversation")
 REQUEST_KEYS = {"input", "instructions", "tools", "parallel_tool_calls"}
 RESPONSE_KEYS = {*REQUEST_KEYS, "output"}
 
@@ -64,7 +65,7 @@ def read(value: dict[str, Any]) -> Example:
     return draft.example()
 
 
-def read_request(draft: Draft, request: RowValue, known: set[str] = REQUEST_KEYS) -> None:
+def read_request(draft: Draft, request: RowValue, read_keys: set[str] = REQUEST_KEYS) -> None:
     """Read a request: instructions, input and tools."""
     instructions, input = request.get("instructions"), request.need("input")
     if instructions is not None:
@@ -74,11 +75,15 @@ def read_request(draft: Draft, request: RowValue, known: set[str] = REQUEST_KEYS
     else:
         _read_items(draft, input)
     _read_tools(draft, request)
-    draft.lose_others(request, known, REQUEST_NOTES)
+    for key in EARLIER:
+        earlier = request.get(key)
+        if earlier is not None:
+            draft.lose(earlier, "earlier turns, which are not in the row")
+    draft.lose_others(request, {*read_keys, *EARLIER}, REQUEST_NOTES)
 
 
 def read_response(
-    draft: Draft, response: RowValue, known: set[str] = RESPONSE_KEYS, repeats: bool = True
+    draft: Draft, response: RowValue, read_keys: set[str] = RESPONSE_KEYS, repeats: bool = True
 ) -> None:
     """Read the output of a response, which repeats the settings of its request."""
     status = response.get("status")
@@ -86,8 +91,8 @@ def read_response(
         status.fail("answer that is not complete", str(status.value))
     _read_items(draft, response.need("output"))
     if repeats:
-        settings = {"text", "incomplete_details", "billing", "content_filters"}
-        draft.lose_others(response, known, REQUEST_NOTES | settings)
+        settings = {"text", "incomplete_details", "billing", "content_filters", *EARLIER}
+        draft.lose_others(response, read_keys, REQUEST_NOTES | settings)
 
 
 def _read_items(draft: Draft, items: RowValue) -> None:
@@ -145,7 +150,7 @@ def _read_part(draft: Draft, value: RowValue) -> list[Part]:
 
 def _read_call(draft: Draft, item: RowValue) -> None:
     """Read a call, which belongs to the assistant's message before it, if there is one."""
-    known = {"type", "call_id", "name", "arguments"}
+    read_keys = {"type", "call_id", "name", "arguments"}
     last = draft.messages[-1] if draft.messages else {}
     joins = last.get("role") == "assistant"
     name, id = item.need("name").text(), item.need("call_id").text()
@@ -154,7 +159,7 @@ def _read_call(draft: Draft, item: RowValue) -> None:
         draft.add_call(call)
     else:
         draft.add(item, "assistant", [], [call])
-    draft.lose_others(item, known, ITEM_NOTES, draft.next - 1)
+    draft.lose_others(item, read_keys, ITEM_NOTES, draft.next - 1)
 
 
 def _read_output(draft: Draft, item: RowValue) -> None:

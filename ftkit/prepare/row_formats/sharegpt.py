@@ -130,10 +130,10 @@ def read_roles(value: dict[str, Any]) -> Example:
     add_text(draft, row.get("system"), "system")
     turns = row.need("conversations")
     messages, extras = read_messages(turns.value, turns.pointer, draft.next)
+    for turn, message in zip(turns.elements(), messages, strict=True):
+        draft.append(turn, message)
     draft.lose_others(row, {"system", "conversations"}, notes={"id"})
     example = draft.example()
-    example.messages += messages
-    example.places = [*(example.places or []), *(turn.pointer for turn in turns.elements())]
     example.extras += extras
     return example
 

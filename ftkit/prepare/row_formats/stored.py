@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from ftkit.prepare.chat import add_chat_message, add_chat_messages
 from ftkit.prepare.draft import Draft, text_part
 from ftkit.prepare.example import Example
 from ftkit.prepare.exchange import MESSAGE_NOTES, NOTES, read_options, read_response
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_value import RowValue
 from ftkit.rules.sources import Source
 
@@ -64,8 +66,8 @@ def read_stored(value: dict[str, Any]) -> Example:
         _add_stored(draft, message)
     read_options(draft, row)
     read_response(draft, RowValue({"choices": row.need("choices").value}))
-    known = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
-    draft.lose_others(row, known, NOTES)
+    read_keys = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
+    draft.lose_others(row, read_keys, NOTES)
     return draft.example()
 
 
@@ -75,7 +77,22 @@ def _add_stored(draft: Draft, message: RowValue) -> None:
     value = {key: item for key, item in message.object().items() if key != "content_parts"}
     if parts is not None:
         value["content"] = parts.value
-    add_chat_message(draft, RowValue(value, message.pointer), MESSAGE_NOTES)
+    first = len(draft.extras)
+    try:
+        add_chat_message(draft, RowValue(value, message.pointer), MESSAGE_NOTES)
+    except RowError as error:
+        raise RowError(error.reason, _source(message, parts, error.pointer), error.detail) from None
+    for index, extra in enumerate(draft.extras[first:], first):
+        pointer = _source(message, parts, extra.pointer)
+        draft.extras[index] = replace(extra, pointer=pointer)
+
+
+def _source(message: RowValue, parts: RowValue | None, pointer: str) -> str:
+    """Return the pointer into `content_parts` for one into the content that they become."""
+    content = f"{message.pointer}/content"
+    if parts is None or not f"{pointer}/".startswith(f"{content}/"):
+        return pointer
+    return parts.pointer + pointer.removeprefix(content)
 
 
 def recognizes_evals(value: dict[str, Any]) -> bool:

@@ -104,14 +104,14 @@ def _write_messages(outgoing: Outgoing) -> list[Message]:
             message.fail("roles do not alternate from user to assistant", f"role {role!r}")
         calls = calls_of(message)
         allowed = {"tool"} if calls else NEXT_ROLES[role]
-        known = ("weight",) if role == "assistant" else ()
-        outgoing.lose_keys(index, message, known)
-        written.append(_write_message(message, role, known))
+        own_keys = ("weight",) if role == "assistant" else ()
+        outgoing.lose_keys(index, message, own_keys)
+        written.append(_write_message(message, role, own_keys))
     return written
 
 
-def _write_message(message: RowValue, role: str, known: Iterable[str]) -> Message:
-    keys = ("content", "tool_calls", "tool_call_id", *known)
+def _write_message(message: RowValue, role: str, own_keys: Iterable[str]) -> Message:
+    keys = ("content", "tool_calls", "tool_call_id", *own_keys)
     if message.get("content") is None and not calls_of(message):
         message.fail("message without content")
     for part in parts_of(message):

@@ -61,7 +61,7 @@ def read_langsmith(value: dict[str, Any]) -> Example:
     _read_input(draft, decoded(row.need("inputs")))
     _read_output(draft, decoded(row.need("outputs")))
     extra = row.get("extra")
-    parameters = decoded(extra).get("invocation_params") if extra is not None else None
+    parameters = extra.get("invocation_params") if extra is not None else None
     tools = parameters.get("tools") if parameters is not None else None
     if tools is not None and not draft.tools:
         add_chat_tools(draft, tools)
