@@ -191,9 +191,11 @@ def _reason(extra: Extra, target: RowFormat) -> str:
 def _place(row: Row, pointer: str) -> tuple[Origin, str]:
     """Return the source row of a pointer into a row, and the pointer into the source row.
 
-    The value of an assembled row is the tuple of the rows it was made of.
+    The value of an assembled row is the tuple of the rows it was made of, or the example that a
+    reader made of several.
     """
-    if not isinstance(row.value, tuple):
+    is_example = isinstance(row.value, Example) and len(row.origins) > 1
+    if not (is_example or isinstance(row.value, tuple)):
         return row.origin, pointer
     index, _, rest = pointer[1:].partition("/")
     if not index.isdigit():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 
 from msgspec import Struct
 
@@ -20,6 +20,9 @@ PAUSE = 6.0
 
 MAX_MESSAGES = 2000
 """Maximum messages of a conversation, which is held in memory."""
+
+MAX_CHARS = 1_000_000
+"""Characters after which another conversation begins: more than any model is trained on."""
 
 FIRST = 50
 """Number of conversations whose authors an error message names."""
@@ -54,12 +57,14 @@ def split_at_pauses(messages: Iterable[Post], hours: float | None) -> Iterator[l
     """Yield the conversations of a chat, which pauses separate."""
     pause = 3600 * (PAUSE if hours is None else hours)
     conversation: list[Post] = []
+    chars = 0
     for post in messages:
         is_new = conversation and post.time - conversation[-1].time > pause
-        if is_new or len(conversation) >= MAX_MESSAGES:
+        if is_new or len(conversation) >= MAX_MESSAGES or chars > MAX_CHARS:
             yield conversation
-            conversation = []
+            conversation, chars = [], 0
         conversation.append(post)
+        chars += len(post.text)
     if conversation:
         yield conversation
 
@@ -78,26 +83,33 @@ def read_conversations(
     Raises:
         UsageError: Nobody is named, or nobody in the chats has that name.
     """
-    conversations = iter(conversations)
-    first = list(islice(conversations, FIRST))
-    authors = list(dict.fromkeys(post.author for group in first for post in group))
-    names = ", ".join(excerpt(name, 40) for name in authors[:SHOWN])
     if options.me is None:
+        names = _authors(post for group in islice(conversations, FIRST) for post in group)
         raise UsageError(
             f"{path} is a chat: set `me` to the name of the person whose messages become the "
             f"assistant's; its authors are {names}"
         )
+    others: dict[str, Post] = {}
     is_there = False
-    for group in chain(first, conversations):
-        is_there = is_there or any(post.is_by(options.me) for post in group)
+    for group in conversations:
+        for post in group:
+            is_there = is_there or post.is_by(options.me)
+            if len(others) < SHOWN:
+                others.setdefault(post.author, post)
         ledger.read += 1
         example = _example(group, options.me)
         if example:
-            yield Row(example, (group[0].origin,))
+            yield Row(example, tuple(post.origin for post in group))
         else:
             ledger.drop("read", f"no answer of {excerpt(options.me, 40)}", group[0].origin)
-    if not is_there and first:
+    if others and not is_there:
+        names = _authors(others.values())
         raise UsageError(f"`me`: {path} has no message of {options.me!r:.60}, but of {names}")
+
+
+def _authors(posts: Iterable[Post]) -> str:
+    names = dict.fromkeys(post.author for post in posts)
+    return ", ".join(excerpt(name, 40) for name in islice(names, SHOWN))
 
 
 def _example(group: list[Post], me: str) -> Example | None:
@@ -110,29 +122,29 @@ def _example(group: list[Post], me: str) -> Example | None:
     places: list[str] = []
     extras: list[Extra] = []
     for index, post in enumerate(group):
+        place = f"/{index}{post.pointer}"
         is_left_out = not start <= index < end
         if is_left_out and post.text:
             kind = "message in front of a question" if index < start else "message behind an answer"
-            extras.append(Extra(post.pointer, kind, post.text, is_loss=False))
+            extras.append(Extra(place, kind, post.text, is_loss=False))
         if is_left_out:
             continue
         if post.text:
-            _add(messages, places, post, names)
-        extras += [Extra(post.pointer, kind, None, len(messages) - 1) for kind in post.losses]
+            _add(messages, places, names.message(post), place)
+        extras += [Extra(place, kind, None, len(messages) - 1) for kind in post.losses]
     if not messages or messages[0]["role"] == "assistant":
         return None
     return Example(messages=messages, places=places, extras=extras)
 
 
-def _add(messages: list[Message], places: list[str], post: Post, names: _Names) -> None:
+def _add(messages: list[Message], places: list[str], message: Message, place: str) -> None:
     """Add a message, or its text to the last one if that is by the same person."""
-    message = names.message(post)
     content = message.pop("content")
     if messages and {**messages[-1], "content": ""} == {**message, "content": ""}:
         messages[-1]["content"] += f"\n{content}"
     else:
         messages.append({**message, "content": content})
-        places.append(post.pointer)
+        places.append(place)
 
 
 class _Names:

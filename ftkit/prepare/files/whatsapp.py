@@ -89,7 +89,7 @@ def _posts(lines: Lines, ledger: Ledger) -> Iterator[Post]:
         origin = ledger.origin(lines.path, message.line)
         losses = ("photo or file",) if is_omitted else ()
         time = _time(message, order)
-        yield Post(message.author, text, time, origin, f"/{message.line}", losses=losses)
+        yield Post(message.author, text, time, origin, losses=losses)
 
 
 def _messages(lines: Lines) -> Iterator[_Message]:

@@ -71,13 +71,23 @@ def test_pauses_divide_a_chat_and_successive_messages_are_joined(tmp_path: Path)
         [("user", "eight"), ("assistant", "nine")],
     ]
     assert effects(ledger) == [
-        ("loss", LOSS, "/6"),
-        ("loss", LOSS, "/7"),
-        ("loss", LOSS, "/8"),
-        ("note", "message in front of a question", "/12"),
+        ("loss", LOSS, ""),
+        ("loss", LOSS, ""),
+        ("loss", LOSS, ""),
+        ("note", "message in front of a question", ""),
         ("dropped", "no answer of 'Ann'", ""),
     ]
+    assert sorted(entry.origin.line for entry in ledger.entries) == [6, 7, 8, 11, 12]
     assert len(read(path, ReadOptions(me="Ann", pause=24))[0]) == 1
+
+
+def test_the_map_names_the_messages_of_a_conversation(tmp_path: Path) -> None:
+    path, map = tmp_path / "chat.txt", tmp_path / "map"
+    path.write_text(WHATSAPP, "utf-8")
+    prepared = convert(path, to="chat", reading=ANN, on_loss="allow")
+    prepared.write(tmp_path / "out", map)
+    lines = [json.loads(line)["sources"] for line in map.read_text().splitlines()]
+    assert [source["line"] for source in lines[1]] == [12, 13, 14]
 
 
 def test_days_and_months_are_told_apart_by_their_order(tmp_path: Path) -> None:
@@ -116,6 +126,8 @@ def test_a_conversation_without_pauses_is_bounded(
     path = tmp_path / "chat.txt"
     path.write_text("1.1.26, 10:00 - Bob: a\n1.1.26, 10:00 - Ann: b\n" * 5, "utf-8")
     assert [len(example) for example in read(path)[0]] == [4, 4, 2]
+    monkeypatch.setattr(chats, "MAX_CHARS", 1)
+    assert [len(example) for example in read(path)[0]] == [2] * 5
 
 
 ACCOUNT = {"about": "Here", "personal_information": {}, "chats": {"about": "", "list": [CHAT]}}
