@@ -22,6 +22,9 @@ from ftkit.prepare.rows import Row
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 """Separators that are detected, and their names."""
 
+NAMED_DELIMITER = re.compile(r"sep=([^\r\n])(?:\r\n?|\n)")
+"""First line with which a file names its separator to Excel."""
+
 SNIFFED_ROWS = 20
 """Number of rows from which the separator is detected."""
 
@@ -39,8 +42,12 @@ def read_delimited(source: Source, ledger: Ledger, options: ReadOptions) -> Iter
     with open_text(source, options.encoding) as text:
         beginning = text.read(HEAD_BYTES)
         beginning += text.readline(MAX_ROW_CHARS)
-        dialect = _find_dialect(beginning, options.delimiter, source.path)
-        yield from _read(Lines(source.path, text, beginning), dialect, ledger)
+        named = NAMED_DELIMITER.match(beginning)
+        rest = beginning[named.end() :] if named else beginning
+        delimiter = options.delimiter or (named[1] if named else None)
+        dialect = _find_dialect(rest, delimiter, source.path)
+        lines = Lines(source.path, text, rest, number=1 if named else 0)
+        yield from _read(lines, dialect, ledger)
 
 
 def recognizes_delimited(path: str, beginning: bytes) -> bool:

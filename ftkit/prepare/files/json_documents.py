@@ -70,22 +70,22 @@ def arrays_of_objects(data: bytes) -> tuple[list[bytes], int]:
     Returns:
         The keys, and the index of the end of the object, or 0 if it is not in the text.
     """
-    keys: list[bytes] = []
+    keys: dict[bytes, None] = {}
     opened: list[bytes] = []
     key = b""
     for match in TOKEN.finditer(data):
         token = match.group()
         if token in b"[{":
-            if token == b"{" and opened[1:] == [b"["] and key not in keys:
-                keys.append(key)
+            if token == b"{" and len(opened) == 2 and opened[1] == b"[":
+                keys[key] = None
             opened.append(token)
         elif token in b"]}":
-            opened = opened[:-1]
-            if not opened:
-                return keys, match.end()
+            if len(opened) < 2:
+                return list(keys), match.end()
+            opened.pop()
         elif len(opened) == 1:
             key = token
-    return keys, 0
+    return list(keys), 0
 
 
 def recognizes_json(path: str, beginning: bytes) -> bool:

@@ -64,15 +64,16 @@ class Lines:
         number: Number of the line that was read last.
     """
 
-    def __init__(self, path: str, text: IO[str], beginning: str = "") -> None:
+    def __init__(self, path: str, text: IO[str], beginning: str = "", number: int = 0) -> None:
         """Begin with lines that have been read already.
 
         Args:
             path: Path of the file.
             text: The text behind these lines.
             beginning: The lines.
+            number: Number of lines before them.
         """
-        self.path, self.number = path, 0
+        self.path, self.number = path, number
         self._text, self._beginning = text, io.StringIO(beginning, newline="")
         self._taken: list[str] = []
         self._chars = 0

@@ -225,7 +225,7 @@ class _Cells:
 
     def _cell(self, value: str) -> Cell:
         fault = ""
-        if self._type == "s":
+        if self._type == "s" and value:
             index = int(value) if value.isdecimal() and len(value) < 10 else -1
             if 0 <= index < len(self._workbook.texts):
                 value = self._workbook.texts[index]

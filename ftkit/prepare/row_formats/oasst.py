@@ -61,8 +61,8 @@ def _is_tree(value: Any) -> bool:
     )
 
 
-def _tree_key(row: Row) -> str:
-    return row.value["message_tree_id"] if _is_message(row.value) else str(row.origin)
+def _tree_key(row: Row) -> Any:
+    return row.value["message_tree_id"] if _is_message(row.value) else [str(row.origin)]
 
 
 def _flat(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
@@ -86,7 +86,8 @@ def _messages(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
         replies = value.get("replies")
         if isinstance(replies, list):
             del value["replies"]
-            waiting.extend((reply, value.get("message_id")) for reply in replies)
+            parent_id = value.get("message_id", "")
+            waiting.extend((reply, parent_id) for reply in replies)
         yield {**value, "message_tree_id": tree["message_tree_id"], "parent_id": parent}
 
 
@@ -148,8 +149,9 @@ class _Tree:
 
 
 def _parent(row: Row) -> str | None:
+    """Return the id of the parent of a message, or None for a root."""
     parent = row.value.get("parent_id")
-    return parent if isinstance(parent, str) else None
+    return parent if parent is None or isinstance(parent, str) else ""
 
 
 def _rank(row: Row) -> float:

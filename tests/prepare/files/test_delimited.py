@@ -61,8 +61,9 @@ def test_a_cell_stays_the_text_that_it_is(file: Path, cell: str) -> None:
         ('q,a\n5" disk,2', {"q": '5" disk', "a": "2"}),
         ("q,a\n\x00,2\n", {"q": "\x00", "a": "2"}),
         ("q,a\n\u2028,\x85\n", {"q": "\u2028", "a": "\x85"}),
+        ("sep=;\r\nq;a,b\r\n1;2\r\n", {"q": "1", "a,b": "2"}),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_the_dialect_is_detected(file: Path, data: str, row: dict[str, str]) -> None:
     assert read(file, data)[0] == [row]
@@ -110,6 +111,11 @@ def test_ragged_rows_are_rejected_with_their_line(file: Path) -> None:
         ("too many cells", 6, "3 of 2"),
         ("text after a closing quote", 7, ""),
     ]
+
+
+def test_lines_are_counted_from_the_first_of_the_file(file: Path) -> None:
+    _, ledger = read(file, "sep=;\nq;a\n1\n")
+    assert ledger.entries[0].origin.line == 3
 
 
 def test_rejected_rows_are_kept_as_they_are(file: Path) -> None:

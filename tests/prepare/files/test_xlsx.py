@@ -42,6 +42,7 @@ def file(tmp_path: Path) -> Path:
         ("<c r='A2'><v>-0.5</v></c>", "-0.5"),
         ("<c r='A2' t='s'><v>0</v></c>", "shared"),
         ("<c r='A2' t='s'><v>1</v></c>", "rich "),
+        ("<c r='A2' t='s'/>", ""),
         ("<c r='A2' t='s'><v>2</v></c>", "a\r\nb"),
         ("<c r='A2' t='inlineStr'><is><t>00501</t></is></c>", "00501"),
         ("<c r='A2' t='str'><f>A1</f><v>NA</v></c>", "NA"),
