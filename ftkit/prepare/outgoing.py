@@ -91,6 +91,14 @@ class Outgoing:
             self.note(message, "system messages joined", index)
         return system, others
 
+    def parts(self, index: int, message: RowValue) -> list[RowValue]:
+        """Return the content of a message as parts, without an empty text beside tool calls."""
+        content = message.get("content")
+        if content is not None and content.value == "" and calls_of(message):
+            self.note(content, "empty text beside tool calls", index)
+            return []
+        return parts_of(message)
+
     def lose_keys(self, index: int, message: RowValue, own_keys: Collection[str] = ()) -> None:
         """Record the keys of a message that the format has no place for.
 

@@ -300,7 +300,9 @@ def _write_content(outgoing: Outgoing, index: int, message: RowValue) -> Any:
     thinking = outgoing.take(THINKING, index) if role_of(message) == "assistant" else []
     if content is not None and isinstance(content.value, str) and not calls and not thinking:
         return content.value
-    blocks = thinking + [_write_part(outgoing, index, part) for part in parts_of(message)]
+    blocks = thinking + [
+        _write_part(outgoing, index, part) for part in outgoing.parts(index, message)
+    ]
     for call in calls:
         block = {"type": "tool_use", "id": call.need("id").text(), "name": name_of(call)}
         blocks.append(block | {"input": arguments_of(call)})

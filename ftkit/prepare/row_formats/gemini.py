@@ -270,7 +270,7 @@ def _write_contents(outgoing: Outgoing, messages: Indexed) -> Iterator[dict[str,
             continue
         for index, message in group:
             outgoing.lose_keys(index, message)
-            parts = [_write_part(outgoing, index, part) for part in parts_of(message)]
+            parts = [_write_part(outgoing, index, part) for part in outgoing.parts(index, message)]
             is_model = role_of(message) == "assistant"
             if is_model:
                 calls = {}

@@ -72,7 +72,7 @@ def read_langfuse(value: dict[str, Any]) -> Example:
     """Convert an observation to an example."""
     row, draft = RowValue(value), Draft()
     for key in ("input", "output"):
-        if row.get(key) is None:
+        if row.object().get(key) in (None, ""):
             row.fail(f"no `{key}`: the download may have left it out for its size")
     if row.value.get("level") == "ERROR":
         row.child("level").fail("observation of an error")

@@ -130,6 +130,15 @@ def test_results_of_parallel_calls_are_one_message() -> None:
     assert read(row).parallel_tool_calls is False
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_calls_without_a_text_have_no_empty_block(content: str | None) -> None:
+    call = {"id": "x", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "tool_calls": [call]}
+    row, extras = write(Example(messages=[USER, message]))
+    assert [block["type"] for block in row["messages"][1]["content"]] == ["tool_use"]
+    assert not any(extra.is_loss for extra in extras)
+
+
 REFUSED = [
     ({"role": "system", "content": "Hi"}, "/messages/0/role"),
     ({"role": "assistant", "content": []}, "/messages/0/content"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -418,9 +419,21 @@ def test_an_answer_that_is_json_stays_a_text(text: str) -> None:
     assert [message["content"] for message in example.messages] == ["{{greeting}}", text]
 
 
-def test_what_a_download_left_out_is_refused() -> None:
+@pytest.mark.parametrize("output", [None, ""])
+def test_what_a_download_left_out_is_refused(output: str | None) -> None:
     with pytest.raises(RowError, match="left it out"):
-        read("langfuse", {"traceId": "t", "input": [USER], "output": None})
+        read("langfuse", {"traceId": "t", "input": [USER], "output": output})
+
+
+def test_a_table_of_observations_is_read(tmp_path: Path) -> None:
+    table = tmp_path / "observations.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "traceId", "type", "input", "output"])
+        writer.writerow(["o", "t", "GENERATION", json.dumps([USER]), json.dumps(ANSWER)])
+        writer.writerow(["p", "t", "GENERATION", json.dumps([USER]), '{"state": "sent"}'])
+    answers = [row["messages"][1]["content"] for row in convert(table, to="chat")]
+    assert answers == ["It was sent.", '{"state": "sent"}']
 
 
 def test_runs_of_several_prompts_and_failed_runs_are_refused() -> None:
