@@ -1,0 +1,31 @@
+"""Exact similarity of texts, computed as simply as possible."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+
+def grams(text: str) -> set[str]:
+    """The character 5-grams of a text that is not empty; a shorter one is itself one."""
+    return {text[start : start + 5] for start in range(max(len(text) - 4, 1))}
+
+
+def similarity(one: str, other: str) -> float:
+    if not one or not other:
+        return 0.0
+    left, right = grams(one), grams(other)
+    return len(left & right) / len(left | right)
+
+
+def text_of(row: dict[str, Any]) -> str:
+    """The texts of a chat row without system messages."""
+    return "\n".join(m["content"] for m in row["messages"] if m["role"] != "system")
+
+
+def similar_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
+    return {
+        (one, other)
+        for one, other in combinations(range(len(texts)), 2)
+        if similarity(texts[one], texts[other]) >= threshold
+    }
