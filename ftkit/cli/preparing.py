@@ -67,7 +67,10 @@ def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write_prepared(
-    files: Sequence[str], prepare: Callable[[list[str]], Prepared], options: dict[str, Any]
+    files: Sequence[str],
+    prepare: Callable[[list[str]], Prepared],
+    options: dict[str, Any],
+    others: Sequence[str] = (),
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
 
@@ -75,6 +78,7 @@ def write_prepared(
         files: The argument of the command.
         prepare: Prepares the files of these paths.
         options: Values of the options of `preparing`.
+        others: Further files that are read, and must not be written.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
     target = _target(files, options["output_file"], options["in_place"])
@@ -83,7 +87,7 @@ def write_prepared(
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
         outputs = [*map(str, extra.values()), *([target] if target else [])]
-        check_outputs(outputs, inputs=() if options["in_place"] else paths)
+        check_outputs(outputs, [*others, *(() if options["in_place"] else paths)])
         path = Path(target or Path(folder, "output"))
         prepared = prepare(paths)
         prepared.ledger.names = names
@@ -95,6 +99,37 @@ def write_prepared(
     if not is_written:
         print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
     return 1 if ledger.total("rejected") or ledger.total("loss") else 0
+
+
+def check_prepared(
+    files: Sequence[str],
+    prepare: Callable[[list[str]], Prepared],
+    step: str,
+    options: dict[str, Any],
+) -> int:
+    """Print the report of a preparation without writing its output.
+
+    Args:
+        files: The argument of the command.
+        prepare: Prepares the files of these paths.
+        step: Name of the step that has findings if it drops rows.
+        options: Values of the options of `preparing`.
+
+    Returns:
+        The exit code: 1 if the step drops rows, or rows are rejected.
+    """
+    for name in ("output_file", "in_place", "map", "rejects"):
+        if options[name]:
+            raise UsageError(f"`check` writes nothing; leave out `{name}`")
+    with local_files(files) as (paths, names):
+        prepared = prepare(paths)
+        ledger = prepared.ledger
+        ledger.names = names
+        for _ in prepared.rows():
+            pass
+    print_report(ledger, "", options["report"])
+    has_drops = any(key[:2] == ("dropped", step) for key in ledger.counts)
+    return 1 if has_drops or ledger.total("rejected") else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -146,9 +181,21 @@ def write_report(ledger: Ledger, target: str | None, format: str) -> None:
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
     """
-    if format == "json":
-        text = f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"
-        (write_json if target else write_error)(text)
+    if target:
+        print_report(ledger, target, format)
+    elif format == "json":
+        write_error(_json(ledger))
     else:
-        text = render_prepared_text(ledger, target or "standard output")
-        (write if target else write_error)(text)
+        write_error(render_prepared_text(ledger, "standard output"))
+
+
+def print_report(ledger: Ledger, target: str, format: str) -> None:
+    """Write a report to standard output. See `render_prepared_text`."""
+    if format == "json":
+        write_json(_json(ledger))
+    else:
+        write(render_prepared_text(ledger, target))
+
+
+def _json(ledger: Ledger) -> str:
+    return f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"

@@ -26,9 +26,10 @@ def render_prepared_text(ledger: Ledger, target: str) -> str:
 
     Args:
         ledger: The ledger of the preparation.
-        target: Name of the output.
+        target: Name of the output, or "" if nothing is written.
     """
-    totals = [f"read {plural(ledger.read, 'row')}", f"wrote {ledger.written:,} to {target}"]
+    written = f"wrote {ledger.written:,} to {target}" if target else f"{ledger.written:,} remain"
+    totals = [f"read {plural(ledger.read, 'row')}", written]
     totals += [
         f"{label} {ledger.total(effect):,}"
         for effect, label in LABELS.items()

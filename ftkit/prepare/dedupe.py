@@ -1,0 +1,219 @@
+"""Removal of duplicates, near-duplicates and conflicting answers."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from ftkit.dataset.inputs import Examples, File, open_sources
+from ftkit.errors import FileError, UsageError
+from ftkit.prepare.content import compared_text, split_answer
+from ftkit.prepare.hashing import content_hash
+from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.minhash import Integers, Signatures
+from ftkit.prepare.near import NearIndex, check_threshold
+from ftkit.prepare.prepared import Prepared, Step, prepare_files
+from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.spool import Spool
+
+CHOICES = {"on": ("example", "prompt"), "keep": ("first", "longest"), "conflicts": ("keep", "drop")}
+"""Values of the parameters that have a choice."""
+
+RETAINED, CONFLICT = -1, -2
+"""Values in place of the row that is written instead of a row."""
+
+
+def dedupe(
+    files: File | Iterable[File] | Examples,
+    *,
+    on: Literal["example", "prompt"] = "example",
+    near: float | None = None,
+    keep: Literal["first", "longest"] = "first",
+    against: File | Iterable[File] | Examples | None = None,
+    conflicts: Literal["keep", "drop"] = "keep",
+) -> Prepared:
+    """Return examples without duplicates, in their order.
+
+    A row is only dropped for a row that is written, or one of `against`: near-duplicates of
+    near-duplicates stay. The rows are held in a temporary file, and about 30 bytes of memory for
+    each, or 900 with `near`.
+
+    Args:
+        files: Paths, open files, or examples.
+        on: What is compared: the whole example, or its prompt. A row without a known prompt is
+            compared as a whole.
+        near: Jaccard similarity of character 5-grams, from 0.7 to 1, from which two rows are
+            duplicates. System messages and tools are not compared. None: only equal rows are.
+        keep: Which of several duplicates to keep: the first one, or the one with the longest text.
+        against: Drop rows that these files or examples have, too.
+        conflicts: Drop all rows with equal prompts and different answers, or keep them.
+
+    Raises:
+        FileError: A file of `against` has a line that is not JSON.
+        UsageError: A parameter has an invalid value.
+    """
+    step = dedupe_step(on=on, near=near, keep=keep, against=against, conflicts=conflicts)
+    return prepare_files(files, [step])
+
+
+def dedupe_step(
+    *,
+    on: str = "example",
+    near: float | None = None,
+    keep: str = "first",
+    against: Any = None,
+    conflicts: str = "keep",
+) -> Step:
+    """Return a step that removes duplicates. See `dedupe`."""
+    check_threshold(near)
+    for name, value in (("on", on), ("keep", keep), ("conflicts", conflicts)):
+        if value not in CHOICES[name]:
+            raise UsageError(f"`{name}` must be {' or '.join(CHOICES[name])}, not {value!r}")
+    part = _prompt if on == "prompt" else _example
+
+    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+        with Spool() as spool:
+            table = _Table(spool, part, near is not None, conflicts == "drop")
+            if against is not None:
+                for row in _others(against):
+                    table.add(row)
+            table.others = len(spool)
+            for row in rows:
+                table.add(row)
+            yield from table.remaining(ledger, near, keep == "longest")
+
+    return step
+
+
+def _example(value: Any) -> Any:
+    return value
+
+
+def _prompt(value: Any) -> Any:
+    return split_answer(value)[0]
+
+
+def _others(against: Any) -> Iterator[Row]:
+    """Yield the rows of the files to compare with."""
+    for source in open_sources(against, "against"):
+        ledger = Ledger()
+        yield from read_rows(source, ledger)
+        if ledger.total("rejected"):
+            place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
+            raise FileError(f"{place} is not JSON; fix it, or run `ftkit validate {source.path}`")
+
+
+class _Decisions(Struct):
+    """The row that is written instead of each row, or `RETAINED` or `CONFLICT`."""
+
+    instead: Integers
+    similarities: Integers
+
+
+class _Table:
+    """Rows in a temporary file, with their hashes and signatures.
+
+    Attributes:
+        others: Number of rows at the beginning that are only compared with.
+    """
+
+    def __init__(
+        self, spool: Spool, part: Callable[[Any], Any], has_signatures: bool, has_answers: bool
+    ) -> None:
+        self.others = 0
+        self._spool, self._part = spool, part
+        self._hashes, self._lengths = array("Q"), array("L")
+        self._prompts, self._answers = array("Q"), array("Q")
+        self._signatures = Signatures() if has_signatures else None
+        self._has_answers = has_answers
+
+    def add(self, row: Row) -> None:
+        """Add a row."""
+        self._spool.append(row)
+        part = self._part(row.value)
+        text = compared_text(part)
+        self._hashes.append(content_hash(part))
+        self._lengths.append(len(text) if part is row.value else len(compared_text(row.value)))
+        if self._signatures is not None:
+            self._signatures.add(text)
+        if self._has_answers:
+            prompt, answer = split_answer(row.value)
+            self._prompts.append(content_hash(prompt))
+            self._answers.append(content_hash(answer))
+
+    def remaining(self, ledger: Ledger, near: float | None, prefers_longest: bool) -> Iterator[Row]:
+        """Yield the rows without duplicates and conflicts."""
+        decisions = self._decide(near, prefers_longest)
+        for index, row in enumerate(self._spool):
+            instead = int(decisions.instead[index])
+            if index < self.others:
+                continue
+            if instead == RETAINED:
+                yield row
+            elif instead == CONFLICT:
+                ledger.drop("dedupe", "same prompt, but different answers", row.origin)
+            else:
+                similarity = float(decisions.similarities[index])
+                self._drop(ledger, row, instead, similarity)
+
+    def _drop(self, ledger: Ledger, row: Row, instead: int, similarity: float) -> None:
+        origin = self._spool[instead].origin
+        place = " of the other files" if instead < self.others else ""
+        if np.isnan(similarity):
+            ledger.drop("dedupe", f"duplicate{place}", row.origin, f"of {origin}")
+        else:
+            detail = f"{similarity:.3f} with {origin}"
+            ledger.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
+
+    def _decide(self, near: float | None, prefers_longest: bool) -> _Decisions:
+        count = len(self._spool)
+        decisions = _Decisions(np.full(count, RETAINED), np.full(count, np.nan))
+        if self._has_answers:
+            decisions.instead[self.others :][self._conflicting()] = CONFLICT
+        order = np.arange(self.others, count)
+        if prefers_longest:
+            lengths = np.frombuffer(self._lengths, np.dtype(f"u{self._lengths.itemsize}"))
+            order = order[np.argsort(-lengths[self.others :].astype(np.int64), kind="stable")]
+        order = np.concatenate((np.arange(self.others), order))
+        order = order[decisions.instead[order] == RETAINED]
+        hashes = np.frombuffer(self._hashes, np.uint64)[order]
+        _, firsts, groups = np.unique(hashes, return_index=True, return_inverse=True)
+        first = order[firsts[groups.reshape(-1)]]  # numpy 2.0 alone keeps the shape
+        is_copy = first != order
+        decisions.instead[order[is_copy]] = first[is_copy]
+        if near is not None and self._signatures is not None:
+            self._decide_near(decisions, order[~is_copy].tolist(), near)
+        return decisions
+
+    def _decide_near(self, decisions: _Decisions, order: list[int], near: float) -> None:
+        """Drop each row that is similar to one before it that is not dropped."""
+        assert self._signatures is not None
+        index = NearIndex(self._signatures.arrays(), near, self._text)
+        for row in order:
+            match = next(index.similar(row), None) if row >= self.others else None
+            if match is None:
+                index.insert(row)
+            else:
+                decisions.instead[row], decisions.similarities[row] = match
+
+    def _text(self, index: int) -> str:
+        return compared_text(self._part(self._spool[index].value))
+
+    def _conflicting(self) -> Integers:
+        """Return True for the rows whose prompt has different answers."""
+        prompts = np.frombuffer(self._prompts, np.uint64)[self.others :]
+        answers = np.frombuffer(self._answers, np.uint64)[self.others :]
+        order = np.lexsort((answers, prompts))
+        prompts, answers = prompts[order], answers[order]
+        is_new = np.ones(len(order), bool)
+        is_new[1:] = prompts[1:] != prompts[:-1]
+        groups = np.cumsum(is_new) - 1
+        differs = np.zeros(len(order), bool)
+        differs[1:] = ~is_new[1:] & (answers[1:] != answers[:-1])
+        result = np.zeros(len(order), bool)
+        result[order] = np.bincount(groups, differs)[groups] > 0 if len(order) else False
+        return result
