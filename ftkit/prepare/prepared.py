@@ -68,7 +68,7 @@ class Prepared:
             FileError: A file cannot be read or written.
         """
         with suppress(_WithheldError), ExitStack() as stack:
-            self._write(*[_open(stack, name) for name in (path, map, rejects)])
+            self._write(*[open_output(stack, name) for name in (path, map, rejects)])
             if rejects is None and self.ledger.total("rejected"):
                 raise _WithheldError
             return True
@@ -115,7 +115,12 @@ def prepare_files(
     return Prepared(rows, ledger)
 
 
-def _open(stack: ExitStack, path: Path | None) -> IO[bytes] | None:
+def open_output(stack: ExitStack, path: Path | None) -> Any:
+    """Open a file that is replaced when the stack is left without an exception; None for None.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
     if path is None:
         return None
     check_writable(str(path))

@@ -69,3 +69,22 @@ class Spool:
         self._file.seek(start)
         line, is_changed, origins, steps = _decode(self._file.read(end - start))
         return Row(_decode_line(line), origins, steps, None if is_changed else line)
+
+
+class LineSpool:
+    """Lines in a temporary file, which are read after all of them are written."""
+
+    def __init__(self) -> None:
+        self._file: Any = tempfile.TemporaryFile(prefix="ftkit-")  # noqa: SIM115 # closed by __del__
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def write(self, line: bytes) -> None:
+        """Add a line, without its line feed."""
+        self._file.write(line + b"\n")
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the lines, each with a line feed."""
+        self._file.seek(0)
+        yield from self._file

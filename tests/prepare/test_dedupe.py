@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ftkit.errors import FileError, UsageError
 from ftkit.prepare.dedupe import dedupe
 from ftkit.prepare.minhash import BATCH, Signatures
 from ftkit.prepare.near import BUCKET, NearIndex
-from support.similarity import similar_pairs, similarity, text_of
+from support.similarity import similar_pairs, similar_texts, similarity, text_of
 
 Row = dict[str, Any]
 
@@ -169,22 +168,6 @@ def test_rows_of_other_files_are_dropped(tmp_path: Path) -> None:
 def test_an_invalid_option_is_refused(options: Row, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         dedupe([{}], **options)
-
-
-def similar_texts(seed: int, count: int, words: int = 400) -> list[str]:
-    """Texts of which many are other ones with a few words changed."""
-    rng = random.Random(seed)
-    vocabulary = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(words)]
-    texts: list[str] = []
-    for _ in range(count):
-        if texts and rng.random() < 0.7:
-            text = rng.choice(texts).split()
-            for _ in range(rng.randint(0, 3)):
-                text[rng.randrange(len(text))] = rng.choice(vocabulary)
-        else:
-            text = rng.choices(vocabulary, k=rng.randint(1, 25))
-        texts.append(" ".join(text))
-    return texts
 
 
 @settings(max_examples=8)

@@ -1,7 +1,8 @@
-"""Exact similarity of texts, computed as simply as possible."""
+"""Similar texts, and their exact similarity, computed as simply as possible."""
 
 from __future__ import annotations
 
+import random
 from itertools import combinations
 from typing import Any
 
@@ -29,3 +30,19 @@ def similar_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
         for one, other in combinations(range(len(texts)), 2)
         if similarity(texts[one], texts[other]) >= threshold
     }
+
+
+def similar_texts(seed: int, count: int, words: int = 400) -> list[str]:
+    """Texts of which many are other ones with a few words changed."""
+    rng = random.Random(seed)
+    vocabulary = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(words)]
+    texts: list[str] = []
+    for _ in range(count):
+        if texts and rng.random() < 0.7:
+            text = rng.choice(texts).split()
+            for _ in range(rng.randint(0, 3)):
+                text[rng.randrange(len(text))] = rng.choice(vocabulary)
+        else:
+            text = rng.choices(vocabulary, k=rng.randint(1, 25))
+        texts.append(" ".join(text))
+    return texts
