@@ -31,6 +31,7 @@ from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
+    "split": ("ftkit.cli.split", "Split a file into training, validation and test data."),
     "dedupe": ("ftkit.cli.dedupe", "Remove duplicates and near-duplicates."),
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
