@@ -76,10 +76,13 @@ def _is_system(message: Any) -> bool:
     return _role(message) in SYSTEM_ROLES
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Yield the texts of a row or of a part of it, in order, without system messages and tools.
+def texts(value: Any, with_shared: bool = False) -> Iterator[str]:
+    """Yield the texts of a row or of a part of it, in order.
 
-    Many rows share those, so that they would make all of them similar.
+    Args:
+        value: The row, or the part.
+        with_shared: Include system messages and tools. Many rows share those, so that they would
+            make all of them similar.
     """
     stack: list[Any] = [value]  # values may nest more deeply than Python's stack allows
     while stack:
@@ -88,8 +91,9 @@ def texts(value: Any) -> Iterator[str]:
             yield item
         elif isinstance(item, list):
             stack.extend(reversed(item))
-        elif isinstance(item, dict) and not _is_system(item):
-            keys = [key for key in item if key not in BOILERPLATE and key not in NOT_TEXT]
+        elif isinstance(item, dict) and (with_shared or not _is_system(item)):
+            skipped = NOT_TEXT if with_shared else NOT_TEXT | BOILERPLATE
+            keys = [key for key in item if key not in skipped]
             stack.extend(item[key] for key in reversed(keys))
 
 

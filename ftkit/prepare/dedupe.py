@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from msgspec import Struct
 
-from ftkit.dataset.inputs import Examples, File, open_sources
-from ftkit.errors import FileError, UsageError
+from ftkit.dataset.inputs import Examples, File
+from ftkit.errors import UsageError
 from ftkit.prepare.content import compared_text, split_answer
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.minhash import Integers, Signatures
 from ftkit.prepare.near import NearIndex, check_threshold
-from ftkit.prepare.prepared import Prepared, Step, prepare_files
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
+from ftkit.prepare.rows import Row
 from ftkit.prepare.spool import Spool
 
 CHOICES = {"on": ("example", "prompt"), "keep": ("first", "longest"), "conflicts": ("keep", "drop")}
@@ -79,7 +79,7 @@ def dedupe_step(
         with Spool() as spool:
             table = _Table(spool, part, near is not None, conflicts == "drop")
             if against is not None:
-                for row in _others(against):
+                for row in read_others(against, "against"):
                     table.add(row)
             table.others = len(spool)
             for row in rows:
@@ -95,16 +95,6 @@ def _example(value: Any) -> Any:
 
 def _prompt(value: Any) -> Any:
     return split_answer(value)[0]
-
-
-def _others(against: Any) -> Iterator[Row]:
-    """Yield the rows of the files to compare with."""
-    for source in open_sources(against, "against"):
-        ledger = Ledger()
-        yield from read_rows(source, ledger)
-        if ledger.total("rejected"):
-            place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
-            raise FileError(f"{place} is not JSON; fix it, or run `ftkit validate {source.path}`")
 
 
 class _Decisions(Struct):

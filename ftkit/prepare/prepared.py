@@ -10,8 +10,9 @@ from typing import IO, Any
 import msgspec
 
 from ftkit._atomic import atomic_replace, check_writable
+from ftkit._text import validate_command
 from ftkit.dataset.inputs import Examples, File, open_sources
-from ftkit.errors import UsageError
+from ftkit.errors import FileError, UsageError
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.rows import Row, read_rows
 
@@ -113,6 +114,21 @@ def prepare_files(
     for step in steps:
         rows = step(rows, ledger)
     return Prepared(rows, ledger)
+
+
+def read_others(files: Any, parameter: str) -> Iterator[Row]:
+    """Yield the rows of files, or examples in memory, that others are compared with.
+
+    Raises:
+        FileError: A line is not JSON, or a file cannot be read.
+        UsageError: `files` is empty or of another type.
+    """
+    for source in open_sources(files, parameter):
+        ledger = Ledger()
+        yield from read_rows(source, ledger)
+        if ledger.total("rejected"):
+            place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
+            raise FileError(f"{place} is not JSON; fix it, or run {validate_command(source.path)}")
 
 
 def open_output(stack: ExitStack, path: Path | None) -> Any:
