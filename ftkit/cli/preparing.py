@@ -34,6 +34,12 @@ EXIT_CODES = (
 
 def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and the options of all commands that write one prepared file."""
+    argument = click.argument("files", nargs=-1, required=True, metavar="FILES...")
+    return argument(output_options(command))
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of all commands that write one prepared file."""
     for add in (
         click.option(
             "--report",
@@ -60,7 +66,6 @@ def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="Write the data to FILE when it is complete.  [default: standard output]",
         ),
-        click.argument("files", nargs=-1, required=True, metavar="FILES..."),
     ):
         command = add(command)
     return command

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ftkit._text import excerpt, plural, printable
 from ftkit.prepare.ledger import Effect, Entry, Ledger
-from ftkit.prepare.split import Split
+
+if TYPE_CHECKING:
+    from ftkit.prepare.split import Split
 
 SHOWN = 3
 """Number of rows that are named for each reason."""

@@ -124,3 +124,55 @@ def test_dedupe_compares_with_other_files(data: Path) -> None:
     assert "dropped by dedupe: duplicate of the other files: 1 (data.jsonl:4" in done.stdout
     done = run_ftkit("dedupe", "data.jsonl", "--against", "other.jsonl", "-o", "other.jsonl")
     assert (done.returncode, "other.jsonl is an input" in done.stderr) == (2, True)
+
+
+def test_decontaminate_reports_what_matched_where(data: Path) -> None:
+    Path("eval.jsonl").write_text(json.dumps({"question": "question 7!", "answer": "Yes."}))
+    done = run_ftkit("decontaminate", "data.jsonl", "--against", "eval.jsonl", "-o", "x.jsonl")
+    assert (done.returncode, lines("x.jsonl")) == (0, [*ROWS[:7], *ROWS[8:], ROWS[0]])
+    place = "data.jsonl:8 \"'question 7' of eval.jsonl:1\""
+    assert done.stdout.endswith(f"  dropped by decontaminate: shares text: 1 ({place})\n")
+    assert "Missing option '--against'" in run_ftkit("decontaminate", "data.jsonl").stderr
+
+
+def test_mix_takes_weights_behind_names(data: Path) -> None:
+    for name in ("a=b", "c1", "c2"):
+        Path(f"{name}.jsonl").write_text(
+            "".join(f"{json.dumps({**row, 'name': name})}\n" for row in ROWS)
+        )
+    done = run_ftkit("mix", "a=b.jsonl=0.75", "c*.jsonl=0.25", "--total", "20", "-o", "x.jsonl")
+    assert done.returncode == 0
+    assert sum(row["name"] == "a=b" for row in lines("x.jsonl")) == 15
+    assert "not among 5 rows of c1.jsonl, c2.jsonl: 35" in done.stdout
+    done = run_ftkit("mix", "--by", "tokens", "--", "-=1", "c1.jsonl=2", input=data.read_bytes())
+    assert (done.returncode, "tokens) of -: " in done.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("data.jsonl",), "'data.jsonl' is not a file with its weight, such as data.jsonl=1"),
+        (("=1",), "'=1' is not a file with its weight"),
+        (("data.jsonl=-1",), "`sources` must have weights above 0"),
+        (("data.jsonl=1", "data.*=1"), "data.jsonl is named twice"),
+        (("data.jsonl=1", "-o", "data.jsonl"), "data.jsonl is an input"),
+        (("data.jsonl=1", "--total", "22"), "lower `--total` to 21"),
+        (("none=1",), "no such file: none"),
+    ],
+)
+def test_mix_refuses_what_it_cannot_do(
+    arguments: tuple[str, ...], message: str, data: Path
+) -> None:
+    done = run_ftkit("mix", *arguments)
+    assert (done.returncode, message in done.stderr) == (2, True)
+    assert done.stderr.count("\n") == 1
+
+
+def test_sample_writes_rows_in_their_order(data: Path) -> None:
+    done = run_ftkit("sample", "data.jsonl", "-n", "5")
+    rows = list(map(json.loads, done.stdout.splitlines()))
+    assert (done.returncode, len(rows)) == (0, 5)
+    assert [row for row in [*ROWS, ROWS[0]] if row in rows][:5] == rows
+    done = run_ftkit("sample", "-", "--fraction", "0", "--report", "json", input=data.read_bytes())
+    assert (done.stdout, json.loads(done.stderr)["dropped"]) == ("", 21)
+    assert "set either `--count` or `--fraction`" in run_ftkit("sample", "data.jsonl").stderr

@@ -52,12 +52,12 @@ def assign_by_rank(units: Units, ratio: Sequence[float], exact: bool) -> None:
     order = np.lexsort((units.positions, -units.sizes, units.strata))
     strata = np.split(order, np.flatnonzero(np.diff(units.strata[order])) + 1)
     strata.sort(key=lambda members: int(units.sizes[members].sum()))
-    totals = _round(shares * int(units.sizes.sum()))
+    totals = largest_remainder(shares * int(units.sizes.sum()))
     remaining, is_free = totals.copy(), units.sides < 0
     carry = np.zeros(len(ratio))
     for members in strata[:-1]:
         ideal = shares * int(units.sizes[members].sum()) + carry
-        targets = _round(ideal)
+        targets = largest_remainder(ideal)
         carry = ideal - targets
         remaining -= targets
         _fill(units, members, targets)
@@ -66,7 +66,7 @@ def assign_by_rank(units: Units, ratio: Sequence[float], exact: bool) -> None:
         _move_surplus(units, totals, np.flatnonzero(is_free & (units.sizes == 1)))
 
 
-def _round(ideal: Integers) -> Integers:
+def largest_remainder(ideal: Integers) -> Integers:
     """Return integers near some numbers, with the same sum (the largest remainder method)."""
     floors = np.maximum(np.floor(ideal + 1e-9), 0).astype(np.int64)
     missing = round(float(ideal.sum())) - int(floors.sum())
