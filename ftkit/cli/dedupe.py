@@ -20,7 +20,7 @@ EXIT_CODES = (
 @click.command(cls=Command, epilog=EXIT_CODES)
 @preparing
 @click.option(
-    "--on",
+    "--compare",
     type=click.Choice(["example", "prompt"]),
     default="example",
     show_default=True,
@@ -56,7 +56,7 @@ EXIT_CODES = (
 @click.option("--check", is_flag=True, help="Write nothing; exit with code 1 if rows would go.")
 def dedupe(
     files: Sequence[str],
-    on: Any,
+    compare: Any,
     near: float | None,
     keep: Any,
     against: Sequence[str],
@@ -77,7 +77,12 @@ def dedupe(
 
     def run(paths: list[str]) -> Prepared:
         return prepare(
-            paths, on=on, near=near, keep=keep, against=others or None, conflicts=conflicts
+            paths,
+            compare=compare,
+            near=near,
+            keep=keep,
+            against=others or None,
+            conflicts=conflicts,
         )
 
     if check:

@@ -20,7 +20,11 @@ from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
 from ftkit.prepare.spool import Spool
 
-CHOICES = {"on": ("example", "prompt"), "keep": ("first", "longest"), "conflicts": ("keep", "drop")}
+CHOICES = {
+    "compare": ("example", "prompt"),
+    "keep": ("first", "longest"),
+    "conflicts": ("keep", "drop"),
+}
 """Values of the parameters that have a choice."""
 
 RETAINED, CONFLICT = -1, -2
@@ -30,7 +34,7 @@ RETAINED, CONFLICT = -1, -2
 def dedupe(
     files: File | Iterable[File] | Examples,
     *,
-    on: Literal["example", "prompt"] = "example",
+    compare: Literal["example", "prompt"] = "example",
     near: float | None = None,
     keep: Literal["first", "longest"] = "first",
     against: File | Iterable[File] | Examples | None = None,
@@ -44,7 +48,7 @@ def dedupe(
 
     Args:
         files: Paths, open files, or examples.
-        on: What is compared: the whole example, or its prompt. A row without a known prompt is
+        compare: What is compared: the whole example, or its prompt. A row without a known prompt is
             compared as a whole.
         near: Jaccard similarity of character 5-grams, from 0.7 to 1, from which two rows are
             duplicates. System messages and tools are not compared. None: only equal rows are.
@@ -56,13 +60,13 @@ def dedupe(
         FileError: A file of `against` has a line that is not JSON.
         UsageError: A parameter has an invalid value.
     """
-    step = dedupe_step(on=on, near=near, keep=keep, against=against, conflicts=conflicts)
+    step = dedupe_step(compare=compare, near=near, keep=keep, against=against, conflicts=conflicts)
     return prepare_files(files, [step])
 
 
 def dedupe_step(
     *,
-    on: str = "example",
+    compare: str = "example",
     near: float | None = None,
     keep: str = "first",
     against: Any = None,
@@ -70,10 +74,10 @@ def dedupe_step(
 ) -> Step:
     """Return a step that removes duplicates. See `dedupe`."""
     check_threshold(near)
-    for name, value in (("on", on), ("keep", keep), ("conflicts", conflicts)):
+    for name, value in (("compare", compare), ("keep", keep), ("conflicts", conflicts)):
         if value not in CHOICES[name]:
             raise UsageError(f"`{name}` must be {' or '.join(CHOICES[name])}, not {value!r}")
-    part = _prompt if on == "prompt" else _example
+    part = _prompt if compare == "prompt" else _example
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         with Spool() as spool:

@@ -96,6 +96,11 @@ def test_the_usage_of_a_command_has_optional_arguments_in_brackets(path: str) ->
 OFFLINE = [
     "ftkit validate",
     "ftkit estimate",
+    "ftkit split",
+    "ftkit dedupe",
+    "ftkit decontaminate",
+    "ftkit mix",
+    "ftkit sample",
     "ftkit archive verify",
     "ftkit compare",
     "ftkit serve status",
@@ -140,7 +145,7 @@ def test_all_commands_have_the_shared_options(path: str) -> None:
     context = COMMAND_TREE[path]
     text = context.command.get_help(context)
     assert [option for option in SHARED if f"  {option}" not in text] == []
-    assert ("--output-file FILE" in text) == ("-o, --output [" in text)
+    assert ("  --output-file FILE" in text) == ("-o, --output [" in text)
 
 
 SHORT = {
@@ -149,6 +154,8 @@ SHORT = {
     "quiet": "-q",
     "model": "-m",
     "limit": "-n",
+    "count": "-n",
+    "output-prefix": "-o",
     "verbose": "-v",
     "help": "-h",
 }
@@ -162,14 +169,16 @@ def test_an_option_means_the_same_in_every_command() -> None:
                 continue
             name = max(option.opts, key=len)[2:]
             short = [option for option in option.opts if option[1] != "-"]
-            assert short == ([SHORT[name]] if name in SHORT else [])
+            is_data_file = name == "output-file" and option in context.command.params
+            assert short == ([SHORT[name]] if name in SHORT else ["-o"] if is_data_file else [])
             kinds.setdefault(name, set()).add("flag" if option.is_flag else str(option.metavar))
     assert {name: sorted(kind) for name, kind in kinds.items() if len(kind) > 1} == {
         "epochs": ["N", "N|auto"],  # migrate: the provider must be told a number
+        "map": ["FILE", "NAME=BASE"],  # serve: the names of base models
         "max-tokens": ["N", "N|none"],  # compare: it has a limit by default
         "prompts": ["FILE", "FILE|ARCHIVE"],
     }
-    one_command = {"all", "all-models", "archive", "map", "seed", "bootstrap-seed"}
+    one_command = {"all", "all-models", "archive", "seed", "bootstrap-seed"}
     holders = {
         name: [
             path

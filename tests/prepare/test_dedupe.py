@@ -40,10 +40,10 @@ def test_equal_rows_are_duplicates_whatever_their_spelling(tmp_path: Path) -> No
     ("options", "remaining"),
     [
         ({}, ["a1", "a2", "b1"]),
-        ({"on": "prompt"}, ["a1", "b1"]),
-        ({"on": "prompt", "keep": "longest"}, ["a2", "b1"]),
+        ({"compare": "prompt"}, ["a1", "b1"]),
+        ({"compare": "prompt", "keep": "longest"}, ["a2", "b1"]),
         ({"conflicts": "drop"}, ["b1"]),
-        ({"on": "prompt", "conflicts": "drop"}, ["b1"]),
+        ({"compare": "prompt", "conflicts": "drop"}, ["b1"]),
     ],
 )
 def test_the_options_choose_what_remains(options: Row, remaining: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_equal_answers_are_no_conflict() -> None:
     ],
 )
 def test_the_prompt_of_a_row_is_without_its_answer(one: Row, other: Row) -> None:
-    assert list(dedupe([one, other], on="prompt")) == [one]
+    assert list(dedupe([one, other], compare="prompt")) == [one]
 
 
 @pytest.mark.parametrize(
@@ -96,20 +96,20 @@ def test_the_prompt_of_a_row_is_without_its_answer(one: Row, other: Row) -> None
     ],
 )
 def test_a_row_without_a_prompt_counts_as_a_whole(rows: list[Row]) -> None:
-    assert list(dedupe(rows, on="prompt", conflicts="drop")) == rows
+    assert list(dedupe(rows, compare="prompt", conflicts="drop")) == rows
 
 
 def test_values_that_are_no_objects_are_compared(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'1\n"a"\n"a"\nnull\n[1, "text"]\n1\n')
-    assert list(dedupe(path, on="prompt", near=0.8)) == [1, "a", None, [1, "text"]]
+    assert list(dedupe(path, compare="prompt", near=0.8)) == [1, "a", None, [1, "text"]]
 
 
 def test_rows_that_nest_as_deeply_as_is_read_are_compared(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     deep = b'{"text":' + b"[" * 940 + b'"x"' + b"]" * 940 + b"}"
     path.write_bytes(deep + b"\n" + deep + b"\n")
-    assert len(list(dedupe(path, on="prompt", near=0.8))) == 1
+    assert len(list(dedupe(path, compare="prompt", near=0.8))) == 1
 
 
 LONG = "The quick brown fox jumps over the lazy dog near the old river bank."
@@ -161,7 +161,7 @@ def test_rows_of_other_files_are_dropped(tmp_path: Path) -> None:
     [
         ({"near": 0.5}, "`near` must be from 0.7 to 1, not 0.5"),
         ({"near": float("nan")}, "`near` must be"),
-        ({"on": "answer"}, "`on` must be example or prompt, not 'answer'"),
+        ({"compare": "answer"}, "`compare` must be example or prompt, not 'answer'"),
         ({"keep": "last"}, "`keep` must be first or longest"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_sample_of_very_long_texts_is_compared(monkeypatch: pytest.MonkeyPatch
 
 def test_many_equal_rows_take_linear_time() -> None:
     row = chat(LONG)
-    prepared = dedupe((row for _ in range(10_000)), near=0.8, on="prompt")
+    prepared = dedupe((row for _ in range(10_000)), near=0.8, compare="prompt")
     assert list(prepared) == [row]
     similar: Iterator[Row] = (chat(LONG, id=number) for number in range(2_000))
     assert len(list(dedupe(similar, near=0.8))) == 1
