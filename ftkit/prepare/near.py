@@ -137,33 +137,37 @@ class NearIndex:
                 return
 
     def similar(
-        self, row: int, is_wanted: Callable[[int], bool] = lambda other: True
+        self, row: int, are_wanted: Callable[[Integers], Integers] | None = None
     ) -> Iterator[tuple[int, float]]:
         """Yield the rows in the index that are similar to a row, each with its similarity.
 
         Args:
             row: The row.
-            is_wanted: Return False for a row that need not be compared; called when its turn comes.
+            are_wanted: Returns False for those of several rows that need not be compared. It is
+                called again after each row that was yielded.
         """
+        candidates, verified = self._candidates(row), 0
+        while len(candidates) and verified < VERIFIED:
+            if are_wanted is not None:
+                candidates = candidates[are_wanted(candidates)]
+            for other in candidates[: VERIFIED - verified].tolist():
+                candidates, verified = candidates[1:], verified + 1
+                similarity = self.similarity(row, other)
+                if similarity >= self._threshold:
+                    yield other, similarity
+                    break
+
+    def _candidates(self, row: int) -> Integers:
+        """Return the rows that are probably similar to a row, the most similar one first."""
         members = [buckets.members(row) for buckets in self._levels]
         others = np.unique(np.concatenate(members) if len(members) > 1 else members[0])
         own = self._sizes[row].astype(np.int64)
         sizes = self._sizes[others].astype(np.int64)
         others = others[np.minimum(sizes, own) >= self._threshold * np.maximum(sizes, own)]
-        if not len(others):
-            return
         estimates = (self._values[others] == self._values[row]).mean(axis=1)
         order = np.argsort(-estimates, kind="stable")
-        verified = 0
-        for other in others[order[estimates[order] >= self._least]].tolist():
-            if not is_wanted(other):
-                continue
-            if verified == VERIFIED:
-                return
-            verified += 1
-            similarity = self.similarity(row, other)
-            if similarity >= self._threshold:
-                yield other, similarity
+        candidates: Integers = others[order[estimates[order] >= self._least]]
+        return candidates
 
     def similarity(self, row: int, other: int) -> float:
         """Return the Jaccard similarity of two rows."""

@@ -55,20 +55,27 @@ class Links:
         _, self._first, self._group = np.unique(groups, return_index=True, return_inverse=True)
         self._group = self._group.reshape(-1)  # numpy 2.0 alone has another shape
         self.sides = row_sides.astype(np.int8)
-        self._parents = list(range(len(self._first)))
+        self._parents = np.arange(len(self._first))
         self._root_sides: list[int] = group_sides[self._first].tolist()
         self._anchors: list[int] = self._first.tolist()  # a row of the side of each root
 
     def root(self, row: int) -> int:
         """Return the number of the unit that a row belongs to so far."""
-        return self._find(int(self._group[row]))
-
-    def _find(self, node: int) -> int:
-        parents = self._parents
+        node, parents = int(self._group[row]), self._parents
         while parents[node] != node:
             parents[node] = parents[parents[node]]
-            node = parents[node]
+            node = int(parents[node])
         return node
+
+    def roots(self, rows: Integers) -> Integers:
+        """Return `root` of several rows."""
+        return self._roots(self._group[rows])
+
+    def _roots(self, nodes: Integers) -> Integers:
+        parents = self._parents[nodes]
+        while (parents != nodes).any():
+            nodes, parents = parents, self._parents[parents]
+        return nodes
 
     def join(self, rows: list[int]) -> tuple[int, ...]:
         """Join the units of some rows, unless they have different sides.
@@ -99,7 +106,7 @@ class Links:
 
     def units(self) -> tuple[Integers, Integers]:
         """Return the number of the unit of each row, and the side of each unit or `FREE`."""
-        roots = np.fromiter(map(self._find, range(len(self._parents))), np.int64)
+        roots = self._roots(np.arange(len(self._parents)))
         numbers, inverse = np.unique(roots, return_inverse=True)
         sides = np.array(self._root_sides, np.int8)[numbers]
         return inverse.reshape(-1)[self._group], sides
@@ -147,10 +154,9 @@ def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge
 
 def _similar_units(index: NearIndex, links: Links, row: int) -> list[int]:
     """Return a similar row of each unit that has some."""
-    roots = {links.root(row)}
-    others: list[int] = []
-    for other, _ in index.similar(row, lambda other: links.root(other) not in roots):
-        roots.add(links.root(other))
+    roots, others = [links.root(row)], list[int]()
+    for other, _ in index.similar(row, lambda rows: ~np.isin(links.roots(rows), roots)):
+        roots.append(links.root(other))
         others.append(other)
     return others
 
@@ -188,7 +194,7 @@ def similar_across(keys: Keys, sides: Integers, near: float) -> Iterator[Leak]:
         np.stack((texts[order], sides[order].astype(np.uint64))), axis=1, return_index=True
     )
     for row in order[np.sort(first)].tolist():
-        others = index.similar(row, _is_not(sides, int(sides[row])))
+        others = index.similar(row, _are_not(sides, int(sides[row])))
         match = next((other for other in others if groups[other[0]] != groups[row]), None)
         if match is not None:
             yield Leak(row, *match)
@@ -196,5 +202,5 @@ def similar_across(keys: Keys, sides: Integers, near: float) -> Iterator[Leak]:
             index.insert(row)
 
 
-def _is_not(sides: Integers, side: int) -> Callable[[int], bool]:
-    return lambda other: bool(sides[other] != side)
+def _are_not(sides: Integers, side: int) -> Callable[[Integers], Integers]:
+    return lambda rows: sides[rows] != side
