@@ -17,6 +17,7 @@ from ftkit.errors import UsageError
 from ftkit.prepare.minhash import (
     MAX_SHINGLES,
     PERMUTATIONS,
+    VALUE,
     Integers,
     jaccard,
     sample_for,
@@ -26,6 +27,9 @@ from ftkit.prepare.minhash import (
 
 MIN_THRESHOLD = 0.7
 """Lowest similarity that is searched for. Below it, too many pairs would share no band."""
+
+BANDS = PERMUTATIONS * VALUE().itemsize // 8
+"""Number of bands of a signature: each is an integer of 64 bits, which holds four values."""
 
 BUCKET = 32
 """Number of rows in a bucket. Further rows go to a bucket of twice as many values."""
@@ -52,17 +56,18 @@ def check_threshold(near: float | None) -> None:
 class _Buckets:
     """Rows by the keys of their bands. 288 bytes for each row."""
 
-    def __init__(self, keys: Integers, has_text: Integers) -> None:
+    def __init__(self, keys: Callable[[int], Integers], has_text: Integers) -> None:
         """Lay out the buckets, which are empty, of all keys that two rows share.
 
         Args:
-            keys: Key of each row (first axis) and band.
+            keys: Returns the key of each row in a band.
             has_text: False for rows that are in no bucket.
         """
-        self._starts = np.full(keys.shape, -1, np.int64 if keys.size >> 31 else np.int32)
+        shape = len(has_text), BANDS
+        self._starts = np.full(shape, -1, np.int64 if len(has_text) >> 26 else np.int32)
         rows, used = np.flatnonzero(has_text), 0
-        for band in range(keys.shape[1]):
-            column = keys[rows, band]
+        for band in range(BANDS):
+            column = keys(band)[rows]
             order = np.argsort(column, kind="stable")
             column = column[order]
             begins = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
@@ -117,24 +122,31 @@ class NearIndex:
         self._threshold = threshold
         self._least = threshold - DEVIATIONS * sqrt(threshold * (1 - threshold) / PERMUTATIONS)
         self._text_of = text_of
-        self._keys = self._values.view(np.uint64)
-        self._levels = [_Buckets(self._keys, self._sizes > 0)]
-        self._bands = np.arange(self._keys.shape[1])
+        self._levels = [self._buckets(0)]
         self._recent: OrderedDict[int, Integers] = OrderedDict()
         self._recent_size = 0
 
     def insert(self, row: int) -> None:
         """Add a row to those that are found."""
-        bands = self._bands
+        bands = np.arange(BANDS)
         for level in range(LEVELS):
             if level == len(self._levels):
-                # Bands that begin at the next one twice as long, as in an LSH forest.
-                others = np.roll(self._keys, -(1 << (level - 1)), axis=1)
-                self._keys = scramble(self._keys) ^ others
-                self._levels.append(_Buckets(self._keys, self._sizes > 0))
+                self._levels.append(self._buckets(level))
             bands = self._levels[level].insert(row, bands)
             if not len(bands):
                 return
+
+    def _buckets(self, level: int) -> _Buckets:
+        """Return empty buckets. Each level joins twice as many bands, as in an LSH forest."""
+        columns = self._values.view(np.uint64)
+
+        def keys(band: int) -> Integers:
+            key = columns[:, band]
+            for step in range(1, 1 << level):
+                key = scramble(key) ^ columns[:, (band + step) % BANDS]
+            return key
+
+        return _Buckets(keys, self._sizes > 0)
 
     def similar(
         self, row: int, are_wanted: Callable[[Integers], Integers] | None = None
