@@ -14,7 +14,7 @@ import click
 from ftkit.cli.command import refuse_output_over_settings
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
-from ftkit.cli.terminal import write, write_bytes, write_error, write_json
+from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import is_compressed
 from ftkit.errors import UsageError
 from ftkit.prepare.ledger import Ledger
@@ -181,13 +181,18 @@ def copy_to_stdout(path: Path) -> None:
 def write_report(ledger: Ledger, target: str | None, format: str) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
+    With `--quiet`, standard error gets no report without findings.
+
     Args:
         ledger: The ledger of the preparation.
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
     """
+    has_findings = ledger.total("rejected") or ledger.total("loss")
     if target:
         print_report(ledger, target, format)
+    elif preferences.is_quiet and not has_findings:
+        return
     elif format == "json":
         write_error(_json(ledger))
     else:

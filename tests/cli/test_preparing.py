@@ -130,7 +130,7 @@ def test_decontaminate_reports_what_matched_where(data: Path) -> None:
     Path("eval.jsonl").write_text(json.dumps({"question": "question 7!", "answer": "Yes."}))
     done = run_ftkit("decontaminate", "data.jsonl", "--against", "eval.jsonl", "-o", "x.jsonl")
     assert (done.returncode, lines("x.jsonl")) == (0, [*ROWS[:7], *ROWS[8:], ROWS[0]])
-    place = "data.jsonl:8 \"'question 7' of eval.jsonl:1\""
+    place = "data.jsonl:8 'eval.jsonl:1: question 7'"
     assert done.stdout.endswith(f"  dropped by decontaminate: shares text: 1 ({place})\n")
     assert "Missing option '--against'" in run_ftkit("decontaminate", "data.jsonl").stderr
 
@@ -176,3 +176,10 @@ def test_sample_writes_rows_in_their_order(data: Path) -> None:
     done = run_ftkit("sample", "-", "--fraction", "0", "--report", "json", input=data.read_bytes())
     assert (done.stdout, json.loads(done.stderr)["dropped"]) == ("", 21)
     assert "set either `--count` or `--fraction`" in run_ftkit("sample", "data.jsonl").stderr
+
+
+def test_quiet_leaves_out_reports_beside_the_data_unless_they_have_findings(data: Path) -> None:
+    assert run_ftkit("sample", "data.jsonl", "-n", "5", "-q").stderr == ""
+    assert run_ftkit("sample", "data.jsonl", "-n", "5", "-q", "-o", "x").stdout.startswith("Read")
+    data.write_text("{\n")
+    assert "rejected 1" in run_ftkit("sample", "data.jsonl", "-n", "5", "-q").stderr
