@@ -65,7 +65,7 @@ def decontaminate_step(against: Any, ngram: int = 8) -> Step:
                 yield row
             else:
                 words, origin = match
-                detail = f"{words!r} of {origin}"
+                detail = f"{origin}: {words}"
                 ledger.drop("decontaminate", "shares text", row.origin, detail)
 
     return step

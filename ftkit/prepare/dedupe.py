@@ -44,7 +44,7 @@ def dedupe(
 
     A row is only dropped for a row that is written, or one of `against`: near-duplicates of
     near-duplicates stay. The rows are held in a temporary file, and about 30 bytes of memory for
-    each, or 900 with `near`.
+    each, or up to 1,000 with `near`.
 
     Args:
         files: Paths, open files, or examples.

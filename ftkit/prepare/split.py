@@ -154,7 +154,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
 
     A row keeps its side when other rows are added, removed or moved, unless `near`, `stratify` or
     `exact_size` are set without `lock`. The rows are held in a temporary file, and about 50 bytes
-    of memory for each, or 900 with `near`.
+    of memory for each, or up to 1,000 with `near`.
 
     Args:
         files: Paths, open files, or examples.

@@ -52,7 +52,7 @@ def test_the_report_has_the_words_and_their_place(tmp_path: Path) -> None:
     assert list(prepared) == [{"text": "x"}]
     (entry,) = prepared.ledger.entries
     assert (entry.reason, entry.origin.line) == ("shares text", 2)
-    assert entry.detail == f"'{EIGHT}' of {path}:2"
+    assert entry.detail == f"{path}:2: {EIGHT}"
 
 
 def test_answers_and_system_messages_of_the_evaluation_are_not_compared() -> None:
