@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -147,7 +148,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
     stratify: str = "",
     exact_size: bool = False,
     salt: str = "",
-    lock: Path | None = None,
+    lock: str | os.PathLike[str] | None = None,
     on_bridge: Literal["exclude", "train", "error"] = "error",
 ) -> Split:
     """Split examples into training, validation and test data, by the hashes of their groups.
@@ -185,7 +186,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
         salt=salt,
         on_bridge=on_bridge,
     )
-    return split_files(files, options, Ledger(), lock)
+    return split_files(files, options, Ledger(), Path(lock) if lock else None)
 
 
 def split_files(files: Any, options: SplitOptions, ledger: Ledger, lock: Path | None) -> Split:

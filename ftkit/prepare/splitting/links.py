@@ -112,13 +112,13 @@ class Links:
         return inverse.reshape(-1)[self._group], sides
 
 
-def first_with_text(keys: Keys, order: Integers) -> dict[int, int]:
-    """Return the first row with the same text for each row of an order that is not the first."""
+def first_with_text(keys: Keys, order: Integers) -> Integers:
+    """Return, for each row, the first row of an order that has the same text."""
     texts = keys.column("text")[order]
     _, first, inverse = np.unique(texts, return_index=True, return_inverse=True)
-    firsts = order[first[inverse.reshape(-1)]]
-    later = firsts != order
-    return dict(zip(order[later].tolist(), firsts[later].tolist(), strict=True))
+    result = np.empty(len(order), np.int64)
+    result[order] = order[first[inverse.reshape(-1)]]
+    return result
 
 
 def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge], int]) -> None:
@@ -138,7 +138,7 @@ def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge
     twins = first_with_text(keys, order)
     excluded: set[int] = set()
     for row in order.tolist():
-        twin = twins.get(row, row)
+        twin = int(twins[row])
         is_first = twin == row or twin in excluded
         others = _similar_units(index, links, row) if is_first else [twin]
         sides = links.join([row, *others])
