@@ -26,6 +26,9 @@ WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff
 PART = 1 << 16
 """Words of a text that are hashed at a time."""
 
+_WEIGHTS = scramble(np.arange(1, MAX_NGRAM + 1, dtype=np.uint64)) | np.uint64(1)
+"""Weights of the words of an n-gram."""
+
 
 def decontaminate(
     files: File | Iterable[File] | Examples,
@@ -138,5 +141,5 @@ def _combine(words: Integers, length: int) -> Integers:
     count = len(words) - length + 1
     total = np.zeros(count, np.uint64)
     for index in range(length):
-        total = scramble(total + words[index : index + count])
+        total += words[index : index + count] * _WEIGHTS[index]
     return total

@@ -81,14 +81,14 @@ def dedupe_step(
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         with Spool() as spool:
-            table = _Table(spool, part, near is not None, conflicts == "drop")
+            table = _Table(spool, part, near, keep == "longest", conflicts == "drop")
             if against is not None:
                 for row in read_others(against, "against"):
                     table.add(row)
             table.others = len(spool)
             for row in rows:
                 table.add(row)
-            yield from table.remaining(ledger, near, keep == "longest")
+            yield from table.remaining(ledger)
 
     return step
 
@@ -116,32 +116,37 @@ class _Table:
     """
 
     def __init__(
-        self, spool: Spool, part: Callable[[Any], Any], has_signatures: bool, has_answers: bool
+        self,
+        spool: Spool,
+        part: Callable[[Any], Any],
+        near: float | None,
+        prefers_longest: bool,
+        drops_conflicts: bool,
     ) -> None:
         self.others = 0
-        self._spool, self._part = spool, part
+        self._spool, self._part, self._near = spool, part, near
+        self._prefers_longest, self._drops_conflicts = prefers_longest, drops_conflicts
         self._hashes, self._lengths = array("Q"), array("L")
         self._prompts, self._answers = array("Q"), array("Q")
-        self._signatures = Signatures() if has_signatures else None
-        self._has_answers = has_answers
+        self._signatures = Signatures()
 
     def add(self, row: Row) -> None:
         """Add a row."""
         self._spool.append(row)
         part = self._part(row.value)
-        text = compared_text(part)
         self._hashes.append(content_hash(part))
-        self._lengths.append(len(text) if part is row.value else len(compared_text(row.value)))
-        if self._signatures is not None:
-            self._signatures.add(text)
-        if self._has_answers:
+        if self._near is not None:
+            self._signatures.add(compared_text(part))
+        if self._prefers_longest:
+            self._lengths.append(len(compared_text(row.value)))
+        if self._drops_conflicts:
             prompt, answer = split_answer(row.value)
             self._prompts.append(content_hash(prompt))
             self._answers.append(content_hash(answer))
 
-    def remaining(self, ledger: Ledger, near: float | None, prefers_longest: bool) -> Iterator[Row]:
+    def remaining(self, ledger: Ledger) -> Iterator[Row]:
         """Yield the rows without duplicates and conflicts."""
-        decisions = self._decide(near, prefers_longest)
+        decisions = self._decide()
         for index, row in enumerate(self._spool):
             instead = int(decisions.instead[index])
             if index < self.others:
@@ -163,13 +168,13 @@ class _Table:
             detail = f"{similarity:.3f} with {origin}"
             ledger.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
 
-    def _decide(self, near: float | None, prefers_longest: bool) -> _Decisions:
+    def _decide(self) -> _Decisions:
         count = len(self._spool)
         decisions = _Decisions(np.full(count, RETAINED), np.full(count, np.nan))
-        if self._has_answers:
+        if self._drops_conflicts:
             decisions.instead[self.others :][self._conflicting()] = CONFLICT
         order = np.arange(self.others, count)
-        if prefers_longest:
+        if self._prefers_longest:
             lengths = np.frombuffer(self._lengths, np.dtype(f"u{self._lengths.itemsize}"))
             order = order[np.argsort(-lengths[self.others :].astype(np.int64), kind="stable")]
         order = np.concatenate((np.arange(self.others), order))
@@ -179,13 +184,12 @@ class _Table:
         first = order[firsts[groups.reshape(-1)]]  # numpy 2.0 alone keeps the shape
         is_copy = first != order
         decisions.instead[order[is_copy]] = first[is_copy]
-        if near is not None and self._signatures is not None:
-            self._decide_near(decisions, order[~is_copy].tolist(), near)
+        if self._near is not None:
+            self._decide_near(decisions, order[~is_copy].tolist(), self._near)
         return decisions
 
     def _decide_near(self, decisions: _Decisions, order: list[int], near: float) -> None:
         """Drop each row that is similar to one before it that is not dropped."""
-        assert self._signatures is not None
         index = NearIndex(self._signatures.arrays(), near, self._text)
         for row in order:
             match = next(index.similar(row), None) if row >= self.others else None
