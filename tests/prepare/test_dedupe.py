@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,19 @@ def test_many_equal_rows_take_linear_time() -> None:
     assert list(prepared) == [row]
     similar: Iterator[Row] = (chat(LONG, id=number) for number in range(2_000))
     assert len(list(dedupe(similar, near=0.8))) == 1
+
+
+def test_near_duplicates_are_found_among_rows_that_share_most_of_their_text() -> None:
+    rng = random.Random(1)
+    shared, *ends = ("".join(rng.choices("etaoinshrdlu ", k=k)) for k in (120, *[20] * 160))
+    texts = [f"{shared}{end}" for end in ends]
+    copies = [f"{text[:-2]}!" for text in texts[::5]]
+    assert 0.65 < similarity(*texts[:2]) < 0.75
+    rows = [{"text": text} for text in [*texts, *copies]]
+    links = similar_pairs([row["text"] for row in rows], 0.8)
+    assert len(links) >= len(copies)
+    remaining = [row["text"] for row in dedupe(rows, near=0.8)]
+    assert similar_pairs(remaining, 0.8) == set()
 
 
 def test_the_comparisons_of_a_row_are_bounded_in_a_hostile_bucket() -> None:

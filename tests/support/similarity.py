@@ -25,10 +25,12 @@ def text_of(row: dict[str, Any]) -> str:
 
 
 def similar_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
+    sets = [grams(text) if text else set() for text in texts]
     return {
         (one, other)
         for one, other in combinations(range(len(texts)), 2)
-        if similarity(texts[one], texts[other]) >= threshold
+        if len(sets[one] & sets[other]) >= threshold * max(len(sets[one] | sets[other]), 1)
+        and sets[one]
     }
 
 
