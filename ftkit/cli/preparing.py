@@ -118,13 +118,13 @@ def check_prepared(
         files: The argument of the command.
         prepare: Prepares the files of these paths.
         step: Name of the step that has findings if it drops rows.
-        options: Values of the options of `preparing`.
+        options: Values of the options of `preparing`, and of others that name files to write.
 
     Returns:
         The exit code: 1 if the step drops rows, or rows are rejected.
     """
-    for name in ("output_file", "in_place", "map", "rejects"):
-        if options[name]:
+    for name, value in options.items():
+        if value and name != "report":
             raise UsageError(f"`check` writes nothing; leave out `{name}`")
     with local_files(files) as (paths, names):
         prepared = prepare(paths)

@@ -13,7 +13,7 @@ from ftkit.dataset.inputs import Examples, File
 from ftkit.errors import UsageError
 from ftkit.prepare.content import compared_text, split_answer
 from ftkit.prepare.hashing import content_hash
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.ledger import Ledger, Origin
 from ftkit.prepare.minhash import Integers, Signatures
 from ftkit.prepare.near import NearIndex, check_threshold
 from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
@@ -31,6 +31,23 @@ RETAINED, CONFLICT = -1, -2
 """Values in place of the row that is written instead of a row."""
 
 
+class Duplicate(Struct, frozen=True):
+    """A row that is dropped, and the row that is written instead or is one of `against`."""
+
+    duplicate: Origin
+    original: Origin
+    similarity: float
+    """Jaccard similarity of their texts, or 1 if they are equal."""
+
+
+Save = Callable[[Duplicate], object]
+"""A function that is called with each row that is dropped as a duplicate."""
+
+
+def _ignore(duplicate: Duplicate) -> None:
+    pass
+
+
 def dedupe(
     files: File | Iterable[File] | Examples,
     *,
@@ -39,6 +56,7 @@ def dedupe(
     keep: Literal["first", "longest"] = "first",
     against: File | Iterable[File] | Examples | None = None,
     conflicts: Literal["keep", "drop"] = "keep",
+    save: Save = _ignore,
 ) -> Prepared:
     """Return examples without duplicates, in their order.
 
@@ -55,12 +73,15 @@ def dedupe(
         keep: Which of several duplicates to keep: the first one, or the one with the longest text.
         against: Drop rows that these files or examples have, too.
         conflicts: Drop all rows with equal prompts and different answers, or keep them.
+        save: Called with each duplicate. The ledger has only the first ones.
 
     Raises:
         FileError: A file of `against` has a line that is not JSON.
         UsageError: A parameter has an invalid value.
     """
-    step = dedupe_step(compare=compare, near=near, keep=keep, against=against, conflicts=conflicts)
+    step = dedupe_step(
+        compare=compare, near=near, keep=keep, against=against, conflicts=conflicts, save=save
+    )
     return prepare_files(files, [step])
 
 
@@ -71,6 +92,7 @@ def dedupe_step(
     keep: str = "first",
     against: Any = None,
     conflicts: str = "keep",
+    save: Save = _ignore,
 ) -> Step:
     """Return a step that removes duplicates. See `dedupe`."""
     check_threshold(near)
@@ -88,7 +110,7 @@ def dedupe_step(
             table.others = len(spool)
             for row in rows:
                 table.add(row)
-            yield from table.remaining(ledger)
+            yield from table.remaining(ledger, save)
 
     return step
 
@@ -144,7 +166,7 @@ class _Table:
             self._prompts.append(content_hash(prompt))
             self._answers.append(content_hash(answer))
 
-    def remaining(self, ledger: Ledger) -> Iterator[Row]:
+    def remaining(self, ledger: Ledger, save: Save) -> Iterator[Row]:
         """Yield the rows without duplicates and conflicts."""
         decisions = self._decide()
         for index, row in enumerate(self._spool):
@@ -156,17 +178,15 @@ class _Table:
             elif instead == CONFLICT:
                 ledger.drop("dedupe", "same prompt, but different answers", row.origin)
             else:
+                original = self._spool[instead].origin
                 similarity = float(decisions.similarities[index])
-                self._drop(ledger, row, instead, similarity)
-
-    def _drop(self, ledger: Ledger, row: Row, instead: int, similarity: float) -> None:
-        origin = self._spool[instead].origin
-        place = " of the other files" if instead < self.others else ""
-        if np.isnan(similarity):
-            ledger.drop("dedupe", f"duplicate{place}", row.origin, f"of {origin}")
-        else:
-            detail = f"{similarity:.3f} with {origin}"
-            ledger.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
+                place = " of the other files" if instead < self.others else ""
+                if np.isnan(similarity):
+                    ledger.drop("dedupe", f"duplicate{place}", row.origin, f"of {original}")
+                else:
+                    detail = f"{similarity:.3f} with {original}"
+                    ledger.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
+                save(Duplicate(row.origin, original, 1 if np.isnan(similarity) else similarity))
 
     def _decide(self) -> _Decisions:
         count = len(self._spool)

@@ -126,6 +126,25 @@ def test_dedupe_compares_with_other_files(data: Path) -> None:
     assert (done.returncode, "other.jsonl is an input" in done.stderr) == (2, True)
 
 
+def test_dedupe_writes_the_duplicates_with_their_similarity(data: Path) -> None:
+    data.write_text(data.read_text() + '{"prompt": "Question 10", "completion": "Yes.!"}\n{\n')
+    options = ("dedupe", "data.jsonl", "--near", "0.7", "-o", "x", "--duplicates", "pairs.jsonl")
+    assert run_ftkit(*options).returncode == 1
+    assert not Path("pairs.jsonl").exists()
+    assert run_ftkit(*options, "--rejects", "rejects").returncode == 1
+    pairs = {pair["duplicate"]["line"]: pair for pair in lines("pairs.jsonl")}
+    assert len(pairs) == 22 - len(lines("x"))
+    assert (pairs[21]["original"], pairs[21]["similarity"]) == (
+        {"file": "data.jsonl", "line": 1},
+        1,
+    )
+    assert 0.7 <= pairs[22]["similarity"] < 1
+    done = run_ftkit("dedupe", "data.jsonl", "--duplicates", "./data.jsonl")
+    assert (done.returncode, "is an input" in done.stderr) == (2, True)
+    done = run_ftkit("dedupe", "data.jsonl", "--check", "--duplicates", "pairs.jsonl")
+    assert done.stderr == "ftkit: `--check` writes nothing; leave out `--duplicates`\n"
+
+
 def test_decontaminate_reports_what_matched_where(data: Path) -> None:
     Path("eval.jsonl").write_text(json.dumps({"question": "question 7!", "answer": "Yes."}))
     done = run_ftkit("decontaminate", "data.jsonl", "--against", "eval.jsonl", "-o", "x.jsonl")
