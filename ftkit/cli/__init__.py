@@ -32,6 +32,13 @@ COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
     "convert": ("ftkit.cli.convert", "Convert files between formats, and report what is lost."),
+    "split": ("ftkit.cli.split", "Split a file into training, validation and test data."),
+    "dedupe": ("ftkit.cli.dedupe", "Remove duplicates and near-duplicates."),
+    "decontaminate": (
+        "ftkit.cli.decontaminate",
+        "Remove rows that share text with the data of an evaluation.",
+    ),
+    "mix": ("ftkit.cli.mix", "Mix several files by weight."),
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),

@@ -23,6 +23,30 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit convert samples/convert/faq.jsonl --to chat --user q \\\n"
         "    --assistant a --system ctx",
     ),
+    "ftkit split": (
+        "ftkit split samples/marv.jsonl",
+        "ftkit split samples/marv.jsonl --ratio 0.9,0.1 --near 0.8 -o marv",
+    ),
+    "ftkit dedupe": (
+        "ftkit dedupe samples/marv.jsonl --near 0.8 -o unique.jsonl",
+        "ftkit dedupe samples/marv.jsonl --check",
+    ),
+    "ftkit decontaminate": (
+        "ftkit decontaminate samples/marv.jsonl \\\n"
+        "    --against samples/reinforcement.jsonl -o clean.jsonl",
+        "ftkit decontaminate samples/marv.jsonl \\\n"
+        "    --against samples/compare/prompts.jsonl --ngram 13 -o clean.jsonl",
+    ),
+    "ftkit mix": (
+        "ftkit mix samples/marv.jsonl=0.7 samples/tool-calls.jsonl=0.3 \\\n"
+        "    --total 40 -o mixed.jsonl",
+        "ftkit mix samples/marv.jsonl=2 samples/tool-calls.jsonl=1 --by tokens \\\n"
+        "    -o mixed.jsonl",
+    ),
+    "ftkit sample": (
+        "ftkit sample samples/marv.jsonl --count 10",
+        "ftkit sample samples/marv.jsonl --fraction 0.5 -o half.jsonl",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

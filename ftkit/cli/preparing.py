@@ -14,7 +14,7 @@ import click
 from ftkit.cli.command import refuse_output_over_settings
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
-from ftkit.cli.terminal import write, write_bytes, write_error, write_json
+from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import is_compressed
 from ftkit.errors import UsageError
 from ftkit.prepare.ledger import Ledger
@@ -34,6 +34,12 @@ EXIT_CODES = (
 
 def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and the options of all commands that write one prepared file."""
+    argument = click.argument("files", nargs=-1, required=True, metavar="FILES...")
+    return argument(output_options(command))
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of all commands that write one prepared file."""
     for add in (
         click.option(
             "--report",
@@ -60,14 +66,16 @@ def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="Write the data to FILE when it is complete.  [default: standard output]",
         ),
-        click.argument("files", nargs=-1, required=True, metavar="FILES..."),
     ):
         command = add(command)
     return command
 
 
 def write_prepared(
-    files: Sequence[str], prepare: Callable[[list[str]], Prepared], options: dict[str, Any]
+    files: Sequence[str],
+    prepare: Callable[[list[str]], Prepared],
+    options: dict[str, Any],
+    others: Sequence[str] = (),
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
 
@@ -75,6 +83,7 @@ def write_prepared(
         files: The argument of the command.
         prepare: Prepares the files of these paths.
         options: Values of the options of `preparing`.
+        others: Further files that are read, and must not be written.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
     target = _target(files, options["output_file"], options["in_place"])
@@ -83,7 +92,7 @@ def write_prepared(
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
         outputs = [*map(str, extra.values()), *([target] if target else [])]
-        check_outputs(outputs, inputs=() if options["in_place"] else paths)
+        check_outputs(outputs, [*others, *(() if options["in_place"] else paths)])
         path = Path(target or Path(folder, "output"))
         prepared = prepare(paths)
         prepared.ledger.names = names
@@ -103,6 +112,37 @@ def _why_withheld(prepared: Prepared) -> str:
             "nothing was written, since values were lost; use --on-loss allow or drop-row to go on"
         )
     return "nothing was written, since rows were rejected; use --rejects FILE to go on"
+
+
+def check_prepared(
+    files: Sequence[str],
+    prepare: Callable[[list[str]], Prepared],
+    step: str,
+    options: dict[str, Any],
+) -> int:
+    """Print the report of a preparation without writing its output.
+
+    Args:
+        files: The argument of the command.
+        prepare: Prepares the files of these paths.
+        step: Name of the step that has findings if it drops rows.
+        options: Values of the options of `preparing`, and of others that name files to write.
+
+    Returns:
+        The exit code: 1 if the step drops rows, or rows are rejected.
+    """
+    for name, value in options.items():
+        if value and name != "report":
+            raise UsageError(f"`check` writes nothing; leave out `{name}`")
+    with local_files(files) as (paths, names):
+        prepared = prepare(paths)
+        ledger = prepared.ledger
+        ledger.names = names
+        for _ in prepared.rows():
+            pass
+    print_report(ledger, "", options["report"])
+    has_drops = any(key[:2] == ("dropped", step) for key in ledger.counts)
+    return 1 if has_drops or ledger.total("rejected") else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -149,14 +189,31 @@ def copy_to_stdout(path: Path) -> None:
 def write_report(ledger: Ledger, target: str | None, format: str) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
+    With `--quiet`, standard error gets no report without findings.
+
     Args:
         ledger: The ledger of the preparation.
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
     """
-    if format == "json":
-        text = f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"
-        (write_json if target else write_error)(text)
+    has_findings = ledger.total("rejected") or ledger.total("loss")
+    if target:
+        print_report(ledger, target, format)
+    elif preferences.is_quiet and not has_findings:
+        return
+    elif format == "json":
+        write_error(_json(ledger))
     else:
-        text = render_prepared_text(ledger, target or "standard output")
-        (write if target else write_error)(text)
+        write_error(render_prepared_text(ledger, "standard output"))
+
+
+def print_report(ledger: Ledger, target: str, format: str) -> None:
+    """Write a report to standard output. See `render_prepared_text`."""
+    if format == "json":
+        write_json(_json(ledger))
+    else:
+        write(render_prepared_text(ledger, target))
+
+
+def _json(ledger: Ledger) -> str:
+    return f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"

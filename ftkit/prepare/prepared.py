@@ -12,9 +12,10 @@ from typing import IO, Any
 import msgspec
 
 from ftkit._atomic import atomic_replace, check_writable
+from ftkit._text import validate_command
 from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
-from ftkit.errors import UsageError
+from ftkit.errors import FileError, UsageError
 from ftkit.prepare.files.arrow import import_pyarrow
 from ftkit.prepare.files.parquet import PARQUET, write_parquet
 from ftkit.prepare.ledger import Ledger
@@ -93,8 +94,8 @@ class Prepared:
         """
         with suppress(_WithheldError), ExitStack() as stack:
             is_parquet = path.suffix == PARQUET
-            data = _open_lines(stack, path) if is_parquet else _open(stack, path)
-            self._write(data, _open(stack, map), _open(stack, rejects))
+            data = _open_lines(stack, path) if is_parquet else open_output(stack, path)
+            self._write(data, open_output(stack, map), open_output(stack, rejects))
             is_incomplete = rejects is None and self.ledger.total("rejected")
             if is_incomplete or self.has_forbidden_losses:
                 raise _WithheldError
@@ -158,7 +159,27 @@ def _open_lines(stack: ExitStack, path: Path) -> IO[bytes]:
     return stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
 
 
-def _open(stack: ExitStack, path: Path | None) -> IO[bytes] | None:
+def read_others(files: Any, parameter: str) -> Iterator[Row]:
+    """Yield the rows of files, or examples in memory, that others are compared with.
+
+    Raises:
+        FileError: A line is not JSON, or a file cannot be read.
+        UsageError: `files` is empty or of another type.
+    """
+    for source in open_sources(files, parameter):
+        ledger = Ledger()
+        yield from read_rows(source, ledger)
+        if ledger.total("rejected"):
+            place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
+            raise FileError(f"{place} is not JSON; fix it, or run {validate_command(source.path)}")
+
+
+def open_output(stack: ExitStack, path: Path | None) -> Any:
+    """Open a file that is replaced when the stack is left without an exception; None for None.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
     if path is None:
         return None
     check_writable(str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from collections.abc import Iterable, Iterator
 
 from ftkit.dataset.inputs import Examples, File
@@ -11,6 +11,7 @@ from ftkit.prepare.hashing import HASHES, content_hash
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
+from ftkit.prepare.spool import Spool
 
 
 def sample(
@@ -57,17 +58,25 @@ def sample_fraction(fraction: float, salt: str = "") -> Step:
 
 
 def sample_count(count: int, salt: str = "") -> Step:
-    """Return a step that keeps a number of rows, which are held in memory."""
+    """Return a step that keeps a number of rows. It holds the rows in a temporary file."""
     if count < 0:
         raise UsageError(f"`count` must be 0 or more, not {count}")
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
-        kept: list[tuple[int, int, Row]] = []  # a heap with the highest hash first
-        for index, row in enumerate(rows):
-            heapq.heappush(kept, (-content_hash(row.value, salt), -index, row))
-            if len(kept) > count:
-                _, _, highest = heapq.heappop(kept)
-                ledger.drop("sample", "not in the sample", highest.origin)
-        yield from (row for _, _, row in sorted(kept, key=lambda item: -item[1]))
+        import numpy as np
+
+        hashes = array("Q")
+        with Spool() as spool:
+            for row in rows:
+                spool.append(row)
+                hashes.append(content_hash(row.value, salt))
+            is_chosen = np.zeros(len(spool), bool)
+            order = np.argsort(np.frombuffer(hashes, np.uint64), kind="stable")
+            is_chosen[order[:count]] = True
+            for row, chosen in zip(spool, is_chosen.tolist(), strict=True):
+                if chosen:
+                    yield row
+                else:
+                    ledger.drop("sample", "not in the sample", row.origin)
 
     return step

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ftkit._text import excerpt, plural, printable
 from ftkit.prepare.ledger import Effect, Entry, Ledger
+
+if TYPE_CHECKING:
+    from ftkit.prepare.split import Split
 
 SHOWN = 3
 """Number of rows that are named for each reason."""
@@ -27,9 +31,45 @@ def render_prepared_text(ledger: Ledger, target: str) -> str:
 
     Args:
         ledger: The ledger of the preparation.
-        target: Name of the output.
+        target: Name of the output, or "" if nothing is written.
     """
-    totals = [f"read {plural(ledger.read, 'row')}", f"wrote {ledger.written:,} to {target}"]
+    written = f"wrote {ledger.written:,} to {target}" if target else f"{ledger.written:,} remain"
+    return _text([_totals(ledger, [written]), *_reasons(ledger)])
+
+
+def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
+    """Return a report on a split as text: the totals, the reasons, and the leaks.
+
+    Args:
+        split: The split.
+        targets: Name of the output of each side, or nothing if nothing is written.
+    """
+    if not targets:
+        return _text([_totals(split.ledger, ["wrote nothing"]), *_reasons(split.ledger)])
+    parts = [f"{size:,} to {targets[side]}" for side, size in split.sizes.items()]
+    totals = _totals(split.ledger, [f"wrote {parts[0]}", *parts[1:]])
+    return _text([totals, *_reasons(split.ledger), *_leaks(split)])
+
+
+def _leaks(split: Split) -> Iterator[str]:
+    group = f"value at {split.options.group}" if split.options.group else "prompt"
+    near = split.options.near
+    similar = f", nor are prompts with a similarity of {near:g} or more" if near else ""
+    if split.is_leak_free:
+        yield f"Leak-free: no {group} is on two sides{similar}."
+        return
+    yield f"Not leak-free: {plural(split.leaks, 'link')} between two sides."
+    for pair in split.shared[:SHOWN]:
+        yield (
+            f"  {pair.origin} ({pair.side}) and {pair.other} ({pair.other_side}): "
+            + (f"similarity {pair.similarity:.3f}" if pair.similarity < 1 else f"same {group}")
+        )
+    if split.leaks > SHOWN:
+        yield "  …"
+
+
+def _totals(ledger: Ledger, written: Sequence[str]) -> str:
+    totals = [f"read {plural(ledger.read, 'row')}", *written]
     totals += [
         f"{label} {ledger.total(effect):,}"
         for effect, label in LABELS.items()
@@ -39,7 +79,10 @@ def render_prepared_text(ledger: Ledger, target: str) -> str:
     if losses:
         totals.append(f"lost {plural(losses, 'value')}")
     text = ", ".join(totals)
-    lines = [f"{text[0].upper()}{text[1:]}.", *_reasons(ledger)]
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _text(lines: Iterable[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 

@@ -1,0 +1,157 @@
+"""`ftkit split`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftkit.cli.command import Command
+from ftkit.cli.inputs import local_files
+from ftkit.cli.output import print_warning
+from ftkit.cli.preparing import REPORTS, check_outputs
+from ftkit.cli.terminal import write, write_json
+from ftkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftkit.prepare.split import Split
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: a leak, or rows were rejected, 2 error, 130 interrupted."
+)
+
+SUFFIXES = (".gz", ".jsonl")
+"""Suffixes that the names of the outputs are without."""
+
+
+def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, value.split(",")))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a list of numbers such as 0.8,0.1,0.1"
+        ) from None
+
+
+@click.command(cls=Command, epilog=EXIT_CODES)
+@click.argument("files", nargs=-1, required=True, metavar="FILES...")
+@click.option(
+    "--ratio",
+    default="0.8,0.1,0.1",
+    show_default=True,
+    callback=_ratio,
+    metavar="X,Y[,Z]",
+    help="Shares of training and validation data, or of training, validation and test data.",
+)
+@click.option(
+    "--output-prefix",
+    "-o",
+    metavar="PREFIX",
+    help="Write to PREFIX.train.jsonl, PREFIX.validation.jsonl and PREFIX.test.jsonl.  [default: "
+    "the name of the input without .jsonl]",
+)
+@click.option(
+    "--group",
+    default="",
+    metavar="PATH",
+    help="Keep rows with equal values at PATH together, such as metadata.user.  [default: those "
+    "with equal prompts]",
+)
+@click.option(
+    "--near",
+    type=float,
+    metavar="X",
+    help="Keep rows together whose prompts have a Jaccard similarity of at least X, from 0.7 to 1, "
+    "such as 0.8.",
+)
+@click.option(
+    "--stratify",
+    default="",
+    metavar="PATH",
+    help="Give all sides equal shares of the values at PATH, such as metadata.label.",
+)
+@click.option("--exact-size", is_flag=True, help="Give each side exactly its share of the rows.")
+@click.option(
+    "--salt", default="", metavar="TEXT", help="Take another split.  [default: an empty text]"
+)
+@click.option(
+    "--lock",
+    metavar="FILE",
+    help="Keep the sides of the rows and groups in FILE, and add those of this split.",
+)
+@click.option(
+    "--on-bridge",
+    type=click.Choice(["exclude", "train", "error"]),
+    default="error",
+    show_default=True,
+    help="What to do with a new row that is similar to rows of several sides: leave it out, use it "
+    "for training, or stop.",
+)
+@click.option(
+    "--map",
+    metavar="FILE",
+    help="Write the source and the steps of each output line to FILE.",
+)
+@click.option(
+    "--rejects",
+    metavar="FILE",
+    help="Write the rows that cannot be read to FILE, and the others to the outputs.  "
+    "[default: write nothing if there are such rows]",
+)
+@click.option(
+    "--report",
+    type=click.Choice(REPORTS),
+    default="text",
+    show_default=True,
+    help="Format of the report.",
+)
+def split(files: Sequence[str], **options: Any) -> int:
+    """Split FILES into training, validation and test data, without leaks.
+
+    The side of a row is chosen by the hash of its prompt, so that rows that are added later move
+    none of the others, and rows with the same prompt are on the same side.
+    """
+    from ftkit.prepare.ledger import Ledger
+    from ftkit.prepare.split import split_files
+    from ftkit.prepare.splitting.decide import SplitOptions
+
+    prefix = options.pop("output_prefix") or _prefix(files)
+    report = options.pop("report")
+    extra = {
+        name: Path(value) for name in ("map", "rejects", "lock") if (value := options.pop(name))
+    }
+    chosen = SplitOptions(**options)
+    targets = {side: f"{prefix}.{side}.jsonl" for side in chosen.names}
+    with local_files(files) as (paths, names):
+        check_outputs([*map(str, extra.values()), *targets.values()], paths)
+        ledger = Ledger()
+        ledger.names = names
+        result = split_files(paths, chosen, ledger, extra.get("lock"))
+        is_written = result.write({side: Path(path) for side, path in targets.items()}, **extra)
+    _print_report(result, targets if is_written else {}, report)
+    if not is_written:
+        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
+    return 0 if is_written and result.is_leak_free and not ledger.total("rejected") else 1
+
+
+def _prefix(files: Sequence[str]) -> str:
+    if len(files) != 1 or not os.path.isfile(files[0]):
+        raise UsageError("`output_prefix` is needed, unless there is one input file")
+    name = files[0]
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _print_report(result: Split, targets: Mapping[str, str], format: str) -> None:
+    from ftkit.report.prepare import render_split_text
+
+    if format == "json":
+        values = {"outputs": targets, **result.to_dict()}
+        write_json(f"{json.dumps(values, indent=2, ensure_ascii=False)}\n")
+    else:
+        write(render_split_text(result, targets))

@@ -1,0 +1,1 @@
+"""Parts of `ftkit split`: keys of the rows, links between them, their sides, and the lock file."""

@@ -1,0 +1,311 @@
+"""Splits by hash: stable, without leaks, and exact where that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftkit.errors import FileError, UsageError
+from ftkit.prepare.split import Split, split
+from support.similarity import similar_texts, similarity
+
+Row = dict[str, Any]
+
+
+def qa(prompt: str, completion: str = "", **more: Any) -> Row:
+    return {"prompt": prompt, "completion": completion, **more}
+
+
+def numbered(count: int, rows_each: int = 1) -> list[Row]:
+    return [qa(f"Question {n // rows_each}", str(n)) for n in range(count)]
+
+
+def sides_of(result: Split) -> dict[str, str]:
+    """The side of each row, by its JSON text."""
+    return {json.dumps(row, sort_keys=True): side for side in result.sizes for row in result[side]}
+
+
+prompts = st.lists(st.integers(0, 60), min_size=1, max_size=40)
+row_lists = prompts.map(lambda ns: [qa(f"Question {n}", str(i)) for i, n in enumerate(ns)])
+
+
+@given(row_lists, row_lists, st.text(max_size=3), st.data())
+def test_rows_keep_their_sides_when_rows_are_added_and_moved(
+    rows: list[Row], more: list[Row], salt: str, data: st.DataObject
+) -> None:
+    before = sides_of(split(rows, salt=salt))
+    after = sides_of(split(data.draw(st.permutations([*rows, *more])), salt=salt))
+    assert {row: after[row] for row in before} == before
+
+
+@settings(max_examples=50)
+@given(
+    row_lists,
+    st.sampled_from(
+        [{}, {"near": 0.8}, {"exact_size": True}, {"stratify": "kind"}, {"group": "kind"}]
+    ),
+    st.data(),
+)
+def test_the_order_of_the_rows_makes_no_difference(
+    rows: list[Row], options: Row, data: st.DataObject
+) -> None:
+    rows = [{**row, "kind": len(row["prompt"]) % 3} for row in rows]
+    moved = data.draw(st.permutations(rows))
+    try:
+        before = sides_of(split(rows, **options))
+    except UsageError:  # the groups cannot be divided exactly
+        with pytest.raises(UsageError, match="cannot be divided"):
+            split(moved, **options)
+    else:
+        assert sides_of(split(moved, **options)) == before
+
+
+@given(row_lists, st.sampled_from([{}, {"stratify": "completion"}, {"near": 0.8}]))
+def test_rows_with_the_same_prompt_stay_together(rows: list[Row], options: Row) -> None:
+    result = split(rows, **options)
+    sides: dict[str, set[str]] = {}
+    for side in result.sizes:
+        for row in result[side]:
+            sides.setdefault(row["prompt"], set()).add(side)
+    assert all(len(group) == 1 for group in sides.values())
+    assert result.is_leak_free
+    assert sum(result.sizes.values()) == len(rows) == result.ledger.written
+    assert result.ledger.is_balanced
+
+
+def test_groups_at_a_path_stay_together() -> None:
+    rows = [qa(str(n), meta={"user": {"id": n % 20}}) for n in range(200)]
+    result = split(rows, group="meta.user", ratio=(0.5, 0.5))
+    users = [{row["meta"]["user"]["id"] for row in result[side]} for side in result.sizes]
+    assert users[0].isdisjoint(users[1])
+    assert min(map(len, users)) > 0
+
+
+@given(st.integers(1, 400), st.sampled_from([(0.8, 0.1, 0.1), (0.9, 0.1), (0.33, 0.33, 0.34)]))
+def test_sizes_are_exact_with_exact_size(count: int, ratio: tuple[float, ...]) -> None:
+    result = split(numbered(count), ratio=ratio, exact_size=True)
+    for size, share in zip(result.sizes.values(), ratio, strict=True):
+        assert abs(size - share * count) < 1
+    assert sum(result.sizes.values()) == count
+
+
+def test_large_groups_are_placed_first_for_exact_sizes() -> None:
+    rows = [*numbered(60, rows_each=6), *numbered(100)[60:]]
+    result = split(rows, exact_size=True)
+    assert list(result.sizes.values()) == [80, 10, 10]
+    assert result.is_leak_free
+
+
+def test_exact_sizes_that_the_groups_do_not_allow_are_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be divided into 8 / 1 / 1 rows, only into"):
+        split(numbered(10, rows_each=2), exact_size=True)
+
+
+@given(st.lists(st.sampled_from("aaaaaabbc"), min_size=1, max_size=200), st.booleans())
+def test_the_strata_have_equal_shares(labels: list[str], exact: bool) -> None:
+    rows = [qa(str(n), label=label) for n, label in enumerate(labels)]
+    ratio = (0.7, 0.2, 0.1)
+    result = split(rows, stratify="label", exact_size=exact, ratio=ratio)
+    totals = Counter(labels)
+    for side, share in zip(result.sizes, ratio, strict=True):
+        counts = Counter(row["label"] for row in result[side])
+        assert all(abs(counts[label] - share * totals[label]) < 3 for label in totals)
+
+
+LONG = "The quick brown fox jumps over the lazy dog near the old river bank, number "
+
+
+def test_similar_prompts_stay_together() -> None:
+    rows = [qa(f"{LONG}{n}") for n in range(50)] + numbered(50)
+    apart = split(rows, ratio=(0.5, 0.5))
+    together = split(rows, ratio=(0.5, 0.5), near=0.8)
+    assert sorted(
+        sum(row["prompt"].startswith(LONG) for row in together[side]) for side in together.sizes
+    ) == [0, 50]
+    assert together.is_leak_free
+    assert apart.is_leak_free  # similar prompts are compared only with `near`
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 10**6))
+def test_no_similar_prompts_are_on_two_sides(seed: int) -> None:
+    rows = [qa(text, str(n)) for n, text in enumerate(similar_texts(seed, 80))]
+    result = split(rows, near=0.8, ratio=(0.5, 0.25, 0.25))
+    sides = [[row["prompt"] for row in result[side]] for side in result.sizes]
+    for index, one in enumerate(sides):
+        for other in sides[index + 1 :]:
+            assert not any(similarity(left, right) >= 0.8 for left in one for right in other)
+    assert result.is_leak_free
+
+
+def write_all(result: Split, folder: Path, **files: Path) -> bool:
+    return result.write({side: folder / f"{side}.jsonl" for side in result.sizes}, **files)
+
+
+def test_the_files_hold_the_lines_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    lines = [f'{{"prompt":  "{n}"}}'.encode() for n in range(30)]
+    path.write_bytes(b"\n".join([*lines, b"", b"not JSON"]))
+    result = split(path)
+    assert not write_all(result, tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    result = split(path)
+    assert write_all(result, tmp_path, map=tmp_path / "map", rejects=tmp_path / "rejects")
+    assert (tmp_path / "rejects").read_bytes() == b"not JSON\n"
+    outputs = {
+        side: (tmp_path / f"{side}.jsonl").read_bytes().split(b"\n")[:-1] for side in result.sizes
+    }
+    assert sorted(line for side in outputs.values() for line in side) == sorted(lines)
+    for entry in map(json.loads, (tmp_path / "map").read_text().splitlines()):
+        side = Path(entry["file"]).stem
+        assert outputs[side][entry["line"] - 1] == lines[entry["sources"][0]["line"] - 1]
+    assert result.ledger.is_balanced
+
+
+def locked_split(rows: list[Row], tmp_path: Path, **options: Any) -> Split:
+    lock = tmp_path / "split.lock"
+    result = split(rows, lock=lock, ratio=(0.5, 0.5), **options)
+    assert write_all(result, tmp_path, lock=lock)
+    return result
+
+
+@settings(max_examples=15)
+@given(row_lists, row_lists, st.sampled_from([{"near": 0.8}, {"stratify": "prompt"}]))
+def test_a_lock_file_keeps_all_sides(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], more: list[Row], options: Row
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("lock")
+    before = sides_of(locked_split(rows, tmp_path, **options))
+    options = {**options, "on_bridge": "exclude"} if "near" in options else options
+    after = sides_of(locked_split([*more, *rows], tmp_path, **options))
+    assert {row: after[row] for row in before} == before
+    again = sides_of(locked_split(rows, tmp_path, **options))
+    assert again == before
+
+
+def bridge(tmp_path: Path) -> tuple[list[Row], Row]:
+    """Rows on two sides of a locked split, and a row that is similar to both."""
+    for number in range(100):
+        middle = qa(f"{number} {LONG}")
+        rows = [qa(middle["prompt"].replace(word, "small")) for word in ("quick", "river")]
+        if all(split(rows, ratio=(0.5, 0.5)).sizes.values()):
+            locked_split(rows, tmp_path)
+            return rows, middle
+    raise AssertionError
+
+
+def test_a_row_that_links_two_sides_is_handled_as_asked(tmp_path: Path) -> None:
+    rows, middle = bridge(tmp_path)
+    lock = tmp_path / "split.lock"
+    near = min(similarity(middle["prompt"], row["prompt"]) for row in rows)
+    assert near > 0.75 > similarity(*(row["prompt"] for row in rows))
+    options: Any = {"ratio": (0.5, 0.5), "near": near, "lock": lock}
+    with pytest.raises(UsageError, match=r"links two sides: .* \(train\) and .* \(validation\)"):
+        split([*rows, middle], **options)
+    excluded = split([*rows, middle], **options, on_bridge="exclude")
+    assert sum(excluded.sizes.values()) == 2
+    assert excluded.is_leak_free
+    assert excluded.ledger.entries[0].reason == "links two sides"
+    assert excluded.ledger.is_balanced
+    train = split([*rows, middle], **options, on_bridge="train")
+    assert middle in train["train"]
+    assert (train.leaks, train.shared[0].other_side) == (1, "validation")
+
+
+def test_new_rows_join_the_side_that_they_are_similar_to(tmp_path: Path) -> None:
+    rows = [qa(f"{LONG}{n}") for n in range(3)]
+    locked_split(rows, tmp_path, near=0.8)
+    more = [qa(f"{LONG}{n}") for n in range(3, 30)]
+    result = locked_split([*more, *rows], tmp_path, near=0.8)
+    assert sorted(result.sizes.values()) == [0, 30]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"salt": "x"}, "of splits with another `salt`: '', not 'x'"),
+        ({"group": "prompt"}, "another `group`"),
+        ({"ratio": (0.5, 0.4, 0.1)}, "another `ratio`: 2 sides, not 3 sides"),
+    ],
+)
+def test_a_lock_file_of_other_options_is_refused(
+    options: Row, message: str, tmp_path: Path
+) -> None:
+    locked_split(numbered(5), tmp_path)
+    with pytest.raises(UsageError, match=message):
+        split(numbered(5), **{"lock": tmp_path / "split.lock", "ratio": (0.5, 0.5), **options})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"\xff", b'{"version": 1}\n', b"[" * 5000, b'{"a":"%s"}' % (b"x" * 20_000)],
+)
+def test_another_file_is_no_lock_file(content: bytes, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_bytes(content)
+    with pytest.raises(FileError, match="is not a lock file"):
+        split(numbered(5), lock=lock)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"{}",
+        b'{"row":"x","group":"0","side":"train"}',
+        b'{"row":"0","group":"0","side":"x"}',
+        b'{"row":"11112222333344445","group":"0","side":"train"}',
+    ],
+)
+def test_a_damaged_entry_of_a_lock_file_is_an_error(entry: bytes, tmp_path: Path) -> None:
+    locked_split(numbered(5), tmp_path)
+    lock = tmp_path / "split.lock"
+    lock.write_bytes(lock.read_bytes() + entry)
+    with pytest.raises(FileError, match="is not a lock file"):
+        split(numbered(5), lock=lock, ratio=(0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": (1.0,)}, "two or three numbers"),
+        ({"ratio": (0.5, 0.4)}, "must add up to 1, not 0.9"),
+        ({"ratio": (1.0, 0.0)}, "between 0 and 1"),
+        ({"ratio": (float("nan"), 0.5)}, "between 0 and 1"),
+        ({"near": 0.1}, "`near` must be"),
+        ({"on_bridge": "x"}, "`on_bridge` must be exclude, train, error, not 'x'"),
+        ({"stratify": "completion"}, "has 1,001 values, more than 1,000"),
+    ],
+)
+def test_an_invalid_option_is_refused(options: Row, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        split(numbered(1001), **options)
+
+
+def test_rows_without_a_value_at_the_path_are_rejected() -> None:
+    result = split([qa("a", user=1), qa("b")], group="user")
+    (entry,) = result.ledger.entries
+    assert (entry.reason, entry.origin.line) == ("no value at 'user'", 2)
+    assert result.ledger.is_balanced
+
+
+@pytest.mark.parametrize(
+    "row", [{"text": ""}, {"prompt": "", "completion": ""}, {"messages": []}, {"a": [{}]}]
+)
+@pytest.mark.parametrize("options", [{}, {"near": 0.8}, {"stratify": "label"}])
+def test_equal_rows_of_any_shape_stay_together(row: Row, options: Row) -> None:
+    result = split([{**row, "label": 1}] * 3000, **options)
+    assert sorted(result.sizes.values()) == [0, 0, 3000]
+    assert result.is_leak_free
+
+
+def test_an_empty_file_gives_empty_sides(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.touch()
+    for options in ({}, {"near": 0.8}, {"stratify": "a"}, {"exact_size": True}):
+        assert split(path, **options).sizes == {"train": 0, "validation": 0, "test": 0}
