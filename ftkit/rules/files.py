@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from ftkit._text import excerpt
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.json_values import split_array, split_values
 from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import FileFix, fix
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
     JSON_LINES,
@@ -100,6 +102,11 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
 
 
+@fix(json_array_file, Head, "safe", "write each element on a line")
+def _split_array(head: Head) -> FileFix | None:
+    return None if head.kind_of_elements == MESSAGE else FileFix(split_array)
+
+
 def _jq(head: Head, program: str) -> str:
     """Return the command that writes a file as JSON Lines.
 
@@ -149,6 +156,11 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     yield Hit(
         f"examples are spread over several lines; put each on one line: {_jq(head, '.')}{rest}"
     )
+
+
+@fix(json_pretty_printed, Head, "safe", "write each example on one line")
+def _join_lines(head: Head) -> FileFix:
+    return FileFix(split_values)
 
 
 @rule(

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.fixes import fix
 from ftkit.rules.nodes import Text
 from ftkit.rules.samples import user_says
 from ftkit.rules.sources import (
@@ -69,6 +70,9 @@ _INVISIBLE = re.compile(
 )
 """Invisible characters: controls, zero-width characters, direction marks, tags, lone joiners."""
 
+_INVISIBLE_RUN = re.compile(f"(?:{_INVISIBLE.pattern})[\U000e0000-\U000e007f]*+")
+"""An invisible character with the tags behind it, which would be invisible without it."""
+
 _ORDINARY = bytes(set(range(0x20, 0x7F)) | set(b"\t\n\v\f\r"))
 """ASCII characters that are visible or white space."""
 
@@ -116,6 +120,11 @@ def unicode_invisible(text: Text, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"invisible character {shown}{more}; remove it")
 
 
+@fix(unicode_invisible, Text, "unsafe", "remove the invisible characters")
+def _remove_invisible(text: Text) -> str:
+    return _INVISIBLE_RUN.sub("", text)
+
+
 _CP1252 = "\u20ac\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2022\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
 """Windows-1252 characters where Latin-1 has controls.
 
@@ -128,6 +137,8 @@ _DAMAGED = re.compile(
     f"|(?:[\u00d0\u00d1][\x80-\xbf{_CP1252}]){{2}}"
 )
 """The replacement character, and UTF-8 that was decoded as Latin-1 or Windows-1252."""
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 @rule(
@@ -155,6 +166,30 @@ def unicode_replacement(text: Text, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(
             f"{damage} in {excerpt(_around(text, match))}; read the source in its own encoding"
         )
+
+
+@fix(unicode_replacement, Text, "unsafe", "read the text as UTF-8")
+def _decode_again(text: Text) -> str | None:
+    fixed = _NOT_ASCII.sub(_as_utf8, text)
+    return None if fixed == text or _DAMAGED.search(fixed) else fixed
+
+
+def _as_utf8(match: re.Match[str]) -> str:
+    """Return UTF-8 that was read as Windows-1252 as it was meant, or the text as it is."""
+    try:
+        return b"".join(map(_cp1252_byte, match[0])).decode()
+    except UnicodeError:
+        return match[0]
+
+
+def _cp1252_byte(character: str) -> bytes:
+    is_control = "\x80" <= character <= "\x9f"  # five bytes are not in Windows-1252
+    return character.encode("latin-1" if is_control else "cp1252")
+
+
+@fix(unicode_replacement, Text, "unsafe", "remove the replacement characters U+FFFD")
+def _remove_replacements(text: Text) -> str:
+    return text.replace("\ufffd", "")
 
 
 ENOUGH = 9
