@@ -16,9 +16,10 @@ from msgspec import Struct, to_builtins
 KEEP = 1000
 """Number of entries of each effect, step and reason that are kept. Counts stay exact."""
 
-Effect = Literal["added", "merged", "dropped", "rejected", "loss"]
+Effect = Literal["changed", "added", "merged", "dropped", "rejected", "loss"]
 """Effect of a step on a row.
 
+- `changed`: a value or the text of the row was changed on purpose. Several changes can be in a row.
 - `added`: the row gave a further output row.
 - `merged`: the row is part of an output row that has another origin, too.
 - `dropped`: the row was left out on purpose, such as a duplicate.
@@ -87,6 +88,12 @@ class Ledger:
     ) -> None:
         """Record that a value of a row is not in the output."""
         self._add(Entry("loss", step, reason, origin, pointer, detail))
+
+    def change(
+        self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
+    ) -> None:
+        """Record that a value or the text of a row was changed; `detail` is the old value."""
+        self._add(Entry("changed", step, reason, origin, pointer, detail))
 
     def drop(self, step: str, reason: str, origin: Origin, detail: str = "") -> None:
         """Record that a row was left out on purpose."""

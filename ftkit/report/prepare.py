@@ -12,6 +12,7 @@ SHOWN = 3
 """Number of rows that are named for each reason."""
 
 LABELS: dict[Effect, str] = {
+    "changed": "changed",
     "added": "added",
     "merged": "merged",
     "dropped": "dropped",
@@ -32,8 +33,10 @@ def render_prepared_text(ledger: Ledger, target: str) -> str:
     totals += [
         f"{label} {ledger.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect != "loss" and ledger.total(effect)
+        if effect not in ("changed", "loss") and ledger.total(effect)
     ]
+    if changes := ledger.total("changed"):
+        totals.append(f"made {plural(changes, 'change')}")
     losses = ledger.total("loss")
     if losses:
         totals.append(f"lost {plural(losses, 'value')}")
