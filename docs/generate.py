@@ -25,7 +25,7 @@ import msgspec
 
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
-from ftkit.cli.rules import sample
+from ftkit.cli.rules import fixes, sample
 from ftkit.rules import RULES, Rule, rules_by_subject
 
 FOLDER = Path(__file__).resolve().parent
@@ -95,7 +95,7 @@ def rule_section(rule: Rule) -> str:
     )
     lines = [
         f"### {rule.name}\n",
-        f"`{rule.code}` · {rule.severity}\n",
+        f"`{rule.code}` · {rule.severity}{fixable(rule)}\n",
         f"{rule.doc}\n",
         f"Bad:\n\n```text\n{sample(rule.bad)}\n```\n",
         f"Good:\n\n```text\n{sample(rule.good)}\n```\n",
@@ -105,6 +105,13 @@ def rule_section(rule: Rule) -> str:
         messages = ", ".join(f"`{pattern}`" for pattern in rule.provider_messages)
         lines.append(f"Messages of providers, as regular expressions: {messages}\n")
     return "\n".join(lines)
+
+
+def fixable(rule: Rule) -> str:
+    """Return the fixes of a rule, for its first line."""
+    return (
+        f" · fixed by [`ftkit fix`](prepare.md#fix): {'; '.join(fixes(rule))}" if rule.fixes else ""
+    )
 
 
 def limits_page() -> str:

@@ -31,6 +31,7 @@ from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
+    "fix": ("ftkit.cli.fix", "Fix the mistakes in a file that have one right correction."),
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),

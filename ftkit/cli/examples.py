@@ -18,6 +18,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit estimate samples/marv.jsonl",
         "ftkit estimate samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --epochs 3",
     ),
+    "ftkit fix": (
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe --diff",
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -66,8 +66,22 @@ def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Check(NamedTuple):
+    """Result of a check of the output, for the report."""
+
+    is_ok: bool
+    """False to make the exit code 1."""
+    text: str
+    """Lines of the report as text."""
+    fields: dict[str, Any]
+    """Keys of the report as JSON."""
+
+
 def write_prepared(
-    files: Sequence[str], prepare: Callable[[list[str]], Prepared], options: dict[str, Any]
+    files: Sequence[str],
+    prepare: Callable[[list[str]], Prepared],
+    options: dict[str, Any],
+    check: Callable[[str, str | None], Check] | None = None,
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
 
@@ -75,6 +89,7 @@ def write_prepared(
         files: The argument of the command.
         prepare: Prepares the files of these paths.
         options: Values of the options of `preparing`.
+        check: Checks the output, given its path and its name, which is None for standard output.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
     target = _target(files, options["output_file"], options["in_place"])
@@ -88,13 +103,14 @@ def write_prepared(
         prepared = prepare(paths)
         prepared.ledger.names = names
         is_written = prepared.write(path, **extra)
+        checked = check(str(path), target) if check and is_written else Check(True, "", {})
         if is_written and not target:
             copy_to_stdout(path)
     ledger = prepared.ledger
-    write_report(ledger, target, options["report"])
+    write_report(ledger, target, options["report"], checked)
     if not is_written:
         print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
-    return 1 if ledger.total("rejected") or ledger.total("loss") else 0
+    return 1 if ledger.total("rejected") or ledger.total("loss") or not checked.is_ok else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -138,17 +154,19 @@ def copy_to_stdout(path: Path) -> None:
             write_bytes(data)
 
 
-def write_report(ledger: Ledger, target: str | None, format: str) -> None:
+def write_report(ledger: Ledger, target: str | None, format: str, check: Check) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
     Args:
         ledger: The ledger of the preparation.
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
+        check: The result of a check of the output.
     """
     if format == "json":
-        text = f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"
+        report = ledger.to_dict() | check.fields
+        text = f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
         (write_json if target else write_error)(text)
     else:
-        text = render_prepared_text(ledger, target or "standard output")
+        text = render_prepared_text(ledger, target or "standard output") + check.text
         (write if target else write_error)(text)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from ftkit.dataset.detect import Head
+from msgspec.structs import replace
+
+from ftkit.dataset.detect import SAMPLE_LINES, Head
 from ftkit.dataset.inputs import READ_BYTES, stream_source
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_file
 from ftkit.errors import FileError
-from ftkit.prepare.line_fixer import Change
+from ftkit.prepare.line_fixer import Change, LineFixer
 from ftkit.rules import RULES, ScanPlan
-from ftkit.rules.fixes import FileFix, find_fix
+from ftkit.rules.fixes import find_fix
+from ftkit.validation.scan import choose_format
 
 MAX_FIXES = 3
 """Maximum number of fixes of a file: it may be UTF-16, and then an array."""
@@ -24,8 +27,10 @@ class FixedFile(NamedTuple):
     changes: list[Change]
     keeps_lines: bool
     """True if each line is the line of the same number in the file."""
+    format: str
+    """Format of the fixed lines."""
     is_known: bool
-    """False if nothing can be told of the format of the lines."""
+    """False if nothing can be told of the format, and it is a guess."""
 
 
 def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
@@ -41,31 +46,57 @@ def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
         if head.magic:
             kind, action = head.magic
             raise FileError(f"{source.path} is {kind}, not text; {action}")
-        name = next(_broken_rules(head, plan), None)
-        if name is None:
-            return FixedFile(source, changes, keeps_lines, True)
-        applied = find_fix(RULES[name], Head, head, unsafe) if name in plan.rules else None
-        if applied is None:
+        name, found = _find(head, plan, unsafe)
+        if not name or found is None or found.result.convert is None:
             break
-        fix: FileFix = applied.result
-        source = stream_source(source.path, _converted(source, fix))
-        changes.append(Change(name, applied.fix.summary, "$"))
-        keeps_lines = keeps_lines and fix.keeps_lines
-    return FixedFile(source, changes, keeps_lines, False)
+        source = stream_source(source.path, _converted(source, found.result.convert))
+        changes.append(Change(name, found.fix.summary, ""))
+        keeps_lines = keeps_lines and found.result.keeps_lines
+    format, is_known = _format(_with_fixed_lines(source.head(), plan, unsafe), plan, unsafe)
+    return FixedFile(source, changes, keeps_lines, format, is_known)
 
 
-def _broken_rules(head: Head, plan: ScanPlan) -> Iterator[str]:
-    return (
-        rule.name
-        for rule in RULES.values()
-        if Head in rule.checks
-        for _ in rule.checks[Head](head, plan)
-    )
+class _Found(NamedTuple):
+    """The first rule that the beginning of a file breaks, if any, and its fix."""
+
+    rule: str | None
+    applied: Any = None
 
 
-def _converted(source: Source, fix: FileFix) -> Iterator[bytes]:
+def _find(head: Head, plan: ScanPlan, unsafe: bool) -> _Found:
+    plan = replace(plan, format=choose_format(head, plan.requested_formats))
+    for rule in RULES.values():
+        if Head in rule.checks and next(rule.checks[Head](head, plan), None):
+            is_chosen = rule.name in plan.rules
+            return _Found(rule.name, find_fix(rule, Head, head, unsafe) if is_chosen else None)
+    return _Found(None)
+
+
+def _format(head: Head, plan: ScanPlan, unsafe: bool) -> tuple[str, bool]:
+    """Return the format of a file and True, or a guess and False."""
+    rule, applied = _find(head, plan, unsafe)
+    if applied and applied.result.format:
+        return applied.result.format, True
+    return choose_format(head, plan.requested_formats), rule is None
+
+
+def _with_fixed_lines(head: Head, plan: ScanPlan, unsafe: bool) -> Head:
+    """Return the beginning of a file with the text of its lines fixed, to know their format."""
+    if all(reading.parsed for reading in head.readings):
+        return head
+    fixer = LineFixer(plan, unsafe, fixes_values=False)
+    lines = [line for line in head.data.split(b"\n") if line.strip()][:SAMPLE_LINES]
+    fixed = [
+        new for number, line in enumerate(lines) for new in fixer.fix(line, first=number == 0).lines
+    ]
+    return Head(head.name, b"".join(b"%b\n" % line for line in fixed), head.complete)
+
+
+def _converted(
+    source: Source, convert: Callable[[Iterator[bytes]], Iterator[bytes]]
+) -> Iterator[bytes]:
     try:
-        yield from fix.convert(_pieces(source))
+        yield from convert(_pieces(source))
     except READ_ERRORS as error:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
     except FileError as error:

@@ -21,7 +21,7 @@ from ftkit.prepare.line_fixer import MIXED, Change, FixedLine, LineFixer
 from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row
 from ftkit.rules import RULES, ScanPlan, choose_rules
-from ftkit.validation.scan import Scanner, choose_format
+from ftkit.validation.scan import Scanner
 
 STEP = "fix"
 """Name of the step in reports and maps."""
@@ -111,8 +111,7 @@ def _new_rows(line: LineChange, origin: Origin, ledger: Ledger) -> Iterator[Row]
         ledger.drop(STEP, "blank line", origin)
         return
     for change in line.changes:
-        pointer = "" if change.path == "$" else change.path
-        ledger.change(STEP, _reason(change), origin, pointer, change.old)
+        ledger.change(STEP, _reason(change), origin, change.pointer, change.old)
     for index, new in enumerate(contents):
         if index:
             ledger.add(STEP, "several examples on a line", origin)
@@ -132,8 +131,9 @@ def _value(line: bytes) -> tuple[str, Any]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
     reading = read(line)
+    is_broken = reading.bad_byte or reading.control or reading.bom or reading.extra
     is_finite = not any(defect.kind == "nonfinite" for defect in reading.defects)
-    if reading.parsed and is_finite and not (reading.bad_byte or reading.control or reading.bom):
+    if reading.parsed and is_finite and not is_broken:
         return "", json.loads(line)  # such as a number that only Python reads
     error = reading.error
     return (f"{error.msg} at column {error.pos + reading.shift + 1}" if error else "broken"), None
@@ -152,8 +152,7 @@ def fixed_lines(file: FixedFile, plan: ScanPlan, unsafe: bool) -> Iterator[LineC
         FileError: The file cannot be read.
     """
     source = file.source
-    format = choose_format(source.head(), plan.requested_formats)
-    plan = replace(plan, format=format)
+    plan = replace(plan, format=file.format)
     fixer = LineFixer(plan, unsafe, file.is_known)
     number = 0
     try:

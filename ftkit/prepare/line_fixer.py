@@ -39,8 +39,8 @@ class Change(NamedTuple):
 
     rule: str
     summary: str
-    path: str
-    """JSON path of the value, or "$" for the line."""
+    pointer: str
+    """JSON pointer (RFC 6901) to the value, or "" for the line."""
     old: str = ""
     """The old value of an unsafe fix."""
 
@@ -203,12 +203,25 @@ class LineFixer:
 
 def _change(rule: Rule, applied: Applied, path: str, old: str) -> Change:
     summary = applied.fix.summary
-    return Change(rule.name, summary, path, old if applied.fix.safety == "unsafe" else "")
+    pointer = "".join(f"/{_escaped(step)}" for step in _steps(path))
+    return Change(rule.name, summary, pointer, old if applied.fix.safety == "unsafe" else "")
 
 
 def _as_text(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= OLD_LENGTH else f"{text[:OLD_LENGTH]}…"
+
+
+def _steps(path: str) -> list[Any]:
+    """Return the keys and indices of a JSON path."""
+    return [
+        match[1] or (json.loads(match[3]) if match[3] else int(match[2]))
+        for match in _STEP.finditer(path)
+    ]
+
+
+def _escaped(step: object) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def _place(root: Any, path: str) -> tuple[Any, Any]:
@@ -216,10 +229,7 @@ def _place(root: Any, path: str) -> tuple[Any, Any]:
 
     A path may have been cut, and then the object is None.
     """
-    steps: list[Any] = [
-        match[1] or (json.loads(match[3]) if match[3] else int(match[2]))
-        for match in _STEP.finditer(path)
-    ]
+    steps = _steps(path)
     try:
         for step in steps[:-1]:
             root = root[step]

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ftkit._text import excerpt
 from ftkit.dataset.detect import Head, classify, looks_like_table
@@ -18,6 +19,7 @@ from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.fixes import FileFix, fix
+from ftkit.rules.keys import nearest_key
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
     JSON_LINES,
@@ -198,6 +200,22 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         )
     elif not head.readings[0].utf16:
         yield from _not_json(head.readings)
+
+
+@fix(format_unknown, Head, "safe", "rename the keys")
+def _rename_keys(head: Head) -> FileFix | None:
+    if head.kind:
+        return None
+    for name, format in FORMATS.items():
+        renamed = [_renamed(value, format.keys) for value in head.objects]
+        if sum(classify(value) == name for value in renamed) * 2 > len(renamed):
+            return FileFix(None, keeps_lines=True, format=name)
+    return None
+
+
+def _renamed(value: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return an object with some misspelt keys corrected."""
+    return {nearest_key(key, value, keys) or key: item for key, item in value.items()}
 
 
 def _is_requested(plan: ScanPlan) -> bool:

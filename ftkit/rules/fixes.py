@@ -31,9 +31,12 @@ NodeT = TypeVar("NodeT")
 class FileFix(NamedTuple):
     """Fix of a file: a function from the pieces of its bytes to those of JSON Lines."""
 
-    convert: Callable[[Iterator[bytes]], Iterator[bytes]]
+    convert: Callable[[Iterator[bytes]], Iterator[bytes]] | None
+    """The function, or None if the fixes of lines do it all."""
     keeps_lines: bool = False
     """True if each line of the result is the line of the same number in the file."""
+    format: str | None = None
+    """Format of the fixed lines, if the file has none that is known."""
 
 
 class Repair(NamedTuple):

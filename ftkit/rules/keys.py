@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,20 +22,19 @@ VALUES: dict[str, tuple[type[Any], ...]] = {
 """Types of the value of each key that another key may be a misspelling of."""
 
 
-def nearest_key(error: SchemaError) -> str | None:
-    """Return the only missing key that an unknown one is close to and whose type it has."""
-    if len(error.field) > NAME_LENGTH:
+def nearest_key(key: str, holder: dict[str, Any], allowed: Sequence[str]) -> str | None:
+    """Return the missing key that an unknown key of an object is close to and whose type it has."""
+    if len(key) > NAME_LENGTH:
         return None
-    close = get_close_matches(error.field.lower(), error.allowed, 1, cutoff=0.8)
+    close = get_close_matches(key.lower(), allowed, 1, cutoff=0.8)
     name = close[0] if close else ""
-    others = [key for key in error.allowed if key in error.parent]
-    fits = name in VALUES and name not in others and isinstance(error.value, VALUES[name])
+    fits = name in VALUES and name not in holder and isinstance(holder[key], VALUES[name])
     return name if fits else None
 
 
 def rename_to_nearest(error: SchemaError) -> Edit | None:
     """Rename a misspelt key."""
-    name = nearest_key(error)
+    name = nearest_key(error.field, error.parent, error.allowed)
     return Edit(error.parent, error.field, name=name) if name else None
 
 
