@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from ftkit._text import plural
 from ftkit.summary import FileReport, Report
 
 MAX_FILES = 10
@@ -25,13 +26,13 @@ def fix_hint(report: Report, options: str = "") -> str:
     safe, unsafe = (sum(file.fixable.get(key, 0) for file in files) for key in ("safe", "unsafe"))
     if not files:
         return ""
-    counts = [f"{safe:,}"] if safe else []
-    counts += [f"{unsafe:,} more with --unsafe" if safe else f"{unsafe:,} with --unsafe"]
-    numbers = ", ".join(counts if unsafe else counts[:1])
+    number = plural(safe or unsafe, "finding")
+    more = f", {unsafe:,} more with --unsafe" if safe and unsafe else ""
     if not all(Path(file.file).is_file() for file in files):
-        return f"`ftkit fix` can fix {numbers}.\n"
-    flag = "" if safe else " --unsafe"
-    return f"Can be fixed: {numbers}: `ftkit fix {_arguments(files)}{flag}{options}`\n"
+        flag = "" if safe else " --unsafe"
+        return f"`ftkit fix{flag}` can fix {number}{more}.\n"
+    arguments = f"{_arguments(files)}{'' if safe else ' --unsafe'}{options}"
+    return f"{number} can be fixed{more}: `ftkit fix {arguments}`\n"
 
 
 def _arguments(files: list[FileReport]) -> str:

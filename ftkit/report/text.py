@@ -31,7 +31,7 @@ def render_text(
     """
     parts = [_file(file, shown, quiet) for file in report.files]
     if not quiet:
-        parts.append(_totals(report) + fix_hint(report, fix_options))
+        parts.append(fix_hint(report, fix_options) + _totals(report))
     return "\n".join(part for part in parts if part)
 
 
