@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit fix samples/bad/role-unknown.jsonl --unsafe --diff",
         "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
     ),
+    "ftkit show": (
+        "ftkit show samples/tool-calls.jsonl",
+        "ftkit show samples/marv.jsonl:3 -n 2",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",
