@@ -33,6 +33,7 @@ COMMANDS = {
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
     "fix": ("ftkit.cli.fix", "Fix the mistakes in a file that have one right correction."),
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
+    "filter": ("ftkit.cli.filter", "Keep the rows of a file on which a condition holds."),
     "show": ("ftkit.cli.show", "Show an example of a file as a conversation."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),

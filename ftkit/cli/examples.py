@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit fix samples/bad/role-unknown.jsonl --unsafe --diff",
         "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
     ),
+    "ftkit filter": (
+        'ftkit filter samples/marv.jsonl --where "tokens <= 100 and turns == 1" -o short.jsonl',
+        "ftkit filter samples/tool-calls.jsonl --where has_tools --invert",
+    ),
     "ftkit show": (
         "ftkit show samples/tool-calls.jsonl",
         "ftkit show samples/marv.jsonl:3 -n 2",
