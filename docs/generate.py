@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -26,7 +27,9 @@ import msgspec
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import fixes, sample
+from ftkit.prepare.filter import NAMES
 from ftkit.rules import RULES, Rule, rules_by_subject
+from ftkit.summary import Safety
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -62,6 +65,11 @@ The help of every command, as `ftkit COMMAND --help` prints it.
 Many options can also be set by environment variables and in `pyproject.toml`; see
 [settings](settings.md).
 """
+
+FIXES_START = "<!-- fixes: written by docs/generate.py -->"
+FIXES_END = "<!-- end of fixes -->"
+NAMES_START = "<!-- names: written by docs/generate.py -->"
+NAMES_END = "<!-- end of names -->"
 
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
 """Prices of an offer, other than those of training."""
@@ -318,6 +326,25 @@ def templates_table() -> str:
     )
 
 
+def prepare_page() -> str:
+    """Return `prepare.md` with current tables of fixes and of the names of conditions."""
+    page = replace_part(read_page("prepare.md"), FIXES_START, fixes_table(), FIXES_END)
+    names = ((f"`{name}`", text) for name, text in NAMES.items())
+    return replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
+
+
+def fixes_table() -> str:
+    """Return the fixes of all rules."""
+    rows = (
+        (fix.safety, f"[{rule.name}](rules.md#{rule.name})", fix.summary)
+        for safety in get_args(Safety)
+        for rule in RULES.values()
+        for fix in rule.fixes
+        if fix.safety == safety
+    )
+    return table(("class", "rule", "fix"), rows)
+
+
 def package_map() -> str:
     """Return the modules of each layer, with the first sentences of their docstrings."""
     return "\n".join(map(layer_section, layers()))
@@ -388,6 +415,7 @@ PAGES = {
     "commands.md": commands_page,
     "design.md": design_page,
     "serve.md": serve_page,
+    "prepare.md": prepare_page,
 }
 """Generated pages."""
 
