@@ -108,8 +108,8 @@ def _check(path: str, name: str | None, rules: dict[str, Any]) -> Check:
         for rule, counts in file.severities.items()
         for severity, count in counts.items()
     ]
-    found = [(file.errors, "error"), (file.warnings, "warning"), (file.infos, "info")]
-    totals = ", ".join(plural(count, noun) for count, noun in found if count)
+    numbers = [(file.errors, "error"), (file.warnings, "warning"), (file.infos, "info")]
+    totals = ", ".join(plural(count, noun) for count, noun in numbers if count)
     rows = ", ".join(f"{row['rule']} {row['count']:,}" for row in remaining)
     shown = f"; `ftkit validate {shlex.quote(name)}` shows them" if name else ""
     text = f"Remaining: {totals} ({rows}){shown}.\n" if totals else "Nothing remains to be fixed.\n"

@@ -30,7 +30,7 @@ class FixedFile(NamedTuple):
     format: str
     """Format of the fixed lines."""
     is_known: bool
-    """False if nothing can be told of the format, and it is a guess."""
+    """False if the format is a guess."""
 
 
 def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
@@ -46,12 +46,12 @@ def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
         if head.magic:
             kind, action = head.magic
             raise FileError(f"{source.path} is {kind}, not text; {action}")
-        name, found = _find(head, plan, unsafe)
-        if not name or found is None or found.result.convert is None:
+        name, applied = _find(head, plan, unsafe)
+        if not name or applied is None or applied.result.convert is None:
             break
-        source = stream_source(source.path, _converted(source, found.result.convert))
-        changes.append(Change(name, found.fix.summary, ""))
-        keeps_lines = keeps_lines and found.result.keeps_lines
+        source = stream_source(source.path, _converted(source, applied.result.convert))
+        changes.append(Change(name, applied.fix.summary, ""))
+        keeps_lines = keeps_lines and applied.result.keeps_lines
     format, is_known = _format(_with_fixed_lines(source.head(), plan, unsafe), plan, unsafe)
     return FixedFile(source, changes, keeps_lines, format, is_known)
 

@@ -126,7 +126,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def _examples(
     rows: list[Row], condition: Where, chosen: Format | None, ledger: Ledger
 ) -> list[_Example]:
-    """Return the rows as examples, and reject those that are none, if the condition needs them."""
+    """Return the rows as examples. Other rows are rejected, if the condition needs examples."""
     if not condition.names:
         return list(map(_Example, rows))
     examples = []

@@ -121,12 +121,12 @@ class LineFixer:
         )
 
     def _fix_values(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
-        value, made = reading.value, list[Change]()
+        value, new_changes = reading.value, list[Change]()
         for find in (self._fix_schema, self._fix_messages, self._fix_texts):
-            find(value, made)
-            if made:
+            find(value, new_changes)
+            if new_changes:
                 line = encode_like(value, reading.raw)
-                changes += made
+                changes += new_changes
                 return [line]
         return None
 

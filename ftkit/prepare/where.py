@@ -224,7 +224,7 @@ def _contains(one: Any, two: Any) -> bool:
 
 
 def _follow(value: Any, steps: list[str | int]) -> Any:
-    """Return the value at a path, or None if there is none."""
+    """Return the value at a path, or None if the path leads nowhere."""
     for step in steps:
         if isinstance(step, int) and isinstance(value, list) and step < len(value):
             value = value[step]

@@ -134,13 +134,13 @@ def find_text_fix(rule: Rule, text: str, plan: ScanPlan, unsafe: bool = True) ->
 
     A text that would be left blank is not fixed.
     """
-    found = find_fix(rule, Text, text, unsafe)
-    if not found or not found.result.strip():
+    applied = find_fix(rule, Text, text, unsafe)
+    if not applied or not applied.result.strip():
         return None
-    return None if next(rule.checks[Text](found.result, plan), None) else found
+    return None if next(rule.checks[Text](applied.result, plan), None) else applied
 
 
 def fixed_paths(rule: Rule, messages: Messages, unsafe: bool = True) -> dict[str, Safety]:
     """Return the safety of the fix of each path in a conversation that a rule can fix."""
-    found = find_fix(rule, Messages, messages, unsafe)
-    return {edit.path: found.fix.safety for edit in found.result} if found else {}
+    applied = find_fix(rule, Messages, messages, unsafe)
+    return {edit.path: applied.fix.safety for edit in applied.result} if applied else {}
