@@ -22,8 +22,8 @@ from ftkit.tokens.stats import TokenStats, sum_by_key
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-Safety = Literal["safe", "unsafe"]
-"""Safety of a fix: an unsafe one changes or removes a value."""
+Safety = Literal["safe", "unsafe", "redaction"]
+"""Safety of a fix: an unsafe one changes or removes a value, a redaction replaces a secret."""
 
 KEEP = 1000
 """Default maximum of findings kept for each rule and file. Their counts are always exact."""

@@ -24,6 +24,11 @@ EXIT_CODES = (
 @click.command(cls=AllConfigured, epilog=EXIT_CODES)
 @preparing
 @click.option("--unsafe", is_flag=True, help="Apply fixes that change or remove values, too.")
+@click.option(
+    "--redact",
+    is_flag=True,
+    help="Replace API keys, tokens, private keys and e-mail addresses by what they are.",
+)
 @click.option("--diff", is_flag=True, help="Show the changes as a unified diff and write nothing.")
 @option(
     "--format",
@@ -48,6 +53,7 @@ EXIT_CODES = (
 def fix(
     files: Sequence[str],
     unsafe: bool,
+    redact: bool,
     diff: bool,
     format: str | None,
     provider: str,
@@ -60,8 +66,8 @@ def fix(
     Safe fixes keep every value. Others need --unsafe, and the report has the old values. Lines that
     need no fix are written as they are. The result is validated again.
     """
+    from ftkit.prepare.fix import allowed_fixes, fix_plan
     from ftkit.prepare.fix import fix as fix_files
-    from ftkit.prepare.fix import fix_plan
 
     rules: dict[str, Any] = {
         "select": [name for names in select for name in names],
@@ -72,23 +78,23 @@ def fix(
     if diff:
         if options["output_file"] or options["in_place"]:
             raise UsageError("--diff writes nothing; leave out --output-file and --in-place")
-        return _show_diff(files, fix_plan(**rules), unsafe)
+        return _show_diff(files, fix_plan(**rules), allowed_fixes(unsafe, redact))
     return write_prepared(
         files,
-        lambda paths: fix_files(paths, unsafe=unsafe, **rules),
+        lambda paths: fix_files(paths, unsafe=unsafe, redact=redact, **rules),
         options,
         lambda path, name: _check(path, name, rules),
     )
 
 
-def _show_diff(files: Sequence[str], plan: Any, unsafe: bool) -> int:
+def _show_diff(files: Sequence[str], plan: Any, allowed: Any) -> int:
     from ftkit.prepare.diff import fix_diff
 
     changed = 0
     with local_files(files) as (paths, names):
         for path in paths:
             is_changed = False
-            for piece in fix_diff(path, plan, unsafe, names.get(path, path)):
+            for piece in fix_diff(path, plan, allowed, names.get(path, path)):
                 write_bytes(piece)
                 is_changed = True
             changed += is_changed

@@ -13,7 +13,7 @@ from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_fi
 from ftkit.errors import FileError
 from ftkit.prepare.line_fixer import Change, LineFixer
 from ftkit.rules import RULES, ScanPlan
-from ftkit.rules.fixes import find_fix
+from ftkit.rules.fixes import Allowed, find_fix
 from ftkit.validation.scan import choose_format
 
 MAX_FIXES = 3
@@ -33,7 +33,7 @@ class FixedFile(NamedTuple):
     """False if the format is a guess."""
 
 
-def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
+def fix_file(source: Source, plan: ScanPlan, allowed: Allowed) -> FixedFile:
     """Return a file as JSON Lines, if it is of a kind that can be fixed.
 
     Raises:
@@ -46,13 +46,13 @@ def fix_file(source: Source, plan: ScanPlan, unsafe: bool) -> FixedFile:
         if head.magic:
             kind, action = head.magic
             raise FileError(f"{source.path} is {kind}, not text; {action}")
-        name, applied = _find(head, plan, unsafe)
+        name, applied = _find(head, plan, allowed)
         if not name or applied is None or applied.result.convert is None:
             break
         source = stream_source(source.path, _converted(source, applied.result.convert))
         changes.append(Change(name, applied.fix.summary, ""))
         keeps_lines = keeps_lines and applied.result.keeps_lines
-    format, is_known = _format(_with_fixed_lines(source.head(), plan, unsafe), plan, unsafe)
+    format, is_known = _format(_with_fixed_lines(source.head(), plan, allowed), plan, allowed)
     return FixedFile(source, changes, keeps_lines, format, is_known)
 
 
@@ -63,28 +63,28 @@ class _Found(NamedTuple):
     applied: Any = None
 
 
-def _find(head: Head, plan: ScanPlan, unsafe: bool) -> _Found:
+def _find(head: Head, plan: ScanPlan, allowed: Allowed) -> _Found:
     plan = replace(plan, format=choose_format(head, plan.requested_formats))
     for rule in RULES.values():
         if Head in rule.checks and next(rule.checks[Head](head, plan), None):
             is_chosen = rule.name in plan.rules
-            return _Found(rule.name, find_fix(rule, Head, head, unsafe) if is_chosen else None)
+            return _Found(rule.name, find_fix(rule, Head, head, allowed) if is_chosen else None)
     return _Found(None)
 
 
-def _format(head: Head, plan: ScanPlan, unsafe: bool) -> tuple[str, bool]:
+def _format(head: Head, plan: ScanPlan, allowed: Allowed) -> tuple[str, bool]:
     """Return the format of a file and True, or a guess and False."""
-    rule, applied = _find(head, plan, unsafe)
+    rule, applied = _find(head, plan, allowed)
     if applied and applied.result.format:
         return applied.result.format, True
     return choose_format(head, plan.requested_formats), rule is None
 
 
-def _with_fixed_lines(head: Head, plan: ScanPlan, unsafe: bool) -> Head:
+def _with_fixed_lines(head: Head, plan: ScanPlan, allowed: Allowed) -> Head:
     """Return the beginning of a file with the text of its lines fixed, to know their format."""
     if all(reading.parsed for reading in head.readings):
         return head
-    fixer = LineFixer(plan, unsafe, fixes_values=False)
+    fixer = LineFixer(plan, allowed, fixes_values=False)
     lines = [line for line in head.data.split(b"\n") if line.strip()][:SAMPLE_LINES]
     fixed = [
         new for number, line in enumerate(lines) for new in fixer.fix(line, first=number == 0).lines

@@ -21,6 +21,8 @@ from ftkit.prepare.line_fixer import MIXED, Change, FixedLine, LineFixer
 from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row
 from ftkit.rules import RULES, ScanPlan, choose_rules
+from ftkit.rules.fixes import Allowed
+from ftkit.summary import Safety
 from ftkit.validation.scan import Scanner
 
 STEP = "fix"
@@ -45,6 +47,7 @@ def fix(
     files: File | Iterable[File] | Examples,
     *,
     unsafe: bool = False,
+    redact: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     format: str | None = None,
@@ -58,6 +61,7 @@ def fix(
     Args:
         files: Paths, open files, or examples.
         unsafe: Apply fixes that change or remove a value, too. The old values are in the ledger.
+        redact: Replace secrets and addresses by what they are, such as `[e-mail address]`.
         select: Rules whose violations are fixed, by name, code or code prefix; all if empty.
         ignore: Rules to leave out, likewise.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
@@ -69,11 +73,17 @@ def fix(
         UsageError: An argument is invalid.
         UnknownNameError: No format, provider or rule has that name.
     """
-    plan = fix_plan(select, ignore, format, provider)
+    plan, allowed = fix_plan(select, ignore, format, provider), allowed_fixes(unsafe, redact)
     sources = open_sources(files, "files")
     ledger = Ledger()
-    rows = (row for source in sources for row in _rows(source, plan, unsafe, ledger))
+    rows = (row for source in sources for row in _rows(source, plan, allowed, ledger))
     return Prepared(rows, ledger)
+
+
+def allowed_fixes(unsafe: bool, redact: bool) -> Allowed:
+    """Return the safeties of the fixes to apply."""
+    chosen: dict[Safety, bool] = {"safe": True, "unsafe": unsafe, "redaction": redact}
+    return frozenset(safety for safety, is_chosen in chosen.items() if is_chosen)
 
 
 def fix_plan(
@@ -93,12 +103,12 @@ def fix_plan(
     )
 
 
-def _rows(source: Source, plan: ScanPlan, unsafe: bool, ledger: Ledger) -> Iterator[Row]:
-    file = fix_file(source, plan, unsafe)
+def _rows(source: Source, plan: ScanPlan, allowed: Allowed, ledger: Ledger) -> Iterator[Row]:
+    file = fix_file(source, plan, allowed)
     whole = ledger.origin(source.path)
     for change in file.changes:
         ledger.change(STEP, _reason(change), whole)
-    for line in fixed_lines(file, plan, unsafe):
+    for line in fixed_lines(file, plan, allowed):
         place = (line.number, 0) if file.keeps_lines else (0, line.number)
         yield from _new_rows(line, ledger.origin(source.path, *place), ledger)
 
@@ -143,7 +153,7 @@ def _reason(change: Change) -> str:
     return f"{change.rule}: {change.summary}"
 
 
-def fixed_lines(file: FixedFile, plan: ScanPlan, unsafe: bool) -> Iterator[LineChange]:
+def fixed_lines(file: FixedFile, plan: ScanPlan, allowed: Allowed) -> Iterator[LineChange]:
     """Yield each line of a file with the lines that replace it.
 
     Lines are scanned for findings a block at a time; only those with some are fixed.
@@ -153,7 +163,7 @@ def fixed_lines(file: FixedFile, plan: ScanPlan, unsafe: bool) -> Iterator[LineC
     """
     source = file.source
     plan = replace(plan, format=file.format)
-    fixer = LineFixer(plan, unsafe, file.is_known)
+    fixer = LineFixer(plan, allowed, file.is_known)
     number = 0
     try:
         for part in source.parts():

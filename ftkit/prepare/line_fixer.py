@@ -16,7 +16,15 @@ from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.json_repair import encode_like
 from ftkit.dataset.lenient_json import Reading, read
 from ftkit.rules import RULES, Rule, ScanPlan
-from ftkit.rules.fixes import Applied, Edit, find_fix, find_line_fix, find_text_fix, find_value_fix
+from ftkit.rules.fixes import (
+    Allowed,
+    Applied,
+    Edit,
+    find_fix,
+    find_line_fix,
+    find_text_fix,
+    find_value_fix,
+)
 from ftkit.rules.nodes import Messages, SchemaError, Text
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import texts_of
@@ -57,12 +65,12 @@ class LineFixer:
 
     Args:
         plan: The rules and the format.
-        unsafe: Apply unsafe fixes, too.
+        allowed: Safeties of the fixes to apply.
         fixes_values: False to fix the text of lines only, since their format is unknown.
     """
 
-    def __init__(self, plan: ScanPlan, unsafe: bool, fixes_values: bool = True) -> None:
-        self._plan, self._unsafe, self._fixes_values = plan, unsafe, fixes_values
+    def __init__(self, plan: ScanPlan, allowed: Allowed, fixes_values: bool = True) -> None:
+        self._plan, self._allowed, self._fixes_values = plan, allowed, fixes_values
         self._format = FORMATS[plan.format]
         self._checks = Checks(plan)
         self._rules: dict[type[Any], list[Rule]] = {
@@ -102,7 +110,7 @@ class LineFixer:
     def _fix_once(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
         """Return the lines that replace a line after the first fix of its text or its values."""
         for rule in self._rules[Reading]:
-            applied = find_line_fix(rule, reading, self._plan, self._unsafe)
+            applied = find_line_fix(rule, reading, self._plan, self._allowed)
             if applied and applied.result.lines != [reading.raw]:
                 old = applied.result.old
                 changes.append(_change(rule, applied, "$", old))
@@ -136,7 +144,7 @@ class LineFixer:
         for error in schema_errors(value, self._format.name):
             for rule in self._checks.rules_for(error):
                 applied = (
-                    find_value_fix(rule, error, self._plan, self._unsafe)
+                    find_value_fix(rule, error, self._plan, self._allowed)
                     if rule.name in self._plan.rules
                     else None
                 )
@@ -153,7 +161,7 @@ class LineFixer:
         broken = {row.rule for row in self._checks.example(self._format, example, 1)[0]}
         for rule in self._rules[Messages]:
             for messages in self._conversations(value) if rule.name in broken else ():
-                applied = find_fix(rule, Messages, messages, self._unsafe)
+                applied = find_fix(rule, Messages, messages, self._allowed)
                 if applied:
                     self._apply(rule, applied, applied.result, messages.path, changes)
 
@@ -186,7 +194,7 @@ class LineFixer:
             for rule in self._rules[Text]:
                 if next(rule.checks[Text](fixed, self._plan), None) is None:
                     continue
-                applied = find_text_fix(rule, fixed, self._plan, self._unsafe)
+                applied = find_text_fix(rule, fixed, self._plan, self._allowed)
                 if applied:
                     changes.append(_change(rule, applied, path, _as_text(fixed)))
                     fixed = applied.result

@@ -6,7 +6,10 @@ import shlex
 from pathlib import Path
 
 from ftkit._text import plural
-from ftkit.summary import FileReport, Report
+from ftkit.summary import FileReport, Report, Safety
+
+FLAGS: dict[Safety, str] = {"safe": "", "unsafe": " --unsafe", "redaction": " --redact"}
+"""Options that apply fixes, by their safety."""
 
 MAX_FILES = 10
 """Maximum number of files that a command names."""
@@ -23,15 +26,17 @@ def fix_hint(report: Report, options: str = "") -> str:
         options: Further options of the command, as a shell reads them.
     """
     files = [file for file in report.files if any(file.fixable.values())]
-    safe, unsafe = (sum(file.fixable.get(key, 0) for file in files) for key in ("safe", "unsafe"))
-    if not files:
+    counts = {
+        flag: sum(file.fixable.get(safety, 0) for file in files) for safety, flag in FLAGS.items()
+    }
+    flags = [flag for flag, count in counts.items() if count]
+    if not flags:
         return ""
-    number = plural(safe or unsafe, "finding")
-    more = f", {unsafe:,} more with --unsafe" if safe and unsafe else ""
+    number = plural(counts[flags[0]], "finding")
+    more = "".join(f", {counts[flag]:,} more with{flag}" for flag in flags[1:])
     if not all(Path(file.file).is_file() for file in files):
-        flag = "" if safe else " --unsafe"
-        return f"`ftkit fix{flag}` can fix {number}{more}.\n"
-    arguments = f"{_arguments(files)}{'' if safe else ' --unsafe'}{options}"
+        return f"`ftkit fix{flags[0]}` can fix {number}{more}.\n"
+    arguments = f"{_arguments(files)}{flags[0]}{options}"
     return f"{number} can be fixed{more}: `ftkit fix {arguments}`\n"
 
 

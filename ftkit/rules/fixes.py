@@ -11,12 +11,13 @@ where it does not apply. `on` is the node type:
 
 The caller applies a fix only where the rule has a hit, and only if the rule then has none. A safe
 fix keeps every value, in its only spelling that is valid. An unsafe one changes or removes a value.
+A redaction replaces what should not be known, so no report has the old value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from msgspec import UNSET
 
@@ -24,6 +25,11 @@ from ftkit.dataset.lenient_json import Reading
 from ftkit.rules.base import Fix, Rule, ScanPlan
 from ftkit.rules.nodes import Messages, SchemaError, Text
 from ftkit.summary import Safety
+
+Allowed = frozenset[Safety]
+"""Safeties of the fixes to apply."""
+
+ALL: Allowed = frozenset(get_args(Safety))
 
 NodeT = TypeVar("NodeT")
 
@@ -82,13 +88,14 @@ def fix(
     Args:
         rule: The rule.
         on: Node type that the function takes.
-        safety: "safe" if no value is changed or lost, else "unsafe".
+        safety: "safe" if no value is changed or lost, "redaction" if a secret is replaced, else
+            "unsafe".
         summary: Imperative phrase, such as "rename the key".
     """
 
     def register(function: Callable[[NodeT], Any]) -> Callable[[NodeT], Any]:
         rule.fixes.append(Fix(safety, summary, on, function))
-        rule.fixes.sort(key=lambda fix: fix.safety)  # safe ones are tried first
+        rule.fixes.sort(key=lambda fix: get_args(Safety).index(fix.safety))
         return function
 
     return register
@@ -101,10 +108,10 @@ class Applied(NamedTuple):
     result: Any
 
 
-def find_fix(rule: Rule, on: type[Any], node: Any, unsafe: bool = True) -> Applied | None:
+def find_fix(rule: Rule, on: type[Any], node: Any, allowed: Allowed = ALL) -> Applied | None:
     """Return the first fix of a rule that applies to a node, or None."""
     for fix in rule.fixes:
-        if fix.on is on and (unsafe or fix.safety == "safe"):
+        if fix.on is on and fix.safety in allowed:
             result = fix.apply(node)
             if result is not None:
                 return Applied(fix, result)
@@ -112,35 +119,35 @@ def find_fix(rule: Rule, on: type[Any], node: Any, unsafe: bool = True) -> Appli
 
 
 def find_line_fix(
-    rule: Rule, reading: Reading, plan: ScanPlan, unsafe: bool = True
+    rule: Rule, reading: Reading, plan: ScanPlan, allowed: Allowed = ALL
 ) -> Applied | None:
     """Return the fix of a line by a rule, or None if the rule has no hit or no fix for it."""
     if Reading in rule.checks and next(rule.checks[Reading](reading, plan), None) is None:
         return None
-    return find_fix(rule, Reading, reading, unsafe)
+    return find_fix(rule, Reading, reading, allowed)
 
 
 def find_value_fix(
-    rule: Rule, error: SchemaError, plan: ScanPlan, unsafe: bool = True
+    rule: Rule, error: SchemaError, plan: ScanPlan, allowed: Allowed = ALL
 ) -> Applied | None:
     """Return the fix of a value by a rule, or None if the rule has no hit or no fix for it."""
     if next(rule.checks[SchemaError](error, plan), None) is None:
         return None
-    return find_fix(rule, SchemaError, error, unsafe)
+    return find_fix(rule, SchemaError, error, allowed)
 
 
-def find_text_fix(rule: Rule, text: str, plan: ScanPlan, unsafe: bool = True) -> Applied | None:
+def find_text_fix(rule: Rule, text: str, plan: ScanPlan, allowed: Allowed = ALL) -> Applied | None:
     """Return the fix of a text by a rule, or None if the rule has hits on the result, too.
 
     A text that would be left blank is not fixed.
     """
-    applied = find_fix(rule, Text, text, unsafe)
+    applied = find_fix(rule, Text, text, allowed)
     if not applied or not applied.result.strip():
         return None
     return None if next(rule.checks[Text](applied.result, plan), None) else applied
 
 
-def fixed_paths(rule: Rule, messages: Messages, unsafe: bool = True) -> dict[str, Safety]:
+def fixed_paths(rule: Rule, messages: Messages, allowed: Allowed = ALL) -> dict[str, Safety]:
     """Return the safety of the fix of each path in a conversation that a rule can fix."""
-    applied = find_fix(rule, Messages, messages, unsafe)
+    applied = find_fix(rule, Messages, messages, allowed)
     return {edit.path: applied.fix.safety for edit in applied.result} if applied else {}

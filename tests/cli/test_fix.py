@@ -141,7 +141,7 @@ def test_standard_input_has_no_command_to_paste(source: Path) -> None:
 
 def test_the_json_of_validate_counts_what_can_be_fixed(source: Path) -> None:
     files: list[Any] = json.loads(validate(source, "--output", "json"))["files"]
-    assert [file["fixable"] for file in files] == [{"safe": 1, "unsafe": 1}]
+    assert [file["fixable"] for file in files] == [{"safe": 1, "unsafe": 1, "redaction": 0}]
 
 
 def test_a_rule_shows_its_fixes() -> None:

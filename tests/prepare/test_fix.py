@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ftkit import FileError, validate
 from ftkit.dataset.formats import Conversation
 from ftkit.prepare.diff import fix_diff
-from ftkit.prepare.fix import fix, fix_plan
+from ftkit.prepare.fix import allowed_fixes, fix, fix_plan
 from ftkit.rules import RULES, Rule
 from ftkit.rules.nodes import Dataset, Roles
 from ftkit.rules.samples import (
@@ -179,6 +179,38 @@ UNSAFE = {
 }
 """Unsafe fixes: the file before and after, and the old values in the ledger."""
 
+SECRETS = {
+    "My key is AKIA2J4K6L8M0N2P4Q6R": "My key is [AWS access key]",
+    "AKIA2J4K6L8M0N2P4Q6R, ada@ada.org and bob@ada.org": (
+        "[AWS access key], [e-mail address] and [e-mail address]"
+    ),
+    "x -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- y": "x [private key] y",
+    "-----BEGIN PRIVATE KEY-----\nMIIE": "[private key]",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P end": (
+        "[JSON Web Token] end"
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), SECRETS.items())
+def test_redaction_replaces_secrets_and_never_shows_them(
+    before: str, after: str, source: Path
+) -> None:
+    example = {
+        "messages": [
+            {"role": "user", "content": before},
+            {"role": "assistant", "content": "Hello!"},
+        ]
+    }
+    data = f"{json.dumps(example)}\n".encode()
+    assert fixed(source, data, unsafe=True) == (data, [])
+    result, old = fixed(source, data, redact=True)
+    assert json.loads(result)["messages"][0]["content"] == after
+    assert old == [""]
+    assert report(source).fixable == {"safe": 0, "unsafe": 0, "redaction": 1}
+    assert "secret" not in report(source.with_name("out.jsonl")).counts
+
+
 NEVER = {
     "orphan tool message": chat(ASK, tool_answer(), SAY, rest=TOOLS),
     "unanswered call": chat(ASK, tool_call(), ASK, SAY, rest=TOOLS),
@@ -276,7 +308,8 @@ def test_fixing_the_bad_sample_of_a_rule(rule: Rule, unsafe: bool, source: Path)
     prepared.write(target, rejects=source.with_name("rejects"))
     after = report(target)
     assert prepared.ledger.is_balanced
-    assert after.fixable == {"safe": 0, "unsafe": 0 if unsafe else after.fixable["unsafe"]}
+    assert not after.fixable["safe"]
+    assert not (unsafe and after.fixable["unsafe"])
     can_be_read = rule.name not in (*UNREADABLE, "encoding-utf16")
     if can_be_read and not prepared.ledger.total("rejected"):
         assert after.counts.keys() <= before.counts.keys() | NEEDS_MORE
@@ -338,7 +371,8 @@ def test_the_diff_is_a_patch_that_makes_the_fixed_file(source: Path) -> None:
     rows = chat_lines(20, {3: b"", 7: b" " + CHAT.encode() + b",", 8: CHAT.encode() * 2})
     source.write_bytes(b"\n".join(rows) + b"\n")
     expected, _ = fixed(source, source.read_bytes())
-    diff = b"".join(fix_diff(str(source), fix_plan((), (), None, "openai"), False, source.name))
+    plan, allowed = fix_plan((), (), None, "openai"), allowed_fixes(False, False)
+    diff = b"".join(fix_diff(str(source), plan, allowed, source.name))
     subprocess.run(["patch", "-s", str(source)], input=diff, check=True)
     assert source.read_bytes() == expected
 
