@@ -23,7 +23,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
     ),
     "ftkit filter": (
-        'ftkit filter samples/marv.jsonl --where "tokens <= 100 and turns == 1" -o short.jsonl',
+        'ftkit filter samples/marv.jsonl --where "tokens <= 64" -o short.jsonl',
         "ftkit filter samples/tool-calls.jsonl --where has_tools --invert",
     ),
     "ftkit show": (
