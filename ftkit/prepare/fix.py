@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -110,19 +111,20 @@ def _rows(source: Source, plan: ScanPlan, allowed: Allowed, ledger: Ledger) -> I
         ledger.change(STEP, _reason(change), whole)
     for line in fixed_lines(file, plan, allowed):
         place = (line.number, 0) if file.keeps_lines else (0, line.number)
-        yield from _new_rows(line, ledger.origin(source.path, *place), ledger)
+        origin = ledger.origin(source.path, *place)
+        ledger.read += 1
+        contents = [new for new in line.new if new and not new.isspace()]
+        if contents:
+            yield from _new_rows(line._replace(new=contents), origin, ledger)
+        else:
+            ledger.drop(STEP, "blank line", origin)
 
 
 def _new_rows(line: LineChange, origin: Origin, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows of a line, and record what happened to it."""
-    ledger.read += 1
-    contents = [new for new in line.new if new.strip()]
-    if not contents:
-        ledger.drop(STEP, "blank line", origin)
-        return
     for change in line.changes:
         ledger.change(STEP, _reason(change), origin, change.pointer, change.old)
-    for index, new in enumerate(contents):
+    for index, new in enumerate(line.new):
         if index:
             ledger.add(STEP, "several examples on a line", origin)
         steps = (STEP,) if line.changes else ()
@@ -144,7 +146,8 @@ def _value(line: bytes) -> tuple[str, Any]:
     is_broken = reading.bad_byte or reading.control or reading.bom or reading.extra
     is_finite = not any(defect.kind == "nonfinite" for defect in reading.defects)
     if reading.parsed and is_finite and not is_broken:
-        return "", json.loads(line)  # such as a number that only Python reads
+        with suppress(ValueError):  # a number with too many digits
+            return "", json.loads(line)  # such as a number that only Python reads
     error = reading.error
     return (f"{error.msg} at column {error.pos + reading.shift + 1}" if error else "broken"), None
 
@@ -171,7 +174,7 @@ def fixed_lines(file: FixedFile, plan: ScanPlan, allowed: Allowed) -> Iterator[L
                 suspects = _suspects(block, plan, number == 0)
                 for index, line in enumerate(block.lines, 1):
                     number += 1
-                    if index in suspects:
+                    if index in suspects and line != b"\r":
                         fixed = fixer.fix(line, number, number == 1)
                     else:
                         fixed = FixedLine([line], [])
@@ -181,9 +184,9 @@ def fixed_lines(file: FixedFile, plan: ScanPlan, allowed: Allowed) -> Iterator[L
 
 
 def _suspects(block: Block, plan: ScanPlan, at_start: bool) -> set[int]:
-    """Return the numbers of the lines of a block that may need a fix, from 1."""
+    """Return the numbers of the lines of a block that may need a fix, from 1, and are not blank."""
     scanner = Scanner(plan, at_start)
     scanner.scan(*block)
     summary = scanner.summary()
     numbers = {finding.line for finding in summary.findings if finding.fix}
-    return numbers.union(summary.crlf.first, summary.blank.first)
+    return numbers.union(summary.crlf.first)

@@ -87,17 +87,17 @@ class Ledger:
         self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
     ) -> None:
         """Record that a value of a row is not in the output."""
-        self._add(Entry("loss", step, reason, origin, pointer, detail))
+        self._add("loss", step, reason, origin, pointer, detail)
 
     def change(
         self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
     ) -> None:
         """Record that a value or the text of a row was changed; `detail` is the old value."""
-        self._add(Entry("changed", step, reason, origin, pointer, detail))
+        self._add("changed", step, reason, origin, pointer, detail)
 
     def drop(self, step: str, reason: str, origin: Origin, detail: str = "") -> None:
         """Record that a row was left out on purpose."""
-        self._add(Entry("dropped", step, reason, origin, "", detail))
+        self._add("dropped", step, reason, origin, "", detail)
 
     def reject(
         self,
@@ -118,16 +118,16 @@ class Ledger:
             pointer: JSON pointer to the value at fault.
             detail: What is special about this row.
         """
-        self._add(Entry("rejected", step, reason, origin, pointer, detail))
+        self._add("rejected", step, reason, origin, pointer, detail)
         self.save_reject(line)
 
     def merge(self, step: str, reason: str, origin: Origin) -> None:
         """Record that a row became part of the output row of another."""
-        self._add(Entry("merged", step, reason, origin))
+        self._add("merged", step, reason, origin)
 
     def add(self, step: str, reason: str, origin: Origin) -> None:
         """Record that a row gave one more output row."""
-        self._add(Entry("added", step, reason, origin))
+        self._add("added", step, reason, origin)
 
     def total(self, effect: Effect) -> int:
         """Return the number of entries with an effect."""
@@ -152,8 +152,16 @@ class Ledger:
             "entries": [to_builtins(entry) for entry in self.entries],
         }
 
-    def _add(self, entry: Entry) -> None:
-        key = (entry.effect, entry.step, entry.reason)
+    def _add(
+        self,
+        effect: Effect,
+        step: str,
+        reason: str,
+        origin: Origin,
+        pointer: str = "",
+        detail: str = "",
+    ) -> None:
+        key = (effect, step, reason)
         self.counts[key] += 1
         if self.counts[key] <= KEEP:
-            self.entries.append(entry)
+            self.entries.append(Entry(effect, step, reason, origin, pointer, detail))

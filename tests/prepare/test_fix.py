@@ -332,11 +332,11 @@ def test_rules_can_be_chosen(source: Path) -> None:
 
 
 def test_a_line_that_cannot_be_fixed_is_rejected_as_it_is(source: Path, tmp_path: Path) -> None:
-    broken = b'{"messages": [{"role": "user'
-    source.write_bytes(b"\n".join([CHAT.encode(), broken, b"\xff", CHAT.encode()]) + b"\n")
+    broken = [b'{"messages": [{"role": "user', b"\xff", b'{"messages": %b}' % (b"9" * 5000)]
+    source.write_bytes(b"\n".join([CHAT.encode(), *broken, CHAT.encode()]) + b"\n")
     prepared = fix(source, unsafe=True)
     assert prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
-    assert (tmp_path / "rejects").read_bytes() == broken + b"\n\xff\n"
+    assert (tmp_path / "rejects").read_bytes() == b"\n".join(broken) + b"\n"
     assert (tmp_path / "out").read_bytes() == f"{CHAT}\n{CHAT}\n".encode()
 
 
