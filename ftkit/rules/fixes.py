@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from msgspec import UNSET
 
 from ftkit.dataset.lenient_json import Reading
-from ftkit.rules.base import Fix, Rule, ScanPlan
+from ftkit.rules.base import RULES, Fix, Rule, ScanPlan
 from ftkit.rules.nodes import Messages, SchemaError, Text
 from ftkit.summary import Safety
 
@@ -139,12 +139,21 @@ def find_value_fix(
 def find_text_fix(rule: Rule, text: str, plan: ScanPlan, allowed: Allowed = ALL) -> Applied | None:
     """Return the fix of a text by a rule, or None if the rule has hits on the result, too.
 
-    A text that would be left blank is not fixed.
+    A text is not fixed either if it would be left blank or break another rule, such as a special
+    token that an invisible character had divided.
     """
     applied = find_fix(rule, Text, text, allowed)
     if not applied or not applied.result.strip():
         return None
-    return None if next(rule.checks[Text](applied.result, plan), None) else applied
+
+    def breaks(other: Rule, text: str) -> bool:
+        return next(other.checks[Text](text, plan), None) is not None
+
+    others = (other for other in RULES.values() if Text in other.checks)
+    for other in others:
+        if breaks(other, applied.result) and (other is rule or not breaks(other, text)):
+            return None
+    return applied
 
 
 def fixed_paths(rule: Rule, messages: Messages, allowed: Allowed = ALL) -> dict[str, Safety]:

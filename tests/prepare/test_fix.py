@@ -14,11 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit import FileError, validate
-from ftkit.dataset.formats import Conversation
 from ftkit.prepare.diff import fix_diff
 from ftkit.prepare.fix import allowed_fixes, fix, fix_plan
 from ftkit.rules import RULES, Rule
-from ftkit.rules.nodes import Dataset, Roles
 from ftkit.rules.samples import (
     ASK,
     ASSISTANT,
@@ -224,6 +222,7 @@ NEVER = {
     "a function call without an answer": WITH_FUNCTIONS.replace(
         '{"role": "function", "name": "weather", "content": "-3"}', ASK
     ),
+    "special token divided by an invisible character": user_says(r"<|endo\u200bftext|>"),
     "another shape": '{"conversations": [{"from": "human", "value": "Hi"}]}',
     "one conversation as an array": f"[{USER}, {ASSISTANT}]",
 }
@@ -406,8 +405,14 @@ DAMAGES = (
 """Functions that damage a line."""
 
 
-HIDDEN = {rule.name for rule in RULES.values() if {Conversation, Dataset, Roles} & {*rule.checks}}
-"""Rules that do not apply to a message that cannot be decoded."""
+COUNTED = {"duplicate-example", "duplicate-conflict", "examples-few", "examples-too-few"}
+"""Rules that lines break when they are split or become equal."""
+
+
+def write_lines(path: Path, lines: list[str]) -> FileReport:
+    """Write a file and return the report on it."""
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="")
+    return validate(path, format="chat").files[0]
 
 
 def damage(line: str, number: int) -> str:
@@ -417,7 +422,7 @@ def damage(line: str, number: int) -> str:
         return line
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(
     st.lists(examples, min_size=1, max_size=5),
     st.lists(st.integers(0, len(DAMAGES) - 1), max_size=4),
@@ -431,21 +436,25 @@ def test_fixing_is_idempotent_and_adds_no_finding(
 ) -> None:
     folder = tmp_path_factory.mktemp("fix")
     source, once, twice = folder / "in", folder / "once", folder / "twice"
-    lines = [json.dumps(row) for row in rows]
+    clean = [json.dumps(row) for row in rows]
+    # A mistake can hide others: those that each damage makes by itself may come to light.
+    allowed = COUNTED | write_lines(source, clean).counts.keys()
+    for number in damages:
+        allowed |= write_lines(source, [damage(clean[0], number), *clean[1:]]).counts.keys()
+    lines = list(clean)
     for number in damages:
         lines[0] = damage(lines[0], number)
-    source.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="")
+    before = write_lines(source, lines)
     prepared = fix(source, unsafe=unsafe, format="chat")
     assert prepared.write(once, rejects=folder / "rejects")
     assert prepared.ledger.is_balanced
     assert fix(once, unsafe=unsafe, format="chat").write(twice)
     assert twice.read_bytes() == once.read_bytes()
-    before, after = (validate(path, format="chat").files[0] for path in (source, once))
     if not damages:
         assert once.read_bytes() == source.read_bytes() or before.fixable["unsafe"]
-    is_whole = not prepared.ledger.total("rejected") and before.examples == after.examples
-    if is_whole and not before.counts.keys() & set(UNREADABLE):
-        assert after.counts.keys() <= before.counts.keys() | (HIDDEN if damages else set())
+    if not prepared.ledger.total("rejected"):
+        after = validate(once, format="chat").files[0]
+        assert after.counts.keys() <= allowed | before.counts.keys()
 
 
 @given(st.lists(examples, min_size=1, max_size=8))
