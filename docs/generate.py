@@ -20,18 +20,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
-from ftkit.cli.rules import sample
+from ftkit.cli.rules import fixes, sample
 from ftkit.prepare.files import file_formats
 from ftkit.prepare.files.base import FileFormat
+from ftkit.prepare.filter import NAMES
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.rules import RULES, Rule, rules_by_subject
+from ftkit.summary import Safety
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -67,6 +70,11 @@ The help of every command, as `ftkit COMMAND --help` prints it.
 Many options can also be set by environment variables and in `pyproject.toml`; see
 [settings](settings.md).
 """
+
+FIXES_START = "<!-- fixes: written by docs/generate.py -->"
+FIXES_END = "<!-- end of fixes -->"
+NAMES_START = "<!-- names: written by docs/generate.py -->"
+NAMES_END = "<!-- end of names -->"
 
 FORMATS_INTRODUCTION = """\
 The formats of files and of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It
@@ -113,7 +121,7 @@ def rule_section(rule: Rule) -> str:
     )
     lines = [
         f"### {rule.name}\n",
-        f"`{rule.code}` · {rule.severity}\n",
+        f"`{rule.code}` · {rule.severity}{fixable(rule)}\n",
         f"{rule.doc}\n",
         f"Bad:\n\n```text\n{sample(rule.bad)}\n```\n",
         f"Good:\n\n```text\n{sample(rule.good)}\n```\n",
@@ -123,6 +131,13 @@ def rule_section(rule: Rule) -> str:
         messages = ", ".join(f"`{pattern}`" for pattern in rule.provider_messages)
         lines.append(f"Messages of providers, as regular expressions: {messages}\n")
     return "\n".join(lines)
+
+
+def fixable(rule: Rule) -> str:
+    """Return the fixes of a rule, for its first line."""
+    return (
+        f" · fixed by [`ftkit fix`](prepare.md#fix): {'; '.join(fixes(rule))}" if rule.fixes else ""
+    )
 
 
 def limits_page() -> str:
@@ -379,6 +394,25 @@ def templates_table() -> str:
     )
 
 
+def prepare_page() -> str:
+    """Return `prepare.md` with current tables of fixes and of the names of conditions."""
+    page = replace_part(read_page("prepare.md"), FIXES_START, fixes_table(), FIXES_END)
+    names = ((f"`{name}`", text) for name, text in NAMES.items())
+    return replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
+
+
+def fixes_table() -> str:
+    """Return the fixes of all rules."""
+    rows = (
+        (fix.safety, f"[{rule.name}](rules.md#{rule.name})", fix.summary)
+        for safety in get_args(Safety)
+        for rule in RULES.values()
+        for fix in rule.fixes
+        if fix.safety == safety
+    )
+    return table(("class", "rule", "fix"), rows)
+
+
 def package_map() -> str:
     """Return the modules of each layer, with the first sentences of their docstrings."""
     return "\n".join(map(layer_section, layers()))
@@ -450,6 +484,7 @@ PAGES = {
     "formats.md": formats_page,
     "design.md": design_page,
     "serve.md": serve_page,
+    "prepare.md": prepare_page,
 }
 """Generated pages."""
 

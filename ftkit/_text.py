@@ -6,6 +6,7 @@ import datetime
 import math
 import shlex
 from collections.abc import Iterable
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,20 @@ def common_prefix(one: str, two: str) -> str:
             break
         length += 1
     return one[:length]
+
+
+def html_table(
+    title: str, head: Iterable[str], rows: Iterable[Iterable[object]], note: str = ""
+) -> str:
+    """Return a table as HTML, without the table if it has no rows. All values are escaped."""
+
+    def cell(value: object) -> str:
+        return "" if value is None else escape(printable(str(value)))
+
+    body = "".join(f"<tr><td>{'</td><td>'.join(map(cell, row))}</td></tr>" for row in rows)
+    heading = "".join(f"<th>{name}</th>" for name in head)
+    table = f"<table><tr>{heading}</tr>{body}</table>" if body else ""
+    return f"<p>{cell(title)}</p>{table}{f'<p>{cell(note)}</p>' if note else ''}"
 
 
 def money(usd: float) -> str:

@@ -32,6 +32,7 @@ COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
     "convert": ("ftkit.cli.convert", "Convert files between formats, and report what is lost."),
+    "fix": ("ftkit.cli.fix", "Fix the mistakes in a file that have one right correction."),
     "split": ("ftkit.cli.split", "Split a file into training, validation and test data."),
     "dedupe": ("ftkit.cli.dedupe", "Remove duplicates and near-duplicates."),
     "decontaminate": (
@@ -40,6 +41,8 @@ COMMANDS = {
     ),
     "mix": ("ftkit.cli.mix", "Mix several files by weight."),
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
+    "filter": ("ftkit.cli.filter", "Keep the rows of a file on which a condition holds."),
+    "show": ("ftkit.cli.show", "Show an example of a file as a conversation."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),

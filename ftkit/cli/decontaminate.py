@@ -39,5 +39,5 @@ def decontaminate(files: Sequence[str], against: Sequence[str], ngram: int, **op
 
     others = expand(against)
     return write_prepared(
-        files, lambda paths: prepare(paths, against=others, ngram=ngram), options, others
+        files, lambda paths: prepare(paths, against=others, ngram=ngram), options, others=others
     )

@@ -111,7 +111,7 @@ def dedupe(
         outputs = [duplicates, *(options[name] for name in OUTPUTS if options[name])]
         check_outputs(outputs, [*expand(files), *others])
         check_writable(duplicates)
-    code = write_prepared(files, run, options, others)
+    code = write_prepared(files, run, options, others=others)
     if duplicates and (options["rejects"] or not ledgers[0].total("rejected")):
         with atomic_replace(duplicates) as temporary, temporary.open("wb") as file:
             file.writelines(lines.read())

@@ -23,6 +23,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit convert samples/convert/faq.jsonl --to chat --user q \\\n"
         "    --assistant a --system ctx",
     ),
+    "ftkit fix": (
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe --diff",
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
+    ),
     "ftkit split": (
         "ftkit split samples/marv.jsonl",
         "ftkit split samples/marv.jsonl --ratio 0.9,0.1 --near 0.8 -o marv",
@@ -46,6 +50,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "ftkit sample": (
         "ftkit sample samples/marv.jsonl --count 10",
         "ftkit sample samples/marv.jsonl --fraction 0.5 -o half.jsonl",
+    ),
+    "ftkit filter": (
+        'ftkit filter samples/marv.jsonl --where "tokens <= 64" -o short.jsonl',
+        "ftkit filter samples/tool-calls.jsonl --where has_tools --invert",
+    ),
+    "ftkit show": (
+        "ftkit show samples/tool-calls.jsonl",
+        "ftkit show samples/marv.jsonl:3 -n 2",
     ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -71,10 +71,25 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Check(NamedTuple):
+    """Result of a check of the output, for the report."""
+
+    is_ok: bool
+    """False to make the exit code 1."""
+    text: str
+    """Lines of the report as text."""
+    fields: dict[str, Any]
+    """Keys of the report as JSON."""
+
+
+NO_CHECK = Check(True, "", {})
+
+
 def write_prepared(
     files: Sequence[str],
     prepare: Callable[[list[str]], Prepared],
     options: dict[str, Any],
+    check: Callable[[str, str | None], Check] | None = None,
     others: Sequence[str] = (),
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
@@ -83,6 +98,7 @@ def write_prepared(
         files: The argument of the command.
         prepare: Prepares the files of these paths.
         options: Values of the options of `preparing`.
+        check: Checks the output, given its path and its name, which is None for standard output.
         others: Further files that are read, and must not be written.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
@@ -97,13 +113,14 @@ def write_prepared(
         prepared = prepare(paths)
         prepared.ledger.names = names
         is_written = prepared.write(path, **extra)
+        checked = check(str(path), target) if check and is_written else NO_CHECK
         if is_written and not target:
             copy_to_stdout(path)
     ledger = prepared.ledger
-    write_report(ledger, target, options["report"])
+    write_report(ledger, target, options["report"], checked)
     if not is_written:
         print_warning(_why_withheld(prepared))
-    return 1 if ledger.total("rejected") or ledger.total("loss") else 0
+    return 1 if ledger.total("rejected") or ledger.total("loss") or not checked.is_ok else 0
 
 
 def _why_withheld(prepared: Prepared) -> str:
@@ -140,7 +157,8 @@ def check_prepared(
         ledger.names = names
         for _ in prepared.rows():
             pass
-    print_report(ledger, "", options["report"])
+    format = options["report"]
+    _print(_report(ledger, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in ledger.counts)
     return 1 if has_drops or ledger.total("rejected") else 0
 
@@ -186,7 +204,7 @@ def copy_to_stdout(path: Path) -> None:
             write_bytes(data)
 
 
-def write_report(ledger: Ledger, target: str | None, format: str) -> None:
+def write_report(ledger: Ledger, target: str | None, format: str, check: Check) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
     With `--quiet`, standard error gets no report without findings.
@@ -195,25 +213,22 @@ def write_report(ledger: Ledger, target: str | None, format: str) -> None:
         ledger: The ledger of the preparation.
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
+        check: The result of a check of the output.
     """
-    has_findings = ledger.total("rejected") or ledger.total("loss")
+    text = _report(ledger, target or "standard output", format, check)
+    has_findings = ledger.total("rejected") or ledger.total("loss") or not check.is_ok
     if target:
-        print_report(ledger, target, format)
-    elif preferences.is_quiet and not has_findings:
-        return
-    elif format == "json":
-        write_error(_json(ledger))
-    else:
-        write_error(render_prepared_text(ledger, "standard output"))
+        _print(text, format)
+    elif has_findings or not preferences.is_quiet:
+        write_error(text)
 
 
-def print_report(ledger: Ledger, target: str, format: str) -> None:
-    """Write a report to standard output. See `render_prepared_text`."""
+def _report(ledger: Ledger, target: str, format: str, check: Check = NO_CHECK) -> str:
     if format == "json":
-        write_json(_json(ledger))
-    else:
-        write(render_prepared_text(ledger, target))
+        report = ledger.to_dict() | check.fields
+        return f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
+    return render_prepared_text(ledger, target) + check.text
 
 
-def _json(ledger: Ledger) -> str:
-    return f"{json.dumps(ledger.to_dict(), indent=2, ensure_ascii=False)}\n"
+def _print(text: str, format: str) -> None:
+    (write_json if format == "json" else write)(text)

@@ -58,7 +58,7 @@ def open_sources(
     except StopIteration:
         raise UsageError(f"`{parameter}` is empty; name at least one file or example") from None
     if isinstance(first, Mapping):
-        return [_stream(IN_MEMORY, _lines(chain([first], items), parameter))]
+        return [stream_source(IN_MEMORY, _lines(chain([first], items), parameter))]
     return [
         _open_file(item, f"{parameter}[{number}]", allows_folders)
         for number, item in enumerate(chain([first], items))
@@ -94,7 +94,7 @@ def _open_file(file: Any, parameter: str, allows_folders: bool) -> Source:
         raise _wrong_type(parameter, file)
     name = getattr(file, "name", None)
     name = name if isinstance(name, str) else f"<{type(file).__name__}>"
-    return _stream(name, _pieces(file, name))
+    return stream_source(name, _pieces(file, name))
 
 
 def _wrong_type(parameter: str, value: object) -> UsageError:
@@ -104,7 +104,8 @@ def _wrong_type(parameter: str, value: object) -> UsageError:
     )
 
 
-def _stream(name: str, pieces: Iterator[bytes]) -> SinglePass:
+def stream_source(name: str, pieces: Iterator[bytes]) -> SinglePass:
+    """Return pieces of bytes as a source that can be read once."""
     return SinglePass(name, stream=open_pieces(pieces))
 
 

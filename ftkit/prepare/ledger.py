@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from msgspec import Struct, to_builtins
-from msgspec.structs import replace
 
 KEEP = 1000
 """Number of entries of each effect, step and reason that are kept. Counts stay exact."""
@@ -20,15 +19,16 @@ KEEP = 1000
 MAX_LENGTH = 2000
 """Maximum characters of a pointer or a detail, of which only nonsense has more."""
 
-Effect = Literal["added", "merged", "dropped", "rejected", "loss", "note"]
+Effect = Literal["added", "merged", "changed", "note", "dropped", "rejected", "loss"]
 """Effect of a step on a row.
 
 - `added`: the row gave a further output row.
 - `merged`: the row is part of an output row that has another origin, too.
+- `changed`: a value or the text of the row was changed on purpose. Several changes can be in a row.
+- `note`: a value of the row is not in the output, or another one, but the example is complete.
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
 - `loss`: a value of the row is not in the output.
-- `note`: the same, or a value of the output is not that of the row, and the example is complete.
 """
 
 
@@ -91,17 +91,23 @@ class Ledger:
         self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
     ) -> None:
         """Record that a value of a row is not in the output."""
-        self._add(Entry("loss", step, reason, origin, pointer, detail))
+        self._add("loss", step, reason, origin, pointer, detail)
+
+    def change(
+        self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
+    ) -> None:
+        """Record that a value or the text of a row was changed; `detail` is the old value."""
+        self._add("changed", step, reason, origin, pointer, detail)
 
     def note(
         self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
     ) -> None:
         """Record a difference between a row and the output that is no loss."""
-        self._add(Entry("note", step, reason, origin, pointer, detail))
+        self._add("note", step, reason, origin, pointer, detail)
 
     def drop(self, step: str, reason: str, origin: Origin, detail: str = "") -> None:
         """Record that a row was left out on purpose."""
-        self._add(Entry("dropped", step, reason, origin, "", detail))
+        self._add("dropped", step, reason, origin, "", detail)
 
     def reject(
         self,
@@ -122,16 +128,16 @@ class Ledger:
             pointer: JSON pointer to the value at fault.
             detail: What is special about this row.
         """
-        self._add(Entry("rejected", step, reason, origin, pointer, detail))
+        self._add("rejected", step, reason, origin, pointer, detail)
         self.save_reject(line)
 
     def merge(self, step: str, reason: str, origin: Origin) -> None:
         """Record that a row became part of the output row of another."""
-        self._add(Entry("merged", step, reason, origin))
+        self._add("merged", step, reason, origin)
 
     def add(self, step: str, reason: str, origin: Origin) -> None:
         """Record that a row gave one more output row."""
-        self._add(Entry("added", step, reason, origin))
+        self._add("added", step, reason, origin)
 
     def total(self, effect: Effect) -> int:
         """Return the number of entries with an effect."""
@@ -156,9 +162,17 @@ class Ledger:
             "entries": [to_builtins(entry) for entry in self.entries],
         }
 
-    def _add(self, entry: Entry) -> None:
-        key = (entry.effect, entry.step, entry.reason)
+    def _add(
+        self,
+        effect: Effect,
+        step: str,
+        reason: str,
+        origin: Origin,
+        pointer: str = "",
+        detail: str = "",
+    ) -> None:
+        key = (effect, step, reason)
         self.counts[key] += 1
         if self.counts[key] <= KEEP:
-            place = {"pointer": entry.pointer[:MAX_LENGTH], "detail": entry.detail[:MAX_LENGTH]}
-            self.entries.append(replace(entry, **place))
+            place = (pointer[:MAX_LENGTH], detail[:MAX_LENGTH])
+            self.entries.append(Entry(effect, step, reason, origin, *place))

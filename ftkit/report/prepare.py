@@ -18,10 +18,11 @@ SHOWN = 3
 LABELS: dict[Effect, str] = {
     "added": "added",
     "merged": "merged",
+    "changed": "changed",
+    "note": "noted",
     "dropped": "dropped",
     "rejected": "rejected",
     "loss": "lost",
-    "note": "noted",
 }
 """Words for the effects in a report, in its order."""
 
@@ -73,8 +74,10 @@ def _totals(ledger: Ledger, written: Sequence[str]) -> str:
     totals += [
         f"{label} {ledger.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect not in ("loss", "note") and ledger.total(effect)
+        if effect not in ("changed", "note", "loss") and ledger.total(effect)
     ]
+    if changes := ledger.total("changed"):
+        totals.append(f"made {plural(changes, 'change')}")
     losses = ledger.total("loss")
     if losses:
         totals.append(f"lost {plural(losses, 'value')}")

@@ -28,7 +28,7 @@ from ftkit.dataset.detect import Head
 from ftkit.errors import UnknownNameError, UsageError, check_names, did_you_mean
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.sources import Source
-from ftkit.summary import KEEP, Lines, Severity
+from ftkit.summary import KEEP, Lines, Safety, Severity
 from ftkit.tokens.tally import CountingMethod
 
 ERROR: Severity = "error"
@@ -107,6 +107,16 @@ class ChecksByNode(Protocol):
     def __iter__(self) -> Iterator[type[Any]]: ...
 
 
+class Fix(Struct, frozen=True, eq=False):
+    """A fix of the violations of a rule at nodes of one type."""
+
+    safety: Safety
+    summary: str
+    """Imperative phrase, such as "rename the key"."""
+    on: type[Any]
+    apply: Callable[[Any], Any]
+
+
 class Rule(Struct, frozen=True, eq=False):
     """A rule: its documentation and its checks."""
 
@@ -135,6 +145,8 @@ class Rule(Struct, frozen=True, eq=False):
     """Patterns over the residue of a line, one of which must match for a `Text` check to run."""
     confirm: dict[str, str] = {}
     """Patterns over the line itself that must match, too, by pattern of the prefilter."""
+    fixes: list[Fix] = []
+    """Fixes of violations, the safe ones first; `ftkit.rules.fixes.fix` adds them."""
 
     @property
     def bad(self) -> bytes:

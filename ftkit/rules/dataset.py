@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ftkit.dataset.formats import METHODS
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, VALUES_AT_ONCE, Reading
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, hit_lines, rule
+from ftkit.rules.fixes import Repair, fix
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import (
     CHAT,
@@ -66,6 +67,11 @@ def line_blank(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     yield from hit_lines(lines, "blank line between examples; remove it")
 
 
+@fix(line_blank, Reading, "safe", "remove the line")
+def _remove_blank(reading: Reading) -> Repair | None:
+    return None if reading.text or reading.utf16 else Repair([])
+
+
 @rule(
     "FT131",
     "line-blank-end",
@@ -85,6 +91,9 @@ def line_blank_end(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     numbers = range(summary.lines - summary.blank_tail + 1, summary.lines + 1)
     lines = Lines(len(numbers), tuple(numbers[: plan.keep]))
     yield from hit_lines(lines, "blank line at the end of the file; remove it")
+
+
+fix(line_blank_end, Reading, "safe", "remove the line")(_remove_blank)
 
 
 @rule(
@@ -108,6 +117,12 @@ def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     if crlf.count:
         number = "1 line ends" if crlf.count == 1 else f"{crlf.count:,} lines end"
         yield Hit(f"{number} with CR LF, starting at line {crlf.first[0]}; LF is usual")
+
+
+@fix(line_ending_crlf, Reading, "safe", "end the line with LF")
+def _end_with_lf(reading: Reading) -> Repair | None:
+    content = reading.raw.removesuffix(b"\r")
+    return Repair([content]) if content != reading.raw and not reading.pieces else None
 
 
 @rule(

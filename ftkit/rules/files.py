@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ftkit._text import excerpt
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.json_values import split_array, split_values
 from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import FileFix, fix
+from ftkit.rules.keys import nearest_key
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
     JSON_LINES,
@@ -103,6 +107,11 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
 
 
+@fix(json_array_file, Head, "safe", "write each element on a line")
+def _split_array(head: Head) -> FileFix | None:
+    return None if head.kind_of_elements == MESSAGE else FileFix(split_array)
+
+
 def _jq(head: Head, program: str) -> str:
     """Return the command that writes a file as JSON Lines.
 
@@ -158,6 +167,11 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     )
 
 
+@fix(json_pretty_printed, Head, "safe", "write each example on one line")
+def _join_lines(head: Head) -> FileFix:
+    return FileFix(split_values)
+
+
 @rule(
     "FT201",
     "format-unknown",
@@ -204,6 +218,22 @@ def _command(head: Head, target: str) -> str:
         return ""
     name = shlex.quote(head.name) if os.path.splitext(head.name)[1] else "FILE"
     return f"; or use `ftkit convert {name} --to {target}`"
+
+
+@fix(format_unknown, Head, "safe", "rename the keys")
+def _rename_keys(head: Head) -> FileFix | None:
+    if head.kind:
+        return None
+    for name, format in FORMATS.items():
+        renamed = [_renamed(value, format.keys) for value in head.objects]
+        if sum(classify(value) == name for value in renamed) * 2 > len(renamed):
+            return FileFix(None, keeps_lines=True, format=name)
+    return None
+
+
+def _renamed(value: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return an object with some misspelt keys corrected."""
+    return {nearest_key(key, value, keys) or key: item for key, item in value.items()}
 
 
 def _is_requested(plan: ScanPlan) -> bool:

@@ -27,7 +27,7 @@ from ftkit.dataset.reader import BLOCK_BYTES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
 from ftkit.rules.traverse import has_images
-from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rule
+from ftkit.summary import Affixes, Finding, Lines, Safety, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
 from ftkit.validation.prefilter import Prefilter, residue
@@ -67,6 +67,7 @@ class Linter:
         self._long_size = 0
         self._with_images = 0
         self._counts: dict[str, int] = {}
+        self._fixable: dict[Safety, int] = {}
         self._findings: list[Finding] = []
         self._repeats = RepeatCounter()
         self._fingerprints = array("Q")
@@ -111,6 +112,7 @@ class Linter:
             summary,
             with_images=self._with_images,
             counts=self._counts,
+            fixable=self._fixable,
             findings=tuple(first_per_rule(ordered, self._plan.keep)),
             repeats=self._repeats.repeats(),
             fingerprints=little_endian(self._fingerprints),
@@ -124,6 +126,8 @@ class Linter:
             if finding.rule in self._plan.rules:
                 number = self._counts.get(finding.rule, 0) + 1
                 self._counts[finding.rule] = number
+                if finding.fix:
+                    self._fixable[finding.fix] = self._fixable.get(finding.fix, 0) + 1
                 if number <= self._plan.keep:
                     self._findings.append(finding)
                 self._repeats.add(finding)

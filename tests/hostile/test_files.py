@@ -1,4 +1,4 @@
-"""Hostile files: whatever is in a file, it is validated and counted without an error of ftkit's own."""
+"""Hostile files are validated, counted and fixed without an error of ftkit's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import gzip
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
+from ftkit.prepare.fix import fix
+from ftkit.prepare.ledger import Ledger
 from ftkit.report.renderers import RENDERERS
 from ftkit.rules import RULES
 from ftkit.rules.samples import numbered_chats
@@ -287,3 +290,30 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         hostile.count_outcome(
             "refused" if report is None else f"{file.kind}: {'ok' if report.ok else 'errors'}"
         )
+
+
+def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Ledger:
+    """Check that fixing accounts for every row, leaves no broken line, and applies once."""
+    once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
+    prepared = fix(path, unsafe=unsafe, redact=unsafe)
+    assert prepared.write(once, rejects=rejects)
+    assert prepared.ledger.is_balanced
+    again = fix(once, unsafe=unsafe, redact=unsafe)
+    assert again.write(twice)
+    assert twice.read_bytes() == once.read_bytes()
+    assert not again.ledger.total("changed")
+    return prepared.ledger
+
+
+def test_hostile_files_are_fixed(hostile: Cases, tmp_path: Path) -> None:
+    for number, random in hostile:
+        file = random.choice(KINDS)(random)
+        path = tmp_path / file.name
+        path.write_bytes(file.data)
+        outcome = "refused"
+        with hostile.case(number, file), suppress(FtkitError):
+            ledger = assert_fixed(path, tmp_path, unsafe=bool(random.randrange(2)))
+            outcome = "rejected" if ledger.total("rejected") else "written"
+            if file.kind == "clean":
+                assert (tmp_path / "once.jsonl").read_bytes() == file.data
+        hostile.count_outcome(f"{file.kind}: {outcome}")

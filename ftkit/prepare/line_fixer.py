@@ -1,0 +1,246 @@
+"""Fixes of one line: of its text, then of the values in it.
+
+A line that was changed is read again, until no fix applies, so that fixing is idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.json_repair import encode_like
+from ftkit.dataset.lenient_json import Reading, read
+from ftkit.rules import RULES, Rule, ScanPlan
+from ftkit.rules.fixes import (
+    Allowed,
+    Applied,
+    Edit,
+    find_fix,
+    find_line_fix,
+    find_text_fix,
+    find_value_fix,
+)
+from ftkit.rules.nodes import Messages, SchemaError, Text
+from ftkit.validation.runner import Checks
+from ftkit.validation.slow_path import texts_of
+
+MAX_ROUNDS = 12
+"""Maximum number of times that a line is fixed and read again. If it needs more, it is left."""
+
+MIXED = "format-mixed"
+"""Rule on lines of another format, whose values are not fixed."""
+
+OLD_LENGTH = 2_000
+"""Maximum number of characters of an old value in a report."""
+
+_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[([0-9]+)\]|\[(\"(?:[^\"\\]|\\.)*\")\]", re.ASCII)
+"""A step of a JSON path."""
+
+
+class Change(NamedTuple):
+    """A change that a fix made."""
+
+    rule: str
+    summary: str
+    pointer: str
+    """JSON pointer (RFC 6901) to the value, or "" for the line."""
+    old: str = ""
+    """The old value of an unsafe fix."""
+
+
+class FixedLine(NamedTuple):
+    """The lines that replace a line, and the changes that were made."""
+
+    lines: list[bytes]
+    changes: list[Change]
+
+
+class LineFixer:
+    """Fixes lines by the rules of a plan.
+
+    Args:
+        plan: The rules and the format.
+        allowed: Safeties of the fixes to apply.
+        fixes_values: False to fix the text of lines only, since their format is unknown.
+    """
+
+    def __init__(self, plan: ScanPlan, allowed: Allowed, fixes_values: bool = True) -> None:
+        self._plan, self._allowed, self._fixes_values = plan, allowed, fixes_values
+        self._format = FORMATS[plan.format]
+        self._checks = Checks(plan)
+        self._rules: dict[type[Any], list[Rule]] = {
+            node: [
+                rule
+                for rule in RULES.values()
+                if rule.name in plan.rules and any(fix.on is node for fix in rule.fixes)
+            ]
+            for node in (Reading, SchemaError, Messages, Text)
+        }
+
+    def fix(self, raw: bytes, number: int = 1, first: bool = False) -> FixedLine:
+        """Return the lines that replace a line.
+
+        Args:
+            raw: The line without its line feed.
+            number: Line number, from 1.
+            first: True for the first line of a file.
+        """
+        done: list[bytes] = []
+        changes: list[Change] = []
+        pending = [(raw, 0)]
+        while pending:
+            line, rounds = pending.pop()
+            try:
+                replaced = self._fix_once(read(line, number, first=first), changes)
+            except RecursionError:
+                replaced = None
+            if replaced is None:
+                done.append(line)
+            elif rounds == MAX_ROUNDS:
+                return FixedLine([raw], [])
+            else:
+                pending += [(new, rounds + 1) for new in reversed(replaced)]
+        return FixedLine(done, changes)
+
+    def _fix_once(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
+        """Return the lines that replace a line after the first fix of its text or its values."""
+        for rule in self._rules[Reading]:
+            applied = find_line_fix(rule, reading, self._plan, self._allowed)
+            if applied and applied.result.lines != [reading.raw]:
+                old = applied.result.old
+                changes.append(_change(rule, applied, "$", old))
+                lines: list[bytes] = applied.result.lines
+                return lines
+        if not self._fixes_values or not self._is_exact(reading):
+            return None
+        return self._fix_values(reading, changes)
+
+    def _is_exact(self, reading: Reading) -> bool:
+        """Return True if nothing is lost when the value of a line is written again."""
+        return (
+            isinstance(reading.value, dict)
+            and not (reading.defects or reading.bad_byte or reading.extra or reading.control)
+            and not any(row.rule == MIXED for row in self._checks.reading(reading))
+        )
+
+    def _fix_values(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
+        value, new_changes = reading.value, list[Change]()
+        for find in (self._fix_schema, self._fix_messages, self._fix_texts):
+            find(value, new_changes)
+            if new_changes:
+                line = encode_like(value, reading.raw)
+                changes += new_changes
+                return [line]
+        return None
+
+    def _fix_schema(self, value: dict[str, Any], changes: list[Change]) -> None:
+        from ftkit.validation.schema_errors import schema_errors
+
+        for error in schema_errors(value, self._format.name):
+            for rule in self._checks.rules_for(error):
+                applied = (
+                    find_value_fix(rule, error, self._plan, self._allowed)
+                    if rule.name in self._plan.rules
+                    else None
+                )
+                if applied:
+                    edits = applied.result
+                    edits = [edits] if isinstance(edits, Edit) else edits
+                    self._apply(rule, applied, edits, error.path, changes)
+                    break
+
+    def _fix_messages(self, value: dict[str, Any], changes: list[Change]) -> None:
+        example = self._build(value)
+        if example is None or not self._rules[Messages]:
+            return
+        broken = {row.rule for row in self._checks.example(self._format, example, 1)[0]}
+        for rule in self._rules[Messages]:
+            for messages in self._conversations(value) if rule.name in broken else ():
+                applied = find_fix(rule, Messages, messages, self._allowed)
+                if applied:
+                    self._apply(rule, applied, applied.result, messages.path, changes)
+
+    def _apply(
+        self,
+        rule: Rule,
+        applied: Applied,
+        edits: Iterable[Edit],
+        path: str,
+        changes: list[Change],
+    ) -> None:
+        for edit in edits:
+            old = _as_text(edit.parent.get(edit.key)) if edit.key in edit.parent else ""
+            edit.apply()
+            changes.append(_change(rule, applied, edit.path or path, old))
+
+    def _conversations(self, value: dict[str, Any]) -> Iterator[Messages]:
+        for keys in self._format.message_lists:
+            holder = value
+            for key in keys[:-1]:
+                holder = holder[key]
+            yield Messages(holder[keys[-1]], holder, ".".join(("$", *keys)))
+
+    def _fix_texts(self, value: dict[str, Any], changes: list[Change]) -> None:
+        example = self._build(value)
+        texts = texts_of(value) if example is None else self._format.texts(example)
+        for path, text in list(texts) if self._rules[Text] else ():
+            holder, key = _place(value, path)
+            fixed = text if holder is not None else ""
+            for rule in self._rules[Text]:
+                if next(rule.checks[Text](fixed, self._plan), None) is None:
+                    continue
+                applied = find_text_fix(rule, fixed, self._plan, self._allowed)
+                if applied:
+                    changes.append(_change(rule, applied, path, _as_text(fixed)))
+                    fixed = applied.result
+            if holder is not None:
+                holder[key] = fixed
+
+    def _build(self, value: dict[str, Any]) -> Any:
+        """Return the example of a JSON object, or None if it does not fit the format."""
+        try:
+            return self._format.build(value)
+        except (msgspec.ValidationError, ValueError, TypeError):
+            return None
+
+
+def _change(rule: Rule, applied: Applied, path: str, old: str) -> Change:
+    summary = applied.fix.summary
+    pointer = "".join(f"/{_escaped(step)}" for step in _steps(path))
+    return Change(rule.name, summary, pointer, old if applied.fix.safety == "unsafe" else "")
+
+
+def _as_text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= OLD_LENGTH else f"{text[:OLD_LENGTH]}…"
+
+
+def _steps(path: str) -> list[Any]:
+    """Return the keys and indices of a JSON path."""
+    return [
+        match[1] or (json.loads(match[3]) if match[3] else int(match[2]))
+        for match in _STEP.finditer(path)
+    ]
+
+
+def _escaped(step: object) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def _place(root: Any, path: str) -> tuple[Any, Any]:
+    """Return the object or array that holds the value of a JSON path, and its key or index.
+
+    A path may have been cut, and then the object is None.
+    """
+    steps = _steps(path)
+    try:
+        for step in steps[:-1]:
+            root = root[step]
+        return (root, steps[-1]) if isinstance(root[steps[-1]], str) else (None, None)
+    except (KeyError, IndexError, TypeError):
+        return None, None

@@ -1,0 +1,54 @@
+"""Hint at the end of a validation report: the command that fixes findings."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from ftkit._text import plural
+from ftkit.summary import FileReport, Report, Safety
+
+FLAGS: dict[Safety, str] = {"safe": "", "unsafe": " --unsafe", "redaction": " --redact"}
+"""Options that apply fixes, by their safety."""
+
+MAX_FILES = 10
+"""Maximum number of files that a command names."""
+
+
+def fix_hint(report: Report, options: str = "") -> str:
+    """Return a line with the number of findings that can be fixed and the command, or "".
+
+    The command writes a new file. For several files, or if a name is not that of a file, it only
+    shows what it would change.
+
+    Args:
+        report: The report.
+        options: Further options of the command, as a shell reads them.
+    """
+    files = [file for file in report.files if any(file.fixable.values())]
+    counts = {
+        flag: sum(file.fixable.get(safety, 0) for file in files) for safety, flag in FLAGS.items()
+    }
+    flags = [flag for flag, count in counts.items() if count]
+    if not flags:
+        return ""
+    number = plural(counts[flags[0]], "finding")
+    more = "".join(f", {counts[flag]:,} more with{flag}" for flag in flags[1:])
+    if not all(Path(file.file).is_file() for file in files):
+        return f"`ftkit fix{flags[0]}` can fix {number}{more}.\n"
+    arguments = f"{_arguments(files)}{flags[0]}{options}"
+    return f"{number} can be fixed{more}: `ftkit fix {arguments}`\n"
+
+
+def _arguments(files: list[FileReport]) -> str:
+    names = " ".join(shlex.quote(_path(file.file)) for file in files[:MAX_FILES])
+    if len(files) > 1:
+        return f"{names} --diff"
+    path = Path(files[0].file)
+    stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    return f"{names} -o {shlex.quote(_path(str(path.with_name(f'{stem}-fixed.jsonl'))))}"
+
+
+def _path(name: str) -> str:
+    """Return a path that is not taken for an option."""
+    return f"./{name}" if name.startswith("-") else name
