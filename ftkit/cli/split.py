@@ -58,7 +58,7 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "--group",
     default="",
     metavar="PATH",
-    help="Keep rows with equal values at PATH together, such as metadata.user.  [default: those "
+    help="Keep rows with equal values at PATH together, such as $.metadata.user.  [default: those "
     "with equal prompts]",
 )
 @click.option(
@@ -72,7 +72,7 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "--stratify",
     default="",
     metavar="PATH",
-    help="Give all sides equal shares of the values at PATH, such as metadata.label.",
+    help="Give all sides equal shares of the values at PATH, such as $.metadata.label.",
 )
 @click.option("--exact-size", is_flag=True, help="Give each side exactly its share of the rows.")
 @click.option(

@@ -100,10 +100,3 @@ def texts(value: Any, with_shared: bool = False) -> Iterator[str]:
 def compared_text(value: Any) -> str:
     """Return the texts of a row or of a part of it as one."""
     return "\n".join(texts(value))
-
-
-def value_at(value: Any, path: str) -> Any:
-    """Return the value at a dotted path, or None."""
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

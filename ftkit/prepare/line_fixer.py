@@ -6,7 +6,6 @@ A line that was changed is read again, until no fix applies, so that fixing is i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import msgspec
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.json_repair import encode_like
 from ftkit.dataset.lenient_json import Reading, read
+from ftkit.prepare.paths import path_steps, pointer_of
 from ftkit.rules import RULES, Rule, ScanPlan
 from ftkit.rules.fixes import (
     Allowed,
@@ -37,9 +37,6 @@ MIXED = "format-mixed"
 
 OLD_LENGTH = 2_000
 """Maximum number of characters of an old value in a report."""
-
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[([0-9]+)\]|\[(\"(?:[^\"\\]|\\.)*\")\]", re.ASCII)
-"""A step of a JSON path."""
 
 
 class Change(NamedTuple):
@@ -211,7 +208,7 @@ class LineFixer:
 
 def _change(rule: Rule, applied: Applied, path: str, old: str) -> Change:
     summary = applied.fix.summary
-    pointer = "".join(f"/{_escaped(step)}" for step in _steps(path))
+    pointer = pointer_of(path_steps(path))
     return Change(rule.name, summary, pointer, old if applied.fix.safety == "unsafe" else "")
 
 
@@ -220,24 +217,12 @@ def _as_text(value: Any) -> str:
     return text if len(text) <= OLD_LENGTH else f"{text[:OLD_LENGTH]}…"
 
 
-def _steps(path: str) -> list[Any]:
-    """Return the keys and indices of a JSON path."""
-    return [
-        match[1] or (json.loads(match[3]) if match[3] else int(match[2]))
-        for match in _STEP.finditer(path)
-    ]
-
-
-def _escaped(step: object) -> str:
-    return str(step).replace("~", "~0").replace("/", "~1")
-
-
 def _place(root: Any, path: str) -> tuple[Any, Any]:
     """Return the object or array that holds the value of a JSON path, and its key or index.
 
     A path may have been cut, and then the object is None.
     """
-    steps = _steps(path)
+    steps = path_steps(path)
     try:
         for step in steps[:-1]:
             root = root[step]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ftkit._text import excerpt
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.paths import Steps, child, has_step, parse_path, pointer_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.values import UNKNOWN, check_list, check_object, check_text, child
+from ftkit.prepare.values import UNKNOWN, check_list, check_object, check_text
 from ftkit.rules.sources import OWN_CHECK
 
 ROLES = ("system", "developer", "user", "assistant")
@@ -23,10 +22,6 @@ ROLES = ("system", "developer", "user", "assistant")
 
 OUTPUTS = ("chosen", "rejected")
 """The two answers of a preference example."""
-
-_STEP = re.compile(r"""\.([A-Za-z_]\w*)|\[(\d{1,9})\]|\["((?:[^"\\]|\\.)*)"\]""", re.ASCII)
-
-Steps = tuple[str | int, ...]
 
 
 class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -116,44 +111,10 @@ def _nested(field: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def parse_path(text: str) -> Steps:
-    """Return the steps of a path such as `$.a.b[0]`, or of the name of a key.
-
-    Raises:
-        UsageError: It begins with `$`, but is not a path.
-    """
-    if not text.startswith("$"):
-        return (text,)
-    steps: list[str | int] = []
-    position = 1
-    while match := _STEP.match(text, position):
-        name, index, quoted = match.groups()
-        steps.append(int(index) if index else name or msgspec.json.decode(f'"{quoted}"'))
-        position = match.end()
-    if position < len(text):
-        raise UsageError(
-            f"`field` has {excerpt(text, 60)}, which is not a path; write it as in findings, "
-            "such as $.a.b[0]"
-        )
-    return tuple(steps)
-
-
-def _pointer(path: Steps) -> str:
-    pointer = ""
-    for step in path:
-        pointer = child(pointer, step)
-    return pointer
-
-
 def _look_up(value: Any, path: Steps, pointer: str = "") -> Any:
     for step in path:
-        is_there = (
-            isinstance(value, dict) and step in value
-            if isinstance(step, str)
-            else isinstance(value, list) and step < len(value)
-        )
         pointer = child(pointer, step)
-        if not is_there:
+        if not has_step(value, step):
             raise RowError("nothing at the path of the mapping", pointer)
         value = value[step]
     return value
@@ -171,13 +132,13 @@ Find = Callable[[dict[str, Any]], Iterable[_Text]]
 
 
 def _finder(role: str, text: str) -> Find:
-    path = parse_path(text)
+    path = parse_path(text, "field")
     may_be_text = role in ("system", "developer") and not text.startswith("$")
 
     def find(row: dict[str, Any]) -> list[_Text]:
         if may_be_text and text not in row:
             return [_Text(role, text, ())]
-        pointer = _pointer(path)
+        pointer = pointer_of(path)
         content = check_text(_look_up(row, path), pointer)
         is_left_out = not content and role in ("system", "developer")  # an empty cell of a table
         return [_Text("" if is_left_out else role, content, (pointer,))]
@@ -186,13 +147,18 @@ def _finder(role: str, text: str) -> Find:
 
 
 def _turns_finder(turns: Turns) -> Find:
-    list_path, role_path, content_path = map(parse_path, (turns.list, turns.role, turns.content))
+    list_path, role_path, content_path = (
+        parse_path(path, "field") for path in (turns.list, turns.role, turns.content)
+    )
 
     def find(row: dict[str, Any]) -> Iterator[_Text]:
-        pointer = _pointer(list_path)
+        pointer = pointer_of(list_path)
         for index, turn in enumerate(check_list(_look_up(row, list_path), pointer)):
             place = child(pointer, index)
-            role_place, content_place = place + _pointer(role_path), place + _pointer(content_path)
+            role_place, content_place = (
+                place + pointer_of(role_path),
+                place + pointer_of(content_path),
+            )
             name = check_text(_look_up(turn, role_path, place), role_place)
             role = turns.roles.get(name, name)
             if role not in ROLES:

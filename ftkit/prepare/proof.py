@@ -9,8 +9,9 @@ import msgspec
 
 from ftkit.dataset.canonical import canonical_form
 from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.values import child, parse_json
+from ftkit.prepare.values import parse_json
 
 CHANGED = "differs when it is read back"
 """Kind of the extra for a value that the output does not give back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, NoReturn
 
+from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError
 
 _NAMES = {
@@ -28,7 +29,7 @@ class RowValue(NamedTuple):
 
     def child(self, key: str | int) -> RowValue:
         """Return the value of a key or an element, which exists."""
-        return RowValue(self.value[key], join_pointer(self.pointer, key))
+        return RowValue(self.value[key], child(self.pointer, key))
 
     def get(self, *names: str) -> RowValue | None:
         """Return the value of a key of this object, or None if it is absent or null.
@@ -72,8 +73,3 @@ class RowValue(NamedTuple):
 
     def _fail_type(self, expected: str) -> NoReturn:
         self.fail(f"not {expected}", f"but {_NAMES.get(type(self.value), 'a number')}")
-
-
-def join_pointer(pointer: str, key: str | int) -> str:
-    """Return the JSON pointer to a key or an element of the value at a pointer."""
-    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"

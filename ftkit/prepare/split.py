@@ -160,11 +160,11 @@ def split(  # noqa: PLR0913 # public keyword-only API
     Args:
         files: Paths, open files, or examples.
         ratio: Shares of training and validation data, or of training, validation and test data.
-        group: Dotted path of a value: rows with equal values stay together. By default, rows with
-            equal prompts do.
+        group: Path of a value, such as $.metadata.user: rows with equal values stay together. By
+            default, rows with equal prompts do.
         near: Jaccard similarity of the character 5-grams of prompts, from 0.7 to 1, from which rows
             stay together.
-        stratify: Dotted path of a value whose shares should be equal on all sides.
+        stratify: Path of a value whose shares should be equal on all sides.
         exact_size: Give each side exactly its share of the rows, rounded.
         salt: Text that selects another split.
         lock: Lock file of earlier splits, which fixes the sides of their rows and groups. It need

@@ -14,6 +14,7 @@ from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
 from ftkit.dataset.types import Message as AnyMessage
 from ftkit.dataset.types import ToolDefinition
 from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.paths import child, path_steps, pointer_of
 from ftkit.prepare.row_formats.base import RowError
 
 MAX_UNKNOWN = 100
@@ -22,7 +23,6 @@ MAX_UNKNOWN = 100
 UNKNOWN = "unknown key"
 """Kind of an extra that its format does not know."""
 
-_STEPS = re.compile(r"\.(\w+)|\[(\d+)\]")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)` - at `(.*?)`", re.DOTALL)
 _PLACE = re.compile(r"(.*) - at `(.*?)`", re.DOTALL)
 _KEYS = {
@@ -31,11 +31,6 @@ _KEYS = {
 }
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-
-
-def child(pointer: str, key: str | int) -> str:
-    """Return the JSON pointer to a value below another."""
-    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
 
 
 def check_object(value: Any, pointer: str = "") -> dict[str, Any]:
@@ -157,24 +152,19 @@ def _without_unknown(
     text = str(error)
     unknown = _UNKNOWN_FIELD.fullmatch(text)
     if not unknown:
-        place = _PLACE.fullmatch(text)
-        message, path = place.groups() if place else (text, "$")
-        inner = "".join(f"/{step}" for step in _steps(path))
+        match = _PLACE.fullmatch(text)
+        message, path = match.groups() if match else (text, "$")
+        inner = pointer_of(path_steps(path))
         raise RowError("not as OpenAI's format requires", pointer + inner, message) from None
-    key, steps = unknown[1], _steps(unknown[2])
+    key, steps = unknown[1], path_steps(unknown[2])
     copy: Any = value.copy()
-    holder = copy
+    holder: Any = copy
     for step in steps:
         holder[step] = holder[step].copy()
         holder = holder[step]
     removed = holder.pop(key)
-    place_of = "".join(f"/{step}" for step in steps)
-    extras = [] if removed is None else [Extra(child(pointer + place_of, key), UNKNOWN, removed)]
-    return copy, extras
-
-
-def _steps(path: str) -> list[Any]:
-    return [name or int(index) for name, index in _STEPS.findall(path)]
+    place = pointer + pointer_of((*steps, key))
+    return copy, [] if removed is None else [Extra(place, UNKNOWN, removed)]
 
 
 def parse_json(text: str, pointer: str) -> Any:

@@ -9,7 +9,6 @@ evaluated by Python itself. A comparison with a value that is missing or of anot
 from __future__ import annotations
 
 import ast
-import json
 import operator
 import re
 import warnings
@@ -18,6 +17,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ftkit.errors import UsageError, did_you_mean
+from ftkit.prepare.paths import STEP, Steps, look_up, path_steps
 
 MAX_LENGTH = 2_000
 """Maximum number of characters of a condition."""
@@ -28,11 +28,8 @@ MAX_DEPTH = 50
 Variables = Mapping[str, Any]
 """Values of the names of a condition. `$` is the row."""
 
-_TOKEN = re.compile(
-    r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<path>\$(?:\.\w+|\[[0-9]+\]|\["(?:[^"\\]|\\.)*"\])*)"""
-)
+_TOKEN = re.compile(rf"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\$(?:{STEP})*""")
 """A string, or a path into the row."""
-_STEP = re.compile(r'\.(\w+)|\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]')
 
 WORDS = {"true": True, "false": False, "null": None}
 """JSON's words for Python's."""
@@ -76,7 +73,7 @@ def parse_where(text: str, names: Mapping[str, str]) -> Where:
 class _Compiler:
     def __init__(self, text: str, names: Mapping[str, str]) -> None:
         self._text, self._known = text, names
-        self._paths: dict[int, list[str | int]] = {}
+        self._paths: dict[int, Steps] = {}
         self._used: set[str] = set()
         self._depth = 0
 
@@ -97,10 +94,10 @@ class _Compiler:
         """Replace a path by a name of as many bytes, which keeps the columns."""
         if match["text"]:
             return match[0]
-        steps: list[str | int] = [
-            step[1] or (json.loads(step[3]) if step[3] else int(step[2]))
-            for step in _STEP.finditer(match[0])
-        ]
+        try:
+            steps = path_steps(match[0])
+        except ValueError:
+            raise self._error("has a path that is not JSON", match.start()) from None
         self._paths[len(self._text[: match.start()].encode())] = steps
         return "_" * len(match[0].encode())
 
@@ -173,7 +170,7 @@ class _Compiler:
         name = node.id
         if node.col_offset in self._paths:
             steps = self._paths[node.col_offset]
-            return lambda row: _follow(row["$"], steps)
+            return lambda row: look_up(row["$"], steps)
         if name in WORDS:
             value = WORDS[name]
             return lambda row: value
@@ -221,15 +218,3 @@ def _contains(one: Any, two: Any) -> bool:
     if isinstance(two, dict):
         return isinstance(one, str) and one in two
     return isinstance(two, list) and any(_equal(one, item) for item in two)
-
-
-def _follow(value: Any, steps: list[str | int]) -> Any:
-    """Return the value at a path, or None if the path leads nowhere."""
-    for step in steps:
-        if isinstance(step, int) and isinstance(value, list) and step < len(value):
-            value = value[step]
-        elif isinstance(step, str) and isinstance(value, dict):
-            value = value.get(step)
-        else:
-            return None
-    return value

@@ -81,7 +81,7 @@ def test_rows_with_the_same_prompt_stay_together(rows: list[Row], options: Row) 
 
 def test_groups_at_a_path_stay_together() -> None:
     rows = [qa(str(n), meta={"user": {"id": n % 20}}) for n in range(200)]
-    result = split(rows, group="meta.user", ratio=(0.5, 0.5))
+    result = split(rows, group="$.meta.user", ratio=(0.5, 0.5))
     users = [{row["meta"]["user"]["id"] for row in result[side]} for side in result.sizes]
     assert users[0].isdisjoint(users[1])
     assert min(map(len, users)) > 0

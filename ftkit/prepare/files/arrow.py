@@ -15,6 +15,7 @@ from ftkit.errors import FileError, UsageError, install_command
 from ftkit.prepare.files.base import FileFormat, ReadOptions, path_of
 from ftkit.prepare.files.padding import OPEN_KEYS, Null, remove_padding
 from ftkit.prepare.ledger import Ledger, Origin
+from ftkit.prepare.paths import child
 from ftkit.prepare.rows import Row
 
 BATCH_ROWS = 256
@@ -162,8 +163,7 @@ def _converter(type_: Any, path: str, depth: int = 0) -> Convert | None:
 
 
 def _member(field: Any, path: str, depth: int) -> Member:
-    pointer = field.name.replace("~", "~0").replace("/", "~1")
-    return field.name, f"/{pointer}", _converter(field.type, path, depth)
+    return field.name, child("", field.name), _converter(field.type, path, depth)
 
 
 def _is_list(types: Any, type_: Any) -> bool:

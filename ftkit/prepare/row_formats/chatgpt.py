@@ -7,6 +7,7 @@ from typing import Any
 
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.paths import pointer_of
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
@@ -42,7 +43,7 @@ def read(value: dict[str, Any]) -> Example:
     path = _path(value)
     reading = _Reading()
     for id, message in path:
-        reading.add(f"/mapping/{_escaped(id)}/message", message)
+        reading.add(pointer_of(("mapping", id, "message")), message)
     reading.end()
     return Example(
         messages=reading.messages,
@@ -82,12 +83,8 @@ def _branches(value: dict[str, Any], ids: set[str]) -> Iterator[Extra]:
     for id, node in value["mapping"].items():
         message = node.get("message") if isinstance(node, dict) else None
         if id not in ids and isinstance(message, dict) and _text(message)[0]:
-            pointer = f"/mapping/{_escaped(id)}/message"
+            pointer = pointer_of(("mapping", id, "message"))
             yield Extra(pointer, "message on another branch", None, is_loss=False)
-
-
-def _escaped(id: str) -> str:
-    return id.replace("~", "~0").replace("/", "~1")
 
 
 def _role(message: dict[str, Any]) -> str:

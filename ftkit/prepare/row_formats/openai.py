@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from ftkit.dataset import types
 from ftkit.dataset.formats import FORMATS as DATASET_FORMATS
 from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.values import (
     UNKNOWN,
     check_object,
     check_type,
-    child,
     plain_text,
     read_messages,
     read_tools,

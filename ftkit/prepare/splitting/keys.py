@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from ftkit.prepare.content import compared_text, split_answer, value_at
+from ftkit.prepare.content import compared_text, split_answer
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.minhash import Integers, Signatures
+from ftkit.prepare.paths import look_up, parse_path
 from ftkit.prepare.rows import Row
 from ftkit.prepare.spool import LineSpool, Spool
 
@@ -20,9 +21,9 @@ class KeyPaths(Struct, frozen=True):
     """Values of a row that decide about its side."""
 
     group: str = ""
-    """Dotted path of the value that the rows of a group share, or "" for the prompt."""
+    """Path of the value that the rows of a group share, or "" for the prompt."""
     stratum: str = ""
-    """Dotted path of the value whose shares are equal on all sides, or ""."""
+    """Path of the value whose shares are equal on all sides, or ""."""
     has_texts: bool = False
     """True if prompts are compared."""
 
@@ -38,14 +39,16 @@ class Keys:
     def __init__(self, paths: KeyPaths) -> None:
         self.spool, self.rejects = Spool(), LineSpool()
         self._paths = paths
+        self._group = parse_path(paths.group, "group")
+        self._stratum = parse_path(paths.stratum, "stratify")
         self._columns = {name: array("Q") for name in ("row", "group", "stratum", "text")}
         self._signatures = Signatures()
 
     def add(self, row: Row, ledger: Ledger) -> None:
         """Add a row, or reject it if it has no value at a path."""
         prompt = split_answer(row.value)[0]
-        group = value_at(row.value, self._paths.group) if self._paths.group else prompt
-        stratum = value_at(row.value, self._paths.stratum) if self._paths.stratum else ""
+        group = look_up(row.value, self._group) if self._paths.group else prompt
+        stratum = look_up(row.value, self._stratum) if self._paths.stratum else ""
         for name, value in (("group", group), ("stratum", stratum)):
             if value is None and getattr(self._paths, name):
                 reason = f"no value at {getattr(self._paths, name)!r}"

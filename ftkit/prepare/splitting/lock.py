@@ -28,7 +28,7 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True):
     salt: str
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True):
+class LockedRow(Struct, frozen=True, forbid_unknown_fields=True):
     """A row: hashes of its content and of its group, as hexadecimal digits, and its side."""
 
     row: str
@@ -38,7 +38,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
-_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_entry = msgspec.json.Decoder(LockedRow).decode
 
 
 class Lock:
@@ -92,7 +92,7 @@ class Lock:
 
 def _write(file: BinaryIO, names: Sequence[str], columns: Iterable[Integers]) -> None:
     file.writelines(
-        _encode(Entry(f"{row:016x}", f"{group:016x}", names[side])) + b"\n"
+        _encode(LockedRow(f"{row:016x}", f"{group:016x}", names[side])) + b"\n"
         for row, group, side in zip(*columns, strict=True)
     )
 
