@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,8 +92,6 @@ def convert(
     from ftkit.prepare.detection import UnknownShapeError
     from ftkit.prepare.files.base import ReadOptions
 
-    if options["in_place"]:
-        _check_in_place(files, from_)
     reading = ReadOptions(**{name: options.pop(name) for name in ReadOptions.__struct_fields__})
     shortcuts = {role: options.pop(role) for role in SHORTCUTS}
     fields = _fields(field, shortcuts, mapping)
@@ -106,17 +103,6 @@ def convert(
     except UnknownShapeError as error:
         command = _command(files[0], to, error.texts)
         raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
-
-
-def _check_in_place(files: Sequence[str], from_: str | None) -> None:
-    """Raise `UsageError` if a file is not JSON Lines, which is what would be written to it."""
-    from ftkit.dataset.reader import FileRanges
-    from ftkit.prepare.files import JSONL, detect_file, file_formats
-
-    for name in filter(os.path.isfile, files):
-        format = file_formats().get(from_ or "") or detect_file(FileRanges(name))
-        if format is not JSONL or name.endswith(".parquet"):
-            raise UsageError(f"--in-place writes JSON Lines, but {name} is {format.name}; use -o")
 
 
 def _command(file: str, to: str, texts: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from ftkit.cli.output import print_note
 from ftkit.cli.preparing import Check, preparing, write_prepared
 from ftkit.cli.terminal import write_bytes
 from ftkit.errors import UsageError
+from ftkit.prepare.files.parquet import PARQUET
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 errors remain, rows were rejected, or --diff shows changes, "
@@ -79,11 +80,14 @@ def fix(
         if options["output_file"] or options["in_place"]:
             raise UsageError("--diff writes nothing; leave out --output-file and --in-place")
         return _show_diff(files, fix_plan(**rules), allowed_fixes(unsafe, redact))
+    if (options["output_file"] or "").endswith(PARQUET):
+        raise UsageError("fix writes JSON Lines; for Parquet use `ftkit convert` on the result")
     return write_prepared(
         files,
         lambda paths: fix_files(paths, unsafe=unsafe, redact=redact, **rules),
         options,
         lambda path, name: _check(path, name, rules),
+        keeps_layout=False,
     )
 
 

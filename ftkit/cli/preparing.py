@@ -15,8 +15,10 @@ from ftkit.cli.command import refuse_output_over_settings
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
-from ftkit.dataset.reader import is_compressed
+from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
+from ftkit.prepare.files import JSONL, detect_file
+from ftkit.prepare.files.parquet import PARQUET
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.prepared import Prepared
 from ftkit.report.prepare import render_prepared_text
@@ -91,6 +93,7 @@ def write_prepared(
     options: dict[str, Any],
     check: Callable[[str, str | None], Check] | None = None,
     others: Sequence[str] = (),
+    keeps_layout: bool = True,
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
 
@@ -100,9 +103,12 @@ def write_prepared(
         options: Values of the options of `preparing`.
         check: Checks the output, given its path and its name, which is None for standard output.
         others: Further files that are read, and must not be written.
+        keeps_layout: False if `--in-place` may make a file JSON Lines that has another layout.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
     target = _target(files, options["output_file"], options["in_place"])
+    if options["in_place"] and keeps_layout:
+        _check_layout(files[0])
     with (
         local_files(files) as (paths, names),
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
@@ -179,6 +185,13 @@ def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | N
     if is_compressed(files[0]):
         raise UsageError(f"--in-place cannot write {files[0]}: it is compressed")
     return files[0]
+
+
+def _check_layout(name: str) -> None:
+    """Raise `UsageError` if a file is not JSON Lines, which is what would be written to it."""
+    format = detect_file(FileRanges(name))
+    if format is not JSONL or name.endswith(PARQUET):
+        raise UsageError(f"--in-place writes JSON Lines, but {name} is {format.name}; use -o")
 
 
 def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import REPORTS, check_outputs
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
+from ftkit.prepare.files.parquet import PARQUET
 
 if TYPE_CHECKING:
     from ftkit.prepare.split import Split
@@ -24,8 +25,11 @@ EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: a leak, or rows were rejected, 2 error, 130 interrupted."
 )
 
-SUFFIXES = (".gz", ".jsonl")
-"""Suffixes that the names of the outputs are without."""
+SUFFIXES = (
+    *(".gz", ".jsonl", ".json", ".csv", ".tsv", ".xlsx"),
+    *(".parquet", ".arrow", ".feather"),
+)
+"""Suffixes of inputs that the names of the outputs are without."""
 
 
 def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
@@ -51,8 +55,9 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "--output-prefix",
     "-o",
     metavar="PREFIX",
-    help="Write to PREFIX.train.jsonl, PREFIX.validation.jsonl and PREFIX.test.jsonl.  [default: "
-    "the name of the input without .jsonl]",
+    help="Write to PREFIX.train.jsonl, PREFIX.validation.jsonl and PREFIX.test.jsonl, or with "
+    "NAME.parquet for PREFIX to NAME.train.parquet etc.  [default: the name of the input without "
+    "its suffix]",
 )
 @click.option(
     "--group",
@@ -119,13 +124,13 @@ def split(files: Sequence[str], **options: Any) -> int:
     from ftkit.prepare.split import split_files
     from ftkit.prepare.splitting.decide import SplitOptions
 
-    prefix = options.pop("output_prefix") or _prefix(files)
+    prefix, suffix = _output_name(options.pop("output_prefix") or _prefix(files))
     report = options.pop("report")
     extra = {
         name: Path(value) for name in ("map", "rejects", "lock") if (value := options.pop(name))
     }
     chosen = SplitOptions(**options)
-    targets = {side: f"{prefix}.{side}.jsonl" for side in chosen.names}
+    targets = {side: f"{prefix}.{side}{suffix}" for side in chosen.names}
     with local_files(files) as (paths, names):
         check_outputs([*map(str, extra.values()), *targets.values()], paths)
         ledger = Ledger()
@@ -145,6 +150,13 @@ def _prefix(files: Sequence[str]) -> str:
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def _output_name(prefix: str) -> tuple[str, str]:
+    """Return the beginning and the end of the names of the outputs."""
+    if prefix.endswith(PARQUET):
+        return prefix.removesuffix(PARQUET), PARQUET
+    return prefix, ".jsonl"
 
 
 def _print_report(result: Split, targets: Mapping[str, str], format: str) -> None:

@@ -15,11 +15,12 @@ from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
 from ftkit.prepare.content import texts
+from ftkit.prepare.files import read_values
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.minhash import Integers
 from ftkit.prepare.prepared import Prepared
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.rows import Row
 from ftkit.prepare.splitting.sides import largest_remainder
 from ftkit.prepare.spool import Spool
 from ftkit.tokens.encodings import token_counter
@@ -128,7 +129,7 @@ def _read(sources: Sequence[Source], by: str, salt: str, spool: Spool, ledger: L
     pending: list[list[str]] = []
     length = 0
     for source in sources:
-        for row in read_rows(source, ledger):
+        for row in read_values(source, ledger):
             spool.append(row)
             pool.hashes.append(content_hash(row.value, salt))
             if by == "tokens":

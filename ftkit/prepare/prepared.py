@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from ftkit._atomic import atomic_replace, check_writable
 from ftkit._text import validate_command
 from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.files.arrow import import_pyarrow
-from ftkit.prepare.files.parquet import PARQUET, write_parquet
+from ftkit.prepare.files import read_values
 from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.rows import Row
 
 Read = Callable[[Source, Ledger], Iterator[Row]]
 """A function that yields the rows of a source."""
@@ -92,20 +90,16 @@ class Prepared:
         Raises:
             FileError: A file cannot be read or written.
         """
-        with suppress(_WithheldError), ExitStack() as stack:
-            is_parquet = path.suffix == PARQUET
-            data = _open_lines(stack, path) if is_parquet else open_output(stack, path)
-            self._write(data, open_output(stack, map), open_output(stack, rejects))
+        with suppress(_WithheldError), open_outputs() as outputs:
+            self._write(outputs.open_rows(path), outputs.open(map), outputs.open(rejects))
             is_incomplete = rejects is None and self.ledger.total("rejected")
             if is_incomplete or self.has_forbidden_losses:
                 raise _WithheldError
-            if is_parquet and data:
-                write_parquet(data, stack.enter_context(atomic_replace(path)))
             return True
         self.ledger.written = 0
         return False
 
-    def _write(self, data: Any, map: IO[bytes] | None, rejects: IO[bytes] | None) -> None:
+    def _write(self, data: IO[bytes], map: IO[bytes] | None, rejects: IO[bytes] | None) -> None:
         if rejects is not None:
             self.ledger.save_reject = lambda line: rejects.write(line + b"\n")
         for number, row in enumerate(self.rows(), 1):
@@ -128,7 +122,7 @@ def prepare_files(
     steps: Sequence[Step],
     parameter: str = "files",
     allows_losses: bool = True,
-    read: Read | None = None,
+    read: Read = read_values,
 ) -> Prepared:
     """Return the examples of files, or examples in memory, after some steps.
 
@@ -137,26 +131,18 @@ def prepare_files(
         steps: The steps, in order.
         parameter: Name of the argument `files`, for error messages.
         allows_losses: False if nothing must be written when values are lost.
-        read: Reads files, and folders, that may not be JSON Lines. By default, all must be.
+        read: Reads files, and folders unless it is the default.
 
     Raises:
         FileError: A path is not a file.
         UsageError: `files` is empty or of another type.
     """
-    sources = open_sources(files, parameter, allows_folders=read is not None)
+    sources = open_sources(files, parameter, allows_folders=read is not read_values)
     ledger = Ledger()
-    read = read or read_rows
     rows: Iterator[Row] = chain.from_iterable(read(source, ledger) for source in sources)
     for step in steps:
         rows = step(rows, ledger)
     return Prepared(rows, ledger, allows_losses)
-
-
-def _open_lines(stack: ExitStack, path: Path) -> IO[bytes]:
-    """Return a temporary file for the lines of which a file is made."""
-    check_writable(str(path))
-    import_pyarrow()
-    return stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
 
 
 def read_others(files: Any, parameter: str) -> Iterator[Row]:
@@ -168,20 +154,7 @@ def read_others(files: Any, parameter: str) -> Iterator[Row]:
     """
     for source in open_sources(files, parameter):
         ledger = Ledger()
-        yield from read_rows(source, ledger)
+        yield from read_values(source, ledger)
         if ledger.total("rejected"):
             place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
             raise FileError(f"{place} is not JSON; fix it, or run {validate_command(source.path)}")
-
-
-def open_output(stack: ExitStack, path: Path | None) -> Any:
-    """Open a file that is replaced when the stack is left without an exception; None for None.
-
-    Raises:
-        FileError: The file cannot be written.
-    """
-    if path is None:
-        return None
-    check_writable(str(path))
-    temporary = stack.enter_context(atomic_replace(path))
-    return stack.enter_context(temporary.open("wb"))

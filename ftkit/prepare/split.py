@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,11 @@ import numpy as np
 from msgspec import Struct
 
 from ftkit.dataset.inputs import Examples, File, open_sources
+from ftkit.prepare.files import read_values
 from ftkit.prepare.ledger import KEEP, Ledger, Origin
 from ftkit.prepare.minhash import Integers
-from ftkit.prepare.prepared import open_output
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.rows import Row
 from ftkit.prepare.splitting.decide import SplitOptions, decide_sides
 from ftkit.prepare.splitting.keys import KeyPaths, Keys
 from ftkit.prepare.splitting.links import Leak, shared_groups, similar_across
@@ -77,7 +77,7 @@ class Split:
         rejects: Path | None = None,
         lock: Path | None = None,
     ) -> bool:
-        """Write the sides to JSON Lines files, all when they are complete, or none.
+        """Write the sides to JSON Lines or Parquet files, all when they are complete, or none.
 
         Args:
             paths: The file of each side.
@@ -94,10 +94,10 @@ class Split:
         if rejects is None and self.ledger.total("rejected"):
             self.ledger.written = 0
             return False
-        with ExitStack() as stack:
-            sides = {name: open_output(stack, path) for name, path in paths.items()}
+        with open_outputs() as outputs:
+            sides = {name: outputs.open_rows(path) for name, path in paths.items()}
             map_file, rejects_file, lock_file = (
-                open_output(stack, path) for path in (map, rejects, lock)
+                outputs.open(path) for path in (map, rejects, lock)
             )
             for name, file in sides.items():
                 for number, row in enumerate(self.rows(name), 1):
@@ -196,7 +196,7 @@ def split_files(files: Any, options: SplitOptions, ledger: Ledger, lock: Path | 
     keys = Keys(KeyPaths(options.group, options.stratify, options.near is not None))
     ledger.save_reject = keys.rejects.write
     for source in open_sources(files, "files"):
-        for row in read_rows(source, ledger):
+        for row in read_values(source, ledger):
             keys.add(row, ledger)
     sides = decide_sides(keys, options, locked, ledger)
     result = Split(keys, sides, options, ledger, locked)

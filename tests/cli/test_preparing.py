@@ -200,5 +200,5 @@ def test_sample_writes_rows_in_their_order(data: Path) -> None:
 def test_quiet_leaves_out_reports_beside_the_data_unless_they_have_findings(data: Path) -> None:
     assert run_ftkit("sample", "data.jsonl", "-n", "5", "-q").stderr == ""
     assert run_ftkit("sample", "data.jsonl", "-n", "5", "-q", "-o", "x").stdout.startswith("Read")
-    data.write_text("{\n")
+    data.write_text('{"prompt":\n{"prompt": ""}\n')
     assert "rejected 1" in run_ftkit("sample", "data.jsonl", "-n", "5", "-q").stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import shlex
 from collections.abc import Iterator
 from functools import cache
 
@@ -60,7 +61,7 @@ def _module_names() -> list[str]:
 def read_file(
     source: Source, ledger: Ledger, options: ReadOptions, name: str | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a file or folder.
+    """Yield the rows of a file or folder. Those of a chat have an `Example` for their value.
 
     Args:
         source: The file.
@@ -83,6 +84,23 @@ def read_file(
                 f"`{option}` applies to {', '.join(users)}, but {path} is {format.name}"
             )
     return format.read(source, ledger, options)
+
+
+def read_values(source: Source, ledger: Ledger) -> Iterator[Row]:
+    """Yield the rows of a file. Their values are JSON.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: It is a chat.
+    """
+    if source.path == IN_MEMORY:
+        return read_rows(source, ledger)
+    format = detect_file(source)
+    if "me" in format.options:
+        path = ledger.names.get(source.path, source.path)
+        command = f"ftkit convert {shlex.quote(path)} --to chat --me NAME -o chat.jsonl"
+        raise UsageError(f"{path} is a chat; write its conversations to a file first: {command}")
+    return format.read(source, ledger, ReadOptions())
 
 
 def detect_file(source: Source) -> FileFormat:

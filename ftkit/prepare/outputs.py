@@ -1,0 +1,70 @@
+"""Files to write, all of which are replaced when they are complete, or none."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from ftkit._atomic import atomic_replace, check_writable
+from ftkit.prepare.files.arrow import import_pyarrow
+from ftkit.prepare.files.parquet import PARQUET, write_parquet
+
+
+class Outputs:
+    """Open files of `open_outputs`."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._tables: list[tuple[IO[bytes], Path]] = []
+
+    def open(self, path: Path | None) -> Any:
+        """Open a file for writing bytes; return None for None.
+
+        Raises:
+            FileError: The file cannot be written.
+        """
+        if path is None:
+            return None
+        check_writable(str(path))
+        return self._stack.enter_context(self._replacement(path).open("wb"))
+
+    def open_rows(self, path: Path) -> IO[bytes]:
+        """Open a file for writing rows as JSON Lines, which become Parquet if its name says so.
+
+        Raises:
+            FileError: The file cannot be written.
+            UsageError: pyarrow is needed and not installed.
+        """
+        if path.suffix != PARQUET:
+            file: IO[bytes] = self.open(path)
+            return file
+        check_writable(str(path))
+        import_pyarrow()
+        lines: IO[bytes] = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 # next line
+        self._stack.enter_context(lines)
+        self._tables.append((lines, path))
+        return lines
+
+    def write_tables(self) -> None:
+        """Write the Parquet files.
+
+        Raises:
+            FileError: Values have types that Parquet cannot hold together.
+        """
+        for lines, path in self._tables:
+            write_parquet(lines, self._replacement(path))
+
+    def _replacement(self, path: Path) -> Path:
+        return self._stack.enter_context(atomic_replace(path))
+
+
+@contextmanager
+def open_outputs() -> Iterator[Outputs]:
+    """Yield files to write, which are replaced if the block is left without an exception."""
+    with ExitStack() as stack:
+        outputs = Outputs(stack)
+        yield outputs
+        outputs.write_tables()
