@@ -88,11 +88,11 @@ def filter_step(
 
     def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
         for batch in _batches(rows):
-            yield from kept(_examples(batch, condition, chosen, ledger), ledger)
+            yield from matching(_examples(batch, condition, chosen, ledger), ledger)
 
     reason = f"the condition {'holds' if invert else 'does not hold'}"
 
-    def kept(examples: list[_Example], ledger: Ledger) -> Iterator[Row]:
+    def matching(examples: list[_Example], ledger: Ledger) -> Iterator[Row]:
         counts = _token_counts(examples, condition, encoding)
         for example, counted in zip(examples, counts, strict=True):
             if condition.holds(_values(example, condition, counted)) != invert:

@@ -73,7 +73,7 @@ class _Ids:
                 id = call.need("id").text()
                 if ID.fullmatch(id):
                     self._ids[id] = id
-        self._kept = set(self._ids)
+        self._own_ids = set(self._ids)
 
     def of(self, id: str) -> str:
         """Return the id for one, the same each time."""
@@ -84,7 +84,7 @@ class _Ids:
             short_id = f"call{self._number:05}"
             if self._number > MAX_IDS:
                 raise RowError(f"more than {MAX_IDS} tool calls")
-            if short_id not in self._kept:
+            if short_id not in self._own_ids:
                 self._ids[id] = short_id
         return self._ids[id]
 
