@@ -53,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[LocalServer]:
-    server = LocalServer(tmp_path_factory.mktemp("offline") / "data")
+    server = LocalServer(tmp_path_factory.mktemp("offline") / "data", forked=False)
     yield server.start(
         WANDB_MODE="offline", WANDB_API_KEY=KEY, HOME=str(home), XDG_CACHE_HOME=str(home)
     )
