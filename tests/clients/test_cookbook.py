@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ def count_format_errors(path: Path) -> Counter[str]:
     return +errors
 
 
+@pytest.fixture
+def client() -> Iterator[openai.OpenAI]:
+    with openai.OpenAI() as client:
+        yield client
+
+
 def upload(client: openai.OpenAI, path: Path) -> str:
     with path.open("rb") as file:
         return client.files.create(file=file, purpose="fine-tune").id
@@ -80,8 +87,9 @@ def poll(client: openai.OpenAI, id: str) -> Any:
         time.sleep(0.2)
 
 
-def test_the_steps_for_chat_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    client = openai.OpenAI()
+def test_the_steps_for_chat_models(
+    client: openai.OpenAI, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     examples = chat_examples()
     random.Random(1).shuffle(examples)
     train = write_jsonl(tmp_path / "train.jsonl", examples)
@@ -116,8 +124,7 @@ def test_the_steps_for_chat_models(tmp_path: Path, capsys: pytest.CaptureFixture
     assert client.models.delete(job.fine_tuned_model).deleted
 
 
-def test_the_steps_for_preferences(tmp_path: Path) -> None:
-    client = openai.OpenAI()
+def test_the_steps_for_preferences(client: openai.OpenAI, tmp_path: Path) -> None:
     train = write_jsonl(tmp_path / "preferences.jsonl", preference_examples())
     job = client.fine_tuning.jobs.create(
         training_file=upload(client, train),
@@ -140,8 +147,7 @@ def test_the_steps_for_preferences(tmp_path: Path) -> None:
     assert response.usage.completion_tokens
 
 
-def test_a_file_with_errors_fails_the_job(tmp_path: Path) -> None:
-    client = openai.OpenAI()
+def test_a_file_with_errors_fails_the_job(client: openai.OpenAI, tmp_path: Path) -> None:
     examples = [*chat_examples(), {"messages": question("Oslo")}]
     train = write_jsonl(tmp_path / "train.jsonl", examples)
     assert count_format_errors(train) == {"example_missing_assistant_message": 1}
