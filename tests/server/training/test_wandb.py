@@ -185,7 +185,8 @@ def ports() -> Iterator[dict[str, int]]:
         refusing.shutdown()
 
 
-@pytest.fixture(scope="module")
+# At the start of the module, since the jobs wait for 20 s, which the other tests need, too.
+@pytest.fixture(scope="module", autouse=True)
 def failing_jobs(
     ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, tuple[LocalServer, str]]]:
