@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ftkit._local import RUN_MODULE, Running, find_running
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
-from ftkit.server.folder import SERVICE_LOG
+from ftkit.server.folder import LOCK, SERVICE_LOG
 
 TIMEOUT = 60.0
 """Seconds to wait until a service has started or stopped."""
@@ -75,9 +77,9 @@ def stop(folder: Path) -> Running | None:
         return None
     with suppress(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + TIMEOUT
-    while find_running(folder):
-        if time.monotonic() > deadline:
-            raise FtkitError(f"the local service (process {running.pid}) did not stop")
-        time.sleep(POLL_SECONDS)
+    try:
+        with FileLock(folder / LOCK, timeout=TIMEOUT):
+            pass  # the service has held the lock until its last write to the folder
+    except Timeout as error:
+        raise FtkitError(f"the local service (process {running.pid}) did not stop") from error
     return running
