@@ -69,12 +69,6 @@ def count_format_errors(path: Path) -> Counter[str]:
     return +errors
 
 
-@pytest.fixture
-def client() -> Iterator[openai.OpenAI]:
-    with openai.OpenAI() as client:
-        yield client
-
-
 def upload(client: openai.OpenAI, path: Path) -> str:
     with path.open("rb") as file:
         return client.files.create(file=file, purpose="fine-tune").id
