@@ -9,13 +9,37 @@ from hypothesis import strategies as st
 from ftkit.dataset.formats import FORMATS
 from ftkit.tokens.counting import count, may_exceed
 from ftkit.tokens.encodings import (
+    CASE_FOLDED,
     CHUNK,
     TokenCounter,
     chunks,
     has_fastokens,
     load_fastokens,
+    pair_counter,
     tiktoken_encoding,
 )
+
+WORDS = [
+    "I'LL",
+    "don't",
+    "antidisestablishmentarianism",
+    "qzxvkj",
+    " ",
+    "  \n",
+    "\r\n",
+    "\t",
+    "123456",
+] + [
+    "_init__(self):",
+    "naïve",
+    "Straße",
+    "東京タワー",
+    "مرحبا",
+    "नमस्ते",
+    "ÅÄÖåäö",
+    "://",
+    "<|endoftext|>",
+]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text(
     "aſKK<|>' \n9é漢", max_size=60
@@ -35,6 +59,24 @@ def test_both_tokenizers_count_alike(encoding: str) -> None:
         ]
 
     alike()
+
+
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_python_counts_like_tiktoken(encoding: str) -> None:
+    words = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+
+    @given(texts | words)
+    @settings(max_examples=200)
+    def alike(text: str) -> None:
+        tokens = pair_counter(encoding).count(text)
+        if not CASE_FOLDED.search(text) and tokens is not None:
+            assert tokens == len(tiktoken_encoding(encoding).encode_ordinary(text))
+
+    alike()
+
+
+def test_python_counts_most_texts() -> None:
+    assert None not in map(pair_counter("o200k_base").count, ["".join(WORDS), "日本語", "🙂" * 9])
 
 
 @given(
