@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftkit import validate
+from ftkit.cli.inputs import progress
 from ftkit.dataset.reader import BLOCK_BYTES, Part, split
 from ftkit.summary import Summary
 from ftkit.validation.pool import scanning
@@ -39,11 +42,11 @@ def test_progress_is_reported_before_the_first_part_is_scanned(
     path.write_bytes(b"x" * 700)
     reported: list[int] = []
 
-    def progress(file: str, done: int) -> None:
+    def report(file: str, done: int) -> None:
         reported.append(done)
         Path(file + ".reported").touch()
 
-    with scanning(workers, [path], progress) as map_:
+    with scanning(workers, [path], report) as map_:
         summaries = list(map_(scan_until_reported, split(str(path), 100)))
     assert sum(reported) == sum(summary.size for summary in summaries) == 700
 
@@ -55,3 +58,21 @@ def test_progress_is_reported_for_each_block(write: Write) -> None:
     assert {file for file, _ in reported} == {str(path)}
     assert sum(done for _, done in reported) == path.stat().st_size > 2 * BLOCK_BYTES
     assert len(reported) > 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("data.jsonl", "2.0/4.0 kB"), ("data.jsonl.gz", "2.0/? kB")]
+)
+def test_the_total_is_shown_unless_it_is_compressed(
+    name: str, shown: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write(b"x" * 4000, name))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress([path], quiet=False, min_size=0) as advance:
+        advance(path, 2000)
+        assert shown in sys.stderr.getvalue()
