@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.dataset.formats import FORMATS
+from ftkit.tokens.byte_pairs import MAX_MERGED, MAX_WORD
 from ftkit.tokens.counting import count, may_exceed
 from ftkit.tokens.encodings import (
     CASE_FOLDED,
@@ -64,11 +65,13 @@ def test_both_tokenizers_count_alike(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
 def test_python_counts_like_tiktoken(encoding: str) -> None:
     words = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+    counter = pair_counter(encoding)
 
     @given(texts | words)
     @settings(max_examples=200)
     def alike(text: str) -> None:
-        tokens = pair_counter(encoding).count(text)
+        counter.merged = 0
+        tokens = counter.count(text)
         if not CASE_FOLDED.search(text) and tokens is not None:
             assert tokens == len(tiktoken_encoding(encoding).encode_ordinary(text))
 
@@ -76,7 +79,16 @@ def test_python_counts_like_tiktoken(encoding: str) -> None:
 
 
 def test_python_counts_most_texts() -> None:
+    pair_counter.cache_clear()
     assert None not in map(pair_counter("o200k_base").count, ["".join(WORDS), "日本語", "🙂" * 9])
+
+
+def test_python_leaves_much_text_without_spaces_to_tiktoken() -> None:
+    counter = pair_counter("o200k_base")
+    text = ",".join(f"q{number:b}z" for number in range(9000)).replace("0", "x").replace("1", "j")
+    assert (counter.count(text), counter.merged - MAX_MERGED < MAX_WORD) == (None, True)
+    assert TokenCounter("o200k_base").count([text[:200_000]])[0] > 10_000
+    pair_counter.cache_clear()
 
 
 @given(
