@@ -33,7 +33,7 @@ class PairCounter:
         columns = iter(vocabulary.split())
         self._ranks = dict(zip(columns, columns, strict=True))
         self._split = regex.compile(pattern).findall
-        self._tokens: dict[str, int] = {}
+        self._by_word: dict[str, int] = {}
         self.merged = 0
         """Bytes of words that were merged so far."""
 
@@ -45,17 +45,17 @@ class PairCounter:
         """
         if not text.isascii() and any(unicodedata.category(c) == "Cn" for c in set(text)):
             return None
-        tokens, known = 0, self._tokens
+        tokens, by_word = 0, self._by_word
         for word in self._split(text):
-            if word not in known:
+            if word not in by_word:
                 data = word.encode()
                 if self._rank(data) < NO_RANK:
-                    known[word] = 1
+                    by_word[word] = 1
                 elif len(data) <= MAX_WORD and self.merged <= MAX_MERGED:
-                    known[word] = self._merge(data)
+                    by_word[word] = self._merge(data)
                 else:
                     return None
-            tokens += known[word]
+            tokens += by_word[word]
         return tokens
 
     def _merge(self, word: bytes) -> int:
