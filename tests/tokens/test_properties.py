@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +79,26 @@ def test_python_counts_like_tiktoken(encoding: str) -> None:
             assert tokens == len(tiktoken_encoding(encoding).encode_ordinary(text))
 
     alike()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_python_splits_at_characters_like_tiktoken(encoding: str) -> None:
+    counter, encode = pair_counter(encoding), tiktoken_encoding(encoding).encode_ordinary
+    unlike = []
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category in ("Cn", "Co", "Cs") or CASE_FOLDED.search(character):
+            continue
+        if category == "Lo" and code % 16:  # many and alike: Chinese, Korean
+            continue
+        counter.merged = 0
+        text = f"a{character}B {character}1 {character}\n{character}{character}'S"
+        if counter.count(text) != len(encode(text)):
+            unlike.append(character)
+    assert unlike == []
+    pair_counter.cache_clear()
 
 
 def test_python_counts_most_texts() -> None:
