@@ -8,9 +8,14 @@ once for each encoding:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice, pairwise
+from operator import add, mul
+from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import ImageCost
@@ -20,10 +25,6 @@ from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import image_tokens
 from ftkit.tokens.stats import Cut, Histogram, TokenStats
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
@@ -140,15 +141,16 @@ class _Counts:
     """Token counts of a batch in one encoding."""
 
     def __init__(self, batch: _Batch, encoding: str) -> None:
-        import numpy as np
-
         self.batch = batch
         parts = batch.parts
-        counts = token_counter(encoding).count([text for part in parts for text in part.texts])
-        ends = np.cumsum([0, *(len(part.texts) for part in parts)])
-        self.texts: NDArray[np.int64] = np.diff(_prefix_sums(np.asarray(counts, np.int64))[ends])
-        self.overhead = np.asarray([overhead(part, encoding) for part in parts], np.int64)
-        self.trained = np.asarray([part.trained for part in parts], bool)
+        texts = [text for part in parts for text in part.texts]
+        counts = iter(token_counter(encoding).count(texts))
+        self.texts = [sum(islice(counts, len(part.texts))) for part in parts]
+        self.overhead = [overhead(part, encoding) for part in parts]
+        self.is_trained = [part.trained for part in parts]
+        trained = _sums(map(mul, self.texts, self.is_trained), batch.sequence_ends)
+        self.trained = dict(Counter(_sums(trained, batch.example_ends)))
+        self.answers = self._answers()
 
     def stats(self, common: TokenStats, method: CountingMethod) -> TokenStats:
         """Return the statistics of the batch.
@@ -157,29 +159,25 @@ class _Counts:
             common: The statistics that do not depend on the method.
             method: The method, in the encoding of these counts.
         """
-        import msgspec
-        import numpy as np
-
-        batch, parts = self.batch, self.overhead + self.texts
+        batch, parts = self.batch, list(map(add, self.overhead, self.texts))
         if method.images and "images" in common.approximations:
             for index, part in enumerate(batch.parts):
                 parts[index] += sum(image_tokens(image, method.images) for image in part.images)
-        lengths = np.diff(_prefix_sums(parts)[batch.sequence_ends])
-        trained = np.diff(_prefix_sums(self.texts * self.trained)[batch.sequence_ends])
+        lengths = _sums(parts, batch.sequence_ends)
         return msgspec.structs.replace(
             common,
-            lengths=histogram(lengths),
-            trained=histogram(np.diff(_prefix_sums(trained)[batch.example_ends])),
+            lengths=dict(Counter(lengths)),
+            trained=self.trained,
             trained_cut={limit: self._cut(parts, lengths, limit) for limit in method.limits},
-            answers=self._answers(),
+            answers=self.answers,
         )
 
-    def _cut(self, parts: NDArray[np.int64], lengths: NDArray[np.int64], limit: int) -> Cut:
+    def _cut(self, parts: Sequence[int], lengths: Sequence[int], limit: int) -> Cut:
         """Return the trained tokens beyond a limit."""
-        import numpy as np
-
         examples, tokens = set(), 0
-        for sequence in np.flatnonzero(lengths > limit).tolist():
+        for sequence, length in enumerate(lengths):
+            if length <= limit:
+                continue
             lost = sum(
                 span.end - max(span.start, limit)
                 for span in self._trained_spans(parts, sequence)
@@ -187,35 +185,25 @@ class _Counts:
             )
             tokens += lost
             if lost:
-                examples.add(int(np.searchsorted(self.batch.example_ends, sequence, "right")))
+                examples.add(bisect_right(self.batch.example_ends, sequence))
         return Cut(len(examples), tokens)
 
-    def _trained_spans(self, parts: NDArray[np.int64], sequence: int) -> list[_Span]:
+    def _trained_spans(self, parts: Sequence[int], sequence: int) -> list[_Span]:
         first, end = self.batch.sequence_ends[sequence], self.batch.sequence_ends[sequence + 1]
-        ends = parts[first:end].cumsum()
-        rows = zip(ends, self.texts[first:end], self.trained[first:end], strict=True)
-        return [_Span(int(end - text), int(end)) for end, text, trained in rows if trained]
+        ends = accumulate(parts[first:end])
+        rows = zip(ends, self.texts[first:end], self.is_trained[first:end], strict=True)
+        return [_Span(end - text, end) for end, text, is_trained in rows if is_trained]
 
     def _answers(self) -> int:
         """Return the tokens of the last trained part of each sequence, added up."""
-        import numpy as np
-
-        ends = np.asarray(self.batch.sequence_ends)
-        indices = np.where(self.trained, np.arange(len(self.trained)), -1)
-        last = np.maximum.accumulate(indices)[ends[1:] - 1]
-        return int(self.texts[last[last >= ends[:-1]]].sum())
-
-
-def _prefix_sums(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the sums of the first 0, 1, 2, ... numbers."""
-    import numpy as np
-
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers, dtype=np.int64)])
+        tokens = 0
+        for first, end in pairwise(self.batch.sequence_ends):
+            last = next((i for i in range(end - 1, first - 1, -1) if self.is_trained[i]), None)
+            tokens += 0 if last is None else self.texts[last]
+        return tokens
 
 
-def histogram(numbers: NDArray[np.int64]) -> Histogram:
-    """Return the number of occurrences of each number."""
-    import numpy as np
-
-    values, counts = np.unique(numbers, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+def _sums(numbers: Iterable[int], ends: Sequence[int]) -> list[int]:
+    """Return the sum of the numbers between each two neighbours of `ends`."""
+    before = list(accumulate(numbers, initial=0))
+    return [before[end] - before[start] for start, end in pairwise(ends)]

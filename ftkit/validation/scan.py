@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import msgspec
@@ -31,8 +30,11 @@ from ftkit.validation.slow_path import Explanation
 
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 
-Map = Callable[[Callable[[Part], Summary], Iterable[Part]], Iterable[Summary]]
-"""A `map` over the parts of files, in order."""
+Map = Callable[[Callable[..., Summary], Iterable[Part]], Iterable[Summary]]
+"""A `map` over the parts of files, in order. It may call `function(part, advance=...)`."""
+
+Progress = Callable[[str, int], None]
+"""Called with a file's name and the number of bytes scanned since the last call."""
 
 
 class Consumer(Protocol):
@@ -64,8 +66,13 @@ def choose_format(head: Head, requested: tuple[str, ...]) -> str:
     return own or "chat"
 
 
-def scan(part: Part, plan: ScanPlan) -> Summary:
+def scan(part: Part, plan: ScanPlan, advance: Callable[[int], None] | None = None) -> Summary:
     """Return the summary of a part. Bad data never raises.
+
+    Args:
+        part: The part.
+        plan: The format, the rules, and the ways to count tokens.
+        advance: Called with the number of bytes of each block.
 
     Raises:
         FileError: The file cannot be read.
@@ -74,6 +81,8 @@ def scan(part: Part, plan: ScanPlan) -> Summary:
     try:
         for block in blocks(part):
             scanner.scan(*block)
+            if advance:
+                advance(block.size)
     except READ_ERRORS as error:
         raise FileError(f"cannot read {part.file}: {error}; is the file complete?") from error
     return scanner.summary()
@@ -208,5 +217,7 @@ def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Exp
         return consumer.add_undecoded(number, line, is_last)
     except RecursionError:
         # Deep JSON needs all of Python's stack; a new thread has a whole one.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(consumer.add_undecoded, number, line, is_last).result()

@@ -29,10 +29,10 @@ from ftkit.summary import (
     Summary,
     first_per_rule,
 )
-from ftkit.validation.pool import Progress, scanning
+from ftkit.validation.pool import scanning
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
-from ftkit.validation.scan import Map, choose_format, summarize
+from ftkit.validation.scan import Map, Progress, choose_format, summarize
 
 Purpose = Literal["training", "validation"]
 

@@ -18,6 +18,9 @@ from support.examples import chat_example
 from support.paths import BAD, MARV, SAMPLES
 from support.terminal import capture_terminal
 
+HEAVY = ["openai", "numpy", "jsonschema", "tiktoken", "fastokens", "rich", "multiprocessing"]
+"""Modules that take longer to import than a sample takes to check."""
+
 
 def test_colour_is_for_terminals_that_want_it() -> None:
     assert "\x1b[" not in run_ftkit("validate", BAD).stdout
@@ -85,8 +88,10 @@ def _group_lives(group: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "absent"),
     [
-        (["--help"], ["openai", "numpy", "jsonschema", "tiktoken", "rich"]),
-        (["validate", MARV], ["openai", "jsonschema", "tiktoken", "rich"]),
+        (["--help"], [*HEAVY, "regex", "ftkit.rules"]),
+        (["validate", MARV], [*HEAVY, "regex"]),
+        (["validate", MARV, "--model", "gpt-3.5-turbo"], [*HEAVY, "regex"]),
+        (["estimate", MARV], HEAVY),
     ],
 )
 def test_a_command_does_not_pay_for_what_it_does_not_use(

@@ -28,7 +28,8 @@ from ftkit.jobs.inspection import Inspection, JobFiles, inspect
 from ftkit.jobs.uploads import hash_file
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
-from ftkit.validation.pool import PARTS_PER_WORKER, scanning
+from ftkit.validation.pool import scanning
+from ftkit.validation.processes import PARTS_PER_WORKER
 from ftkit.validation.scan import scan, summarize
 from support.damaged_files import damaged_files
 from support.examples import chat_lines

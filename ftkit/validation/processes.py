@@ -1,0 +1,126 @@
+"""Process pools that scan the parts of large files. Importing the module is slow."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from multiprocessing.context import BaseContext
+from threading import Thread
+from typing import Any
+
+from ftkit.dataset.reader import Part
+from ftkit.summary import Summary
+from ftkit.validation.scan import Map, Progress
+
+PARTS_PER_WORKER = 2
+"""Parts that are in flight for each worker: one being scanned, one waiting."""
+
+REPORT_SECONDS = 0.1
+"""Seconds between two calls of a `Progress` function."""
+
+_scanned: Any = None
+"""Shared number of bytes that all workers have scanned, in a worker."""
+
+
+@contextmanager
+def processes(number: int, progress: Progress | None = None) -> Iterator[Map]:
+    """Yield a `map` over processes.
+
+    Args:
+        number: Number of processes.
+        progress: Called every `REPORT_SECONDS`, and after each part.
+    """
+    context = _context()
+    scanned: Any = context.Value("Q")
+    pool = ProcessPoolExecutor(
+        number, mp_context=context, initializer=_start_worker, initargs=(scanned,)
+    )
+    report = _Reporter(progress, scanned) if progress else None
+    try:
+        yield _bounded(pool, number * PARTS_PER_WORKER, report)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            child.kill()  # it may still have the signal handlers of its parent
+        raise
+    pool.shutdown()
+
+
+class _Reporter:
+    """Reports what all workers have scanned since the last time."""
+
+    def __init__(self, progress: Progress, scanned: Any) -> None:
+        self._progress = progress
+        self._counter = scanned.get_obj()  # read without its lock, which a killed worker may hold
+        self._reported = 0
+
+    def wait(self, future: Future[Summary], file: str) -> None:
+        """Wait for a part of a file. All parts in flight are of this file."""
+        is_done = False
+        while not is_done:
+            is_done = bool(wait([future], REPORT_SECONDS).done)
+            scanned = self._counter.value
+            if scanned > self._reported:
+                self._progress(file, scanned - self._reported)
+                self._reported = scanned
+
+
+def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None) -> Map:
+    """Return the pool's `map` with at most `window` parts in flight, since they may hold bytes."""
+
+    def bounded(function: Callable[..., Summary], parts: Iterable[Part]) -> Iterator[Summary]:
+        futures: deque[tuple[Future[Summary], str]] = deque()
+
+        def first_result() -> Summary:
+            future, file = futures.popleft()
+            if reporter:
+                reporter.wait(future, file)
+            return future.result()
+
+        for part in parts:
+            arguments = (_scan_and_count, function, part) if reporter else (function, part)
+            futures.append((pool.submit(*arguments), part.file))
+            if len(futures) >= window:
+                yield first_result()
+        while futures:
+            yield first_result()
+
+    return bounded
+
+
+def _context() -> BaseContext:
+    return get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def _start_worker(scanned: Any) -> None:
+    """Set up a worker: it leaves interrupts to its parent and ends when the parent is gone."""
+    global _scanned
+    _scanned = scanned
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()  # scanning makes no cycles worth collecting
+    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _scan_and_count(function: Callable[..., Summary], part: Part) -> Summary:
+    """Scan a part in a worker, adding to the number of bytes that all workers have scanned."""
+    return function(part, advance=_advance)
+
+
+def _advance(size: int) -> None:
+    with _scanned.get_lock():
+        _scanned.value += size
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
