@@ -30,7 +30,7 @@ from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
-from ftkit.validation.prefilter import Prefilter, residue
+from ftkit.validation.prefilter import Prefilter
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
@@ -171,10 +171,8 @@ class Linter:
             lines = [
                 canonical_form(example) if b"\\u" in line else line for _, line, example, _ in block
             ]
-            joined = b"\n".join(lines)
-        remains = residue(joined)
         del joined
-        for index, rules in self._prefilter.suspects(remains, lines).items():
+        for index, rules in self._prefilter.suspects(lines).items():
             number, _, example, _ = block[index]
             self._note(self._checks.texts(self._format.texts(example), number, rules))
 
