@@ -87,6 +87,8 @@ class ScanPlan(Struct, frozen=True):
     purpose: Literal["training", "validation"] = "training"
     counting_methods: tuple[CountingMethod, ...] = ()
     """Token counts to make over all examples."""
+    seed: int = 0
+    """Seed of the fingerprints, drawn for each scan: nobody can write lines that collide."""
     applies_rules: bool = True
     """False to count tokens only, leaving out lines that the provider would refuse."""
 

@@ -181,7 +181,7 @@ _KEY_PATTERNS = [
 ]
 """The same, compiled. A key does not begin in the middle of a word."""
 _KEY_STARTS = "|".join(dict.fromkeys(start for _, _, start, _ in _KEYS))
-_KEY_PREFILTER = rf"(?:[^A-Za-z0-9]|\\[bfnrt])(?:{_KEY_STARTS})[A-Za-z0-9_-]{{4}}"
+_KEY_PREFILTER = rf"(?:^|[^A-Za-z0-9]|\\[bfnrt])(?:{_KEY_STARTS})[A-Za-z0-9_-]{{4}}"
 """RE2 pattern of a key, perhaps after an escaped control. Few characters, to need few states."""
 _JWT_WORD = "[A-Za-z0-9_-]"
 _JWT_PARTS = re.compile(rf"(?<!{_JWT_WORD})(?=({_JWT_WORD}++)(\.eyJ{_JWT_WORD}{{10,}}+\.))")

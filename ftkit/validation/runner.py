@@ -10,6 +10,7 @@ from msgspec import UNSET
 from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_plain
 from ftkit.dataset.formats import Conversation, Format
 from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.plain import ROLES as PLAIN_ROLES
 from ftkit.dataset.types import Function, Tool, lineage
 from ftkit.rules import RULES
 from ftkit.rules.base import Hit, Place, Rule, ScanPlan
@@ -55,7 +56,7 @@ class Checks:
             for place in rule.places:
                 self._by_place.setdefault(place, []).append(rule)
         self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
-        self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
+        self._order: dict[tuple[str, bytes | tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
         self._cached_roles = 0
 
     def on(self, node_type: type[Any]) -> list[Rule]:
@@ -110,7 +111,7 @@ class Checks:
         ]
         for conversation in format.conversations(example):
             types = tuple(map(type, conversation.messages))
-            for rule, hit in self._order_of(conversation.part, conversation.path, types):
+            for rule, hit in self._order_of(conversation.part, types):
                 findings.append(finding(rule, hit, line, conversation.path))
             present = facets(conversation)
             if present:
@@ -134,17 +135,35 @@ class Checks:
             for hit in rule.checks[Conversation](conversation, self.plan):
                 yield finding(rule, hit, line)
 
-    def _order_of(
-        self, part: str, path: str, types: tuple[type, ...]
-    ) -> tuple[tuple[Rule, Hit], ...]:
-        """Return the hits on the order of the messages. Cached, since most orders occur often."""
-        key = (part, path, types)
+    def plain(self, roles: bytes, line: int) -> list[Finding]:
+        """Check a plain line, except for its texts and its length.
+
+        Args:
+            roles: The initials of its roles. No other rule applies to it.
+            line: Line number.
+        """
+        hits = self._order_of("chat", roles)
+        return [finding(rule, hit, line, "$.messages") for rule, hit in hits]
+
+    def _order_of(self, part: str, roles: bytes | tuple[type, ...]) -> tuple[tuple[Rule, Hit], ...]:
+        """Return the hits on the order of the messages. Cached, since most orders occur often.
+
+        Args:
+            part: The part of the example.
+            roles: The initials of the roles of plain messages, or the types of any messages.
+        """
+        key = (part, roles)
         if key not in self._order:
             if self._cached_roles > MAX_CACHED_ROLES:
                 self._order.clear()
                 self._cached_roles = 0
-            self._cached_roles += len(types)
-            self._order[key] = tuple(self._role_hits(Roles(ROLES[type_] for type_ in types), part))
+            self._cached_roles += len(roles)
+            names = (
+                [PLAIN_ROLES[initial] for initial in roles]
+                if isinstance(roles, bytes)
+                else [ROLES[type_] for type_ in roles]
+            )
+            self._order[key] = tuple(self._role_hits(Roles(names), part))
         return self._order[key]
 
     def _role_hits(self, roles: Roles, part: str) -> Iterator[tuple[Rule, Hit]]:
