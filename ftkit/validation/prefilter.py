@@ -33,10 +33,11 @@ class Prefilter:
         match = self._search_any(joined, 0)
         while match:
             ends = ends or list(accumulate(len(line) + 1 for line in lines))
-            index = bisect_right(ends, match.end() - 1)  # it may begin with the line feed before
+            # A match may begin with the line feed before its line.
+            index = bisect_right(ends, match.end() - 1)
             line = lines[index]
             suspects[index] = [rule for rule, search in self._rules if search(line)]
-            match = self._search_any(joined, ends[index]) if ends[index] < len(joined) else None
+            match = self._search_any(joined, ends[index] - 1)
         return suspects
 
 

@@ -188,6 +188,7 @@ def damaged_plain_lines(draw: st.DrawFn) -> bytes:
 
 
 @given(st.lists(damaged_plain_lines(), max_size=4).map(b"\n".join) | damaged_files)
+@hypothesis.example(line(user("sk-Ab3Ab")) + b"\n" + line(user("sk-proj-Ab3Ab3Ab3Ab3Ab3Ab3Ab3")))
 @hypothesis.example(line(user("漢 sk-proj-Ab3Ab3Ab3Ab3Ab3Ab3Ab3\n<|im_start|>\u200b")))
 @settings(max_examples=400)
 def test_the_summary_is_the_same_with_and_without_the_extension(data: bytes) -> None:
