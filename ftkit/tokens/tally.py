@@ -4,17 +4,21 @@ Examples are collected until there is enough text to count in one call. Their te
 once for each encoding:
 
     examples -> _Batch (parts in rows) -> _Counts (one encoding) -> TokenStats (one method)
+
+Plain lines come first in a batch, those with the same roles together: their parts are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
+from ftkit.dataset.plain import PlainLine, texts_of
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
+
+
+SYSTEM, USER, ASSISTANT = b"sua"
+"""Initials of roles of plain lines."""
 
 
 class CountingMethod(Struct, frozen=True):
@@ -48,6 +56,7 @@ class Tally:
         self._methods = methods
         self._format = format
         self._pending: list[Any] = []
+        self._plain: dict[bytes, list[PlainLine]] = {}
         self._size = self._extra_keys = 0
 
     def add(self, example: Any, size: int, has_extra_keys: bool = False) -> None:
@@ -59,41 +68,78 @@ class Tally:
             has_extra_keys: True if keys that providers refuse are left out of it.
         """
         self._pending.append(example)
-        self._size += size
         self._extra_keys += has_extra_keys
+        self._add_size(size)
+
+    def add_plain(self, line: PlainLine, size: int) -> None:
+        """Add a plain line of `size` bytes."""
+        self._plain.setdefault(line[0], []).append(line)
+        self._add_size(size)
+
+    def _add_size(self, size: int) -> None:
+        self._size += size
         if self._size > BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Count the examples that are pending."""
-        if not self._pending:
+        if not self._pending and not self._plain:
             return
-        batch = _Batch(self._pending, self._format)
+        batch = _Batch(self._plain, self._pending, self._format)
         common = batch.common_stats(self._extra_keys)
         for encoding in dict.fromkeys(method.encoding for method in self._methods):
             counts = _Counts(batch, encoding)
             for method in self._methods:
                 if method.encoding == encoding:
                     self.stats[method.name] += counts.stats(common, method)
-        self._pending, self._size, self._extra_keys = [], 0, 0
+        self._pending, self._plain, self._size, self._extra_keys = [], {}, 0, 0
 
 
 class _Batch:
-    """The parts of all sequences of some examples in one list."""
+    """The parts of all sequences of some examples, in order.
 
-    def __init__(self, examples: Sequence[Any], format: Format) -> None:
-        self.examples = examples
+    Attributes:
+        groups: Parts, and how many times they follow one another. Those of plain lines have other
+            texts than `texts`.
+        texts: All texts.
+        others: The parts of the examples that are not plain, which come last.
+        sequence_ends: Number of parts before each sequence, and of all parts.
+        example_ends: Number of sequences before each example, and of all sequences.
+    """
+
+    def __init__(
+        self, plain: Mapping[bytes, list[PlainLine]], examples: Sequence[Any], format: Format
+    ) -> None:
+        import numpy as np
+
         self.format = format
-        self.parts: list[Part] = []
-        self.sequence_ends: list[int] = [0]
-        """Number of parts before each sequence, and of all parts."""
-        self.example_ends: list[int] = [0]
-        """Number of sequences before each example, and of all sequences."""
+        self._roles = {roles: len(lines) for roles, lines in plain.items()}
+        self._examples = examples
+        self.texts = [text for lines in plain.values() for line in lines for text in texts_of(line)]
+        self.groups = [(_plain_parts(roles), number) for roles, number in self._roles.items()]
+        sizes = [len(parts) for parts, number in self.groups for _ in range(number)]
+        numbers = [1] * len(sizes)
+        self.others: list[Part] = []
         for example in examples:
-            for parts in sequences(example, format):
-                self.parts += parts
-                self.sequence_ends.append(len(self.parts))
-            self.example_ends.append(len(self.sequence_ends) - 1)
+            layout = list(sequences(example, format))
+            numbers.append(len(layout))
+            sizes += map(len, layout)
+            for parts in layout:
+                self.others += parts
+        self.texts += [text for part in self.others for text in part.texts]
+        self.groups.append((self.others, 1))
+        self.sequence_ends = _prefix_sums(np.asarray(sizes, np.int64))
+        self.example_ends = _prefix_sums(np.asarray(numbers, np.int64))
+
+    def column(self, value: Callable[[Part], int], dtype: Any) -> NDArray[Any]:
+        """Return a value of each part."""
+        import numpy as np
+
+        columns = [
+            np.tile(np.asarray([value(part) for part in parts], dtype), times)
+            for parts, times in self.groups
+        ]
+        return np.concatenate(columns)
 
     def common_stats(self, extra_keys: int) -> TokenStats:
         """Return the statistics that do not depend on the counting method.
@@ -104,17 +150,22 @@ class _Batch:
         approximations: dict[str, int] = {}
         messages: Histogram = {}
         without_system = without_user = 0
-        for index, example in enumerate(self.examples):
+        for roles, times in self._roles.items():
+            messages[len(roles)] = messages.get(len(roles), 0) + times
+            without_system += times * (SYSTEM not in roles)
+            without_user += times * (USER not in roles)
+        for example in self._examples:
             example_messages = self.format.messages(example)
             number = len(example_messages)
             messages[number] = messages.get(number, 0) + 1
             types = set(map(type, example_messages))
             without_system += System not in types and number > 0
             without_user += User not in types and number > 0
-            for name in self._approximations(index):
+        for names in self._approximations():
+            for name in names:
                 approximations[name] = approximations.get(name, 0) + 1
         return TokenStats(
-            len(self.examples),
+            len(self.example_ends) - 1,
             messages=messages,
             approximations=approximations,
             without_system=without_system,
@@ -122,11 +173,21 @@ class _Batch:
             extra_keys=extra_keys,
         )
 
-    def _approximations(self, index: int) -> set[str]:
-        first, end = self.example_ends[index], self.example_ends[index + 1]
-        parts = self.parts[self.sequence_ends[first] : self.sequence_ends[end]]
-        names = {name for part in parts if part.approximations for name in part.approximations}
-        return names | {"preferences"} if end - first > 1 else names
+    def _approximations(self) -> Iterator[set[str]]:
+        """Yield the approximations of each example that is not plain."""
+        begin = int(self.sequence_ends[-1]) - len(self.others)
+        ends = self.example_ends[-len(self._examples) - 1 :].tolist()
+        for first, end in itertools.pairwise(ends):
+            span = slice(*(int(self.sequence_ends[at]) - begin for at in (first, end)))
+            parts = self.others[span]
+            names = {name for part in parts if part.approximations for name in part.approximations}
+            yield names | {"preferences"} if end - first > 1 else names
+
+
+def _plain_parts(roles: bytes) -> list[Part]:
+    """Return the parts of a plain line, with an empty text in place of each of its texts."""
+    messages = [Part("$", "message", ("",), role == ASSISTANT) for role in roles]
+    return [Part("$", "example", ()), *messages]
 
 
 class _Span(NamedTuple):
@@ -143,12 +204,11 @@ class _Counts:
         import numpy as np
 
         self.batch = batch
-        parts = batch.parts
-        counts = token_counter(encoding).count([text for part in parts for text in part.texts])
-        ends = np.cumsum([0, *(len(part.texts) for part in parts)])
+        counts = token_counter(encoding).count(batch.texts)
+        ends = _prefix_sums(batch.column(lambda part: len(part.texts), np.int64))
         self.texts: NDArray[np.int64] = np.diff(_prefix_sums(np.asarray(counts, np.int64))[ends])
-        self.overhead = np.asarray([overhead(part, encoding) for part in parts], np.int64)
-        self.trained = np.asarray([part.trained for part in parts], bool)
+        self.overhead = batch.column(lambda part: overhead(part, encoding), np.int64)
+        self.trained = batch.column(lambda part: part.trained, bool)
 
     def stats(self, common: TokenStats, method: CountingMethod) -> TokenStats:
         """Return the statistics of the batch.
@@ -162,7 +222,7 @@ class _Counts:
 
         batch, parts = self.batch, self.overhead + self.texts
         if method.images and "images" in common.approximations:
-            for index, part in enumerate(batch.parts):
+            for index, part in enumerate(batch.others, len(parts) - len(batch.others)):
                 parts[index] += sum(image_tokens(image, method.images) for image in part.images)
         lengths = np.diff(_prefix_sums(parts)[batch.sequence_ends])
         trained = np.diff(_prefix_sums(self.texts * self.trained)[batch.sequence_ends])
@@ -200,7 +260,7 @@ class _Counts:
         """Return the tokens of the last trained part of each sequence, added up."""
         import numpy as np
 
-        ends = np.asarray(self.batch.sequence_ends)
+        ends = self.batch.sequence_ends
         indices = np.where(self.trained, np.arange(len(self.trained)), -1)
         last = np.maximum.accumulate(indices)[ends[1:] - 1]
         return int(self.texts[last[last >= ends[:-1]]].sum())

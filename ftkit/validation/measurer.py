@@ -47,7 +47,7 @@ class Measurer:
 
     def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
         """Count a plain line."""
-        self._tally.add(self._format.decode(line), len(line))
+        self._tally.add_plain(plain, len(line))
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Count a line that the decoder refused, if it can be trained on."""
