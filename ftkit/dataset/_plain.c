@@ -1,7 +1,7 @@
 /* Reader of plain lines; ftkit/dataset/plain.py describes its result.
 
-   A plain line is an object with the key "messages" alone, whose messages have a role and a text
-   and nothing else. The reader knows no other JSON. It refuses every line that it does not know,
+   A plain line is an object with the key "messages" alone, whose messages have a role, a text and,
+   if they are the assistant's, perhaps a weight. The reader knows no other JSON. It refuses every line that it does not know,
    by returning None, and the general decoder reads that line. So a check may be too strict, but
    never too lax: an accepted line is valid JSON and UTF-8, and has no repeated key. */
 
@@ -19,7 +19,7 @@ typedef struct {
 } Reader;
 
 static const char *const ROLES[] = {"system", "developer", "user", "assistant"};
-enum { ROLE_COUNT = sizeof ROLES / sizeof *ROLES };
+enum { ROLE_COUNT = sizeof ROLES / sizeof *ROLES, ASSISTANT = ROLE_COUNT - 1 };
 
 enum { SEPARATOR = 0xFF }; /* a byte that UTF-8 does not have */
 
@@ -216,14 +216,21 @@ static int read_role(Reader *reader) {
     return -1;
 }
 
-/* Read a message, write its text and its role, and return the initial of the role, or 0. */
+/* Read a weight. Return its digit, or 0. A longer number is refused by what must follow. */
+static char read_weight(Reader *reader) {
+    if (reader->at == reader->end || (*reader->at != '0' && *reader->at != '1'))
+        return 0;
+    return (char)*reader->at++;
+}
+
+/* Read a message, and write its text, role and weight. Return the initial of its role, or its
+   weight if it has one, or 0. */
 static char read_message(Reader *reader) {
     int role = -1, has_text = 0;
+    char weight = 0;
     if (!read_mark(reader, '{'))
         return 0;
-    for (int member = 0; member < 2; member++) {
-        if (member && !read_mark(reader, ','))
-            return 0;
+    do {
         if (role < 0 && read_exactly(reader, "role")) {
             if (!read_mark(reader, ':') || (role = read_role(reader)) < 0)
                 return 0;
@@ -231,18 +238,23 @@ static char read_message(Reader *reader) {
             if (!read_mark(reader, ':') || !read_text(reader))
                 return 0;
             has_text = 1;
+        } else if (!weight && read_exactly(reader, "weight")) {
+            if (!read_mark(reader, ':') || !(weight = read_weight(reader)))
+                return 0;
         } else {
             return 0;
         }
-    }
-    if (!read_mark(reader, '}'))
+    } while (read_mark(reader, ','));
+    if (role < 0 || !has_text || (weight && role != ASSISTANT) || !read_mark(reader, '}'))
         return 0;
     size_t length = strlen(ROLES[role]);
     *reader->out++ = SEPARATOR;
     memcpy(reader->out, ROLES[role], length);
     reader->out += length;
+    if (weight)
+        *reader->out++ = (Byte)weight;
     *reader->out++ = SEPARATOR;
-    return ROLES[role][0];
+    return weight ? weight : ROLES[role][0];
 }
 
 /* Read a line. Return the last message that was written, or NULL. Each role takes a byte. */

@@ -82,13 +82,24 @@ def fingerprint(part: bytes, seed: int) -> int:
 _ROLE_TAGS = {
     type_: b"\xff%b\xff" % str(type_.__struct_config__.tag).encode() for type_ in MESSAGE_TYPES
 }
+_WEIGHT_TAGS = {0: b"\xffassistant0\xff", 1: b"\xffassistant1\xff"}
+
+_get_unweighted = attrgetter(*(name for name in OPTIONAL[Assistant] if name != "weight"))
+_unweighted = (UNSET,) * (len(OPTIONAL[Assistant]) - 1)
 
 
 def _canonical_message(message: Any) -> bytes:
-    """Return the canonical form of a message, or its text and its role if it is plain."""
+    """Return the text, role and weight of a message if it has no more, else its canonical form."""
     if is_plain(message):
         text: str = message.content
         return text.encode() + _ROLE_TAGS[type(message)]
+    if (
+        type(message) is Assistant
+        and type(message.content) is str
+        and message.weight is not UNSET
+        and _get_unweighted(message) == _unweighted
+    ):
+        return message.content.encode() + _WEIGHT_TAGS[message.weight]
     return b"\xff" + canonical_form(message)
 
 

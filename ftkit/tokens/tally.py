@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
-from ftkit.dataset.plain import PlainLine, texts_of
+from ftkit.dataset.plain import ROLES, TRAINED, PlainLine, texts_of
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -33,8 +33,8 @@ BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
 
 
-SYSTEM, USER, ASSISTANT = b"sua"
-"""Initials of roles of plain lines."""
+SYSTEM, USER = b"su"
+"""Roles of plain lines."""
 
 
 class CountingMethod(Struct, frozen=True):
@@ -174,7 +174,9 @@ class _Batch:
         )
 
     def _approximations(self) -> Iterator[set[str]]:
-        """Yield the approximations of each example that is not plain."""
+        """Yield the approximations of each example."""
+        for parts, times in self.groups[:-1]:
+            yield from [{name for part in parts for name in part.approximations}] * times
         begin = int(self.sequence_ends[-1]) - len(self.others)
         ends = self.example_ends[-len(self._examples) - 1 :].tolist()
         for first, end in itertools.pairwise(ends):
@@ -184,10 +186,21 @@ class _Batch:
             yield names | {"preferences"} if end - first > 1 else names
 
 
+_PLAIN_PARTS = {
+    role: Part(
+        "$",
+        "message",
+        ("",),
+        role in TRAINED,
+        approximations=("weights",) if message.get("weight") == 0 else (),
+    )
+    for role, message in ROLES.items()
+}
+
+
 def _plain_parts(roles: bytes) -> list[Part]:
     """Return the parts of a plain line, with an empty text in place of each of its texts."""
-    messages = [Part("$", "message", ("",), role == ASSISTANT) for role in roles]
-    return [Part("$", "example", ()), *messages]
+    return [Part("$", "example", ()), *(_PLAIN_PARTS[role] for role in roles)]
 
 
 class _Span(NamedTuple):

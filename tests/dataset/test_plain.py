@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ftkit.catalog import find_limits
 from ftkit.dataset import plain
-from ftkit.dataset.canonical import chat_parts, count_strings, is_plain
+from ftkit.dataset.canonical import chat_parts, count_strings
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.plain import ROLES, PlainLine, read_plain, refuse, texts_of
 from ftkit.rules import RULES, ScanPlan
@@ -39,17 +39,22 @@ def user(content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "user", "content": content, **more}
 
 
+def answer(weight: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": "x", "weight": weight}
+
+
 def decoded(data: bytes) -> PlainLine:
     """The same of a line that is decoded, after asserting that it is plain."""
     example = FORMATS["chat"].decode(data)
-    assert all(map(is_plain, example.messages))
-    assert not any(message.content.isspace() or not message.content for message in example.messages)
-    assert count_strings(data) == 1 + 4 * len(example.messages)
+    messages = msgspec.to_builtins(example)["messages"]
+    contents = [message.pop("content") for message in messages]
+    assert not any(text.isspace() or not text for text in contents)
+    weights = sum("weight" in message for message in messages)
+    assert count_strings(data) == 1 + 4 * len(messages) + weights
     assert data.startswith(b"{")
     assert data.removesuffix(b"\r").endswith(b"}")
-    initials = {role: initial for initial, role in ROLES.items()}
-    roles = (message["role"] for message in msgspec.to_builtins(example)["messages"])
-    return (bytes(initials[role] for role in roles), *chat_parts(example))
+    roles = bytes(next(role for role in ROLES if ROLES[role] == message) for message in messages)
+    return (roles, *chat_parts(example))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,8 @@ def decoded(data: bytes) -> PlainLine:
         rb'{"messages":[{"role":"user","content":"\/\u00E9\uD83D\uDE00"}]}',
         b'{ "messages" :\t[ { "role" : "user" , "content" : "Hi" } ] }\r',
         line(user("漢字")),
+        line({"weight": 0, "content": "x", "role": "assistant"}),
+        b'{"messages":[{"role":"assistant","content":"x","weight":1 }]}',
         line(user("x" * 300_000)),
         line(*[user("x")] * 3_000),
     ],
@@ -88,6 +95,11 @@ def test_plain_lines_are_read_like_decoded_ones(data: bytes) -> None:
         line(user([{"type": "text", "text": "x"}])),
         line(user("x", name="Ada")),
         line(user("x"), tools=[]),
+        line(user("x", weight=1)),
+        line({"role": "assistant", "weight": 1}),
+        *(line(answer(weight)) for weight in (2, -1, 1.0, 10, "1", None, True)),
+        line(answer(1)).replace(b"1", b"01"),
+        line(answer(1)).replace(b"1", b'1, "weight": 1'),
         line({"role": "tool", "content": "x"}),
         line({"role": "User", "content": "x"}),
         line({"role": "user"}),
@@ -153,8 +165,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     ["sk-proj-Ab3Ab3Ab3Ab3Ab3Ab3Ab3", "me@corp.io", "{{name}}", "<|endoftext|>", "TODO", " ", "ff"]
 )
 plain_values = st.builds(
-    lambda pairs: {"messages": [{"role": role, "content": text} for role, text in pairs]},
-    st.lists(st.tuples(st.sampled_from(sorted(ROLES.values())), texts), max_size=5),
+    lambda pairs: {"messages": [{**ROLES[role], "content": text} for role, text in pairs]},
+    st.lists(st.tuples(st.sampled_from(sorted(ROLES)), texts), max_size=5),
 )
 
 
