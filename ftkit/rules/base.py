@@ -87,6 +87,8 @@ class ScanPlan(Struct, frozen=True):
     purpose: Literal["training", "validation"] = "training"
     counting_methods: tuple[CountingMethod, ...] = ()
     """Token counts to make over all examples."""
+    seed: int = 0
+    """Seed of the fingerprints, drawn for each scan: nobody can write lines that collide."""
     applies_rules: bool = True
     """False to count tokens only, leaving out lines that the provider would refuse."""
 
@@ -132,9 +134,7 @@ class Rule(Struct, frozen=True, eq=False):
     """Facets of a conversation, one of which must be present for the check to run."""
     places: dict[Place, None]
     prefilter: tuple[str, ...] = ()
-    """Patterns over the residue of a line, one of which must match for a `Text` check to run."""
-    confirm: dict[str, str] = {}
-    """Patterns over the line itself that must match, too, by pattern of the prefilter."""
+    """RE2 patterns over a line, one of which must match for a `Text` check to run."""
 
     @property
     def bad(self) -> bytes:
@@ -186,7 +186,6 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
     needs: Iterable[str] = (),
     places: Iterable[Place] = (),
     prefilter: Iterable[str] = (),
-    confirm: Mapping[str, str] = {},
     whole_file: bool = False,
     context: Mapping[str, Any] = {},
 ) -> Callable[[Check[NodeT]], Rule]:
@@ -205,8 +204,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         parts: Parts of an example to check (chat, input, output, reinforcement); all if empty.
         needs: Facets of a conversation, one of which must be present.
         places: Schema errors to visit.
-        prefilter: Patterns over the residue of a line, one of which must match.
-        confirm: Patterns over the line that must match, too, by pattern of the prefilter.
+        prefilter: RE2 patterns over a line, as bytes, one of which must match.
         whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.
         context: Further context of the bad sample; see `Rule.context`.
     """
@@ -230,7 +228,6 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
             needs=dict.fromkeys(needs),
             places=dict.fromkeys(places),
             prefilter=tuple(prefilter),
-            confirm=dict(confirm),
         )
         return RULES[name]
 

@@ -77,7 +77,7 @@ It takes 0.4 s for cl100k_base and 1 s for o200k_base.
 FEW_CHARACTERS = 300_000
 """Characters that a process counts before it loads tiktoken."""
 
-CASE_FOLDED = re.compile("[\u017f\u212a]")
+CASE_FOLDED = "\u017f\u212a"
 """Characters that case folding maps to the ASCII letters s and k."""
 
 CHUNK = 250_000
@@ -151,13 +151,13 @@ class TokenCounter:
             return [self._count_one(text) for text in texts]
         counts = _count_in_batches(self._count_fast, texts)
         for index, text in enumerate(texts):
-            if not text.isascii() and CASE_FOLDED.search(text):
+            if _has_case_folded(text):
                 counts[index] = self._count_reference(text)
         return counts
 
     def _count_one(self, text: str) -> int:
         tokens = None
-        if self._characters <= FEW_CHARACTERS and not CASE_FOLDED.search(text):
+        if self._characters <= FEW_CHARACTERS and not _has_case_folded(text):
             tokens = pair_counter(self.encoding).count(text)
         return self._count_reference(text) if tokens is None else tokens
 
@@ -176,32 +176,31 @@ class ByteCounter(TokenCounter):
         return [utf8_size(text) for text in texts]
 
 
+def _has_case_folded(text: str) -> bool:
+    return not text.isascii() and any(char in text for char in CASE_FOLDED)
+
+
 def utf8_size(text: str) -> int:
     """Return the number of bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def _count_in_batches(count: CountTexts, texts: Sequence[str]) -> list[int]:
-    counts = [0] * len(texts)
-    numbered = ((index, chunk) for index, text in enumerate(texts) for chunk in chunks(text))
-    for batch in _batches(numbered):
-        chunk_counts = count([chunk for _, chunk in batch])
-        for (index, _), number in zip(batch, chunk_counts, strict=True):
-            counts[index] += number
-    return counts
-
-
-def _batches(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Yield numbered chunks in batches of about `BATCH` characters."""
-    batch: list[tuple[int, str]] = []
+    """Return the number of tokens of each text, counting about `BATCH` characters at a time."""
+    counts: list[int] = []
+    batch: list[str] = []
     size = 0
-    for index, chunk in numbered:
-        batch.append((index, chunk))
-        size += len(chunk)
-        if size > BATCH:
-            yield batch
-            batch, size = [], 0
-    yield batch
+    for text in texts:
+        size += len(text)
+        if size > BATCH or len(text) > CHUNK:
+            counts += count(batch)
+            batch, size = [], len(text)
+        if len(text) > CHUNK:
+            counts.append(sum(count([chunk])[0] for chunk in chunks(text)))
+            size = 0
+        else:
+            batch.append(text)
+    return counts + count(batch)
 
 
 @cache

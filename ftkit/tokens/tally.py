@@ -4,14 +4,16 @@ Examples are collected until there is enough text to count in one call. Their te
 once for each encoding:
 
     examples -> _Batch (parts in rows) -> _Counts (one encoding) -> TokenStats (one method)
+
+Plain lines come first in a batch, those with the same roles together: their parts are the same.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, islice, pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from operator import add, mul
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
+from ftkit.dataset.plain import ROLES, TRAINED, PlainLine, texts_of
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -28,6 +31,10 @@ from ftkit.tokens.stats import Cut, Histogram, TokenStats
 
 BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
+
+
+SYSTEM, USER = b"su"
+"""Roles of plain lines."""
 
 
 class CountingMethod(Struct, frozen=True):
@@ -49,6 +56,7 @@ class Tally:
         self._methods = methods
         self._format = format
         self._pending: list[Any] = []
+        self._plain: dict[bytes, list[PlainLine]] = {}
         self._size = self._extra_keys = 0
 
     def add(self, example: Any, size: int, has_extra_keys: bool = False) -> None:
@@ -60,41 +68,73 @@ class Tally:
             has_extra_keys: True if keys that providers refuse are left out of it.
         """
         self._pending.append(example)
-        self._size += size
         self._extra_keys += has_extra_keys
+        self._add_size(size)
+
+    def add_plain(self, line: PlainLine, size: int) -> None:
+        """Add a plain line of `size` bytes."""
+        self._plain.setdefault(line[0], []).append(line)
+        self._add_size(size)
+
+    def _add_size(self, size: int) -> None:
+        self._size += size
         if self._size > BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Count the examples that are pending."""
-        if not self._pending:
+        if not self._pending and not self._plain:
             return
-        batch = _Batch(self._pending, self._format)
+        batch = _Batch(self._plain, self._pending, self._format)
         common = batch.common_stats(self._extra_keys)
         for encoding in dict.fromkeys(method.encoding for method in self._methods):
             counts = _Counts(batch, encoding)
             for method in self._methods:
                 if method.encoding == encoding:
                     self.stats[method.name] += counts.stats(common, method)
-        self._pending, self._size, self._extra_keys = [], 0, 0
+        self._pending, self._plain, self._size, self._extra_keys = [], {}, 0, 0
 
 
 class _Batch:
-    """The parts of all sequences of some examples in one list."""
+    """The parts of all sequences of some examples, in order.
 
-    def __init__(self, examples: Sequence[Any], format: Format) -> None:
-        self.examples = examples
+    Attributes:
+        groups: Parts, and how many times they follow one another. Those of plain lines have other
+            texts than `texts`.
+        texts: All texts.
+        others: The parts of the examples that are not plain, which come last.
+        sequence_ends: Number of parts before each sequence, and of all parts.
+        example_ends: Number of sequences before each example, and of all sequences.
+    """
+
+    def __init__(
+        self, plain: Mapping[bytes, list[PlainLine]], examples: Sequence[Any], format: Format
+    ) -> None:
         self.format = format
-        self.parts: list[Part] = []
-        self.sequence_ends: list[int] = [0]
-        """Number of parts before each sequence, and of all parts."""
-        self.example_ends: list[int] = [0]
-        """Number of sequences before each example, and of all sequences."""
+        self._roles = {roles: len(lines) for roles, lines in plain.items()}
+        self._examples = examples
+        self.texts = [text for lines in plain.values() for line in lines for text in texts_of(line)]
+        self.groups = [(_plain_parts(roles), number) for roles, number in self._roles.items()]
+        sizes = [len(parts) for parts, number in self.groups for _ in range(number)]
+        numbers = [1] * len(sizes)
+        self.others: list[Part] = []
         for example in examples:
-            for parts in sequences(example, format):
-                self.parts += parts
-                self.sequence_ends.append(len(self.parts))
-            self.example_ends.append(len(self.sequence_ends) - 1)
+            layout = list(sequences(example, format))
+            numbers.append(len(layout))
+            sizes += map(len, layout)
+            for parts in layout:
+                self.others += parts
+        self.texts += [text for part in self.others for text in part.texts]
+        self.groups.append((self.others, 1))
+        self.sequence_ends = _prefix_sums(sizes)
+        self.example_ends = _prefix_sums(numbers)
+
+    def column(self, value: Callable[[Part], int]) -> list[int]:
+        """Return a value of each part."""
+        column: list[int] = []
+        for parts, times in self.groups:
+            column += [value(part) for part in parts] * times
+        return column
 
     def common_stats(self, extra_keys: int) -> TokenStats:
         """Return the statistics that do not depend on the counting method.
@@ -105,17 +145,22 @@ class _Batch:
         approximations: dict[str, int] = {}
         messages: Histogram = {}
         without_system = without_user = 0
-        for index, example in enumerate(self.examples):
+        for roles, times in self._roles.items():
+            messages[len(roles)] = messages.get(len(roles), 0) + times
+            without_system += times * (SYSTEM not in roles)
+            without_user += times * (USER not in roles)
+        for example in self._examples:
             example_messages = self.format.messages(example)
             number = len(example_messages)
             messages[number] = messages.get(number, 0) + 1
             types = set(map(type, example_messages))
             without_system += System not in types and number > 0
             without_user += User not in types and number > 0
-            for name in self._approximations(index):
+        for names in self._approximations():
+            for name in names:
                 approximations[name] = approximations.get(name, 0) + 1
         return TokenStats(
-            len(self.examples),
+            len(self.example_ends) - 1,
             messages=messages,
             approximations=approximations,
             without_system=without_system,
@@ -123,11 +168,32 @@ class _Batch:
             extra_keys=extra_keys,
         )
 
-    def _approximations(self, index: int) -> set[str]:
-        first, end = self.example_ends[index], self.example_ends[index + 1]
-        parts = self.parts[self.sequence_ends[first] : self.sequence_ends[end]]
-        names = {name for part in parts if part.approximations for name in part.approximations}
-        return names | {"preferences"} if end - first > 1 else names
+    def _approximations(self) -> Iterator[set[str]]:
+        """Yield the approximations of each example."""
+        for parts, times in self.groups[:-1]:
+            yield from [{name for part in parts for name in part.approximations}] * times
+        begin = self.sequence_ends[-1] - len(self.others)
+        for first, end in pairwise(self.example_ends[-len(self._examples) - 1 :]):
+            parts = self.others[self.sequence_ends[first] - begin : self.sequence_ends[end] - begin]
+            names = {name for part in parts if part.approximations for name in part.approximations}
+            yield names | {"preferences"} if end - first > 1 else names
+
+
+_PLAIN_PARTS = {
+    role: Part(
+        "$",
+        "message",
+        ("",),
+        role in TRAINED,
+        approximations=("weights",) if message.get("weight") == 0 else (),
+    )
+    for role, message in ROLES.items()
+}
+
+
+def _plain_parts(roles: bytes) -> list[Part]:
+    """Return the parts of a plain line, with an empty text in place of each of its texts."""
+    return [Part("$", "example", ()), *(_PLAIN_PARTS[role] for role in roles)]
 
 
 class _Span(NamedTuple):
@@ -142,12 +208,10 @@ class _Counts:
 
     def __init__(self, batch: _Batch, encoding: str) -> None:
         self.batch = batch
-        parts = batch.parts
-        texts = [text for part in parts for text in part.texts]
-        counts = iter(token_counter(encoding).count(texts))
-        self.texts = [sum(islice(counts, len(part.texts))) for part in parts]
-        self.overhead = [overhead(part, encoding) for part in parts]
-        self.is_trained = [part.trained for part in parts]
+        counts = token_counter(encoding).count(batch.texts)
+        self.texts = _sums(counts, _prefix_sums(batch.column(lambda part: len(part.texts))))
+        self.overhead = batch.column(lambda part: overhead(part, encoding))
+        self.is_trained = batch.column(lambda part: part.trained)
         trained = _sums(map(mul, self.texts, self.is_trained), batch.sequence_ends)
         self.trained = dict(Counter(_sums(trained, batch.example_ends)))
         self.answers = self._answers()
@@ -161,7 +225,7 @@ class _Counts:
         """
         batch, parts = self.batch, list(map(add, self.overhead, self.texts))
         if method.images and "images" in common.approximations:
-            for index, part in enumerate(batch.parts):
+            for index, part in enumerate(batch.others, len(parts) - len(batch.others)):
                 parts[index] += sum(image_tokens(image, method.images) for image in part.images)
         lengths = _sums(parts, batch.sequence_ends)
         return msgspec.structs.replace(
@@ -198,12 +262,20 @@ class _Counts:
         """Return the tokens of the last trained part of each sequence, added up."""
         tokens = 0
         for first, end in pairwise(self.batch.sequence_ends):
-            last = next((i for i in range(end - 1, first - 1, -1) if self.is_trained[i]), None)
-            tokens += 0 if last is None else self.texts[last]
+            last = end - 1
+            while last >= first and not self.is_trained[last]:
+                last -= 1
+            if last >= first:
+                tokens += self.texts[last]
         return tokens
 
 
 def _sums(numbers: Iterable[int], ends: Sequence[int]) -> list[int]:
     """Return the sum of the numbers between each two neighbours of `ends`."""
-    before = list(accumulate(numbers, initial=0))
+    before = _prefix_sums(numbers)
     return [before[end] - before[start] for start, end in pairwise(ends)]
+
+
+def _prefix_sums(numbers: Iterable[int]) -> list[int]:
+    """Return the sums of the first 0, 1, 2, ... numbers."""
+    return list(accumulate(numbers, initial=0))

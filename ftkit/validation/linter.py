@@ -1,7 +1,7 @@
 """Checking the lines of a file by the rules of a plan.
 
-Texts and repeated keys are searched for in a whole block at once, because most blocks pass a cheap
-search. Tokens are counted only where an example may exceed the limit, many examples together.
+The texts of a whole block are searched at once, because most blocks pass a cheap search. Tokens are
+counted only where an example may exceed the limit, many examples together.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import msgspec
 
 from ftkit.dataset.canonical import (
     canonical_form,
-    has_repeated_key,
-    may_repeat_keys,
-    plain_fingerprint,
+    count_strings,
+    fingerprint,
+    plain_parts,
 )
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import read
+from ftkit.dataset.plain import PlainLine
 from ftkit.dataset.reader import BLOCK_BYTES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
@@ -30,7 +31,7 @@ from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
-from ftkit.validation.prefilter import Prefilter, residue
+from ftkit.validation.prefilter import Prefilter
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
@@ -43,8 +44,8 @@ OPEN, CLOSE = b"{}"
 REPEATED_KEY = "json-duplicate-key"
 """Rule on keys that are repeated in an object."""
 
-Decoded = tuple[int, bytes, Any, bool]
-"""A decoded line: its number, its bytes, its example, and True if all its messages are plain."""
+Searched = tuple[int, bytes, Any]
+"""A line to check: its number, bytes that have its texts, and its example, or itself if plain."""
 
 
 class Linter:
@@ -62,7 +63,7 @@ class Linter:
         self._checks = Checks(plan)
         self._prefilter = Prefilter(self._checks.on(Text))
         self._counts_tokens = bool(self._checks.on(TokenCount))
-        self._block: list[Decoded] = []
+        self._block: list[Searched] = []
         self._long: list[tuple[int, Any]] = []
         self._long_size = 0
         self._with_images = 0
@@ -79,15 +80,26 @@ class Linter:
         self._record(number, example, plain)
         if findings:
             self._note(findings)
-        decoded = (number, line, example, plain)
-        if len(line) > BLOCK_BYTES:
-            self._check_texts([decoded])  # alone, since joining lines copies them
-        else:
-            self._block.append(decoded)
-        if len(line) > self._plan.limits.tokens:
-            self._count_later(number, example, len(line))
         if line[-1] != CLOSE or line[0] != OPEN:
             self._check_edges(number, line)
+        self._check_keys(number, line, example, plain)
+        self._check_texts_later(
+            number, canonical_form(example) if b"\\u" in line else line, example
+        )
+        if len(line) > self._plan.limits.tokens:
+            self._count_later(number, example, len(line))
+
+    def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
+        """Check a plain line."""
+        roles, prompt, answer = plain
+        findings = self._checks.plain(roles, number)
+        if findings:
+            self._note(findings)
+        self._add_fingerprints(number, prompt, answer)
+        texts = prompt + answer
+        self._check_texts_later(number, texts, line)
+        if len(texts) > self._plan.limits.tokens:
+            self._count_later(number, self._format.decode(line), len(texts))
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Explain a line that the decoder refused, and record its example if it has one."""
@@ -99,7 +111,7 @@ class Linter:
         return explanation
 
     def end_block(self) -> None:
-        """Check the texts and keys of the lines that were added since the last call."""
+        """Check the texts of the lines that were added since the last call."""
         block, self._block = self._block, []
         self._check_texts(block)
 
@@ -130,8 +142,9 @@ class Linter:
 
     def _record(self, number: int, example: Any, plain: bool) -> None:
         """Record the data of an example that the rules on the whole file need."""
-        fingerprint = plain_fingerprint(example) if plain else self._format.fingerprint(example)
-        self._fingerprints.extend((number, *fingerprint))
+        self._add_fingerprints(
+            number, *(plain_parts(example) if plain else self._format.prompt_and_answer(example))
+        )
         if not plain:
             self._with_images += any(map(has_images, self._format.conversations(example)))
         if self._format.grader_fields:
@@ -143,6 +156,10 @@ class Linter:
             prompt, completion = self._format.prompt_and_completion(example)
             style = style_of(prompt, completion, number)
             self._style = self._style.plus(style, 0, self._plan.keep)
+
+    def _add_fingerprints(self, number: int, prompt: bytes, answer: bytes) -> None:
+        seed = self._plan.seed
+        self._fingerprints.extend((number, fingerprint(prompt, seed), fingerprint(answer, seed)))
 
     def _add_repaired(self, number: int, explanation: Explanation) -> None:
         """Record the example of a line that the decoder refused. Its findings are known already."""
@@ -159,38 +176,33 @@ class Linter:
         content = line.removesuffix(b"\r")
         if content[-1] != CLOSE or content[0] != OPEN:
             findings = self._checks.reading(read(line, number))
-            # `_check_keys` notes the repeated keys of every line.
+            # `_check_keys` notes the repeated keys.
             self._note(row for row in findings if row.rule != REPEATED_KEY)
 
-    def _check_texts(self, block: Sequence[Decoded]) -> None:
-        """Apply the rules on texts and repeated keys to decoded lines."""
-        lines = [line for _, line, _, _ in block]
-        joined = b"\n".join(lines)
-        self._check_keys(joined, block)
-        if b"\\u" in joined:
-            lines = [
-                canonical_form(example) if b"\\u" in line else line for _, line, example, _ in block
-            ]
-            joined = b"\n".join(lines)
-        remains = residue(joined)
-        del joined
-        for index, rules in self._prefilter.suspects(remains, lines).items():
-            number, _, example, _ = block[index]
-            self._note(self._checks.texts(self._format.texts(example), number, rules))
-
-    def _check_keys(self, joined: bytes, block: Sequence[Decoded]) -> None:
+    def _check_keys(self, number: int, line: bytes, example: Any, plain: bool) -> None:
         """Find repeated keys, which the decoder does not report: it keeps the last one."""
-        # A letter of a key may be escaped: "r\\u006fle" is "role" too.
-        escapes = b"\\u00" in joined
-        others = [row for row in block if not row[3] or (escapes and b"\\u00" in row[1])]
-        messages = sum([len(row[2].messages) for row in block if row[3]])
-        messages -= sum([len(row[2].messages) for row in others if row[3]])
-        if may_repeat_keys(joined, [row[1] for row in others], messages):
-            others = list(block)
-        for number, line, example, _ in others:
-            if has_repeated_key(line, example, self._format.extra_keys):
-                findings = self._checks.reading(read(line, number))
-                self._note(row for row in findings if row.rule == REPEATED_KEY)
+        if plain:
+            strings = 1 + 4 * len(example.messages)
+        else:
+            strings = count_strings(canonical_form(example)) - self._format.extra_keys
+        if count_strings(line) != strings:
+            findings = self._checks.reading(read(line, number))
+            self._note(row for row in findings if row.rule == REPEATED_KEY)
+
+    def _check_texts_later(self, number: int, data: bytes, source: Any) -> None:
+        """Keep a line to check its texts with those of its block."""
+        if len(data) > BLOCK_BYTES:
+            self._check_texts([(number, data, source)])  # alone, since joining lines copies them
+        else:
+            self._block.append((number, data, source))
+
+    def _check_texts(self, block: Sequence[Searched]) -> None:
+        """Apply the rules on texts."""
+        suspects = self._prefilter.suspects([data for _, data, _ in block])
+        for index, rules in suspects.items():
+            number, _, source = block[index]
+            example = self._format.decode(source) if isinstance(source, bytes) else source
+            self._note(self._checks.texts(self._format.texts(example), number, rules))
 
     def _count_later(self, number: int, example: Any, size: int) -> None:
         """Keep an example whose line has more bytes than the limit has tokens, to count it."""

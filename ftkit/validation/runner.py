@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_plain
-from ftkit.dataset.formats import Conversation, Format
+from ftkit.dataset.formats import FORMATS, Conversation, Format
 from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.plain import placeholder
 from ftkit.dataset.types import Function, Tool, lineage
 from ftkit.rules import RULES
 from ftkit.rules.base import Hit, Place, Rule, ScanPlan
@@ -56,6 +58,7 @@ class Checks:
                 self._by_place.setdefault(place, []).append(rule)
         self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
+        self._plain: dict[bytes, list[Finding]] = {}
         self._cached_roles = 0
 
     def on(self, node_type: type[Any]) -> list[Rule]:
@@ -134,18 +137,39 @@ class Checks:
             for hit in rule.checks[Conversation](conversation, self.plan):
                 yield finding(rule, hit, line)
 
+    def plain(self, roles: bytes, line: int) -> list[Finding]:
+        """Check a plain line, except for its texts and its length.
+
+        The findings depend on its roles only, so they are those of an example with other texts.
+
+        Args:
+            roles: Its roles, as bytes of `plain.ROLES`.
+            line: Line number.
+        """
+        findings = self._plain.get(roles)
+        if findings is None:
+            self._make_room(len(roles))
+            findings, _ = self.example(FORMATS["chat"], placeholder(roles), 0)
+            self._plain[roles] = findings
+        return [msgspec.structs.replace(finding, line=line) for finding in findings]
+
     def _order_of(
         self, part: str, path: str, types: tuple[type, ...]
     ) -> tuple[tuple[Rule, Hit], ...]:
         """Return the hits on the order of the messages. Cached, since most orders occur often."""
         key = (part, path, types)
         if key not in self._order:
-            if self._cached_roles > MAX_CACHED_ROLES:
-                self._order.clear()
-                self._cached_roles = 0
-            self._cached_roles += len(types)
+            self._make_room(len(types))
             self._order[key] = tuple(self._role_hits(Roles(ROLES[type_] for type_ in types), part))
         return self._order[key]
+
+    def _make_room(self, roles: int) -> None:
+        """Clear the caches before more roles are added to them if they have too many."""
+        if self._cached_roles > MAX_CACHED_ROLES:
+            self._order.clear()
+            self._plain.clear()
+            self._cached_roles = 0
+        self._cached_roles += roles
 
     def _role_hits(self, roles: Roles, part: str) -> Iterator[tuple[Rule, Hit]]:
         for rule in self.on(Roles):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,7 +128,8 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_the_version_is_shown() -> None:
-    assert run_ftkit("--version").stdout.startswith("ftkit ")
+    shown = run_ftkit("--version").stdout
+    assert re.fullmatch(r"ftkit \S+ \((C extension|pure Python)\)\n", shown)
 
 
 @pytest.mark.parametrize("target", ["pipe", "full"])

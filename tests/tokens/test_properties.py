@@ -75,7 +75,7 @@ def test_python_counts_like_tiktoken(encoding: str) -> None:
     def alike(text: str) -> None:
         counter.merged = 0
         tokens = counter.count(text)
-        if not CASE_FOLDED.search(text) and tokens is not None:
+        if set(text).isdisjoint(CASE_FOLDED) and tokens is not None:
             assert tokens == len(tiktoken_encoding(encoding).encode_ordinary(text))
 
     alike()
@@ -89,7 +89,7 @@ def test_python_splits_at_characters_like_tiktoken(encoding: str) -> None:
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         category = unicodedata.category(character)
-        if category in ("Cn", "Co", "Cs") or CASE_FOLDED.search(character):
+        if category in ("Cn", "Co", "Cs") or character in CASE_FOLDED:
             continue
         if category == "Lo" and code % 16:  # many and alike: Chinese, Korean
             continue

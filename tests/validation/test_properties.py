@@ -166,7 +166,9 @@ fragments = st.sampled_from(
         "<|endoftext|>",
         "<|im_start|>",
         "[INST]",
+        "[/INST]",
         "<<SYS>>",
+        "<</SYS>>",
         "<start_of_turn>",
         "{{name}}",
         "{{ a.b }}",
@@ -203,15 +205,19 @@ fragments = st.sampled_from(
     .map("".join)
     .filter(lambda text: text.isprintable() or max(text) < "\ud800"),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=300)
-def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, escaped: bool) -> None:
+def test_the_prefilter_lets_no_line_pass_that_breaks_a_rule_on_text(
+    text: str, escaped: bool, escaped_slashes: bool
+) -> None:
     checks = Checks(PLAN)
     expected = {finding.rule for finding in checks.texts([("$", text)], 1, checks.on("text"))}
     value = chat_example(1)
     value["messages"][0]["content"] = text
+    line = json.dumps(value, ensure_ascii=escaped)
     scanner = Scanner(PLAN)
-    scanner.scan([json.dumps(value, ensure_ascii=escaped).encode()], 0)
+    scanner.scan([(line.replace("/", "\\/") if escaped_slashes else line).encode()], 0)
     assert expected <= scanner.summary().counts.keys()
 
 
