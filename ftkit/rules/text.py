@@ -4,8 +4,8 @@ Special tokens, invisible characters, damaged encodings, secrets, placeholders a
 """
 
 # Searching all text with these regular expressions would cost more than everything else. So each
-# rule has a prefilter: RE2 patterns that match every line that violates the rule, as bytes of JSON
-# without escapes of the form \u00e9 (but those of controls). Only such lines are searched.
+# rule has a prefilter: RE2 patterns that match every line that violates the rule, both as JSON
+# without escapes such as \u00e9 (but for controls) and as unescaped texts. Only such lines are searched.
 
 from __future__ import annotations
 

@@ -311,6 +311,15 @@ def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes
     assert records[8:24] == records[32:48]
 
 
+def test_each_scan_has_fingerprints_of_its_own() -> None:
+    records = []
+    for plan in (ScanPlan(find_limits()), ScanPlan(find_limits())):
+        scanner = Scanner(plan)
+        scanner.scan([GOOD_LINES[0]], 0)
+        records.append(scanner.summary().fingerprints)
+    assert records[0] != records[1]
+
+
 @given(
     st.sampled_from([line for line in GOOD_LINES if line.startswith(b"{")]),
     st.data(),
