@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -27,6 +31,8 @@ needs_extension = pytest.mark.skipif(
     not is_compiled() and not os.environ.get("FTKIT_REQUIRE_EXTENSION"),
     reason="the extension was not compiled",
 )
+
+ROOT = Path(__file__).parents[2]
 
 PLAN = ScanPlan(
     find_limits(),
@@ -215,3 +221,33 @@ def test_the_summary_is_the_same_with_and_without_the_extension(data: bytes) -> 
         scanner.scan(data.split(b"\n"), len(data), ends_file=True)
         summaries.append(scanner.summary())
     assert summaries[0] == summaries[1]
+
+
+@needs_extension
+@pytest.mark.slow
+def test_the_code_for_other_compilers_reads_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    folders = ["--build-lib", str(tmp_path), "--build-temp", str(tmp_path / "objects")]
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "build_ext",
+        "--define",
+        "FTKIT_BYTEWISE",
+        *folders,
+    ]
+    subprocess.run(command, cwd=ROOT, check=True)
+    (path,) = (tmp_path / "ftkit" / "dataset").glob("_plain*")
+    spec = importlib.util.spec_from_file_location("_plain", path)
+    assert spec
+    assert spec.loader
+    portable = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(portable)
+
+    @given(damaged_plain_lines())
+    @settings(max_examples=400)
+    def alike(data: bytes) -> None:
+        assert portable.read_plain(data) == read_plain(data)
+
+    alike()
