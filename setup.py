@@ -1,18 +1,24 @@
-"""Packages and extension of the distribution: setup.cfg cannot add a folder to those found."""
+"""Packages and extension of the distribution."""
+
+import sysconfig
 
 from setuptools import Extension, find_packages, setup
 
+# The limited API gives one wheel for CPython 3.11 and later, but for free-threaded builds.
+LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
 setup(
+    # setup.cfg cannot add a folder to the packages that it finds.
     packages=[*find_packages(include=["ftkit*"]), "ftkit.samples"],
     package_dir={"ftkit.samples": "samples"},
-    # One wheel for all Pythons. Without a C compiler, ftkit is installed without the extension.
     ext_modules=[
         Extension(
             "ftkit.dataset._plain",
             ["ftkit/dataset/_plain.c"],
-            py_limited_api=True,
-            optional=True,
+            define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
+            py_limited_api=LIMITED,
+            optional=True,  # without a C compiler, ftkit is installed without the extension
         )
     ],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
 )

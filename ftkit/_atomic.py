@@ -48,6 +48,7 @@ def temporary_file(folder: Path, name: str = "") -> Iterator[Path]:
 
 def temporary_path(folder: Path, name: str = "") -> Path:
     """Return an unused path in `folder`: its random name cannot be that of somebody else's file."""
+    # Importing `secrets` takes 6 ms, and every command imports this module.
     return folder / f".{name[:100]}.{os.urandom(8).hex()}.part"
 
 

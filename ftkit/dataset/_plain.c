@@ -1,12 +1,11 @@
 /* Reader of plain lines; ftkit/dataset/plain.py describes its result.
 
    A plain line is an object with the key "messages" alone, whose messages have a role, a text and,
-   if they are the assistant's, perhaps a weight. The reader knows no other JSON. It refuses every line that it does not know,
-   by returning None, and the general decoder reads that line. So a check may be too strict, but
-   never too lax: an accepted line is valid JSON and UTF-8, and has no repeated key. */
+   if they are the assistant's, perhaps a weight. The reader refuses every other line by returning
+   None, and the general decoder reads that line. So a check may be too strict, but never too lax:
+   an accepted line is valid JSON and UTF-8, and has no repeated key. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,6 +17,7 @@ typedef struct {
     Byte *out;            /* the end of what was written; it never has more bytes than were read */
 } Reader;
 
+/* Their initials must differ, since they stand for the roles in the result. */
 static const char *const ROLES[] = {"system", "developer", "user", "assistant"};
 enum { ROLE_COUNT = sizeof ROLES / sizeof *ROLES, ASSISTANT = ROLE_COUNT - 1 };
 
@@ -28,14 +28,15 @@ static int is_ordinary(Byte byte) {
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-#if defined __GNUC__ && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* FTKIT_BYTEWISE selects the code for other compilers and machines, to test it. */
+#if !defined FTKIT_BYTEWISE && defined __GNUC__ && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 #define HAS_ZERO(word) (((word) - EACH(1)) & ~(word))
 
-/* Return the number of ordinary bytes at the beginning of eight. A term has the high bit of the
-   first byte that is not, and perhaps of later ones;
-   see https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord */
+/* Return the number of ordinary bytes at the beginning of eight. The lowest high bit set in
+   `others` marks the first byte that is not ordinary; higher ones may be false. See
+   https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord */
 static int count_ordinary(const Byte *bytes) {
     uint64_t word;
     memcpy(&word, bytes, sizeof word);
@@ -155,7 +156,10 @@ static int read_code_point(Reader *reader) {
 static int read_escape(Reader *reader) {
     static const Byte VALUES[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
                                      ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
-    Byte letter = ++reader->at < reader->end ? *reader->at++ : 0;
+    reader->at++; /* the backslash */
+    if (reader->at == reader->end)
+        return 0;
+    Byte letter = *reader->at++;
     if (letter == 'u')
         return read_code_point(reader);
     *reader->out++ = VALUES[letter];
@@ -176,14 +180,15 @@ static int has_visible(const Byte *text, const Byte *end) {
 
 /* Read a string and write its text. Refuse a blank one, and controls that are not escaped. */
 static int read_text(Reader *original) {
-    Reader reader = *original; /* a copy that no written byte can change, so it stays in registers */
+    Reader reader = *original; /* no written byte can change the copy: it stays in registers */
     const Byte *text = reader.out;
     if (reader.at == reader.end || *reader.at++ != '"')
         return 0;
     for (;;) {
         for (int count = 8; count == 8 && reader.end - reader.at >= 8;) {
             count = count_ordinary(reader.at);
-            memcpy(reader.out, reader.at, 8); /* there is room, and the rest is written over */
+            /* There is room, since no more was written than read. The rest is written over. */
+            memcpy(reader.out, reader.at, 8);
             reader.at += count;
             reader.out += count;
         }
@@ -289,9 +294,10 @@ static PyObject *read_plain(PyObject *module, PyObject *line) {
         return NULL;
     /* Half for the messages, half for their roles: {"role":"user","content":""} is longer than
        what is written of it. */
-    Byte *texts = PyMem_Malloc(2 * (size_t)size + 1), *roles = texts + size, *roles_end = roles;
+    Byte *texts = PyMem_Malloc(2 * (size_t)size + 1);
     if (!texts)
         return PyErr_NoMemory();
+    Byte *roles = texts + size, *roles_end = roles;
     Reader reader = {(const Byte *)data, (const Byte *)data + size, texts};
     Byte *last = read_line(&reader, &roles_end);
     PyObject *result = NULL;
@@ -315,7 +321,12 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot SLOTS[] = {{0, NULL}};
+static PyModuleDef_Slot SLOTS[] = {
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* the module has no state */
+#endif
+    {0, NULL},
+};
 
 static struct PyModuleDef MODULE = {
     .m_base = PyModuleDef_HEAD_INIT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,6 @@ def _scan_plan(
         find_limits(files.provider, files.model if is_known else None, catalog),
         rules=choose_rules(),
         grader_fields=fields_read(files.grader) if files.grader else (),
-        seed=secrets.randbits(64),
     )
     try:
         methods = counting_methods([files.model], files.provider, "billing", terms.catalog)

@@ -4,8 +4,8 @@ Special tokens, invisible characters, damaged encodings, secrets, placeholders a
 """
 
 # Searching all text with these regular expressions would cost more than everything else. So each
-# rule has a prefilter: RE2 patterns that match every line that violates the rule, as bytes of JSON
-# without escapes of the form \u00e9 (but those of controls). Only such lines are searched.
+# rule has a prefilter: RE2 patterns that match every line that violates the rule, both as JSON
+# without escapes such as \u00e9 (but for controls) and as unescaped texts. Only such lines are searched.
 
 from __future__ import annotations
 
@@ -181,7 +181,9 @@ _KEY_PATTERNS = [
 ]
 """The same, compiled. A key does not begin in the middle of a word."""
 _KEY_STARTS = "|".join(dict.fromkeys(start for _, _, start, _ in _KEYS))
-_KEY_PREFILTER = rf"(?:^|[^A-Za-z0-9]|\\[bfnrt])(?:{_KEY_STARTS})[A-Za-z0-9_-]{{4}}"
+_KEY_PREFILTER = (
+    rf"(?:^|[^A-Za-z0-9]|\\[bfnrt]|\\u00[01][0-9a-f])(?:{_KEY_STARTS})[A-Za-z0-9_-]{{4}}"
+)
 """RE2 pattern of a key, perhaps after an escaped control. Few characters, to need few states."""
 _JWT_WORD = "[A-Za-z0-9_-]"
 _JWT_PARTS = re.compile(rf"(?<!{_JWT_WORD})(?=({_JWT_WORD}++)(\.eyJ{_JWT_WORD}{{10,}}+\.))")
@@ -198,7 +200,7 @@ _PRIVATE_KEY = re.compile(rf"{_PRIVATE_KEY_PART} [A-Z ]{{0,20}}PRIVATE KEY")
 """First line of a private key in PEM format."""
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
 """The `@` and the domain of an e-mail address."""
-_MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}$", re.ASCII)
+_MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}\Z", re.ASCII)
 """The part of an e-mail address before the `@`."""
 _RESERVED = re.compile(
     r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE

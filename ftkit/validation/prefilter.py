@@ -31,13 +31,14 @@ class Prefilter:
         joined = b"\n".join(lines)
         ends: list[int] = []
         match = self._search_any(joined, 0)
-        while match:
-            ends = ends or list(accumulate(len(line) + 1 for line in lines))
-            # A match may begin with the line feed before its line.
-            index = bisect_right(ends, match.end() - 1)
+        while match and match.start() < len(joined):
+            # A line feed belongs to the line after it: a match may begin with it. Each match is in
+            # a later line than the one before, so the search ends, whatever the patterns match.
+            ends = ends or list(accumulate((len(line) + 1 for line in lines), initial=-1))[1:]
+            index = bisect_right(ends, match.start())
             line = lines[index]
             suspects[index] = [rule for rule, search in self._rules if search(line)]
-            match = self._search_any(joined, ends[index] - 1)
+            match = self._search_any(joined, ends[index])
         return suspects
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -101,7 +100,6 @@ def validate(  # noqa: PLR0913 # public keyword-only API
         rules=choose_rules(select, ignore),
         keep=max_findings,
         grader_fields=fields_read(read_grader(grader)) if grader else (),
-        seed=secrets.randbits(64),
     )
     sources = open_sources(files, "files")
     second = None

@@ -33,7 +33,6 @@ WORDS = [
     "\r\n",
     "\t",
     "123456",
-] + [
     "_init__(self):",
     "naïve",
     "Straße",
