@@ -31,9 +31,6 @@ ROLES: dict[int, dict[str, Any]] = {
 }
 """Role and weight of a message by their byte."""
 
-TRAINED = b"a1"
-"""Roles of messages that are trained on."""
-
 VARIABLE = "FTKIT_PURE_PYTHON"
 """Environment variable that turns the extension off."""
 
