@@ -43,7 +43,7 @@ OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
 }
 """Fields of each message type, except its content and the id of its tool call."""
 
-# A message is plain if all of its fields in OPTIONAL are unset. They are compared in one step.
+# A message is bare if all of its fields in OPTIONAL are unset. They are compared in one step.
 _get_optional = {type_: attrgetter(*(names or ("content",))) for type_, names in OPTIONAL.items()}
 _unset: dict[type[Struct], Any] = {
     type_: (UNSET,) * len(names) if len(names) > 1 else UNSET
@@ -52,7 +52,7 @@ _unset: dict[type[Struct], Any] = {
 }
 
 
-def is_plain(message: Any) -> bool:
+def is_bare(message: Any) -> bool:
     """Return True for a message that has a role and a text and nothing else, as most have."""
     type_ = type(message)
     return (
@@ -90,7 +90,7 @@ _unweighted = (UNSET,) * (len(OPTIONAL[Assistant]) - 1)
 
 def _canonical_message(message: Any) -> bytes:
     """Return the text, role and weight of a message if it has no more, else its canonical form."""
-    if is_plain(message):
+    if is_bare(message):
         text: str = message.content
         return text.encode() + _ROLE_TAGS[type(message)]
     if (
@@ -112,31 +112,26 @@ def chat_parts(example: Chat) -> tuple[bytes, bytes]:
     return b"".join(before), last
 
 
-def plain_parts(example: Chat) -> tuple[bytes, bytes]:
-    """Return `chat_parts` of an example that has only plain messages, more quickly."""
-    *before, last = [
-        message.content.encode() + _ROLE_TAGS[type(message)]  # type: ignore[union-attr]
-        for message in example.messages
-    ]
-    return b"".join(before), last
-
-
-def cut_at(marker: bytes) -> Callable[[Any], tuple[bytes, bytes]]:
-    """Return a function that cuts the canonical form at the last `marker`.
+def cut_at(marker: bytes) -> Callable[[Any, bytes], tuple[bytes, bytes]]:
+    """Return a function that cuts the canonical form of an example at the last `marker`.
 
     Its quotes would be escaped inside a string, so it can only match a key.
     """
 
-    def parts(example: Any) -> tuple[bytes, bytes]:
-        line = canonical_form(example)
+    def parts(example: Any, line: bytes) -> tuple[bytes, bytes]:
         cut = line.rfind(marker)
         return line[:cut], line[cut:]
 
     return parts
 
 
-def graded_parts(example: Graded) -> tuple[bytes, bytes]:
-    """Return the canonical form of the prompt and of the fields for the grader."""
+def graded_parts(example: Graded, line: bytes) -> tuple[bytes, bytes]:
+    """Return the canonical form of the prompt and of the fields for the grader.
+
+    Args:
+        example: The example.
+        line: Its canonical form.
+    """
     answer = canonical_form(example.fields)
-    prompt = canonical_form(example).removesuffix(b',"fields":' + answer + b"}")
+    prompt = line.removesuffix(b',"fields":' + answer + b"}")
     return prompt, answer
