@@ -70,7 +70,7 @@ def count_strings(data: bytes) -> int:
 
 
 def fingerprint(part: bytes, seed: int) -> int:
-    """Return a 64-bit hash of the canonical form of a prompt or an answer.
+    """Return a 64-bit hash of a prompt or an answer.
 
     XXH3 is not cryptographic: whoever knows the seed can write different parts with the same hash.
     """
@@ -78,7 +78,7 @@ def fingerprint(part: bytes, seed: int) -> int:
     return value
 
 
-# UTF-8 has no byte 0xFF, so it separates messages that are joined.
+# Tags of texts, as in `plain.PlainLine`.
 _ROLE_TAGS = {
     type_: b"\xff%b\xff" % str(type_.__struct_config__.tag).encode() for type_ in MESSAGE_TYPES
 }
@@ -89,7 +89,7 @@ _unweighted = (UNSET,) * (len(OPTIONAL[Assistant]) - 1)
 
 
 def _canonical_message(message: Any) -> bytes:
-    """Return the text, role and weight of a message if it has no more, else its canonical form."""
+    """Return the tagged text of a message if it has no more, else 0xFF and its canonical form."""
     if is_bare(message):
         text: str = message.content
         return text.encode() + _ROLE_TAGS[type(message)]
@@ -104,7 +104,10 @@ def _canonical_message(message: Any) -> bytes:
 
 
 def chat_parts(example: Chat) -> tuple[bytes, bytes]:
-    """Return the canonical form of all messages but the last, and of the last message."""
+    """Return the bytes that identify all messages but the last, and the last message.
+
+    They are tagged texts, and the canonical form of whatever else the messages have.
+    """
     *before, last = map(_canonical_message, example.messages)
     options = (example.tools, example.functions, example.parallel_tool_calls)
     if any(option is not UNSET for option in options):

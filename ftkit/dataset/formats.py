@@ -79,7 +79,10 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
     conversations: Callable[[Any], tuple[Conversation, ...]]
     """Return the conversations of an example; the first holds its prompt."""
     prompt_and_answer: Callable[[Any, bytes], tuple[bytes, bytes]]
-    """Return the prompt and the answer in canonical form, given an example and that of its line."""
+    """Return bytes that identify the prompt and the answer.
+
+    It takes an example and its canonical form.
+    """
     texts: Callable[[Any], Iterator[tuple[str, str]]]
     """Yield each text of an example with its JSON path."""
     sequences: Callable[[Any], Iterator[TrainingSequence]]
