@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SAMPLE = Path("samples/marv.jsonl")
 SAMPLE_SECONDS = 0.01
-PROGRESS_FROM = 40 * 10**6  # bytes of files with a progress bar
+PROGRESS_FROM = 32 << 20  # bytes of files with a progress bar, as in ftkit.cli.inputs
 QUICK = {"sizes": ["50MB"], "repeat": 1, "starts": 3, "memory_size": "0"}
 MIB = 2**20
 
@@ -349,15 +349,17 @@ def main() -> None:
         help="one more file, for ftkit only; 0 for none",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one run of each program on 50 MB, within a minute"
+        "--quick",
+        action="store_true",
+        help="by default, one run of each program on 50 MB, within a minute",
     )
     parser.add_argument("--ftkit", help="another command for ftkit (default: python -m ftkit)")
     parser.add_argument("--together-python", help="an interpreter that has the package together")
     parser.add_argument("--dir", type=Path, help="keep the generated files in this folder")
     parser.add_argument("--output", type=Path, help="write the figures as JSON, too")
+    if parser.parse_args().quick:
+        parser.set_defaults(**QUICK)
     arguments = parser.parse_args()
-    if arguments.quick:
-        vars(arguments).update(QUICK)
     with contextlib.ExitStack() as stack:
         folder = arguments.dir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)

@@ -599,6 +599,8 @@ def main() -> None:
     parser.add_argument("--no-tools", action="store_true", help="no example with tools")
     parser.add_argument("--no-defects", action="store_true", help="no defective line")
     arguments = parser.parse_args()
+    if arguments.shape and (arguments.ascii or arguments.no_defects):
+        parser.error("--shape cannot be combined with --ascii or --no-defects")
     generator = Generator(arguments.seed, with_tools=not arguments.no_tools)
     if arguments.shape:
         source = SHAPES[arguments.shape](generator)

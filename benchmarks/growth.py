@@ -46,7 +46,7 @@ with (gzip.open if sys.argv[1].endswith(".gz") else open)(sys.argv[1], "rb") as 
 
 
 @dataclass(frozen=True)
-class Row:
+class BestRun:
     """The best of several runs of a program on a file: seconds and bytes."""
 
     size: str
@@ -62,7 +62,7 @@ class Row:
 
 def programs(workers: list[int]) -> dict[str, Program]:
     """Programs by their column: the limits first, then ftkit."""
-    found = {
+    programs = {
         "disk": Program("disk", [sys.executable, "-c", READ_SCRIPT]),
         "decode": Program("decode", [sys.executable, "-c", DECODE_SCRIPT]),
     }
@@ -71,8 +71,8 @@ def programs(workers: list[int]) -> dict[str, Program]:
         for number in workers:
             name = f"{command}, {number}"
             arguments = [command, *model, "--workers", str(number)]
-            found[name] = Program(name, [sys.executable, "-m", "ftkit", *arguments], (0, 1))
-    return found
+            programs[name] = Program(name, [sys.executable, "-m", "ftkit", *arguments], (0, 1))
+    return programs
 
 
 def drop_from_cache(file: Path) -> bool:
@@ -85,8 +85,14 @@ def drop_from_cache(file: Path) -> bool:
     return True
 
 
-def best_run(program: Program, file: Path, size: str, shape: str, repeat: int) -> Row | None:
-    """The quickest of several runs; None for the disk where it cannot be measured."""
+def best_run(
+    program: Program, file: Path, place: tuple[str, str, int], repeat: int
+) -> BestRun | None:
+    """The quickest of several runs; None for the disk where it cannot be measured.
+
+    `place` is the size of the file as it was asked for, its shape, and its number of lines.
+    """
+    size, shape, lines = place
     runs = []
     for _ in range(repeat):
         if program.name == "disk" and not drop_from_cache(file):
@@ -94,12 +100,12 @@ def best_run(program: Program, file: Path, size: str, shape: str, repeat: int) -
         runs.append(run([*program.command, str(file)], program.good_codes))
     best = min(runs, key=lambda result: result.wall)
     say(f"{shape} {size}, {program.name}: {best.wall:.2f} s")
-    return Row(
+    return BestRun(
         size,
         shape,
         program.name,
         file.stat().st_size,
-        0,
+        lines,
         best.wall,
         best.cpu,
         max(result.peak for result in runs),
@@ -121,12 +127,12 @@ def data_file(folder: Path, size: str, shape: str) -> Iterator[tuple[Path, int]]
         path.unlink()
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> list[Row]:
+def measure(arguments: argparse.Namespace, folder: Path) -> list[BestRun]:
     """Measure all programs on files of each size, and one worker and all on each shape."""
     rows = []
-    found = programs(arguments.workers)
-    few = {name: found[name] for name in ("decode", f"validate, {arguments.workers[-1]}")}
-    files = [(size, "conversations", found) for size in arguments.sizes]
+    all_programs = programs(arguments.workers)
+    few = {name: all_programs[name] for name in ("decode", f"validate, {arguments.workers[-1]}")}
+    files = [(size, "conversations", all_programs) for size in arguments.sizes]
     files += [
         (arguments.shape_size, shape, few)
         for shape in arguments.shapes
@@ -136,13 +142,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[Row]:
         repeat = arguments.repeat if generate.parse_size(size) < ONCE_FROM else 1
         with data_file(folder, size, shape) as (file, lines):
             for program in chosen.values():
-                row = best_run(program, file, size, shape, repeat)
+                row = best_run(program, file, (size, shape, lines), repeat)
                 if row:
-                    rows.append(Row(**{**asdict(row), "lines": lines}))
+                    rows.append(row)
     return rows
 
 
-def growth_table(rows: list[Row], sizes: list[str], workers: list[int]) -> list[str]:
+def growth_table(rows: list[BestRun], sizes: list[str], workers: list[int]) -> list[str]:
     """Seconds and memory by size, and the rate that the largest step adds."""
     names = list(programs(workers))
     own = [name for name in names if name not in ("disk", "decode")]
@@ -168,7 +174,7 @@ def growth_table(rows: list[Row], sizes: list[str], workers: list[int]) -> list[
     return lines
 
 
-def _rate(rows: list[Row], program: str) -> float | None:
+def _rate(rows: list[BestRun], program: str) -> float | None:
     """Bytes that the largest file has more than the smallest, by the time that they take, in MB/s."""
     own = [row for row in rows if row.program == program and row.shape == "conversations"]
     own.sort(key=lambda row: row.file_bytes)
@@ -177,7 +183,7 @@ def _rate(rows: list[Row], program: str) -> float | None:
     return (own[-1].file_bytes - own[0].file_bytes) / (own[-1].wall - own[0].wall) / 1e6
 
 
-def shape_table(rows: list[Row], size: str, workers: int) -> list[str]:
+def shape_table(rows: list[BestRun], size: str, workers: int) -> list[str]:
     """Seconds, rate and memory by shape."""
     lines = [
         f"| {size} of | lines | `msgspec` alone, s | `validate`, s | CPU, s | MB/s | all processes, MiB |",
@@ -195,7 +201,7 @@ def shape_table(rows: list[Row], size: str, workers: int) -> list[str]:
     return lines
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def draw(rows: list[BestRun], path: Path) -> None:
     """Draw seconds by size as an SVG with logarithmic axes."""
     figure: Any = importlib.import_module("matplotlib.figure").Figure((7, 4.5))
     axes = figure.add_subplot(xlabel="MB", ylabel="seconds", xscale="log", yscale="log")

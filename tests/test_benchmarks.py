@@ -45,6 +45,19 @@ def test_growth_is_measured(tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("option", ["--ascii", "--no-defects"])
+def test_options_that_a_shape_would_ignore_are_refused(option: str, tmp_path: Path) -> None:
+    command = [sys.executable, "generate.py", str(tmp_path / "data.jsonl"), option]
+    done = subprocess.run(
+        [*command, "--shape", "small"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT / "benchmarks",
+    )
+    assert (done.returncode, "--shape cannot be combined" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("shape", ["small", "large", "tools", "defects"])
 def test_every_shape_can_be_generated(shape: str, tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"

@@ -43,7 +43,7 @@ OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
 }
 """Fields of each message type, except its content and the id of its tool call."""
 
-# A message is plain if all of its fields in OPTIONAL are unset. They are compared in one step.
+# A message is bare if all of its fields in OPTIONAL are unset. They are compared in one step.
 _get_optional = {type_: attrgetter(*(names or ("content",))) for type_, names in OPTIONAL.items()}
 _unset: dict[type[Struct], Any] = {
     type_: (UNSET,) * len(names) if len(names) > 1 else UNSET
@@ -52,7 +52,7 @@ _unset: dict[type[Struct], Any] = {
 }
 
 
-def is_plain(message: Any) -> bool:
+def is_bare(message: Any) -> bool:
     """Return True for a message that has a role and a text and nothing else, as most have."""
     type_ = type(message)
     return (
@@ -70,7 +70,7 @@ def count_strings(data: bytes) -> int:
 
 
 def fingerprint(part: bytes, seed: int) -> int:
-    """Return a 64-bit hash of the canonical form of a prompt or an answer.
+    """Return a 64-bit hash of a prompt or an answer.
 
     XXH3 is not cryptographic: whoever knows the seed can write different parts with the same hash.
     """
@@ -78,7 +78,7 @@ def fingerprint(part: bytes, seed: int) -> int:
     return value
 
 
-# UTF-8 has no byte 0xFF, so it separates messages that are joined.
+# Tags of texts, as in `plain.PlainLine`.
 _ROLE_TAGS = {
     type_: b"\xff%b\xff" % str(type_.__struct_config__.tag).encode() for type_ in MESSAGE_TYPES
 }
@@ -89,8 +89,8 @@ _unweighted = (UNSET,) * (len(OPTIONAL[Assistant]) - 1)
 
 
 def _canonical_message(message: Any) -> bytes:
-    """Return the text, role and weight of a message if it has no more, else its canonical form."""
-    if is_plain(message):
+    """Return the tagged text of a message if it has no more, else 0xFF and its canonical form."""
+    if is_bare(message):
         text: str = message.content
         return text.encode() + _ROLE_TAGS[type(message)]
     if (
@@ -104,7 +104,10 @@ def _canonical_message(message: Any) -> bytes:
 
 
 def chat_parts(example: Chat) -> tuple[bytes, bytes]:
-    """Return the canonical form of all messages but the last, and of the last message."""
+    """Return the bytes that identify all messages but the last, and the last message.
+
+    They are tagged texts, and the canonical form of whatever else the messages have.
+    """
     *before, last = map(_canonical_message, example.messages)
     options = (example.tools, example.functions, example.parallel_tool_calls)
     if any(option is not UNSET for option in options):
@@ -112,31 +115,26 @@ def chat_parts(example: Chat) -> tuple[bytes, bytes]:
     return b"".join(before), last
 
 
-def plain_parts(example: Chat) -> tuple[bytes, bytes]:
-    """Return `chat_parts` of an example that has only plain messages, more quickly."""
-    *before, last = [
-        message.content.encode() + _ROLE_TAGS[type(message)]  # type: ignore[union-attr]
-        for message in example.messages
-    ]
-    return b"".join(before), last
-
-
-def cut_at(marker: bytes) -> Callable[[Any], tuple[bytes, bytes]]:
-    """Return a function that cuts the canonical form at the last `marker`.
+def cut_at(marker: bytes) -> Callable[[Any, bytes], tuple[bytes, bytes]]:
+    """Return a function that cuts the canonical form of an example at the last `marker`.
 
     Its quotes would be escaped inside a string, so it can only match a key.
     """
 
-    def parts(example: Any) -> tuple[bytes, bytes]:
-        line = canonical_form(example)
+    def parts(example: Any, line: bytes) -> tuple[bytes, bytes]:
         cut = line.rfind(marker)
         return line[:cut], line[cut:]
 
     return parts
 
 
-def graded_parts(example: Graded) -> tuple[bytes, bytes]:
-    """Return the canonical form of the prompt and of the fields for the grader."""
+def graded_parts(example: Graded, line: bytes) -> tuple[bytes, bytes]:
+    """Return the canonical form of the prompt and of the fields for the grader.
+
+    Args:
+        example: The example.
+        line: Its canonical form.
+    """
     answer = canonical_form(example.fields)
-    prompt = canonical_form(example).removesuffix(b',"fields":' + answer + b"}")
+    prompt = line.removesuffix(b',"fields":' + answer + b"}")
     return prompt, answer

@@ -78,8 +78,11 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
     """Convert a JSON object to an example. Raises the errors of msgspec."""
     conversations: Callable[[Any], tuple[Conversation, ...]]
     """Return the conversations of an example; the first holds its prompt."""
-    prompt_and_answer: Callable[[Any], tuple[bytes, bytes]]
-    """Return the prompt and the answer in canonical form."""
+    prompt_and_answer: Callable[[Any, bytes], tuple[bytes, bytes]]
+    """Return bytes that identify the prompt and the answer.
+
+    It takes an example and its canonical form.
+    """
     texts: Callable[[Any], Iterator[tuple[str, str]]]
     """Yield each text of an example with its JSON path."""
     sequences: Callable[[Any], Iterator[TrainingSequence]]
@@ -88,7 +91,7 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
     """Keys that lead to each list of messages."""
     message_type: Any = Message
     """Union of the types of its messages."""
-    may_be_plain: Callable[[Any], bool] = lambda example: False
+    may_be_bare: Callable[[Any], bool] = lambda example: False
     """Return True for an example that holds `messages` and, perhaps, tools and functions only."""
     may_be_deep: Callable[[Any], bool] = lambda example: False
     """Return True for an example with values of any type, which can be nested deeply."""
@@ -302,11 +305,11 @@ _FORMATS = (
         decode=msgspec.json.Decoder(Chat).decode,
         build=_builder(Chat),
         conversations=_chat_conversations,
-        prompt_and_answer=chat_parts,
+        prompt_and_answer=lambda example, line: chat_parts(example),
+        may_be_bare=lambda example: example.parallel_tool_calls is UNSET,
         texts=_texts_of(_chat_conversations),
         sequences=_sequences_of(_chat_conversations),
         message_lists=(("messages",),),
-        may_be_plain=lambda example: example.parallel_tool_calls is UNSET,
         may_be_deep=lambda example: bool(example.tools),
     ),
     Format(

@@ -17,9 +17,16 @@ import msgspec
 from ftkit.dataset.types import Chat
 
 PlainLine = tuple[bytes, bytes, bytes]
-"""Roles, and the prompt and the answer as in `canonical.chat_parts`.
+"""Roles, and the tagged texts of all messages but the last, and of the last message.
 
-The role of a message is a byte: its initial, or the weight, 0 or 1, of an assistant message.
+The role of a message is a byte: its initial, or the weight, 0 or 1, of an assistant message. A
+tagged text is the text, 0xFF, the name of the role with the weight, and 0xFF; UTF-8 has no byte
+0xFF. So the line of a user's "Hi" and an assistant's "Hello" of weight 1 is
+
+    (b"u1", b"Hi\\xffuser\\xff", b"Hello\\xffassistant1\\xff")
+
+`canonical.chat_parts` gives the same tagged texts, so that lines have the same fingerprints
+whichever reader took them.
 """
 
 ReadPlain = Callable[[bytes], PlainLine | None]
@@ -30,9 +37,6 @@ ROLES: dict[int, dict[str, Any]] = {
     **{ord(str(weight)): {"role": "assistant", "weight": weight} for weight in (0, 1)},
 }
 """Role and weight of a message by their byte."""
-
-TRAINED = b"a1"
-"""Roles of messages that are trained on."""
 
 VARIABLE = "FTKIT_PURE_PYTHON"
 """Environment variable that turns the extension off."""
@@ -68,7 +72,6 @@ def placeholder(roles: bytes) -> Chat:
 
 
 def texts_of(line: PlainLine) -> list[str]:
-    """Return the texts of a plain line."""
+    """Return the texts of a plain line, without their tags."""
     _, prompt, answer = line
-    # Each text is followed by 0xFF, its role with its weight, and 0xFF.
     return [text.decode() for text in (prompt + answer).split(b"\xff")[:-1:2]]

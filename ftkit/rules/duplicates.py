@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 MIN_ANSWERS, DISTINCT = 3, 0.9
 """Prompts are shared by design from this mean number of answers and share of distinct ones."""
 
-FEW = 20_000
+MAX_WITHOUT_NUMPY = 20_000
 """Maximum number of examples that are compared without numpy, whose import takes longer."""
 
 COLUMNS = [name for name, _ in FINGERPRINT]
+"""Names of the columns of the fingerprints, which are 64-bit numbers."""
+
 FINGERPRINT_BYTES = 8 * len(COLUMNS)
+"""Bytes of the fingerprint of an example."""
 
 
 def fingerprints(summary: Summary) -> np.ndarray[Any, Any]:
@@ -66,11 +69,14 @@ def may_share_prompts(summary: Summary) -> bool:
 
 
 def _has_few(summary: Summary) -> bool:
-    return len(summary.fingerprints) <= FEW * FINGERPRINT_BYTES
+    return len(summary.fingerprints) <= MAX_WITHOUT_NUMPY * FINGERPRINT_BYTES
 
 
 def _column(summary: Summary, name: str) -> list[int]:
-    """Return a column of the fingerprints, in the byte order of the machine."""
+    """Return a column of the fingerprints, to compare its values with each other only.
+
+    They are read in the byte order of the machine, so they may not be the numbers that were hashed.
+    """
     numbers = memoryview(summary.fingerprints).cast("Q").tolist()
     return numbers[COLUMNS.index(name) :: len(COLUMNS)]
 

@@ -13,7 +13,7 @@ MAX_WORD = 128
 """Maximum number of bytes of a word, since merging takes quadratic time."""
 
 MAX_MERGED = 40_000
-"""Bytes of words that are merged before tiktoken is quicker: 0.1 s, much text without spaces."""
+"""Bytes of words that are merged before tiktoken takes over (about 0.1 s)."""
 
 NO_RANK = 1 << 30
 """Rank of a pair that is not a token, above all ranks."""

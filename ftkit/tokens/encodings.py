@@ -75,7 +75,7 @@ It takes 0.4 s for cl100k_base and 1 s for o200k_base.
 """
 
 FEW_CHARACTERS = 300_000
-"""Characters that a process counts before it loads tiktoken."""
+"""Characters of an encoding that a process counts before it loads tiktoken."""
 
 CASE_FOLDED = "\u017f\u212a"
 """Characters that case folding maps to the ASCII letters s and k."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from operator import add, mul
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
-from ftkit.dataset.plain import ROLES, TRAINED, PlainLine, texts_of
+from ftkit.dataset.plain import PlainLine, placeholder, texts_of
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -31,10 +31,6 @@ from ftkit.tokens.stats import Cut, Histogram, TokenStats
 
 BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
-
-
-SYSTEM, USER = b"su"
-"""Roles of plain lines."""
 
 
 class CountingMethod(Struct, frozen=True):
@@ -95,14 +91,23 @@ class Tally:
         self._pending, self._plain, self._size, self._extra_keys = [], {}, 0, 0
 
 
+class _Group(NamedTuple):
+    """Examples that follow one another, and whose parts differ only in their texts."""
+
+    example: Any
+    """One of the examples, or their placeholder."""
+    layout: list[list[Part]]
+    """Parts of its sequences."""
+    number: int
+    """Number of examples."""
+
+
 class _Batch:
     """The parts of all sequences of some examples, in order.
 
     Attributes:
-        groups: Parts, and how many times they follow one another. Those of plain lines have other
-            texts than `texts`.
+        groups: The examples. Those of plain lines have a placeholder.
         texts: All texts.
-        others: The parts of the examples that are not plain, which come last.
         sequence_ends: Number of parts before each sequence, and of all parts.
         example_ends: Number of sequences before each example, and of all sequences.
     """
@@ -111,30 +116,40 @@ class _Batch:
         self, plain: Mapping[bytes, list[PlainLine]], examples: Sequence[Any], format: Format
     ) -> None:
         self.format = format
-        self._roles = {roles: len(lines) for roles, lines in plain.items()}
-        self._examples = examples
+        self.groups = [
+            self._group(placeholder(roles), len(lines)) for roles, lines in plain.items()
+        ]
         self.texts = [text for lines in plain.values() for line in lines for text in texts_of(line)]
-        self.groups = [(_plain_parts(roles), number) for roles, number in self._roles.items()]
-        sizes = [len(parts) for parts, number in self.groups for _ in range(number)]
-        numbers = [1] * len(sizes)
-        self.others: list[Part] = []
-        for example in examples:
-            layout = list(sequences(example, format))
-            numbers.append(len(layout))
-            sizes += map(len, layout)
-            for parts in layout:
-                self.others += parts
-        self.texts += [text for part in self.others for text in part.texts]
-        self.groups.append((self.others, 1))
+        others = [self._group(example, 1) for example in examples]
+        self.texts += [
+            text
+            for group in others
+            for parts in group.layout
+            for part in parts
+            for text in part.texts
+        ]
+        self.groups += others
+        sizes: list[int] = []
+        numbers: list[int] = []
+        for _, layout, number in self.groups:
+            sizes += [len(parts) for parts in layout] * number
+            numbers += [len(layout)] * number
         self.sequence_ends = _prefix_sums(sizes)
         self.example_ends = _prefix_sums(numbers)
+
+    def _group(self, example: Any, number: int) -> _Group:
+        return _Group(example, list(sequences(example, self.format)), number)
 
     def column(self, value: Callable[[Part], int]) -> list[int]:
         """Return a value of each part."""
         column: list[int] = []
-        for parts, times in self.groups:
-            column += [value(part) for part in parts] * times
+        for _, layout, number in self.groups:
+            column += [value(part) for parts in layout for part in parts] * number
         return column
+
+    def image_tokens(self, cost: ImageCost) -> list[int]:
+        """Return the tokens of the images of each part."""
+        return self.column(lambda part: sum(image_tokens(image, cost) for image in part.images))
 
     def common_stats(self, extra_keys: int) -> TokenStats:
         """Return the statistics that do not depend on the counting method.
@@ -143,57 +158,30 @@ class _Batch:
             extra_keys: Number of the examples with keys that providers refuse.
         """
         approximations: dict[str, int] = {}
-        messages: Histogram = {}
+        lengths: Histogram = {}
         without_system = without_user = 0
-        for roles, times in self._roles.items():
-            messages[len(roles)] = messages.get(len(roles), 0) + times
-            without_system += times * (SYSTEM not in roles)
-            without_user += times * (USER not in roles)
-        for example in self._examples:
-            example_messages = self.format.messages(example)
-            number = len(example_messages)
-            messages[number] = messages.get(number, 0) + 1
-            types = set(map(type, example_messages))
-            without_system += System not in types and number > 0
-            without_user += User not in types and number > 0
-        for names in self._approximations():
-            for name in names:
-                approximations[name] = approximations.get(name, 0) + 1
+        for example, layout, number in self.groups:
+            messages = self.format.messages(example)
+            lengths[len(messages)] = lengths.get(len(messages), 0) + number
+            types = set(map(type, messages))
+            without_system += number * (System not in types and bool(messages))
+            without_user += number * (User not in types and bool(messages))
+            for name in _approximations(layout):
+                approximations[name] = approximations.get(name, 0) + number
         return TokenStats(
             len(self.example_ends) - 1,
-            messages=messages,
+            messages=lengths,
             approximations=approximations,
             without_system=without_system,
             without_user=without_user,
             extra_keys=extra_keys,
         )
 
-    def _approximations(self) -> Iterator[set[str]]:
-        """Yield the approximations of each example."""
-        for parts, times in self.groups[:-1]:
-            yield from [{name for part in parts for name in part.approximations}] * times
-        begin = self.sequence_ends[-1] - len(self.others)
-        for first, end in pairwise(self.example_ends[-len(self._examples) - 1 :]):
-            parts = self.others[self.sequence_ends[first] - begin : self.sequence_ends[end] - begin]
-            names = {name for part in parts if part.approximations for name in part.approximations}
-            yield names | {"preferences"} if end - first > 1 else names
 
-
-_PLAIN_PARTS = {
-    role: Part(
-        "$",
-        "message",
-        ("",),
-        role in TRAINED,
-        approximations=("weights",) if message.get("weight") == 0 else (),
-    )
-    for role, message in ROLES.items()
-}
-
-
-def _plain_parts(roles: bytes) -> list[Part]:
-    """Return the parts of a plain line, with an empty text in place of each of its texts."""
-    return [Part("$", "example", ()), *(_PLAIN_PARTS[role] for role in roles)]
+def _approximations(layout: Sequence[Sequence[Part]]) -> set[str]:
+    """Return the approximations of an example."""
+    names = {name for parts in layout for part in parts for name in part.approximations}
+    return names | {"preferences"} if len(layout) > 1 else names
 
 
 class _Span(NamedTuple):
@@ -225,8 +213,7 @@ class _Counts:
         """
         batch, parts = self.batch, list(map(add, self.overhead, self.texts))
         if method.images and "images" in common.approximations:
-            for index, part in enumerate(batch.others, len(parts) - len(batch.others)):
-                parts[index] += sum(image_tokens(image, method.images) for image in part.images)
+            parts = list(map(add, parts, batch.image_tokens(method.images)))
         lengths = _sums(parts, batch.sequence_ends)
         return msgspec.structs.replace(
             common,

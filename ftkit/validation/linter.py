@@ -11,16 +11,11 @@ import re
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ftkit.dataset.canonical import (
-    canonical_form,
-    count_strings,
-    fingerprint,
-    plain_parts,
-)
+from ftkit.dataset.canonical import canonical_form, chat_parts, count_strings, fingerprint
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import read
 from ftkit.dataset.plain import PlainLine
@@ -44,8 +39,16 @@ OPEN, CLOSE = b"{}"
 REPEATED_KEY = "json-duplicate-key"
 """Rule on keys that are repeated in an object."""
 
-Searched = tuple[int, bytes, Any]
-"""A line to check: its number, bytes that have its texts, and its example, or itself if plain."""
+
+class PendingTexts(NamedTuple):
+    """Texts of a line, to be checked with those of its block."""
+
+    number: int
+    """Number of the line."""
+    searched: bytes
+    """Bytes that have the texts."""
+    source: Any
+    """The example, or the bytes of a plain line, which are decoded only if they are suspect."""
 
 
 class Linter:
@@ -63,7 +66,7 @@ class Linter:
         self._checks = Checks(plan)
         self._prefilter = Prefilter(self._checks.on(Text))
         self._counts_tokens = bool(self._checks.on(TokenCount))
-        self._block: list[Searched] = []
+        self._block: list[PendingTexts] = []
         self._long: list[tuple[int, Any]] = []
         self._long_size = 0
         self._with_images = 0
@@ -76,30 +79,28 @@ class Linter:
 
     def add(self, number: int, line: bytes, example: Any) -> None:
         """Check a decoded line."""
-        findings, plain = self._checks.example(self._format, example, number)
-        self._record(number, example, plain)
+        findings, only_bare = self._checks.example(self._format, example, number)
+        canonical = None if only_bare else canonical_form(example)
+        self._record(number, example, canonical)
         if findings:
             self._note(findings)
         if line[-1] != CLOSE or line[0] != OPEN:
             self._check_edges(number, line)
-        self._check_keys(number, line, example, plain)
-        self._check_texts_later(
-            number, canonical_form(example) if b"\\u" in line else line, example
-        )
-        if len(line) > self._plan.limits.tokens:
-            self._count_later(number, example, len(line))
+        self._check_keys(number, line, example, canonical)
+        searched = (canonical or canonical_form(example)) if b"\\u" in line else line
+        self._check_texts_later(number, searched, example)
+        self._count_later(number, len(line), example)
 
     def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
         """Check a plain line."""
         roles, prompt, answer = plain
-        findings = self._checks.plain(roles, number)
+        findings = self._checks.plain_line(roles, number)
         if findings:
             self._note(findings)
         self._add_fingerprints(number, prompt, answer)
         texts = prompt + answer
         self._check_texts_later(number, texts, line)
-        if len(texts) > self._plan.limits.tokens:
-            self._count_later(number, self._format.decode(line), len(texts))
+        self._count_later(number, len(texts), line)
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Explain a line that the decoder refused, and record its example if it has one."""
@@ -140,13 +141,20 @@ class Linter:
                     self._findings.append(finding)
                 self._repeats.add(finding)
 
-    def _record(self, number: int, example: Any, plain: bool) -> None:
-        """Record the data of an example that the rules on the whole file need."""
-        self._add_fingerprints(
-            number, *(plain_parts(example) if plain else self._format.prompt_and_answer(example))
-        )
-        if not plain:
+    def _record(self, number: int, example: Any, canonical: bytes | None) -> None:
+        """Record the data of an example that the rules on the whole file need.
+
+        Args:
+            number: Number of its line.
+            example: The example.
+            canonical: Its canonical form; None for a chat example with only bare messages.
+        """
+        if canonical is None:
+            parts = chat_parts(example)
+        else:
+            parts = self._format.prompt_and_answer(example, canonical)
             self._with_images += any(map(has_images, self._format.conversations(example)))
+        self._add_fingerprints(number, *parts)
         if self._format.grader_fields:
             names = tuple(sorted(self._format.grader_fields(example)))
             if names:
@@ -164,12 +172,12 @@ class Linter:
     def _add_repaired(self, number: int, explanation: Explanation) -> None:
         """Record the example of a line that the decoder refused. Its findings are known already."""
         example = explanation.example
-        _, plain = self._checks.example(self._format, example, number)
-        self._record(number, example, plain)
+        canonical = canonical_form(example)
+        self._record(number, example, canonical)
         if explanation.is_intact:
             texts = self._format.texts(example)
             self._note(self._checks.texts(texts, number, self._checks.on(Text)))
-        self._count_later(number, example, len(canonical_form(example)))
+        self._count_later(number, len(canonical), example)
 
     def _check_edges(self, number: int, line: bytes) -> None:
         """Check the white space around the JSON of a line."""
@@ -179,35 +187,52 @@ class Linter:
             # `_check_keys` notes the repeated keys.
             self._note(row for row in findings if row.rule != REPEATED_KEY)
 
-    def _check_keys(self, number: int, line: bytes, example: Any, plain: bool) -> None:
-        """Find repeated keys, which the decoder does not report: it keeps the last one."""
-        if plain:
+    def _check_keys(self, number: int, line: bytes, example: Any, canonical: bytes | None) -> None:
+        """Find repeated keys, which the decoder does not report: it keeps the last one.
+
+        `canonical` is as in `_record`.
+        """
+        if canonical is None:
             strings = 1 + 4 * len(example.messages)
         else:
-            strings = count_strings(canonical_form(example)) - self._format.extra_keys
+            strings = count_strings(canonical) - self._format.extra_keys
         if count_strings(line) != strings:
             findings = self._checks.reading(read(line, number))
             self._note(row for row in findings if row.rule == REPEATED_KEY)
 
-    def _check_texts_later(self, number: int, data: bytes, source: Any) -> None:
+    def _check_texts_later(self, number: int, searched: bytes, source: Any) -> None:
         """Keep a line to check its texts with those of its block."""
-        if len(data) > BLOCK_BYTES:
-            self._check_texts([(number, data, source)])  # alone, since joining lines copies them
+        pending = PendingTexts(number, searched, source)
+        if len(searched) > BLOCK_BYTES:
+            self._check_texts([pending])  # alone, since joining lines copies them
         else:
-            self._block.append((number, data, source))
+            self._block.append(pending)
 
-    def _check_texts(self, block: Sequence[Searched]) -> None:
+    def _check_texts(self, block: Sequence[PendingTexts]) -> None:
         """Apply the rules on texts."""
-        suspects = self._prefilter.suspects([data for _, data, _ in block])
+        suspects = self._prefilter.suspects([pending.searched for pending in block])
         for index, rules in suspects.items():
             number, _, source = block[index]
-            example = self._format.decode(source) if isinstance(source, bytes) else source
-            self._note(self._checks.texts(self._format.texts(example), number, rules))
+            texts = self._format.texts(self._decoded(source))
+            self._note(self._checks.texts(texts, number, rules))
 
-    def _count_later(self, number: int, example: Any, size: int) -> None:
-        """Keep an example whose line has more bytes than the limit has tokens, to count it."""
-        if self._counts_tokens and size > self._plan.limits.tokens:
-            self._long.append((number, example))
+    def _decoded(self, source: Any) -> Any:
+        """Return an example, given it or a plain line."""
+        return self._format.decode(source) if isinstance(source, bytes) else source
+
+    def _count_later(self, number: int, size: int, source: Any) -> None:
+        """Keep an example to count its tokens if it has more bytes than the limit has tokens.
+
+        A token of a text has at least one byte. The tokens of a message beside its texts, at most
+        four, are fewer than the bytes of its role and of what separates it from the next message.
+
+        Args:
+            number: Number of the line.
+            size: Bytes of the line, of its canonical form, or of its tagged texts.
+            source: The example, or the bytes of a plain line.
+        """
+        if size > self._plan.limits.tokens and self._counts_tokens:
+            self._long.append((number, self._decoded(source)))
             self._long_size += size
             if self._long_size > BATCH_BYTES:
                 self._count_tokens()

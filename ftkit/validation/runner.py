@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_plain
+from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_bare
 from ftkit.dataset.formats import FORMATS, Conversation, Format
 from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.plain import placeholder
@@ -58,7 +58,7 @@ class Checks:
                 self._by_place.setdefault(place, []).append(rule)
         self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
-        self._plain: dict[bytes, list[Finding]] = {}
+        self._by_roles: dict[bytes, list[Finding]] = {}
         self._cached_roles = 0
 
     def on(self, node_type: type[Any]) -> list[Rule]:
@@ -103,9 +103,9 @@ class Checks:
         """Check a decoded example, except for its texts and its length.
 
         Returns:
-            The findings, and True if the example has only plain messages (see `is_plain`).
+            The findings, and True if it is a chat example with only bare messages (see `is_bare`).
         """
-        plain = format.may_be_plain(example)
+        only_bare = format.may_be_bare(example)
         findings = [
             finding(rule, hit, line)
             for rule in self.on(type(example))
@@ -117,9 +117,9 @@ class Checks:
                 findings.append(finding(rule, hit, line, conversation.path))
             present = facets(conversation)
             if present:
-                plain = plain and present == {"empty"}
+                only_bare = only_bare and present == {"empty"}
                 findings.extend(self._conversation(conversation, present, line))
-        return findings, plain
+        return findings, only_bare
 
     def _conversation(
         self, conversation: Conversation, present: set[str], line: int
@@ -137,7 +137,7 @@ class Checks:
             for hit in rule.checks[Conversation](conversation, self.plan):
                 yield finding(rule, hit, line)
 
-    def plain(self, roles: bytes, line: int) -> list[Finding]:
+    def plain_line(self, roles: bytes, line: int) -> list[Finding]:
         """Check a plain line, except for its texts and its length.
 
         The findings depend on its roles only, so they are those of an example with other texts.
@@ -146,11 +146,11 @@ class Checks:
             roles: Its roles, as bytes of `plain.ROLES`.
             line: Line number.
         """
-        findings = self._plain.get(roles)
+        findings = self._by_roles.get(roles)
         if findings is None:
             self._make_room(len(roles))
             findings, _ = self.example(FORMATS["chat"], placeholder(roles), 0)
-            self._plain[roles] = findings
+            self._by_roles[roles] = findings
         return [msgspec.structs.replace(finding, line=line) for finding in findings]
 
     def _order_of(
@@ -167,7 +167,7 @@ class Checks:
         """Clear the caches before more roles are added to them if they have too many."""
         if self._cached_roles > MAX_CACHED_ROLES:
             self._order.clear()
-            self._plain.clear()
+            self._by_roles.clear()
             self._cached_roles = 0
         self._cached_roles += roles
 
@@ -204,7 +204,7 @@ def _is_absent(value: Any) -> bool:
 
 
 def facets(conversation: Conversation) -> set[str]:
-    """Return what a conversation has beyond plain messages, as keys of `Rule.needs`.
+    """Return what a conversation has beyond bare messages, as keys of `Rule.needs`.
 
     The keys are names of optional fields, and `tools`, `functions`, `tool`, `function`, `parts`
     (content in parts), `nothing` (no content) and `empty` (blank content).
@@ -216,7 +216,7 @@ def facets(conversation: Conversation) -> set[str]:
         facets.add("functions")
     for message in conversation.messages:
         content = message.content
-        if is_plain(message):
+        if is_bare(message):
             if not content or content.isspace():
                 facets.add("empty")
             continue

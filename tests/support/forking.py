@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import inspect
 import json
 import os
 import runpy
@@ -34,6 +35,12 @@ ARGUMENTS_START, ARGUMENTS_END = 45, 46
 
 MAX_REQUEST_BYTES = 1 << 17
 
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+"""Ends of the pipes of a process, as parameters of `Popen._execute_child`."""
+
+_, *EXECUTE_CHILD = inspect.signature(subprocess.Popen._execute_child).parameters  # type: ignore[attr-defined]
+"""Parameters of `Popen._execute_child`."""
+
 BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
@@ -47,7 +54,7 @@ class ForkServer:
 
     def __init__(self, connection: socket.socket, process: object = None) -> None:
         self._connection = connection
-        self._process = process  # its end would be awaited if this was the only reference
+        self._process = process  # Popen warns when it is freed while its process runs
         self._lock = threading.Lock()
 
     @classmethod
@@ -104,27 +111,30 @@ class ForkServer:
 
 
 class ForkedPopen(subprocess.Popen[bytes]):
-    """`subprocess.Popen` that has a command of this Python forked by `fork_server`."""
+    """`subprocess.Popen` that has a command of this Python forked by `fork_server`.
+
+    It overrides a private method of CPython, checked with 3.11. Its parameters are taken by name: a
+    KeyError says which one another version lacks.
+    """
 
     fork_server: ForkServer
 
     def _execute_child(self, *arguments: Any) -> None:
-        command, _, preexec, _, pass_fds, cwd, env, *_ = arguments
-        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = arguments[10:16]
-        assert not preexec
-        assert not pass_fds
-        streams = (p2cread, c2pwrite, errwrite)
+        values = dict(zip(EXECUTE_CHILD, arguments, strict=True))
+        assert not values["preexec_fn"]
+        assert not values["pass_fds"]
+        streams = [values[name] for name in ("p2cread", "c2pwrite", "errwrite")]
         try:
             self.pid = self.fork_server.fork(
-                list(map(str, command)),
+                list(map(str, values["args"])),
                 tuple(n if fd == -1 else fd for n, fd in enumerate(streams)),  # type: ignore[arg-type]
-                cwd and str(cwd),
-                env,
-                arguments[21],
+                values["cwd"] and str(values["cwd"]),
+                values["env"],
+                values["start_new_session"],
             )
             self._child_created = True
         finally:
-            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+            self._close_pipe_fds(*(values[name] for name in PIPES))  # type: ignore[attr-defined]
 
 
 def fork_workers(*task: str) -> None:
@@ -157,16 +167,16 @@ def _serve(connection: socket.socket) -> None:
         if not data:  # the process that asks has ended
             os._exit(0)
         # The process that asks adopts the child of a process that ends at once.
-        if between := os.fork():
-            os.waitpid(between, 0)
+        if intermediate := os.fork():
+            os.waitpid(intermediate, 0)
             for stream in streams:
                 os.close(stream)
             continue
-        between = os.getpid()
+        intermediate = os.getpid()
         if os.fork():
             os._exit(0)
         break
-    while os.getppid() == between:
+    while os.getppid() == intermediate:
         os.sched_yield()
     connection.send(str(os.getpid()).encode())
     connection.detach()

@@ -14,7 +14,7 @@ from ftkit import validate
 from ftkit.cli.inputs import progress
 from ftkit.dataset.reader import BLOCK_BYTES, Part, split
 from ftkit.summary import Summary
-from ftkit.validation.pool import scanning
+from ftkit.validation.scanning import scanning
 from support.examples import chat_lines
 from support.fixture_types import Write
 
@@ -37,7 +37,7 @@ def scan_until_reported(part: Part, advance: Callable[[int], None]) -> Summary:
 def test_progress_is_reported_before_the_first_part_is_scanned(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftkit.validation.pool.PART_BYTES", 100)
+    monkeypatch.setattr("ftkit.validation.scanning.PART_BYTES", 100)
     path = tmp_path / "file"
     path.write_bytes(b"x" * 700)
     reported: list[int] = []
