@@ -204,6 +204,7 @@ class Linter:
         """Keep a line to check its texts with those of its block."""
         pending = PendingTexts(number, searched, source)
         if len(searched) > BLOCK_BYTES:
+            self.end_block()  # findings are kept in the order of the lines
             self._check_texts([pending])  # alone, since joining lines copies them
         else:
             self._block.append(pending)

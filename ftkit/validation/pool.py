@@ -42,9 +42,9 @@ def process_pool(number: int, progress: Progress | None = None) -> Iterator[Map]
         progress: Called every `REPORT_SECONDS`, and after each part.
     """
     context = _context()
-    scanned: Any = context.Value("Q")
+    scanned: Any = context.Value("Q") if progress else None
     pool = ProcessPoolExecutor(
-        number, mp_context=context, initializer=_start_worker, initargs=(scanned,)
+        number, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), scanned)
     )
     report = _Reporter(progress, scanned) if progress else None
     try:
@@ -103,14 +103,14 @@ def _context() -> BaseContext:
     return get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def _start_worker(scanned: Any) -> None:
+def _start_worker(parent: int, scanned: Any) -> None:
     """Set up a worker: it leaves interrupts to its parent and ends when the parent is gone."""
     global _scanned
     _scanned = scanned
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()  # scanning makes no cycles worth collecting
-    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 
 def _scan_and_count(function: Callable[..., Summary], part: Part) -> Summary:
