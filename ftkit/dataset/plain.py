@@ -38,6 +38,9 @@ ROLES: dict[int, dict[str, Any]] = {
 }
 """Role and weight of a message by their byte."""
 
+MAX_PLAIN_BYTES = 8 << 20
+"""Maximum bytes of a line to read as a plain one. The decoder holds fewer copies of a line."""
+
 VARIABLE = "FTKIT_PURE_PYTHON"
 """Environment variable that turns the extension off."""
 

@@ -21,7 +21,7 @@ import msgspec
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import FORMATS, Format
 from ftkit.dataset.lenient_json import MAX_DEPTH, MAX_VALUES, is_too_large, nests_deeper
-from ftkit.dataset.plain import PlainLine, ReadPlain, read_plain, refuse
+from ftkit.dataset.plain import MAX_PLAIN_BYTES, PlainLine, ReadPlain, read_plain, refuse
 from ftkit.dataset.reader import READ_ERRORS, Part, blocks
 from ftkit.errors import FileError
 from ftkit.rules.base import ScanPlan
@@ -147,7 +147,7 @@ class Scanner:
                 self._crlf.add(number)
             if len(line) > MAX_VALUES and is_too_large(line):
                 self._add_undecoded(number, line, False)
-            elif plain := read_plain(line):
+            elif len(line) <= MAX_PLAIN_BYTES and (plain := read_plain(line)):
                 for consumer in consumers:
                     consumer.add_plain(number, line, plain)
                 self._examples += 1
