@@ -6,6 +6,7 @@ same bytes. The data is clean but for one line in DEFECT_EVERY, so that the find
 """
 
 import argparse
+import gzip
 import itertools
 import json
 import os
@@ -39,6 +40,19 @@ SYSTEM_SHARE = 0.9
 WEIGHT_SHARE = 0.1
 TOOLS_SHARE = 0.05
 DEFECT_EVERY = 10_000
+
+# The other shapes: bytes of text in a large line, tools in an example with many, and what is
+# replaced to get a line with a defect.
+LARGE = 10**6
+MANY_TOOLS = 50
+DEFECTS = [
+    ('"role": "user"', '"role": "human"'),
+    ('"content"', '"contents"'),
+    ('}, {"role"', '} {"role"'),
+    ('"role": "user", "content": "', '"role": "user", "content": null, "text": "'),
+    ('{"messages"', '{"prompt": "", "messages"'),
+    ('"role": "assistant"', '"role": "assistant", "weight": 2'),
+]
 
 # A line of source text with any of these is left out: a checker is right to remark on each of them.
 UNWELCOME = re.compile(
@@ -490,19 +504,72 @@ def spoil(line: str, kind: int, earlier: str) -> str:
     return earlier
 
 
-def write(
-    path: Path,
-    size: int,
-    seed: int = 1,
-    ascii_only: bool = False,
-    with_tools: bool = True,
-    with_defects: bool = True,
-) -> int:
-    """Write lines until the file has `size` bytes; the number of lines."""
+def small_lines(generator: Generator) -> Iterator[str]:
+    """Lines of about 100 bytes."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    kinds = ["bug", "wish", "question"]
+    for number in itertools.count(1):
+        messages = [
+            {"role": "user", "content": f"Ticket {number}"},
+            {"role": "assistant", "content": generator.rng.choice(kinds)},
+        ]
+        yield encode({"messages": messages})
+
+
+def large_lines(generator: Generator) -> Iterator[str]:
+    """Lines of about 1 MB: conversations of hundreds of messages."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for number in itertools.count(1):
+        messages = generator.opening()
+        length = 0
+        while length < LARGE:
+            answer = generator.pick_pool().cut(generator.rng, 4_000)
+            asked = generator.question(generator.pick_pool(), 400, f" (ticket {number}, {length})")
+            messages.append({"role": "user", "content": asked})
+            messages.append({"role": "assistant", "content": answer})
+            length += len(asked.encode()) + len(answer.encode())
+        yield encode({"messages": messages})
+
+
+def tool_lines(generator: Generator) -> Iterator[str]:
+    """Examples that declare `MANY_TOOLS` tools and call some of them."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for number in itertools.count(1):
+        example = generator.tool_example(number)
+        for index in range(MANY_TOOLS - len(example["tools"])):
+            tool = generator.rng.choice(TOOLS).declaration["function"]
+            function = {**tool, "name": f"{tool['name']}_{index}"}
+            example["tools"].append({"type": "function", "function": function})
+        yield encode(example)
+
+
+def defective_lines(generator: Generator) -> Iterator[str]:
+    """Lines that have a defect each: see `DEFECTS`."""
+    examples = (json.dumps(example, ensure_ascii=False) for example in generator.examples())
+    for number, line in enumerate(examples):
+        old, new = DEFECTS[number % len(DEFECTS)]
+        yield line.replace(old, new, 1)
+
+
+SHAPES = {
+    "small": small_lines,
+    "large": large_lines,
+    "tools": tool_lines,
+    "defects": defective_lines,
+}
+"""Shapes other than conversations."""
+
+
+def write(path: Path, size: int, source: Iterator[str]) -> int:
+    """Write lines until there are `size` bytes, compressed if the name says so; the number of lines."""
     written = 0
     count = 0
-    with path.open("wb", buffering=1 << 20) as file:
-        for line in lines(Generator(seed, with_tools), ascii_only, with_defects):
+    with (
+        gzip.open(path, "wb", compresslevel=6)
+        if path.suffix == ".gz"
+        else path.open("wb", buffering=1 << 20)
+    ) as file:
+        for line in source:
             if written >= size:
                 break
             written += file.write(line.encode() + b"\n")
@@ -528,18 +595,20 @@ def main() -> None:
     parser.add_argument(
         "--ascii", action="store_true", help="escape everything beyond ASCII as \\uXXXX"
     )
+    parser.add_argument("--shape", choices=SHAPES, help="default: conversations")
     parser.add_argument("--no-tools", action="store_true", help="no example with tools")
     parser.add_argument("--no-defects", action="store_true", help="no defective line")
     arguments = parser.parse_args()
-    count = write(
-        arguments.out,
-        arguments.size,
-        seed=arguments.seed,
-        ascii_only=arguments.ascii,
-        with_tools=not arguments.no_tools,
-        with_defects=not arguments.no_defects,
-    )
-    print(f"{arguments.out}: {count} lines, {arguments.out.stat().st_size} bytes", file=sys.stderr)
+    if arguments.shape and (arguments.ascii or arguments.no_defects):
+        parser.error("--shape cannot be combined with --ascii or --no-defects")
+    generator = Generator(arguments.seed, with_tools=not arguments.no_tools)
+    if arguments.shape:
+        source = SHAPES[arguments.shape](generator)
+    else:
+        source = lines(generator, arguments.ascii, with_defects=not arguments.no_defects)
+    count = write(arguments.out, arguments.size, source)
+    print(f"{arguments.out}: {arguments.out.stat().st_size} bytes", file=sys.stderr)
+    print(count)
 
 
 if __name__ == "__main__":

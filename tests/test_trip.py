@@ -160,6 +160,7 @@ def test_a_model_comes_back_from_the_archive_when_its_service_is_gone(tmp_path: 
         assert saved.returncode == 0, saved.stderr
     finally:
         assert ftkit(old, tmp_path, "serve", "stop").returncode == 0
+    assert not (old.folder / "server.json").exists()  # the service has written its last
     shutil.rmtree(old.folder)
     shutil.rmtree(tmp_path / "state")
     assert json.loads(

@@ -122,7 +122,9 @@ class Commands(Group):
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
     if is_requested and not context.resilient_parsing:
-        write(f"ftkit {__version__}\n")
+        from ftkit.dataset.plain import is_compiled
+
+        write(f"ftkit {__version__} ({'C extension' if is_compiled() else 'pure Python'})\n")
         context.exit()
 
 

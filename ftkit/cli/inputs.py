@@ -186,6 +186,9 @@ def progress(
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ftkit.dataset.reader import is_compressed
+
+    is_exact = not any(map(is_compressed, paths))  # what is counted is uncompressed
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -193,7 +196,8 @@ def progress(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(err=True), transient=True, auto_refresh=False) as bar:
-        task, shown = bar.add_task(action, total=total, visible=False), 0.0
+        task = bar.add_task(action, total=total if is_exact else None, visible=False)
+        shown = 0.0
 
         def advance(file: str, done: int) -> None:
             nonlocal shown

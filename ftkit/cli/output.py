@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -178,6 +177,8 @@ def first(items: Iterable[T], limit: int | None) -> Iterable[T]:
 def open_page(path: str | Path) -> None:
     """Open a page in the user's web browser."""
     page = Path(path).resolve()
+    import webbrowser
+
     if not webbrowser.open(page.as_uri()):
         print_warning(f"no web browser was found; open {page} yourself")
 

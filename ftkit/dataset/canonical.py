@@ -5,13 +5,13 @@ Two lines that differ only in key order, spacing or escapes have the same canoni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
+from xxhash import xxh3_64_intdigest
 
 from ftkit.dataset.types import (
     Answer,
@@ -43,7 +43,7 @@ OPTIONAL: dict[type[Struct], tuple[str, ...]] = {
 }
 """Fields of each message type, except its content and the id of its tool call."""
 
-# A message is plain if all of its fields in OPTIONAL are unset. They are compared in one step.
+# A message is bare if all of its fields in OPTIONAL are unset. They are compared in one step.
 _get_optional = {type_: attrgetter(*(names or ("content",))) for type_, names in OPTIONAL.items()}
 _unset: dict[type[Struct], Any] = {
     type_: (UNSET,) * len(names) if len(names) > 1 else UNSET
@@ -52,7 +52,7 @@ _unset: dict[type[Struct], Any] = {
 }
 
 
-def is_plain(message: Any) -> bool:
+def is_bare(message: Any) -> bool:
     """Return True for a message that has a role and a text and nothing else, as most have."""
     type_ = type(message)
     return (
@@ -69,88 +69,80 @@ def count_strings(data: bytes) -> int:
     return (data.count(b'"') - data.count(b'\\"')) // 2
 
 
-def has_repeated_key(line: bytes, example: Any, extra_keys: int = 0) -> bool:
-    """Return True if an object in the line has the same key twice.
+def has_repeated_key(line: bytes, value: Any) -> bool:
+    """Return True if an object in a line of JSON has the same key twice.
 
-    The decoder keeps only the last of them, so the line then has more strings than its example.
-
-    Args:
-        line: The line.
-        example: The decoded example.
-        extra_keys: Number of keys of the example that are not in the line.
+    The decoder keeps only the last of them, so the line then has more strings than its value.
     """
-    return count_strings(line) != count_strings(canonical_form(example)) - extra_keys
+    return count_strings(line) != count_strings(canonical_form(value))
 
 
-def may_repeat_keys(joined: bytes, others: Sequence[bytes], messages: int) -> bool:
-    """Return False if no object in some lines of plain messages has the same key twice.
+def fingerprint(part: bytes, seed: int) -> int:
+    """Return a 64-bit hash of a prompt or an answer.
 
-    The quotes inside a string are escaped, so `"role"` is a key or a whole text, and occurs once
-    for each message. A second `"messages"` adds messages, since a list of messages is never empty.
-
-    Args:
-        joined: The lines.
-        others: Those of the lines that are left out.
-        messages: The number of messages in the remaining lines.
+    XXH3 is not cryptographic: whoever knows the seed can write different parts with the same hash.
     """
-    return any(
-        joined.count(key) - sum(line.count(key) for line in others) != messages
-        for key in (b'"role"', b'"content"')
-    )
+    value: int = xxh3_64_intdigest(part, seed)
+    return value
 
 
-def digest(data: bytes) -> int:
-    """Return a 64-bit hash that is the same in every process."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+# Tags of texts, as in `plain.PlainLine`.
+_ROLE_TAGS = {
+    type_: b"\xff%b\xff" % str(type_.__struct_config__.tag).encode() for type_ in MESSAGE_TYPES
+}
+_WEIGHT_TAGS = {0: b"\xffassistant0\xff", 1: b"\xffassistant1\xff"}
+
+_get_unweighted = attrgetter(*(name for name in OPTIONAL[Assistant] if name != "weight"))
+_unweighted = (UNSET,) * (len(OPTIONAL[Assistant]) - 1)
 
 
-# UTF-8 has no byte 0xFF, so it separates messages that are joined.
-_TYPE_TAGS = {type_: b"\xff" + type_.__name__.encode() + b"\xff" for type_ in MESSAGE_TYPES}
-
-
-def _tagged_message(message: Any) -> bytes:
-    """Return the canonical form of a message, tagged with its type if it is plain."""
-    if is_plain(message):
+def _canonical_message(message: Any) -> bytes:
+    """Return the tagged text of a message if it has no more, else 0xFF and its canonical form."""
+    if is_bare(message):
         text: str = message.content
-        return _TYPE_TAGS[type(message)] + text.encode()
+        return text.encode() + _ROLE_TAGS[type(message)]
+    if (
+        type(message) is Assistant
+        and type(message.content) is str
+        and message.weight is not UNSET
+        and _get_unweighted(message) == _unweighted
+    ):
+        return message.content.encode() + _WEIGHT_TAGS[message.weight]
     return b"\xff" + canonical_form(message)
 
 
-def chat_fingerprint(example: Chat) -> tuple[int, int]:
-    """Return the hashes of all messages but the last and of the last message."""
-    *before, last = map(_tagged_message, example.messages)
+def chat_parts(example: Chat) -> tuple[bytes, bytes]:
+    """Return the bytes that identify all messages but the last, and the last message.
+
+    They are tagged texts, and the canonical form of whatever else the messages have.
+    """
+    *before, last = map(_canonical_message, example.messages)
     options = (example.tools, example.functions, example.parallel_tool_calls)
     if any(option is not UNSET for option in options):
         before.append(canonical_form(tuple(option or None for option in options)))
-    return digest(b"".join(before)), digest(last)
+    return b"".join(before), last
 
 
-def plain_fingerprint(example: Chat) -> tuple[int, int]:
-    """Return `chat_fingerprint` of an example that has only plain messages, more quickly."""
-    *before, last = [
-        _TYPE_TAGS[type(message)] + message.content.encode()  # type: ignore[union-attr]
-        for message in example.messages
-    ]
-    return digest(b"".join(before)), digest(last)
+def cut_at(marker: bytes) -> Callable[[Any, bytes], tuple[bytes, bytes]]:
+    """Return a function that cuts the canonical form of an example at the last `marker`.
 
-
-def fingerprint_cut_at(marker: bytes) -> Callable[[Any], tuple[int, int]]:
-    """Return a function that hashes the canonical form in two parts.
-
-    The second part begins at the last `marker`. Its quotes would be escaped inside a string, so it
-    can only match a key.
+    Its quotes would be escaped inside a string, so it can only match a key.
     """
 
-    def fingerprint(example: Any) -> tuple[int, int]:
-        line = canonical_form(example)
+    def parts(example: Any, line: bytes) -> tuple[bytes, bytes]:
         cut = line.rfind(marker)
-        return digest(line[:cut]), digest(line[cut:])
+        return line[:cut], line[cut:]
 
-    return fingerprint
+    return parts
 
 
-def graded_fingerprint(example: Graded) -> tuple[int, int]:
-    """Return the hashes of the prompt and of the fields for the grader."""
+def graded_parts(example: Graded, line: bytes) -> tuple[bytes, bytes]:
+    """Return the canonical form of the prompt and of the fields for the grader.
+
+    Args:
+        example: The example.
+        line: Its canonical form.
+    """
     answer = canonical_form(example.fields)
-    prompt = canonical_form(example).removesuffix(b',"fields":' + answer + b"}")
-    return digest(prompt), digest(answer)
+    prompt = line.removesuffix(b',"fields":' + answer + b"}")
+    return prompt, answer

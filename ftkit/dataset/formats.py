@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import UNSET, Struct
 
-from ftkit.dataset.canonical import chat_fingerprint, fingerprint_cut_at, graded_fingerprint
+from ftkit.dataset.canonical import chat_parts, cut_at, graded_parts
 from ftkit.dataset.types import (
     Answer,
     Chat,
@@ -78,8 +78,11 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
     """Convert a JSON object to an example. Raises the errors of msgspec."""
     conversations: Callable[[Any], tuple[Conversation, ...]]
     """Return the conversations of an example; the first holds its prompt."""
-    fingerprint: Callable[[Any], tuple[int, int]]
-    """Return the hashes of the prompt and of the answer in canonical form."""
+    prompt_and_answer: Callable[[Any, bytes], tuple[bytes, bytes]]
+    """Return bytes that identify the prompt and the answer.
+
+    It takes an example and its canonical form.
+    """
     texts: Callable[[Any], Iterator[tuple[str, str]]]
     """Yield each text of an example with its JSON path."""
     sequences: Callable[[Any], Iterator[TrainingSequence]]
@@ -88,7 +91,7 @@ class Format(Struct, frozen=True, kw_only=True, dict=True):
     """Keys that lead to each list of messages."""
     message_type: Any = Message
     """Union of the types of its messages."""
-    may_be_plain: Callable[[Any], bool] = lambda example: False
+    may_be_bare: Callable[[Any], bool] = lambda example: False
     """Return True for an example that holds `messages` and, perhaps, tools and functions only."""
     may_be_deep: Callable[[Any], bool] = lambda example: False
     """Return True for an example with values of any type, which can be nested deeply."""
@@ -302,11 +305,11 @@ _FORMATS = (
         decode=msgspec.json.Decoder(Chat).decode,
         build=_builder(Chat),
         conversations=_chat_conversations,
-        fingerprint=chat_fingerprint,
+        prompt_and_answer=lambda example, line: chat_parts(example),
+        may_be_bare=lambda example: example.parallel_tool_calls is UNSET,
         texts=_texts_of(_chat_conversations),
         sequences=_sequences_of(_chat_conversations),
         message_lists=(("messages",),),
-        may_be_plain=lambda example: example.parallel_tool_calls is UNSET,
         may_be_deep=lambda example: bool(example.tools),
     ),
     Format(
@@ -318,7 +321,7 @@ _FORMATS = (
         decode=msgspec.json.Decoder(Completions).decode,
         build=_builder(Completions),
         conversations=lambda example: (),
-        fingerprint=fingerprint_cut_at(b',"completion":"'),
+        prompt_and_answer=cut_at(b',"completion":"'),
         texts=_completions_texts,
         sequences=_completions_sequences,
         prompt_and_completion=lambda example: (example.prompt, example.completion),
@@ -332,7 +335,7 @@ _FORMATS = (
         decode=msgspec.json.Decoder(Preference).decode,
         build=_builder(Preference),
         conversations=_preference_conversations,
-        fingerprint=fingerprint_cut_at(b',"preferred_output":['),
+        prompt_and_answer=cut_at(b',"preferred_output":['),
         texts=_texts_of(_preference_conversations),
         sequences=_sequences_of(_preference_conversations),
         message_lists=(("input", "messages"), ("preferred_output",), ("non_preferred_output",)),
@@ -347,7 +350,7 @@ _FORMATS = (
         decode=_decode_graded,
         build=_build_graded,
         conversations=_reinforcement_conversations,
-        fingerprint=graded_fingerprint,
+        prompt_and_answer=graded_parts,
         texts=_texts_of(_reinforcement_conversations),
         sequences=_sequences_of(_reinforcement_conversations),
         message_lists=(("messages",),),

@@ -25,9 +25,9 @@ from ftkit.summary import Summary
 from ftkit.tokens.encodings import PER_EXAMPLE
 from ftkit.tokens.stats import TokenStats
 from ftkit.tokens.tally import CountingMethod
-from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.runner import finding
-from ftkit.validation.scan import choose_format, summarize
+from ftkit.validation.scan import Progress, choose_format, summarize
+from ftkit.validation.scanning import scanning
 
 Counting = Literal["billing", "notebook"]
 

@@ -24,7 +24,7 @@ from ftkit.estimation.estimate import (
 from ftkit.estimation.measure import Counting, Measured, format_of, measure, no_example, stats_of
 from ftkit.estimation.usage import Usage, usage
 from ftkit.tokens.stats import Distribution, TokenStats, distribution, total
-from ftkit.validation.pool import Progress
+from ftkit.validation.scan import Progress
 
 
 class Validation(Struct, frozen=True):

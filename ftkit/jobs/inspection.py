@@ -26,8 +26,8 @@ from ftkit.estimation.quote import Quote, empty_file, quote_measured, with_valid
 from ftkit.rules import ScanPlan, choose_rules
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import Report
-from ftkit.validation.pool import Progress, scanning
-from ftkit.validation.scan import Map
+from ftkit.validation.scan import Map, Progress
+from ftkit.validation.scanning import scanning
 from ftkit.validation.validate import Purpose, ScannedFile, is_ok
 
 

@@ -18,9 +18,11 @@ The caller adds code, severity and line to each hit.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import Limits
@@ -69,6 +71,12 @@ def hit_lines(lines: Lines, message: str, path: str = "$") -> Iterator[Hit]:
         yield Hit(message, path, times=others)
 
 
+def random_seed() -> int:
+    """Return a random 64-bit number."""
+    # Importing `secrets` takes 6 ms.
+    return int.from_bytes(os.urandom(8))
+
+
 class ScanPlan(Struct, frozen=True):
     """Settings of a scan. Picklable, since worker processes receive it."""
 
@@ -87,6 +95,11 @@ class ScanPlan(Struct, frozen=True):
     purpose: Literal["training", "validation"] = "training"
     counting_methods: tuple[CountingMethod, ...] = ()
     """Token counts to make over all examples."""
+    seed: int = msgspec.field(default_factory=random_seed)
+    """Seed of the fingerprints, so that lines prepared for one seed do not collide in a scan.
+
+    All parts of a file, and the two files of a comparison, need the same one.
+    """
     applies_rules: bool = True
     """False to count tokens only, leaving out lines that the provider would refuse."""
 
@@ -142,9 +155,11 @@ class Rule(Struct, frozen=True, eq=False):
     """Facets of a conversation, one of which must be present for the check to run."""
     places: dict[Place, None]
     prefilter: tuple[str, ...] = ()
-    """Patterns over the residue of a line, one of which must match for a `Text` check to run."""
-    confirm: dict[str, str] = {}
-    """Patterns over the line itself that must match, too, by pattern of the prefilter."""
+    """RE2 patterns, one of which must match for a `Text` check to run.
+
+    One must match the JSON of a line, whose only escapes are `\\n` and its like, `\\/` and controls
+    as `\\u001f`, and one its unescaped texts.
+    """
     fixes: list[Fix] = []
     """Fixes of violations, the safe ones first; `ftkit.rules.fixes.fix` adds them."""
 
@@ -198,7 +213,6 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
     needs: Iterable[str] = (),
     places: Iterable[Place] = (),
     prefilter: Iterable[str] = (),
-    confirm: Mapping[str, str] = {},
     whole_file: bool = False,
     context: Mapping[str, Any] = {},
 ) -> Callable[[Check[NodeT]], Rule]:
@@ -217,8 +231,7 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
         parts: Parts of an example to check (chat, input, output, reinforcement); all if empty.
         needs: Facets of a conversation, one of which must be present.
         places: Schema errors to visit.
-        prefilter: Patterns over the residue of a line, one of which must match.
-        confirm: Patterns over the line that must match, too, by pattern of the prefilter.
+        prefilter: RE2 patterns, as bytes, one of which must match; see `Rule.prefilter`.
         whole_file: Whether `bad` and `good` are files, as they are for `Head` and `Dataset`.
         context: Further context of the bad sample; see `Rule.context`.
     """
@@ -242,7 +255,6 @@ def rule(  # noqa: PLR0913 - keyword-only: each parameter documents the rule whe
             needs=dict.fromkeys(needs),
             places=dict.fromkeys(places),
             prefilter=tuple(prefilter),
-            confirm=dict(confirm),
         )
         return RULES[name]
 

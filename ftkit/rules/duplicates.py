@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 MIN_ANSWERS, DISTINCT = 3, 0.9
 """Prompts are shared by design from this mean number of answers and share of distinct ones."""
 
+MAX_WITHOUT_NUMPY = 20_000
+"""Maximum number of examples that are compared without numpy, whose import takes longer."""
+
+COLUMNS = [name for name, _ in FINGERPRINT]
+"""Names of the columns of the fingerprints, which are 64-bit numbers."""
+
+FINGERPRINT_BYTES = 8 * len(COLUMNS)
+"""Bytes of the fingerprint of an example."""
+
 
 def fingerprints(summary: Summary) -> np.ndarray[Any, Any]:
     """Return the fingerprints as a numpy record array with columns line, prompt and answer."""
@@ -44,9 +53,32 @@ def first_equal(summary: Summary, *columns: str) -> np.ndarray[Any, Any]:
 
 def distinct_answers(summary: Summary) -> int:
     """Return the number of different answers."""
+    if _has_few(summary):
+        return len(set(_column(summary, "answer")))
     import numpy as np
 
     return int(np.unique(fingerprints(summary)["answer"]).size)
+
+
+def may_share_prompts(summary: Summary) -> bool:
+    """Return False if the file is small and no two of its examples have the same prompt."""
+    if not _has_few(summary):
+        return True
+    prompts = _column(summary, "prompt")
+    return len(set(prompts)) < len(prompts)
+
+
+def _has_few(summary: Summary) -> bool:
+    return len(summary.fingerprints) <= MAX_WITHOUT_NUMPY * FINGERPRINT_BYTES
+
+
+def _column(summary: Summary, name: str) -> list[int]:
+    """Return a column of the fingerprints, to compare its values with each other only.
+
+    They are read in the byte order of the machine, so they may not be the numbers that were hashed.
+    """
+    numbers = memoryview(summary.fingerprints).cast("Q").tolist()
+    return numbers[COLUMNS.index(name) :: len(COLUMNS)]
 
 
 @rule(
@@ -64,6 +96,8 @@ def duplicate_example(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     Each copy is billed, and gives the example more weight in training. Keep one. Key order and
     spacing do not matter, and the first copy is not reported.
     """
+    if not may_share_prompts(dataset.summary):
+        return
     lines = fingerprints(dataset.summary)["line"]
     first = first_equal(dataset.summary, "prompt", "answer")
     for index in (lines[first] != lines).nonzero()[0]:
@@ -92,6 +126,8 @@ def duplicate_conflict(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     seem to be shared by design: each has three answers or more on average, and nearly all of them
     differ.
     """
+    if not may_share_prompts(dataset.summary):
+        return
     records = fingerprints(dataset.summary)
     first = first_equal(dataset.summary, "prompt")
     conflicts = (records["answer"] != records["answer"][first]).nonzero()[0]
@@ -148,10 +184,10 @@ def split_overlap(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     The validation loss then looks better than it is. Remove the example from one of the files.
     Checked only with `--validation-file`.
     """
-    import numpy as np
-
     if not dataset.validation_fingerprints:
         return
+    import numpy as np
+
     records = fingerprints(dataset.summary)
     others = np.frombuffer(dataset.validation_fingerprints, FINGERPRINT)
     lines = {(int(prompt), int(answer)): int(number) for number, prompt, answer in reversed(others)}

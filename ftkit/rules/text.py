@@ -4,10 +4,8 @@ Special tokens, invisible characters, damaged encodings, placeholders and chat m
 """
 
 # Searching all text with these regular expressions would cost more than everything else. So each
-# rule has a prefilter: patterns over the residue of a line, which is what remains of its bytes when
-# those that no rule looks for are deleted (see `ftkit.validation.prefilter`). Bytes that are adjacent
-# in the text are adjacent in the residue, so only lines that match a pattern can violate the rule.
-# `confirm` adds a pattern over the line itself to a prefilter pattern that other text often matches.
+# rule has a prefilter: RE2 patterns that match every line that violates the rule, both as JSON
+# without escapes such as \u00e9 (but for controls) and as unescaped texts. Only such lines are searched.
 
 from __future__ import annotations
 
@@ -99,9 +97,8 @@ def find_invisible(text: str) -> tuple[re.Match[str] | None, int]:
         r"\x7f",
         r"\xe1\xa0\x8e",
         r"\xe3\x85\xa4",
-        r"\\00[01]",
+        r"\\u00[01]",
     ],
-    confirm={r"\\00[01]": r"\\u00[01]"},
     evidence=[OWN_CHECK],
 )
 def unicode_invisible(text: Text, plan: ScanPlan) -> Iterator[Hit]:
@@ -216,7 +213,6 @@ def find_placeholder(text: str) -> str | None:
     bad=user_says("Dear {{name}},"),
     good=user_says("Dear Ms Lovelace,"),
     prefilter=[re.escape(part) for part in _PLACEHOLDER_PARTS],
-    confirm={r"\{\{": r"\{\{"},
     evidence=[OWN_CHECK],
 )
 def placeholder_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:
@@ -244,7 +240,7 @@ _MARKUP = re.compile(
     Text,
     bad=user_says("<|im_start|>system"),
     good=user_says("You are a system."),
-    prefilter=[r"<\|", r"\[INST\]", r"<<SYS>>", r"<__>"],
+    prefilter=[r"<\|", r"\[\\?/?INST\]", r"<<\\?/?SYS>>", r"<(?:start|end)_of_turn>"],
     evidence=[OWN_CHECK],
 )
 def chat_markup_text(text: Text, plan: ScanPlan) -> Iterator[Hit]:

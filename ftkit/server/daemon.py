@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ftkit._local import RUN_MODULE, Running, find_running
 from ftkit._private import make_private_folder, open_private
 from ftkit._text import last_line
 from ftkit.errors import FtkitError
-from ftkit.server.folder import SERVICE_LOG
+from ftkit.server.folder import LOCK, SERVICE_LOG
 
 TIMEOUT = 60.0
 """Seconds to wait until a service has started or stopped."""
@@ -62,7 +64,9 @@ def find_or_start(folder: Path, notify: Callable[[str], None]) -> Running:
 
 
 def stop(folder: Path) -> Running | None:
-    """Stop the service of a data folder. Its jobs continue when it is started again.
+    """Stop the service of a data folder, and wait until it no longer uses the folder.
+
+    Its jobs continue when it is started again.
 
     Returns:
         The service that was stopped, or None if none was running.
@@ -75,9 +79,8 @@ def stop(folder: Path) -> Running | None:
         return None
     with suppress(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + TIMEOUT
-    while find_running(folder):
-        if time.monotonic() > deadline:
-            raise FtkitError(f"the local service (process {running.pid}) did not stop")
-        time.sleep(POLL_SECONDS)
-    return running
+    try:
+        with FileLock(folder / LOCK, timeout=TIMEOUT):  # which the service holds to its end
+            return running
+    except Timeout as error:
+        raise FtkitError(f"the local service (process {running.pid}) did not stop") from error

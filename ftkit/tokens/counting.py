@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from ftkit.dataset.canonical import is_plain
+from ftkit.dataset.canonical import is_bare
 from ftkit.dataset.formats import Conversation, Format, Text, message_texts
 from ftkit.dataset.types import Answer, Assistant, FunctionCall, ImagePart, ImageUrl
 from ftkit.tokens.encodings import OVERHEADS, chunks, token_counter, utf8_size
@@ -94,7 +94,7 @@ def sequences(example: Any, format: Format) -> Iterator[list[Part]]:
 
 def _part(path: str, item: Any, trainable: bool) -> Part:
     """Return the part of a message or a `Text`."""
-    if is_plain(item):
+    if is_bare(item):
         trained = trainable and isinstance(item, Assistant) and item.weight != 0
         return Part(path, "message", (item.content,), trained)
     if isinstance(item, Text):

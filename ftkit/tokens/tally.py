@@ -4,26 +4,30 @@ Examples are collected until there is enough text to count in one call. Their te
 once for each encoding:
 
     examples -> _Batch (parts in rows) -> _Counts (one encoding) -> TokenStats (one method)
+
+Plain lines come first in a batch, those with the same roles together: their parts are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from operator import add, mul
+from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
+from ftkit.dataset.plain import PlainLine, placeholder, texts_of
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import image_tokens
 from ftkit.tokens.stats import Cut, Histogram, TokenStats
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 BATCH_BYTES = 4 << 20
 """Bytes of lines whose tokens are counted together."""
@@ -48,6 +52,7 @@ class Tally:
         self._methods = methods
         self._format = format
         self._pending: list[Any] = []
+        self._plain: dict[bytes, list[PlainLine]] = {}
         self._size = self._extra_keys = 0
 
     def add(self, example: Any, size: int, has_extra_keys: bool = False) -> None:
@@ -59,41 +64,92 @@ class Tally:
             has_extra_keys: True if keys that providers refuse are left out of it.
         """
         self._pending.append(example)
-        self._size += size
         self._extra_keys += has_extra_keys
+        self._add_size(size)
+
+    def add_plain(self, line: PlainLine, size: int) -> None:
+        """Add a plain line of `size` bytes."""
+        self._plain.setdefault(line[0], []).append(line)
+        self._add_size(size)
+
+    def _add_size(self, size: int) -> None:
+        self._size += size
         if self._size > BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Count the examples that are pending."""
-        if not self._pending:
+        if not self._pending and not self._plain:
             return
-        batch = _Batch(self._pending, self._format)
+        batch = _Batch(self._plain, self._pending, self._format)
         common = batch.common_stats(self._extra_keys)
         for encoding in dict.fromkeys(method.encoding for method in self._methods):
             counts = _Counts(batch, encoding)
             for method in self._methods:
                 if method.encoding == encoding:
                     self.stats[method.name] += counts.stats(common, method)
-        self._pending, self._size, self._extra_keys = [], 0, 0
+        self._pending, self._plain, self._size, self._extra_keys = [], {}, 0, 0
+
+
+class _Group(NamedTuple):
+    """Examples that follow one another, and whose parts differ only in their texts."""
+
+    example: Any
+    """One of the examples, or their placeholder."""
+    layout: list[list[Part]]
+    """Parts of its sequences."""
+    number: int
+    """Number of examples."""
 
 
 class _Batch:
-    """The parts of all sequences of some examples in one list."""
+    """The parts of all sequences of some examples, in order.
 
-    def __init__(self, examples: Sequence[Any], format: Format) -> None:
-        self.examples = examples
+    Attributes:
+        groups: The examples. Those of plain lines have a placeholder.
+        texts: All texts.
+        sequence_ends: Number of parts before each sequence, and of all parts.
+        example_ends: Number of sequences before each example, and of all sequences.
+    """
+
+    def __init__(
+        self, plain: Mapping[bytes, list[PlainLine]], examples: Sequence[Any], format: Format
+    ) -> None:
         self.format = format
-        self.parts: list[Part] = []
-        self.sequence_ends: list[int] = [0]
-        """Number of parts before each sequence, and of all parts."""
-        self.example_ends: list[int] = [0]
-        """Number of sequences before each example, and of all sequences."""
-        for example in examples:
-            for parts in sequences(example, format):
-                self.parts += parts
-                self.sequence_ends.append(len(self.parts))
-            self.example_ends.append(len(self.sequence_ends) - 1)
+        self.groups = [
+            self._group(placeholder(roles), len(lines)) for roles, lines in plain.items()
+        ]
+        self.texts = [text for lines in plain.values() for line in lines for text in texts_of(line)]
+        others = [self._group(example, 1) for example in examples]
+        self.texts += [
+            text
+            for group in others
+            for parts in group.layout
+            for part in parts
+            for text in part.texts
+        ]
+        self.groups += others
+        sizes: list[int] = []
+        numbers: list[int] = []
+        for _, layout, number in self.groups:
+            sizes += [len(parts) for parts in layout] * number
+            numbers += [len(layout)] * number
+        self.sequence_ends = _prefix_sums(sizes)
+        self.example_ends = _prefix_sums(numbers)
+
+    def _group(self, example: Any, number: int) -> _Group:
+        return _Group(example, list(sequences(example, self.format)), number)
+
+    def column(self, value: Callable[[Part], int]) -> list[int]:
+        """Return a value of each part."""
+        column: list[int] = []
+        for _, layout, number in self.groups:
+            column += [value(part) for parts in layout for part in parts] * number
+        return column
+
+    def image_tokens(self, cost: ImageCost) -> list[int]:
+        """Return the tokens of the images of each part."""
+        return self.column(lambda part: sum(image_tokens(image, cost) for image in part.images))
 
     def common_stats(self, extra_keys: int) -> TokenStats:
         """Return the statistics that do not depend on the counting method.
@@ -102,31 +158,30 @@ class _Batch:
             extra_keys: Number of the examples with keys that providers refuse.
         """
         approximations: dict[str, int] = {}
-        messages: Histogram = {}
+        lengths: Histogram = {}
         without_system = without_user = 0
-        for index, example in enumerate(self.examples):
-            example_messages = self.format.messages(example)
-            number = len(example_messages)
-            messages[number] = messages.get(number, 0) + 1
-            types = set(map(type, example_messages))
-            without_system += System not in types and number > 0
-            without_user += User not in types and number > 0
-            for name in self._approximations(index):
-                approximations[name] = approximations.get(name, 0) + 1
+        for example, layout, number in self.groups:
+            messages = self.format.messages(example)
+            lengths[len(messages)] = lengths.get(len(messages), 0) + number
+            types = set(map(type, messages))
+            without_system += number * (System not in types and bool(messages))
+            without_user += number * (User not in types and bool(messages))
+            for name in _approximations(layout):
+                approximations[name] = approximations.get(name, 0) + number
         return TokenStats(
-            len(self.examples),
-            messages=messages,
+            len(self.example_ends) - 1,
+            messages=lengths,
             approximations=approximations,
             without_system=without_system,
             without_user=without_user,
             extra_keys=extra_keys,
         )
 
-    def _approximations(self, index: int) -> set[str]:
-        first, end = self.example_ends[index], self.example_ends[index + 1]
-        parts = self.parts[self.sequence_ends[first] : self.sequence_ends[end]]
-        names = {name for part in parts if part.approximations for name in part.approximations}
-        return names | {"preferences"} if end - first > 1 else names
+
+def _approximations(layout: Sequence[Sequence[Part]]) -> set[str]:
+    """Return the approximations of an example."""
+    names = {name for parts in layout for part in parts for name in part.approximations}
+    return names | {"preferences"} if len(layout) > 1 else names
 
 
 class _Span(NamedTuple):
@@ -140,15 +195,14 @@ class _Counts:
     """Token counts of a batch in one encoding."""
 
     def __init__(self, batch: _Batch, encoding: str) -> None:
-        import numpy as np
-
         self.batch = batch
-        parts = batch.parts
-        counts = token_counter(encoding).count([text for part in parts for text in part.texts])
-        ends = np.cumsum([0, *(len(part.texts) for part in parts)])
-        self.texts: NDArray[np.int64] = np.diff(_prefix_sums(np.asarray(counts, np.int64))[ends])
-        self.overhead = np.asarray([overhead(part, encoding) for part in parts], np.int64)
-        self.trained = np.asarray([part.trained for part in parts], bool)
+        counts = token_counter(encoding).count(batch.texts)
+        self.texts = _sums(counts, _prefix_sums(batch.column(lambda part: len(part.texts))))
+        self.overhead = batch.column(lambda part: overhead(part, encoding))
+        self.is_trained = batch.column(lambda part: part.trained)
+        trained = _sums(map(mul, self.texts, self.is_trained), batch.sequence_ends)
+        self.trained = dict(Counter(_sums(trained, batch.example_ends)))
+        self.answers = self._answers()
 
     def stats(self, common: TokenStats, method: CountingMethod) -> TokenStats:
         """Return the statistics of the batch.
@@ -157,29 +211,24 @@ class _Counts:
             common: The statistics that do not depend on the method.
             method: The method, in the encoding of these counts.
         """
-        import msgspec
-        import numpy as np
-
-        batch, parts = self.batch, self.overhead + self.texts
+        batch, parts = self.batch, list(map(add, self.overhead, self.texts))
         if method.images and "images" in common.approximations:
-            for index, part in enumerate(batch.parts):
-                parts[index] += sum(image_tokens(image, method.images) for image in part.images)
-        lengths = np.diff(_prefix_sums(parts)[batch.sequence_ends])
-        trained = np.diff(_prefix_sums(self.texts * self.trained)[batch.sequence_ends])
+            parts = list(map(add, parts, batch.image_tokens(method.images)))
+        lengths = _sums(parts, batch.sequence_ends)
         return msgspec.structs.replace(
             common,
-            lengths=histogram(lengths),
-            trained=histogram(np.diff(_prefix_sums(trained)[batch.example_ends])),
+            lengths=dict(Counter(lengths)),
+            trained=self.trained,
             trained_cut={limit: self._cut(parts, lengths, limit) for limit in method.limits},
-            answers=self._answers(),
+            answers=self.answers,
         )
 
-    def _cut(self, parts: NDArray[np.int64], lengths: NDArray[np.int64], limit: int) -> Cut:
+    def _cut(self, parts: Sequence[int], lengths: Sequence[int], limit: int) -> Cut:
         """Return the trained tokens beyond a limit."""
-        import numpy as np
-
         examples, tokens = set(), 0
-        for sequence in np.flatnonzero(lengths > limit).tolist():
+        for sequence, length in enumerate(lengths):
+            if length <= limit:
+                continue
             lost = sum(
                 span.end - max(span.start, limit)
                 for span in self._trained_spans(parts, sequence)
@@ -187,35 +236,33 @@ class _Counts:
             )
             tokens += lost
             if lost:
-                examples.add(int(np.searchsorted(self.batch.example_ends, sequence, "right")))
+                examples.add(bisect_right(self.batch.example_ends, sequence))
         return Cut(len(examples), tokens)
 
-    def _trained_spans(self, parts: NDArray[np.int64], sequence: int) -> list[_Span]:
+    def _trained_spans(self, parts: Sequence[int], sequence: int) -> list[_Span]:
         first, end = self.batch.sequence_ends[sequence], self.batch.sequence_ends[sequence + 1]
-        ends = parts[first:end].cumsum()
-        rows = zip(ends, self.texts[first:end], self.trained[first:end], strict=True)
-        return [_Span(int(end - text), int(end)) for end, text, trained in rows if trained]
+        ends = accumulate(parts[first:end])
+        rows = zip(ends, self.texts[first:end], self.is_trained[first:end], strict=True)
+        return [_Span(end - text, end) for end, text, is_trained in rows if is_trained]
 
     def _answers(self) -> int:
         """Return the tokens of the last trained part of each sequence, added up."""
-        import numpy as np
+        tokens = 0
+        for first, end in pairwise(self.batch.sequence_ends):
+            last = end - 1
+            while last >= first and not self.is_trained[last]:
+                last -= 1
+            if last >= first:
+                tokens += self.texts[last]
+        return tokens
 
-        ends = np.asarray(self.batch.sequence_ends)
-        indices = np.where(self.trained, np.arange(len(self.trained)), -1)
-        last = np.maximum.accumulate(indices)[ends[1:] - 1]
-        return int(self.texts[last[last >= ends[:-1]]].sum())
+
+def _sums(numbers: Iterable[int], ends: Sequence[int]) -> list[int]:
+    """Return the sum of the numbers between each two neighbours of `ends`."""
+    before = _prefix_sums(numbers)
+    return [before[end] - before[start] for start, end in pairwise(ends)]
 
 
-def _prefix_sums(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def _prefix_sums(numbers: Iterable[int]) -> list[int]:
     """Return the sums of the first 0, 1, 2, ... numbers."""
-    import numpy as np
-
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers, dtype=np.int64)])
-
-
-def histogram(numbers: NDArray[np.int64]) -> Histogram:
-    """Return the number of occurrences of each number."""
-    import numpy as np
-
-    values, counts = np.unique(numbers, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return list(accumulate(numbers, initial=0))

@@ -1,7 +1,7 @@
 """Checking the lines of a file by the rules of a plan.
 
-Texts and repeated keys are searched for in a whole block at once, because most blocks pass a cheap
-search. Tokens are counted only where an example may exceed the limit, many examples together.
+The texts of a whole block are searched at once, because most blocks pass a cheap search. Tokens are
+counted only where an example may exceed the limit, many examples together.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import re
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ftkit.dataset.canonical import (
-    canonical_form,
-    has_repeated_key,
-    may_repeat_keys,
-    plain_fingerprint,
-)
+from ftkit.dataset.canonical import canonical_form, chat_parts, count_strings, fingerprint
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import read
+from ftkit.dataset.plain import PlainLine
 from ftkit.dataset.reader import BLOCK_BYTES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
@@ -30,7 +26,7 @@ from ftkit.rules.traverse import has_images
 from ftkit.summary import Affixes, Finding, Lines, Safety, Style, Summary, first_per_rule
 from ftkit.tokens.counting import TokenCount, count, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
-from ftkit.validation.prefilter import Prefilter, residue
+from ftkit.validation.prefilter import Prefilter
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks
 from ftkit.validation.slow_path import Explanation, explain
@@ -43,8 +39,16 @@ OPEN, CLOSE = b"{}"
 REPEATED_KEY = "json-duplicate-key"
 """Rule on keys that are repeated in an object."""
 
-Decoded = tuple[int, bytes, Any, bool]
-"""A decoded line: its number, its bytes, its example, and True if all its messages are plain."""
+
+class PendingTexts(NamedTuple):
+    """Texts of a line, to be checked with those of its block."""
+
+    number: int
+    """Number of the line."""
+    searched: bytes
+    """Bytes that have the texts."""
+    source: Any
+    """The example, or the bytes of a plain line, which are decoded only if they are suspect."""
 
 
 class Linter:
@@ -62,7 +66,7 @@ class Linter:
         self._checks = Checks(plan)
         self._prefilter = Prefilter(self._checks.on(Text))
         self._counts_tokens = bool(self._checks.on(TokenCount))
-        self._block: list[Decoded] = []
+        self._block: list[PendingTexts] = []
         self._long: list[tuple[int, Any]] = []
         self._long_size = 0
         self._with_images = 0
@@ -76,19 +80,28 @@ class Linter:
 
     def add(self, number: int, line: bytes, example: Any) -> None:
         """Check a decoded line."""
-        findings, plain = self._checks.example(self._format, example, number)
-        self._record(number, example, plain)
+        findings, only_bare = self._checks.example(self._format, example, number)
+        canonical = None if only_bare else canonical_form(example)
+        self._record(number, example, canonical)
         if findings:
             self._note(findings)
-        decoded = (number, line, example, plain)
-        if len(line) > BLOCK_BYTES:
-            self._check_texts([decoded])  # alone, since joining lines copies them
-        else:
-            self._block.append(decoded)
-        if len(line) > self._plan.limits.tokens:
-            self._count_later(number, example, len(line))
         if line[-1] != CLOSE or line[0] != OPEN:
             self._check_edges(number, line)
+        self._check_keys(number, line, example, canonical)
+        searched = (canonical or canonical_form(example)) if b"\\u" in line else line
+        self._check_texts_later(number, searched, example)
+        self._count_later(number, len(line), example)
+
+    def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
+        """Check a plain line."""
+        roles, prompt, answer = plain
+        findings = self._checks.plain_line(roles, number)
+        if findings:
+            self._note(findings)
+        self._add_fingerprints(number, prompt, answer)
+        texts = prompt + answer
+        self._check_texts_later(number, texts, line)
+        self._count_later(number, len(texts), line)
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Explain a line that the decoder refused, and record its example if it has one."""
@@ -100,7 +113,7 @@ class Linter:
         return explanation
 
     def end_block(self) -> None:
-        """Check the texts and keys of the lines that were added since the last call."""
+        """Check the texts of the lines that were added since the last call."""
         block, self._block = self._block, []
         self._check_texts(block)
 
@@ -132,12 +145,20 @@ class Linter:
                     self._findings.append(finding)
                 self._repeats.add(finding)
 
-    def _record(self, number: int, example: Any, plain: bool) -> None:
-        """Record the data of an example that the rules on the whole file need."""
-        fingerprint = plain_fingerprint(example) if plain else self._format.fingerprint(example)
-        self._fingerprints.extend((number, *fingerprint))
-        if not plain:
+    def _record(self, number: int, example: Any, canonical: bytes | None) -> None:
+        """Record the data of an example that the rules on the whole file need.
+
+        Args:
+            number: Number of its line.
+            example: The example.
+            canonical: Its canonical form; None for a chat example with only bare messages.
+        """
+        if canonical is None:
+            parts = chat_parts(example)
+        else:
+            parts = self._format.prompt_and_answer(example, canonical)
             self._with_images += any(map(has_images, self._format.conversations(example)))
+        self._add_fingerprints(number, *parts)
         if self._format.grader_fields:
             names = tuple(sorted(self._format.grader_fields(example)))
             if names:
@@ -148,58 +169,75 @@ class Linter:
             style = style_of(prompt, completion, number)
             self._style = self._style.plus(style, 0, self._plan.keep)
 
+    def _add_fingerprints(self, number: int, prompt: bytes, answer: bytes) -> None:
+        seed = self._plan.seed
+        self._fingerprints.extend((number, fingerprint(prompt, seed), fingerprint(answer, seed)))
+
     def _add_repaired(self, number: int, explanation: Explanation) -> None:
         """Record the example of a line that the decoder refused. Its findings are known already."""
         example = explanation.example
-        _, plain = self._checks.example(self._format, example, number)
-        self._record(number, example, plain)
+        canonical = canonical_form(example)
+        self._record(number, example, canonical)
         if explanation.is_intact:
             texts = self._format.texts(example)
             self._note(self._checks.texts(texts, number, self._checks.on(Text)))
-        self._count_later(number, example, len(canonical_form(example)))
+        self._count_later(number, len(canonical), example)
 
     def _check_edges(self, number: int, line: bytes) -> None:
         """Check the white space around the JSON of a line."""
         content = line.removesuffix(b"\r")
         if content[-1] != CLOSE or content[0] != OPEN:
             findings = self._checks.reading(read(line, number))
-            # `_check_keys` notes the repeated keys of every line.
+            # `_check_keys` notes the repeated keys.
             self._note(row for row in findings if row.rule != REPEATED_KEY)
 
-    def _check_texts(self, block: Sequence[Decoded]) -> None:
-        """Apply the rules on texts and repeated keys to decoded lines."""
-        lines = [line for _, line, _, _ in block]
-        joined = b"\n".join(lines)
-        self._check_keys(joined, block)
-        if b"\\u" in joined:
-            lines = [
-                canonical_form(example) if b"\\u" in line else line for _, line, example, _ in block
-            ]
-            joined = b"\n".join(lines)
-        remains = residue(joined)
-        del joined
-        for index, rules in self._prefilter.suspects(remains, lines).items():
-            number, _, example, _ = block[index]
-            self._note(self._checks.texts(self._format.texts(example), number, rules))
+    def _check_keys(self, number: int, line: bytes, example: Any, canonical: bytes | None) -> None:
+        """Find repeated keys, which the decoder does not report: it keeps the last one.
 
-    def _check_keys(self, joined: bytes, block: Sequence[Decoded]) -> None:
-        """Find repeated keys, which the decoder does not report: it keeps the last one."""
-        # A letter of a key may be escaped: "r\\u006fle" is "role" too.
-        escapes = b"\\u00" in joined
-        others = [row for row in block if not row[3] or (escapes and b"\\u00" in row[1])]
-        messages = sum([len(row[2].messages) for row in block if row[3]])
-        messages -= sum([len(row[2].messages) for row in others if row[3]])
-        if may_repeat_keys(joined, [row[1] for row in others], messages):
-            others = list(block)
-        for number, line, example, _ in others:
-            if has_repeated_key(line, example, self._format.extra_keys):
-                findings = self._checks.reading(read(line, number))
-                self._note(row for row in findings if row.rule == REPEATED_KEY)
+        `canonical` is as in `_record`.
+        """
+        if canonical is None:
+            strings = 1 + 4 * len(example.messages)
+        else:
+            strings = count_strings(canonical) - self._format.extra_keys
+        if count_strings(line) != strings:
+            findings = self._checks.reading(read(line, number))
+            self._note(row for row in findings if row.rule == REPEATED_KEY)
 
-    def _count_later(self, number: int, example: Any, size: int) -> None:
-        """Keep an example whose line has more bytes than the limit has tokens, to count it."""
-        if self._counts_tokens and size > self._plan.limits.tokens:
-            self._long.append((number, example))
+    def _check_texts_later(self, number: int, searched: bytes, source: Any) -> None:
+        """Keep a line to check its texts with those of its block."""
+        pending = PendingTexts(number, searched, source)
+        if len(searched) > BLOCK_BYTES:
+            self.end_block()  # findings are kept in the order of the lines
+            self._check_texts([pending])  # alone, since joining lines copies them
+        else:
+            self._block.append(pending)
+
+    def _check_texts(self, block: Sequence[PendingTexts]) -> None:
+        """Apply the rules on texts."""
+        suspects = self._prefilter.suspects([pending.searched for pending in block])
+        for index, rules in suspects.items():
+            number, _, source = block[index]
+            texts = self._format.texts(self._decoded(source))
+            self._note(self._checks.texts(texts, number, rules))
+
+    def _decoded(self, source: Any) -> Any:
+        """Return an example, given it or a plain line."""
+        return self._format.decode(source) if isinstance(source, bytes) else source
+
+    def _count_later(self, number: int, size: int, source: Any) -> None:
+        """Keep an example to count its tokens if it has more bytes than the limit has tokens.
+
+        A token of a text has at least one byte. The tokens of a message beside its texts, at most
+        four, are fewer than the bytes of its role and of what separates it from the next message.
+
+        Args:
+            number: Number of the line.
+            size: Bytes of the line, of its canonical form, or of its tagged texts.
+            source: The example, or the bytes of a plain line.
+        """
+        if size > self._plan.limits.tokens and self._counts_tokens:
+            self._long.append((number, self._decoded(source)))
             self._long_size += size
             if self._long_size > BATCH_BYTES:
                 self._count_tokens()

@@ -8,6 +8,7 @@ import msgspec
 
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.plain import PlainLine
 from ftkit.rules import RULES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import SchemaError
@@ -43,6 +44,10 @@ class Measurer:
     def add(self, number: int, line: bytes, example: Any) -> None:
         """Count a decoded line."""
         self._tally.add(example, len(line))
+
+    def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
+        """Count a plain line."""
+        self._tally.add_plain(plain, len(line))
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Count a line that the decoder refused, if it can be trained on."""

@@ -1,4 +1,7 @@
-"""Process pools that scan the parts of large files."""
+"""Process pools that scan the parts of large files.
+
+Import this module only for a pool: multiprocessing takes 15 ms.
+"""
 
 from __future__ import annotations
 
@@ -8,57 +11,44 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from threading import Thread
+from typing import Any
 
-from ftkit.dataset.reader import PART_BYTES, Part
-from ftkit.errors import UsageError
+from ftkit.dataset.reader import Part
 from ftkit.summary import Summary
-from ftkit.validation.scan import Map
-
-Progress = Callable[[str, int], None]
-"""Called with a file's name and the number of bytes scanned since the last call."""
+from ftkit.validation.scan import Map, Progress
 
 PARTS_PER_WORKER = 2
 """Parts that are in flight for each worker: one being scanned, one waiting."""
 
+REPORT_SECONDS = 0.1
+"""Seconds between two calls of a `Progress` function."""
+
+_scanned: Any = None
+"""Shared number of bytes that all workers have scanned, in a worker."""
+
 
 @contextmanager
-def scanning(
-    workers: int | None, files: Sequence[Path], progress: Progress | None = None
-) -> Iterator[Map]:
-    """Yield a `map` to scan the parts of these files with.
+def process_pool(number: int, progress: Progress | None = None) -> Iterator[Map]:
+    """Yield a `map` over processes.
 
     Args:
-        workers: Number of processes; one per processor if None. Small files need only one.
-        files: The files, whose sizes decide how many processes are worth starting.
-        progress: Called after each part.
-
-    Raises:
-        UsageError: `workers` is not a positive number.
+        number: Number of processes.
+        progress: Called every `REPORT_SECONDS`, and after each part.
     """
-    with _pool(workers, files) as map_:
-        yield _reporting(map_, progress) if progress else map_
-
-
-@contextmanager
-def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
-    """Yield a `map` over processes if the files are large enough, else the builtin."""
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise UsageError(f"`workers` must be a whole number from 1, not {workers!r:.100}")
-    sizes = [path.stat().st_size for path in files]
-    number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
-    if number == 1 or sum(sizes) < PART_BYTES:
-        yield map
-        return
-    pool = ProcessPoolExecutor(number, mp_context=_context(), initializer=_start_worker)
+    context = _context()
+    scanned: Any = context.Value("Q") if progress else None
+    pool = ProcessPoolExecutor(
+        number, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), scanned)
+    )
+    report = _Reporter(progress, scanned) if progress else None
     try:
-        yield _bounded(pool, number * PARTS_PER_WORKER)
+        yield _bounded(pool, number * PARTS_PER_WORKER, report)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in active_children():
@@ -67,17 +57,44 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Map]:
     pool.shutdown()
 
 
-def _bounded(pool: ProcessPoolExecutor, window: int) -> Map:
+class _Reporter:
+    """Reports what all workers have scanned since the last time."""
+
+    def __init__(self, progress: Progress, scanned: Any) -> None:
+        self._progress = progress
+        self._counter = scanned.get_obj()  # read without its lock, which a killed worker may hold
+        self._reported = 0
+
+    def wait_for(self, future: Future[Summary], file: str) -> None:
+        """Wait for a part of a file. All parts in flight are of this file."""
+        is_done = False
+        while not is_done:
+            is_done = bool(wait([future], REPORT_SECONDS).done)
+            scanned = self._counter.value
+            if scanned > self._reported:
+                self._progress(file, scanned - self._reported)
+                self._reported = scanned
+
+
+def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None) -> Map:
     """Return the pool's `map` with at most `window` parts in flight, since they may hold bytes."""
 
-    def bounded(function: Callable[[Part], Summary], parts: Iterable[Part]) -> Iterator[Summary]:
-        futures: deque[Future[Summary]] = deque()
+    def bounded(function: Callable[..., Summary], parts: Iterable[Part]) -> Iterator[Summary]:
+        futures: deque[tuple[Future[Summary], str]] = deque()
+
+        def first_result() -> Summary:
+            future, file = futures.popleft()
+            if reporter:
+                reporter.wait_for(future, file)
+            return future.result()
+
         for part in parts:
-            futures.append(pool.submit(function, part))
+            arguments = (_scan_and_count, function, part) if reporter else (function, part)
+            futures.append((pool.submit(*arguments), part.file))
             if len(futures) >= window:
-                yield futures.popleft().result()
+                yield first_result()
         while futures:
-            yield futures.popleft().result()
+            yield first_result()
 
     return bounded
 
@@ -86,33 +103,27 @@ def _context() -> BaseContext:
     return get_context("fork" if sys.platform == "linux" else "spawn")
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int, scanned: Any) -> None:
     """Set up a worker: it leaves interrupts to its parent and ends when the parent is gone."""
+    global _scanned
+    _scanned = scanned
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()  # scanning makes no cycles worth collecting
-    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+
+
+def _scan_and_count(function: Callable[..., Summary], part: Part) -> Summary:
+    """Scan a part in a worker, adding to the number of bytes that all workers have scanned."""
+    return function(part, advance=_advance)
+
+
+def _advance(size: int) -> None:
+    with _scanned.get_lock():
+        _scanned.value += size
 
 
 def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-def _reporting(map_: Map, progress: Progress) -> Map:
-    """Return the map, calling `progress` after each part."""
-
-    def reporting(function: Callable[[Part], Summary], parts: Iterable[Part]) -> Iterator[Summary]:
-        files: deque[str] = deque()
-
-        def noting() -> Iterator[Part]:
-            for part in parts:
-                files.append(part.file)
-                yield part
-
-        for summary in map_(function, noting()):
-            progress(files.popleft(), summary.size)
-            yield summary
-
-    return reporting

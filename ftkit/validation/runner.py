@@ -8,9 +8,10 @@ from typing import Any
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_plain
-from ftkit.dataset.formats import Conversation, Format
+from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_bare
+from ftkit.dataset.formats import FORMATS, Conversation, Format
 from ftkit.dataset.lenient_json import Reading
+from ftkit.dataset.plain import placeholder
 from ftkit.dataset.types import Function, Tool, lineage
 from ftkit.rules import RULES
 from ftkit.rules.base import Hit, Place, Rule, ScanPlan
@@ -61,6 +62,7 @@ class Checks:
                 self._by_place.setdefault(place, []).append(rule)
         self._by_facets: dict[tuple[str, frozenset[str]], list[Rule]] = {}
         self._order: dict[tuple[str, str, tuple[type, ...]], tuple[tuple[Rule, Hit], ...]] = {}
+        self._by_roles: dict[bytes, list[Finding]] = {}
         self._cached_roles = 0
 
     def on(self, node_type: type[Any]) -> list[Rule]:
@@ -108,9 +110,9 @@ class Checks:
         """Check a decoded example, except for its texts and its length.
 
         Returns:
-            The findings, and True if the example has only plain messages (see `is_plain`).
+            The findings, and True if it is a chat example with only bare messages (see `is_bare`).
         """
-        plain = format.may_be_plain(example)
+        only_bare = format.may_be_bare(example)
         findings = [
             finding(rule, hit, line)
             for rule in self.on(type(example))
@@ -122,9 +124,9 @@ class Checks:
                 findings.append(finding(rule, hit, line, conversation.path))
             present = facets(conversation)
             if present:
-                plain = plain and present == {"empty"}
+                only_bare = only_bare and present == {"empty"}
                 findings.extend(self._conversation(conversation, present, line))
-        return findings, plain
+        return findings, only_bare
 
     def _conversation(
         self, conversation: Conversation, present: set[str], line: int
@@ -145,18 +147,39 @@ class Checks:
                 row = finding(rule, hit, line)
                 yield replace(row, fix=fixed[hit.path]) if hit.path in fixed else row
 
+    def plain_line(self, roles: bytes, line: int) -> list[Finding]:
+        """Check a plain line, except for its texts and its length.
+
+        The findings depend on its roles only, so they are those of an example with other texts.
+
+        Args:
+            roles: Its roles, as bytes of `plain.ROLES`.
+            line: Line number.
+        """
+        findings = self._by_roles.get(roles)
+        if findings is None:
+            self._make_room(len(roles))
+            findings, _ = self.example(FORMATS["chat"], placeholder(roles), 0)
+            self._by_roles[roles] = findings
+        return [replace(finding, line=line) for finding in findings]
+
     def _order_of(
         self, part: str, path: str, types: tuple[type, ...]
     ) -> tuple[tuple[Rule, Hit], ...]:
         """Return the hits on the order of the messages. Cached, since most orders occur often."""
         key = (part, path, types)
         if key not in self._order:
-            if self._cached_roles > MAX_CACHED_ROLES:
-                self._order.clear()
-                self._cached_roles = 0
-            self._cached_roles += len(types)
+            self._make_room(len(types))
             self._order[key] = tuple(self._role_hits(Roles(ROLES[type_] for type_ in types), part))
         return self._order[key]
+
+    def _make_room(self, roles: int) -> None:
+        """Clear the caches before more roles are added to them if they have too many."""
+        if self._cached_roles > MAX_CACHED_ROLES:
+            self._order.clear()
+            self._by_roles.clear()
+            self._cached_roles = 0
+        self._cached_roles += roles
 
     def _role_hits(self, roles: Roles, part: str) -> Iterator[tuple[Rule, Hit]]:
         for rule in self.on(Roles):
@@ -199,7 +222,7 @@ def _is_absent(value: Any) -> bool:
 
 
 def facets(conversation: Conversation) -> set[str]:
-    """Return what a conversation has beyond plain messages, as keys of `Rule.needs`.
+    """Return what a conversation has beyond bare messages, as keys of `Rule.needs`.
 
     The keys are names of optional fields, and `tools`, `functions`, `tool`, `function`, `parts`
     (content in parts), `nothing` (no content) and `empty` (blank content).
@@ -211,7 +234,7 @@ def facets(conversation: Conversation) -> set[str]:
         facets.add("functions")
     for message in conversation.messages:
         content = message.content
-        if is_plain(message):
+        if is_bare(message):
             if not content or content.isspace():
                 facets.add("empty")
             continue

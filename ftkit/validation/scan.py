@@ -1,7 +1,8 @@
 """Scanning a dataset file: the summary of one part, and the sum over all parts.
 
-    part → blocks → lines → decode → Linter (rules), Measurer (tokens) → Summary     `scan`
-                              ↳ slow path, where decoding fails
+    part → blocks → lines → read_plain → Linter (rules), Measurer (tokens) → Summary `scan`
+                              ↳ decode, if the line is not plain
+                                  ↳ slow path, where decoding fails
     parts → map(scan) → sum                                                          `summarize`
 
 `scan` depends only on its arguments, so any `map` will do: the builtin, a process pool's, a
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +21,7 @@ import msgspec
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import FORMATS, Format
 from ftkit.dataset.lenient_json import MAX_DEPTH, MAX_VALUES, is_too_large, nests_deeper
+from ftkit.dataset.plain import MAX_PLAIN_BYTES, PlainLine, ReadPlain, read_plain, refuse
 from ftkit.dataset.reader import READ_ERRORS, Part, blocks
 from ftkit.errors import FileError
 from ftkit.rules.base import ScanPlan
@@ -31,8 +32,11 @@ from ftkit.validation.slow_path import Explanation
 
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 
-Map = Callable[[Callable[[Part], Summary], Iterable[Part]], Iterable[Summary]]
-"""A `map` over the parts of files, in order."""
+Map = Callable[[Callable[..., Summary], Iterable[Part]], Iterable[Summary]]
+"""A `map` over the parts of files, in order. It may call `function(part, advance=...)`."""
+
+Progress = Callable[[str, int], None]
+"""Called with a file's name and the number of bytes scanned since the last call."""
 
 
 class Consumer(Protocol):
@@ -40,6 +44,9 @@ class Consumer(Protocol):
 
     def add(self, number: int, line: bytes, example: Any) -> None:
         """Add a decoded line."""
+
+    def add_plain(self, number: int, line: bytes, plain: PlainLine) -> None:
+        """Add a plain line, as `add` does with its example."""
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Add a line that the decoder refused, and return its explanation."""
@@ -64,8 +71,13 @@ def choose_format(head: Head, requested: tuple[str, ...]) -> str:
     return own or "chat"
 
 
-def scan(part: Part, plan: ScanPlan) -> Summary:
+def scan(part: Part, plan: ScanPlan, advance: Callable[[int], None] | None = None) -> Summary:
     """Return the summary of a part. Bad data never raises.
+
+    Args:
+        part: The part.
+        plan: The format, the rules, and the ways to count tokens.
+        advance: Called with the number of bytes of each block.
 
     Raises:
         FileError: The file cannot be read.
@@ -74,6 +86,8 @@ def scan(part: Part, plan: ScanPlan) -> Summary:
     try:
         for block in blocks(part):
             scanner.scan(*block)
+            if advance:
+                advance(block.size)
     except READ_ERRORS as error:
         raise FileError(f"cannot read {part.file}: {error}; is the file complete?") from error
     return scanner.summary()
@@ -103,11 +117,15 @@ class Scanner:
     Args:
         plan: The format, the rules, and the ways to count tokens.
         at_start: True if the first line is the first of the file.
+        read_plain: The reader of plain lines; `plain.refuse` decodes all lines.
     """
 
-    def __init__(self, plan: ScanPlan, at_start: bool = True) -> None:
+    def __init__(
+        self, plan: ScanPlan, at_start: bool = True, read_plain: ReadPlain = read_plain
+    ) -> None:
         self.plan = plan
         self._format: Format = FORMATS[plan.format]
+        self._read_plain = read_plain if plan.format == "chat" else refuse
         self._consumers: list[Consumer] = []
         if plan.applies_rules:
             self._consumers.append(Linter(plan, at_start))
@@ -119,7 +137,7 @@ class Scanner:
 
     def scan(self, lines: Sequence[bytes], size: int, ends_file: bool = False) -> None:
         """Scan whole lines of `size` bytes in all, given without their line feeds."""
-        decode, consumers = self._format.decode, self._consumers
+        read_plain, consumers = self._read_plain, self._consumers
         end = self._lines + len(lines)
         if not any(lines):
             self._blank.add(self._lines + 1, len(lines))
@@ -127,27 +145,35 @@ class Scanner:
         for number, line in enumerate(lines, self._lines + 1):
             if line.endswith(b"\r"):
                 self._crlf.add(number)
-            if not line:
-                self._blank.add(number)
-                continue
             if len(line) > MAX_VALUES and is_too_large(line):
                 self._add_undecoded(number, line, False)
-                continue
-            try:
-                example = decode(line)
-                if self._is_deep(line, example):
-                    raise RecursionError
+            elif len(line) <= MAX_PLAIN_BYTES and (plain := read_plain(line)):
                 for consumer in consumers:
-                    consumer.add(number, line, example)
-            except DECODE_ERRORS:
-                self._add_undecoded(number, line, ends_file and number == end)
-                continue
-            self._examples += 1
-            self._last_content = number
+                    consumer.add_plain(number, line, plain)
+                self._examples += 1
+                self._last_content = number
+            elif line:
+                self._decode(number, line, ends_file and number == end)
+            else:
+                self._blank.add(number)
         for consumer in consumers:
             consumer.end_block()
         self._lines = end
         self._size += size
+
+    def _decode(self, number: int, line: bytes, is_last: bool) -> None:
+        """Decode a line and add it."""
+        try:
+            example = self._format.decode(line)
+            if self._is_deep(line, example):
+                raise RecursionError
+            for consumer in self._consumers:
+                consumer.add(number, line, example)
+        except DECODE_ERRORS:
+            self._add_undecoded(number, line, is_last)
+        else:
+            self._examples += 1
+            self._last_content = number
 
     def _is_deep(self, line: bytes, example: Any) -> bool:
         """Return True if the line is nested too deeply, which only values of any type can be."""
@@ -208,5 +234,7 @@ def _explain(consumer: Consumer, number: int, line: bytes, is_last: bool) -> Exp
         return consumer.add_undecoded(number, line, is_last)
     except RecursionError:
         # Deep JSON needs all of Python's stack; a new thread has a whole one.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(consumer.add_undecoded, number, line, is_last).result()

@@ -31,10 +31,10 @@ from ftkit.summary import (
     Summary,
     first_per_rule,
 )
-from ftkit.validation.pool import Progress, scanning
 from ftkit.validation.repetition import RepeatCounter
 from ftkit.validation.runner import Checks, finding
-from ftkit.validation.scan import Map, choose_format, summarize
+from ftkit.validation.scan import Map, Progress, choose_format, summarize
+from ftkit.validation.scanning import scanning
 
 Purpose = Literal["training", "validation"]
 

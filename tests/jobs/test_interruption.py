@@ -63,16 +63,19 @@ def killing(seed: int, service: Client, journal: Journal) -> None:
     setattr(holder, name, dying)
 
 
-SCHEDULES = 1000
+BLOCKS = 10
+
+SHORT = 200
+"""Number of schedules in a short run, as in CI."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.hostile
+@pytest.mark.parametrize("block", range(BLOCKS))
 def test_no_schedule_of_faults_and_kills_makes_two_jobs(
-    block: int, write: Write, tmp_path: Path
+    block: int, write: Write, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     order = JobSpec(MINI, str(write(chat_lines(12))))
-    for seed in range(block * SCHEDULES // 10, (block + 1) * SCHEDULES // 10):
+    for seed in range(block, request.config.option.hostile or SHORT, BLOCKS):
         fake_provider, folder = FakeProvider(), tmp_path / f"state{seed}"
         with serving(fake_provider) as address:
             fake_provider.faults = random_faults(seed)

@@ -62,3 +62,13 @@ def test_conflicts_of_a_small_share_are_found_line_by_line(write: Write) -> None
     file = validate(write(chats(ONE_BY_ONE)), select=["duplicate-conflict"]).files[0]
     assert [finding.line for finding in file.findings] == list(range(51, 61))
     assert (file.counts, file.warnings) == ({"duplicate-conflict": 10}, 10)
+
+
+@pytest.mark.parametrize("pairs", [ONE_BY_ONE, LABELS, [(f"Q{n}", "A") for n in range(20)]])
+def test_files_of_any_size_are_compared_alike(
+    pairs: list[tuple[str, str]], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(chats([*pairs, pairs[0]]))
+    few = validate(path)
+    monkeypatch.setattr("ftkit.rules.duplicates.MAX_WITHOUT_NUMPY", -1)
+    assert validate(path) == few

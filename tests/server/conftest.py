@@ -21,8 +21,9 @@ def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServ
 
 
 @pytest.fixture
-def client(local_server: LocalServer) -> openai.OpenAI:
-    return local_server.client()
+def client(local_server: LocalServer) -> Iterator[openai.OpenAI]:
+    with local_server.client() as client:
+        yield client
 
 
 @pytest.fixture

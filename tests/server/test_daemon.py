@@ -94,6 +94,21 @@ def test_status_and_stop_say_what_runs(tmp_path: Path, monkeypatch: pytest.Monke
         )
 
 
+def test_stop_returns_when_the_service_no_longer_uses_its_folder(tmp_path: Path) -> None:
+    unfinished = (
+        b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x"
+    )
+    with LocalServer(tmp_path / "data") as server:
+        address = ("127.0.0.1", int(server.url.split(":")[2].removesuffix("/v1")))
+        with socket.create_connection(address) as connection:  # the service waits for its request
+            connection.sendall(unfinished)
+            time.sleep(0.1)
+            assert stop(server.folder)
+            with FileLock(server.folder / "service.lock", timeout=0):
+                pass
+
+
 def test_status_finds_a_service_with_another_data_folder_and_shows_how_to_reach_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,7 +62,8 @@ def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
     not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's"
 )
 def test_a_disk_that_is_full_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server:
+    # A process inherits the limit if it is started, not forked.
+    with LocalServer(tmp_path / "data", forked=False) as server:
         client = server.client()
         file = upload_file(client)
         _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)

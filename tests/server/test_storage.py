@@ -247,7 +247,7 @@ def test_the_service_goes_on_after_the_disk_was_full(small_disk: Path, tmp_path:
     environment = {name: "" for name in os.environ if name.startswith("COVERAGE_")}
     (small_disk / "data").mkdir()
     (tmp_path / "data").symlink_to(small_disk / "data")  # the server's log is beside the link
-    server = LocalServer(tmp_path / "data", reserve=0, max_jobs=0)
+    server = LocalServer(tmp_path / "data", reserve=0, max_jobs=0, forked=False)
     server.start(**environment)
     try:
         client = server.client()

@@ -33,7 +33,7 @@ def start_validation(client: openai.OpenAI, server: LocalServer) -> int:
 
 @pytest.mark.parametrize("seconds", [0, 0.02, 0.05, 0.1, 0.2, 0.5])
 def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server, server.client() as client:
+    with LocalServer(tmp_path / "data", forked=False) as server, server.client() as client:
         start_validation(client, server)
         time.sleep(seconds)
         server.kill()
@@ -42,7 +42,7 @@ def test_a_validation_ends_with_its_server(seconds: float, tmp_path: Path) -> No
 
 @LINUX
 def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server, server.client() as client:
+    with LocalServer(tmp_path / "data", forked=False) as server, server.client() as client:
         pid = start_validation(client, server)
         time.sleep(1)
         os.kill(pid, signal.SIGSTOP)
@@ -52,7 +52,7 @@ def test_a_validation_ends_with_its_server_even_if_it_does_not_run(tmp_path: Pat
 
 @LINUX
 def test_a_worker_whose_server_ended_before_it_began_ends_at_once(tmp_path: Path) -> None:
-    with LocalServer(tmp_path / "data") as server, server.client() as client:
+    with LocalServer(tmp_path / "data", forked=False) as server, server.client() as client:
         pid = start_validation(client, server)
         os.kill(pid, signal.SIGSTOP)  # before or after the call to prctl
         server.kill()
@@ -64,7 +64,10 @@ def test_a_worker_whose_server_ended_before_it_began_ends_at_once(tmp_path: Path
 
 def test_a_validation_that_takes_too_long_fails_the_job(tmp_path: Path) -> None:
     limits = {"supervisor.VALIDATION_SECONDS": 0.5, "supervisor.VALIDATION_BYTES_PER_SECOND": 1e9}
-    with LocalServer(tmp_path / "data", constants=limits) as server, server.client() as client:
+    with (
+        LocalServer(tmp_path / "data", constants=limits, forked=False) as server,
+        server.client() as client,
+    ):
         file = upload_file(client, LARGE).id
         job = client.fine_tuning.jobs.create(model=SMOKE, training_file=file)
         failed = wait_for_job(client, job.id, "failed", seconds=10)
@@ -83,7 +86,10 @@ def test_the_time_for_a_validation_grows_with_the_files(tmp_path: Path) -> None:
         "supervisor.VALIDATION_SECONDS": 0.0,
         "supervisor.VALIDATION_BYTES_PER_SECOND": 100_000.0,
     }
-    with LocalServer(tmp_path / "data", constants=limits) as server, server.client() as client:
+    with (
+        LocalServer(tmp_path / "data", constants=limits, forked=False) as server,
+        server.client() as client,
+    ):
         bad = b"\n".join(chat_lines(12, {3: b"oops"})) + b"\n" * 1_000_000
         job = client.fine_tuning.jobs.create(model=SMOKE, training_file=upload_file(client, bad).id)
         assert wait_for_job(client, job.id, "failed").error.code == "invalid_file_format"
@@ -153,7 +159,7 @@ def test_a_job_whose_processes_always_end_fails(
 ) -> None:
     limits = {f"supervisor.{constant}": 2}
     with (
-        LocalServer(tmp_path / "data", constants=limits) as server,
+        LocalServer(tmp_path / "data", constants=limits, forked=False) as server,
         server.client() as client,
     ):
         start_validation(client, server)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import openai
 
-from ftkit._local import find_running
+from ftkit._local import RUN_MODULE, find_running
+from support.forking import ForkedPopen, ForkServer
+
+FORKS = sys.platform == "linux"
 
 RUN_SERVER = """
 import importlib, json, resource, sys
@@ -25,6 +30,10 @@ from ftkit.server.storage import StorageLimits
 s = json.loads(sys.argv[1])
 if s["open_files"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (s["open_files"], s["open_files"]))
+if s["forked"]:
+    from support.forking import fork_workers
+
+    fork_workers()
 for name, value in s["constants"].items():
     module, _, constant = name.rpartition(".")
     module = importlib.import_module(f"ftkit.server.{module}")
@@ -43,13 +52,49 @@ settings = ServerSettings(
 run(settings, "127.0.0.1", 0, print)
 """
 
+SERVER_MODULES = [
+    "ftkit.server.checking",
+    "ftkit.server.run",
+    "ftkit.tokens.encodings",
+    "ftkit.validation.validate",
+]
+
+TRAINING_MODULES = [
+    "ftkit.server.generation.process",
+    "ftkit.server.training.checking",
+    "ftkit.server.training.run",
+    "ftkit.server.training.trainers",
+]
+
+
+def run_forked(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run `ftkit` with these arguments in a process that has imported PyTorch, if it is there."""
+    pipe = subprocess.PIPE
+    with popen_forked()([*RUN_MODULE, "ftkit", *command], stdout=pipe, stderr=pipe) as process:
+        out, err = process.communicate()
+    code = process.returncode
+    return subprocess.CompletedProcess(["ftkit", *command], code, out.decode(), err.decode())
+
+
+def popen_forked() -> type[subprocess.Popen[bytes]]:
+    """Return `subprocess.Popen` for commands that are forked, from a process started if necessary."""
+    return type("Popen", (ForkedPopen,), {"fork_server": _fork_server()})
+
+
+@functools.cache
+def _fork_server() -> ForkServer:
+    """Return the process from which servers and their workers are forked."""
+    training = TRAINING_MODULES if find_spec("torch") else []
+    return ForkServer.start([*SERVER_MODULES, *training], HF_HUB_OFFLINE="1")
+
 
 class LocalServer:
     """A server on a folder, from `start` to `stop` or `kill`, or in a `with` block.
 
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
-    a file with recipes. `answers` are URLs of answering servers by base model.
+    a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
+    tests of what the start of the server and its workers does: see `forking`.
     """
 
     def __init__(
@@ -63,6 +108,7 @@ class LocalServer:
         recipe: Path | None = None,
         answers: dict[str, str] | None = None,
         answers_key: str = "",
+        forked: bool = FORKS,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -76,6 +122,7 @@ class LocalServer:
             "recipe": str(recipe) if recipe else None,
             "answers": answers or {},
             "answers_key": answers_key,
+            "forked": forked,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,7 +139,8 @@ class LocalServer:
         command = [sys.executable, "-c", RUN_SERVER, json.dumps(self._settings)]
         (self.folder / "server.json").unlink(missing_ok=True)
         with log:
-            self._process = subprocess.Popen(
+            popen = popen_forked() if self._settings["forked"] else subprocess.Popen
+            self._process = popen(
                 command,
                 stdout=log,
                 stderr=log,

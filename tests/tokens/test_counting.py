@@ -12,7 +12,14 @@ from ftkit import FtkitError, validate
 from ftkit.dataset.formats import FORMATS
 from ftkit.tokens import encodings as tokens
 from ftkit.tokens.counting import count
-from ftkit.tokens.encodings import ENCODINGS, PER_ROLE, tiktoken_encoding, token_counter
+from ftkit.tokens.encodings import (
+    ENCODINGS,
+    PER_ROLE,
+    TokenCounter,
+    pair_counter,
+    tiktoken_encoding,
+    token_counter,
+)
 from ftkit.validation.runner import ROLES
 from support.examples import chat_lines
 from support.fixture_types import Write
@@ -27,10 +34,11 @@ def test_the_vocabulary_is_the_one_that_is_published(name: str) -> None:
 def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"IQ== 0\n")
     monkeypatch.setattr(tokens, "vocabulary_path", lambda encoding: tmp_path / "damaged")
-    tiktoken_encoding.cache_clear()
-    with pytest.raises(FtkitError, match="vocabulary file for cl100k_base is damaged"):
-        tiktoken_encoding("cl100k_base")
-    tiktoken_encoding.cache_clear()
+    for load in (tiktoken_encoding, pair_counter):
+        load.cache_clear()
+        with pytest.raises(FtkitError, match="vocabulary file for cl100k_base is damaged"):
+            load("cl100k_base")
+        load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,25 @@ def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
 )
 def test_counts_are_those_of_tiktoken(encoding: str, text: str, number: int) -> None:
     assert token_counter(encoding).count([text]) == [number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 300, "漢" * 100, "\u0378", "word \U000e0001\U000effff", "'ſ", "9K", "x y " * 9, "🙂"],
+    ids=ascii,
+)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_long_words_and_odd_characters_are_counted_as_by_tiktoken(encoding: str, text: str) -> None:
+    count = len(tiktoken_encoding(encoding).encode_ordinary(text))
+    assert TokenCounter(encoding).count([text, f"so {text}"])[0] == count
+
+
+def test_tiktoken_takes_over_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = TokenCounter("cl100k_base")
+    monkeypatch.setattr(tokens, "FEW_CHARACTERS", 10)
+    assert counter.count(["hello"]) == [1]
+    monkeypatch.setattr(tokens, "pair_counter", None)
+    assert counter.count(["hello world"]) == [2]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

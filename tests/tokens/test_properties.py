@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.dataset.formats import FORMATS
+from ftkit.tokens.byte_pairs import MAX_MERGED, MAX_WORD
 from ftkit.tokens.counting import count, may_exceed
 from ftkit.tokens.encodings import (
+    CASE_FOLDED,
     CHUNK,
     TokenCounter,
     chunks,
     has_fastokens,
     load_fastokens,
+    pair_counter,
     tiktoken_encoding,
 )
+
+WORDS = [
+    "I'LL",
+    "don't",
+    "antidisestablishmentarianism",
+    "qzxvkj",
+    " ",
+    "  \n",
+    "\r\n",
+    "\t",
+    "123456",
+    "_init__(self):",
+    "naïve",
+    "Straße",
+    "東京タワー",
+    "مرحبا",
+    "नमस्ते",
+    "ÅÄÖåäö",
+    "://",
+    "<|endoftext|>",
+]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.text(
     "aſKK<|>' \n9é漢", max_size=60
@@ -35,6 +62,58 @@ def test_both_tokenizers_count_alike(encoding: str) -> None:
         ]
 
     alike()
+
+
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_python_counts_like_tiktoken(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftkit.tokens.byte_pairs.MAX_MERGED", sys.maxsize)
+    words = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+    counter = pair_counter(encoding)
+
+    @given(texts | words)
+    @settings(max_examples=200)
+    def alike(text: str) -> None:
+        tokens = counter.count(text)
+        if set(text).isdisjoint(CASE_FOLDED) and tokens is not None:
+            assert tokens == len(tiktoken_encoding(encoding).encode_ordinary(text))
+
+    alike()
+    pair_counter.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_python_splits_at_characters_like_tiktoken(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.tokens.byte_pairs.MAX_MERGED", sys.maxsize)
+    counter, encode = pair_counter(encoding), tiktoken_encoding(encoding).encode_ordinary
+    unlike = []
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category in ("Cn", "Co", "Cs") or character in CASE_FOLDED:
+            continue
+        if category == "Lo" and code % 16:  # many and alike: Chinese, Korean
+            continue
+        text = f"a{character}B {character}1 {character}\n{character}{character}'S"
+        if counter.count(text) != len(encode(text)):
+            unlike.append(character)
+    assert unlike == []
+    pair_counter.cache_clear()
+
+
+def test_python_counts_most_texts() -> None:
+    pair_counter.cache_clear()
+    assert None not in map(pair_counter("o200k_base").count, ["".join(WORDS), "日本語", "🙂" * 9])
+
+
+def test_python_leaves_much_text_without_spaces_to_tiktoken() -> None:
+    counter = pair_counter("o200k_base")
+    text = ",".join(f"q{number:b}z" for number in range(9000)).replace("0", "x").replace("1", "j")
+    assert (counter.count(text), counter.merged - MAX_MERGED < MAX_WORD) == (None, True)
+    assert TokenCounter("o200k_base").count([text[:200_000]])[0] > 10_000
+    pair_counter.cache_clear()
 
 
 @given(

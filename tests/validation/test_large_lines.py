@@ -12,6 +12,7 @@ from ftkit.catalog import find_limits
 from ftkit.dataset import reader
 from ftkit.dataset.reader import FileRanges, Shard, SinglePass, blocks
 from ftkit.rules import RULES, ScanPlan
+from ftkit.rules.samples import user_says
 from ftkit.validation.scan import summarize
 from support.examples import chat_lines
 from support.fixture_types import Write
@@ -104,3 +105,13 @@ def test_blank_lines_are_counted_and_the_first_ones_listed(write: Write) -> None
     assert result.counts["line-blank"] == 5002
     assert lines == [0, *range(21, 1021)] or lines == [*range(21, 1021)]
     assert reader.BLOCK_BYTES == 3000
+
+
+def test_the_findings_that_are_kept_are_those_of_the_first_lines(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.validation.linter.BLOCK_BYTES", 3000)
+    address = "Write to jo@corp.io. "
+    lines = [user_says(address * times) for times in (1, 1, 500)]
+    result = validate(write("\n".join(lines).encode()), max_findings=2, select=["secret"])
+    assert [finding.line for finding in result] == [1, 2]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,12 +22,14 @@ from ftkit.catalog import find_limits
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.reader import Shard
 from ftkit.rules import RULES, ScanPlan
+from ftkit.rules.base import Rule
+from ftkit.rules.nodes import Text
 from ftkit.summary import Summary
 from ftkit.validation.runner import Checks
 from ftkit.validation.scan import DECODE_ERRORS, Scanner, scan
 from ftkit.validation.schema_errors import schema_errors
 from support.damaged_files import GOOD_LINES, damaged_files, mutated_lines
-from support.examples import chat_example, chat_lines
+from support.examples import chat_lines
 
 PLAN = ScanPlan(find_limits(), rules=frozenset(RULES))
 
@@ -152,66 +156,128 @@ def test_what_the_decoder_refuses_has_a_finding_of_severity_error(
         assert any(finding.severity == "error" for finding in scanner.summary().findings)
 
 
-fragments = st.sampled_from(
-    [
-        "sk-proj-Ab3" * 4,
-        "AKIA2J4K6L8M0N2P4Q6R",
-        "ghp_" + "aB3" * 12,
-        "xoxb-12345678-aBcDeFgH9",
-        "hf_" + "aB3d" * 9,
-        "me@corp.io",
-        "a@b",
-        "-----BEGIN RSA PRIVATE KEY",
-        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x",
-        "<|endoftext|>",
-        "<|im_start|>",
-        "[INST]",
-        "<<SYS>>",
-        "<start_of_turn>",
-        "{{name}}",
-        "{{ a.b }}",
-        "<INSERT NAME>",
-        "[YOUR NAME]",
-        "TODO",
-        "\u200b",
-        "\ufeff",
-        "\u00ad",
-        "\x00",
-        "\x7f",
-        "\u202e",
-        "\U000e0041",
-        "a\u200db",
-        "cafÃ©",
-        "â€™",
-        "\ufffd",
-        "Â°",
-        "ðŸ˜€",
-        "ÐŸÑ€",
-        "\\",
-        '"',
-        "\n",
-        "{",
-        "é",
-        "漢",
-        "x" * 30,
+CHECKS = Checks(PLAN)
+TEXT_RULES = [rule for rule in RULES.values() if Text in rule.checks]
+
+FRAGMENTS = [
+    *(json.loads(rule.bad)["messages"][0]["content"] for rule in TEXT_RULES),
+    "sk-proj-Ab3" * 4,
+    "AKIA2J4K6L8M0N2P4Q6R",
+    "ghp_" + "aB3" * 12,
+    "xoxb-12345678-aBcDeFgH9",
+    "hf_" + "aB3d" * 9,
+    "me@corp.io",
+    "a@b",
+    "-----BEGIN RSA PRIVATE KEY",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "<start_of_turn>",
+    "{{name}}",
+    "{{ a.b }}",
+    "<INSERT NAME>",
+    "[YOUR NAME]",
+    "[PLACEHOLDER]",
+    "<REPLACE THIS>",
+    "TODO",
+    "\u200b",
+    "\ufeff",
+    "\u00ad",
+    "\x00",
+    "\x7f",
+    "\u202e",
+    "\u180e",
+    "\u3164",
+    "\U000e0041",
+    "a\u200db",
+    "cafÃ©",
+    "â€™",
+    "\ufffd",
+    "Â°",
+    "ðŸ˜€",
+    "ÐŸÑ€",
+    "\\",
+    '"',
+    "\n",
+    "{",
+    "é",
+    "漢",
+    "x" * 30,
+]
+
+BEFORE = ["", *map(chr, range(0x20)), "\x7f", '"', "\\", "/", "é", "漢", "x"]
+
+
+def _escaped(text: str, unit: str = "\\u{:04x}") -> str:
+    """The text with each of its UTF-16 code units escaped."""
+    data = text.encode("utf-16-be")
+    return "".join(unit.format(code) for (code,) in struct.iter_unpack(">H", data))
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "shortest": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "ASCII": lambda text: json.dumps(text)[1:-1],
+    "slashes": lambda text: json.dumps(text, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+    "first escaped": lambda text: _escaped(text[:1]) + json.dumps(text[1:])[1:-1],
+    "last escaped": lambda text: json.dumps(text[:-1])[1:-1] + _escaped(text[-1:]),
+    "all escaped": _escaped,
+    "all escaped in capitals": lambda text: _escaped(text, "\\u{:04X}"),
+}
+"""Ways to write a text in a JSON string."""
+
+
+def line_with(content: str, more: str) -> bytes:
+    """A line with a user message, whose content is JSON without quotes, and more of its keys."""
+    message = f'{{"role": "user", "content": "{content}"{more}}}'
+    answer = '{"role": "assistant", "content": "Hello!"}'
+    return f'{{"messages": [{message}, {answer}]}}'.encode()
+
+
+def text_findings(text: str) -> list[str]:
+    """The names of the rules that a text breaks, found without a prefilter."""
+    return [finding.rule for finding in CHECKS.texts([("$", text)], 1, CHECKS.on(Text))]
+
+
+@pytest.mark.parametrize("rule", TEXT_RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("more", ["", ', "name": "Ada"'], ids=["plain", "decoded"])
+def test_a_rule_on_text_finds_a_text_in_any_spelling(rule: Rule, more: str) -> None:
+    texts = [
+        before + text
+        for text in FRAGMENTS
+        if rule.name in text_findings(text)
+        for before in BEFORE
+        if rule.name in text_findings(before + text)
     ]
-) | st.text(max_size=5)
+    lines = [line_with(spell(text), more) for text in texts for spell in SPELLINGS.values()]
+    scanner = Scanner(msgspec.structs.replace(PLAN, rules=frozenset({rule.name})))
+    scanner.scan(lines, 0)
+    assert scanner.summary().counts == {rule.name: len(lines)}
 
 
 @given(
-    st.lists(fragments, max_size=6)
-    .map("".join)
-    .filter(lambda text: text.isprintable() or max(text) < "\ud800"),
-    st.booleans(),
+    st.lists(
+        st.tuples(
+            st.sampled_from([*FRAGMENTS, *BEFORE]) | st.text(max_size=5),
+            st.sampled_from(sorted(SPELLINGS)),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["", ', "name": "Ada"']),
 )
-@settings(max_examples=300)
-def test_the_screens_let_no_line_pass_that_breaks_a_rule_on_text(text: str, escaped: bool) -> None:
-    checks = Checks(PLAN)
-    expected = {finding.rule for finding in checks.texts([("$", text)], 1, checks.on("text"))}
-    value = chat_example(1)
-    value["messages"][0]["content"] = text
+@hypothesis.example([("\x00", "shortest"), ("AKIA2J4K6L8M0N2P4Q6R", "shortest")], "")
+@hypothesis.example([("me\n@corp.io", "shortest")], "")
+@settings(max_examples=150)
+def test_the_prefilter_lets_no_line_pass_that_breaks_a_rule_on_text(
+    parts: list[tuple[str, str]], more: str
+) -> None:
+    expected = set(text_findings("".join(text for text, _ in parts)))
+    content = "".join(SPELLINGS[spelling](text) for text, spelling in parts)
     scanner = Scanner(PLAN)
-    scanner.scan([json.dumps(value, ensure_ascii=escaped).encode()], 0)
+    scanner.scan([line_with(content, more)], 0)
     assert expected <= scanner.summary().counts.keys()
 
 
@@ -243,6 +309,15 @@ def test_key_order_spacing_and_escapes_do_not_hide_a_duplicate(pair: tuple[bytes
     scanner.scan(pair, 0)
     records = scanner.summary().fingerprints
     assert records[8:24] == records[32:48]
+
+
+def test_each_scan_has_fingerprints_of_its_own() -> None:
+    records = []
+    for plan in (ScanPlan(find_limits()), ScanPlan(find_limits())):
+        scanner = Scanner(plan)
+        scanner.scan([GOOD_LINES[0]], 0)
+        records.append(scanner.summary().fingerprints)
+    assert records[0] != records[1]
 
 
 @given(

@@ -51,8 +51,9 @@ def local_server(
 
 
 @pytest.fixture(scope="session")
-def client(local_server: LocalServer) -> openai.OpenAI:
-    return local_server.client()
+def client(local_server: LocalServer) -> Iterator[openai.OpenAI]:
+    with local_server.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from support.chat_templates import EXAMPLES, build_tokenizer
-from support.commands import run_ftkit
 from support.fixture_types import Write
+from support.local_server import run_forked
 from support.models import SMOKE
 from support.training import encode_jsonl
 from support.vision_models import build_vision_model, color_example
@@ -32,7 +32,7 @@ def mistral(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def check(*arguments: str) -> tuple[int, dict[str, Any]]:
-    done = run_ftkit("serve", "check", *arguments, "--output", "json")
+    done = run_forked("serve", "check", *arguments, "--output", "json")
     return done.returncode, json.loads(done.stdout)
 
 
@@ -70,7 +70,7 @@ def test_the_tokens_of_each_sequence_are_shown_with_the_learned_ones(
 def test_the_text_shows_the_recipe(write: Write) -> None:
     settings = "processes = 3\nthreads = 5\nsave_total_limit = 7\npacking = true\n"
     recipe = write(f'["{SMOKE}"]\n{settings}'.encode(), "recipe.toml")
-    text = run_ftkit("serve", "check", SMOKE, "--recipe", str(recipe)).stdout
+    text = run_forked("serve", "check", SMOKE, "--recipe", str(recipe)).stdout
     lines = {" ".join(line.split()) for line in text.splitlines()}
     assert "chats with --answers yes" in lines
     assert {"processes 3", "CPU threads 5", "checkpoints kept 7", "packing yes"} <= lines
@@ -108,7 +108,7 @@ def test_a_compressed_file_is_read(tmp_path: Path) -> None:
 
 def test_text_output_marks_what_is_learned(write: Write) -> None:
     path = write(encode_jsonl([EXAMPLES["plain"][1]] * 5))
-    done = run_ftkit("serve", "check", SMOKE, str(path), "--limit", "1")
+    done = run_forked("serve", "check", SMOKE, str(path), "--limit", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
         "\nline 1\n  <|user|>Hello?<|end|><|assistant|>\n+ Hi!<|end|>\n"
@@ -127,7 +127,7 @@ def test_images_are_shown_with_the_number_of_their_tokens(tmp_path: Path, write:
     prompt, answer = (span["text"] for span in example["spans"])
     assert prompt.count("<|image_pad|>") == 4
     assert answer == "Red.<|im_end|>"
-    done = run_ftkit("serve", "check", base, path)
+    done = run_forked("serve", "check", base, path)
     assert re.search(r"^  images +yes$", done.stdout, re.MULTILINE)
     assert (
         "  <|vision_start|><|image_pad|> x 4<|vision_end|>Which color?<|im_end|>\n" in done.stdout
@@ -139,7 +139,7 @@ def test_a_base_that_cannot_be_loaded_is_one_line(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    done = run_ftkit("serve", "check", base)
+    done = run_forked("serve", "check", base)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"the base model {base} cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr

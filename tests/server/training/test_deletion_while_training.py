@@ -33,7 +33,8 @@ def test_a_deleted_content_is_gone_after_training(order: str, tmp_path: Path) ->
     assert MARKER in CONTENT
     (tmp_path / "tmp").mkdir()
     environment = {"TMPDIR": str(tmp_path / "tmp"), "HF_HOME": str(tmp_path / "hf")}
-    server = LocalServer(tmp_path / "data")
+    # HF_HOME is read when its library is imported.
+    server = LocalServer(tmp_path / "data", forked=False)
     server.start(**environment)
     try:
         client = server.client()

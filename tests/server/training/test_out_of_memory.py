@@ -84,7 +84,7 @@ def is_open(pid: int, path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    with LocalServer(tmp_path_factory.mktemp("memory") / "data") as server:
+    with LocalServer(tmp_path_factory.mktemp("memory") / "data", forked=False) as server:
         yield server
 
 
@@ -181,7 +181,7 @@ def memory_group() -> Iterator[Path]:
 def test_a_training_that_the_kernel_kills_for_its_memory_fails_after_three_attempts(
     memory_group: Path, tmp_path: Path
 ) -> None:
-    with LocalServer(tmp_path / "data") as server:
+    with LocalServer(tmp_path / "data", forked=False) as server:
         client = server.client()
         (memory_group / "cgroup.procs").write_text(str(server.pid))
         job = start_job(client, LONG_DATA, method=method_with(n_epochs=1)).id

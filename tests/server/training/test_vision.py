@@ -55,8 +55,9 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def client(server: LocalServer) -> openai.OpenAI:
-    return server.client()
+def client(server: LocalServer) -> Iterator[openai.OpenAI]:
+    with server.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

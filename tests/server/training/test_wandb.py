@@ -53,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[LocalServer]:
-    server = LocalServer(tmp_path_factory.mktemp("offline") / "data")
+    server = LocalServer(tmp_path_factory.mktemp("offline") / "data", forked=False)
     yield server.start(
         WANDB_MODE="offline", WANDB_API_KEY=KEY, HOME=str(home), XDG_CACHE_HOME=str(home)
     )
@@ -185,7 +185,8 @@ def ports() -> Iterator[dict[str, int]]:
         refusing.shutdown()
 
 
-@pytest.fixture(scope="module")
+# At the start of the module, since the jobs wait for 20 s, which the other tests need, too.
+@pytest.fixture(scope="module", autouse=True)
 def failing_jobs(
     ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, tuple[LocalServer, str]]]:

@@ -40,7 +40,7 @@ def generate(server: LocalServer) -> None:
 def test_a_worker_ends_with_its_server(
     task: str, start: Callable[[LocalServer], None], seconds: float, tmp_path: Path
 ) -> None:
-    with LocalServer(tmp_path / "data") as server:
+    with LocalServer(tmp_path / "data", forked=False) as server:
         start(server)
         wait_for_worker(server.folder, task)
         time.sleep(seconds)
@@ -50,7 +50,7 @@ def test_a_worker_ends_with_its_server(
 
 def test_a_prompt_whose_process_is_killed_before_it_is_read_gets_an_error(tmp_path: Path) -> None:
     with (
-        LocalServer(tmp_path / "data") as server,
+        LocalServer(tmp_path / "data", forked=False) as server,
         server.client() as client,
         ThreadPoolExecutor() as pool,
     ):
