@@ -99,6 +99,24 @@ class Outgoing:
             return []
         return parts_of(message)
 
+    def image_url(self, index: int, part: RowValue) -> RowValue | None:
+        """Return the URL of an image, whose other keys are lost, or None for a part that is text.
+
+        Raises:
+            RowError: The part is neither.
+        """
+        kind = part.need("type").text()
+        if kind == "text":
+            return None
+        if kind != "image_url":
+            part.fail("content part that is no text and no image", kind)
+        image = part.need("image_url")
+        url = image.need("url")
+        for other in image.others({"url"}):
+            self.lose(other, "detail of an image", index)
+        url.text()
+        return url
+
     def lose_keys(self, index: int, message: RowValue, own_keys: Collection[str] = ()) -> None:
         """Record the keys of a message that the format has no place for.
 

@@ -30,7 +30,6 @@ _KEYS = {
     for type_ in get_args(AnyMessage)
 }
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 def check_object(value: Any, pointer: str = "") -> dict[str, Any]:
@@ -183,11 +182,6 @@ def parse_json(text: str, pointer: str) -> Any:
     if has_repeated_key(data, value):
         raise RowError("JSON inside the text repeats a key", pointer, excerpt(text, 40))
     return value
-
-
-def json_text(value: Any) -> str:
-    """Return a JSON value as text, on one line."""
-    return _encode(value).decode()
 
 
 def plain_text(example: Example, index: int, message: Message) -> tuple[str, list[Extra]]:

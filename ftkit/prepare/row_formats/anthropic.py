@@ -310,16 +310,10 @@ def _write_content(outgoing: Outgoing, index: int, message: RowValue) -> Any:
 
 
 def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any]:
-    kind = part.need("type").text()
-    if kind == "text":
+    url = outgoing.image_url(index, part)
+    if url is None:
         return text_part(part.need("text").text())
-    if kind != "image_url":
-        part.fail("content part that is no text and no image", kind)
-    image = part.need("image_url")
-    url = image.need("url")
-    for other in image.others({"url"}):
-        outgoing.lose(other, "detail of an image", index)
-    data = split_data_url(url.text())
+    data = split_data_url(url.value)
     if data:
         source = {"type": "base64", "media_type": data[0], "data": data[1]}
     elif url.value.startswith(("http://", "https://")):

@@ -210,16 +210,10 @@ def _check_keywords(message: RowValue) -> None:
 
 
 def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any]:
-    kind = part.need("type").text()
-    if kind == "text":
+    url = outgoing.image_url(index, part)
+    if url is None:
         return {"text": part.need("text").text()}
-    if kind != "image_url":
-        part.fail("content part that is no text and no image", kind)
-    image = part.need("image_url")
-    url = image.need("url")
-    for other in image.others({"url"}):
-        outgoing.lose(other, "detail of an image", index)
-    type = media_type(url.text())
+    type = media_type(url.value)
     if type is None or not url.value.startswith("s3://"):
         url.fail("image that is not in Amazon S3 under a name with its type")
     source = {"s3Location": {"uri": url.value}}

@@ -330,16 +330,10 @@ def _write_result(outgoing: Outgoing, index: int, content: RowValue) -> dict[str
 
 
 def _write_part(outgoing: Outgoing, index: int, part: RowValue) -> dict[str, Any]:
-    kind = part.need("type").text()
-    if kind == "text":
+    url = outgoing.image_url(index, part)
+    if url is None:
         return {"text": part.need("text").text()}
-    if kind != "image_url":
-        part.fail("content part that is no text and no image", kind)
-    image = part.need("image_url")
-    url = image.need("url")
-    for other in image.others({"url"}):
-        outgoing.lose(other, "detail of an image", index)
-    data = split_data_url(url.text())
+    data = split_data_url(url.value)
     if data:
         return {"inlineData": {"mimeType": data[0], "data": data[1]}}
     type = media_type(url.value)
