@@ -50,23 +50,32 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Format of the report, which goes to standard output if the data does not.",
         ),
-        click.option(
-            "--rejects",
-            metavar="FILE",
-            help="Write the rows that cannot be read to FILE, and the others to the output.  "
-            "[default: write nothing if there are such rows]",
-        ),
-        click.option(
-            "--map",
-            metavar="FILE",
-            help="Write the source and the steps of each output line to FILE.",
-        ),
+        record_options,
         click.option("--in-place", is_flag=True, help="Replace the input file by the output."),
         click.option(
             "--output-file",
             "-o",
             metavar="FILE",
             help="Write the data to FILE when it is complete.  [default: standard output]",
+        ),
+    ):
+        command = add(command)
+    return command
+
+
+def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the map and for the rejected rows."""
+    for add in (
+        click.option(
+            "--rejects",
+            metavar="FILE",
+            help="Write the rows that cannot be read to FILE, and go on with the others.  "
+            "[default: write nothing if there are such rows]",
+        ),
+        click.option(
+            "--map",
+            metavar="FILE",
+            help="Write the source and the steps of each output line to FILE.",
         ),
     ):
         command = add(command)

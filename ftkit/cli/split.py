@@ -13,7 +13,7 @@ import click
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
-from ftkit.cli.preparing import REPORTS, check_outputs
+from ftkit.cli.preparing import REPORTS, check_outputs, record_options
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 from ftkit.prepare.files.parquet import PARQUET
@@ -96,17 +96,7 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="What to do with a new row that is similar to rows of several sides: leave it out, use it "
     "for training, or stop.",
 )
-@click.option(
-    "--map",
-    metavar="FILE",
-    help="Write the source and the steps of each output line to FILE.",
-)
-@click.option(
-    "--rejects",
-    metavar="FILE",
-    help="Write the rows that cannot be read to FILE, and the others to the outputs.  "
-    "[default: write nothing if there are such rows]",
-)
+@record_options
 @click.option(
     "--report",
     type=click.Choice(REPORTS),
