@@ -10,7 +10,6 @@ from typing import IO, Any
 
 import msgspec
 
-from ftkit._text import validate_command
 from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
@@ -47,12 +46,20 @@ class Prepared:
         Raises:
             UsageError: The examples have been read before, or one loses values.
         """
+        return (row.value for row in self.complete_rows())
+
+    def complete_rows(self) -> Iterator[Row]:
+        """Yield the rows, with their origins.
+
+        Raises:
+            UsageError: The rows have been read before, or one loses values.
+        """
         for row in self.rows():
             if self.has_forbidden_losses:
                 loss = next(entry for entry in self.ledger.entries if entry.effect == "loss")
                 place = f"{loss.origin} {loss.pointer}".rstrip()
                 raise UsageError(f"{place}: {loss.reason}; set `on_loss` to drop-row or allow")
-            yield row.value
+            yield row
 
     @property
     def has_forbidden_losses(self) -> bool:
@@ -60,7 +67,7 @@ class Prepared:
         return not self.allows_losses and self.ledger.total("loss") > 0
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows, with their origins.
+        """Yield the rows, with their origins, and those that lose values, too.
 
         Raises:
             UsageError: The rows have been read before.
@@ -127,7 +134,7 @@ def prepare_files(
     """Return the examples of files, or examples in memory, after some steps.
 
     Args:
-        files: Paths, open files, or examples.
+        files: Paths, open files, examples, or a `Prepared`, whose rows keep their origins.
         steps: The steps, in order.
         parameter: Name of the argument `files`, for error messages.
         allows_losses: False if nothing must be written when values are lost.
@@ -137,24 +144,41 @@ def prepare_files(
         FileError: A path is not a file.
         UsageError: `files` is empty or of another type.
     """
-    sources = open_sources(files, parameter, allows_folders=read is not read_values)
     ledger = Ledger()
-    rows: Iterator[Row] = chain.from_iterable(read(source, ledger) for source in sources)
+    rows = open_rows(files, parameter, ledger, read)
     for step in steps:
         rows = step(rows, ledger)
     return Prepared(rows, ledger, allows_losses)
+
+
+def open_rows(
+    files: File | Iterable[File] | Examples,
+    parameter: str,
+    ledger: Ledger,
+    read: Read = read_values,
+) -> Iterator[Row]:
+    """Return the rows of files, of examples in memory, or of a `Prepared`; see `prepare_files`."""
+    if isinstance(files, Prepared):
+        return _counted(files.complete_rows(), ledger)
+    sources = open_sources(files, parameter, allows_folders=read is not read_values)
+    return chain.from_iterable(read(source, ledger) for source in sources)
+
+
+def _counted(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    for row in rows:
+        ledger.read += 1
+        yield row
 
 
 def read_others(files: Any, parameter: str) -> Iterator[Row]:
     """Yield the rows of files, or examples in memory, that others are compared with.
 
     Raises:
-        FileError: A line is not JSON, or a file cannot be read.
+        FileError: A row or a file cannot be read.
         UsageError: `files` is empty or of another type.
     """
-    for source in open_sources(files, parameter):
-        ledger = Ledger()
-        yield from read_values(source, ledger)
-        if ledger.total("rejected"):
-            place = next(entry.origin for entry in ledger.entries if entry.effect == "rejected")
-            raise FileError(f"{place} is not JSON; fix it, or run {validate_command(source.path)}")
+    ledger = Ledger()
+    yield from open_rows(files, parameter, ledger)
+    for entry in ledger.entries:
+        if entry.effect == "rejected":
+            raise FileError(f"{entry.origin} cannot be read: {entry.reason}; fix or remove the row")

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from ftkit.dataset.inputs import Examples, File, open_sources
-from ftkit.prepare.files import read_values
+from ftkit.dataset.inputs import Examples, File
 from ftkit.prepare.ledger import KEEP, Ledger, Origin
 from ftkit.prepare.minhash import Integers
 from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.prepared import open_rows
 from ftkit.prepare.rows import Row
 from ftkit.prepare.splitting.decide import SplitOptions, decide_sides
 from ftkit.prepare.splitting.keys import KeyPaths, Keys
@@ -195,9 +195,8 @@ def split_files(files: Any, options: SplitOptions, ledger: Ledger, lock: Path | 
     locked = read_lock(lock, header) if lock else Lock(header)
     keys = Keys(KeyPaths(options.group, options.stratify, options.near is not None))
     ledger.save_reject = keys.rejects.write
-    for source in open_sources(files, "files"):
-        for row in read_values(source, ledger):
-            keys.add(row, ledger)
+    for row in open_rows(files, "files", ledger):
+        keys.add(row, ledger)
     sides = decide_sides(keys, options, locked, ledger)
     result = Split(keys, sides, options, ledger, locked)
     ledger.written = sum(result.sizes.values())

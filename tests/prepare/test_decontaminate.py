@@ -80,7 +80,9 @@ def test_long_texts_are_compared_in_parts(words: list[str], ngram: int, part: in
 def test_what_cannot_be_compared_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text("not JSON")
-    with pytest.raises(FileError, match=r"test\.jsonl:1 is not JSON; fix it"):
+    with pytest.raises(
+        FileError, match=r"test\.jsonl:1 cannot be read: not JSON; fix or remove the row"
+    ):
         list(decontaminate([{"text": "x"}], against=path))
     with pytest.raises(UsageError, match="`ngram` must be from 1 to 100, not 0"):
         decontaminate([{}], against=path, ngram=0)

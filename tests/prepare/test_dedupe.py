@@ -153,7 +153,7 @@ def test_rows_of_other_files_are_dropped(tmp_path: Path) -> None:
     ]
     assert (prepared.ledger.read, prepared.ledger.is_balanced) == (3, True)
     other.write_text("not JSON")
-    with pytest.raises(FileError, match=r"other\.jsonl:1 is not JSON"):
+    with pytest.raises(FileError, match=r"other\.jsonl:1 cannot be read: not JSON"):
         list(dedupe(rows, against=other))
 
 

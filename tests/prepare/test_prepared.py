@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import UsageError
+from ftkit.prepare.convert import convert
+from ftkit.prepare.dedupe import dedupe
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
+from ftkit.prepare.split import split
 
 LINES = b'{"a": 1}\n\n{"a":2}\nnot JSON\n'
 
@@ -44,6 +48,32 @@ def test_the_map_has_the_source_of_each_line(source: Path, tmp_path: Path) -> No
     map = tmp_path / "map"
     prepare_files(source, []).write(tmp_path / "out", map, tmp_path / "rejects")
     assert list(map_sources(map)) == [(1, str(source), 1), (2, str(source), 3)]
+
+
+def test_a_chain_keeps_the_origins_and_the_steps_of_its_rows(tmp_path: Path) -> None:
+    table, map = tmp_path / "faq.csv", tmp_path / "map"
+    table.write_text("q,a\nOne?,1\nTwo?,2\nOne?,1\n")
+    chats = convert(table, to="chat", field={"user": "q", "assistant": "a"})
+    unique = dedupe(chats)
+    assert unique.write(tmp_path / "out", map)
+    assert list(map_sources(map)) == [(1, str(table), 2), (2, str(table), 3)]
+    assert {
+        step for line in map.read_text().splitlines() for step in json.loads(line)["steps"]
+    } == {"convert"}
+    assert (unique.ledger.read, unique.ledger.is_balanced) == (3, True)
+    (duplicate,) = unique.ledger.entries
+    assert duplicate.origin.line == 4
+
+
+@pytest.mark.parametrize("following", [dedupe, split])
+def test_a_chain_stops_at_a_loss_that_is_not_allowed(
+    following: Callable[[Prepared], Iterable[object]], tmp_path: Path
+) -> None:
+    table = tmp_path / "faq.csv"
+    table.write_text("q,a,score\nOne?,1,5\n")
+    chats = convert(table, to="chat", field={"user": "q", "assistant": "a"})
+    with pytest.raises(UsageError, match="no place in chat; set `on_loss`"):
+        list(following(chats))
 
 
 def map_sources(path: Path) -> list[tuple[int, str, int]]:
