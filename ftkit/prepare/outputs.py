@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ftkit._atomic import atomic_replace, check_writable
+from ftkit.errors import UsageError
 from ftkit.prepare.files.arrow import import_pyarrow
 from ftkit.prepare.files.parquet import PARQUET, write_parquet
+
+OTHERS = (".gz", ".zip", ".csv", ".tsv", ".xlsx", ".arrow", ".feather")
+"""Suffixes of files that rows cannot be written to."""
 
 
 class Outputs:
@@ -36,8 +40,12 @@ class Outputs:
 
         Raises:
             FileError: The file cannot be written.
-            UsageError: pyarrow is needed and not installed.
+            UsageError: pyarrow is needed and not installed, or the name promises another format.
         """
+        if path.suffix.lower() in OTHERS:
+            raise UsageError(
+                f"cannot write {path}: ftkit writes JSON Lines, or Parquet to a name with {PARQUET}"
+            )
         if path.suffix != PARQUET:
             file: IO[bytes] = self.open(path)
             return file

@@ -93,6 +93,13 @@ def test_a_table_is_not_replaced_by_json_lines(command: str) -> None:
     assert Path("rows.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.XLSX"])
+def test_a_name_that_promises_another_format_is_refused(name: str, folder: Path) -> None:
+    done = run_ftkit("sample", "rows.csv", "-n", "1", "-o", name)
+    assert (done.returncode, "ftkit writes JSON Lines, or Parquet" in done.stderr) == (2, True)
+    assert not (folder / name).exists()
+
+
 def test_fix_refuses_to_write_parquet(folder: Path) -> None:
     done = run_ftkit("fix", "other.jsonl", "-o", "out.parquet")
     assert (done.returncode, "fix writes JSON Lines" in done.stderr) == (2, True)
