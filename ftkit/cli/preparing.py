@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from ftkit.cli.command import refuse_output_over_settings
-from ftkit.cli.inputs import local_files
+from ftkit.cli.inputs import local_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import FileRanges, is_compressed
@@ -127,7 +128,8 @@ def write_prepared(
         path = Path(target or Path(folder, "output"))
         prepared = prepare(paths)
         prepared.ledger.names = names
-        is_written = prepared.write(path, **extra)
+        with showing_progress(paths, prepared.ledger):
+            is_written = prepared.write(path, **extra)
         checked = check(str(path), target) if check and is_written else NO_CHECK
         if is_written and not target:
             copy_to_stdout(path)
@@ -136,6 +138,15 @@ def write_prepared(
     if not is_written:
         print_warning(_why_withheld(prepared))
     return 1 if ledger.total("rejected") or ledger.total("loss") or not checked.is_ok else 0
+
+
+@contextmanager
+def showing_progress(paths: Sequence[str], ledger: Ledger) -> Iterator[None]:
+    """Show a progress bar while large files are read."""
+    with progress(paths, quiet=False, action="reading") as advance:
+        if advance:
+            ledger.advance = advance
+        yield
 
 
 def _why_withheld(prepared: Prepared) -> str:
@@ -170,8 +181,9 @@ def check_prepared(
         prepared = prepare(paths)
         ledger = prepared.ledger
         ledger.names = names
-        for _ in prepared.rows():
-            pass
+        with showing_progress(paths, ledger):
+            for _ in prepared.rows():
+                pass
     format = options["report"]
     _print(_report(ledger, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in ledger.counts)

@@ -13,7 +13,7 @@ import click
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
-from ftkit.cli.preparing import REPORTS, check_outputs, record_options
+from ftkit.cli.preparing import REPORTS, check_outputs, record_options, showing_progress
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 from ftkit.prepare.files.parquet import PARQUET
@@ -125,7 +125,8 @@ def split(files: Sequence[str], **options: Any) -> int:
         check_outputs([*map(str, extra.values()), *targets.values()], paths)
         ledger = Ledger()
         ledger.names = names
-        result = split_files(paths, chosen, ledger, extra.get("lock"))
+        with showing_progress(paths, ledger):
+            result = split_files(paths, chosen, ledger, extra.get("lock"))
         is_written = result.write({side: Path(path) for side, path in targets.items()}, **extra)
     _print_report(result, targets if is_written else {}, report)
     if not is_written:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -109,7 +110,8 @@ def _rows(source: Source, plan: ScanPlan, allowed: Allowed, ledger: Ledger) -> I
     whole = ledger.origin(source.path)
     for change in file.changes:
         ledger.change(STEP, _reason(change), whole)
-    for line in fixed_lines(file, plan, allowed):
+    advance = partial(ledger.advance, whole.file)
+    for line in fixed_lines(file, plan, allowed, advance):
         place = (line.number, 0) if file.keeps_lines else (0, line.number)
         origin = ledger.origin(source.path, *place)
         ledger.read += 1
@@ -156,10 +158,21 @@ def _reason(change: Change) -> str:
     return f"{change.rule}: {change.summary}"
 
 
-def fixed_lines(file: FixedFile, plan: ScanPlan, allowed: Allowed) -> Iterator[LineChange]:
+def fixed_lines(
+    file: FixedFile,
+    plan: ScanPlan,
+    allowed: Allowed,
+    advance: Callable[[int], object] = lambda size: None,
+) -> Iterator[LineChange]:
     """Yield each line of a file with the lines that replace it.
 
     Lines are scanned for findings a block at a time; only those with some are fixed.
+
+    Args:
+        file: The file.
+        plan: The plan of `fix_plan`.
+        allowed: Safeties of the fixes to apply.
+        advance: Called with the size in bytes of each block, when it is done.
 
     Raises:
         FileError: The file cannot be read.
@@ -179,6 +192,7 @@ def fixed_lines(file: FixedFile, plan: ScanPlan, allowed: Allowed) -> Iterator[L
                     else:
                         fixed = FixedLine([line], [])
                     yield LineChange(number, line, *fixed)
+                advance(block.size)
     except READ_ERRORS as error:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 

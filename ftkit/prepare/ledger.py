@@ -73,6 +73,8 @@ class Ledger:
         counts: Number of entries by effect, step and reason.
         entries: The first `KEEP` entries of each of them, in order.
         save_reject: Called with each rejected row as it is in its source.
+        advance: Called with the name of a file in JSON Lines and the number of bytes that were read
+            of it since the last call.
         names: Names to show for files whose path is that of a temporary copy, by path.
     """
 
@@ -81,6 +83,7 @@ class Ledger:
         self.counts: Counter[tuple[Effect, str, str]] = Counter()
         self.entries: list[Entry] = []
         self.save_reject: Callable[[bytes], object] = lambda line: None
+        self.advance: Callable[[str, int], object] = lambda name, size: None
         self.names: dict[str, str] = {}
 
     def origin(self, path: str, line: int = 0, row: int = 0, sheet: str = "") -> Origin:

@@ -57,6 +57,7 @@ def read_rows(source: Source, ledger: Ledger) -> Iterator[Row]:
                     row = read_row(line, ledger.origin(source.path, number), ledger)
                     if row is not None:
                         yield row
+                ledger.advance(ledger.names.get(source.path, source.path), block.size)
     except READ_ERRORS as error:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ftkit.errors import UsageError
 from ftkit.prepare.convert import convert
 from ftkit.prepare.dedupe import dedupe
+from ftkit.prepare.fix import fix
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
 from ftkit.prepare.split import split
@@ -83,6 +84,19 @@ def map_sources(path: Path) -> list[tuple[int, str, int]]:
         for line in lines
         for origin in line["sources"]
     ]
+
+
+@pytest.mark.parametrize("prepare", [dedupe, fix])
+def test_progress_adds_up_to_the_size_of_the_file(
+    prepare: Callable[[Path], Prepared], source: Path
+) -> None:
+    prepared = prepare(source)
+    steps: list[tuple[str, int]] = []
+    prepared.ledger.names = {str(source): "shown.jsonl"}
+    prepared.ledger.advance = lambda name, size: steps.append((name, size))
+    assert len(list(prepared)) == 2
+    assert {name for name, _ in steps} == {"shown.jsonl"}
+    assert sum(size for _, size in steps) == len(LINES)
 
 
 def test_the_ledger_accounts_for_every_row(source: Path, tmp_path: Path) -> None:
