@@ -11,17 +11,18 @@ from msgspec import Struct
 
 from ftkit._text import plural, validate_command
 from ftkit.catalog import DEFAULT_PROVIDER, find_limits
+from ftkit.dataset.detect import classify
 from ftkit.dataset.formats import FORMATS, Format, find_format, message_texts
 from ftkit.dataset.inputs import Examples, File, open_source
 from ftkit.dataset.reader import Source
 from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.files import read_values
+from ftkit.prepare.ledger import Ledger, Origin
+from ftkit.prepare.rows import Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import size
-from ftkit.validation.scan import choose_format
 
 
 class Call(Struct, frozen=True):
@@ -77,7 +78,7 @@ def show(
 
     Args:
         file: A path, an open file, or examples.
-        line: Number of the first line, from 1. Blank lines are left out.
+        line: Number of the first line, or row of a table, from 1. Blank lines are left out.
         count: Maximum number of examples.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected if None.
         model: Model whose encoding counts the tokens; the default encoding if None.
@@ -90,22 +91,27 @@ def show(
     if line < 1 or count < 1:
         raise UsageError(f"`{'line' if line < 1 else 'count'}` must be 1 or more")
     source = open_source(file, "file")
-    requested = (find_format(format).name,) if format else ()
-    chosen = FORMATS[choose_format(source.head(), requested)]
+    requested = find_format(format) if format else None
     encoding = find_limits(DEFAULT_PROVIDER, model).encoding
     ledger = Ledger()
     rows = list(islice(_rows_from(source, line, ledger), count))
     if not rows:
         raise UsageError(f"`line` is {line}, but {source.path} has {plural(ledger.read, 'line')}")
+    chosen = requested or FORMATS.get(classify(rows[0].value) or "", FORMATS["chat"])
     return [_shown(row, chosen, encoding) for row in rows]
+
+
+def _number(origin: Origin) -> int:
+    """Return the number of a row in its file."""
+    return origin.row or origin.line
 
 
 def _rows_from(source: Source, line: int, ledger: Ledger) -> Iterator[Row]:
     """Yield the rows from a line on. A line that is not JSON is an error."""
     broken: list[bytes] = []
     ledger.save_reject = broken.append
-    for row in read_rows(source, ledger):
-        if row.origin.line >= line:
+    for row in read_values(source, ledger):
+        if _number(row.origin) >= line:
             _refuse(ledger, line)
             yield row
     _refuse(ledger, line)
@@ -113,12 +119,13 @@ def _rows_from(source: Source, line: int, ledger: Ledger) -> Iterator[Row]:
 
 def _refuse(ledger: Ledger, line: int) -> None:
     for entry in ledger.entries:
-        if entry.effect == "rejected" and entry.origin.line >= line:
-            raise _invalid(entry.origin.file, entry.origin.line, "JSON")
+        if entry.effect == "rejected" and _number(entry.origin) >= line:
+            raise _invalid(entry.origin, "JSON")
 
 
-def _invalid(file: str, line: int, kind: str) -> FileError:
-    return FileError(f"{file}:{line} is not {kind}; {validate_command(file)} says what is wrong")
+def _invalid(origin: Origin, kind: str) -> FileError:
+    command = validate_command(origin.file)
+    return FileError(f"{origin} is not {kind}; {command} says what is wrong")
 
 
 def _shown(row: Row, format: Format, encoding: str) -> Shown:
@@ -126,7 +133,7 @@ def _shown(row: Row, format: Format, encoding: str) -> Shown:
     try:
         example = format.build(row.value)
     except (msgspec.ValidationError, ValueError, TypeError, AttributeError):
-        raise _invalid(origin.file, origin.line, f"a valid {format.name} example") from None
+        raise _invalid(origin, f"a valid {format.name} example") from None
     items = {path: item for turns in format.sequences(example) for path, item, _ in turns}
     parts = {part.path: part for parts in sequences(example, format) for part in parts}
     counted = token_counter(encoding).count
@@ -139,7 +146,7 @@ def _shown(row: Row, format: Format, encoding: str) -> Shown:
     definitions += (conversation and conversation.functions) or ()
     return Shown(
         origin.file,
-        origin.line,
+        _number(origin),
         format.name,
         sum(tokens.values()),
         sum(number for path, number in tokens.items() if trained[path]),

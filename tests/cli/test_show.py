@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from pyarrow import Table, parquet
 
 from ftkit import FileError, UsageError
 from ftkit.cli import cli
@@ -53,6 +54,19 @@ def test_a_line_and_a_number_of_examples_can_be_chosen(tmp_path: Path) -> None:
         f"{path}:3",
         f"{path}:5",
     ]
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.parquet"])
+def test_rows_of_other_files_are_shown_by_their_number(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    rows = list(map(json.loads, chat_lines(9)))
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows, indent=2))
+    else:
+        parquet.write_table(Table.from_pylist(rows), path)
+    (shown,) = show(path, line=3)
+    (expected,) = show(rows, line=3)
+    assert (shown.line, shown.turns) == (3, expected.turns)
 
 
 def test_outputs_of_a_preference_example_have_headings() -> None:
