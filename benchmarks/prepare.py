@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ftkit.prepare.content import compared_text
 from ftkit.prepare.dedupe import dedupe
-from ftkit.prepare.minhash import Signatures, jaccard, shingles
-from ftkit.prepare.split import split
+from ftkit.prepare.similarity.content import compared_text
+from ftkit.prepare.similarity.minhash import Signatures, jaccard, shingles
+from ftkit.prepare.split.split import split
 
 ROOT = Path(__file__).parent.parent
 
@@ -119,11 +119,11 @@ def measure(path: Path, out: Path) -> None:
     prepared = dedupe(path, near=NEAR)
     prepared.write(out)
     memory = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    reasons = {reason: count for (_, _, reason), count in prepared.ledger.counts.items()}
+    reasons = {reason: count for (_, _, reason), count in prepared.audit.counts.items()}
     figures = {
         "cpu": time.process_time() - start,
         "mib": int(memory[1]) / 1024 if memory else math.nan,
-        "written": prepared.ledger.written,
+        "written": prepared.audit.written,
         **reasons,
     }
     print(json.dumps(figures))

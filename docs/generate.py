@@ -28,9 +28,9 @@ import msgspec
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
 from ftkit.cli.rules import fixes, sample
-from ftkit.prepare.files import file_formats
-from ftkit.prepare.files.base import FileFormat
-from ftkit.prepare.filter import NAMES
+from ftkit.prepare.file_formats import file_formats
+from ftkit.prepare.file_formats.base import FileFormat
+from ftkit.prepare.filter.filter import NAMES
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.rules import RULES, Rule, rules_by_subject

@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     from ftkit.jobs.workflow import start_job as start_job
     from ftkit.migration.migrate import migrate as migrate
     from ftkit.migration.plan import Move as Move
-    from ftkit.prepare.convert import convert as convert
+    from ftkit.prepare.audit import Audit as Audit
+    from ftkit.prepare.convert.convert import convert as convert
     from ftkit.prepare.decontaminate import decontaminate as decontaminate
     from ftkit.prepare.dedupe import dedupe as dedupe
-    from ftkit.prepare.files.base import ReadOptions as ReadOptions
-    from ftkit.prepare.filter import filter_rows as filter_rows
-    from ftkit.prepare.fix import fix as fix
-    from ftkit.prepare.ledger import Ledger as Ledger
+    from ftkit.prepare.file_formats.base import ReadOptions as ReadOptions
+    from ftkit.prepare.filter.filter import filter_rows as filter_rows
+    from ftkit.prepare.fix.fix import fix as fix
     from ftkit.prepare.mix import mix as mix
     from ftkit.prepare.prepared import Prepared as Prepared
     from ftkit.prepare.sample import sample as sample
     from ftkit.prepare.show import Shown as Shown
     from ftkit.prepare.show import show as show
-    from ftkit.prepare.split import Split as Split
-    from ftkit.prepare.split import split as split
+    from ftkit.prepare.split.split import Split as Split
+    from ftkit.prepare.split.split import split as split
     from ftkit.summary import FileReport as FileReport
     from ftkit.summary import Finding as Finding
     from ftkit.summary import Report as Report
@@ -94,18 +94,18 @@ _MODULES = {
     ),
     "ftkit.migration.migrate": ("migrate",),
     "ftkit.migration.plan": ("Move",),
-    "ftkit.prepare.convert": ("convert",),
+    "ftkit.prepare.convert.convert": ("convert",),
     "ftkit.prepare.decontaminate": ("decontaminate",),
     "ftkit.prepare.dedupe": ("dedupe",),
-    "ftkit.prepare.files.base": ("ReadOptions",),
-    "ftkit.prepare.filter": ("filter_rows",),
-    "ftkit.prepare.fix": ("fix",),
-    "ftkit.prepare.ledger": ("Ledger",),
+    "ftkit.prepare.file_formats.base": ("ReadOptions",),
+    "ftkit.prepare.filter.filter": ("filter_rows",),
+    "ftkit.prepare.fix.fix": ("fix",),
+    "ftkit.prepare.audit": ("Audit",),
     "ftkit.prepare.mix": ("mix",),
     "ftkit.prepare.prepared": ("Prepared",),
     "ftkit.prepare.sample": ("sample",),
     "ftkit.prepare.show": ("Shown", "show"),
-    "ftkit.prepare.split": ("Split", "split"),
+    "ftkit.prepare.split.split": ("Split", "split"),
     "ftkit.summary": ("FileReport", "Finding", "Report"),
     "ftkit.validation.validate": ("validate",),
 }

@@ -88,9 +88,9 @@ def convert(
 
     All formats, and what each of them has no place for, are in docs/formats.md.
     """
-    from ftkit.prepare.convert import convert as convert_files
-    from ftkit.prepare.detection import UnknownShapeError
-    from ftkit.prepare.files.base import ReadOptions
+    from ftkit.prepare.convert.convert import convert as convert_files
+    from ftkit.prepare.convert.detection import UnknownShapeError
+    from ftkit.prepare.file_formats.base import ReadOptions
 
     reading = ReadOptions(**{name: options.pop(name) for name in ReadOptions.__struct_fields__})
     shortcuts = {role: options.pop(role) for role in SHORTCUTS}
@@ -117,7 +117,7 @@ def _fields(
     field: Sequence[str], shortcuts: dict[str, str | None], mapping: str | None
 ) -> dict[str, Any]:
     """Return the mapping of the options; those of a file come first."""
-    from ftkit.prepare.mapping import read_mapping
+    from ftkit.prepare.convert.mapping import read_mapping
 
     fields: dict[str, Any] = read_mapping(Path(mapping)) if mapping else {}
     fields |= {role: value for role, value in shortcuts.items() if value is not None}

@@ -14,7 +14,7 @@ from ftkit.cli.inputs import expand
 from ftkit.cli.preparing import check_outputs, check_prepared, preparing, write_prepared
 
 if TYPE_CHECKING:
-    from ftkit.prepare.ledger import Ledger
+    from ftkit.prepare.audit import Audit
 
 OUTPUTS = ("output_file", "map", "rejects")
 """Options that name other files to write."""
@@ -90,7 +90,7 @@ def dedupe(
 
     others = expand(against)
     lines = LineSpool()
-    ledgers: list[Ledger] = []
+    audits: list[Audit] = []
 
     def run(paths: list[str]) -> Prepared:
         prepared = prepare(
@@ -102,7 +102,7 @@ def dedupe(
             conflicts=conflicts,
             save=lambda duplicate: lines.write(msgspec.json.encode(duplicate)),
         )
-        ledgers.append(prepared.ledger)
+        audits.append(prepared.audit)
         return prepared
 
     if check:
@@ -112,7 +112,7 @@ def dedupe(
         check_outputs(outputs, [*expand(files), *others])
         check_writable(duplicates)
     code = write_prepared(files, run, options, others=others)
-    if duplicates and (options["rejects"] or not ledgers[0].total("rejected")):
+    if duplicates and (options["rejects"] or not audits[0].total("rejected")):
         with atomic_replace(duplicates) as temporary, temporary.open("wb") as file:
             file.writelines(lines.read())
     return code

@@ -42,7 +42,7 @@ def filter(
     are tokens, trained_tokens, chars, turns, messages, roles, has_tools, has_images, format and
     language; a path is for example $.metadata.topic.
     """
-    from ftkit.prepare.filter import filter_rows
+    from ftkit.prepare.filter.filter import filter_rows
 
     def prepare(paths: list[str]) -> Any:
         return filter_rows(paths, where=where, invert=invert, format=format, model=model)

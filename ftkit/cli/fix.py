@@ -14,7 +14,7 @@ from ftkit.cli.output import print_note
 from ftkit.cli.preparing import Check, preparing, write_prepared
 from ftkit.cli.terminal import write_bytes
 from ftkit.errors import UsageError
-from ftkit.prepare.files.parquet import PARQUET
+from ftkit.prepare.file_formats.parquet import PARQUET
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 errors remain, rows were rejected, or --diff shows changes, "
@@ -67,8 +67,8 @@ def fix(
     Safe fixes keep every value. Others need --unsafe, and the report has the old values. Lines that
     need no fix are written as they are. The result is validated again.
     """
-    from ftkit.prepare.fix import allowed_fixes, fix_plan
-    from ftkit.prepare.fix import fix as fix_files
+    from ftkit.prepare.fix.fix import allowed_fixes, fix_plan
+    from ftkit.prepare.fix.fix import fix as fix_files
 
     rules: dict[str, Any] = {
         "select": [name for names in select for name in names],
@@ -92,7 +92,7 @@ def fix(
 
 
 def _show_diff(files: Sequence[str], plan: Any, allowed: Any) -> int:
-    from ftkit.prepare.diff import fix_diff
+    from ftkit.prepare.fix.diff import fix_diff
 
     changed = 0
     with local_files(files) as (paths, names):

@@ -18,9 +18,9 @@ from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
-from ftkit.prepare.files import JSONL, detect_file
-from ftkit.prepare.files.parquet import PARQUET
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.file_formats import JSONL, detect_file
+from ftkit.prepare.file_formats.parquet import PARQUET
 from ftkit.prepare.prepared import Prepared
 from ftkit.report.prepare import render_prepared_text
 
@@ -127,25 +127,25 @@ def write_prepared(
         check_outputs(outputs, [*others, *(() if options["in_place"] else paths)])
         path = Path(target or Path(folder, "output"))
         prepared = prepare(paths)
-        prepared.ledger.names = names
-        with showing_progress(paths, prepared.ledger):
+        prepared.audit.names = names
+        with showing_progress(paths, prepared.audit):
             is_written = prepared.write(path, **extra)
         checked = check(str(path), target) if check and is_written else NO_CHECK
         if is_written and not target:
             copy_to_stdout(path)
-    ledger = prepared.ledger
-    write_report(ledger, target, options["report"], checked)
+    audit = prepared.audit
+    write_report(audit, target, options["report"], checked)
     if not is_written:
         print_warning(_why_withheld(prepared))
-    return 1 if ledger.total("rejected") or ledger.total("loss") or not checked.is_ok else 0
+    return 1 if audit.total("rejected") or audit.total("loss") or not checked.is_ok else 0
 
 
 @contextmanager
-def showing_progress(paths: Sequence[str], ledger: Ledger) -> Iterator[None]:
+def showing_progress(paths: Sequence[str], audit: Audit) -> Iterator[None]:
     """Show a progress bar while large files are read."""
     with progress(paths, quiet=False, action="reading") as advance:
         if advance:
-            ledger.advance = advance
+            audit.advance = advance
         yield
 
 
@@ -179,15 +179,15 @@ def check_prepared(
             raise UsageError(f"`check` writes nothing; leave out `{name}`")
     with local_files(files) as (paths, names):
         prepared = prepare(paths)
-        ledger = prepared.ledger
-        ledger.names = names
-        with showing_progress(paths, ledger):
+        audit = prepared.audit
+        audit.names = names
+        with showing_progress(paths, audit):
             for _ in prepared.rows():
                 pass
     format = options["report"]
-    _print(_report(ledger, "", format), format)
-    has_drops = any(key[:2] == ("dropped", step) for key in ledger.counts)
-    return 1 if has_drops or ledger.total("rejected") else 0
+    _print(_report(audit, "", format), format)
+    has_drops = any(key[:2] == ("dropped", step) for key in audit.counts)
+    return 1 if has_drops or audit.total("rejected") else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -238,30 +238,30 @@ def copy_to_stdout(path: Path) -> None:
             write_bytes(data)
 
 
-def write_report(ledger: Ledger, target: str | None, format: str, check: Check) -> None:
+def write_report(audit: Audit, target: str | None, format: str, check: Check) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
     With `--quiet`, standard error gets no report without findings.
 
     Args:
-        ledger: The ledger of the preparation.
+        audit: The audit of the preparation.
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
         check: The result of a check of the output.
     """
-    text = _report(ledger, target or "standard output", format, check)
-    has_findings = ledger.total("rejected") or ledger.total("loss") or not check.is_ok
+    text = _report(audit, target or "standard output", format, check)
+    has_findings = audit.total("rejected") or audit.total("loss") or not check.is_ok
     if target:
         _print(text, format)
     elif has_findings or not preferences.is_quiet:
         write_error(text)
 
 
-def _report(ledger: Ledger, target: str, format: str, check: Check = NO_CHECK) -> str:
+def _report(audit: Audit, target: str, format: str, check: Check = NO_CHECK) -> str:
     if format == "json":
-        report = ledger.to_dict() | check.fields
+        report = audit.to_dict() | check.fields
         return f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
-    return render_prepared_text(ledger, target) + check.text
+    return render_prepared_text(audit, target) + check.text
 
 
 def _print(text: str, format: str) -> None:

@@ -16,10 +16,10 @@ from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import REPORTS, check_outputs, record_options, showing_progress
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
-from ftkit.prepare.files.parquet import PARQUET
+from ftkit.prepare.file_formats.parquet import PARQUET
 
 if TYPE_CHECKING:
-    from ftkit.prepare.split import Split
+    from ftkit.prepare.split.split import Split
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: a leak, or rows were rejected, 2 error, 130 interrupted."
@@ -110,9 +110,9 @@ def split(files: Sequence[str], **options: Any) -> int:
     The side of a row is chosen by the hash of its prompt, so that rows that are added later move
     none of the others, and rows with the same prompt are on the same side.
     """
-    from ftkit.prepare.ledger import Ledger
-    from ftkit.prepare.split import split_files
-    from ftkit.prepare.splitting.decide import SplitOptions
+    from ftkit.prepare.audit import Audit
+    from ftkit.prepare.split.decide import SplitOptions
+    from ftkit.prepare.split.split import split_files
 
     prefix, suffix = _output_name(options.pop("output_prefix") or _prefix(files))
     report = options.pop("report")
@@ -123,15 +123,15 @@ def split(files: Sequence[str], **options: Any) -> int:
     targets = {side: f"{prefix}.{side}{suffix}" for side in chosen.names}
     with local_files(files) as (paths, names):
         check_outputs([*map(str, extra.values()), *targets.values()], paths)
-        ledger = Ledger()
-        ledger.names = names
-        with showing_progress(paths, ledger):
-            result = split_files(paths, chosen, ledger, extra.get("lock"))
+        audit = Audit()
+        audit.names = names
+        with showing_progress(paths, audit):
+            result = split_files(paths, chosen, audit, extra.get("lock"))
         is_written = result.write({side: Path(path) for side, path in targets.items()}, **extra)
     _print_report(result, targets if is_written else {}, report)
     if not is_written:
         print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
-    return 0 if is_written and result.is_leak_free and not ledger.total("rejected") else 1
+    return 0 if is_written and result.is_leak_free and not audit.total("rejected") else 1
 
 
 def _prefix(files: Sequence[str]) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.errors import UsageError
-from ftkit.prepare.content import split_answer, texts
-from ftkit.prepare.ledger import Ledger, Origin
-from ftkit.prepare.minhash import Integers, scramble
+from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
+from ftkit.prepare.similarity.content import split_answer, texts
+from ftkit.prepare.similarity.minhash import Integers, scramble
 
 MAX_NGRAM = 100
 
@@ -60,7 +60,7 @@ def decontaminate_step(against: Any, ngram: int = 8) -> Step:
     if not 1 <= ngram <= MAX_NGRAM:
         raise UsageError(f"`ngram` must be from 1 to {MAX_NGRAM}, not {ngram}")
 
-    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         index = _Index(against, ngram)
         for row in rows:
             match = index.find(row.value)
@@ -69,7 +69,7 @@ def decontaminate_step(against: Any, ngram: int = 8) -> Step:
             else:
                 words, origin = match
                 detail = f"{origin}: {words}"
-                ledger.drop("decontaminate", "shares text", row.origin, detail)
+                audit.drop("decontaminate", "shares text", row.origin, detail)
 
     return step
 

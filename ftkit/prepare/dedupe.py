@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.errors import UsageError
-from ftkit.prepare.content import compared_text, split_answer
+from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.hashing import content_hash
-from ftkit.prepare.ledger import Ledger, Origin
-from ftkit.prepare.minhash import Integers, Signatures
-from ftkit.prepare.near import NearIndex, check_threshold
 from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
+from ftkit.prepare.similarity.content import compared_text, split_answer
+from ftkit.prepare.similarity.minhash import Integers, Signatures
+from ftkit.prepare.similarity.near import NearIndex, check_threshold
 from ftkit.prepare.spool import Spool
 
 CHOICES = {
@@ -73,7 +73,7 @@ def dedupe(
         keep: Which of several duplicates to keep: the first one, or the one with the longest text.
         against: Drop rows that these files or examples have, too.
         conflicts: Drop all rows with equal prompts and different answers, or keep them.
-        save: Called with each duplicate. The ledger has only the first ones.
+        save: Called with each duplicate. The audit has only the first ones.
 
     Raises:
         FileError: A file of `against` has a line that is not JSON.
@@ -101,7 +101,7 @@ def dedupe_step(
             raise UsageError(f"`{name}` must be {' or '.join(CHOICES[name])}, not {value!r}")
     part = _prompt if compare == "prompt" else _example
 
-    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         with Spool() as spool:
             table = _Table(spool, part, near, keep == "longest", conflicts == "drop")
             if against is not None:
@@ -110,7 +110,7 @@ def dedupe_step(
             table.others = len(spool)
             for row in rows:
                 table.add(row)
-            yield from table.remaining(ledger, save)
+            yield from table.remaining(audit, save)
 
     return step
 
@@ -166,7 +166,7 @@ class _Table:
             self._prompts.append(content_hash(prompt))
             self._answers.append(content_hash(answer))
 
-    def remaining(self, ledger: Ledger, save: Save) -> Iterator[Row]:
+    def remaining(self, audit: Audit, save: Save) -> Iterator[Row]:
         """Yield the rows without duplicates and conflicts."""
         decisions = self._decide()
         for index, row in enumerate(self._spool):
@@ -176,16 +176,16 @@ class _Table:
             if instead == RETAINED:
                 yield row
             elif instead == CONFLICT:
-                ledger.drop("dedupe", "same prompt, but different answers", row.origin)
+                audit.drop("dedupe", "same prompt, but different answers", row.origin)
             else:
                 original = self._spool[instead].origin
                 similarity = float(decisions.similarities[index])
                 place = " of the other files" if instead < self.others else ""
                 if np.isnan(similarity):
-                    ledger.drop("dedupe", f"duplicate{place}", row.origin, f"of {original}")
+                    audit.drop("dedupe", f"duplicate{place}", row.origin, f"of {original}")
                 else:
                     detail = f"{similarity:.3f} with {original}"
-                    ledger.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
+                    audit.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
                 save(Duplicate(row.origin, original, 1 if np.isnan(similarity) else similarity))
 
     def _decide(self) -> _Decisions:

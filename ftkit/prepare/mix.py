@@ -14,14 +14,14 @@ from ftkit._text import plural
 from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
-from ftkit.prepare.content import texts
-from ftkit.prepare.files import read_values
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.file_formats import read_values
 from ftkit.prepare.hashing import content_hash
-from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.minhash import Integers
 from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row
-from ftkit.prepare.splitting.sides import largest_remainder
+from ftkit.prepare.similarity.content import texts
+from ftkit.prepare.similarity.minhash import Integers
+from ftkit.prepare.split.sides import largest_remainder
 from ftkit.prepare.spool import Spool
 from ftkit.tokens.encodings import token_counter
 
@@ -75,8 +75,8 @@ def mix(
         open_sources(source, f"sources[{number}]") for number, (source, _) in enumerate(pairs)
     ]
     shares = np.array(weights, float) / sum(weights)
-    ledger = Ledger()
-    return Prepared(_mixed(opened, shares, total, by, salt, ledger), ledger)
+    audit = Audit()
+    return Prepared(_mixed(opened, shares, total, by, salt, audit), audit)
 
 
 class _Pool(Struct):
@@ -104,10 +104,10 @@ def _mixed(
     total: int | None,
     by: str,
     salt: str,
-    ledger: Ledger,
+    audit: Audit,
 ) -> Iterator[Row]:
     with Spool() as spool:
-        pools = [_read(sources, by, salt, spool, ledger) for sources in opened]
+        pools = [_read(sources, by, salt, spool, audit) for sources in opened]
         counts = _counts(pools, shares, total, by)
         chosen = np.zeros(len(spool), bool)
         for pool, count in zip(pools, counts, strict=True):
@@ -116,20 +116,20 @@ def _mixed(
             for index in range(pool.start, pool.start + len(pool.hashes)):
                 if not chosen[index]:
                     reason = f"not among {_amount(pool, count, by)}"
-                    ledger.drop("mix", reason, spool[index].origin)
+                    audit.drop("mix", reason, spool[index].origin)
         hashes = np.concatenate([np.frombuffer(pool.hashes, np.uint64) for pool in pools])
         for index in np.argsort(hashes, kind="stable").tolist():
             if chosen[index]:
                 yield spool[index]
 
 
-def _read(sources: Sequence[Source], by: str, salt: str, spool: Spool, ledger: Ledger) -> _Pool:
-    name = ", ".join(ledger.names.get(source.path, source.path) for source in sources)
+def _read(sources: Sequence[Source], by: str, salt: str, spool: Spool, audit: Audit) -> _Pool:
+    name = ", ".join(audit.names.get(source.path, source.path) for source in sources)
     pool = _Pool(name, len(spool), array("Q"), array("q"))
     pending: list[list[str]] = []
     length = 0
     for source in sources:
-        for row in read_values(source, ledger):
+        for row in read_values(source, audit):
             spool.append(row)
             pool.hashes.append(content_hash(row.value, salt))
             if by == "tokens":

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from ftkit._atomic import atomic_replace, check_writable
 from ftkit.errors import UsageError
-from ftkit.prepare.files.arrow import import_pyarrow
-from ftkit.prepare.files.parquet import PARQUET, write_parquet
+from ftkit.prepare.file_formats.arrow import import_pyarrow
+from ftkit.prepare.file_formats.parquet import PARQUET, write_parquet
 
 OTHERS = (".gz", ".zip", ".csv", ".tsv", ".xlsx", ".arrow", ".feather")
 """Suffixes of files that rows cannot be written to."""

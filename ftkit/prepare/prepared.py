@@ -1,4 +1,4 @@
-"""The result of a preparation: rows that are made as they are read, and their ledger."""
+"""The result of a preparation: rows that are made as they are read, and their audit."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import msgspec
 from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.files import read_values
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.file_formats import read_values
 from ftkit.prepare.outputs import open_outputs
 from ftkit.prepare.rows import Row
 
-Read = Callable[[Source, Ledger], Iterator[Row]]
+Read = Callable[[Source, Audit], Iterator[Row]]
 """A function that yields the rows of a source."""
 
-Step = Callable[[Iterable[Row], Ledger], Iterator[Row]]
-"""A step of a preparation: takes rows, yields rows, and records what it leaves out in the ledger.
+Step = Callable[[Iterable[Row], Audit], Iterator[Row]]
+"""A step of a preparation: takes rows, yields rows, and records what it leaves out in the audit.
 
 It reads its input as its output is read, so that a chain of steps takes no more memory than one.
 """
@@ -32,12 +32,12 @@ class Prepared:
     """Prepared examples. Iterate over them, or write them to a file; either can be done once.
 
     Attributes:
-        ledger: Counts of the rows, complete when the examples have been read to the end.
+        audit: Counts of the rows, complete when the examples have been read to the end.
         allows_losses: False if nothing must be written when values are lost.
     """
 
-    def __init__(self, rows: Iterable[Row], ledger: Ledger, allows_losses: bool = True) -> None:
-        self.ledger, self.allows_losses = ledger, allows_losses
+    def __init__(self, rows: Iterable[Row], audit: Audit, allows_losses: bool = True) -> None:
+        self.audit, self.allows_losses = audit, allows_losses
         self._rows: Iterator[Row] | None = iter(rows)
 
     def __iter__(self) -> Iterator[Any]:
@@ -56,7 +56,7 @@ class Prepared:
         """
         for row in self.rows():
             if self.has_forbidden_losses:
-                loss = next(entry for entry in self.ledger.entries if entry.effect == "loss")
+                loss = next(entry for entry in self.audit.entries if entry.effect == "loss")
                 place = f"{loss.origin} {loss.pointer}".rstrip()
                 raise UsageError(f"{place}: {loss.reason}; set `on_loss` to drop-row or allow")
             yield row
@@ -64,7 +64,7 @@ class Prepared:
     @property
     def has_forbidden_losses(self) -> bool:
         """True if values were lost and must not be."""
-        return not self.allows_losses and self.ledger.total("loss") > 0
+        return not self.allows_losses and self.audit.total("loss") > 0
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows, with their origins, and those that lose values, too.
@@ -76,7 +76,7 @@ class Prepared:
         if rows is None:
             raise UsageError("the examples have been read already; prepare them again")
         for row in rows:
-            self.ledger.written += 1
+            self.audit.written += 1
             yield row
 
     def write(self, path: Path, map: Path | None = None, rejects: Path | None = None) -> bool:
@@ -99,16 +99,16 @@ class Prepared:
         """
         with suppress(_WithheldError), open_outputs() as outputs:
             self._write(outputs.open_rows(path), outputs.open(map), outputs.open(rejects))
-            is_incomplete = rejects is None and self.ledger.total("rejected")
+            is_incomplete = rejects is None and self.audit.total("rejected")
             if is_incomplete or self.has_forbidden_losses:
                 raise _WithheldError
             return True
-        self.ledger.written = 0
+        self.audit.written = 0
         return False
 
     def _write(self, data: IO[bytes], map: IO[bytes] | None, rejects: IO[bytes] | None) -> None:
         if rejects is not None:
-            self.ledger.save_reject = lambda line: rejects.write(line + b"\n")
+            self.audit.save_reject = lambda line: rejects.write(line + b"\n")
         for number, row in enumerate(self.rows(), 1):
             data.write(row.encode() + b"\n")
             if map is not None:
@@ -144,29 +144,29 @@ def prepare_files(
         FileError: A path is not a file.
         UsageError: `files` is empty or of another type.
     """
-    ledger = Ledger()
-    rows = open_rows(files, parameter, ledger, read)
+    audit = Audit()
+    rows = open_rows(files, parameter, audit, read)
     for step in steps:
-        rows = step(rows, ledger)
-    return Prepared(rows, ledger, allows_losses)
+        rows = step(rows, audit)
+    return Prepared(rows, audit, allows_losses)
 
 
 def open_rows(
     files: File | Iterable[File] | Examples,
     parameter: str,
-    ledger: Ledger,
+    audit: Audit,
     read: Read = read_values,
 ) -> Iterator[Row]:
     """Return the rows of files, of examples in memory, or of a `Prepared`; see `prepare_files`."""
     if isinstance(files, Prepared):
-        return _counted(files.complete_rows(), ledger)
+        return _counted(files.complete_rows(), audit)
     sources = open_sources(files, parameter, allows_folders=read is not read_values)
-    return chain.from_iterable(read(source, ledger) for source in sources)
+    return chain.from_iterable(read(source, audit) for source in sources)
 
 
-def _counted(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+def _counted(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
     for row in rows:
-        ledger.read += 1
+        audit.read += 1
         yield row
 
 
@@ -177,8 +177,8 @@ def read_others(files: Any, parameter: str) -> Iterator[Row]:
         FileError: A row or a file cannot be read.
         UsageError: `files` is empty or of another type.
     """
-    ledger = Ledger()
-    yield from open_rows(files, parameter, ledger)
-    for entry in ledger.entries:
+    audit = Audit()
+    yield from open_rows(files, parameter, audit)
+    for entry in audit.entries:
         if entry.effect == "rejected":
             raise FileError(f"{entry.origin} cannot be read: {entry.reason}; fix or remove the row")

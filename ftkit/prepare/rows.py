@@ -11,7 +11,7 @@ from msgspec import Struct
 from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, read
 from ftkit.dataset.reader import READ_ERRORS, Source, blocks
 from ftkit.errors import FileError
-from ftkit.prepare.ledger import Ledger, Origin
+from ftkit.prepare.audit import Audit, Origin
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -42,7 +42,7 @@ class Row(Struct):
         return _encode(self.value) if self.line is None else self.line
 
 
-def read_rows(source: Source, ledger: Ledger) -> Iterator[Row]:
+def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
     """Yield the rows of a JSON Lines file. Blank lines are dropped, and what is not JSON rejected.
 
     Raises:
@@ -54,17 +54,17 @@ def read_rows(source: Source, ledger: Ledger) -> Iterator[Row]:
             for block in blocks(part):
                 for line in block.lines:
                     number += 1
-                    row = read_row(line, ledger.origin(source.path, number), ledger)
+                    row = read_row(line, audit.origin(source.path, number), audit)
                     if row is not None:
                         yield row
-                ledger.advance(ledger.names.get(source.path, source.path), block.size)
+                audit.advance(audit.names.get(source.path, source.path), block.size)
     except READ_ERRORS as error:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 
 
-def read_row(line: bytes, origin: Origin, ledger: Ledger) -> Row | None:
-    """Return the row of a line, or None if it is blank or not JSON, which the ledger records."""
-    ledger.read += 1
+def read_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
+    """Return the row of a line, or None if it is blank or not JSON, which the audit records."""
+    audit.read += 1
     try:
         if is_too_large(line) or nests_deeper(line, MAX_DEPTH):
             raise RecursionError
@@ -72,10 +72,10 @@ def read_row(line: bytes, origin: Origin, ledger: Ledger) -> Row | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     if not line.strip():
-        ledger.drop("read", "blank line", origin)
+        audit.drop("read", "blank line", origin)
         return None
     reading = read(line, origin.line)
     error = reading.error
     detail = f"{error.msg} at column {error.pos + reading.shift + 1}" if error else ""
-    ledger.reject("read", "not JSON", origin, line, detail=detail)
+    audit.reject("read", "not JSON", origin, line, detail=detail)
     return None

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.errors import UsageError
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.hashing import HASHES, content_hash
-from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
 from ftkit.prepare.spool import Spool
@@ -47,12 +47,12 @@ def sample_fraction(fraction: float, salt: str = "") -> Step:
     if not 0 <= fraction <= 1:
         raise UsageError(f"`fraction` must be from 0 to 1, not {fraction}")
 
-    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         for row in rows:
             if content_hash(row.value, salt) < fraction * HASHES:
                 yield row
             else:
-                ledger.drop("sample", "not in the sample", row.origin)
+                audit.drop("sample", "not in the sample", row.origin)
 
     return step
 
@@ -62,7 +62,7 @@ def sample_count(count: int, salt: str = "") -> Step:
     if count < 0:
         raise UsageError(f"`count` must be 0 or more, not {count}")
 
-    def step(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         import numpy as np
 
         hashes = array("Q")
@@ -77,6 +77,6 @@ def sample_count(count: int, salt: str = "") -> Step:
                 if chosen:
                     yield row
                 else:
-                    ledger.drop("sample", "not in the sample", row.origin)
+                    audit.drop("sample", "not in the sample", row.origin)
 
     return step

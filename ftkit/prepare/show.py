@@ -17,8 +17,8 @@ from ftkit.dataset.inputs import Examples, File, open_source
 from ftkit.dataset.reader import Source
 from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.files import read_values
-from ftkit.prepare.ledger import Ledger, Origin
+from ftkit.prepare.audit import Audit, Origin
+from ftkit.prepare.file_formats import read_values
 from ftkit.prepare.rows import Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -93,10 +93,10 @@ def show(
     source = open_source(file, "file")
     requested = find_format(format) if format else None
     encoding = find_limits(DEFAULT_PROVIDER, model).encoding
-    ledger = Ledger()
-    rows = list(islice(_rows_from(source, line, ledger), count))
+    audit = Audit()
+    rows = list(islice(_rows_from(source, line, audit), count))
     if not rows:
-        raise UsageError(f"`line` is {line}, but {source.path} has {plural(ledger.read, 'line')}")
+        raise UsageError(f"`line` is {line}, but {source.path} has {plural(audit.read, 'line')}")
     chosen = requested or FORMATS.get(classify(rows[0].value) or "", FORMATS["chat"])
     return [_shown(row, chosen, encoding) for row in rows]
 
@@ -106,19 +106,19 @@ def _number(origin: Origin) -> int:
     return origin.row or origin.line
 
 
-def _rows_from(source: Source, line: int, ledger: Ledger) -> Iterator[Row]:
+def _rows_from(source: Source, line: int, audit: Audit) -> Iterator[Row]:
     """Yield the rows from a line on. A line that is not JSON is an error."""
     broken: list[bytes] = []
-    ledger.save_reject = broken.append
-    for row in read_values(source, ledger):
+    audit.save_reject = broken.append
+    for row in read_values(source, audit):
         if _number(row.origin) >= line:
-            _refuse(ledger, line)
+            _refuse(audit, line)
             yield row
-    _refuse(ledger, line)
+    _refuse(audit, line)
 
 
-def _refuse(ledger: Ledger, line: int) -> None:
-    for entry in ledger.entries:
+def _refuse(audit: Audit, line: int) -> None:
+    for entry in audit.entries:
         if entry.effect == "rejected" and _number(entry.origin) >= line:
             raise _invalid(entry.origin, "JSON")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ftkit.prepare.ledger import Origin
+from ftkit.prepare.audit import Origin
 from ftkit.prepare.rows import Row
 
 _decode_line = msgspec.json.Decoder().decode

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ftkit._text import excerpt, plural, printable
-from ftkit.prepare.ledger import Effect, Entry, Ledger
+from ftkit.prepare.audit import Audit, Effect, Entry
 
 if TYPE_CHECKING:
-    from ftkit.prepare.split import Split
+    from ftkit.prepare.split.split import Split
 
 SHOWN = 3
 """Number of rows that are named for each reason."""
@@ -27,15 +27,15 @@ LABELS: dict[Effect, str] = {
 """Words for the effects in a report, in its order."""
 
 
-def render_prepared_text(ledger: Ledger, target: str) -> str:
+def render_prepared_text(audit: Audit, target: str) -> str:
     """Return a report as text: the totals, and a line for each reason with its first rows.
 
     Args:
-        ledger: The ledger of the preparation.
+        audit: The audit of the preparation.
         target: Name of the output, or "" if nothing is written.
     """
-    written = f"wrote {ledger.written:,} to {target}" if target else f"{ledger.written:,} remain"
-    return _text([_totals(ledger, [written]), *_reasons(ledger)])
+    written = f"wrote {audit.written:,} to {target}" if target else f"{audit.written:,} remain"
+    return _text([_totals(audit, [written]), *_reasons(audit)])
 
 
 def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
@@ -46,10 +46,10 @@ def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
         targets: Name of the output of each side, or nothing if nothing is written.
     """
     if not targets:
-        return _text([_totals(split.ledger, ["wrote nothing"]), *_reasons(split.ledger)])
+        return _text([_totals(split.audit, ["wrote nothing"]), *_reasons(split.audit)])
     parts = [f"{size:,} to {targets[side]}" for side, size in split.sizes.items()]
-    totals = _totals(split.ledger, [f"wrote {parts[0]}", *parts[1:]])
-    return _text([totals, *_reasons(split.ledger), *_leaks(split)])
+    totals = _totals(split.audit, [f"wrote {parts[0]}", *parts[1:]])
+    return _text([totals, *_reasons(split.audit), *_leaks(split)])
 
 
 def _leaks(split: Split) -> Iterator[str]:
@@ -69,16 +69,16 @@ def _leaks(split: Split) -> Iterator[str]:
         yield "  …"
 
 
-def _totals(ledger: Ledger, written: Sequence[str]) -> str:
-    totals = [f"read {plural(ledger.read, 'row')}", *written]
+def _totals(audit: Audit, written: Sequence[str]) -> str:
+    totals = [f"read {plural(audit.read, 'row')}", *written]
     totals += [
-        f"{label} {ledger.total(effect):,}"
+        f"{label} {audit.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect not in ("changed", "note", "loss") and ledger.total(effect)
+        if effect not in ("changed", "note", "loss") and audit.total(effect)
     ]
-    if changes := ledger.total("changed"):
+    if changes := audit.total("changed"):
         totals.append(f"made {plural(changes, 'change')}")
-    losses = ledger.total("loss")
+    losses = audit.total("loss")
     if losses:
         totals.append(f"lost {plural(losses, 'value')}")
     text = ", ".join(totals)
@@ -89,14 +89,14 @@ def _text(lines: Iterable[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _reasons(ledger: Ledger) -> Iterator[str]:
+def _reasons(audit: Audit) -> Iterator[str]:
     first: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
-    for entry in ledger.entries:
+    for entry in audit.entries:
         entries = first[entry.effect, entry.step, entry.reason]
         if len(entries) < SHOWN:
             entries.append(entry)
     for effect, label in LABELS.items():
-        for key, count in ledger.counts.items():
+        for key, count in audit.counts.items():
             if key[0] == effect:
                 _, step, reason = key
                 places = ", ".join(map(_place, first[key]))

@@ -13,7 +13,7 @@ import pytest
 from ftkit import validate
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.shapes import SHAPES
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from support.examples import chat_lines
 from support.fixture_types import Write
 from support.lines import findings_of

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
-from ftkit.prepare.fix import fix
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.fix.fix import fix
 from ftkit.report.renderers import RENDERERS
 from ftkit.rules import RULES
 from ftkit.rules.samples import numbered_chats
@@ -292,17 +292,17 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         )
 
 
-def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Ledger:
+def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
     """Check that fixing accounts for every row, leaves no broken line, and applies once."""
     once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
     prepared = fix(path, unsafe=unsafe, redact=unsafe)
     assert prepared.write(once, rejects=rejects)
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
     again = fix(once, unsafe=unsafe, redact=unsafe)
     assert again.write(twice)
     assert twice.read_bytes() == once.read_bytes()
-    assert not again.ledger.total("changed")
-    return prepared.ledger
+    assert not again.audit.total("changed")
+    return prepared.audit
 
 
 def test_hostile_files_are_fixed(hostile: Cases, tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_hostile_files_are_fixed(hostile: Cases, tmp_path: Path) -> None:
         path.write_bytes(file.data)
         outcome = "refused"
         with hostile.case(number, file), suppress(FtkitError):
-            ledger = assert_fixed(path, tmp_path, unsafe=bool(random.randrange(2)))
-            outcome = "rejected" if ledger.total("rejected") else "written"
+            audit = assert_fixed(path, tmp_path, unsafe=bool(random.randrange(2)))
+            outcome = "rejected" if audit.total("rejected") else "written"
             if file.kind == "clean":
                 assert (tmp_path / "once.jsonl").read_bytes() == file.data
         hostile.count_outcome(f"{file.kind}: {outcome}")

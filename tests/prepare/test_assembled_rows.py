@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 
 IDS = st.sampled_from(["a", "b", "c", "<examples>:1"])
 ODD = st.sampled_from([None, 7, "x", [], {}, True])
@@ -51,9 +51,9 @@ TARGETS = st.sampled_from(["chat", "preference", "reinforcement"])
 def check(rows: list[Any], name: str, to: str) -> None:
     prepared = convert(rows, to=to, from_=name, on_loss="allow", prove=True)
     written = list(prepared)
-    assert prepared.ledger.is_balanced
-    assert prepared.ledger.read == len(rows)
-    assert prepared.ledger.written == len(written)
+    assert prepared.audit.is_balanced
+    assert prepared.audit.read == len(rows)
+    assert prepared.audit.written == len(written)
 
 
 @given(st.lists(MESSAGES | TREES, min_size=1, max_size=6), TARGETS)

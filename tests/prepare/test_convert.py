@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ftkit.errors import UnknownNameError, UsageError
-from ftkit.prepare.convert import convert
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.convert.convert import convert
 from support.fixture_types import Write
 from support.paths import SAMPLES
 
@@ -22,10 +22,10 @@ ALPACA = {"instruction": "Hi", "input": "", "output": "Hello!"}
 TAGGED = {**ALPACA, "tag": 1}
 
 
-def entries(ledger: Ledger, effect: str) -> list[tuple[str, int, str]]:
+def entries(audit: Audit, effect: str) -> list[tuple[str, int, str]]:
     return [
         (entry.reason, entry.origin.line, entry.pointer)
-        for entry in ledger.entries
+        for entry in audit.entries
         if entry.effect == effect
     ]
 
@@ -45,7 +45,7 @@ def test_by_default_nothing_is_written_if_a_value_is_lost(tmp_path: Path) -> Non
     prepared = convert([ALPACA, TAGGED], to="chat")
     assert not prepared.write(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert entries(prepared.ledger, "loss") == [("unknown key: no place in chat", 2, "/tag")]
+    assert entries(prepared.audit, "loss") == [("unknown key: no place in chat", 2, "/tag")]
 
 
 def test_by_default_iterating_stops_at_a_lost_value() -> None:
@@ -56,15 +56,15 @@ def test_by_default_iterating_stops_at_a_lost_value() -> None:
 def test_rows_that_lose_values_can_be_dropped() -> None:
     prepared = convert([ALPACA, TAGGED], to="chat", on_loss="drop-row")
     assert list(prepared) == [CHAT]
-    assert prepared.ledger.is_balanced
-    assert prepared.ledger.total("dropped") == 1
-    assert not prepared.ledger.total("loss")
+    assert prepared.audit.is_balanced
+    assert prepared.audit.total("dropped") == 1
+    assert not prepared.audit.total("loss")
 
 
 def test_losses_can_be_allowed() -> None:
     prepared = convert([TAGGED], to="chat", on_loss="allow")
     assert list(prepared) == [CHAT]
-    assert prepared.ledger.total("loss") == 1
+    assert prepared.audit.total("loss") == 1
 
 
 def test_a_repeated_key_is_a_loss(tmp_path: Path, write: Write) -> None:
@@ -73,7 +73,7 @@ def test_a_repeated_key_is_a_loss(tmp_path: Path, write: Write) -> None:
     prepared = convert(path, to="chat", on_loss="allow")
     (row,) = prepared
     assert row["messages"][0]["content"] == "b"
-    assert [entry.detail for entry in prepared.ledger.entries] == ["$.messages[0].content"]
+    assert [entry.detail for entry in prepared.audit.entries] == ["$.messages[0].content"]
     assert list(convert(path, to="chat", on_loss="drop-row")) == []
 
 
@@ -84,7 +84,7 @@ def test_a_row_of_another_format_is_rejected_with_its_place(tmp_path: Path) -> N
     assert prepared.write(out, rejects=rejects)
     assert len(out.read_text().splitlines()) == 3
     assert len(rejects.read_text().splitlines()) == 2
-    assert entries(prepared.ledger, "rejected") == [
+    assert entries(prepared.audit, "rejected") == [
         ("not a string", 2, "/instruction"),
         ("no `instruction`", 3, ""),
     ]
@@ -156,7 +156,7 @@ def test_prove_reports_what_does_not_come_back() -> None:
     }
     prepared = convert([transcript], to="completions", on_loss="allow", prove=True)
     assert list(prepared) == [{"prompt": "Hi", "completion": "ab"}]
-    assert entries(prepared.ledger, "loss") == [
+    assert entries(prepared.audit, "loss") == [
         ("content parts: no place in completions", 1, "/messages/1/content")
     ]
 
@@ -167,8 +167,8 @@ def test_odd_rows_are_rejected(value: Any, tmp_path: Path, write: Write) -> None
     for name in ("chat", "alpaca", "sharegpt", "trl-preference", "trl-kto", "oasst", "hh-rlhf"):
         prepared = convert(path, to="chat", from_=name)
         assert list(prepared) == []
-        assert prepared.ledger.total("rejected") == 1
-        assert prepared.ledger.is_balanced
+        assert prepared.audit.total("rejected") == 1
+        assert prepared.audit.is_balanced
 
 
 @pytest.mark.parametrize(
@@ -184,20 +184,20 @@ def test_a_file_in_the_target_format_stays_as_it_is(name: str, format: str, tmp_
     prepared = convert(path, to=format, prove=True)
     assert prepared.write(out)
     assert out.read_bytes() == path.read_bytes()
-    assert not prepared.ledger.entries
+    assert not prepared.audit.entries
 
 
 def test_the_format_of_most_rows_counts_even_if_they_cannot_be_read() -> None:
     rows = [{"messages": "x"}] * 3 + [ALPACA]
     prepared = convert(rows, to="chat")
     assert list(prepared) == []
-    assert entries(prepared.ledger, "rejected")[0] == ("not an array", 1, "/messages")
+    assert entries(prepared.audit, "rejected")[0] == ("not an array", 1, "/messages")
 
 
 def test_huge_keys_take_no_memory_in_the_report() -> None:
     prepared = convert([{**ALPACA, "k" * 100_000: 1}], to="chat", on_loss="allow")
     assert len(list(prepared)) == 1
-    assert len(prepared.ledger.entries[0].pointer) == 2000
+    assert len(prepared.audit.entries[0].pointer) == 2000
 
 
 CALLING = {
@@ -238,4 +238,4 @@ def test_places_are_those_of_the_source(
 ) -> None:
     prepared = convert([row], to=to, on_loss="allow")
     assert len(list(prepared)) == (effect == "loss")
-    assert pointer in [place for _, _, place in entries(prepared.ledger, effect)]
+    assert pointer in [place for _, _, place in entries(prepared.audit, effect)]

@@ -14,9 +14,9 @@ import pytest
 CODE = """\
 import re, sys
 from pathlib import Path
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 prepared = convert(sys.argv[1], to=sys.argv[2])
-assert prepared.write(Path(sys.argv[3]), Path(sys.argv[4])) and prepared.ledger.is_balanced
+assert prepared.write(Path(sys.argv[3]), Path(sys.argv[4])) and prepared.audit.is_balanced
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 """Program that prints its own peak memory in kB; `ru_maxrss` begins with that of its parent."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ftkit.prepare.convert import convert
-from ftkit.prepare.ledger import Ledger
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.convert.convert import convert
 from support.fixture_types import Write
 
 USER = {"role": "user", "content": "How far is it?"}
@@ -31,8 +31,8 @@ def calling(**more: Any) -> dict[str, Any]:
     return {"role": "assistant", **more, "tool_calls": [CALL]}
 
 
-def reported(ledger: Ledger, *effects: str) -> list[tuple[str, str]]:
-    return [(entry.reason, entry.pointer) for entry in ledger.entries if entry.effect in effects]
+def reported(audit: Audit, *effects: str) -> list[tuple[str, str]]:
+    return [(entry.reason, entry.pointer) for entry in audit.entries if entry.effect in effects]
 
 
 @pytest.mark.parametrize("to", ["chat", "trl-messages", "sharegpt", "alpaca"])
@@ -52,7 +52,7 @@ def test_what_sharegpt_has_no_place_for_is_reported() -> None:
     row = chat(USER, calling(content="I look it up.", weight=0), RESULT, ANSWER, tools=TOOLS)
     prepared = convert([row], to="sharegpt", on_loss="allow")
     assert len(list(prepared)) == 1
-    assert reported(prepared.ledger, "loss", "note") == [
+    assert reported(prepared.audit, "loss", "note") == [
         ("`weight` of a message: no place in sharegpt", "/messages/1/weight"),
         ("content beside tool calls: no place in sharegpt", "/messages/1/content"),
         ("id of a tool call", "/messages/1/tool_calls/0/id"),
@@ -65,7 +65,7 @@ def test_a_bad_row_is_rejected_and_not_empty(tmp_path: Path) -> None:
     rows = [chat(USER, ANSWER), chat(USER, {"role": "assistant", "content": 7}), chat(USER, ANSWER)]
     prepared = convert(rows, to="sharegpt", on_loss="allow")
     assert len(list(prepared)) == 2
-    assert [(entry.origin.line, entry.pointer) for entry in prepared.ledger.entries][1] == (
+    assert [(entry.origin.line, entry.pointer) for entry in prepared.audit.entries][1] == (
         2,
         "/messages/1/content",
     )
@@ -93,7 +93,7 @@ def test_a_null_does_not_take_the_text_of_the_message_before() -> None:
 def test_a_message_without_content_is_rejected() -> None:
     prepared = convert([chat(USER, {"role": "user"}, ANSWER)], to="alpaca", from_="chat")
     assert list(prepared) == []
-    assert reported(prepared.ledger, "rejected") == [
+    assert reported(prepared.audit, "rejected") == [
         ("not as OpenAI's format requires", "/messages/1")
     ]
 
@@ -110,7 +110,7 @@ def test_texts_without_turns_are_not_split_at_all() -> None:
     row = {"chosen": "It is blue.", "rejected": "It is black."}
     prepared = convert([row], to="preference", from_="trl-preference")
     assert list(prepared) == []
-    assert reported(prepared.ledger, "rejected") == [
+    assert reported(prepared.audit, "rejected") == [
         ("no prompt, and no messages that both answers begin with", "")
     ]
 
@@ -121,7 +121,7 @@ def test_unknown_roles_do_not_pass(format: str, role: Any) -> None:
     row = chat({"role": role, "content": "Hi"}, ANSWER)
     prepared = convert([row], to="chat", from_=format)
     assert list(prepared) == []
-    assert reported(prepared.ledger, "rejected") == [("unknown role", "/messages/0/role")]
+    assert reported(prepared.audit, "rejected") == [("unknown role", "/messages/0/role")]
 
 
 def test_the_input_is_not_overwritten(write: Write, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_every_row_is_checked_and_not_only_the_first_ten() -> None:
     rows[10]["conversations"][1]["mood"] = "good"
     prepared = convert(rows, to="chat", on_loss="allow")
     assert len(list(prepared)) == 11
-    assert [(entry.origin.line, entry.pointer) for entry in prepared.ledger.entries] == [
+    assert [(entry.origin.line, entry.pointer) for entry in prepared.audit.entries] == [
         (11, "/conversations/1/mood"),
         (12, "/conversations/1"),
     ]
@@ -166,7 +166,7 @@ def test_keys_of_a_message_that_the_target_lacks_are_reported() -> None:
     row = chat({**USER, "name": "ann"}, {**ANSWER, "weight": 1}, tools=TOOLS, id=7)
     prepared = convert([row], to="completions", on_loss="allow")
     assert len(list(prepared)) == 1
-    assert {pointer for _, pointer in reported(prepared.ledger, "loss")} == {
+    assert {pointer for _, pointer in reported(prepared.audit, "loss")} == {
         *("/messages/0/name", "/tools", "/id")
     }
 
@@ -179,7 +179,7 @@ def test_nulls_that_columns_are_padded_with_are_no_values() -> None:
     )
     prepared = convert([row], to="chat")
     assert list(prepared) == [chat(USER, {"role": "assistant", "content": "18"})]
-    assert not prepared.ledger.entries
+    assert not prepared.audit.entries
 
 
 def test_json_inside_texts_is_kept_as_it_is() -> None:

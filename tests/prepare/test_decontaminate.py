@@ -20,7 +20,7 @@ EIGHT = "one two three four five six seven eight"
 def remaining(texts: list[str], against: list[Any], **options: Any) -> list[str]:
     prepared = decontaminate([{"text": text} for text in texts], against=against, **options)
     result = [row["text"] for row in prepared]
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
     return result
 
 
@@ -50,7 +50,7 @@ def test_the_report_has_the_words_and_their_place(tmp_path: Path) -> None:
     path.write_text(f'{{"question": "a b"}}\n{{"question": "{EIGHT.upper()} nine"}}\n')
     prepared = decontaminate([{"text": "x"}, {"text": f"And {EIGHT} nine!"}], against=path)
     assert list(prepared) == [{"text": "x"}]
-    (entry,) = prepared.ledger.entries
+    (entry,) = prepared.audit.entries
     assert (entry.reason, entry.origin.line) == ("shares text", 2)
     assert entry.detail == f"{path}:2: {EIGHT}"
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.dedupe import dedupe
-from ftkit.prepare.minhash import BATCH, Signatures
-from ftkit.prepare.near import BUCKET, LEVELS, NearIndex
+from ftkit.prepare.similarity.minhash import BATCH, Signatures
+from ftkit.prepare.similarity.near import BUCKET, LEVELS, NearIndex
 from support.similarity import similar_pairs, similar_texts, similarity, text_of
 
 Row = dict[str, Any]
@@ -32,9 +32,9 @@ def test_equal_rows_are_duplicates_whatever_their_spelling(tmp_path: Path) -> No
     path.write_bytes(b'{"a": 1, "b": "x"}\n{"b":"\\u0078","a":1}\n{"a": 2, "b": "x"}\n')
     prepared = dedupe(path)
     assert list(prepared) == [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}]
-    (entry,) = prepared.ledger.entries
+    (entry,) = prepared.audit.entries
     assert (entry.reason, entry.origin.line, entry.detail) == ("duplicate", 2, f"of {path}:1")
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_rows_with_similar_texts_are_near_duplicates() -> None:
     rows = [chat(LONG), chat(LONG.replace("lazy", "lame")), chat("Something else entirely.")]
     prepared = dedupe(rows, near=0.8)
     assert list(prepared) == [rows[0], rows[2]]
-    (entry,) = prepared.ledger.entries
+    (entry,) = prepared.audit.entries
     exact = similarity(text_of(rows[0]), text_of(rows[1]))
     assert entry.reason == "near-duplicate"
     assert entry.detail == f"{exact:.3f} with <examples>:1"
@@ -147,11 +147,11 @@ def test_rows_of_other_files_are_dropped(tmp_path: Path) -> None:
     other.write_text(json.dumps(rows[0]))
     prepared = dedupe(rows, against=other, near=0.8)
     assert list(prepared) == [rows[2]]
-    assert sorted(entry.reason for entry in prepared.ledger.entries) == [
+    assert sorted(entry.reason for entry in prepared.audit.entries) == [
         "duplicate of the other files",
         "near-duplicate of the other files",
     ]
-    assert (prepared.ledger.read, prepared.ledger.is_balanced) == (3, True)
+    assert (prepared.audit.read, prepared.audit.is_balanced) == (3, True)
     other.write_text("not JSON")
     with pytest.raises(FileError, match=r"other\.jsonl:1 cannot be read: not JSON"):
         list(dedupe(rows, against=other))
@@ -180,12 +180,12 @@ def test_no_two_remaining_rows_are_similar(seed: int, near: float, longest: bool
     remaining = list(prepared)
     assert similar_pairs([row["text"] for row in remaining], near) == set()
     by_line = dict(enumerate(texts, 1))
-    for entry in prepared.ledger.entries:
+    for entry in prepared.audit.entries:
         score, _, place = entry.detail.partition(" with ")
         exact = similarity(by_line[entry.origin.line], by_line[int(place.rpartition(":")[2])])
         assert f"{exact:.3f}" == score
         assert exact >= near
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
 
 
 @settings(max_examples=30)
@@ -216,7 +216,7 @@ def test_a_sample_of_very_long_texts_is_compared(monkeypatch: pytest.MonkeyPatch
     rows = [{"text": text}, {"text": text[:-200]}, {"text": text[:12_000]}]
     prepared = dedupe(rows, near=0.8)
     assert list(prepared) == [rows[0], rows[2]]
-    score = float(prepared.ledger.entries[0].detail.partition(" ")[0])
+    score = float(prepared.audit.entries[0].detail.partition(" ")[0])
     assert abs(score - similarity(text, text[:-200])) < 0.02
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ftkit import UsageError
 from ftkit.cli import cli
 from ftkit.dataset.formats import FORMATS
-from ftkit.prepare.filter import NAMES, filter_rows
-from ftkit.prepare.where import parse_where
+from ftkit.prepare.filter.filter import NAMES, filter_rows
+from ftkit.prepare.filter.where import parse_where
 from ftkit.tokens.counting import count
 from support.paths import MARV, SAMPLES
 
@@ -141,8 +141,8 @@ def test_a_row_that_is_no_example_is_rejected_if_the_condition_needs_one() -> No
     rows = [{"score": 1}, {"messages": []}, {"prompt": "a", "completion": "b"}]
     prepared = filter_rows(rows, where="tokens > 0")
     assert list(prepared) == [rows[2]]
-    assert prepared.ledger.total("rejected") == 2
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.total("rejected") == 2
+    assert prepared.audit.is_balanced
     assert list(filter_rows(rows, where="$.score == 1")) == [rows[0]]
 
 

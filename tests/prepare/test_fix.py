@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit import FileError, validate
-from ftkit.prepare.diff import fix_diff
-from ftkit.prepare.fix import allowed_fixes, fix, fix_plan
+from ftkit.prepare.fix.diff import fix_diff
+from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
 from ftkit.rules import RULES, Rule
 from ftkit.rules.samples import (
     ASK,
@@ -175,7 +175,7 @@ UNSAFE = {
         ["0"],
     ),
 }
-"""Unsafe fixes: the file before and after, and the old values in the ledger."""
+"""Unsafe fixes: the file before and after, and the old values in the audit."""
 
 SECRETS = {
     "My key is AKIA2J4K6L8M0N2P4Q6R": "My key is [AWS access key]",
@@ -235,13 +235,13 @@ def source(tmp_path: Path) -> Path:
 
 
 def fixed(source: Path, data: bytes, **options: Any) -> tuple[bytes, list[str]]:
-    """The content of the fixed file, and the old values in the ledger."""
+    """The content of the fixed file, and the old values in the audit."""
     source.write_bytes(data)
     prepared = fix(source, **options)
     target = source.with_name("out.jsonl")
     assert prepared.write(target)
-    assert prepared.ledger.is_balanced
-    entries = prepared.ledger.entries
+    assert prepared.audit.is_balanced
+    entries = prepared.audit.entries
     return target.read_bytes(), [entry.detail for entry in entries if entry.effect == "changed"]
 
 
@@ -260,7 +260,7 @@ def test_a_safe_fix_keeps_every_value(before: str, after: str, source: Path) -> 
 
 
 @pytest.mark.parametrize(("before", "after", "old"), UNSAFE.values(), ids=UNSAFE)
-def test_an_unsafe_fix_keeps_the_old_value_in_the_ledger(
+def test_an_unsafe_fix_keeps_the_old_value_in_the_audit(
     before: str, after: str, old: list[str] | None, source: Path
 ) -> None:
     data = before.encode() + b"\n"
@@ -306,11 +306,11 @@ def test_fixing_the_bad_sample_of_a_rule(rule: Rule, unsafe: bool, source: Path)
     prepared = fix(source, unsafe=unsafe)
     prepared.write(target, rejects=source.with_name("rejects"))
     after = report(target)
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
     assert not after.fixable["safe"]
     assert not (unsafe and after.fixable["unsafe"])
     can_be_read = rule.name not in (*UNREADABLE, "encoding-utf16")
-    if can_be_read and not prepared.ledger.total("rejected"):
+    if can_be_read and not prepared.audit.total("rejected"):
         assert after.counts.keys() <= before.counts.keys() | NEEDS_MORE
     assert list(fix(target, unsafe=unsafe)) == [json.loads(line) for line in lines(target)]
 
@@ -447,12 +447,12 @@ def test_fixing_is_idempotent_and_adds_no_finding(
     before = write_lines(source, lines)
     prepared = fix(source, unsafe=unsafe, format="chat")
     assert prepared.write(once, rejects=folder / "rejects")
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
     assert fix(once, unsafe=unsafe, format="chat").write(twice)
     assert twice.read_bytes() == once.read_bytes()
     if not damages:
         assert once.read_bytes() == source.read_bytes() or before.fixable["unsafe"]
-    if not prepared.ledger.total("rejected"):
+    if not prepared.audit.total("rejected"):
         after = validate(once, format="chat").files[0]
         assert after.counts.keys() <= allowed | before.counts.keys()
 

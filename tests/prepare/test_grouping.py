@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.prepare.audit import Origin
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.ledger import Origin
 from ftkit.prepare.rows import Row
 
 

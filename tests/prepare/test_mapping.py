@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.convert import convert
-from ftkit.prepare.mapping import read_mapping
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.convert.mapping import read_mapping
 
 ROW = {"q": "Q", "a": {"best": ["A", "B"]}, "ctx": "C", "note": None}
 
@@ -38,7 +38,7 @@ def test_messages_are_found_by_their_paths(
 ) -> None:
     prepared = convert([ROW], to="chat", field=field, on_loss="allow")
     assert list(prepared) == [{"messages": expected}]
-    assert [entry.pointer for entry in prepared.ledger.entries] == lost
+    assert [entry.pointer for entry in prepared.audit.entries] == lost
 
 
 def test_two_answers_make_a_preference_example() -> None:
@@ -66,7 +66,7 @@ def test_turns_of_a_list_are_mapped_by_a_file(tmp_path: Path) -> None:
     row = {"talk": [{"by": {"kind": kind, "id": 1}, "says": says} for kind, says in turns]}
     prepared = convert([row], to="chat", field=read_mapping(path), on_loss="allow")
     assert list(prepared) == [{"messages": [message("user", "Hi"), message("assistant", "Hello!")]}]
-    assert [entry.pointer for entry in prepared.ledger.entries] == [
+    assert [entry.pointer for entry in prepared.audit.entries] == [
         "/talk/0/by/id",
         "/talk/1/by/id",
     ]
@@ -85,7 +85,7 @@ def test_a_row_without_the_value_is_rejected(
 ) -> None:
     prepared = convert([row], to="chat", field={"user": "q", "assistant": "$.a.best[0]"})
     assert list(prepared) == []
-    assert [(entry.reason, entry.pointer) for entry in prepared.ledger.entries] == [
+    assert [(entry.reason, entry.pointer) for entry in prepared.audit.entries] == [
         (reason, pointer)
     ]
 

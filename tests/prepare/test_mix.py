@@ -30,8 +30,8 @@ def test_the_sources_have_exactly_their_shares() -> None:
     rows = list(prepared)
     assert (names(rows).count("a"), names(rows).count("b")) == (70, 30)
     assert names(rows) != sorted(names(rows))
-    assert prepared.ledger.is_balanced
-    assert [reason for _, _, reason in prepared.ledger.counts] == [
+    assert prepared.audit.is_balanced
+    assert [reason for _, _, reason in prepared.audit.counts] == [
         "not among 70 rows of <examples>",
         "not among 30 rows of <examples>",
     ]
@@ -70,7 +70,7 @@ def test_tokens_are_nearest_to_the_shares() -> None:
         counts["id" in row] += token_counter(ENCODING).count([row["text"]])[0]
     assert abs(counts[0] - 3000) <= 26
     assert abs(counts[1] - 1000) <= 26
-    reasons = [reason for _, _, reason in prepared.ledger.counts]
+    reasons = [reason for _, _, reason in prepared.audit.counts]
     assert f"({counts[0]:,} tokens) of <examples>" in reasons[0]
 
 

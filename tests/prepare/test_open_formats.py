@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ftkit import validate
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from support.paths import SAMPLES
 
@@ -41,9 +41,9 @@ def test_a_file_is_detected_and_becomes_a_valid_one(path: Path, tmp_path: Path) 
     out = tmp_path / "out.jsonl"
     prepared = convert(path, to=to, on_loss="allow", prove=True)
     assert prepared.write(out)
-    assert prepared.ledger.is_balanced
-    assert prepared.ledger.written == count
-    assert not any("differs" in entry.reason for entry in prepared.ledger.entries)
+    assert prepared.audit.is_balanced
+    assert prepared.audit.written == count
+    assert not any("differs" in entry.reason for entry in prepared.audit.entries)
     assert list(convert(path, to=to, from_=name, on_loss="allow")) == list(lines(out))
     findings = validate(out, format=to)
     assert [finding.rule for finding in findings if finding.severity == "error"] in (
@@ -86,8 +86,8 @@ def test_a_tree_gives_the_best_answers_and_accounts_for_the_others() -> None:
         *("How do I t", "Make a loo", "Which way ", "Behind it."),
     ]
     assert len(second["messages"]) == 2
-    assert prepared.ledger.total("merged") == 4
-    assert prepared.ledger.total("dropped") == 5
+    assert prepared.audit.total("merged") == 4
+    assert prepared.audit.total("dropped") == 5
 
 
 def test_losses_of_an_assembled_row_are_those_of_its_rows() -> None:
@@ -97,7 +97,7 @@ def test_losses_of_an_assembled_row_are_those_of_its_rows() -> None:
     ]
     prepared = convert(rows, to="preference", on_loss="allow")
     assert len(list(prepared)) == 1
-    (loss,) = [entry for entry in prepared.ledger.entries if entry.effect == "loss"]
+    (loss,) = [entry for entry in prepared.audit.entries if entry.effect == "loss"]
     assert (loss.origin.line, loss.pointer) == (2, "/rater")
 
 
@@ -106,7 +106,7 @@ def test_the_rows_of_a_rejected_pair_are_all_among_the_rejects(tmp_path: Path) -
     prepared = convert(rows, to="preference")
     assert prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
     assert list(lines(tmp_path / "rejects")) == rows
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
 
 
 def test_an_id_that_is_made_is_not_one_of_the_row() -> None:
@@ -140,7 +140,7 @@ def test_a_deep_tree_takes_linear_time() -> None:
     ]
     prepared = convert(rows, to="chat")
     assert list(prepared) == []
-    assert prepared.ledger.total("dropped") == 20_000
+    assert prepared.audit.total("dropped") == 20_000
 
 
 BAD = [
@@ -169,11 +169,11 @@ def test_a_row_that_is_not_as_the_format_says_is_rejected(
 ) -> None:
     prepared = convert([row], to="chat", from_=name, on_loss="allow")
     assert list(prepared) == []
-    assert prepared.ledger.is_balanced
-    if prepared.ledger.total("rejected"):
-        assert prepared.ledger.entries[-1].pointer == pointer
+    assert prepared.audit.is_balanced
+    if prepared.audit.total("rejected"):
+        assert prepared.audit.entries[-1].pointer == pointer
     else:
-        assert prepared.ledger.total("dropped") == 1
+        assert prepared.audit.total("dropped") == 1
 
 
 @pytest.mark.parametrize("name", [name for name, item in row_formats().items() if item.read])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.convert.proof import canonical_example, differences
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.proof import canonical_example, differences
 from ftkit.prepare.row_formats import find_row_format
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from support.neutral_examples import examples

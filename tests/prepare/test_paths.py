@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ftkit.dataset.lenient_json import json_path
 from ftkit.errors import UsageError
-from ftkit.prepare.filter import NAMES
+from ftkit.prepare.filter.filter import NAMES
+from ftkit.prepare.filter.where import parse_where
 from ftkit.prepare.paths import look_up, parse_path, path_steps, pointer_of
-from ftkit.prepare.where import parse_where
 
 steps = st.lists(st.text(max_size=10) | st.integers(0, 99), max_size=5)
 

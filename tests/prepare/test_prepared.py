@@ -1,4 +1,4 @@
-"""Prepared examples: their files, ledger and map."""
+"""Prepared examples: their files, audit and map."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import UsageError
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.dedupe import dedupe
-from ftkit.prepare.fix import fix
+from ftkit.prepare.fix.fix import fix
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
-from ftkit.prepare.split import split
+from ftkit.prepare.split.split import split
 
 LINES = b'{"a": 1}\n\n{"a":2}\nnot JSON\n'
 
@@ -42,7 +42,7 @@ def test_nothing_is_written_if_rejected_rows_have_no_file(source: Path, tmp_path
     assert not prepared.write(out, map)
     assert out.read_text() == "old"
     assert not map.exists()
-    assert prepared.ledger.written == 0
+    assert prepared.audit.written == 0
 
 
 def test_the_map_has_the_source_of_each_line(source: Path, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_chain_keeps_the_origins_and_the_steps_of_its_rows(tmp_path: Path) -> 
     assert {
         step for line in map.read_text().splitlines() for step in json.loads(line)["steps"]
     } == {"convert"}
-    assert (unique.ledger.read, unique.ledger.is_balanced) == (3, True)
-    (duplicate,) = unique.ledger.entries
+    assert (unique.audit.read, unique.audit.is_balanced) == (3, True)
+    (duplicate,) = unique.audit.entries
     assert duplicate.origin.line == 4
 
 
@@ -92,8 +92,8 @@ def test_progress_adds_up_to_the_size_of_the_file(
 ) -> None:
     prepared = prepare(source)
     steps: list[tuple[str, int]] = []
-    prepared.ledger.names = {str(source): "shown.jsonl"}
-    prepared.ledger.advance = lambda name, size: steps.append((name, size))
+    prepared.audit.names = {str(source): "shown.jsonl"}
+    prepared.audit.advance = lambda name, size: steps.append((name, size))
     assert len(list(prepared)) == 2
     assert {name for name, _ in steps} == {"shown.jsonl"}
     assert sum(size for _, size in steps) == len(LINES)
@@ -102,10 +102,10 @@ def test_progress_adds_up_to_the_size_of_the_file(
 def test_the_ledger_accounts_for_every_row(source: Path, tmp_path: Path) -> None:
     prepared = prepare_files(source, [])
     prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
-    ledger = prepared.ledger
-    assert ledger.is_balanced
-    assert (ledger.read, ledger.written) == (4, 2)
-    assert [(entry.effect, entry.reason, entry.origin.line) for entry in ledger.entries] == [
+    audit = prepared.audit
+    assert audit.is_balanced
+    assert (audit.read, audit.written) == (4, 2)
+    assert [(entry.effect, entry.reason, entry.origin.line) for entry in audit.entries] == [
         ("dropped", "blank line", 2),
         ("rejected", "not JSON", 4),
     ]

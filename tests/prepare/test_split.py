@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.split import Split, split
+from ftkit.prepare.split.split import Split, split
 from support.similarity import similar_texts, similarity
 
 Row = dict[str, Any]
@@ -75,8 +75,8 @@ def test_rows_with_the_same_prompt_stay_together(rows: list[Row], options: Row) 
             sides.setdefault(row["prompt"], set()).add(side)
     assert all(len(group) == 1 for group in sides.values())
     assert result.is_leak_free
-    assert sum(result.sizes.values()) == len(rows) == result.ledger.written
-    assert result.ledger.is_balanced
+    assert sum(result.sizes.values()) == len(rows) == result.audit.written
+    assert result.audit.is_balanced
 
 
 def test_groups_at_a_path_stay_together() -> None:
@@ -165,7 +165,7 @@ def test_the_files_hold_the_lines_as_they_were(tmp_path: Path) -> None:
     for entry in map(json.loads, (tmp_path / "map").read_text().splitlines()):
         side = Path(entry["file"]).stem
         assert outputs[side][entry["line"] - 1] == lines[entry["sources"][0]["line"] - 1]
-    assert result.ledger.is_balanced
+    assert result.audit.is_balanced
 
 
 def locked_split(rows: list[Row], tmp_path: Path, **options: Any) -> Split:
@@ -211,8 +211,8 @@ def test_a_row_that_links_two_sides_is_handled_as_asked(tmp_path: Path) -> None:
     excluded = split([*rows, middle], **options, on_bridge="exclude")
     assert sum(excluded.sizes.values()) == 2
     assert excluded.is_leak_free
-    assert excluded.ledger.entries[0].reason == "links two sides"
-    assert excluded.ledger.is_balanced
+    assert excluded.audit.entries[0].reason == "links two sides"
+    assert excluded.audit.is_balanced
     train = split([*rows, middle], **options, on_bridge="train")
     assert middle in train["train"]
     assert (train.leaks, train.shared[0].other_side) == (1, "validation")
@@ -289,9 +289,9 @@ def test_an_invalid_option_is_refused(options: Row, message: str) -> None:
 
 def test_rows_without_a_value_at_the_path_are_rejected() -> None:
     result = split([qa("a", user=1), qa("b")], group="user")
-    (entry,) = result.ledger.entries
+    (entry,) = result.audit.entries
     assert (entry.reason, entry.origin.line) == ("no value at 'user'", 2)
-    assert result.ledger.is_balanced
+    assert result.audit.is_balanced
 
 
 @pytest.mark.parametrize(

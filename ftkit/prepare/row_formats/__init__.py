@@ -13,8 +13,9 @@ from ftkit.prepare.row_formats.base import RowFormat
 @cache
 def row_formats() -> dict[str, RowFormat]:
     """Return all formats by name."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
-    formats = (importlib.import_module(f"{__name__}.{name}").FORMATS for name in sorted(modules))
+    modules = pkgutil.iter_modules(__path__)
+    names = (module.name for module in modules if not module.ispkg and module.name != "base")
+    formats = (importlib.import_module(f"{__name__}.{name}").FORMATS for name in sorted(names))
     return {format.name: format for group in formats for format in group}
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ftkit.prepare.draft import Draft, text_part
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.outgoing import Outgoing
-from ftkit.prepare.plain import add_text, lose_tools, output_text, prompt_of, text_parts, texts_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.draft import Draft, text_part
+from ftkit.prepare.row_formats.shared.outgoing import Outgoing
+from ftkit.prepare.row_formats.shared.plain import (
+    add_text,
+    lose_tools,
+    output_text,
+    prompt_of,
+    text_parts,
+    texts_of,
+)
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 LLAMA_FACTORY = Source(

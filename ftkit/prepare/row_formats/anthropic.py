@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.media import data_url, split_data_url
-from ftkit.prepare.outgoing import (
+from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
+from ftkit.prepare.row_formats.shared.media import data_url, split_data_url
+from ftkit.prepare.row_formats.shared.outgoing import (
     Indexed,
     Outgoing,
     arguments_of,
@@ -16,8 +17,7 @@ from ftkit.prepare.outgoing import (
     parts_of,
     role_of,
 )
-from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 SOURCE = Source(

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
 
@@ -16,7 +16,7 @@ Kind = Literal["conversation", "preference", "prompt", "text"]
 """Kind of the examples of a format: a conversation or text to train on, a prompt with two outputs,
 or a prompt that the model answers during training."""
 
-Assemble = Callable[[Iterable[Row], Ledger, Kind], Iterator[Row]]
+Assemble = Callable[[Iterable[Row], Audit, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
 
 The value of a row that it yields is a tuple of the values of the rows that it is made of, in the

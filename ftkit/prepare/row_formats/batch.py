@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ftkit.prepare.draft import Draft
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import (
+from ftkit.prepare.grouping import group_rows
+from ftkit.prepare.row_formats import responses
+from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_formats.shared.draft import Draft
+from ftkit.prepare.row_formats.shared.exchange import (
     NOTES,
     check_status,
     decoded,
     read_request,
     read_response,
 )
-from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.row_formats import responses
-from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import OPENAPI, Source
 
@@ -58,7 +58,7 @@ def recognizes_gateway(value: dict[str, Any]) -> bool:
     return has_both and "custom_id" not in value
 
 
-def assemble(rows: Iterable[Row], ledger: Ledger, kind: Kind) -> Iterator[Row]:
+def assemble(rows: Iterable[Row], audit: Audit, kind: Kind) -> Iterator[Row]:
     """Join the requests of batches with their responses, by `custom_id`."""
     for group in group_rows(rows, _key):
         first, *others = group
@@ -66,7 +66,7 @@ def assemble(rows: Iterable[Row], ledger: Ledger, kind: Kind) -> Iterator[Row]:
             yield first
             continue
         for row in others:
-            ledger.merge("convert", "joined by custom_id", row.origin)
+            audit.merge("convert", "joined by custom_id", row.origin)
         origins = tuple(row.origin for row in group)
         yield Row(tuple(row.value for row in group), origins, first.steps)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.json_text import to_text
-from ftkit.prepare.media import data_url, media_type
-from ftkit.prepare.outgoing import Indexed, Outgoing, calls_of, parts_of, role_of
-from ftkit.prepare.plain import add_text
 from ftkit.prepare.row_formats import anthropic
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
+from ftkit.prepare.row_formats.shared.json_text import to_text
+from ftkit.prepare.row_formats.shared.media import data_url, media_type
+from ftkit.prepare.row_formats.shared.outgoing import Indexed, Outgoing, calls_of, parts_of, role_of
+from ftkit.prepare.row_formats.shared.plain import add_text
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 NOVA = Source(

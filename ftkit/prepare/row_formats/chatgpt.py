@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.ledger import Ledger
 from ftkit.prepare.paths import pointer_of
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
 from ftkit.prepare.rows import Row
@@ -20,11 +20,11 @@ TEXTS = frozenset(("text", "multimodal_text"))
 """Content types whose parts are what was written."""
 
 
-def assemble(rows: Iterable[Row], ledger: Ledger, holds: Kind) -> Iterator[Row]:
+def assemble(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row]:
     """Leave out the conversations without an answer."""
     for row in rows:
         if recognizes(row.value) and not _has_answer(row.value):
-            ledger.drop("convert", "a conversation without an answer", row.origin)
+            audit.drop("convert", "a conversation without an answer", row.origin)
         else:
             yield row
 

@@ -7,12 +7,13 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.gemini_schema import from_gemini_schema, to_gemini_schema
-from ftkit.prepare.json_text import parse_object, to_text
-from ftkit.prepare.media import data_url, media_type, split_data_url
-from ftkit.prepare.outgoing import (
+from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
+from ftkit.prepare.row_formats.shared.gemini_schema import from_gemini_schema, to_gemini_schema
+from ftkit.prepare.row_formats.shared.json_text import parse_object, to_text
+from ftkit.prepare.row_formats.shared.media import data_url, media_type, split_data_url
+from ftkit.prepare.row_formats.shared.outgoing import (
     Indexed,
     Outgoing,
     arguments_of,
@@ -21,8 +22,7 @@ from ftkit.prepare.outgoing import (
     parts_of,
     role_of,
 )
-from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 SOURCE = Source(

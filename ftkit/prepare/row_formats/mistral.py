@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ftkit.prepare.chat import plain_message
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.outgoing import Outgoing, calls_of, parts_of, role_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.openai import read_options
-from ftkit.prepare.row_value import RowValue
-from ftkit.prepare.values import read_messages, unknown_keys
+from ftkit.prepare.row_formats.shared.chat import plain_message
+from ftkit.prepare.row_formats.shared.outgoing import Outgoing, calls_of, parts_of, role_of
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.values import read_messages, unknown_keys
 from ftkit.rules.sources import MISTRAL_FINETUNE
 
 ID = re.compile(r"[A-Za-z0-9]{9}")

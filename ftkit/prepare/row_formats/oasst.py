@@ -6,13 +6,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ftkit.prepare.draft import Draft
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.plain import text_parts
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.draft import Draft
+from ftkit.prepare.row_formats.shared.plain import text_parts
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
 
@@ -36,15 +36,15 @@ MAX_MESSAGES = 1000
 """Maximum messages of a conversation. Without it, a tree could give any number of long ones."""
 
 
-def assemble(rows: Iterable[Row], ledger: Ledger, holds: Kind) -> Iterator[Row]:
+def assemble(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row]:
     """Make conversations, or pairs of answers, of the messages of each tree."""
-    for group in group_rows(_flat(rows, ledger), _tree_key):
+    for group in group_rows(_flat(rows, audit), _tree_key):
         if not _is_message(group[0].value):
             yield from group
             continue
         tree = _Tree(group)
-        yield from (_pairs if holds == "preference" else _threads)(tree, ledger)
-        tree.drop_others(ledger)
+        yield from (_pairs if holds == "preference" else _threads)(tree, audit)
+        tree.drop_others(audit)
 
 
 def _is_message(value: Any) -> bool:
@@ -65,7 +65,7 @@ def _tree_key(row: Row) -> Any:
     return row.value["message_tree_id"] if _is_message(row.value) else [str(row.origin)]
 
 
-def _flat(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
+def _flat(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
     """Yield rows, and a row for each message of a tree."""
     for row in rows:
         if not _is_tree(row.value):
@@ -73,7 +73,7 @@ def _flat(rows: Iterable[Row], ledger: Ledger) -> Iterator[Row]:
             continue
         for index, message in enumerate(_messages(row.value)):
             if index:
-                ledger.add(STEP, "message of a tree", row.origin)
+                audit.add(STEP, "message of a tree", row.origin)
             yield Row(message, row.origins, row.steps)
 
 
@@ -127,25 +127,25 @@ class _Tree:
             yield path
             waiting += [(depth + 1, reply) for reply in reversed(follow(self.replies(row)))]
 
-    def assemble(self, rows: list[Row], ledger: Ledger) -> Row:
+    def assemble(self, rows: list[Row], audit: Audit) -> Row:
         """Return a row that is made of others, and record that."""
         new = [row for row in rows if id(row) not in self._used]
         self._used.update(map(id, new))
         if rows[0] in new[:1]:
             del new[0]
         else:
-            ledger.add(STEP, "another conversation of the tree", rows[0].origin)
+            audit.add(STEP, "another conversation of the tree", rows[0].origin)
         for row in new:
-            ledger.merge(STEP, "message of a conversation", row.origin)
+            audit.merge(STEP, "message of a conversation", row.origin)
         origins = tuple(row.origin for row in rows)
         return Row(tuple(row.value for row in rows), origins, (*rows[0].steps, STEP))
 
-    def drop_others(self, ledger: Ledger) -> None:
+    def drop_others(self, audit: Audit) -> None:
         """Record the messages that are in no output row."""
         for row in self._rows:
             if id(row) not in self._used:
                 reason = "deleted" if row.value.get("deleted") else "not in an output row"
-                ledger.drop(STEP, reason, row.origin)
+                audit.drop(STEP, reason, row.origin)
 
 
 def _parent(row: Row) -> str | None:
@@ -168,20 +168,20 @@ def _best(replies: list[Row]) -> list[Row]:
     return replies[:1] if replies and _is_answer(replies[0]) else replies
 
 
-def _threads(tree: _Tree, ledger: Ledger) -> Iterator[Row]:
+def _threads(tree: _Tree, audit: Audit) -> Iterator[Row]:
     """Yield the conversations that follow the best ranked answers to their last one."""
     for path in tree.paths(_best):
         if _is_answer(path[-1]) and not any(map(tree.replies, _best(tree.replies(path[-1])))):
-            yield tree.assemble(list(path), ledger)
+            yield tree.assemble(list(path), audit)
 
 
-def _pairs(tree: _Tree, ledger: Ledger) -> Iterator[Row]:
+def _pairs(tree: _Tree, audit: Audit) -> Iterator[Row]:
     """Yield the best and the worst ranked answer to each prompt, behind what comes before."""
     for path in tree.paths(lambda replies: replies):
         ranked = [reply for reply in tree.replies(path[-1]) if _is_answer(reply)]
         ranked = [reply for reply in ranked if _rank(reply) != float("inf")]
         if ranked and _rank(ranked[0]) < _rank(ranked[-1]):
-            yield tree.assemble([*path, ranked[0], ranked[-1]], ledger)
+            yield tree.assemble([*path, ranked[0], ranked[-1]], audit)
 
 
 def read(value: Any) -> Example:

@@ -13,7 +13,7 @@ from ftkit.dataset.formats import FORMATS as DATASET_FORMATS
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.values import (
+from ftkit.prepare.row_formats.shared.values import (
     UNKNOWN,
     check_object,
     check_type,

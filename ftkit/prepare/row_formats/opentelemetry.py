@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.draft import BESIDE, Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import decoded, note_log_keys
-from ftkit.prepare.json_text import to_text
-from ftkit.prepare.media import data_url
 from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.draft import (
+    BESIDE,
+    Draft,
+    Part,
+    function_tool,
+    image_part,
+    text_part,
+)
+from ftkit.prepare.row_formats.shared.exchange import decoded, note_log_keys
+from ftkit.prepare.row_formats.shared.json_text import to_text
+from ftkit.prepare.row_formats.shared.media import data_url
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 SOURCE = Source(

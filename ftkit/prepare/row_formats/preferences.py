@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ftkit.dataset.shapes import are_messages
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.ledger import Ledger
-from ftkit.prepare.outgoing import Outgoing
-from ftkit.prepare.plain import prompt_of
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_formats.shared.outgoing import Outgoing
+from ftkit.prepare.row_formats.shared.plain import prompt_of
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.trl_messages import written_trl_messages
 from ftkit.prepare.row_formats.trl import (
     make_example,
     places_of,
@@ -20,9 +22,7 @@ from ftkit.prepare.row_formats.trl import (
     read_turns,
     written_tools,
 )
-from ftkit.prepare.row_value import RowValue
 from ftkit.prepare.rows import Row
-from ftkit.prepare.trl_messages import written_trl_messages
 from ftkit.rules.sources import OWN_CHECK, TRL_FORMATS, Source
 
 ULTRAFEEDBACK = Source(
@@ -198,12 +198,12 @@ def _inside(example: Example, index: int) -> list[Extra]:
     ]
 
 
-def assemble_kto(rows: Iterable[Row], ledger: Ledger, holds: Kind) -> Iterator[Row]:
+def assemble_kto(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row]:
     """Join completions of one prompt with other labels to pairs, or drop those labelled false."""
     if holds != "preference":
         for row in rows:
             if isinstance(row.value, dict) and row.value.get("label") is False:
-                ledger.drop(STEP, "labelled false", row.origin)
+                audit.drop(STEP, "labelled false", row.origin)
             else:
                 yield row
         return
@@ -216,11 +216,11 @@ def assemble_kto(rows: Iterable[Row], ledger: Ledger, holds: Kind) -> Iterator[R
             by_label[row.value["label"]].append(row)
         pairs = min(map(len, by_label.values()))
         for chosen, rejected in zip(by_label[True], by_label[False], strict=False):
-            ledger.merge(STEP, "pair of answers to one prompt", rejected.origin)
+            audit.merge(STEP, "pair of answers to one prompt", rejected.origin)
             origins = chosen.origins + rejected.origins
             yield Row((chosen.value, rejected.value), origins, (*chosen.steps, STEP))
         for row in by_label[True][pairs:] + by_label[False][pairs:]:
-            ledger.drop(STEP, "no answer to the same prompt with the other label", row.origin)
+            audit.drop(STEP, "no answer to the same prompt with the other label", row.origin)
 
 
 def _is_labelled(row: Row) -> bool:

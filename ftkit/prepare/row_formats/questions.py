@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ftkit.prepare.draft import Draft, text_part
 from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.plain import text_parts
 from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
-from ftkit.prepare.values import read_messages, unknown_keys
+from ftkit.prepare.row_formats.shared.draft import Draft, text_part
+from ftkit.prepare.row_formats.shared.plain import text_parts
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.values import read_messages, unknown_keys
 from ftkit.rules.sources import OWN_CHECK, Source
 
 DOLLY = Source(

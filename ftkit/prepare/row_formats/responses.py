@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import NOTES
 from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
+from ftkit.prepare.row_formats.shared.exchange import NOTES
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 SOURCE = Source(

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ftkit.prepare.draft import Draft
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.json_text import parse_object, to_text
-from ftkit.prepare.outgoing import Outgoing, arguments_of, calls_of, name_of, parts_of, role_of
-from ftkit.prepare.plain import add_text, text_of, text_parts
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
-from ftkit.prepare.values import read_messages, read_tools
+from ftkit.prepare.row_formats.shared.draft import Draft
+from ftkit.prepare.row_formats.shared.json_text import parse_object, to_text
+from ftkit.prepare.row_formats.shared.outgoing import (
+    Outgoing,
+    arguments_of,
+    calls_of,
+    name_of,
+    parts_of,
+    role_of,
+)
+from ftkit.prepare.row_formats.shared.plain import add_text, text_of, text_parts
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.values import read_messages, read_tools
 from ftkit.rules.sources import Source
 
 LLAMA_FACTORY = Source(

@@ -6,12 +6,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ftkit.prepare.chat import add_chat_message, add_chat_messages
-from ftkit.prepare.draft import Draft, text_part
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import MESSAGE_NOTES, NOTES, read_options, read_response
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.chat import add_chat_message, add_chat_messages
+from ftkit.prepare.row_formats.shared.draft import Draft, text_part
+from ftkit.prepare.row_formats.shared.exchange import (
+    MESSAGE_NOTES,
+    NOTES,
+    read_options,
+    read_response,
+)
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 STORED = Source(

@@ -8,10 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.outgoing import SYSTEM, Outgoing, calls_of, parts_of, role_of
 from ftkit.prepare.row_formats import openai
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.outgoing import SYSTEM, Outgoing, calls_of, parts_of, role_of
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 SOURCE = Source(

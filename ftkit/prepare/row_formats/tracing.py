@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.chat import add_chat_tools
-from ftkit.prepare.draft import Draft, text_part
 from ftkit.prepare.example import Example
-from ftkit.prepare.exchange import decoded, note_log_keys, read_request, read_response
-from ftkit.prepare.langchain import add_langchain_message, is_langchain
 from ftkit.prepare.row_formats import responses
 from ftkit.prepare.row_formats.base import RowFormat
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.chat import add_chat_tools
+from ftkit.prepare.row_formats.shared.draft import Draft, text_part
+from ftkit.prepare.row_formats.shared.exchange import (
+    decoded,
+    note_log_keys,
+    read_request,
+    read_response,
+)
+from ftkit.prepare.row_formats.shared.langchain import add_langchain_message, is_langchain
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
 LANGSMITH = Source(

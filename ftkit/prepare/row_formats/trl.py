@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.draft import Draft
 from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.outgoing import Outgoing, role_of
-from ftkit.prepare.plain import lose_tools, text_parts, texts_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_value import RowValue
-from ftkit.prepare.trl_messages import (
+from ftkit.prepare.row_formats.shared.draft import Draft
+from ftkit.prepare.row_formats.shared.outgoing import Outgoing, role_of
+from ftkit.prepare.row_formats.shared.plain import lose_tools, text_parts, texts_of
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.trl_messages import (
     THINKING,
     read_trl_messages,
     read_trl_tools,
     written_trl_messages,
 )
-from ftkit.prepare.values import unknown_keys
+from ftkit.prepare.row_formats.shared.values import unknown_keys
 from ftkit.rules.sources import TRL_FORMATS
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats.anthropic import read, write
 from ftkit.prepare.row_formats.base import RowError
@@ -55,7 +55,7 @@ def test_tool_logs_become_chat_examples() -> None:
         {"role": "user", "content": "Well?"},
         {"role": "assistant", "content": "2"},
     ]
-    assert [entry.pointer for entry in prepared.ledger.entries if entry.effect == "note"] == [
+    assert [entry.pointer for entry in prepared.audit.entries if entry.effect == "note"] == [
         "/system/0/cache_control",
         "/model",
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftkit import validate
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 
 DATA = Path(__file__).parents[1] / "data" / "providers"
 DETECTED = {"bedrock-titan": "completions", "mistral": "chat", "together": "chat"}
@@ -36,10 +36,10 @@ def test_a_file_is_detected_and_becomes_a_valid_one(name: str, tmp_path: Path) -
     out = tmp_path / "out.jsonl"
     prepared = convert(files(name), to="chat", on_loss="allow", prove=True)
     assert prepared.write(out)
-    ledger = prepared.ledger
-    assert ledger.is_balanced
-    assert (ledger.written, ledger.total("rejected")) == (ledger.read - ledger.total("merged"), 0)
-    assert [entry.pointer for entry in ledger.entries if entry.effect == "loss"] == LOSSES.get(
+    audit = prepared.audit
+    assert audit.is_balanced
+    assert (audit.written, audit.total("rejected")) == (audit.read - audit.total("merged"), 0)
+    assert [entry.pointer for entry in audit.entries if entry.effect == "loss"] == LOSSES.get(
         name, []
     )
     named = convert(files(name), to="chat", from_=name, on_loss="allow")
@@ -59,10 +59,10 @@ def test_a_file_is_proven_in_the_formats_of_other_providers(name: str, to: str) 
     prepared = convert(files(name), to=to, from_=name, on_loss="allow", prove=True)
     assert list(prepared)
     reasons = {
-        entry.reason for entry in prepared.ledger.entries if entry.effect in ("loss", "rejected")
+        entry.reason for entry in prepared.audit.entries if entry.effect in ("loss", "rejected")
     }
     assert not [reason for reason in reasons if "differs" in reason]
     allowed = {"roles do not alternate from user to assistant"} if to == "together" else set()
     assert {
-        entry.reason for entry in prepared.ledger.entries if entry.effect == "rejected"
+        entry.reason for entry in prepared.audit.entries if entry.effect == "rejected"
     } <= allowed

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.prepare.example import Example
-from ftkit.prepare.json_text import parse_object, to_text
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.gemini import read, response_object, response_text, write
-from ftkit.prepare.row_value import RowValue
+from ftkit.prepare.row_formats.shared.json_text import parse_object, to_text
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 
 USER = {"role": "user", "parts": [{"text": "Hi"}]}
 MODEL = {"role": "model", "parts": [{"text": "Hello"}]}

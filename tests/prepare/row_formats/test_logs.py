@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import find_row_format
 from ftkit.prepare.row_formats.base import RowError
@@ -86,8 +86,8 @@ def test_batches_are_joined_by_id_over_files_in_any_order(tmp_path: Path) -> Non
         [("requests.jsonl", 1), ("answers.jsonl", 2)],
         [("requests.jsonl", 2), ("answers.jsonl", 1)],
     ]
-    assert prepared.ledger.is_balanced
-    assert prepared.ledger.total("loss") == 0
+    assert prepared.audit.is_balanced
+    assert prepared.audit.total("loss") == 0
 
 
 UNUSABLE = [
@@ -108,9 +108,9 @@ UNUSABLE = [
 def test_what_has_no_whole_answer_is_rejected(rows: list[Any], reason: str) -> None:
     prepared = convert(rows, to="chat", from_="batch")
     assert list(prepared) == []
-    (entry,) = [entry for entry in prepared.ledger.entries if entry.effect == "rejected"]
+    (entry,) = [entry for entry in prepared.audit.entries if entry.effect == "rejected"]
     assert reason in entry.reason
-    assert prepared.ledger.is_balanced
+    assert prepared.audit.is_balanced
 
 
 def test_further_answers_and_formats_of_answers_are_losses() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.prepare.convert import convert
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import find_row_format
 from ftkit.prepare.row_formats.base import RowError
@@ -155,7 +155,7 @@ def test_a_file_for_together_has_one_shape() -> None:
         [{"messages": [USER, ASSISTANT]}, preference], to="together", from_="together"
     )
     assert list(prepared) == [{"messages": [USER, ASSISTANT]}]
-    assert prepared.ledger.total("rejected") == 1
+    assert prepared.audit.total("rejected") == 1
     assert list(convert([preference], to="together", from_="preference")) == [preference]
 
 

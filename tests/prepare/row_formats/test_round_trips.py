@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.prepare.detection import detect
+from ftkit.prepare.audit import Origin
+from ftkit.prepare.convert.detection import detect
+from ftkit.prepare.convert.proof import canonical_example, differences
 from ftkit.prepare.example import Example
-from ftkit.prepare.json_text import to_text
-from ftkit.prepare.ledger import Origin
-from ftkit.prepare.proof import canonical_example, differences
 from ftkit.prepare.row_formats import find_row_format, row_formats
+from ftkit.prepare.row_formats.shared.json_text import to_text
 from ftkit.prepare.rows import Row
 
 WRITTEN = ["anthropic", "bedrock-nova", "gemini", "mistral", "together"]

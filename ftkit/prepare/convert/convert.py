@@ -1,0 +1,225 @@
+"""Conversion of rows to another format, with a report of everything that it has no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from ftkit.dataset.canonical import has_repeated_key
+from ftkit.dataset.inputs import Examples, File
+from ftkit.dataset.lenient_json import read
+from ftkit.errors import UnknownNameError, UsageError, check_choice
+from ftkit.prepare.audit import Audit, Origin
+from ftkit.prepare.convert.detection import detect_rows
+from ftkit.prepare.convert.proof import CHANGED, differences
+from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.file_formats import file_formats, read_file
+from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.prepared import Prepared, Step, prepare_files
+from ftkit.prepare.row_formats import find_row_format, row_formats
+from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.rows import Row
+
+STEP = "convert"
+"""Name of the step in reports and maps."""
+
+OnLoss = Literal["fail", "drop-row", "allow"]
+"""What becomes of rows with values that the target has no place for: nothing is written at all,
+they are dropped, or they are written without those values."""
+
+
+def convert(
+    files: File | Iterable[File] | Examples,
+    *,
+    to: str,
+    from_: str | None = None,
+    field: Mapping[str, Any] | None = None,
+    on_loss: OnLoss = "fail",
+    prove: bool = False,
+    reading: ReadOptions | None = None,
+) -> Prepared:
+    """Return examples in another format.
+
+    Args:
+        files: Paths, folders, open files, or examples.
+        to: Name of the format to write.
+        from_: Name of the format of the rows or of the files, which are detected by default.
+        field: Path or text of each message of rows in a shape of one's own, by role, such as
+            {"user": "$.question", "assistant": "$.answer"}; see `ftkit.prepare.convert.mapping`.
+        on_loss: What to do with rows that have values without a place in the target: write
+            nothing (or raise `UsageError`, if the examples are iterated over), drop them, or write
+            the rest.
+        prove: Read each row back, and count every difference as a loss.
+        reading: Options of the readers of files.
+
+    Raises:
+        UsageError: A format is unknown or cannot be written, or the rows have no known format.
+    """
+    check_choice("on_loss", on_loss, get_args(OnLoss))
+    read = partial(read_file, options=reading or ReadOptions())
+    if from_ in file_formats():
+        from_, read = None, partial(read, name=from_)
+    if from_ and field:
+        raise UsageError("`from_` and `field` exclude each other")
+    source = _source(from_, field)
+    target = writable("to", to)
+    step = convert_rows(target, source, on_loss=on_loss, prove=prove)
+    return prepare_files(files, [step], allows_losses=on_loss != "fail", read=read)
+
+
+def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | None:
+    if field:
+        from ftkit.prepare.convert.mapping import mapped_format
+
+        return mapped_format(field)
+    try:
+        format = find_row_format(from_) if from_ else None
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} Of files: {', '.join(file_formats())}.") from None
+    if format and not format.read:
+        raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
+    return format
+
+
+def writable(parameter: str, name: str) -> RowFormat:
+    """Return the format of a name that can be written.
+
+    Raises:
+        UsageError: There is none.
+    """
+    format = find_row_format(name)
+    if not format.write:
+        written = (name for name, other in row_formats().items() if other.write)
+        raise UsageError(
+            f"`{parameter}` cannot be {name}: ftkit reads that format only; it writes "
+            f"{', '.join(written)}"
+        )
+    return format
+
+
+def convert_rows(
+    target: RowFormat,
+    source: RowFormat | None = None,
+    *,
+    on_loss: OnLoss = "fail",
+    prove: bool = False,
+) -> Step:
+    """Return a step that converts rows.
+
+    A row whose value is an `Example` has been read already.
+
+    Args:
+        target: Format to write.
+        source: Format of the rows, which is detected by default.
+        on_loss: What to do with rows that lose values.
+        prove: Read each row back, and count every difference as a loss.
+    """
+
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
+        format = source
+        if format is None:
+            format, rows = detect_rows(rows)
+        rows = _without_repeats(rows, audit, drops=on_loss == "drop-row")
+        if format and format.assemble:
+            rows = format.assemble(rows, audit, target.holds)
+        conversion = _Conversion(format, target, prove)
+        for row in rows:
+            if source and isinstance(row.value, Example):
+                raise UsageError(
+                    f"{row.origin} is a chat, which has no other format: leave out `from_` and "
+                    "`field`"
+                )
+            try:
+                value, lost = conversion.convert(row.value)
+            except RowError as error:
+                origin, pointer = _place(row, error.pointer)
+                audit.reject(STEP, error.reason, origin, _lines(row), pointer, error.detail)
+                continue
+            if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
+                audit.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
+                continue
+            for extra in lost:
+                record = audit.lose if extra.is_loss else audit.note
+                record(STEP, _reason(extra, target), *_place(row, extra.pointer))
+            yield row if value == row.value else row.replaced(value, STEP)
+
+    return step
+
+
+class _Conversion:
+    """Conversion of single rows from one format to another."""
+
+    def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
+        self._source, self._target, self._prove = source, target, prove
+        self._shape: str | None = None
+
+    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
+        example = value if isinstance(value, Example) else self._read(value)
+        try:
+            row, lost = self._target.write(example) if self._target.write else ({}, [])
+        except RowError as error:
+            place = example.source_of(error.pointer)
+            raise RowError(error.reason, place, error.detail) from error
+        self._check_shape(row)
+        if self._prove:
+            lost = [*lost, *differences(example, row, self._target, lost)]
+        return row, lost
+
+    def _read(self, value: Any) -> Example:
+        if self._source is None or self._source.read is None:
+            raise RowError("the format is not known")
+        return self._source.read(value)
+
+    def _check_shape(self, row: dict[str, Any]) -> None:
+        if self._target.shape:
+            shape = self._target.shape(row)
+            if self._shape not in (None, shape):
+                raise RowError("another shape than that of the first row", "", shape)
+            self._shape = shape
+
+
+def _reason(extra: Extra, target: RowFormat) -> str:
+    if extra.kind == CHANGED or not extra.is_loss:
+        return extra.kind
+    return f"{extra.kind}: no place in {target.name}"
+
+
+def _place(row: Row, pointer: str) -> tuple[Origin, str]:
+    """Return the source row of a pointer into a row, and the pointer into the source row.
+
+    The value of an assembled row is the tuple of the rows it was made of, or the example that a
+    reader made of several.
+    """
+    is_example = isinstance(row.value, Example) and len(row.origins) > 1
+    if not (is_example or isinstance(row.value, tuple)):
+        return row.origin, pointer
+    index, _, rest = pointer[1:].partition("/")
+    if not index.isdigit():
+        return row.origin, pointer
+    return row.origins[int(index)], f"/{rest}" if rest else ""
+
+
+def _lines(row: Row) -> bytes:
+    """Return a row as it is in its source, or the rows that it was made of."""
+    rows = row.value if isinstance(row.value, tuple) else None
+    return row.encode() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
+
+
+def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator[Row]:
+    """Yield rows; of those that repeat a key, only the last value is known, so they lose values."""
+    for row in rows:
+        if row.line is None or not has_repeated_key(row.line, row.value):
+            yield row
+            continue
+        reason = "repeated key: the last one counts"
+        if drops:
+            audit.drop(STEP, reason, row.origin)
+            continue
+        for defect in read(row.line).defects:
+            if defect.kind == "duplicate":
+                audit.lose(STEP, reason, row.origin, detail=defect.path)
+        yield row.replaced(row.value, STEP)

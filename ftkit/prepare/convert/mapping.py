@@ -1,0 +1,216 @@
+"""Formats of rows in a shape of one's own: the path of each message, as the user names it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.paths import Steps, child, has_step, parse_path, pointer_of
+from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.shared.values import UNKNOWN, check_list, check_object, check_text
+from ftkit.rules.sources import OWN_CHECK
+
+ROLES = ("system", "developer", "user", "assistant")
+"""Roles of messages that a mapping names, in their order in the conversation."""
+
+OUTPUTS = ("chosen", "rejected")
+"""The two answers of a preference example."""
+
+
+class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Turns of a conversation in a list of objects."""
+
+    list: str
+    """Path of the list."""
+    role: str = "$.role"
+    """Path of the role in a turn."""
+    content: str = "$.content"
+    """Path of the text in a turn."""
+    roles: dict[str, str] = {}
+    """Roles by the names that the turns have for them."""
+
+
+class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of rows to messages.
+
+    A path begins with `$`, as in findings: `$.a.b[0]`. Any other value is a key of the row; for
+    `system` and `developer` it is the text of the message, unless the row has such a key.
+    """
+
+    system: str | None = None
+    developer: str | None = None
+    turns: Turns | None = None
+    user: str | None = None
+    assistant: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+
+
+def mapped_format(field: Mapping[str, Any]) -> RowFormat:
+    """Return the format of rows that a mapping describes.
+
+    Args:
+        field: Values of `Fields`. `turns.list` and the like are those of `turns`.
+
+    Raises:
+        UsageError: The mapping has other keys, or values that are not paths.
+    """
+    try:
+        fields = msgspec.convert(_nested(field), Fields)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"`field` is not a mapping of rows: {error}; its keys are "
+            f"{', '.join(Fields.__struct_fields__)}, such as user=$.question"
+        ) from None
+    if (fields.chosen is None) != (fields.rejected is None):
+        raise UsageError("`field` needs both chosen and rejected, or neither")
+    if not (fields.user or fields.turns):
+        raise UsageError("`field` needs the path of a message of the user, such as user=$.question")
+    return RowFormat(
+        name="mapped",
+        title="Rows in a shape of one's own",
+        layout="{}",
+        source=OWN_CHECK,
+        holds="conversation" if fields.chosen is None else "preference",
+        read=_reader(fields),
+    )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a TOML file.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {os_error_message(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a mapping in TOML: {error}") from error
+
+
+def _nested(field: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in field.items():
+        *before, last = str(name).split(".", 2)
+        target = nested
+        for key in before:
+            target = target.setdefault(key, {})
+            if not isinstance(target, dict):
+                raise UsageError(f"`field` has {key} as a value and as a table")
+        target[last] = dict(value) if isinstance(value, Mapping) else value
+    return nested
+
+
+def _look_up(value: Any, path: Steps, pointer: str = "") -> Any:
+    for step in path:
+        pointer = child(pointer, step)
+        if not has_step(value, step):
+            raise RowError("nothing at the path of the mapping", pointer)
+        value = value[step]
+    return value
+
+
+class _Text(NamedTuple):
+    role: str
+    content: str
+    pointers: tuple[str, ...]
+    """JSON pointers to the values it was made of, the text first, or none if it was given."""
+
+
+Find = Callable[[dict[str, Any]], Iterable[_Text]]
+"""Return texts of a row."""
+
+
+def _finder(role: str, text: str) -> Find:
+    path = parse_path(text, "field")
+    may_be_text = role in ("system", "developer") and not text.startswith("$")
+
+    def find(row: dict[str, Any]) -> list[_Text]:
+        if may_be_text and text not in row:
+            return [_Text(role, text, ())]
+        pointer = pointer_of(path)
+        content = check_text(_look_up(row, path), pointer)
+        is_left_out = not content and role in ("system", "developer")  # an empty cell of a table
+        return [_Text("" if is_left_out else role, content, (pointer,))]
+
+    return find
+
+
+def _turns_finder(turns: Turns) -> Find:
+    list_path, role_path, content_path = (
+        parse_path(path, "field") for path in (turns.list, turns.role, turns.content)
+    )
+
+    def find(row: dict[str, Any]) -> Iterator[_Text]:
+        pointer = pointer_of(list_path)
+        for index, turn in enumerate(check_list(_look_up(row, list_path), pointer)):
+            place = child(pointer, index)
+            role_place, content_place = (
+                place + pointer_of(role_path),
+                place + pointer_of(content_path),
+            )
+            name = check_text(_look_up(turn, role_path, place), role_place)
+            role = turns.roles.get(name, name)
+            if role not in ROLES:
+                raise RowError("unknown role; map it in `turns.roles`", role_place, name)
+            content = check_text(_look_up(turn, content_path, place), content_place)
+            yield _Text(role, content, (content_place, role_place))
+
+    return find
+
+
+def _finders(fields: Fields) -> list[Find]:
+    finders = []
+    for name in Fields.__struct_fields__:
+        value = getattr(fields, name)
+        if value is not None:
+            finders.append(_turns_finder(value) if name == "turns" else _finder(name, value))
+    return finders
+
+
+def _reader(fields: Fields) -> Callable[[dict[str, Any]], Example]:
+    finders = _finders(fields)
+
+    def read(row: dict[str, Any]) -> Example:
+        check_object(row)
+        texts = [text for find in finders for text in find(row)]
+        turns = [text for text in texts if text.role in ROLES]
+        outputs: dict[str, Any] = {
+            text.role: [{"role": "assistant", "content": text.content}]
+            for text in texts
+            if text.role in OUTPUTS
+        }
+        return Example(
+            messages=[{"role": text.role, "content": text.content} for text in turns],
+            places=["".join(text.pointers[:1]) for text in turns],
+            extras=_unused(row, {pointer for text in texts for pointer in text.pointers}),
+            **outputs,
+        )
+
+    return read
+
+
+def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
+    """Return the extras for the values of a row that no path of the mapping leads to."""
+    partly_used = {
+        pointer[:end] for pointer in used for end in range(len(pointer)) if pointer[end] == "/"
+    }
+    extras: list[Extra] = []
+    values: list[tuple[str, Any]] = [("", row)]
+    for pointer, value in values:
+        if pointer in partly_used:
+            steps = value if isinstance(value, dict) else range(len(value))
+            values += ((child(pointer, step), value[step]) for step in steps)
+        elif pointer not in used and value not in (None, ""):  # as an empty cell
+            extras.append(Extra(pointer, UNKNOWN, value))
+    return extras

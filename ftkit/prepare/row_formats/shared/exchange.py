@@ -1,0 +1,147 @@
+"""Requests to a model with their responses, as batches and gateways log them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ftkit.prepare.row_formats import anthropic, gemini
+from ftkit.prepare.row_formats.base import RowError
+from ftkit.prepare.row_formats.openai import FUNCTIONS
+from ftkit.prepare.row_formats.shared.chat import (
+    add_chat_message,
+    add_chat_messages,
+    add_chat_tools,
+)
+from ftkit.prepare.row_formats.shared.draft import BESIDE, Draft
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.values import parse_json
+
+NOTES = frozenset(
+    [
+        *("cached", "created", "created_at", "completed_at", "custom_id", "duration", "error"),
+        *("frequency_penalty", "id", "input_user", "logit_bias", "logprobs", "max_tokens"),
+        *("max_completion_tokens", "max_output_tokens", "metadata", "method", "model", "n"),
+        *("object", "presence_penalty", "provider", "reasoning_effort"),
+        *("request_id", "safety_identifier", "seed", "service_tier", "status", "status_code"),
+        *("stop", "store", "stream", "stream_options", "system_fingerprint", "temperature"),
+        *("timestamp", "tool_choice", "top_logprobs", "top_p", "truncation", "url", "usage"),
+        *("user", "verbosity", "prompt_cache_key", "prompt_cache_retention"),
+    ]
+)
+"""Keys of requests and responses that say nothing about the conversation."""
+
+CHOICE_NOTES = {"index", "finish_reason", "logprobs", "content_filter_results", "stop_reason"}
+MESSAGE_NOTES = {"id", "annotations"}
+
+COMPLETE = {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence"}
+"""Reasons for the end of an answer that is complete."""
+
+_CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
+
+
+def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
+    """Record the keys of an entry of a log that are not read."""
+    for other in value.others(read_keys):
+        draft.note(other, BESIDE)
+
+
+def decoded(value: RowValue) -> RowValue:
+    """Return a value, or that of the JSON text of messages, a request or a response.
+
+    Exports to CSV and some gateways hold JSON as text. Any other JSON is an answer as text.
+    """
+    text = value.value
+    if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        parsed = parse_json(text, value.pointer)
+    except RowError:
+        return value
+    return RowValue(parsed, value.pointer) if _is_conversation(parsed) else value
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(
+            isinstance(item, list) or (isinstance(item, dict) and {"role", "type"} & item.keys())
+            for item in value
+        )
+    keys = {"messages", "choices", "generations", "role"}
+    lists = [key for key in ("input", "output", "content") if isinstance(value.get(key), list)]
+    return bool(keys & value.keys() or lists)
+
+
+def read_request(draft: Draft, request: RowValue) -> None:
+    """Read a request: a chat completion of OpenAI, a message of Anthropic, or one to Gemini."""
+    if request.get("contents"):
+        gemini.read_request(draft, request)
+        draft.lose_others(request, gemini.KEYS, gemini.REQUEST_KEYS)
+        return
+    messages = request.get("messages") or request.fail("request without `messages`")
+    if anthropic.recognizes(request.object()):
+        anthropic.read_request(draft, request)
+        read_keys = {"system", "messages", "tools", "tool_choice"}
+        draft.lose_others(request, read_keys, NOTES | anthropic.REQUEST_KEYS)
+        return
+    add_chat_messages(draft, messages, MESSAGE_NOTES)
+    read_options(draft, request)
+    draft.lose_others(request, _CHAT_KEYS, NOTES)
+
+
+def read_options(draft: Draft, request: RowValue) -> None:
+    """Read the tools of a request of OpenAI's."""
+    tools, functions = request.get("tools"), request.get("functions")
+    flag = request.get("parallel_tool_calls")
+    if tools is not None:
+        add_chat_tools(draft, tools)
+    if functions is not None:
+        draft.lose(functions, FUNCTIONS)
+    if flag is not None:
+        draft.parallel_tool_calls = flag.flag()
+
+
+def read_response(draft: Draft, response: RowValue) -> None:
+    """Read a response: choices, a message of Anthropic, or the message itself."""
+    choices = response.get("choices")
+    if choices is not None:
+        _read_choices(draft, choices)
+        draft.lose_others(response, {"choices"}, NOTES)
+    elif response.get("candidates"):
+        gemini.read_response(draft, response)
+    elif isinstance(response.value.get("content"), list) and response.get("role"):
+        _check_complete(response, "stop_reason")
+        anthropic.read_message(draft, response)
+        draft.lose_others(response, {"role", "content"}, anthropic.RESPONSE_KEYS, draft.next - 1)
+    elif response.get("role"):
+        add_chat_message(draft, response, MESSAGE_NOTES)
+    else:
+        response.fail("response without `choices`")
+
+
+def _read_choices(draft: Draft, choices: RowValue) -> None:
+    first, *others = list(choices.elements()) or choices.fail("response without an answer")
+    _check_complete(first, "finish_reason")
+    add_chat_message(draft, first.need("message"), MESSAGE_NOTES)
+    draft.lose_others(first, {"message"}, CHOICE_NOTES, draft.next - 1)
+    for other in others:
+        draft.lose(other, "further answer")
+
+
+def _check_complete(value: RowValue, key: str) -> None:
+    reason = value.get(key)
+    if reason is not None and reason.text() not in COMPLETE:
+        reason.fail("answer that is cut off", reason.value)
+
+
+def check_status(response: RowValue) -> None:
+    """Refuse a response that reports an error.
+
+    Raises:
+        RowError: It does.
+    """
+    status, error = response.get("status_code"), response.get("error")
+    if error is not None:
+        error.fail("request that failed")
+    if status is not None and status.value != 200:
+        raise RowError("request that failed", status.pointer, f"status {status.value}")

@@ -1,0 +1,272 @@
+"""Exported chats: WhatsApp, Telegram, Slack and ChatGPT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.errors import FileError, UnknownNameError, UsageError
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.file_formats import chats
+from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.prepared import Prepared
+from support.chat_exports import CHAT, WHATSAPP
+
+ANN = ReadOptions(me="Ann")
+LOSS = "photo or file: no place in chat"
+
+
+def read(path: Path, options: ReadOptions = ANN, **arguments: Any) -> tuple[list[Any], Audit]:
+    """Return the conversations of an export, as lists of roles and texts."""
+    prepared: Prepared = convert(path, to="chat", reading=options, on_loss="allow", **arguments)
+    examples = [
+        [(message.get("name", message["role"]), message["content"]) for message in row["messages"]]
+        for row in prepared
+    ]
+    assert prepared.audit.is_balanced
+    return examples, prepared.audit
+
+
+def effects(audit: Audit) -> list[tuple[str, str, str]]:
+    """Return the entries, without those of rows that are read ahead among the others."""
+    entries = [(entry.effect, entry.reason, entry.pointer) for entry in audit.entries]
+    return sorted(entries, key=lambda entry: entry[0] == "dropped")
+
+
+@pytest.mark.parametrize(
+    "openings",
+    [
+        ("31.12.25, 23:58 - ", "31.12.25, 23:59 - "),
+        ("12/31/25, 11:58\u202fPM - ", "12/31/25, 11:59\u202fPM - "),
+        ("31/12/2025, 23:58 - ", "31/12/2025, 23:59 - "),
+        ("[31.12.25, 23:58:01] ", "\u200e[31.12.25, 23:59:01] "),
+        ("[12/31/25, 11:58:01 PM] ", "[12/31/25, 11:59:01 PM] "),
+        ("2025-12-31, 11:58 p.m. - ", "2025-12-31, 11:59 p.m. - "),
+    ],
+)
+def test_whatsapp_dates_of_all_locales_are_read(tmp_path: Path, openings: tuple[str, str]) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text(f"{openings[0]}Bob: Hi\nthere: you\n\n{openings[1]}Ann: Hello\n", "utf-8")
+    examples, audit = read(path)
+    assert examples == [[("user", "Hi\nthere: you"), ("assistant", "Hello")]]
+    assert audit.entries == []
+
+
+def test_pauses_divide_a_chat_and_successive_messages_are_joined(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text(WHATSAPP, "utf-8")
+    examples, audit = read(path)
+    assert examples == [
+        [
+            ("Bob", "one\ntwo"),
+            ("Cl_o_M", "three"),
+            ("assistant", "four"),
+            ("Bob", "a caption"),
+            ("assistant", "five"),
+        ],
+        [("user", "eight"), ("assistant", "nine")],
+    ]
+    assert effects(audit) == [
+        ("loss", LOSS, ""),
+        ("loss", LOSS, ""),
+        ("loss", LOSS, ""),
+        ("note", "message in front of a question", ""),
+        ("dropped", "no answer of 'Ann'", ""),
+    ]
+    assert sorted(entry.origin.line for entry in audit.entries) == [6, 7, 8, 11, 12]
+    assert len(read(path, ReadOptions(me="Ann", pause=24))[0]) == 1
+
+
+def test_the_map_names_the_messages_of_a_conversation(tmp_path: Path) -> None:
+    path, map = tmp_path / "chat.txt", tmp_path / "map"
+    path.write_text(WHATSAPP, "utf-8")
+    prepared = convert(path, to="chat", reading=ANN, on_loss="allow")
+    prepared.write(tmp_path / "out", map)
+    lines = [json.loads(line)["sources"] for line in map.read_text().splitlines()]
+    assert [source["line"] for source in lines[1]] == [12, 13, 14]
+
+
+def test_days_and_months_are_told_apart_by_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    lines = ["1/12/25, 10:00 - Bob: a", "2/1/25, 10:00 - Ann: b", "2/1/25, 11:00 - Bob: c"]
+    path.write_text("\n".join(lines), "utf-8")
+    assert read(path)[0] == []  # the second message is of the first of February
+    assert len(read(path, ReadOptions(me="Ann", pause=24 * 30))[0]) == 1
+
+
+def test_the_authors_are_named_if_nobody_is_or_the_name_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text(WHATSAPP, "utf-8")
+    with pytest.raises(UsageError, match=r"set `me` to .*; its authors are 'Bob', 'Cléo M', 'Ann'"):
+        read(path, ReadOptions())
+    with pytest.raises(UsageError, match="no message of 'ann', but of 'Bob'"):
+        read(path, ReadOptions(me="ann"))
+    with pytest.raises(UsageError, match=r"`sheet` applies to xlsx, but .* is whatsapp"):
+        read(path, ReadOptions(me="Ann", sheet="x"))
+
+
+def test_a_chat_has_no_other_format(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text(WHATSAPP, "utf-8")
+    for arguments in ({"from_": "alpaca"}, {"field": {"user": "a"}}):
+        with pytest.raises(UsageError, match=r"is a chat.*: leave out `from_` and `field`"):
+            read(path, **arguments)
+    with pytest.raises(UnknownNameError, match=r"unknown format 'whatsap'.* Of files: .*whatsapp"):
+        read(path, from_="whatsap")
+
+
+def test_a_conversation_without_pauses_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chats, "MAX_MESSAGES", 4)
+    path = tmp_path / "chat.txt"
+    path.write_text("1.1.26, 10:00 - Bob: a\n1.1.26, 10:00 - Ann: b\n" * 5, "utf-8")
+    assert [len(example) for example in read(path)[0]] == [4, 4, 2]
+    monkeypatch.setattr(chats, "MAX_CHARS", 1)
+    assert [len(example) for example in read(path)[0]] == [2] * 5
+
+
+ACCOUNT = {"about": "Here", "personal_information": {}, "chats": {"about": "", "list": [CHAT]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "place"), [(CHAT, "/messages"), (ACCOUNT, "/chats/list/0/messages")]
+)
+@pytest.mark.parametrize("me", ["Ann", "user_Ann"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_telegram_texts_may_be_lists(
+    tmp_path: Path, document: Any, place: str, me: str, indent: int | None
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document, indent=indent))
+    examples, audit = read(path, ReadOptions(me=me))
+    assert examples == [[("user", "see this x\nhere"), ("assistant", "fine")]]
+    assert effects(audit)[:2] == [
+        ("loss", "address of a link: no place in chat", f"{place}/2"),
+        ("loss", "photo: no place in chat", f"{place}/2"),
+    ]
+
+
+def test_a_broken_telegram_chat_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(CHAT).replace('"fine"', "fine"))
+    with pytest.raises(FileError, match="is not a JSON object; export the chat again"):
+        read(path)
+
+
+def slack(user: str, text: str, ts: str, **more: Any) -> dict[str, Any]:
+    return {"type": "message", "user": user, "text": text, "ts": ts, **more}
+
+
+USERS = [
+    {"id": "U1", "name": "bob", "profile": {"display_name": "", "real_name": "Bob B"}},
+    {"id": "U2", "name": "ann", "profile": {"display_name": "Ann"}},
+]
+DAYS = {
+    "2026-01-01": [
+        slack("U1", "has joined", "100.0", subtype="channel_join"),
+        slack(
+            "U1", "<@U2> a &lt; b? <https://x|see> <#C1|ops> <!here>", "100.1", thread_ts="100.1"
+        ),
+        slack("U1", "outside", "100.2", files=[{"id": "F"}]),
+    ],
+    "2026-01-02": [
+        slack("U2", "reply", "90000.1", thread_ts="100.1"),
+        slack("U2", "answer <@U9>", "90000.2"),
+        slack("U1", "again", "90001.0"),
+        slack("U2", "yes", "90002.0"),
+    ],
+}
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    folder = tmp_path / "export"
+    (folder / "general").mkdir(parents=True)
+    (folder / "users.json").write_text(json.dumps(USERS))
+    for day, messages in DAYS.items():
+        (folder / "general" / f"{day}.json").write_text(json.dumps(messages))
+    return folder
+
+
+def test_slack_threads_are_conversations_across_days(export: Path) -> None:
+    examples, audit = read(export)
+    assert examples == [
+        [("user", "again"), ("assistant", "yes")],
+        [("user", "@Ann a < b? see (https://x) #ops @here"), ("assistant", "reply")],
+    ]
+    assert ("dropped", "no answer of 'Ann'", "") in effects(audit)
+    assert read(export / "general")[0] == examples
+    joined = read(export, ReadOptions(me="Ann", pause=48))[0][0]
+    assert joined[:2] == [("user", "outside"), ("assistant", "answer @U9")]
+
+
+def test_folders_that_are_no_export_are_refused(tmp_path: Path, export: Path) -> None:
+    with pytest.raises(FileError, match="is a folder, but no export"):
+        read(tmp_path)
+    (export / "general" / "2026-01-03.json").write_text("{")
+    with pytest.raises(FileError, match=r"2026-01-03.json is not from a Slack export"):
+        read(export)
+
+
+def node(id: str, parent: str | None, role: str = "", *parts: Any, **more: Any) -> dict[str, Any]:
+    content = {"content_type": "text", "parts": list(parts)}
+    message = {"author": {"role": role}, "content": content, **more}
+    return {"id": id, "parent": parent, "message": message if role else None, "children": []}
+
+
+def chatgpt(*nodes: dict[str, Any], current: str | None = None) -> dict[str, Any]:
+    mapping = {item["id"]: item for item in nodes}
+    return {"title": "t", "mapping": mapping, "current_node": current or nodes[-1]["id"]}
+
+
+PICTURE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
+THOUGHTS = {"content_type": "thoughts", "thoughts": [{"content": "hm"}]}
+
+
+def test_chatgpt_conversations_follow_the_path_that_was_shown(tmp_path: Path) -> None:
+    tree = chatgpt(
+        node("root", None),
+        node("s", "root", "system", ""),
+        node("u", "s", "user", "1+1?", PICTURE),
+        node("old", "u", "assistant", "3"),
+        node("t", "u", "assistant", content=THOUGHTS),
+        node("c", "t", "assistant", "print(2)", recipient="python"),
+        node("r", "c", "tool", "2"),
+        node("a", "r", "assistant", "2", recipient="all"),
+        node("u2", "a", "user", "thanks"),
+    )
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([tree, chatgpt(node("root", None))]))
+    examples, audit = read(path, ReadOptions())
+    assert examples == [[("user", "1+1?"), ("assistant", "2")]]
+    assert effects(audit) == [
+        ("loss", "image asset pointer: no place in chat", "/mapping/u/message"),
+        ("loss", "thoughts: no place in chat", "/mapping/t/message"),
+        ("loss", "call of a tool of ChatGPT: no place in chat", "/mapping/c/message"),
+        ("loss", "message of the role tool: no place in chat", "/mapping/r/message"),
+        ("note", "message without an answer", "/mapping/u2/message"),
+        ("note", "message on another branch", "/mapping/old/message"),
+        ("dropped", "a conversation without an answer", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        chatgpt(node("a", "b", "user", "x"), node("b", "a", "assistant", "y")),
+        chatgpt(node("a", "gone", "assistant", "x")),
+        {"mapping": {"a": 7}, "current_node": "a"},
+        {"mapping": {}, "current_node": {"a": 1}},
+    ],
+)
+def test_broken_chatgpt_trees_are_rejected(tmp_path: Path, tree: Any) -> None:
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([tree]))
+    examples, audit = read(path, ReadOptions(), from_="chatgpt")
+    assert examples == []
+    assert audit.total("rejected") == 1
