@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from ftkit.cli.command import refuse_output_over_settings
+from ftkit._atomic import refuse_descriptor
+from ftkit.cli.command import STDOUT, refuse_output_over_settings
 from ftkit.cli.inputs import local_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
@@ -198,7 +199,7 @@ def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | N
                 f"-o names the file to write; for a report as {output} use --report {output}, "
                 f"for a file of that name -o ./{output}"
             )
-        return output
+        return None if output == STDOUT else output
     if output:
         raise UsageError("--in-place and --output-file exclude each other")
     if len(files) != 1 or not os.path.isfile(files[0]):
@@ -216,8 +217,15 @@ def _check_layout(name: str) -> None:
 
 
 def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
-    """Raise `UsageError` if an output would replace an input, a settings file or another output."""
+    """Raise `UsageError` if an output would replace an input, a settings file or another output.
+
+    It must not be a file descriptor, either, behind which may be any of them.
+
+    Raises:
+        FileError: It is a file descriptor.
+    """
     for index, output in enumerate(outputs):
+        refuse_descriptor(output)
         if any(_is_same(output, path) for path in inputs):
             raise UsageError(f"{output} is an input; name another file to write")
         if any(_is_same(output, other) for other in outputs[:index]):
