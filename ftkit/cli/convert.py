@@ -98,7 +98,10 @@ def convert(
     arguments = {"to": to, "from_": from_, "field": fields, "on_loss": on_loss, "prove": prove}
     try:
         return write_prepared(
-            files, lambda paths: convert_files(paths, reading=reading, **arguments), options
+            files,
+            lambda paths: convert_files(paths, reading=reading, **arguments),
+            options,
+            others=[mapping] if mapping else (),
         )
     except UnknownShapeError as error:
         command = _command(files[0], to, error.texts)
