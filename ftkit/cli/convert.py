@@ -20,8 +20,8 @@ WRITTEN = (
 )
 """Formats to write. They are named here so that the help is quick."""
 
-SHORTCUTS = ("user", "assistant", "system")
-"""Roles with an option of their own."""
+SHORTCUTS = ("user", "assistant", "system", "system_text")
+"""Keys of a mapping with an option of their own."""
 
 
 @click.command(cls=Command, epilog=EXIT_CODES)
@@ -41,7 +41,12 @@ SHORTCUTS = ("user", "assistant", "system")
 )
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
-@click.option("--system", metavar="TEXT", help="System message: a text, or a column or path of it.")
+@click.option(
+    "--system",
+    metavar="TEXT|COL",
+    help="Column or path of the system message, or its text if there is no such column.",
+)
+@click.option("--system-text", metavar="TEXT", help="Text of the system message.")
 @click.option(
     "--field",
     multiple=True,

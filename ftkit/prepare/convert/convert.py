@@ -14,6 +14,7 @@ from ftkit.dataset.lenient_json import read
 from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
+from ftkit.prepare.convert.mapping import UNUSED, Fields, map_rows, read_fields
 from ftkit.prepare.convert.proof import CHANGED, differences
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.file_formats import file_formats, read_file
@@ -70,11 +71,9 @@ def convert(
     return prepare_files(files, [step], allows_losses=on_loss != "fail", read=read)
 
 
-def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | None:
+def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | Fields | None:
     if field:
-        from ftkit.prepare.convert.mapping import mapped_format
-
-        return mapped_format(field)
+        return read_fields(field)
     try:
         format = find_row_format(from_) if from_ else None
     except UnknownNameError as error:
@@ -102,7 +101,7 @@ def writable(parameter: str, name: str) -> RowFormat:
 
 def convert_rows(
     target: RowFormat,
-    source: RowFormat | None = None,
+    source: RowFormat | Fields | None = None,
     *,
     on_loss: OnLoss = "fail",
     prove: bool = False,
@@ -113,15 +112,19 @@ def convert_rows(
 
     Args:
         target: Format to write.
-        source: Format of the rows, which is detected by default.
+        source: Format of the rows, or a mapping of them; the format is detected by default.
         on_loss: What to do with rows that lose values.
         prove: Read each row back, and count every difference as a loss.
     """
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
-        format = source
-        if format is None:
+        format: RowFormat | None
+        if isinstance(source, Fields):
+            format, rows = map_rows(source, rows)
+        elif source is None:
             format, rows = detect_rows(rows)
+        else:
+            format = source
         rows = _without_repeats(rows, audit, drops=on_loss == "drop-row")
         if format and format.assemble:
             rows = format.assemble(rows, audit, target.holds)
@@ -183,7 +186,7 @@ class _Conversion:
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:
-    if extra.kind == CHANGED or not extra.is_loss:
+    if extra.kind in (CHANGED, UNUSED) or not extra.is_loss:
         return extra.kind
     return f"{extra.kind}: no place in {target.name}"
 
