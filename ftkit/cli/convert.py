@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftkit._text import quote_path, shell_join
+from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, quote_path, shell_join
 from ftkit.cli.command import Command
-from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
+from ftkit.cli.preparing import EXIT_CODES, LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftkit.prepare.audit import Audit
+    from ftkit.prepare.prepared import Prepared
 
 WRITTEN = (
     *("chat", "completions", "preference", "reinforcement", "alpaca", "anthropic"),
@@ -101,16 +105,42 @@ def convert(
     shortcuts = {role: options.pop(role) for role in SHORTCUTS}
     fields = _fields(field, shortcuts, mapping)
     arguments = {"to": to, "from_": from_, "field": fields, "on_loss": on_loss, "prove": prove}
+    audits: list[Audit] = []
+
+    def prepare(paths: list[str]) -> Prepared:
+        prepared = convert_files(paths, reading=reading, **arguments)
+        audits.append(prepared.audit)
+        return prepared
+
     try:
-        return write_prepared(
+        code = write_prepared(
             files,
-            lambda paths: convert_files(paths, reading=reading, **arguments),
+            prepare,
             options,
             others=[mapping] if mapping else (),
+            advise=lambda audit: _advice(audit, to, fields),
         )
     except UnknownShapeError as error:
         command = _command(files[0], to, error.texts)
         raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
+    (audit,) = audits
+    return code or int(audit.read > 0 and not audit.written)
+
+
+def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
+    """Return why values would be lost, and what to do."""
+    from ftkit.prepare.convert.convert import unused_columns
+
+    columns = unused_columns(audit, to) if fields or audit.titles else []
+    if not columns:
+        return LOSS_ADVICE
+    names = join_names(map(repr, columns), EXCERPT_LENGTH)
+    reason = f"column {names} is not used" if len(columns) == 1 else f"columns {names} are not used"
+    advice = f"use --on-loss allow to leave {'it' if len(columns) == 1 else 'them'} out"
+    if fields.keys().isdisjoint(("system", "system_text")):
+        others = "" if fields else "--user COL --assistant COL "
+        advice = f"add {others}--system {quote_argument(columns[0])}, or {advice}"
+    return f"{reason}; {advice}"
 
 
 def _command(file: str, to: str, texts: Sequence[str]) -> str:

@@ -178,6 +178,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
         "map": ["FILE", "NAME=BASE"],  # serve: the names of base models
         "max-tokens": ["N", "N|none"],  # compare: it has a limit by default
         "prompts": ["FILE", "FILE|ARCHIVE"],
+        "system": ["TEXT", "TEXT|COL"],  # convert: a column, too
         "to": ["FORMAT", "PROVIDER"],  # convert, migrate
     }
     one_command = {"all", "all-models", "archive", "seed", "bootstrap-seed"}

@@ -22,6 +22,7 @@ from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.shared.values import UNKNOWN
 from ftkit.prepare.rows import Row
 
 STEP = "convert"
@@ -185,8 +186,24 @@ class _Conversion:
             self._shape = shape
 
 
+def unused_columns(audit: Audit, to: str) -> list[str]:
+    """Return the keys of rows that are lost because nothing in the example has their value.
+
+    Args:
+        audit: The audit of a conversion.
+        to: Name of the format to write.
+    """
+    reasons = [f"{kind}: no place in {to}" for kind in (UNUSED, UNKNOWN)]
+    pointers = dict.fromkeys(
+        entry.pointer
+        for entry in audit.entries
+        if entry.effect == "loss" and entry.reason in reasons and entry.pointer.count("/") == 1
+    )
+    return [pointer[1:].replace("~1", "/").replace("~0", "~") for pointer in pointers]
+
+
 def _reason(extra: Extra, target: RowFormat) -> str:
-    if extra.kind in (CHANGED, UNUSED) or not extra.is_loss:
+    if extra.kind == CHANGED or not extra.is_loss:
         return extra.kind
     return f"{extra.kind}: no place in {target.name}"
 

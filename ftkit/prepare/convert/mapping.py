@@ -209,6 +209,10 @@ def _text_finder(role: str, text: str) -> Find:
     return find
 
 
+def _constant(text: _Text) -> Find:
+    return lambda row: (text,)
+
+
 def _turns_finder(turns: Turns) -> Find:
     list_path, role_path, content_path = (
         parse_path(path, "field") for path in (turns.list, turns.role, turns.content)
@@ -242,7 +246,7 @@ def _finders(fields: Fields, columns: Collection[str]) -> list[Find]:
         if name == "turns":
             finders.append(_turns_finder(value))
         elif name == "system_text":
-            finders.append(lambda row, text=value: [_Text("system", text, ())])
+            finders.append(_constant(_Text("system", value, ())))
         elif name in OPTIONAL and not value.startswith("$") and value not in columns:
             finders.append(_text_finder(name, value))
         else:
