@@ -95,7 +95,13 @@ def convert(
 ) -> int:
     """Convert the rows of FILES to another format, and report each value that is lost.
 
-    All formats, and what each of them has no place for, are in docs/formats.md.
+    CSV and Excel (.xlsx): name the columns with --user, --assistant and, if there is one, --system.
+
+    Chats: conversations.json of a ChatGPT export needs no option. For WhatsApp, Telegram and Slack,
+    --me names the person whose messages become the assistant's.
+
+    Other formats are detected, such as ShareGPT, Alpaca, TRL, Anthropic and Gemini. All of them,
+    and what each has no place for, are in docs/formats.md.
     """
     from ftkit.prepare.convert.convert import convert as convert_files
     from ftkit.prepare.convert.detection import UnknownShapeError
