@@ -10,7 +10,7 @@ import click
 
 from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, quote_path, shell_join
 from ftkit.cli.command import Command
-from ftkit.cli.preparing import EXIT_CODES, LOSS_ADVICE, preparing, write_prepared
+from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ WRITTEN = (
 
 SHORTCUTS = ("user", "assistant", "system", "system_text")
 """Keys of a mapping with an option of their own."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
+    "2 error, or all rows were rejected, 130 interrupted."
+)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES)
