@@ -31,7 +31,10 @@ from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
-    "convert": ("ftkit.cli.convert", "Convert files between formats, and report what is lost."),
+    "convert": (
+        "ftkit.cli.convert",
+        "Convert CSV, Excel, chats and other data, and report what is lost.",
+    ),
     "fix": ("ftkit.cli.fix", "Fix the mistakes in a file that have one right correction."),
     "split": ("ftkit.cli.split", "Split a file into training, validation and test data."),
     "dedupe": ("ftkit.cli.dedupe", "Remove duplicates and near-duplicates."),
@@ -71,6 +74,21 @@ COMMANDS = {
 }
 """Commands by name: the module, which is imported when the command runs, and the help text."""
 
+SECTIONS = {
+    "Prepare data": (
+        *("convert", "fix", "split", "dedupe", "decontaminate"),
+        *("mix", "sample", "filter", "show"),
+    ),
+    "Check and estimate": ("validate", "estimate", "rules", "rule", "explain", "schema"),
+    "Train": ("submit", "jobs", "files", "serve", "migrate"),
+    "Use and keep models": ("models", "chat", "compare", "archive"),
+    "Settings and reference": (
+        *("login", "config", "providers", "catalog"),
+        *("samples", "completion"),
+    ),
+}
+"""Commands by the section of the help that lists them."""
+
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 TRACEBACK = "FTKIT_TRACEBACK"
 """Environment variable that shows the traceback of an unexpected error."""
@@ -105,8 +123,11 @@ class Commands(Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
+        width = max(map(len, COMMANDS))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            for title, names in SECTIONS.items():
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), COMMANDS[name][1]) for name in names])
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; its errors name options instead of parameters."""
@@ -140,7 +161,7 @@ def _version(context: click.Context, parameter: click.Parameter, is_requested: b
     help="Show the version.",
 )
 def cli() -> None:
-    """Check fine-tuning data, estimate the cost of training, run jobs and use the models."""
+    """Turn data into files that train, check them, estimate costs, run jobs and use the models."""
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -69,12 +69,20 @@ SHARED_OPTIONS = (
 )
 """Options of all commands, unless a command has its own option of that name."""
 
+STDOUT = "/dev/stdout"
+"""Name of standard output. A file that it is redirected to must not be replaced."""
+
+
+def _set_output_file(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.meta[OUTPUT_FILE_KEY] = None if value == STDOUT else value
+
+
 OUTPUT_FILE = click.Option(
     ["--output-file"],
     metavar="FILE",
     expose_value=False,
     is_eager=True,
-    callback=lambda context, parameter, value: context.meta.update({OUTPUT_FILE_KEY: value}),
+    callback=_set_output_file,
     help="Write the output to FILE when it is complete.",
 )
 """Option of all commands with `--output`."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, quote_path, shell_join
 from ftkit.cli.command import Command
-from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
+from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from ftkit.prepare.audit import Audit
+    from ftkit.prepare.prepared import Prepared
 
 WRITTEN = (
     *("chat", "completions", "preference", "reinforcement", "alpaca", "anthropic"),
@@ -20,8 +24,13 @@ WRITTEN = (
 )
 """Formats to write. They are named here so that the help is quick."""
 
-SHORTCUTS = ("user", "assistant", "system")
-"""Roles with an option of their own."""
+SHORTCUTS = ("user", "assistant", "system", "system_text")
+"""Keys of a mapping with an option of their own."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
+    "2 error, or all rows were rejected, 130 interrupted."
+)
 
 
 @click.command(cls=Command, epilog=EXIT_CODES)
@@ -41,7 +50,12 @@ SHORTCUTS = ("user", "assistant", "system")
 )
 @click.option("--user", metavar="COL", help="Column or path of the user's message.")
 @click.option("--assistant", metavar="COL", help="Column or path of the assistant's message.")
-@click.option("--system", metavar="TEXT", help="System message: a text, or a column or path of it.")
+@click.option(
+    "--system",
+    metavar="TEXT|COL",
+    help="Column or path of the system message, or its text if there is no such column.",
+)
+@click.option("--system-text", metavar="TEXT", help="Text of the system message.")
 @click.option(
     "--field",
     multiple=True,
@@ -86,7 +100,13 @@ def convert(
 ) -> int:
     """Convert the rows of FILES to another format, and report each value that is lost.
 
-    All formats, and what each of them has no place for, are in docs/formats.md.
+    CSV and Excel (.xlsx): name the columns with --user, --assistant and, if there is one, --system.
+
+    Chats: conversations.json of a ChatGPT export needs no option. For WhatsApp, Telegram and Slack,
+    --me names the person whose messages become the assistant's.
+
+    Other formats are detected, such as ShareGPT, Alpaca, TRL, Anthropic and Gemini. All of them,
+    and what each has no place for, are in docs/formats.md.
     """
     from ftkit.prepare.convert.convert import convert as convert_files
     from ftkit.prepare.convert.detection import UnknownShapeError
@@ -96,21 +116,50 @@ def convert(
     shortcuts = {role: options.pop(role) for role in SHORTCUTS}
     fields = _fields(field, shortcuts, mapping)
     arguments = {"to": to, "from_": from_, "field": fields, "on_loss": on_loss, "prove": prove}
+    audits: list[Audit] = []
+
+    def prepare(paths: list[str]) -> Prepared:
+        prepared = convert_files(paths, reading=reading, **arguments)
+        audits.append(prepared.audit)
+        return prepared
+
     try:
-        return write_prepared(
-            files, lambda paths: convert_files(paths, reading=reading, **arguments), options
+        code = write_prepared(
+            files,
+            prepare,
+            options,
+            others=[mapping] if mapping else (),
+            advise=lambda audit: _advice(audit, to, fields),
         )
     except UnknownShapeError as error:
         command = _command(files[0], to, error.texts)
         raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
+    (audit,) = audits
+    return code or int(audit.read > 0 and not audit.written)
+
+
+def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
+    """Return why values would be lost, and what to do."""
+    from ftkit.prepare.convert.convert import unused_columns
+
+    columns = unused_columns(audit, to) if fields or audit.titles else []
+    if not columns:
+        return LOSS_ADVICE
+    names = join_names(map(repr, columns), EXCERPT_LENGTH)
+    reason = f"column {names} is not used" if len(columns) == 1 else f"columns {names} are not used"
+    advice = f"use --on-loss allow to leave {'it' if len(columns) == 1 else 'them'} out"
+    if fields.keys().isdisjoint(("system", "system_text")):
+        others = "" if fields else "--user COL --assistant COL "
+        advice = f"add {others}--system {quote_argument(columns[0])}, or {advice}"
+    return f"{reason}; {advice}"
 
 
 def _command(file: str, to: str, texts: Sequence[str]) -> str:
     """Return the command that takes the first two texts of each row for its messages."""
     if len(texts) < len(("user", "assistant")):
         return ""
-    words = ["ftkit", "convert", file, "--to", to, "--user", texts[0], "--assistant", texts[1]]
-    return shlex.join(words)
+    words = ["--to", to, "--user", texts[0], "--assistant", texts[1]]
+    return f"ftkit convert {quote_path(file)} {shell_join(words)}"
 
 
 def _fields(

@@ -5,8 +5,10 @@ Files below `samples/` are those of the repository.
 
 from __future__ import annotations
 
-EXAMPLES: dict[str, tuple[str, str]] = {
+EXAMPLES: dict[str, tuple[str, ...]] = {
     "ftkit": (
+        "ftkit convert samples/convert/questions.csv --to chat --user Frage \\\n"
+        "    --assistant Antwort --system Hinweis -o chat.jsonl",
         "ftkit validate samples/marv.jsonl",
         "ftkit estimate samples/marv.jsonl",
     ),
@@ -19,6 +21,9 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit estimate samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --epochs 3",
     ),
     "ftkit convert": (
+        "ftkit convert samples/convert/questions.csv --to chat --user Frage \\\n"
+        "    --assistant Antwort --system Hinweis -o chat.jsonl",
+        "ftkit convert samples/convert/conversations.json --to chat -o chat.jsonl",
         "ftkit convert samples/convert/sharegpt.jsonl --to chat -o chat.jsonl",
         "ftkit convert samples/convert/faq.jsonl --to chat --user q \\\n"
         "    --assistant a --system ctx",

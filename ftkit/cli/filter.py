@@ -9,7 +9,12 @@ import click
 
 from ftkit.cli.inputs import FORMATS
 from ftkit.cli.options import Configured, option
-from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
+from ftkit.cli.preparing import preparing, write_prepared
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: rows were rejected, 2 error, or no row is an example, "
+    "130 interrupted."
+)
 
 
 @click.command(cls=Configured, epilog=EXIT_CODES)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from ftkit.cli.command import refuse_output_over_settings
+from ftkit._atomic import refuse_descriptor
+from ftkit.cli.command import ERROR_CODE, STDOUT, refuse_output_over_settings
 from ftkit.cli.inputs import local_files, progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
@@ -70,7 +71,7 @@ def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--rejects",
             metavar="FILE",
-            help="Write the rows that cannot be read to FILE, and go on with the others.  "
+            help="Write the rows that are rejected to FILE, and go on with the others.  "
             "[default: write nothing if there are such rows]",
         ),
         click.option(
@@ -104,6 +105,7 @@ def write_prepared(
     check: Callable[[str, str | None], Check] | None = None,
     others: Sequence[str] = (),
     keeps_layout: bool = True,
+    advise: Callable[[Audit], str] = lambda audit: LOSS_ADVICE,
 ) -> int:
     """Prepare files, write the output and the report, and return the exit code.
 
@@ -114,6 +116,11 @@ def write_prepared(
         check: Checks the output, given its path and its name, which is None for standard output.
         others: Further files that are read, and must not be written.
         keeps_layout: False if `--in-place` may make a file JSON Lines that has another layout.
+        advise: Returns why values would be lost and what to do, for the audit of a preparation
+            that must not lose any.
+
+    Returns:
+        The exit code: 0, 1 if there are findings, or 2 if all rows were rejected.
     """
     extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
     target = _target(files, options["output_file"], options["in_place"])
@@ -134,9 +141,11 @@ def write_prepared(
         if is_written and not target:
             copy_to_stdout(path)
     audit = prepared.audit
-    write_report(audit, target, options["report"], checked)
+    write_report(audit, target, options["report"], checked, is_written)
     if not is_written:
-        print_warning(_why_withheld(prepared))
+        return _withheld(prepared, advise)
+    if audit.read and not audit.written and options["report"] != "json":
+        print_warning("no row was written, since all were dropped or rejected")
     return 1 if audit.total("rejected") or audit.total("loss") or not checked.is_ok else 0
 
 
@@ -149,12 +158,23 @@ def showing_progress(paths: Sequence[str], audit: Audit) -> Iterator[None]:
         yield
 
 
-def _why_withheld(prepared: Prepared) -> str:
+LOSS_ADVICE = "values would be lost; use --on-loss allow or drop-row to go on"
+"""Reason that nothing was written, and what to do."""
+
+
+def _withheld(prepared: Prepared, advise: Callable[[Audit], str]) -> int:
+    """Print why nothing was written, and return the exit code."""
+    audit = prepared.audit
+    if audit.total("rejected") == audit.read > 0:
+        first = next(entry for entry in audit.entries if entry.effect == "rejected")
+        cause = f"{first.origin}: {first.reason}"
+        print_warning(f"nothing was written, since all rows were rejected; {cause}")
+        return ERROR_CODE
     if prepared.has_forbidden_losses:
-        return (
-            "nothing was written, since values were lost; use --on-loss allow or drop-row to go on"
-        )
-    return "nothing was written, since rows were rejected; use --rejects FILE to go on"
+        print_warning(f"nothing was written, since {advise(audit)}")
+    else:
+        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
+    return 1
 
 
 def check_prepared(
@@ -198,7 +218,7 @@ def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | N
                 f"-o names the file to write; for a report as {output} use --report {output}, "
                 f"for a file of that name -o ./{output}"
             )
-        return output
+        return None if output == STDOUT else output
     if output:
         raise UsageError("--in-place and --output-file exclude each other")
     if len(files) != 1 or not os.path.isfile(files[0]):
@@ -216,8 +236,15 @@ def _check_layout(name: str) -> None:
 
 
 def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
-    """Raise `UsageError` if an output would replace an input, a settings file or another output."""
+    """Raise `UsageError` if an output would replace an input, a settings file or another output.
+
+    It must not be a file descriptor, either, behind which may be any of them.
+
+    Raises:
+        FileError: It is a file descriptor.
+    """
     for index, output in enumerate(outputs):
+        refuse_descriptor(output)
         if any(_is_same(output, path) for path in inputs):
             raise UsageError(f"{output} is an input; name another file to write")
         if any(_is_same(output, other) for other in outputs[:index]):
@@ -238,7 +265,9 @@ def copy_to_stdout(path: Path) -> None:
             write_bytes(data)
 
 
-def write_report(audit: Audit, target: str | None, format: str, check: Check) -> None:
+def write_report(
+    audit: Audit, target: str | None, format: str, check: Check, is_written: bool
+) -> None:
     """Write a report: to standard output, or to standard error if the data went there.
 
     With `--quiet`, standard error gets no report without findings.
@@ -248,8 +277,9 @@ def write_report(audit: Audit, target: str | None, format: str, check: Check) ->
         target: Name of the file that was written, or None for standard output.
         format: One of `REPORTS`.
         check: The result of a check of the output.
+        is_written: False if the output was not written.
     """
-    text = _report(audit, target or "standard output", format, check)
+    text = _report(audit, target or "standard output", format, check, is_written)
     has_findings = audit.total("rejected") or audit.total("loss") or not check.is_ok
     if target:
         _print(text, format)
@@ -257,11 +287,13 @@ def write_report(audit: Audit, target: str | None, format: str, check: Check) ->
         write_error(text)
 
 
-def _report(audit: Audit, target: str, format: str, check: Check = NO_CHECK) -> str:
+def _report(
+    audit: Audit, target: str, format: str, check: Check = NO_CHECK, is_written: bool = True
+) -> str:
     if format == "json":
         report = audit.to_dict() | check.fields
         return f"{json.dumps(report, indent=2, ensure_ascii=False)}\n"
-    return render_prepared_text(audit, target) + check.text
+    return render_prepared_text(audit, target, is_written) + check.text
 
 
 def _print(text: str, format: str) -> None:

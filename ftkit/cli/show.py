@@ -13,7 +13,7 @@ from ftkit.cli.output import print_json, terminal_width
 from ftkit.cli.terminal import write
 
 
-@click.command(cls=Configured)
+@click.command(cls=Configured, epilog="Exit codes: 0 done, 2 error, 130 interrupted.")
 @click.argument("file", metavar="FILE[:LINE]")
 @click.option(
     "--limit",

@@ -26,14 +26,20 @@ LABELS: dict[Effect, str] = {
 }
 """Words for the effects in a report, in its order."""
 
+WITHHELD = LABELS | {"loss": "would be lost"}
+"""Words for the effects if nothing was written."""
 
-def render_prepared_text(audit: Audit, target: str) -> str:
+
+def render_prepared_text(audit: Audit, target: str, is_written: bool = True) -> str:
     """Return a report as text: the totals, and a line for each reason with its first rows.
 
     Args:
         audit: The audit of the preparation.
-        target: Name of the output, or "" if nothing is written.
+        target: Name of the output, or "" if none is to be written.
+        is_written: False if the output was not written, because of losses or rejected rows.
     """
+    if not is_written:
+        return _text([_totals(audit, ["wrote nothing"], "would lose"), *_reasons(audit, WITHHELD)])
     written = f"wrote {audit.written:,} to {target}" if target else f"{audit.written:,} remain"
     return _text([_totals(audit, [written]), *_reasons(audit)])
 
@@ -69,7 +75,7 @@ def _leaks(split: Split) -> Iterator[str]:
         yield "  …"
 
 
-def _totals(audit: Audit, written: Sequence[str]) -> str:
+def _totals(audit: Audit, written: Sequence[str], lost: str = "lost") -> str:
     totals = [f"read {plural(audit.read, 'row')}", *written]
     totals += [
         f"{label} {audit.total(effect):,}"
@@ -80,7 +86,7 @@ def _totals(audit: Audit, written: Sequence[str]) -> str:
         totals.append(f"made {plural(changes, 'change')}")
     losses = audit.total("loss")
     if losses:
-        totals.append(f"lost {plural(losses, 'value')}")
+        totals.append(f"{lost} {plural(losses, 'value')}")
     text = ", ".join(totals)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -89,13 +95,13 @@ def _text(lines: Iterable[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _reasons(audit: Audit) -> Iterator[str]:
+def _reasons(audit: Audit, labels: Mapping[Effect, str] = LABELS) -> Iterator[str]:
     first: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in audit.entries:
         entries = first[entry.effect, entry.step, entry.reason]
         if len(entries) < SHOWN:
             entries.append(entry)
-    for effect, label in LABELS.items():
+    for effect, label in labels.items():
         for key, count in audit.counts.items():
             if key[0] == effect:
                 _, step, reason = key

@@ -47,11 +47,14 @@ def test_lost_values_are_findings_and_nothing_is_written(tmp_path: Path) -> None
     result = ftkit(FAQ, "--to", "chat", "--user", "q", "--assistant", "a", "-o", "out.jsonl")
     assert result.return_value == 1
     assert f"{FAQ}:1 /ctx" in result.stdout
-    assert "use --on-loss allow or drop-row to go on" in result.stderr
+    assert result.stderr == (
+        "ftkit: nothing was written, since column 'ctx' is not used; add --system ctx, or use "
+        "--on-loss allow to leave it out\n"
+    )
     assert not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize(("on_loss", "count", "code"), [("allow", 3, 1), ("drop-row", 0, 0)])
+@pytest.mark.parametrize(("on_loss", "count", "code"), [("allow", 3, 1), ("drop-row", 0, 1)])
 def test_what_happens_to_losses_can_be_chosen(on_loss: str, count: int, code: int) -> None:
     fields = ("--user", "q", "--field", "assistant=$.a", "--system", "Be brief.")
     result = ftkit(FAQ, "--to", "chat", *fields, "--on-loss", on_loss)

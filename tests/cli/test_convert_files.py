@@ -18,6 +18,7 @@ from pyarrow import feather, parquet
 from ftkit import validate
 from ftkit.cli import cli
 from ftkit.errors import FtkitError
+from support.commands import run_ftkit
 from support.paths import SAMPLES
 from support.workbooks import make
 
@@ -111,3 +112,66 @@ def test_options_that_do_not_fit_the_file_are_refused(
     assert isinstance(error, FtkitError)
     assert re.search(message, str(error))
     assert Path(path).read_bytes() == Path(CSV).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("header", "arguments", "code", "message"),
+    [
+        (
+            "question,answer,notes",
+            ("--user", "Q", "--assistant", "answer"),
+            2,
+            "no column 'Q'; columns are question, answer, notes",
+        ),
+        (
+            "question,answer,notes",
+            (),
+            1,
+            "nothing was written, since column 'notes' is not used; add --user COL --assistant COL "
+            "--system notes, or use --on-loss allow to leave it out",
+        ),
+        (
+            "q,a,system",
+            ("--user", "q", "--assistant", "a"),
+            1,
+            "nothing was written, since column 'system' is not used; add --system system, or use "
+            "--on-loss allow to leave it out",
+        ),
+        (
+            "q,a,b c",
+            ("--user", "q", "--assistant", "a", "--system-text", "Be brief."),
+            1,
+            "nothing was written, since column 'b c' is not used; use --on-loss allow to leave it "
+            "out",
+        ),
+        (
+            "q,a,b",
+            ("--user", "$.q[0]", "--assistant", "a"),
+            2,
+            "nothing was written, since all rows were rejected; in.csv:2: nothing at the path of "
+            "the mapping",
+        ),
+        (
+            "q,a,b",
+            ("--user", "q", "--assistant", "a", "--on-loss", "drop-row"),
+            1,
+            "no row was written, since all were dropped or rejected",
+        ),
+    ],
+)
+def test_a_table_without_a_result_says_what_to_do(
+    header: str, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    Path("in.csv").write_text(f"{header}\n1,2,3\n4,5,6\n")
+    done = run_ftkit("convert", "in.csv", "--to", "chat", *arguments)
+    *_, last = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, last) == (code, "", f"ftkit: {message}")
+
+
+def test_a_report_without_output_says_what_would_be_lost() -> None:
+    Path("in.csv").write_text("q,a,b\n1,2,3\n")
+    done = run_ftkit("convert", "in.csv", "--to", "chat", "--user", "q", "--assistant", "a")
+    assert done.stderr.splitlines()[:2] == [
+        "Read 1 row, wrote nothing, would lose 1 value.",
+        "  would be lost by convert: not used by the mapping: no place in chat: 1 (in.csv:2 /b)",
+    ]

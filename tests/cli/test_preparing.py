@@ -202,3 +202,14 @@ def test_quiet_leaves_out_reports_beside_the_data_unless_they_have_findings(data
     assert run_ftkit("sample", "data.jsonl", "-n", "5", "-q", "-o", "x").stdout.startswith("Read")
     data.write_text('{"prompt":\n{"prompt": ""}\n')
     assert "rejected 1" in run_ftkit("sample", "data.jsonl", "-n", "5", "-q").stderr
+
+
+def test_a_preparation_without_a_row_in_its_output_is_a_warning(data: Path) -> None:
+    done = run_ftkit("filter", "data.jsonl", "--where", "false", "-o", "x")
+    assert (done.returncode, Path("x").read_text()) == (0, "")
+    assert done.stderr == "ftkit: no row was written, since all were dropped or rejected\n"
+    data.write_text("no\nrows\n")
+    done = run_ftkit("sample", "data.jsonl", "-n", "1", "-o", "y")
+    assert (done.returncode, Path("y").exists()) == (2, False)
+    assert "since all rows were rejected; data.jsonl:1: not JSON\n" in done.stderr
+    assert "--rejects" not in done.stderr

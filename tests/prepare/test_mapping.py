@@ -114,3 +114,56 @@ def test_a_file_that_is_not_a_mapping_is_an_error(tmp_path: Path) -> None:
         read_mapping(path)
     with pytest.raises(FileError, match="cannot read"):
         read_mapping(tmp_path / "missing.toml")
+
+
+def systems(rows: list[Any], **field: str) -> list[str | None]:
+    """Return the system messages of rows."""
+    prepared = convert(rows, to="chat", field={"user": "q", "assistant": "a", **field})
+    messages = [row["messages"] for row in prepared]
+    return [row[0]["content"] if row[0]["role"] == "system" else None for row in messages]
+
+
+PAIR = {"q": "Q", "a": "A"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "expected"),
+    [
+        ([{**PAIR, "ctx": "C"}, PAIR], {"system": "ctx"}, ["C", None]),
+        ([PAIR, {**PAIR, "ctx": "C"}], {"system": "ctx"}, [None, "C"]),
+        ([{**PAIR, "ctx": ""}, {**PAIR, "ctx": None}], {"system": "ctx"}, [None, None]),
+        ([{**PAIR, "ctx": "C"}, PAIR], {"system": "$.ctx"}, ["C", None]),
+        ([PAIR, PAIR], {"system": "$.ctx.deep[0]"}, [None, None]),
+        ([PAIR, PAIR], {"system": "Be brief."}, ["Be brief."] * 2),
+        ([PAIR, PAIR], {"system": "answer"}, ["answer"] * 2),
+        ([PAIR, PAIR], {"system_text": "a"}, ["a", "a"]),
+        ([PAIR, PAIR], {"system_text": "$.ctx"}, ["$.ctx", "$.ctx"]),
+    ],
+)
+def test_a_system_message_is_a_column_or_a_text_in_all_rows(
+    rows: list[Any], field: dict[str, str], expected: list[str | None]
+) -> None:
+    assert systems(rows, **field) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "message"),
+    [
+        (
+            [{**PAIR, "Hinweis": "H"}],
+            {"system": "Hinwes"},
+            "no column 'Hinwes'; if it is a text, set `system_text`; did you mean 'Hinweis'?",
+        ),
+        ([PAIR], {"user": "Q"}, "no column 'Q'; columns are q, a; did you mean 'q'?"),
+        ([PAIR], {"assistant": "zzz"}, "no column 'zzz'; columns are q, a"),
+        ([PAIR], {"chosen": "x", "rejected": "a"}, "no column 'x'"),
+        ([PAIR] * 100 + [{**PAIR, "x y": "C"}], {"system": "x y"}, """by its path, $["x y"]"""),
+        ([PAIR], {"system": "a", "system_text": "b"}, "exclude each other"),
+    ],
+)
+def test_a_column_that_is_missing_is_an_error(
+    rows: list[Any], field: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        systems(rows, **field)
+    assert message in str(error.value)

@@ -14,6 +14,7 @@ from ftkit.dataset.lenient_json import read
 from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
+from ftkit.prepare.convert.mapping import UNUSED, Fields, map_rows, read_fields
 from ftkit.prepare.convert.proof import CHANGED, differences
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.file_formats import file_formats, read_file
@@ -21,6 +22,7 @@ from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.shared.values import UNKNOWN
 from ftkit.prepare.rows import Row
 
 STEP = "convert"
@@ -70,11 +72,9 @@ def convert(
     return prepare_files(files, [step], allows_losses=on_loss != "fail", read=read)
 
 
-def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | None:
+def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | Fields | None:
     if field:
-        from ftkit.prepare.convert.mapping import mapped_format
-
-        return mapped_format(field)
+        return read_fields(field)
     try:
         format = find_row_format(from_) if from_ else None
     except UnknownNameError as error:
@@ -102,7 +102,7 @@ def writable(parameter: str, name: str) -> RowFormat:
 
 def convert_rows(
     target: RowFormat,
-    source: RowFormat | None = None,
+    source: RowFormat | Fields | None = None,
     *,
     on_loss: OnLoss = "fail",
     prove: bool = False,
@@ -113,15 +113,19 @@ def convert_rows(
 
     Args:
         target: Format to write.
-        source: Format of the rows, which is detected by default.
+        source: Format of the rows, or a mapping of them; the format is detected by default.
         on_loss: What to do with rows that lose values.
         prove: Read each row back, and count every difference as a loss.
     """
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
-        format = source
-        if format is None:
+        format: RowFormat | None
+        if isinstance(source, Fields):
+            format, rows = map_rows(source, rows)
+        elif source is None:
             format, rows = detect_rows(rows)
+        else:
+            format = source
         rows = _without_repeats(rows, audit, drops=on_loss == "drop-row")
         if format and format.assemble:
             rows = format.assemble(rows, audit, target.holds)
@@ -180,6 +184,22 @@ class _Conversion:
             if self._shape not in (None, shape):
                 raise RowError("another shape than that of the first row", "", shape)
             self._shape = shape
+
+
+def unused_columns(audit: Audit, to: str) -> list[str]:
+    """Return the keys of rows that are lost because nothing in the example has their value.
+
+    Args:
+        audit: The audit of a conversion.
+        to: Name of the format to write.
+    """
+    reasons = [f"{kind}: no place in {to}" for kind in (UNUSED, UNKNOWN)]
+    pointers = dict.fromkeys(
+        entry.pointer
+        for entry in audit.entries
+        if entry.effect == "loss" and entry.reason in reasons and entry.pointer.count("/") == 1
+    )
+    return [pointer[1:].replace("~1", "/").replace("~0", "~") for pointer in pointers]
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:

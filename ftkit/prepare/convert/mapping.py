@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from ftkit.errors import FileError, UsageError, os_error_message
+from ftkit._text import excerpt, join_names
+from ftkit.errors import FileError, UsageError, did_you_mean, os_error_message
+from ftkit.prepare.convert.detection import FIRST_ROWS, SHOWN
 from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.paths import Steps, child, has_step, parse_path, pointer_of
+from ftkit.prepare.paths import Steps, child, has_step, look_up, parse_path, pointer_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_formats.shared.values import UNKNOWN, check_list, check_object, check_text
+from ftkit.prepare.row_formats.shared.values import check_list, check_object, check_text
+from ftkit.prepare.rows import Row
 from ftkit.rules.sources import OWN_CHECK
 
 ROLES = ("system", "developer", "user", "assistant")
 """Roles of messages that a mapping names, in their order in the conversation."""
 
+OPTIONAL = ("system", "developer")
+"""Roles of messages that a row may lack. Their value may be a text instead of a column."""
+
 OUTPUTS = ("chosen", "rejected")
 """The two answers of a preference example."""
+
+
+UNUSED = "not used by the mapping"
+"""Kind of the values that no path of a mapping leads to."""
 
 
 class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -40,11 +52,14 @@ class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
 class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
     """A mapping of rows to messages.
 
-    A path begins with `$`, as in findings: `$.a.b[0]`. Any other value is a key of the row; for
-    `system` and `developer` it is the text of the message, unless the row has such a key.
+    A path begins with `$`, as in findings: `$.a.b[0]`. Any other value is a column, that is, a key
+    of the rows. For `system` and `developer` it is the text of the message if there is no such
+    column. A row without a value for these two has no such message.
     """
 
     system: str | None = None
+    system_text: str | None = None
+    """Text of the system message."""
     developer: str | None = None
     turns: Turns | None = None
     user: str | None = None
@@ -53,8 +68,8 @@ class Fields(Struct, forbid_unknown_fields=True, kw_only=True):
     rejected: str | None = None
 
 
-def mapped_format(field: Mapping[str, Any]) -> RowFormat:
-    """Return the format of rows that a mapping describes.
+def read_fields(field: Mapping[str, Any]) -> Fields:
+    """Return the mapping of rows that the argument `field` describes.
 
     Args:
         field: Values of `Fields`. `turns.list` and the like are those of `turns`.
@@ -73,14 +88,51 @@ def mapped_format(field: Mapping[str, Any]) -> RowFormat:
         raise UsageError("`field` needs both chosen and rejected, or neither")
     if not (fields.user or fields.turns):
         raise UsageError("`field` needs the path of a message of the user, such as user=$.question")
-    return RowFormat(
+    if not (fields.system is None or fields.system_text is None):
+        raise UsageError("`system` and `system_text` exclude each other")
+    _finders(fields, ())  # checks the paths
+    return fields
+
+
+def map_rows(fields: Fields, rows: Iterable[Row]) -> tuple[RowFormat, Iterator[Row]]:
+    """Return the format of rows that a mapping describes, and all the rows.
+
+    Raises:
+        UsageError: The first rows have columns, but not one that the mapping names.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, FIRST_ROWS))
+    columns = dict.fromkeys(
+        key for row in first if isinstance(row.value, dict) for key in row.value
+    )
+    if columns:
+        _check_columns(fields, columns)
+    format = RowFormat(
         name="mapped",
         title="Rows in a shape of one's own",
         layout="{}",
         source=OWN_CHECK,
         holds="conversation" if fields.chosen is None else "preference",
-        read=_reader(fields),
+        read=_reader(_finders(fields, columns)),
     )
+    return format, chain(first, rows)
+
+
+def _check_columns(fields: Fields, columns: Collection[str]) -> None:
+    """Raise `UsageError` if a mapping names a column that there is not."""
+    values = {role: getattr(fields, role) for role in (*ROLES, *OUTPUTS)}
+    if fields.turns:
+        values["turns.list"] = fields.turns.list
+    for name, value in values.items():
+        if value is None or value.startswith("$") or value in columns:
+            continue
+        similar = did_you_mean(value, columns)
+        if name not in OPTIONAL:
+            names = join_names(columns, SHOWN)
+            raise UsageError(f"no column {excerpt(value)}; columns are {names}{similar}")
+        if similar and not any(map(str.isspace, value)):
+            advice = "; if it is a text, set `system_text`" if name == "system" else ""
+            raise UsageError(f"no column {excerpt(value)}{advice}{similar}")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -133,17 +185,32 @@ Find = Callable[[dict[str, Any]], Iterable[_Text]]
 
 def _finder(role: str, text: str) -> Find:
     path = parse_path(text, "field")
-    may_be_text = role in ("system", "developer") and not text.startswith("$")
+    pointer = pointer_of(path)
 
     def find(row: dict[str, Any]) -> list[_Text]:
-        if may_be_text and text not in row:
-            return [_Text(role, text, ())]
-        pointer = pointer_of(path)
-        content = check_text(_look_up(row, path), pointer)
-        is_left_out = not content and role in ("system", "developer")  # an empty cell of a table
-        return [_Text("" if is_left_out else role, content, (pointer,))]
+        if role in OPTIONAL and look_up(row, path) in (None, ""):  # as in an empty cell
+            return []
+        return [_Text(role, check_text(_look_up(row, path), pointer), (pointer,))]
 
     return find
+
+
+def _text_finder(role: str, text: str) -> Find:
+    """Return a function that finds the same text in all rows, which have no key of that name."""
+
+    def find(row: dict[str, Any]) -> list[_Text]:
+        if text in row:
+            raise UsageError(
+                f"a row has a key {excerpt(text)}, but none of the first {FIRST_ROWS} rows has, so "
+                f"`{role}` was taken for a text; name the key by its path, $[{json.dumps(text)}]"
+            )
+        return [_Text(role, text, ())]
+
+    return find
+
+
+def _constant(text: _Text) -> Find:
+    return lambda row: (text,)
 
 
 def _turns_finder(turns: Turns) -> Find:
@@ -169,18 +236,25 @@ def _turns_finder(turns: Turns) -> Find:
     return find
 
 
-def _finders(fields: Fields) -> list[Find]:
+def _finders(fields: Fields, columns: Collection[str]) -> list[Find]:
+    """Return a function for each value of a mapping, given the keys of the first rows."""
     finders = []
     for name in Fields.__struct_fields__:
         value = getattr(fields, name)
-        if value is not None:
-            finders.append(_turns_finder(value) if name == "turns" else _finder(name, value))
+        if value is None:
+            continue
+        if name == "turns":
+            finders.append(_turns_finder(value))
+        elif name == "system_text":
+            finders.append(_constant(_Text("system", value, ())))
+        elif name in OPTIONAL and not value.startswith("$") and value not in columns:
+            finders.append(_text_finder(name, value))
+        else:
+            finders.append(_finder(name, value))
     return finders
 
 
-def _reader(fields: Fields) -> Callable[[dict[str, Any]], Example]:
-    finders = _finders(fields)
-
+def _reader(finders: list[Find]) -> Callable[[dict[str, Any]], Example]:
     def read(row: dict[str, Any]) -> Example:
         check_object(row)
         texts = [text for find in finders for text in find(row)]
@@ -212,5 +286,5 @@ def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
             steps = value if isinstance(value, dict) else range(len(value))
             values += ((child(pointer, step), value[step]) for step in steps)
         elif pointer not in used and value not in (None, ""):  # as an empty cell
-            extras.append(Extra(pointer, UNKNOWN, value))
+            extras.append(Extra(pointer, UNUSED, value))
     return extras
