@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.reader import FileRanges, open_file
-from ftkit.prepare.fix.file_fixes import fix_file
+from ftkit.prepare.fix.file_layout import fix_file
 from ftkit.prepare.fix.fix import fixed_lines
 from ftkit.rules import ScanPlan
 from ftkit.rules.fixes import Allowed

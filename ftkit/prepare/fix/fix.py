@@ -18,7 +18,7 @@ from ftkit.dataset.lenient_json import is_too_large, read
 from ftkit.dataset.reader import READ_ERRORS, Block, Source, blocks
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.fix.file_fixes import FixedFile, fix_file
+from ftkit.prepare.fix.file_layout import FixedFile, fix_file
 from ftkit.prepare.fix.line_fixer import MIXED, Change, FixedLine, LineFixer
 from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row

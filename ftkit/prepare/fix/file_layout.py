@@ -1,4 +1,4 @@
-"""Fixes of whole files: UTF-16, JSON arrays and pretty-printed JSON, as streams."""
+"""Layout of files: UTF-16, arrays and pretty-printed JSON become JSON Lines, as streams."""
 
 from __future__ import annotations
 

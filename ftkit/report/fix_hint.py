@@ -1,4 +1,4 @@
-"""Hint at the end of a validation report: the command that fixes findings."""
+"""Hint of a validation report: the command that fixes findings."""
 
 from __future__ import annotations
 
