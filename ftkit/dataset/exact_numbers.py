@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -68,8 +69,9 @@ def dumps(value: Any, **options: Any) -> str:
 
 def _read_float(text: str) -> float:
     value = float(text)
-    if Decimal(text) == Decimal(repr(value)):
-        return value
+    with suppress(InvalidOperation):  # an exponent beyond those of `Decimal`
+        if Decimal(text) == Decimal(repr(value)):
+            return value
     number = ExactNumber(value)
     number.text = text
     return number

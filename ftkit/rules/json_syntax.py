@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.dataset.json_repair import (
     encode_like,
     from_python,
@@ -263,9 +264,12 @@ def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
 @fix(json_duplicate_key, Reading, "unsafe", "keep the last value, as parsers do")
 def _keep_last(reading: Reading) -> Repair | None:
-    if reading.bad_byte or any(defect.kind != "duplicate" for defect in reading.defects):
+    if reading.bad_byte or reading.extra or reading.control:
         return None
-    return Repair([encode_like(reading.value, reading.raw)], reading.text)
+    if any(defect.kind != "duplicate" for defect in reading.defects):
+        return None
+    value = exact_numbers(reading.text.encode(), reading.value)
+    return Repair([encode_like(value, reading.raw)], reading.text)
 
 
 @rule(
