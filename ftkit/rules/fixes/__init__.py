@@ -31,6 +31,20 @@ Allowed = frozenset[Safety]
 
 ALL: Allowed = frozenset(get_args(Safety))
 
+UNREADABLE = (
+    "line-too-large",
+    "encoding-utf16",
+    "encoding-invalid",
+    "line-ending-cr",
+    "json-too-deep",
+    "json-syntax",
+    "json-extra-data",
+    "json-control-char",
+    "json-nonfinite",
+    "json-number-range",
+)
+"""Rules on lines that may be no JSON. Such a line is rejected unless it is fixed."""
+
 NodeT = TypeVar("NodeT")
 
 
