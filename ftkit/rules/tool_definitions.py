@@ -133,9 +133,9 @@ def _parse(error: SchemaError) -> Edit | None:
     text = error.value.encode()
     reading = read(text)
     is_json = reading.parsed and not (reading.defects or reading.extra or reading.control)
-    if not is_json or not isinstance(reading.value, kind):
-        return None
-    return Edit(error.parent, error.field, exact_numbers(text, reading.value))
+    is_exact = is_json and isinstance(reading.value, kind)
+    value = exact_numbers(text, reading.value) if is_exact else None
+    return Edit(error.parent, error.field, value) if is_exact else None
 
 
 @fix(tool_schema_invalid, SchemaError, "unsafe", "remove the key")

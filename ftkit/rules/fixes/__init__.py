@@ -38,6 +38,7 @@ UNREADABLE = (
     "line-ending-cr",
     "json-too-deep",
     "json-syntax",
+    "json-truncated",
     "json-extra-data",
     "json-control-char",
     "json-nonfinite",
