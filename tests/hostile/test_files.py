@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.fix.fix import fix
+from ftkit.prepare.fix.diff import fix_diff
+from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
 from ftkit.report.renderers import RENDERERS
 from ftkit.rules import RULES
 from ftkit.rules.samples import numbered_chats
@@ -292,12 +293,22 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         )
 
 
+SAFE = allowed_fixes(False, False)
+
+
+def unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
 def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
     """Check that fixing accounts for every row, leaves no broken line, and applies once."""
     once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
+    diff = b"".join(fix_diff(str(path), fix_plan((), (), None, "openai"), SAFE, path.name))
     prepared = fix(path, unsafe=unsafe, redact=unsafe)
     assert prepared.write(once, rejects=rejects)
     assert prepared.audit.is_balanced
+    if not unsafe and not prepared.audit.total("rejected"):
+        assert bool(diff) == (once.read_bytes().rstrip(b"\n") != unpacked(path).rstrip(b"\n"))
     again = fix(once, unsafe=unsafe, redact=unsafe)
     assert again.write(twice)
     assert twice.read_bytes() == once.read_bytes()

@@ -510,6 +510,14 @@ def test_the_diff_is_a_patch_that_makes_the_fixed_file(source: Path) -> None:
     assert source.read_bytes() == expected
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-32"])
+def test_the_diff_shows_that_a_file_is_written_as_utf8(codec: str, source: Path) -> None:
+    source.write_bytes(f"{CHAT}\n".encode(codec))
+    plan, allowed = fix_plan((), (), None, "openai"), allowed_fixes(False, False)
+    diff = b"".join(fix_diff(str(source), plan, allowed, source.name))
+    assert f"\n+{CHAT}\n".encode() in diff
+
+
 messages = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=20)}

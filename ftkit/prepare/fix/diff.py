@@ -24,8 +24,8 @@ def fix_diff(path: str, plan: ScanPlan, allowed: Allowed, name: str) -> Iterator
     Raises:
         FileError: The file cannot be read.
     """
-    keeps_lines = fix_file(FileRanges(path), plan, allowed, name).keeps_lines
-    hunks = _line_hunks if keeps_lines else _file_hunk
+    has_lines = not fix_file(FileRanges(path), plan, allowed, name).changes
+    hunks = _line_hunks if has_lines else _file_hunk
     label = name.replace("\n", "\\n").encode("utf-8", "surrogateescape")
     header = b"--- " + label + b"\n+++ " + label + b"\n"
     for hunk in hunks(path, plan, allowed):
