@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from ftkit._text import plural
+from ftkit._text import plural, quote_path
 from ftkit.rules.fixes import UNREADABLE
 from ftkit.summary import FileReport, Report, Safety
 
@@ -52,19 +51,14 @@ def _may_reject(file: FileReport, allowed: str) -> bool:
 
 
 def _arguments(files: list[FileReport], may_reject: bool) -> str:
-    names = " ".join(shlex.quote(_path(file.file)) for file in files[:MAX_FILES])
+    names = " ".join(quote_path(file.file) for file in files[:MAX_FILES])
     if len(files) > 1:
         return f"{names} --diff"
     path = Path(files[0].file)
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
 
     def beside(suffix: str) -> str:
-        return shlex.quote(_path(str(path.with_name(f"{stem}-{suffix}.jsonl"))))
+        return quote_path(str(path.with_name(f"{stem}-{suffix}.jsonl")))
 
     rejects = f" --rejects {beside('rejected')}" if may_reject else ""
     return f"{names} -o {beside('fixed')}{rejects}"
-
-
-def _path(name: str) -> str:
-    """Return a path that is not taken for an option."""
-    return f"./{name}" if name.startswith("-") else name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-import shlex
 from collections.abc import Iterator
 from functools import cache
 
+from ftkit._text import quote_path
 from ftkit.dataset.detect import MAGIC
 from ftkit.dataset.inputs import IN_MEMORY
 from ftkit.dataset.reader import SinglePass, Source
@@ -98,7 +98,7 @@ def read_values(source: Source, audit: Audit) -> Iterator[Row]:
     format = detect_file(source)
     if "me" in format.options:
         path = audit.names.get(source.path, source.path)
-        command = f"ftkit convert {shlex.quote(path)} --to chat --me NAME -o chat.jsonl"
+        command = f"ftkit convert {quote_path(path)} --to chat --me NAME -o chat.jsonl"
         raise UsageError(f"{path} is a chat; write its conversations to a file first: {command}")
     return format.read(source, audit, ReadOptions())
 
