@@ -65,7 +65,8 @@ def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """
     if head.magic:
         kind, action = head.magic
-        command = _command(head, "chat") if _is_binary_table(head) else ""
+        is_table = head.data.startswith(TABLES) or WORKBOOK in head.data
+        command = _command(head, "chat") if is_table else ""
         yield Hit(f"the file is {kind}, not text; {action}{command}")
 
 
@@ -218,18 +219,6 @@ def _command(head: Head, target: str) -> str:
     return f"; or use `ftkit convert {name} --to {target}`"
 
 
-def convert_command(name: str) -> str:
-    """Return the command that makes a file of chat examples from a table, in backticks."""
-    stem, ending = os.path.splitext(name.removesuffix(".gz"))
-    if not ending:  # a stream or examples in memory
-        return "`ftkit convert FILE --to chat -o chat.jsonl`"
-    source, target = (
-        shlex.quote(f"./{path}" if path.startswith("-") else path)
-        for path in (name, f"{stem}.jsonl")
-    )
-    return f"`ftkit convert {source} --to chat -o {target}`"
-
-
 @fix(format_unknown, Head, "safe", "rename the keys")
 def _rename_keys(head: Head) -> FileFix | None:
     if head.kind:
@@ -261,28 +250,12 @@ _LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")
 """Beginning of a line that is meant to be a JSON object or an array."""
 
 
-def table_format(head: Head) -> str | None:
-    """Return the name of the format of a table, such as CSV or Parquet, or None."""
-    if head.magic:
-        return head.magic[0] if _is_binary_table(head) else None
-    has_json = not head.readings or head.objects or _begins_like_json(head)
-    return None if has_json else looks_like_table(head.readings)
-
-
-def _is_binary_table(head: Head) -> bool:
-    return head.data.startswith(TABLES) or WORKBOOK in head.data
-
-
-def _begins_like_json(head: Head) -> bool:
-    return any(_LIKE_JSON.match(reading.text) for reading in head.readings[:3])
-
-
 def _not_json(head: Head) -> Iterator[Hit]:
     """Yield a hit if the first lines are a table or text, none of them a JSON object."""
     readings = head.readings
-    if _begins_like_json(head):
+    if any(_LIKE_JSON.match(reading.text) for reading in readings[:3]):
         return
-    table = table_format(head)
+    table = looks_like_table(readings)
     if table:
         yield Hit(
             f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}'

@@ -293,6 +293,9 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         )
 
 
+MAX_DIFF = 10_000
+"""Maximum number of lines of a file whose diff is made, too."""
+
 SAFE = allowed_fixes(False, False)
 
 
@@ -303,11 +306,12 @@ def unpacked(path: Path) -> bytes:
 def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
     """Check that fixing accounts for every row, leaves no broken line, and applies once."""
     once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
-    diff = b"".join(fix_diff(str(path), fix_plan((), (), None, "openai"), SAFE, path.name))
     prepared = fix(path, unsafe=unsafe, redact=unsafe)
     assert prepared.write(once, rejects=rejects)
     assert prepared.audit.is_balanced
-    if not unsafe and not prepared.audit.total("rejected"):
+    if not unsafe and not prepared.audit.total("rejected") and prepared.audit.read < MAX_DIFF:
+        plan = fix_plan((), (), None, "openai")
+        diff = b"".join(fix_diff(str(path), plan, SAFE, path.name))
         assert bool(diff) == (once.read_bytes().rstrip(b"\n") != unpacked(path).rstrip(b"\n"))
     again = fix(once, unsafe=unsafe, redact=unsafe)
     assert again.write(twice)

@@ -459,9 +459,13 @@ def test_a_function_can_fix_the_values_of_rows(
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("qa.csv", b"question,answer\nHi,Hello\n", "is CSV; run `ftkit convert {0}.csv --to chat "),
-        ("qa.csv", "question,answer\nHi,Hello\n".encode("utf-16"), "is CSV; run"),
-        ("qa.parquet", b"PAR1", "is Parquet; run `ftkit convert {0}.parquet --to chat "),
+        (
+            "qa.csv",
+            b"question,answer\nHi,Hello\n",
+            "run `ftkit convert {0}.csv --to chat -o {0}.jsonl` first",
+        ),
+        ("qa.csv", "question,answer\nHi,Hello\n".encode("utf-16"), "is not JSON Lines (CSV"),
+        ("qa.parquet", b"PAR1", "is not JSON Lines (Parquet); run `ftkit convert "),
     ],
 )
 def test_a_table_is_refused_with_the_command_that_converts_it(

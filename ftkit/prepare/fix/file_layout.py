@@ -11,9 +11,10 @@ from ftkit.dataset.detect import SAMPLE_LINES, Head
 from ftkit.dataset.inputs import READ_BYTES, stream_source
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_file
 from ftkit.errors import FileError
+from ftkit.prepare.file_formats import check_json_lines
+from ftkit.prepare.file_formats.base import GZIP
 from ftkit.prepare.fix.line_fixer import Change, LineFixer
 from ftkit.rules import RULES, ScanPlan
-from ftkit.rules.files import convert_command, table_format
 from ftkit.rules.fixes import Allowed, find_fix
 from ftkit.validation.scan import choose_format
 
@@ -45,12 +46,17 @@ def fix_file(source: Source, plan: ScanPlan, allowed: Allowed, name: str) -> Fix
 
     Raises:
         FileError: The file cannot be read, or is a table or not text.
+        UsageError: It is a chat.
     """
     changes: list[Change] = []
     keeps_lines = True
+    if not source.head().data.startswith(GZIP):
+        check_json_lines(source, name)
     for _ in range(MAX_FIXES):
         head = source.head()
-        _refuse(head, name)
+        if head.magic:
+            kind, action = head.magic
+            raise FileError(f"{name} is {kind}, not text; {action}")
         rule, applied = _find(head, plan, allowed)
         if not rule or applied is None or applied.result.convert is None:
             break
@@ -59,16 +65,6 @@ def fix_file(source: Source, plan: ScanPlan, allowed: Allowed, name: str) -> Fix
         keeps_lines = keeps_lines and applied.result.keeps_lines
     format, is_known = detect_format(source.head(), plan, allowed)
     return FixedFile(source, changes, keeps_lines, format, is_known)
-
-
-def _refuse(head: Head, name: str) -> None:
-    """Raise `FileError` for a file that has no lines to fix."""
-    table = table_format(head)
-    if table:
-        raise FileError(f"{name} is {table}; run {convert_command(name)} first")
-    if head.magic:
-        kind, action = head.magic
-        raise FileError(f"{name} is {kind}, not text; {action}")
 
 
 def detect_format(head: Head, plan: ScanPlan, allowed: Allowed) -> tuple[str, bool]:

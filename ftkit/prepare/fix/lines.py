@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     old: bytes
     """The line as it was read."""
     new: list[bytes]
-    """The lines that replace it: none if it is blank or rejected."""
+    """The lines that replace it: none if it is rejected."""
     values: list[Any]
     """The JSON values of the new lines."""
     changes: list[Change]
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 class LineOutcome(NamedTuple):
-    """Results for a line: several if bare carriage returns separate lines in it."""
+    """Results for a line: none if it is blank, several if bare carriage returns separate lines."""
 
     number: int
     old: bytes
@@ -86,8 +86,9 @@ def fixed_lines(
         suspects = _suspects(block, fixer.plan, number == 0)
         for index, line in enumerate(block.lines, 1):
             number += 1
-            is_suspect = index in suspects and line != b"\r"
-            yield LineOutcome(number, line, _outcomes(line, number, fixer, is_suspect))
+            is_blank = not line or line.isspace()
+            outcomes = [] if is_blank else _outcomes(line, number, fixer, index in suspects)
+            yield LineOutcome(number, line, outcomes)
         advance(block.size)
 
 
