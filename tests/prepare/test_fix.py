@@ -358,6 +358,8 @@ def test_bytes_that_are_not_utf8_are_rejected_whatever_ends_the_line(
         assert rejects.read_bytes().rstrip() == BAD_BYTE
         rejected = [entry for entry in prepared.audit.entries if entry.effect == "rejected"]
         assert [entry.reason for entry in rejected] == ["encoding-invalid: cannot be fixed"]
+        place = (1, 2) if end == b"\r" else (2, 0)
+        assert [(entry.origin.line, entry.origin.row) for entry in rejected] == [place]
 
 
 def test_a_lone_carriage_return_does_not_change_the_bytes_of_its_line(

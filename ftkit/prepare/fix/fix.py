@@ -140,16 +140,19 @@ def _new_rows(line: LineOutcome, row: Row, audit: Audit) -> Iterator[Row]:
     """Yield what replaces a row, and record what happened to it."""
     steps = (*row.steps, STEP) if line.changes else row.steps
     total = 0
-    for outcome in line.outcomes:
+    origins = row.origins
+    for number, outcome in enumerate(line.outcomes, 1):
+        if len(line.outcomes) > 1:
+            origins = (replace(row.origin, row=number),)
         for change in outcome.changes:
-            audit.change(STEP, _reason(change), row.origin, change.pointer, change.old)
+            audit.change(STEP, _reason(change), origins[0], change.pointer, change.old)
         for new, value in zip(outcome.new, outcome.values, strict=True):
             total += 1
-            yield Row(value, row.origins, steps, new)
+            yield Row(value, origins, steps, new)
         if outcome.problem:
             total += 1
             reason, detail = outcome.problem
-            audit.reject(STEP, reason, row.origin, outcome.old, detail=detail)
+            audit.reject(STEP, reason, origins[0], outcome.old, detail=detail)
     if not total:
         audit.drop(STEP, "blank line", row.origin)
     for _ in range(total - 1):
