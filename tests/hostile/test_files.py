@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
+from ftkit.dataset.reader import open_file
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.fix.diff import fix_diff
 from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
@@ -299,8 +300,9 @@ MAX_DIFF = 10_000
 SAFE = allowed_fixes(False, False)
 
 
-def unpacked(path: Path) -> bytes:
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+def lines_of(path: Path) -> list[bytes]:
+    with open_file(str(path)) as file:
+        return [line.removesuffix(b"\n") for line in file]
 
 
 def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
@@ -312,7 +314,7 @@ def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
     if not unsafe and not prepared.audit.total("rejected") and prepared.audit.read < MAX_DIFF:
         plan = fix_plan((), (), None, "openai")
         diff = b"".join(fix_diff(str(path), plan, SAFE, path.name))
-        assert bool(diff) == (once.read_bytes().rstrip(b"\n") != unpacked(path).rstrip(b"\n"))
+        assert bool(diff) == (lines_of(once) != lines_of(path))
     again = fix(once, unsafe=unsafe, redact=unsafe)
     assert again.write(twice)
     assert twice.read_bytes() == once.read_bytes()

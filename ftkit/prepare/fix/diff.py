@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ftkit.dataset.reader import FileRanges, open_file
 from ftkit.prepare.fix.file_layout import fix_file
 from ftkit.prepare.fix.fix import fixed_file_lines
-from ftkit.prepare.fix.lines import LineOutcome
+from ftkit.prepare.fix.line_outcomes import LineOutcome
 from ftkit.rules import ScanPlan
 from ftkit.rules.fixes import Allowed
 

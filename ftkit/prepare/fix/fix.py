@@ -10,7 +10,7 @@ from itertools import chain, islice
 from msgspec.structs import replace
 
 from ftkit.catalog import DEFAULT_PROVIDER, find_limits
-from ftkit.dataset.detect import SAMPLE_LINES, Head
+from ftkit.dataset.detect import HEAD_BYTES, SAMPLE_LINES, Head
 from ftkit.dataset.formats import find_format
 from ftkit.dataset.inputs import IN_MEMORY, Examples, File, open_sources
 from ftkit.dataset.reader import BLOCK_BYTES, READ_ERRORS, Block, Source, blocks
@@ -18,7 +18,7 @@ from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.fix.file_layout import FixedFile, detect_format, fix_file
 from ftkit.prepare.fix.line_fixer import MIXED, Change, LineFixer
-from ftkit.prepare.fix.lines import LineOutcome, fixed_lines
+from ftkit.prepare.fix.line_outcomes import LineOutcome, fixed_lines
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
 from ftkit.rules import RULES, ScanPlan, choose_rules
@@ -99,7 +99,7 @@ def fixing(plan: ScanPlan, allowed: Allowed) -> Step:
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         rows = iter(rows)
-        first = list(islice(rows, SAMPLE_LINES))
+        first = _take_beginning(rows)
         beginning = b"".join(row.encode() + b"\n" for row in first)
         format, is_known = detect_format(Head(IN_MEMORY, beginning, False), plan, allowed)
         fixer = LineFixer(replace(plan, format=format), allowed, is_known)
@@ -108,6 +108,18 @@ def fixing(plan: ScanPlan, allowed: Allowed) -> Step:
             yield from _new_rows(line, pending.popleft(), audit)
 
     return step
+
+
+def _take_beginning(rows: Iterator[Row]) -> list[Row]:
+    """Return the first rows, by which the format is detected."""
+    first: list[Row] = []
+    size = 0
+    for row in islice(rows, SAMPLE_LINES):
+        first.append(row)
+        size += len(row.encode())
+        if size >= HEAD_BYTES:
+            break
+    return first
 
 
 def _blocks(rows: Iterable[Row], pending: deque[Row]) -> Iterator[Block]:
