@@ -226,6 +226,8 @@ NEVER = {
         '{"role": "function", "name": "weather", "content": "-3"}', ASK
     ),
     "special token divided by an invisible character": user_says(r"<|endo\u200bftext|>"),
+    "an array that is no call": chat(ASK, tool_call().replace("[{", "[[], {"), rest=TOOLS),
+    "a tool that is a string": chat(ASK, SAY, rest=f', "tools": [{json.dumps(f"[{TOOL}]")}]'),
     "another shape": '{"conversations": [{"from": "human", "value": "Hi"}]}',
     "one conversation as an array": f"[{USER}, {ASSISTANT}]",
 }

@@ -124,7 +124,12 @@ class Applied(NamedTuple):
 
 
 def find_fix(rule: Rule, on: type[Any], node: Any, allowed: Allowed = ALL) -> Applied | None:
-    """Return the first fix of a rule that applies to a node, or None."""
+    """Return the first fix of a rule that applies to a node, or None.
+
+    A `SchemaError` has no fix if an array holds the value: fixes edit objects.
+    """
+    if isinstance(node, SchemaError) and not isinstance(node.parent, dict):
+        return None
     for fix in rule.fixes:
         if fix.on is on and fix.safety in allowed:
             result = fix.apply(node)
