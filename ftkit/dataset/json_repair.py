@@ -12,6 +12,8 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
+from ftkit.dataset.exact_numbers import dumps
+
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\Z)'
 _COMMAS = re.compile(rf"{_STRING}|,(?=[ \t\r\n]*+[}}\]])", re.DOTALL)
 _STRINGS = re.compile(_STRING, re.DOTALL)
@@ -92,4 +94,4 @@ def encode_like(value: Any, line: bytes) -> bytes:
     """Return a JSON value as a line with the spaces and the escapes of another line."""
     is_spaced = b'": ' in line or b', "' in line or b'":' not in line
     separators = (", ", ": ") if is_spaced else (",", ":")
-    return json.dumps(value, ensure_ascii=line.isascii(), separators=separators).encode()
+    return dumps(value, ensure_ascii=line.isascii(), separators=separators).encode()

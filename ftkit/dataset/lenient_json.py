@@ -243,7 +243,8 @@ def _parse_json(reading: Reading, text: str) -> None:
     if end < len(text):
         reading.extra = end
         if "\r" in text:
-            reading.pieces = [piece.encode() for piece in re.split(r"\r+", text)]
+            content = reading.raw.removeprefix(b"\xef\xbb\xbf").strip(JSON_SPACE.encode())
+            reading.pieces = re.split(rb"\r+", content)
             return
     reading.parsed = True
     reading.value = _clean(value, repeated, reading.defects)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from ftkit._text import plural, printable, ranges
-from ftkit.report.fixes import fix_hint
+from ftkit.report.fix_hint import fix_hint
 from ftkit.report.folding import SHOWN, Fold, fold_findings, places
 from ftkit.rules import RULES
 from ftkit.summary import SEVERITIES, FileReport, Finding, Report, Severity

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from msgspec import UNSET
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import dumps
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, TextPart
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
@@ -120,7 +120,7 @@ def content_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
 def _as_json(error: SchemaError) -> Edit | None:
     if not isinstance(error.value, dict):
         return None
-    return Edit(error.parent, error.field, json.dumps(error.value, ensure_ascii=False))
+    return Edit(error.parent, error.field, dumps(error.value, ensure_ascii=False))
 
 
 @rule(

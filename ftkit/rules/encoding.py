@@ -121,7 +121,7 @@ def encoding_invalid(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     middle of a character. Write it as UTF-8. The column of the finding counts bytes.
     """
     error = reading.bad_byte
-    if error and not reading.utf16:
+    if error and not reading.utf16 and not reading.pieces:  # which are read by themselves
         byte = reading.raw[error.start]
         yield Hit(
             f"byte 0x{byte:02X} at byte {error.start + 1} of the line is not UTF-8 "

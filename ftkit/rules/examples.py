@@ -8,7 +8,7 @@ from ftkit._text import excerpt
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
 from ftkit.rules.fixes import Edit, fix
-from ftkit.rules.keys import remove_key, rename_to_nearest
+from ftkit.rules.fixes.keys import remove_key, rename_to_nearest
 from ftkit.rules.messages import MESSAGE_TYPES
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.preference import intended_key

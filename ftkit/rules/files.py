@@ -18,7 +18,7 @@ from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.fixes import FileFix, fix
-from ftkit.rules.keys import nearest_key
+from ftkit.rules.fixes.keys import nearest_key
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
     JSON_LINES,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.dataset.json_repair import (
     encode_like,
     from_python,
@@ -228,14 +229,8 @@ def _kind(value: object) -> str:
     """Return the JSON type of a value, with its article."""
     if value is None:
         return "null"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-    }
-    return names.get(type(value), "a value")
+    names = {bool: "a boolean", str: "a string", list: "an array"}
+    return names.get(type(value), "a number")
 
 
 @rule(
@@ -263,9 +258,11 @@ def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
 
 @fix(json_duplicate_key, Reading, "unsafe", "keep the last value, as parsers do")
 def _keep_last(reading: Reading) -> Repair | None:
-    if reading.bad_byte or any(defect.kind != "duplicate" for defect in reading.defects):
+    is_broken = reading.bad_byte or reading.extra or reading.control
+    if is_broken or any(defect.kind != "duplicate" for defect in reading.defects):
         return None
-    return Repair([encode_like(reading.value, reading.raw)], reading.text)
+    value = exact_numbers(reading.text.encode(), reading.value)
+    return Repair([encode_like(value, reading.raw)], reading.text)
 
 
 @rule(

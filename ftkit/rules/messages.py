@@ -8,7 +8,7 @@ from ftkit._text import excerpt
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.fixes import fix
-from ftkit.rules.keys import remove_key, rename_to_nearest
+from ftkit.rules.fixes.keys import remove_key, rename_to_nearest
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
 from ftkit.rules.sources import COOKBOOK, OPENAI_MESSAGE, OPENAPI_2025, TOGETHER

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ftkit._text import excerpt, shorten
+from ftkit.dataset.exact_numbers import encode
 from ftkit.dataset.lenient_json import nests_deeper
 from ftkit.dataset.types import FunctionDefinition
 from ftkit.rules.json_schema.budget import TOO_DEEP, Budget, UncheckedError
@@ -82,7 +83,7 @@ class ToolSchema:
 
 def tool_schema(parameters: dict[str, Any]) -> ToolSchema:
     """Return the schema of a tool. Small ones are kept, since many examples have them."""
-    encoded = msgspec.json.encode(parameters)
+    encoded = encode(parameters)
     return (_small if len(encoded) <= CACHED_CHARACTERS else _large)(encoded)
 
 

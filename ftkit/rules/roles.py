@@ -8,8 +8,8 @@ from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, rule
-from ftkit.rules.deprecated_functions import as_tools
 from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.fixes.functions_to_tools import as_tools
 from ftkit.rules.nodes import Messages, Roles, SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
 from ftkit.rules.sources import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ftkit._text import excerpt, join_names
+from ftkit.dataset.exact_numbers import dumps
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.json_repair import from_python
 from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
@@ -218,7 +218,7 @@ def tool_args_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
 def _as_json(error: SchemaError) -> Edit | None:
     if error.keyword == "required" or not isinstance(error.value, dict):
         return None
-    return Edit(error.parent, "arguments", json.dumps(error.value, ensure_ascii=False))
+    return Edit(error.parent, "arguments", dumps(error.value, ensure_ascii=False))
 
 
 @rule(

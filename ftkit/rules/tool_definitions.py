@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.lenient_json import read
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
@@ -129,9 +130,12 @@ def _parse(error: SchemaError) -> Edit | None:
     kind = {"tools": list, "functions": list, "parameters": dict}.get(error.field)
     if kind is None or not isinstance(error.value, str):
         return None
-    reading = read(error.value.encode())
-    is_exact = reading.parsed and not reading.defects and isinstance(reading.value, kind)
-    return Edit(error.parent, error.field, reading.value) if is_exact else None
+    text = error.value.encode()
+    reading = read(text)
+    is_json = reading.parsed and not (reading.defects or reading.extra or reading.control)
+    is_exact = is_json and isinstance(reading.value, kind)
+    value = exact_numbers(text, reading.value) if is_exact else None
+    return Edit(error.parent, error.field, value) if is_exact else None
 
 
 @fix(tool_schema_invalid, SchemaError, "unsafe", "remove the key")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ftkit.dataset.exact_numbers import dumps, exact_numbers
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.lenient_json import walk
 from ftkit.dataset.types import Answer, FunctionDefinition, ImagePart, ToolCall
@@ -80,7 +81,8 @@ def iter_declared(messages: Messages) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def without_nulls(value: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of a JSON object without the keys whose value is null, at any depth."""
-    copy: dict[str, Any] = json.loads(json.dumps(value))
+    text = dumps(value)
+    copy: dict[str, Any] = exact_numbers(text.encode(), json.loads(text))
     for _, _, inner in walk([copy]):
         if isinstance(inner, dict):
             for key in [key for key, item in inner.items() if item is None]:

@@ -9,7 +9,7 @@ from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Assistant
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
 from ftkit.rules.fixes import Edit, fix
-from ftkit.rules.keys import remove_key
+from ftkit.rules.fixes.keys import remove_key
 from ftkit.rules.messages import UNWEIGHTED_TYPES
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat

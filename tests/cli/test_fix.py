@@ -125,6 +125,28 @@ def test_the_command_of_validate_works_when_pasted(
     assert "can be fixed" not in validate("--", command[command.index("-o") + 1])
 
 
+BROKEN = {
+    "a line that is cut": (CHAT[:40].encode(), []),
+    "NaN": (CHAT.replace('"Hi"', "NaN").encode(), []),
+    "Python": (repr(json.loads(CHAT)).encode(), []),
+    "a rule that is not checked": (b"{", ["--select", "FT1", "--ignore", "json-syntax"]),
+    "more findings than are kept": (b"\n".join([CHAT.encode() + b","] * 200 + [b"{"]), []),
+    "bytes that are not UTF-8 between carriage returns": (CHAT.encode() + b"\r{\xff}\r{}", []),
+}
+
+
+@pytest.mark.parametrize(("line", "options"), BROKEN.values(), ids=BROKEN)
+def test_the_command_of_validate_writes_the_lines_that_can_be_fixed(
+    line: bytes, options: list[str], source: Path, tmp_path: Path
+) -> None:
+    source.write_bytes(source.read_bytes() + line + b"\n")
+    _, command = hint(validate(source, *options))
+    assert command[4:6] == ["--rejects", str(tmp_path / "in-rejected.jsonl")]
+    assert ftkit(*command).return_value == 1
+    assert CHAT.encode() in (tmp_path / "in-fixed.jsonl").read_bytes()
+    assert (tmp_path / "in-rejected.jsonl").read_bytes().strip()
+
+
 def test_the_command_for_several_files_only_shows_changes(source: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     shutil.copy(source, other)

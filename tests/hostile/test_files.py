@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
+from ftkit.dataset.reader import open_file
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.fix.fix import fix
+from ftkit.prepare.fix.diff import fix_diff
+from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
 from ftkit.report.renderers import RENDERERS
 from ftkit.rules import RULES
 from ftkit.rules.samples import numbered_chats
@@ -292,12 +294,27 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         )
 
 
+MAX_DIFF = 10_000
+"""Maximum number of lines of a file whose diff is made, too."""
+
+SAFE = allowed_fixes(False, False)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    with open_file(str(path)) as file:
+        return [line.removesuffix(b"\n") for line in file]
+
+
 def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
     """Check that fixing accounts for every row, leaves no broken line, and applies once."""
     once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
     prepared = fix(path, unsafe=unsafe, redact=unsafe)
     assert prepared.write(once, rejects=rejects)
     assert prepared.audit.is_balanced
+    if not unsafe and not prepared.audit.total("rejected") and prepared.audit.read < MAX_DIFF:
+        plan = fix_plan((), (), None, "openai")
+        diff = b"".join(fix_diff(str(path), plan, SAFE, path.name))
+        assert bool(diff) == (lines_of(once) != lines_of(path))
     again = fix(once, unsafe=unsafe, redact=unsafe)
     assert again.write(twice)
     assert twice.read_bytes() == once.read_bytes()

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from ftkit import FileError, validate
 from ftkit.prepare.fix.diff import fix_diff
 from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
+from ftkit.prepare.fix.value_fixes import ValueFix, replacing
+from ftkit.prepare.prepared import prepare_files
+from ftkit.prepare.sample import sample
 from ftkit.rules import RULES, Rule
 from ftkit.rules.samples import (
     ASK,
@@ -223,6 +226,8 @@ NEVER = {
         '{"role": "function", "name": "weather", "content": "-3"}', ASK
     ),
     "special token divided by an invisible character": user_says(r"<|endo\u200bftext|>"),
+    "an array that is no call": chat(ASK, tool_call().replace("[{", "[[], {"), rest=TOOLS),
+    "a tool that is a string": chat(ASK, SAY, rest=f', "tools": [{json.dumps(f"[{TOOL}]")}]'),
     "another shape": '{"conversations": [{"from": "human", "value": "Hi"}]}',
     "one conversation as an array": f"[{USER}, {ASSISTANT}]",
 }
@@ -339,6 +344,143 @@ def test_a_line_that_cannot_be_fixed_is_rejected_as_it_is(source: Path, tmp_path
     assert (tmp_path / "out").read_bytes() == f"{CHAT}\n{CHAT}\n".encode()
 
 
+BAD_BYTE = CHAT.encode().replace(b"Hello!", b"caf\xe9")
+
+
+def test_bytes_that_are_not_utf8_are_rejected_whatever_ends_the_line(
+    source: Path, tmp_path: Path
+) -> None:
+    out, rejects = tmp_path / "out", tmp_path / "rejects"
+    for end in (b"\n", b"\r", b"\r\n"):
+        source.write_bytes(end.join([CHAT.encode(), BAD_BYTE, TOOL_CHAT.encode(), b""]))
+        prepared = fix(source)
+        assert prepared.write(out, rejects=rejects)
+        assert prepared.audit.is_balanced
+        assert out.read_bytes() == f"{CHAT}\n{TOOL_CHAT}\n".encode()
+        assert rejects.read_bytes().rstrip() == BAD_BYTE
+        rejected = [entry for entry in prepared.audit.entries if entry.effect == "rejected"]
+        assert [entry.reason for entry in rejected] == ["encoding-invalid: cannot be fixed"]
+        place = (1, 2) if end == b"\r" else (2, 0)
+        assert [(entry.origin.line, entry.origin.row) for entry in rejected] == [place]
+
+
+def test_a_lone_carriage_return_does_not_change_the_bytes_of_its_line(
+    source: Path, tmp_path: Path
+) -> None:
+    line = BAD_BYTE.replace(b"Hi", b"Hi\rHo")
+    source.write_bytes(line + b"\n")
+    assert fix(source).write(tmp_path / "out", rejects=tmp_path / "rejects")
+    assert (tmp_path / "rejects").read_bytes() == line + b"\n"
+
+
+def with_value(value: str) -> str:
+    return CHAT.replace("]}", f'], "a": {value}}}')
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (CHAT.replace("]", ",]") + " // c", "json-syntax: cannot be fixed"),
+        (CHAT + " // c", "json-extra-data: cannot be fixed"),
+        ("\ufeff " + with_value("NaN"), "json-nonfinite: needs an unsafe fix"),
+        (with_value("9" * 5000), "json-number-range: cannot be fixed"),
+        (with_value("[" * 960 + "]" * 960), "json-too-deep: cannot be fixed"),
+        (repr(json.loads(CHAT)), "json-syntax: needs an unsafe fix"),
+        (CHAT + CHAT.replace('"Hi"', "NaN"), "json-nonfinite: needs an unsafe fix"),
+        (f"[{'0,' * 500_000}0]", "line-too-large: cannot be fixed"),
+    ],
+)
+def test_a_rejected_line_is_as_it_was_read_and_not_reported_as_changed(
+    line: str, reason: str, source: Path, tmp_path: Path
+) -> None:
+    data = line.encode() + b"\n"
+    source.write_bytes(CHAT.encode() + b"\n" + data)
+    prepared = fix(source)
+    assert prepared.write(tmp_path / "out", rejects=tmp_path / "rejects")
+    assert (tmp_path / "rejects").read_bytes() == data
+    assert prepared.audit.counts == {("rejected", "fix", reason): 1}
+    assert prepared.audit.entries[0].detail
+
+
+NUMBERS = '{"a": 0.12345678901234567890123, "b": 1e-400, "c": 12345678901234567890}'
+TOOL_WITH_NUMBERS = TOOL.replace('"string"', f'"string", "default": {NUMBERS}')
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        chat(ASK.replace('"user"', '"User"'), SAY, rest=f', "tools": [{NULLS}], "id": {NUMBERS}'),
+        chat(ASK, tool_call(arguments=NUMBERS), tool_answer(), SAY, rest=TOOLS),
+        chat(ASK, SAY, rest=f', "tools": {json.dumps(f"[{TOOL_WITH_NUMBERS}]")}'),
+        CHAT.replace("]}", f'], "x": {NUMBERS}, "x": {NUMBERS}}}'),
+    ],
+)
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_fixes_keep_the_digits_of_numbers(before: str, unsafe: bool, source: Path) -> None:
+    result, _ = fixed(
+        source, before.encode() + b"\n", unsafe=unsafe, ignore=["example-unknown-key"]
+    )
+    for digits in re.findall(r": ([0-9][^,}]*)", NUMBERS):
+        assert result.decode().count(digits) >= min(before.count(digits), 1)
+
+
+def test_rows_that_other_functions_prepare_keep_their_origins_and_steps(
+    source: Path, tmp_path: Path
+) -> None:
+    rows = chat_lines(30, {3: b"", 7: CHAT.replace('"user"', '"User"').encode()})
+    source.write_bytes(b"\n".join(rows) + b"\n")
+    prepared = fix(sample(fix(source, ignore=["role-unknown"]), fraction=1))
+    assert prepared.write(tmp_path / "out", tmp_path / "map")
+    assert prepared.audit.is_balanced
+    assert (tmp_path / "out").read_bytes() == fixed(source, source.read_bytes())[0]
+    changed = [json.loads(line) for line in lines(tmp_path / "map")][6 - 1]
+    assert changed == {"line": 6, "sources": [{"file": str(source), "line": 7}], "steps": ["fix"]}
+
+
+@pytest.mark.parametrize("keeps_old", [False, True])
+def test_a_function_can_fix_the_values_of_rows(
+    keeps_old: bool, source: Path, tmp_path: Path
+) -> None:
+    rows = [with_value(NUMBERS).replace("Hi", "Hi Ada"), user_says("Hi")]
+
+    def without_names(value: Any) -> Any:
+        question, answer = value["messages"]
+        question = question | {"content": question["content"].replace("Ada", "[name]")}
+        return value | {"messages": [question, answer]}
+
+    source.write_text("".join(f"{row}\n" for row in rows))
+    value_fix = ValueFix("personal-data", "replace names", without_names, keeps_old)
+    prepared = prepare_files(source, [replacing(value_fix, "screen")])
+    assert prepared.write(tmp_path / "out", tmp_path / "map")
+    assert lines(tmp_path / "out") == [row.replace("Ada", "[name]").encode() for row in rows]
+    (entry,) = prepared.audit.entries
+    assert (entry.step, entry.reason) == ("screen", "personal-data: replace names")
+    assert entry.pointer == "/messages/0/content"
+    assert entry.detail == ("Hi Ada" if keeps_old else "")
+    assert [json.loads(line)["steps"] for line in lines(tmp_path / "map")] == [["screen"], []]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "qa.csv",
+            b"question,answer\nHi,Hello\n",
+            "run `ftkit convert {0}.csv --to chat -o {0}.jsonl` first",
+        ),
+        ("qa.csv", "question,answer\nHi,Hello\n".encode("utf-16"), "is not JSON Lines (CSV"),
+        ("qa.parquet", b"PAR1", "is not JSON Lines (Parquet); run `ftkit convert "),
+    ],
+)
+def test_a_table_is_refused_with_the_command_that_converts_it(
+    name: str, data: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(FileError, match=re.escape(message.format(path.with_suffix("")))):
+        list(fix(path))
+
+
 def test_a_misspelt_key_on_every_line_is_renamed(source: Path) -> None:
     data = b"".join(line + b"\n" for line in chat_lines(5))
     assert fixed(source, data.replace(b'"messages"', b'"mesages"'))[0] == data
@@ -374,6 +516,14 @@ def test_the_diff_is_a_patch_that_makes_the_fixed_file(source: Path) -> None:
     diff = b"".join(fix_diff(str(source), plan, allowed, source.name))
     subprocess.run(["patch", "-s", str(source)], input=diff, check=True)
     assert source.read_bytes() == expected
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-32"])
+def test_the_diff_shows_that_a_file_is_written_as_utf8(codec: str, source: Path) -> None:
+    source.write_bytes(f"{CHAT}\n".encode(codec))
+    plan, allowed = fix_plan((), (), None, "openai"), allowed_fixes(False, False)
+    diff = b"".join(fix_diff(str(source), plan, allowed, source.name))
+    assert f"\n+{CHAT}\n".encode() in diff
 
 
 messages = st.lists(
@@ -455,6 +605,54 @@ def test_fixing_is_idempotent_and_adds_no_finding(
     if not prepared.audit.total("rejected"):
         after = validate(once, format="chat").files[0]
         assert after.counts.keys() <= allowed | before.counts.keys()
+
+
+PIECES = (
+    b"\r",
+    b"\xe9",
+    b",",
+    b"\t",
+    b"\xef\xbb\xbf",
+    b'"',
+    b"}",
+    b" ",
+    NUMBERS.encode(),
+    b"\x00\xff",
+)
+"""Bytes that are put into lines."""
+
+
+@given(
+    st.lists(examples, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 300), st.sampled_from(PIECES)), max_size=6),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.booleans(),
+)
+def test_lines_that_the_report_does_not_name_stay_byte_for_byte(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[Any],
+    damages: list[tuple[int, bytes]],
+    end: bytes,
+    unsafe: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("fix")
+    source, out, map = folder / "in", folder / "out", folder / "map"
+    data = end.join([json.dumps(row).encode() for row in rows] + [b""])
+    for at, piece in damages:
+        data = data[:at] + piece + data[at:]
+    source.write_bytes(data)
+    prepared = fix(source, unsafe=unsafe, format="chat")
+    assert prepared.write(out, map, folder / "rejects")
+    assert prepared.audit.is_balanced
+    named = {entry.origin.line for entry in prepared.audit.entries if entry.origin.line}
+    sources = [json.loads(line)["sources"][0] for line in lines(map)]
+    written = zip(sources, out.read_bytes().split(b"\n"), strict=False)
+    if {entry.origin.line for entry in prepared.audit.entries} == named:  # not the whole file
+        unnamed = [(place["line"], line) for place, line in written if place["line"] not in named]
+        before = data.split(b"\n")[: len(data.split(b"\n")) - data.endswith(b"\n")]
+        assert unnamed == [row for row in enumerate(before, 1) if row[0] not in named]
+    rejected = (folder / "rejects").read_bytes().split(b"\n")
+    assert all(line in data for line in rejected)
 
 
 @given(st.lists(examples, min_size=1, max_size=8))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.reader import FileRanges, open_file
-from ftkit.prepare.fix.file_fixes import fix_file
-from ftkit.prepare.fix.fix import fixed_lines
+from ftkit.prepare.fix.file_layout import fix_file
+from ftkit.prepare.fix.fix import fixed_file_lines
+from ftkit.prepare.fix.line_outcomes import LineOutcome
 from ftkit.rules import ScanPlan
 from ftkit.rules.fixes import Allowed
 
@@ -23,7 +24,8 @@ def fix_diff(path: str, plan: ScanPlan, allowed: Allowed, name: str) -> Iterator
     Raises:
         FileError: The file cannot be read.
     """
-    hunks = _line_hunks if fix_file(FileRanges(path), plan, allowed).keeps_lines else _file_hunk
+    has_lines = not fix_file(FileRanges(path), plan, allowed, name).changes
+    hunks = _line_hunks if has_lines else _file_hunk
     label = name.replace("\n", "\\n").encode("utf-8", "surrogateescape")
     header = b"--- " + label + b"\n+++ " + label + b"\n"
     for hunk in hunks(path, plan, allowed):
@@ -34,8 +36,8 @@ def fix_diff(path: str, plan: ScanPlan, allowed: Allowed, name: str) -> Iterator
 def _line_hunks(path: str, plan: ScanPlan, allowed: Allowed) -> Iterator[bytes]:
     """Yield a hunk for each line that is changed."""
     written = 0
-    for line in fixed_lines(fix_file(FileRanges(path), plan, allowed), plan, allowed):
-        new = [content for content in line.new if content.strip()]
+    for line in _fixed_lines(path, plan, allowed):
+        new = line.new
         if new != [line.old]:
             place = f"@@ -{line.number} {_range(written, len(new))} @@\n".encode()
             yield b"".join((place, b"-", line.old, b"\n", *(b"+%b\n" % row for row in new)))
@@ -61,5 +63,10 @@ def _old(path: str) -> Iterator[bytes]:
 
 
 def _new(path: str, plan: ScanPlan, allowed: Allowed) -> Iterator[bytes]:
-    for line in fixed_lines(fix_file(FileRanges(path), plan, allowed), plan, allowed):
-        yield from (content for content in line.new if content.strip())
+    for line in _fixed_lines(path, plan, allowed):
+        yield from line.new
+
+
+def _fixed_lines(path: str, plan: ScanPlan, allowed: Allowed) -> Iterator[LineOutcome]:
+    file = fix_file(FileRanges(path), plan, allowed, path)
+    return fixed_file_lines(file, plan, allowed)

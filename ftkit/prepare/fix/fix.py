@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import chain, islice
 
-import msgspec
 from msgspec.structs import replace
 
 from ftkit.catalog import DEFAULT_PROVIDER, find_limits
+from ftkit.dataset.detect import HEAD_BYTES, SAMPLE_LINES, Head
 from ftkit.dataset.formats import find_format
-from ftkit.dataset.inputs import Examples, File, open_sources
-from ftkit.dataset.lenient_json import is_too_large, read
-from ftkit.dataset.reader import READ_ERRORS, Block, Source, blocks
+from ftkit.dataset.inputs import IN_MEMORY, Examples, File, open_sources
+from ftkit.dataset.reader import BLOCK_BYTES, READ_ERRORS, Block, Source, blocks
 from ftkit.errors import FileError
-from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.fix.file_fixes import FixedFile, fix_file
-from ftkit.prepare.fix.line_fixer import MIXED, Change, FixedLine, LineFixer
-from ftkit.prepare.prepared import Prepared
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.fix.file_layout import FixedFile, detect_format, fix_file
+from ftkit.prepare.fix.line_fixer import MIXED, Change, LineFixer
+from ftkit.prepare.fix.line_outcomes import LineOutcome, fixed_lines
+from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.fixes import Allowed
 from ftkit.summary import Safety
-from ftkit.validation.scan import Scanner
 
 STEP = "fix"
 """Name of the step in reports and maps."""
 
 ALL_FINDINGS = 1 << 62
 """Number of findings to keep of each rule in a block: all."""
-
-_decode = msgspec.json.Decoder().decode
-
-
-class LineChange(NamedTuple):
-    """A line of a file, the lines that replace it, and the changes that were made."""
-
-    number: int
-    old: bytes
-    new: list[bytes]
-    changes: list[Change]
 
 
 def fix(
@@ -58,10 +45,10 @@ def fix(
     """Return examples with their mistakes fixed, where a rule has a fix.
 
     Lines that need no fix stay as they are. Lines that are no JSON and cannot be fixed are
-    rejected. Fixing again changes nothing.
+    rejected as they are. Fixing again changes nothing.
 
     Args:
-        files: Paths, open files, or examples.
+        files: Paths, open files, examples, or a `Prepared`, whose rows keep their origins.
         unsafe: Apply fixes that change or remove a value, too. The old values are in the audit.
         redact: Replace secrets and addresses by what they are, such as `[e-mail address]`.
         select: Rules whose violations are fixed, by name, code or code prefix; all if empty.
@@ -76,6 +63,8 @@ def fix(
         UnknownNameError: No format, provider or rule has that name.
     """
     plan, allowed = fix_plan(select, ignore, format, provider), allowed_fixes(unsafe, redact)
+    if isinstance(files, Prepared):
+        return prepare_files(files, [fixing(plan, allowed)])
     sources = open_sources(files, "files")
     audit = Audit()
     rows = (row for source in sources for row in _rows(source, plan, allowed, audit))
@@ -105,68 +94,94 @@ def fix_plan(
     )
 
 
+def fixing(plan: ScanPlan, allowed: Allowed) -> Step:
+    """Return a step that fixes rows, which are already JSON; `fix` takes the same as options."""
+
+    def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
+        rows = iter(rows)
+        first = _take_beginning(rows)
+        beginning = b"".join(row.encode() + b"\n" for row in first)
+        format, is_known = detect_format(Head(IN_MEMORY, beginning, False), plan, allowed)
+        fixer = LineFixer(replace(plan, format=format), allowed, is_known)
+        pending: deque[Row] = deque()
+        for line in fixed_lines(_blocks(chain(first, rows), pending), fixer):
+            yield from _new_rows(line, pending.popleft(), audit)
+
+    return step
+
+
+def _take_beginning(rows: Iterator[Row]) -> list[Row]:
+    """Return the first rows, by which the format is detected."""
+    first: list[Row] = []
+    size = 0
+    for row in islice(rows, SAMPLE_LINES):
+        first.append(row)
+        size += len(row.encode())
+        if size >= HEAD_BYTES:
+            break
+    return first
+
+
+def _blocks(rows: Iterable[Row], pending: deque[Row]) -> Iterator[Block]:
+    """Yield rows as blocks of lines, and add each row to `pending`."""
+    lines: list[bytes] = []
+    size = 0
+    for row in rows:
+        pending.append(row)
+        lines.append(row.encode())
+        size += len(lines[-1]) + 1
+        if size >= BLOCK_BYTES:
+            yield Block(lines, size, False)
+            lines, size = [], 0
+    yield Block(lines, size, True)
+
+
 def _rows(source: Source, plan: ScanPlan, allowed: Allowed, audit: Audit) -> Iterator[Row]:
-    file = fix_file(source, plan, allowed)
+    file = fix_file(source, plan, allowed, audit.names.get(source.path, source.path))
     whole = audit.origin(source.path)
     for change in file.changes:
         audit.change(STEP, _reason(change), whole)
-    advance = partial(audit.advance, whole.file)
-    for line in fixed_lines(file, plan, allowed, advance):
+    for line in fixed_file_lines(file, plan, allowed, partial(audit.advance, whole.file)):
         place = (line.number, 0) if file.keeps_lines else (0, line.number)
         origin = audit.origin(source.path, *place)
         audit.read += 1
-        contents = [new for new in line.new if new and not new.isspace()]
-        if contents:
-            yield from _new_rows(line._replace(new=contents), origin, audit)
-        else:
-            audit.drop(STEP, "blank line", origin)
+        yield from _new_rows(line, Row(None, (origin,), line=line.old), audit)
 
 
-def _new_rows(line: LineChange, origin: Origin, audit: Audit) -> Iterator[Row]:
-    """Yield the rows of a line, and record what happened to it."""
-    for change in line.changes:
-        audit.change(STEP, _reason(change), origin, change.pointer, change.old)
-    for index, new in enumerate(line.new):
-        if index:
-            audit.add(STEP, "several examples on a line", origin)
-        steps = (STEP,) if line.changes else ()
-        problem, value = _value(new)
-        if problem:
-            audit.reject(STEP, "not JSON, and cannot be fixed", origin, new, detail=problem)
-        else:
-            yield Row(value, (origin,), steps, new)
-
-
-def _value(line: bytes) -> tuple[str, Any]:
-    """Return what is wrong with a line, or "", and its JSON value."""
-    if not is_too_large(line):
-        try:
-            return "", _decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-    reading = read(line)
-    is_broken = reading.bad_byte or reading.control or reading.bom or reading.extra
-    is_finite = not any(defect.kind == "nonfinite" for defect in reading.defects)
-    if reading.parsed and is_finite and not is_broken:
-        with suppress(ValueError):  # a number with too many digits
-            return "", json.loads(line)  # such as a number that only Python reads
-    error = reading.error
-    return (f"{error.msg} at column {error.pos + reading.shift + 1}" if error else "broken"), None
+def _new_rows(line: LineOutcome, row: Row, audit: Audit) -> Iterator[Row]:
+    """Yield what replaces a row, and record what happened to it."""
+    steps = (*row.steps, STEP) if line.changes else row.steps
+    total = 0
+    origins = row.origins
+    for number, outcome in enumerate(line.outcomes, 1):
+        if len(line.outcomes) > 1:
+            origins = (replace(row.origin, row=number),)
+        for change in outcome.changes:
+            audit.change(STEP, _reason(change), origins[0], change.pointer, change.old)
+        for new, value in zip(outcome.new, outcome.values, strict=True):
+            total += 1
+            yield Row(value, origins, steps, new)
+        if outcome.problem:
+            total += 1
+            reason, detail = outcome.problem
+            audit.reject(STEP, reason, origins[0], outcome.old, detail=detail)
+    if not total:
+        audit.drop(STEP, "blank line", row.origin)
+    for _ in range(total - 1):
+        audit.add(STEP, "several examples on a line", row.origin)
 
 
 def _reason(change: Change) -> str:
     return f"{change.rule}: {change.summary}"
 
 
-def fixed_lines(
+def fixed_file_lines(
     file: FixedFile,
     plan: ScanPlan,
     allowed: Allowed,
     advance: Callable[[int], object] = lambda size: None,
-) -> Iterator[LineChange]:
-    """Yield each line of a file with the lines that replace it.
-
-    Lines are scanned for findings a block at a time; only those with some are fixed.
+) -> Iterator[LineOutcome]:
+    """Yield what becomes of each line of a file.
 
     Args:
         file: The file.
@@ -177,30 +192,10 @@ def fixed_lines(
     Raises:
         FileError: The file cannot be read.
     """
-    source = file.source
-    plan = replace(plan, format=file.format)
-    fixer = LineFixer(plan, allowed, file.is_known)
-    number = 0
+    fixer = LineFixer(replace(plan, format=file.format), allowed, file.is_known)
+    lines = (block for part in file.source.parts() for block in blocks(part))
     try:
-        for part in source.parts():
-            for block in blocks(part):
-                suspects = _suspects(block, plan, number == 0)
-                for index, line in enumerate(block.lines, 1):
-                    number += 1
-                    if index in suspects and line != b"\r":
-                        fixed = fixer.fix(line, number, number == 1)
-                    else:
-                        fixed = FixedLine([line], [])
-                    yield LineChange(number, line, *fixed)
-                advance(block.size)
+        yield from fixed_lines(lines, fixer, advance)
     except READ_ERRORS as error:
-        raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
-
-
-def _suspects(block: Block, plan: ScanPlan, at_start: bool) -> set[int]:
-    """Return the numbers of the lines of a block that may need a fix, from 1, and are not blank."""
-    scanner = Scanner(plan, at_start)
-    scanner.scan(*block)
-    summary = scanner.summary()
-    numbers = {finding.line for finding in summary.findings if finding.fix}
-    return numbers.union(summary.crlf.first)
+        path = file.source.path
+        raise FileError(f"cannot read {path}: {error}; is the file complete?") from error

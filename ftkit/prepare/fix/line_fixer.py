@@ -1,16 +1,17 @@
 """Fixes of one line: of its text, then of the values in it.
 
-A line that was changed is read again, until no fix applies, so that fixing is idempotent.
+A line that was changed is read again, until no fix applies, so that fixing is idempotent. Numbers
+keep their digits.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ftkit.dataset.exact_numbers import dumps, exact_numbers
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.json_repair import encode_like
 from ftkit.dataset.lenient_json import Reading, read
@@ -34,6 +35,9 @@ MAX_ROUNDS = 12
 
 MIXED = "format-mixed"
 """Rule on lines of another format, whose values are not fixed."""
+
+BARE_CR = "line-ending-cr"
+"""Rule on carriage returns that separate lines, each of which is fixed by itself."""
 
 OLD_LENGTH = 2_000
 """Maximum number of characters of an old value in a report."""
@@ -67,7 +71,7 @@ class LineFixer:
     """
 
     def __init__(self, plan: ScanPlan, allowed: Allowed, fixes_values: bool = True) -> None:
-        self._plan, self._allowed, self._fixes_values = plan, allowed, fixes_values
+        self.plan, self.allowed, self._fixes_values = plan, allowed, fixes_values
         self._format = FORMATS[plan.format]
         self._checks = Checks(plan)
         self._rules: dict[type[Any], list[Rule]] = {
@@ -78,6 +82,16 @@ class LineFixer:
             ]
             for node in (Reading, SchemaError, Messages, Text)
         }
+
+    def split(self, raw: bytes) -> tuple[list[bytes], Change | None]:
+        """Return the lines that bare carriage returns separate in a line, and the change if any."""
+        rule = RULES[BARE_CR]
+        if b"\r" in raw[:-1] and rule in self._rules[Reading]:
+            applied = find_line_fix(rule, read(raw), self.plan, self.allowed)
+            if applied:
+                pieces = [piece for piece in raw.split(b"\r") if piece.strip()]
+                return pieces, _change(rule, applied, "$", "")
+        return [raw], None
 
     def fix(self, raw: bytes, number: int = 1, first: bool = False) -> FixedLine:
         """Return the lines that replace a line.
@@ -107,7 +121,7 @@ class LineFixer:
     def _fix_once(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
         """Return the lines that replace a line after the first fix of its text or its values."""
         for rule in self._rules[Reading]:
-            applied = find_line_fix(rule, reading, self._plan, self._allowed)
+            applied = find_line_fix(rule, reading, self.plan, self.allowed)
             if applied and applied.result.lines != [reading.raw]:
                 old = applied.result.old
                 changes.append(_change(rule, applied, "$", old))
@@ -126,23 +140,25 @@ class LineFixer:
         )
 
     def _fix_values(self, reading: Reading, changes: list[Change]) -> list[bytes] | None:
-        value, new_changes = reading.value, list[Change]()
+        text, new_changes = reading.text.encode(), list[Change]()
+        value = exact_numbers(text, reading.value)
         for find in (self._fix_schema, self._fix_messages, self._fix_texts):
-            find(value, new_changes)
+            find(value, reading.value, new_changes)
             if new_changes:
-                line = encode_like(value, reading.raw)
+                before, _, after = reading.raw.partition(text)
+                line = before + encode_like(value, reading.raw) + after
                 changes += new_changes
                 return [line]
         return None
 
-    def _fix_schema(self, value: dict[str, Any], changes: list[Change]) -> None:
+    def _fix_schema(self, value: dict[str, Any], plain: Any, changes: list[Change]) -> None:
         from ftkit.validation.schema_errors import schema_errors
 
         for error in schema_errors(value, self._format.name):
             for rule in self._checks.rules_for(error):
                 applied = (
-                    find_value_fix(rule, error, self._plan, self._allowed)
-                    if rule.name in self._plan.rules
+                    find_value_fix(rule, error, self.plan, self.allowed)
+                    if rule.name in self.plan.rules
                     else None
                 )
                 if applied:
@@ -151,14 +167,14 @@ class LineFixer:
                     self._apply(rule, applied, edits, error.path, changes)
                     break
 
-    def _fix_messages(self, value: dict[str, Any], changes: list[Change]) -> None:
-        example = self._build(value)
+    def _fix_messages(self, value: dict[str, Any], plain: Any, changes: list[Change]) -> None:
+        example = self._build(plain)
         if example is None or not self._rules[Messages]:
             return
         broken = {row.rule for row in self._checks.example(self._format, example, 1)[0]}
         for rule in self._rules[Messages]:
             for messages in self._conversations(value) if rule.name in broken else ():
-                applied = find_fix(rule, Messages, messages, self._allowed)
+                applied = find_fix(rule, Messages, messages, self.allowed)
                 if applied:
                     self._apply(rule, applied, applied.result, messages.path, changes)
 
@@ -182,16 +198,16 @@ class LineFixer:
                 holder = holder[key]
             yield Messages(holder[keys[-1]], holder, ".".join(("$", *keys)))
 
-    def _fix_texts(self, value: dict[str, Any], changes: list[Change]) -> None:
-        example = self._build(value)
+    def _fix_texts(self, value: dict[str, Any], plain: Any, changes: list[Change]) -> None:
+        example = self._build(plain)
         texts = texts_of(value) if example is None else self._format.texts(example)
         for path, text in list(texts) if self._rules[Text] else ():
             holder, key = _place(value, path)
             fixed = text if holder is not None else ""
             for rule in self._rules[Text]:
-                if next(rule.checks[Text](fixed, self._plan), None) is None:
+                if next(rule.checks[Text](fixed, self.plan), None) is None:
                     continue
-                applied = find_text_fix(rule, fixed, self._plan, self._allowed)
+                applied = find_text_fix(rule, fixed, self.plan, self.allowed)
                 if applied:
                     changes.append(_change(rule, applied, path, _as_text(fixed)))
                     fixed = applied.result
@@ -213,7 +229,7 @@ def _change(rule: Rule, applied: Applied, path: str, old: str) -> Change:
 
 
 def _as_text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
     return text if len(text) <= OLD_LENGTH else f"{text[:OLD_LENGTH]}…"
 
 

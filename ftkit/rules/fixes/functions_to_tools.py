@@ -1,4 +1,4 @@
-"""Conversion of functions to tools, their successor."""
+"""Fix of the deprecated functions: they are written as tools, their successor."""
 
 from __future__ import annotations
 

@@ -31,6 +31,21 @@ Allowed = frozenset[Safety]
 
 ALL: Allowed = frozenset(get_args(Safety))
 
+UNREADABLE = (
+    "line-too-large",
+    "encoding-utf16",
+    "encoding-invalid",
+    "line-ending-cr",
+    "json-too-deep",
+    "json-syntax",
+    "json-truncated",
+    "json-extra-data",
+    "json-control-char",
+    "json-nonfinite",
+    "json-number-range",
+)
+"""Rules on lines that may be no JSON. Such a line is rejected unless it is fixed."""
+
 NodeT = TypeVar("NodeT")
 
 
@@ -109,7 +124,12 @@ class Applied(NamedTuple):
 
 
 def find_fix(rule: Rule, on: type[Any], node: Any, allowed: Allowed = ALL) -> Applied | None:
-    """Return the first fix of a rule that applies to a node, or None."""
+    """Return the first fix of a rule that applies to a node, or None.
+
+    A `SchemaError` has no fix if an array holds the value: fixes edit objects.
+    """
+    if isinstance(node, SchemaError) and not isinstance(node.parent, dict):
+        return None
     for fix in rule.fixes:
         if fix.on is on and fix.safety in allowed:
             result = fix.apply(node)

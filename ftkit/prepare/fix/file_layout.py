@@ -1,4 +1,4 @@
-"""Fixes of whole files: UTF-16, JSON arrays and pretty-printed JSON, as streams."""
+"""Layout of files: UTF-16, arrays and pretty-printed JSON become JSON Lines, as streams."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ftkit.dataset.detect import SAMPLE_LINES, Head
 from ftkit.dataset.inputs import READ_BYTES, stream_source
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source, open_file
 from ftkit.errors import FileError
+from ftkit.prepare.file_formats import check_json_lines
+from ftkit.prepare.file_formats.base import GZIP
 from ftkit.prepare.fix.line_fixer import Change, LineFixer
 from ftkit.rules import RULES, ScanPlan
 from ftkit.rules.fixes import Allowed, find_fix
@@ -33,27 +35,45 @@ class FixedFile(NamedTuple):
     """False if the format is a guess."""
 
 
-def fix_file(source: Source, plan: ScanPlan, allowed: Allowed) -> FixedFile:
+def fix_file(source: Source, plan: ScanPlan, allowed: Allowed, name: str) -> FixedFile:
     """Return a file as JSON Lines, if it is of a kind that can be fixed.
 
+    Args:
+        source: The file.
+        plan: The plan of `fix_plan`.
+        allowed: Safeties of the fixes to apply.
+        name: Name to show for the file.
+
     Raises:
-        FileError: The file cannot be read, or is not text.
+        FileError: The file cannot be read, or is a table or not text.
+        UsageError: It is a chat.
     """
     changes: list[Change] = []
     keeps_lines = True
+    if not source.head().data.startswith(GZIP):
+        check_json_lines(source, name)
     for _ in range(MAX_FIXES):
         head = source.head()
         if head.magic:
             kind, action = head.magic
-            raise FileError(f"{source.path} is {kind}, not text; {action}")
-        name, applied = _find(head, plan, allowed)
-        if not name or applied is None or applied.result.convert is None:
+            raise FileError(f"{name} is {kind}, not text; {action}")
+        rule, applied = _find(head, plan, allowed)
+        if not rule or applied is None or applied.result.convert is None:
             break
         source = stream_source(source.path, _converted(source, applied.result.convert))
-        changes.append(Change(name, applied.fix.summary, ""))
+        changes.append(Change(rule, applied.fix.summary, ""))
         keeps_lines = keeps_lines and applied.result.keeps_lines
-    format, is_known = _format(_with_fixed_lines(source.head(), plan, allowed), plan, allowed)
+    format, is_known = detect_format(source.head(), plan, allowed)
     return FixedFile(source, changes, keeps_lines, format, is_known)
+
+
+def detect_format(head: Head, plan: ScanPlan, allowed: Allowed) -> tuple[str, bool]:
+    """Return the format that lines have when their text is fixed and True, or a guess and False."""
+    head = _with_fixed_lines(head, plan, allowed)
+    rule, applied = _find(head, plan, allowed)
+    if applied and applied.result.format:
+        return applied.result.format, True
+    return choose_format(head, plan.requested_formats), rule is None
 
 
 class _Found(NamedTuple):
@@ -72,14 +92,6 @@ def _find(head: Head, plan: ScanPlan, allowed: Allowed) -> _Found:
     return _Found(None)
 
 
-def _format(head: Head, plan: ScanPlan, allowed: Allowed) -> tuple[str, bool]:
-    """Return the format of a file and True, or a guess and False."""
-    rule, applied = _find(head, plan, allowed)
-    if applied and applied.result.format:
-        return applied.result.format, True
-    return choose_format(head, plan.requested_formats), rule is None
-
-
 def _with_fixed_lines(head: Head, plan: ScanPlan, allowed: Allowed) -> Head:
     """Return the beginning of a file with the text of its lines fixed, to know their format."""
     if all(reading.parsed for reading in head.readings):
@@ -87,7 +99,10 @@ def _with_fixed_lines(head: Head, plan: ScanPlan, allowed: Allowed) -> Head:
     fixer = LineFixer(plan, allowed, fixes_values=False)
     lines = [line for line in head.data.split(b"\n") if line.strip()][:SAMPLE_LINES]
     fixed = [
-        new for number, line in enumerate(lines) for new in fixer.fix(line, first=number == 0).lines
+        new
+        for number, line in enumerate(lines)
+        for piece in fixer.split(line)[0]
+        for new in fixer.fix(piece, first=number == 0).lines
     ]
     return Head(head.name, b"".join(b"%b\n" % line for line in fixed), head.complete)
 
