@@ -12,9 +12,9 @@ from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, re
 from ftkit.dataset.reader import READ_ERRORS, Source, blocks
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
+from ftkit.prepare.exact_numbers import encode
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Row(Struct):
@@ -39,7 +39,7 @@ class Row(Struct):
 
     def encode(self) -> bytes:
         """Return the line to write, without a line feed: that of the source, if unchanged."""
-        return _encode(self.value) if self.line is None else self.line
+        return encode(self.value) if self.line is None else self.line
 
 
 def read_rows(source: Source, audit: Audit) -> Iterator[Row]:

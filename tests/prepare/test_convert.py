@@ -239,3 +239,28 @@ def test_places_are_those_of_the_source(
     prepared = convert([row], to=to, on_loss="allow")
     assert len(list(prepared)) == (effect == "loss")
     assert pointer in [place for _, _, place in entries(prepared.audit, effect)]
+
+
+NUMBERS = '{"a":0.1234567890123456789,"b":1e-400,"c":123456789012345678901234567890}'
+CALL_OF_NUMBERS = '{"type":"tool_use","id":"a","name":"f","input":NUMBERS}'
+
+
+@pytest.mark.parametrize("prove", [False, True])
+@pytest.mark.parametrize(
+    ("row", "to", "written"),
+    [
+        ('{"messages":[USER,{"role":"assistant","content":[CALL]}]}', "chat", '"{}"'),
+        ('{"messages":[USER,{"role":"assistant","content":[CALL]}]}', "gemini", '"args":{}'),
+        ('{"prompt":[USER],"solution":NUMBERS}', "reinforcement", '"solution":{}'),
+        ('{"messages":[USER],"solution":NUMBERS,"q":[]}', "trl-prompt", '"solution":{}'),
+    ],
+)
+def test_numbers_keep_their_digits(
+    row: str, to: str, written: str, prove: bool, write: Write, tmp_path: Path
+) -> None:
+    line = row.replace("CALL", CALL_OF_NUMBERS).replace("NUMBERS", NUMBERS)
+    path, out = write([line.replace("USER", json.dumps(USER)).encode()]), tmp_path / "out"
+    prepared = convert(path, to=to, prove=prove)
+    assert prepared.write(out)
+    assert written.replace("{}", NUMBERS) in out.read_text().replace("\\", "")
+    assert not prepared.audit.total("loss")

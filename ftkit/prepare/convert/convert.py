@@ -15,6 +15,7 @@ from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
 from ftkit.prepare.convert.proof import CHANGED, differences
+from ftkit.prepare.exact_numbers import exact_numbers
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.file_formats import file_formats, read_file
 from ftkit.prepare.file_formats.base import ReadOptions
@@ -133,7 +134,7 @@ def convert_rows(
                     "`field`"
                 )
             try:
-                value, lost = conversion.convert(row.value)
+                value, lost = conversion.convert(row)
             except RowError as error:
                 origin, pointer = _place(row, error.pointer)
                 audit.reject(STEP, error.reason, origin, _lines(row), pointer, error.detail)
@@ -156,8 +157,16 @@ class _Conversion:
         self._source, self._target, self._prove = source, target, prove
         self._shape: str | None = None
 
-    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
-        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
+    def convert(self, row: Row) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the value that a row becomes, and what it lacks. Raises `RowError`."""
+        value, lost = self._convert(row.value)
+        if row.line is not None and value != row.value:
+            exact = exact_numbers(row.line, row.value)
+            if exact is not row.value:
+                return self._convert(exact)
+        return value, lost
+
+    def _convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
         example = value if isinstance(value, Example) else self._read(value)
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
@@ -222,4 +231,4 @@ def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator
         for defect in read(row.line).defects:
             if defect.kind == "duplicate":
                 audit.lose(STEP, reason, row.origin, detail=defect.path)
-        yield row.replaced(row.value, STEP)
+        yield row.replaced(exact_numbers(row.line, row.value), STEP)

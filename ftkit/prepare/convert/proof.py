@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ftkit.dataset.canonical import canonical_form
+from ftkit.prepare.exact_numbers import encode, encode_sorted, exact_numbers
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
@@ -16,9 +16,6 @@ from ftkit.prepare.row_formats.shared.values import parse_json
 CHANGED = "differs when it is read back"
 """Kind of the extra for a value that the output does not give back."""
 
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
-
 
 def canonical_example(example: Example) -> bytes:
     """Return one spelling of an example, the same for examples that mean the same.
@@ -26,7 +23,7 @@ def canonical_example(example: Example) -> bytes:
     A null and a weight of 1 are as an absent key, a content of one text is as that text, and
     arguments of calls are compared as values.
     """
-    return canonical_form(_neutral(example))
+    return encode_sorted(_neutral(example))
 
 
 def differences(
@@ -43,7 +40,7 @@ def differences(
     if format.read is None:
         raise TypeError(f"{format.name} cannot be read")
     try:
-        back = _neutral(format.read(_decode(_encode(row))))
+        back = _neutral(format.read(_read_back(row)))
     except RowError as error:
         yield Extra("", CHANGED, f"{error.reason} at {error.pointer or 'the row'}")
         return
@@ -92,8 +89,13 @@ def _missing_messages(
             return
 
 
+def _read_back(row: dict[str, Any]) -> Any:
+    line = encode(row)
+    return exact_numbers(line, msgspec.json.decode(line))
+
+
 def _equal(one: Any, other: Any) -> bool:
-    return canonical_form(one) == canonical_form(other)
+    return encode_sorted(one) == encode_sorted(other)
 
 
 def _neutral(example: Example) -> dict[str, Any]:

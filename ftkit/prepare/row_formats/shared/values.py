@@ -13,6 +13,7 @@ from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
 from ftkit.dataset.types import Message as AnyMessage
 from ftkit.dataset.types import ToolDefinition
+from ftkit.prepare.exact_numbers import exact_numbers
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.paths import child, path_steps, pointer_of
 from ftkit.prepare.row_formats.base import RowError
@@ -181,7 +182,7 @@ def parse_json(text: str, pointer: str) -> Any:
         raise RowError("text is not JSON", pointer, excerpt(text, 40)) from error
     if has_repeated_key(data, value):
         raise RowError("JSON inside the text repeats a key", pointer, excerpt(text, 40))
-    return value
+    return exact_numbers(data, value)
 
 
 def plain_text(example: Example, index: int, message: Message) -> tuple[str, list[Extra]]:
