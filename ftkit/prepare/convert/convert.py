@@ -170,6 +170,8 @@ class _Conversion:
         example = value if isinstance(value, Example) else self._read(value)
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
+            if self._target.check and row != value:
+                self._target.check(row)
         except RowError as error:
             place = example.source_of(error.pointer)
             raise RowError(error.reason, place, error.detail) from error

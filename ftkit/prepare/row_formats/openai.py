@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from ftkit.dataset import types
-from ftkit.dataset.formats import FORMATS as DATASET_FORMATS
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.shared.valid_rows import check_row
 from ftkit.prepare.row_formats.shared.values import (
     UNKNOWN,
     check_object,
@@ -196,21 +195,6 @@ def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]
     return row, lost
 
 
-def _checked(name: str, write: Callable[[Example], Any]) -> Callable[[Example], Any]:
-    """Return a writer that checks the rows it makes."""
-    type_ = DATASET_FORMATS[name].type
-
-    def write_checked(example: Example) -> tuple[dict[str, Any], list[Extra]]:
-        row, lost = write(example)
-        try:
-            msgspec.convert(row, type_)
-        except msgspec.ValidationError as error:
-            raise RowError(f"cannot be written as {name}", "", str(error)) from None
-        return row, lost
-
-    return write_checked
-
-
 FORMATS = (
     RowFormat(
         name="chat",
@@ -220,7 +204,8 @@ FORMATS = (
         source=OPENAPI_2025,
         shapes=("chat",),
         read=_read_chat,
-        write=_checked("chat", _write_chat),
+        write=_write_chat,
+        check=partial(check_row, name="chat"),
         losses=("other keys", "the rejected answer", "fields for a grader"),
     ),
     RowFormat(
@@ -238,7 +223,8 @@ FORMATS = (
         source=OPENAPI_2025,
         shapes=("completions",),
         read=_read_completions,
-        write=_checked("completions", _write_completions),
+        write=_write_completions,
+        check=partial(check_row, name="completions"),
         losses=("tools", "weights and names", "limits of content parts"),
         notes=(
             "A conversation of more than one question and one answer is rejected. An empty prompt "
@@ -255,7 +241,8 @@ FORMATS = (
         holds="preference",
         shapes=("preference",),
         read=_read_preference,
-        write=_checked("preference", _write_preference),
+        write=_write_preference,
+        check=partial(check_row, name="preference"),
         losses=("other keys", "fields for a grader"),
     ),
     RowFormat(
@@ -266,7 +253,8 @@ FORMATS = (
         holds="prompt",
         shapes=("reinforcement",),
         read=_read_reinforcement,
-        write=_checked("reinforcement", _write_reinforcement),
+        write=_write_reinforcement,
+        check=partial(check_row, name="reinforcement"),
         losses=("the last answer", "weights"),
         notes=(
             "Keys that the source format does not know become fields for the grader, and system "

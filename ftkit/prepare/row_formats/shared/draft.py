@@ -190,6 +190,7 @@ class Draft:
         """
         if not self.messages:
             raise RowError("no messages")
+        self._move_results()
         number = 0
         for call, pointer, message in self._made:
             number += 1
@@ -209,9 +210,46 @@ class Draft:
             places=self.places,
         )
 
+    def _move_results(self) -> None:
+        """Put results behind their calls, in front of what the user says before them.
+
+        Anthropic and others have both in one message, in any order.
+        """
+        order: list[int] = []
+        waiting: list[int] = []  # messages of the user between calls and results
+        moved: list[int] = []
+        for index, message in enumerate(self.messages):
+            if message["role"] == "user" and (waiting or _expects_results(self.messages, order)):
+                waiting.append(index)
+            elif message["role"] == "tool" and waiting:
+                order.append(index)
+                moved += waiting
+            else:
+                order += [*waiting, index]
+                waiting = []
+        order += waiting
+        for index in dict.fromkeys(moved):
+            kind = "message moved behind the results of tools"
+            self.extras.append(Extra(self.places[index], kind, None, index, is_loss=False))
+        if moved:
+            self.messages = [self.messages[index] for index in order]
+            self.places = [self.places[index] for index in order]
+            new = {index: position for position, index in enumerate(order)}
+            self.extras = [
+                replace(extra, message=new.get(extra.message, extra.message))
+                for extra in self.extras
+            ]
+            self._made = [(call, place, new.get(index, index)) for call, place, index in self._made]
+
     def _of_message(self, extra: Extra) -> Extra:
         """Return an extra, which is the example's if the message for it was not added."""
         return extra if extra.message < self.next else replace(extra, message=-1)
+
+
+def _expects_results(messages: list[Message], order: list[int]) -> bool:
+    """Return True if the last message in an order has tool calls, or a result of one."""
+    last = messages[order[-1]] if order else {}
+    return last.get("role") == "tool" or bool(last.get("tool_calls"))
 
 
 def simple_content(parts: list[Part]) -> str | list[Part]:
