@@ -103,6 +103,48 @@ def test_rows_without_a_known_format_name_their_keys() -> None:
         list(convert([{"q": "x", "a": "y"}], to="chat"))
 
 
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [(5, "a number"), (None, "null"), ("x", "a string"), (True, "a boolean"), ([], "an array")],
+)
+def test_rows_that_are_no_objects_are_named_as_in_json(
+    value: Any, named: str, write: Write
+) -> None:
+    with pytest.raises(UsageError, match=f"no known format; it is {named}, not an object; set"):
+        list(convert(write([json.dumps(value).encode()]), to="chat"))
+
+
+def test_rows_of_several_formats_are_named() -> None:
+    sharegpt = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    message = r":1 is chat, and .*:2 is sharegpt; put .* set `from_` to chat or sharegpt to reject"
+    with pytest.raises(UsageError, match=message):
+        list(convert([CHAT, sharegpt, {"prompt": "a", "completion": "b"}], to="chat"))
+
+
+TRANSCRIPT = "\n\nHuman: a\n\nAssistant: b"
+HH = {"chosen": TRANSCRIPT, "rejected": f"{TRANSCRIPT}c"}
+
+
+@pytest.mark.parametrize("odd", [f"Here:{TRANSCRIPT}", "b"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_odd_transcripts_do_not_change_the_format(odd: str, copies: int) -> None:
+    rows = [{"chosen": odd, "rejected": f"{odd}c"}] * copies + [HH]
+    prepared = convert(rows, to="preference")
+    assert len(list(prepared)) == 1
+    (reason,) = {reason for reason, _, _ in entries(prepared.audit, "rejected")}
+    assert reason == "a transcript that does not begin with Human: or Assistant:"
+
+
+@pytest.mark.parametrize("plain", [0, 1, 3])
+def test_texts_beside_a_system_prompt_are_detected_as_anthropic(plain: int) -> None:
+    rows = [CHAT] * plain + [{"messages": [{"role": "system", "content": "x"}, USER, ASSISTANT]}]
+    written = list(convert(rows, to="anthropic"))
+    assert written[-1]["system"] == "x"
+    prepared = convert(written, to="chat")
+    assert list(prepared) == rows
+    assert not prepared.audit.entries
+
+
 def test_an_ambiguous_row_is_an_error_that_shows_both_readings() -> None:
     row = {
         "conversations": [{"from": "human", "value": "One"}, {"from": "gpt", "value": "Uno"}],

@@ -17,6 +17,11 @@ _NAMES = {
 }
 
 
+def json_type(value: Any) -> str:
+    """Return the type of a JSON value with its article, such as "an object"."""
+    return _NAMES.get(type(value), "a number")
+
+
 class RowValue(NamedTuple):
     """A JSON value of a row and the JSON pointer to it. Null means the same as an absent value."""
 
@@ -72,4 +77,4 @@ class RowValue(NamedTuple):
                 yield self.child(key)
 
     def _fail_type(self, expected: str) -> NoReturn:
-        self.fail(f"not {expected}", f"but {_NAMES.get(type(self.value), 'a number')}")
+        self.fail(f"not {expected}", f"but {json_type(self.value)}")
