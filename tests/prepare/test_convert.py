@@ -199,7 +199,7 @@ def test_prove_reports_what_does_not_come_back() -> None:
     prepared = convert([transcript], to="completions", on_loss="allow", prove=True)
     assert list(prepared) == [{"prompt": "Hi", "completion": "ab"}]
     assert entries(prepared.audit, "loss") == [
-        ("content parts: no place in completions", 1, "/messages/1/content")
+        ("limits of text parts: no place in completions", 1, "/messages/1/content")
     ]
 
 

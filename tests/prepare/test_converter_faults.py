@@ -167,7 +167,7 @@ def test_keys_of_a_message_that_the_target_lacks_are_reported() -> None:
     prepared = convert([row], to="completions", on_loss="allow")
     assert len(list(prepared)) == 1
     assert {pointer for _, pointer in reported(prepared.audit, "loss")} == {
-        *("/messages/0/name", "/tools", "/id")
+        *("/messages/0/name", "/tools/0", "/id")
     }
 
 

@@ -14,9 +14,9 @@ from ftkit.dataset.lenient_json import read
 from ftkit.errors import UnknownNameError, UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
-from ftkit.prepare.convert.proof import CHANGED, differences
+from ftkit.prepare.convert.proof import differences
 from ftkit.prepare.exact_numbers import exact_numbers
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.file_formats import file_formats, read_file
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
@@ -194,8 +194,8 @@ class _Conversion:
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:
-    if extra.kind == CHANGED or not extra.is_loss:
-        return extra.kind
+    if extra.kind == ExtraKind.DIFFERENCE or not extra.is_loss:
+        return str(extra.kind)
     return f"{extra.kind}: no place in {target.name}"
 
 

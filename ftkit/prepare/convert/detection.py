@@ -10,11 +10,10 @@ from ftkit._text import excerpt
 from ftkit.dataset.detect import classify
 from ftkit.errors import UsageError
 from ftkit.prepare.convert.proof import canonical_example
-from ftkit.prepare.example import Example
+from ftkit.prepare.example import Example, ExtraKind
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.row_value import json_type
-from ftkit.prepare.row_formats.shared.values import UNKNOWN
 from ftkit.prepare.rows import Row
 
 FIRST_ROWS = 100
@@ -106,7 +105,9 @@ def _votes(rows: list[Row], recognized: list[list[RowFormat]]) -> tuple[Counter[
             if example or format.assemble:
                 votes[name] += 1
             if example:
-                unknown[name] += sum(extra.kind == UNKNOWN for extra in example.extras)
+                unknown[name] += sum(
+                    extra.kind == ExtraKind.UNKNOWN_KEY for extra in example.extras
+                )
     return votes, unknown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.row_formats import anthropic
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
@@ -139,7 +139,7 @@ def _read_result(draft: Draft, result: RowValue) -> None:
     if len(texts) > 1:
         draft.note(result, "texts of a tool result joined by line feeds", index)
     if result.value.get("status") == "error":
-        draft.lose(result.child("status"), anthropic.IS_ERROR, index)
+        draft.lose(result.child("status"), ExtraKind.IS_ERROR, index)
     draft.lose_others(result, {"toolUseId", "content", "status"}, message=index)
     draft.answer(result, "\n".join(texts), result.need("toolUseId").text())
 

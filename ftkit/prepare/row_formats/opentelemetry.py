@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.example import Example
+from ftkit.prepare.example import Example, ExtraKind
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.prepare.row_formats.shared.draft import (
-    BESIDE,
     Draft,
     Part,
     function_tool,
@@ -86,7 +85,7 @@ def _attributes(draft: Draft, row: RowValue) -> dict[str, RowValue]:
         if key in KEYS and value is not None:
             values[key] = decoded(value.need("stringValue"))
         else:
-            draft.note(item, BESIDE)
+            draft.note(item, ExtraKind.LOG_KEY)
     return values
 
 

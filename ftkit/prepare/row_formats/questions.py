@@ -60,10 +60,10 @@ def read_evals(value: dict[str, Any]) -> Example:
         messages: list[Message] = [{"role": "user", "content": input.value}]
         extras: list[Extra] = []
     else:
-        messages, extras = read_messages(input.value, input.pointer)
+        messages, extras = read_messages(input)
     return Example(
         messages=[*messages, {"role": "assistant", "content": text}],
-        extras=[*extras, *unknown_keys(value, ("input", "ideal"))],
+        extras=[*extras, *unknown_keys(row, ("input", "ideal"))],
         places=[*(f"/input/{index}" for index in range(len(messages))), "/ideal"],
     )
 

@@ -9,13 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.shared.json_text import to_text
 from ftkit.prepare.row_formats.shared.row_value import RowValue
-
-BESIDE = "key that is no part of the conversation"
-"""Kind of the extras for ids, settings and other keys of requests, responses and logs."""
 
 Part = dict[str, Any]
 """Content part of a message in OpenAI's chat format."""
@@ -82,11 +79,11 @@ class Draft:
         self._answers: list[tuple[Message, dict[str, Any]]] = []
         self._ids: set[str] = set()
 
-    def lose(self, value: RowValue, kind: str, message: int = -1) -> None:
+    def lose(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that the example has no place for."""
         self.extras.append(Extra(value.pointer, kind, value.value, message))
 
-    def note(self, value: RowValue, kind: str, message: int = -1) -> None:
+    def note(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that is not in the example, which is complete without it."""
         self.extras.append(Extra(value.pointer, kind, value.value, message, is_loss=False))
 
@@ -101,9 +98,9 @@ class Draft:
         for other in value.others(read_keys):
             key = other.pointer.rpartition("/")[2]
             if key in notes:
-                self.note(other, BESIDE, message)
+                self.note(other, ExtraKind.LOG_KEY, message)
             else:
-                self.lose(other, "unknown key", message)
+                self.lose(other, ExtraKind.UNKNOWN_KEY, message)
 
     @property
     def next(self) -> int:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from ftkit.prepare.example import ExtraKind
 from ftkit.prepare.row_formats import anthropic, gemini
 from ftkit.prepare.row_formats.base import RowError
-from ftkit.prepare.row_formats.openai import FUNCTIONS
 from ftkit.prepare.row_formats.shared.chat import (
     add_chat_message,
     add_chat_messages,
     add_chat_tools,
 )
-from ftkit.prepare.row_formats.shared.draft import BESIDE, Draft
+from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.row_formats.shared.values import parse_json
 
@@ -43,7 +43,7 @@ _CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
     """Record the keys of an entry of a log that are not read."""
     for other in value.others(read_keys):
-        draft.note(other, BESIDE)
+        draft.note(other, ExtraKind.LOG_KEY)
 
 
 def decoded(value: RowValue) -> RowValue:
@@ -96,7 +96,7 @@ def read_options(draft: Draft, request: RowValue) -> None:
     if tools is not None:
         add_chat_tools(draft, tools)
     if functions is not None:
-        draft.lose(functions, FUNCTIONS)
+        draft.lose(functions, ExtraKind.FUNCTIONS)
     if flag is not None:
         draft.parallel_tool_calls = flag.flag()
 

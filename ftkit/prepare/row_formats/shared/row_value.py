@@ -64,11 +64,13 @@ class RowValue(NamedTuple):
         """Return this boolean."""
         return self.value if isinstance(self.value, bool) else self._fail_type("true or false")
 
+    def array(self) -> list[Any]:
+        """Return this array."""
+        return self.value if isinstance(self.value, list) else self._fail_type("an array")
+
     def elements(self) -> Iterator[RowValue]:
         """Yield the elements of this array."""
-        if not isinstance(self.value, list):
-            self._fail_type("an array")
-        return (self.child(index) for index in range(len(self.value)))
+        return (self.child(index) for index in range(len(self.array())))
 
     def others(self, read_keys: Collection[str]) -> Iterator[RowValue]:
         """Yield the values of this object that are not null and whose keys are not read."""
