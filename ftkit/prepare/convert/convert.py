@@ -155,7 +155,7 @@ class _Conversion:
 
     def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
         self._source, self._target, self._prove = source, target, prove
-        self._shape: str | None = None
+        self._variant: str | None = None
 
     def convert(self, row: Row) -> tuple[dict[str, Any], list[Extra]]:
         """Return the value that a row becomes, and what it lacks. Raises `RowError`."""
@@ -175,7 +175,7 @@ class _Conversion:
         except RowError as error:
             place = example.source_of(error.pointer)
             raise RowError(error.reason, place, error.detail) from error
-        self._check_shape(row)
+        self._check_variant(row)
         if self._prove:
             lost = [*lost, *differences(example, row, self._target, lost)]
         return row, lost
@@ -185,12 +185,12 @@ class _Conversion:
             raise RowError("the format is not known")
         return self._source.read(value)
 
-    def _check_shape(self, row: dict[str, Any]) -> None:
-        if self._target.shape:
-            shape = self._target.shape(row)
-            if self._shape not in (None, shape):
-                raise RowError("another shape than that of the first row", "", shape)
-            self._shape = shape
+    def _check_variant(self, row: dict[str, Any]) -> None:
+        if self._target.variant:
+            variant = self._target.variant(row)
+            if self._variant not in (None, variant):
+                raise RowError("another shape than that of the first row", "", variant)
+            self._variant = variant
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:

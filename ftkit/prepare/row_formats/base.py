@@ -74,8 +74,8 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     Raises `RowError`."""
     check: Callable[[dict[str, Any]], object] | None = None
     """Check a written row that is not the same in its source. Raises `RowError`."""
-    shape: Callable[[dict[str, Any]], str] | None = None
-    """Return the name of the shape of a row, if all rows of a file must have the same one."""
+    variant: Callable[[dict[str, Any]], str] | None = None
+    """Return the name of the variant of a row, if all rows of a file must be in the same one."""
     losses: tuple[str, ...] = ()
     """What the format has no place for, for the documentation."""
     notes: tuple[str, ...] = ()

@@ -8,15 +8,18 @@ from typing import Any
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.row_formats import responses
+from ftkit.prepare.row_formats import anthropic, gemini, responses
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_formats.shared.chat import add_chat_message, add_chat_messages
 from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.exchange import (
+    CHOICE_NOTES,
+    MESSAGE_NOTES,
     NOTES,
+    add_options,
+    check_complete,
     check_status,
     decoded,
-    read_request,
-    read_response,
 )
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.rows import Row
@@ -32,6 +35,8 @@ GATEWAY = Source(
     "Helicone documentation, Export Data",
     "https://docs.helicone.ai/tools/export",
 )
+
+_CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 
 BATCH_LAYOUT = (
     '{"custom_id":"1","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4.1",'
@@ -124,6 +129,50 @@ def _body(draft: Draft, value: RowValue) -> RowValue:
         return value
     draft.lose_others(value, {"body", "message"}, {*NOTES, "type", "headers"})
     return decoded(body)
+
+
+def read_request(draft: Draft, request: RowValue) -> None:
+    """Read a request: a chat completion of OpenAI, a message of Anthropic, or one to Gemini."""
+    if request.get("contents"):
+        gemini.read_request(draft, request)
+        draft.lose_others(request, gemini.KEYS, gemini.REQUEST_KEYS)
+        return
+    messages = request.get("messages") or request.fail("request without `messages`")
+    if anthropic.recognizes(request.object()):
+        anthropic.read_request(draft, request)
+        read_keys = {"system", "messages", "tools", "tool_choice"}
+        draft.lose_others(request, read_keys, NOTES | anthropic.REQUEST_KEYS)
+        return
+    add_chat_messages(draft, messages, MESSAGE_NOTES)
+    add_options(draft, request)
+    draft.lose_others(request, _CHAT_KEYS, NOTES)
+
+
+def read_response(draft: Draft, response: RowValue) -> None:
+    """Read a response: choices, a message of Anthropic, or the message itself."""
+    choices = response.get("choices")
+    if choices is not None:
+        _read_choices(draft, choices)
+        draft.lose_others(response, {"choices"}, NOTES)
+    elif response.get("candidates"):
+        gemini.read_response(draft, response)
+    elif isinstance(response.value.get("content"), list) and response.get("role"):
+        check_complete(response, "stop_reason")
+        anthropic.read_message(draft, response)
+        draft.lose_others(response, {"role", "content"}, anthropic.RESPONSE_KEYS, draft.next - 1)
+    elif response.get("role"):
+        add_chat_message(draft, response, MESSAGE_NOTES)
+    else:
+        response.fail("response without `choices`")
+
+
+def _read_choices(draft: Draft, choices: RowValue) -> None:
+    first, *others = list(choices.elements()) or choices.fail("response without an answer")
+    check_complete(first, "finish_reason")
+    add_chat_message(draft, first.need("message"), MESSAGE_NOTES)
+    draft.lose_others(first, {"message"}, CHOICE_NOTES, draft.next - 1)
+    for other in others:
+        draft.lose(other, "further answer")
 
 
 FORMATS = (

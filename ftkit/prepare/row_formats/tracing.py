@@ -7,14 +7,10 @@ from typing import Any
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import responses
 from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.batch import read_request, read_response
 from ftkit.prepare.row_formats.shared.chat import add_chat_tools
 from ftkit.prepare.row_formats.shared.draft import Draft, text_part
-from ftkit.prepare.row_formats.shared.exchange import (
-    decoded,
-    note_log_keys,
-    read_request,
-    read_response,
-)
+from ftkit.prepare.row_formats.shared.exchange import decoded, note_log_keys
 from ftkit.prepare.row_formats.shared.langchain import add_langchain_message, is_langchain
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
