@@ -171,13 +171,15 @@ def test_the_format_that_knows_more_keys_is_detected() -> None:
     [
         ({"to": "chats"}, "unknown format 'chats'; did you mean 'chat'"),
         ({"to": "dolly"}, "`to` cannot be dolly: ftkit reads that format only"),
-        ({"to": "chat", "from_": "alpacca"}, "unknown format 'alpacca'"),
+        ({"to": "chat", "from_": "alpacca"}, "unknown format 'alpacca'; did you mean 'alpaca'[?]$"),
+        ({"to": "chat", "from_": "xls"}, "unknown format 'xls'; did you mean 'xlsx'"),
+        ({"to": "chat", "from_": "?"}, "unknown format '[?]'. Known: OpenAI: .*; Files: .*xlsx"),
         ({"to": "chat", "on_loss": "ignore"}, "`on_loss` must be fail or drop-row or allow"),
         ({"to": "chat", "from_": "chat", "field": {"user": "q"}}, "exclude each other"),
     ],
 )
 def test_a_wrong_argument_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("`", "`")) as error:
+    with pytest.raises(UsageError, match=message) as error:
         convert([ALPACA], **options)
     assert isinstance(error.value, UnknownNameError) == message.startswith("unknown")
 

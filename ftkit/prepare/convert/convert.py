@@ -11,7 +11,7 @@ import msgspec
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
-from ftkit.errors import UnknownNameError, UsageError, check_choice
+from ftkit.errors import UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
 from ftkit.prepare.convert.proof import differences
@@ -76,10 +76,7 @@ def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | N
         from ftkit.prepare.convert.mapping import mapped_format
 
         return mapped_format(field)
-    try:
-        format = find_row_format(from_) if from_ else None
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error} Of files: {', '.join(file_formats())}.") from None
+    format = find_row_format(from_, file_formats()) if from_ else None
     if format and not format.read:
         raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
     return format
@@ -181,9 +178,9 @@ class _Conversion:
         return row, lost
 
     def _read(self, value: Any) -> Example:
-        if self._source is None or self._source.read is None:
+        if self._source is None:
             raise RowError("the format is not known")
-        return self._source.read(value)
+        return self._source.example(value)
 
     def _check_variant(self, row: dict[str, Any]) -> None:
         if self._target.variant:

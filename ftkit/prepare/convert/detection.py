@@ -124,7 +124,7 @@ def _recognizes(format: RowFormat, row: Row) -> bool:
 
 def _read(format: RowFormat, row: Row) -> Example | None:
     try:
-        return format.read(row.value) if format.read else None
+        return format.example(row.value)
     except RowError:
         return None
 

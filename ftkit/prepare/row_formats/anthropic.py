@@ -84,7 +84,7 @@ def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
     row, draft = RowValue(value), Draft()
     read_request(draft, row)
-    draft.lose_others(row, {"system", "messages", "tools", "tool_choice"}, REQUEST_KEYS)
+    draft.lose_others(row, {"system", "messages", "tools", "tool_choice"})
     return draft.example()
 
 
@@ -336,6 +336,8 @@ def _write_tool(outgoing: Outgoing, tool: RowValue) -> dict[str, Any]:
 FORMATS = (
     RowFormat(
         name="anthropic",
+        group="Other providers",
+        bookkeeping=REQUEST_KEYS,
         title="Anthropic messages",
         layout=LAYOUT,
         source=SOURCE,

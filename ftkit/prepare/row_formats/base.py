@@ -6,15 +6,25 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
 
 Kind = Literal["conversation", "preference", "prompt", "text"]
 """Kind of the examples of a format: a conversation or text to train on, a prompt with two outputs,
 or a prompt that the model answers during training."""
+
+Group = Literal["OpenAI", "Other providers", "Open data sets", "Logs", "Chats"]
+"""Where rows of a format come from."""
+
+BOOKKEEPING = frozenset(["created", "created_at", "id", "timestamp", "updated_at", "uuid"])
+"""Bookkeeping keys of a row, unless its format has others."""
+
+EVERY_KEY = frozenset(["*"])
+"""Bookkeeping keys of the entries of logs: every key that is not read."""
 
 Assemble = Callable[[Iterable[Row], Audit, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
@@ -60,6 +70,10 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """A row on one line, as JSON: for the documentation and as a test."""
     source: Source
     """Where the format is described."""
+    group: Group = "Open data sets"
+    bookkeeping: frozenset[str] = BOOKKEEPING
+    """Keys of a row that say nothing about the example, such as ids and settings. They are left
+    out with a note; any other key that is not read is a loss."""
     holds: Kind = "conversation"
     shapes: tuple[str, ...] = ()
     """Formats and shapes, as `ftkit.dataset.detect.classify` names them, that may be this one."""
@@ -80,6 +94,22 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """What the format has no place for, for the documentation."""
     notes: tuple[str, ...] = ()
     """Choices of its reader and writer, for the documentation."""
+
+    def example(self, value: Any) -> Example:
+        """Convert a row to an example, with notes for its bookkeeping keys. Raises `RowError`."""
+        if self.read is None:
+            raise RowError("the format is not known")
+        example = self.read(value)
+        example.extras = [self._noted(extra) for extra in example.extras]
+        return example
+
+    def _noted(self, extra: Extra) -> Extra:
+        """Return the extra for a key, which is no loss if the key is one of the bookkeeping."""
+        key = extra.pointer[1:]
+        is_known = key in self.bookkeeping or (self.bookkeeping == EVERY_KEY and "/" not in key)
+        if extra.kind != ExtraKind.UNKNOWN_KEY or not is_known:
+            return extra
+        return replace(extra, kind=ExtraKind.LOG_KEY, is_loss=False)
 
     @property
     def is_detected(self) -> bool:

@@ -178,6 +178,8 @@ def _read_choices(draft: Draft, choices: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="batch",
+        group="OpenAI",
+        bookkeeping=NOTES,
         title="OpenAI Batch, input joined with output",
         layout=BATCH_LAYOUT,
         source=OPENAPI.with_detail("BatchRequestInput and BatchRequestOutput"),
@@ -194,6 +196,8 @@ FORMATS = (
     ),
     RowFormat(
         name="gateway",
+        group="Logs",
+        bookkeeping=NOTES,
         title="Gateway log, request and response",
         layout=GATEWAY_LAYOUT,
         source=GATEWAY,

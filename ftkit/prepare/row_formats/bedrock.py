@@ -253,6 +253,7 @@ def read_claude(value: dict[str, Any]) -> Example:
 FORMATS = (
     RowFormat(
         name="bedrock-nova",
+        group="Other providers",
         title="Amazon Bedrock, Nova",
         layout=NOVA_LAYOUT,
         source=NOVA,
@@ -274,6 +275,7 @@ FORMATS = (
     ),
     RowFormat(
         name="bedrock-titan",
+        group="Other providers",
         title="Amazon Bedrock, Titan",
         layout='{"prompt":"What is the capital of France?","completion":"Paris."}',
         source=TEXT,
@@ -283,6 +285,8 @@ FORMATS = (
     ),
     RowFormat(
         name="bedrock-claude",
+        group="Other providers",
+        bookkeeping=anthropic.REQUEST_KEYS,
         title="Amazon Bedrock, Claude 3 Haiku",
         layout=CLAUDE_LAYOUT,
         source=CLAUDE,

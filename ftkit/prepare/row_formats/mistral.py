@@ -120,6 +120,7 @@ def _new_id(outgoing: Outgoing, index: int, id: RowValue, ids: _Ids) -> str:
 FORMATS = (
     RowFormat(
         name="mistral",
+        group="Other providers",
         title="Mistral",
         layout=LAYOUT,
         source=MISTRAL_FINETUNE,

@@ -26,10 +26,12 @@ STRUCTURE = {
 }
 """Keys that say where a message belongs, and its text."""
 
-METADATA = {
-    *("user_id", "created_date", "lang", "review_count", "review_result", "synthetic"),
-    *("model_name", "detoxify", "emojis", "labels", "events"),
-}
+METADATA = frozenset(
+    [
+        *("user_id", "created_date", "lang", "review_count", "review_result", "synthetic"),
+        *("model_name", "detoxify", "emojis", "labels", "events"),
+    ]
+)
 """Keys that every row of the data set has beside them."""
 
 MAX_MESSAGES = 1000
@@ -211,6 +213,7 @@ def _recognizes(value: dict[str, Any]) -> bool:
 FORMATS = (
     RowFormat(
         name="oasst",
+        bookkeeping=METADATA,
         title="OASST",
         layout='{"message_id": "m1", "parent_id": null, "message_tree_id": "m1", "role": '
         '"prompter", "text": "Hi", "rank": null, "deleted": false}',

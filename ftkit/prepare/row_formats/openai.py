@@ -173,6 +173,7 @@ def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]
 FORMATS = (
     RowFormat(
         name="chat",
+        group="OpenAI",
         title="OpenAI chat",
         layout='{"messages": [{"role": "user", "content": "Hi"}, '
         '{"role": "assistant", "content": "Hello!", "weight": 1}], "tools": []}',
@@ -185,6 +186,8 @@ FORMATS = (
     ),
     RowFormat(
         name="array",
+        group="OpenAI",
+        bookkeeping=frozenset(),
         title="Arrays of messages",
         layout='[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]',
         source=OWN_CHECK,
@@ -193,6 +196,7 @@ FORMATS = (
     ),
     RowFormat(
         name="completions",
+        group="OpenAI",
         title="OpenAI completions",
         layout='{"prompt": "Question: Hi\\n", "completion": " Hello!"}',
         source=OPENAPI_2025,
@@ -208,6 +212,7 @@ FORMATS = (
     ),
     RowFormat(
         name="preference",
+        group="OpenAI",
         title="OpenAI preference",
         layout='{"input": {"messages": [{"role": "user", "content": "Hi"}]}, '
         '"preferred_output": [{"role": "assistant", "content": "Hello!"}], '
@@ -222,6 +227,8 @@ FORMATS = (
     ),
     RowFormat(
         name="reinforcement",
+        group="OpenAI",
+        bookkeeping=frozenset(),
         title="OpenAI reinforcement",
         layout='{"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}',
         source=OPENAPI,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftkit.prepare.example import Example, ExtraKind
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import EVERY_KEY, RowFormat
 from ftkit.prepare.row_formats.shared.draft import (
     Draft,
     Part,
@@ -176,6 +176,8 @@ def _read_tool(draft: Draft, tool: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="opentelemetry",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="OpenTelemetry GenAI",
         layout=LAYOUT,
         source=SOURCE,

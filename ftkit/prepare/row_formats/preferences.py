@@ -10,7 +10,7 @@ from ftkit.dataset.shapes import are_messages
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_formats.base import BOOKKEEPING, Kind, RowError, RowFormat
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing
 from ftkit.prepare.row_formats.shared.plain import prompt_of
 from ftkit.prepare.row_formats.shared.row_value import RowValue
@@ -103,7 +103,7 @@ def read_ultrafeedback(value: dict[str, Any]) -> Example:
     messages = _split(row, chosen, rejected)
     if prompt not in (message["content"] for message in messages):
         row.need("prompt").fail("the prompt is not that of the answers")
-    keys = {"prompt", "prompt_id", "chosen", "rejected"}
+    keys = {"prompt", "chosen", "rejected"}
     copies = row.get("messages")
     if copies and read_turns(copies, "user", -1)[0] == conversation:
         keys.add("messages")
@@ -248,6 +248,9 @@ FORMATS = (
         write=write,
         losses=("weights", "`parallel_tool_calls`"),
         notes=(
+            "The keys are `prompt`, `chosen` and `rejected`. Rows with `chosen_messages` are "
+            "[messages-preference](#messages-preference), and rows with `chosen_response` "
+            "[response-preference](#response-preference).",
             "Without `prompt`, the messages that both answers begin with are the prompt. Texts are "
             "never split.",
         ),
@@ -261,11 +264,13 @@ FORMATS = (
             holds="preference",
             shapes=(f"{name}-preference",),
             read=_reader(f"chosen_{key}", f"rejected_{key}"),
+            notes=("As [trl-preference](#trl-preference), but for the keys.",),
         )
         for name, key in (("response", "response"), ("messages", "messages"))
     ),
     RowFormat(
         name="ultrafeedback",
+        bookkeeping=BOOKKEEPING | {"prompt_id"},
         title="UltraFeedback",
         layout='{"prompt": "Hi", "prompt_id": "7", "chosen": [{"role": "user", "content": "Hi"}, '
         '{"role": "assistant", "content": "Hello!"}], "rejected": [{"role": "user", "content": '

@@ -83,12 +83,16 @@ def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
 FORMATS = (
     RowFormat(
         name="evals-samples",
+        group="OpenAI",
         title="Samples of the OpenAI Evals repository",
         layout='{"input": [{"role": "user", "content": "Hi"}], "ideal": "Hello!"}',
         source=EVALS,
         shapes=("evals",),
         read=read_evals,
-        notes=("A row with several ideal answers is rejected.",),
+        notes=(
+            "An object with `input` and `ideal`; items of the Evals API are [evals](#evals).",
+            "A row with several ideal answers is rejected.",
+        ),
     ),
     RowFormat(
         name="dolly",

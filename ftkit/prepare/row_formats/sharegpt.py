@@ -49,7 +49,7 @@ def read(value: dict[str, Any]) -> Example:
     add_text(draft, row.get("system"), "system")
     for turn in row.need("conversations").elements():
         _read_turn(draft, turn)
-    draft.lose_others(row, {"system", "conversations", "tools"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversations", "tools"})
     example = draft.example()
     check_results(example)
     tools = row.get("tools")
@@ -128,7 +128,7 @@ def read_pairs(value: dict[str, Any]) -> Example:
             text = pair.need(key)
             draft.add(text, role, text_parts(text))
         draft.lose_others(pair, {"human", "assistant"}, message=draft.next - 1)
-    draft.lose_others(row, {"system", "conversation"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversation"})
     return draft.example()
 
 
@@ -140,7 +140,7 @@ def read_roles(value: dict[str, Any]) -> Example:
     messages, extras = read_messages(turns, draft.next)
     for turn, message in zip(turns.elements(), messages, strict=True):
         draft.append(turn, message)
-    draft.lose_others(row, {"system", "conversations"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversations"})
     example = draft.example()
     example.extras += extras
     return example
@@ -228,6 +228,8 @@ FORMATS = (
             "`parallel_tool_calls`",
         ),
         notes=(
+            "Turns have `from` and `value`; with `role` and `content`, they are "
+            "[sharegpt-roles](#sharegpt-roles).",
             "Results answer the calls before them in order, and ids are made as `call_1`.",
             "Calls whose arguments are not a JSON object are rejected.",
         ),
@@ -249,5 +251,6 @@ FORMATS = (
         source=LLAMA_FACTORY,
         shapes=("sharegpt",),
         read=read_roles,
+        notes=("As [sharegpt](#sharegpt), but turns are messages in OpenAI's format.",),
     ),
 )

@@ -66,7 +66,7 @@ def read_stored(value: dict[str, Any]) -> Example:
     add_options(draft, row)
     read_response(draft, RowValue({"choices": row.need("choices").value}))
     read_keys = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
-    draft.lose_others(row, read_keys, NOTES)
+    draft.lose_others(row, read_keys)
     return draft.example()
 
 
@@ -132,6 +132,8 @@ def _add_sample(draft: Draft, sample: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="stored-completion",
+        group="OpenAI",
+        bookkeeping=NOTES,
         title="OpenAI stored completion",
         layout=STORED_LAYOUT,
         source=STORED,
@@ -142,6 +144,7 @@ FORMATS = (
     ),
     RowFormat(
         name="evals",
+        group="OpenAI",
         title="OpenAI Evals item",
         layout=EVALS_LAYOUT,
         source=EVALS,
@@ -149,6 +152,8 @@ FORMATS = (
         read=read_evals,
         losses=("answers after the first",),
         notes=(
+            "An object with `item`, as the Evals API takes it; rows of the Evals repository are "
+            "[evals-samples](#evals-samples).",
             "The fields of an item beside its messages are for the grader; an item without "
             "messages needs a mapping of its fields.",
         ),

@@ -136,6 +136,7 @@ def _write_output(outgoing: Outgoing, messages: list[Message], pointer: str) -> 
 FORMATS = (
     RowFormat(
         name="together",
+        group="Other providers",
         title="Together",
         layout=LAYOUT,
         source=SOURCE,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import responses
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import EVERY_KEY, RowFormat
 from ftkit.prepare.row_formats.batch import read_request, read_response
 from ftkit.prepare.row_formats.shared.chat import add_chat_tools
 from ftkit.prepare.row_formats.shared.draft import Draft, text_part
@@ -168,6 +168,8 @@ def _read_generations(draft: Draft, generations: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="langsmith",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="LangSmith run",
         layout=LANGSMITH_LAYOUT,
         source=LANGSMITH,
@@ -182,6 +184,8 @@ FORMATS = (
     ),
     RowFormat(
         name="langfuse",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="Langfuse observation",
         layout=LANGFUSE_LAYOUT,
         source=LANGFUSE,

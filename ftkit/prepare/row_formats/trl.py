@@ -217,6 +217,7 @@ FORMATS = (
     ),
     RowFormat(
         name="trl-prompt",
+        bookkeeping=frozenset(),
         title="TRL, prompt only",
         layout='{"prompt": [{"role": "user", "content": "2+3?"}], "solution": "5"}',
         source=TRL_FORMATS,
