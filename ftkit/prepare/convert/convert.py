@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
-import msgspec
-
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
@@ -15,14 +13,14 @@ from ftkit.errors import UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
 from ftkit.prepare.convert.proof import differences
-from ftkit.prepare.exact_numbers import exact_numbers
 from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.file_formats import file_formats, read_file
 from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.paths import split_pointer
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import ExampleRow, JoinedRow, Row
 
 STEP = "convert"
 """Name of the step in reports and maps."""
@@ -107,8 +105,6 @@ def convert_rows(
 ) -> Step:
     """Return a step that converts rows.
 
-    A row whose value is an `Example` has been read already.
-
     Args:
         target: Format to write.
         source: Format of the rows, which is detected by default.
@@ -125,7 +121,7 @@ def convert_rows(
             rows = format.assemble(rows, audit, target.holds)
         conversion = _Conversion(format, target, prove)
         for row in rows:
-            if source and isinstance(row.value, Example):
+            if source and isinstance(row, ExampleRow):
                 raise UsageError(
                     f"{row.origin} is a chat, which has no other format: leave out `from_` and "
                     "`field`"
@@ -134,7 +130,7 @@ def convert_rows(
                 value, lost = conversion.convert(row)
             except RowError as error:
                 origin, pointer = _place(row, error.pointer)
-                audit.reject(STEP, error.reason, origin, _lines(row), pointer, error.detail)
+                audit.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
                 continue
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 audit.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
@@ -156,15 +152,21 @@ class _Conversion:
 
     def convert(self, row: Row) -> tuple[dict[str, Any], list[Extra]]:
         """Return the value that a row becomes, and what it lacks. Raises `RowError`."""
-        value, lost = self._convert(row.value)
-        if row.line is not None and value != row.value:
-            exact = exact_numbers(row.line, row.value)
+        if isinstance(row, ExampleRow):
+            return self._write(row.example, None)
+        if self._source is None:
+            raise RowError("the format is not known")
+        if isinstance(row, JoinedRow):
+            return self._write(self._source.joined_example(row.value), None)
+        value, lost = self._write(self._source.example(row.value), row.value)
+        if value != row.value:
+            exact = row.exact_value()
             if exact is not row.value:
-                return self._convert(exact)
+                return self._write(self._source.example(exact), exact)
         return value, lost
 
-    def _convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
-        example = value if isinstance(value, Example) else self._read(value)
+    def _write(self, example: Example, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row for an example, and what it lacks; `value` is the row that it was."""
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
             if self._target.check and row != value:
@@ -176,11 +178,6 @@ class _Conversion:
         if self._prove:
             lost = [*lost, *differences(example, row, self._target, lost)]
         return row, lost
-
-    def _read(self, value: Any) -> Example:
-        if self._source is None:
-            raise RowError("the format is not known")
-        return self._source.example(value)
 
     def _check_variant(self, row: dict[str, Any]) -> None:
         if self._target.variant:
@@ -197,24 +194,9 @@ def _reason(extra: Extra, target: RowFormat) -> str:
 
 
 def _place(row: Row, pointer: str) -> tuple[Origin, str]:
-    """Return the source row of a pointer into a row, and the pointer into the source row.
-
-    The value of an assembled row is the tuple of the rows it was made of, or the example that a
-    reader made of several.
-    """
-    is_example = isinstance(row.value, Example) and len(row.origins) > 1
-    if not (is_example or isinstance(row.value, tuple)):
-        return row.origin, pointer
-    index, _, rest = pointer[1:].partition("/")
-    if not index.isdigit():
-        return row.origin, pointer
-    return row.origins[int(index)], f"/{rest}" if rest else ""
-
-
-def _lines(row: Row) -> bytes:
-    """Return a row as it is in its source, or the rows that it was made of."""
-    rows = row.value if isinstance(row.value, tuple) else None
-    return row.encode() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
+    """Return the source row of a pointer into a row, and the pointer into the source row."""
+    index, inner = split_pointer(pointer)
+    return row.origins[index], inner
 
 
 def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator[Row]:
@@ -230,4 +212,4 @@ def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator
         for defect in read(row.line).defects:
             if defect.kind == "duplicate":
                 audit.lose(STEP, reason, row.origin, detail=defect.path)
-        yield row.replaced(exact_numbers(row.line, row.value), STEP)
+        yield row.replaced(row.exact_value(), STEP)

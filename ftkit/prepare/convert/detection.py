@@ -14,7 +14,7 @@ from ftkit.prepare.example import Example, ExtraKind
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.row_value import json_type
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import ExampleRow, Row
 
 FIRST_ROWS = 100
 """Number of rows that vote on the format."""
@@ -43,7 +43,7 @@ def detect_rows(rows: Iterable[Row]) -> tuple[RowFormat | None, Iterator[Row]]:
     """
     rows = iter(rows)
     first = list(islice(rows, FIRST_ROWS))
-    read = [row for row in first if not isinstance(row.value, Example)]
+    read = [row for row in first if not isinstance(row, ExampleRow)]
     return detect(read) if read else None, chain(first, rows)
 
 

@@ -29,10 +29,8 @@ EVERY_KEY = frozenset(["*"])
 Assemble = Callable[[Iterable[Row], Audit, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
 
-The value of a row that it yields is a tuple of the values of the rows that it is made of, in the
-order of its origins. `read` takes such tuples, too: a JSON pointer that begins with the index of a
-row is reported as one into that row. Rows of another format are yielded as they are, for `read` to
-reject. Every row that does not begin an output row is merged or dropped.
+It yields a `JoinedRow` for rows that belong together. Rows of another format are yielded as they
+are, for `read` to reject. Every row that does not begin an output row is merged or dropped.
 """
 
 
@@ -83,6 +81,9 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """Join rows that belong together, before they are read, or None if each stands alone."""
     read: Callable[[dict[str, Any]], Example] | None = None
     """Convert a row to an example, or None if the format can only be written. Raises `RowError`."""
+    read_joined: Callable[[list[Any]], Example] | None = None
+    """Convert the values of the rows that `assemble` joined to an example. Its pointers are those
+    of `split_pointer`. Raises `RowError`."""
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
     """Convert an example to a row and what it lacks, or None if the format can only be read.
     Raises `RowError`."""
@@ -102,6 +103,12 @@ class RowFormat(Struct, frozen=True, kw_only=True):
         example = self.read(value)
         example.extras = [self._noted(extra) for extra in example.extras]
         return example
+
+    def joined_example(self, values: list[Any]) -> Example:
+        """Convert the values of rows that were joined to an example. Raises `RowError`."""
+        if self.read_joined is None:
+            raise TypeError(f"{self.name} joins no rows")
+        return self.read_joined(values)
 
     def _noted(self, extra: Extra) -> Extra:
         """Return the extra for a key, which is no loss if the key is one of the bookkeeping."""

@@ -21,8 +21,8 @@ from ftkit.prepare.row_formats.shared.exchange import (
     check_status,
     decoded,
 )
-from ftkit.prepare.row_formats.shared.row_value import RowValue
-from ftkit.prepare.rows import Row
+from ftkit.prepare.row_formats.shared.row_value import RowValue, joined_values
+from ftkit.prepare.rows import Row, join_rows
 from ftkit.rules.sources import OPENAPI, Source
 
 REQUESTS = ("body", "params", "request", "request_body", "requestBody")
@@ -72,8 +72,7 @@ def assemble(rows: Iterable[Row], audit: Audit, kind: Kind) -> Iterator[Row]:
             continue
         for row in others:
             audit.merge("convert", "joined by custom_id", row.origin)
-        origins = tuple(row.origin for row in group)
-        yield Row(tuple(row.value for row in group), origins, first.steps)
+        yield join_rows(group, first.steps)
 
 
 def _key(row: Row) -> Any:
@@ -82,14 +81,18 @@ def _key(row: Row) -> Any:
 
 
 def read(value: Any) -> Example:
-    """Convert a request and its response, in one row or in two, to an example."""
+    """Convert a request and its response in one row to an example."""
+    return _read([RowValue(value)])
+
+
+def read_joined(values: list[Any]) -> Example:
+    """Convert a request and its response in two rows to an example."""
+    return _read(joined_values(values))
+
+
+def _read(rows: list[RowValue]) -> Example:
     draft = Draft()
-    root = RowValue(value)
-    rows = list(RowValue(list(value)).elements()) if isinstance(value, tuple) else [root]
-    request, response = (
-        _one(root, rows, REQUESTS, "request"),
-        _one(root, rows, RESPONSES, "response"),
-    )
+    request, response = _one(rows, REQUESTS, "request"), _one(rows, RESPONSES, "response")
     for row in rows:
         check_status(row)
         draft.lose_others(row, {*REQUESTS, *RESPONSES}, NOTES)
@@ -97,10 +100,10 @@ def read(value: Any) -> Example:
     return draft.example()
 
 
-def _one(root: RowValue, rows: list[RowValue], keys: tuple[str, ...], name: str) -> RowValue:
+def _one(rows: list[RowValue], keys: tuple[str, ...], name: str) -> RowValue:
     values = [value for row in rows if (value := row.get(*keys)) is not None]
     if not values:
-        root.fail(f"no {name} of this row: read the files of requests and of responses together")
+        rows[0].fail(f"no {name} of this row: read the files of requests and of responses together")
     if len(values) > 1:
         values[1].fail(f"second {name} with the same custom_id")
     return values[0]
@@ -187,6 +190,7 @@ FORMATS = (
         recognizes=recognizes_batch,
         assemble=assemble,
         read=read,
+        read_joined=read_joined,
         losses=("answers after the first", "`response_format` and other keys", "reasoning"),
         notes=(
             "Give the files of requests and responses together: they are joined by `custom_id`.",

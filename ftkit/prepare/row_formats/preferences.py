@@ -22,7 +22,7 @@ from ftkit.prepare.row_formats.trl import (
     read_turns,
     written_tools,
 )
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import Row, join_rows
 from ftkit.rules.sources import OWN_CHECK, TRL_FORMATS, Source
 
 ULTRAFEEDBACK = Source(
@@ -151,28 +151,28 @@ def _is_transcript(value: dict[str, Any]) -> bool:
     )
 
 
-def read_kto(value: Any) -> Example:
-    """Convert a row for KTO that is labelled true, or two rows of one prompt with both labels."""
-    if isinstance(value, tuple):
-        chosen, rejected = (_read_part(*item) for item in enumerate(value))
-        count = len(_prompt_of(value[0]))
-        prompt, output = chosen.messages[:count], chosen.messages[count:]
-        extras = [*_inside(chosen, 0), *_inside(rejected, 1)]
-        places = [f"/0{place}" for place in (chosen.places or [])[:count]]
-        return Example(
-            messages=prompt,
-            chosen=output,
-            rejected=rejected.messages[count:],
-            tools=chosen.tools,
-            extras=extras,
-            places=places,
-            chosen_place="/0/completion",
-            rejected_place="/1/completion",
-        )
+def read_kto(value: dict[str, Any]) -> Example:
+    """Convert a row for KTO that is labelled true."""
     label = RowValue(value).need("label")
     if label.value is not True:
         label.fail("the label is not true")
     return _read_labelled(value)
+
+
+def read_kto_pair(values: list[Any]) -> Example:
+    """Convert two rows for KTO of one prompt, the first of which is labelled true."""
+    chosen, rejected = (_read_part(*item) for item in enumerate(values))
+    count = len(_prompt_of(values[0]))
+    return Example(
+        messages=chosen.messages[:count],
+        chosen=chosen.messages[count:],
+        rejected=rejected.messages[count:],
+        tools=chosen.tools,
+        extras=[*_inside(chosen, 0), *_inside(rejected, 1)],
+        places=[f"0#{place}" for place in (chosen.places or [])[:count]],
+        chosen_place="0#/completion",
+        rejected_place="1#/completion",
+    )
 
 
 def _prompt_of(value: dict[str, Any]) -> list[Any]:
@@ -188,12 +188,12 @@ def _read_part(index: int, value: dict[str, Any]) -> Example:
     try:
         return _read_labelled(value)
     except RowError as error:
-        raise RowError(error.reason, f"/{index}{error.pointer}", error.detail) from error
+        raise RowError(error.reason, f"{index}#{error.pointer}", error.detail) from error
 
 
 def _inside(example: Example, index: int) -> list[Extra]:
     return [
-        Extra(f"/{index}{extra.pointer}", extra.kind, extra.value, is_loss=extra.is_loss)
+        Extra(f"{index}#{extra.pointer}", extra.kind, extra.value, is_loss=extra.is_loss)
         for extra in example.extras
     ]
 
@@ -217,8 +217,7 @@ def assemble_kto(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row
         pairs = min(map(len, by_label.values()))
         for chosen, rejected in zip(by_label[True], by_label[False], strict=False):
             audit.merge(STEP, "pair of answers to one prompt", rejected.origin)
-            origins = chosen.origins + rejected.origins
-            yield Row((chosen.value, rejected.value), origins, (*chosen.steps, STEP))
+            yield join_rows((chosen, rejected), (*chosen.steps, STEP))
         for row in by_label[True][pairs:] + by_label[False][pairs:]:
             audit.drop(STEP, "no answer to the same prompt with the other label", row.origin)
 
@@ -306,6 +305,7 @@ FORMATS = (
         shapes=("kto",),
         assemble=assemble_kto,
         read=read_kto,
+        read_joined=read_kto_pair,
         notes=(
             "For a preference format, completions of one prompt are paired in their order, the "
             "ones labelled true with those labelled false; the others are dropped.",

@@ -80,3 +80,8 @@ class RowValue(NamedTuple):
 
     def _fail_type(self, expected: str) -> NoReturn:
         self.fail(f"not {expected}", f"but {json_type(self.value)}")
+
+
+def joined_values(values: list[Any]) -> list[RowValue]:
+    """Return the values of rows that were joined, with pointers as `split_pointer` takes them."""
+    return [RowValue(value, f"{index}#") for index, value in enumerate(values)]
