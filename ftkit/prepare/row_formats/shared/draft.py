@@ -78,6 +78,7 @@ class Draft:
         self._made: list[tuple[dict[str, Any], str, int]] = []
         self._answers: list[tuple[Message, dict[str, Any]]] = []
         self._ids: set[str] = set()
+        self._has_results = False
 
     def lose(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that the example has no place for."""
@@ -171,6 +172,7 @@ class Draft:
             id: Id of the call, or None if it is the first open call of the function.
             name: Name of the function, or None if it is that of the first open call.
         """
+        self._has_results = True
         message: Message = {"role": "tool", "tool_call_id": id, "content": content}
         call = self._open.pop(id, name)
         if id is None:
@@ -187,7 +189,8 @@ class Draft:
         """
         if not self.messages:
             raise RowError("no messages")
-        self._move_results()
+        if self._has_results:
+            self._move_results()
         number = 0
         for call, pointer, message in self._made:
             number += 1
