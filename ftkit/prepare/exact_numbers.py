@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -69,8 +70,9 @@ def dumps(value: Any, **options: Any) -> str:
 def read_float(text: str) -> float:
     """Return the number of a text with a fraction or an exponent, a float or an `ExactNumber`."""
     value = float(text)
-    if Decimal(text) == Decimal(repr(value)):
-        return value
+    with suppress(InvalidOperation):  # an exponent of more than 18 digits
+        if Decimal(text) == Decimal(repr(value)):
+            return value
     number = ExactNumber(value)
     number.text = text
     return number
