@@ -308,3 +308,12 @@ def test_numbers_keep_their_digits(
     assert prepared.write(out)
     assert written.replace("{}", NUMBERS) in out.read_text().replace("\\", "")
     assert not prepared.audit.total("loss")
+
+
+def test_a_row_whose_source_is_not_valid_is_written_with_a_note() -> None:
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]
+    prepared = convert([{"conversations": [*turns, turns[0]]}], to="chat")
+    assert list(prepared) == [{"messages": [USER, ASSISTANT, USER]}]
+    assert entries(prepared.audit, "note") == [
+        ("no valid example (assistant-not-last)", 1, "/conversations/2")
+    ]

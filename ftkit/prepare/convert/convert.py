@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
+from msgspec.structs import replace
+
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
@@ -169,15 +171,15 @@ class _Conversion:
         """Return the row for an example, and what it lacks; `value` is the row that it was."""
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
-            if self._target.check and row != value:
-                self._target.check(row)
+            notes = self._target.check(row) if self._target.check and row != value else []
         except RowError as error:
             place = example.source_of(error.pointer)
             raise RowError(error.reason, place, error.detail) from error
         self._check_variant(row)
         if self._prove:
             lost = [*lost, *differences(example, row, self._target, lost)]
-        return row, lost
+        places = (example.source_of(note.pointer) for note in notes)
+        return row, [*lost, *map(_moved, notes, places)]
 
     def _check_variant(self, row: dict[str, Any]) -> None:
         if self._target.variant:
@@ -185,6 +187,10 @@ class _Conversion:
             if self._variant not in (None, variant):
                 raise RowError("another shape than that of the first row", "", variant)
             self._variant = variant
+
+
+def _moved(extra: Extra, pointer: str) -> Extra:
+    return replace(extra, pointer=pointer)
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:

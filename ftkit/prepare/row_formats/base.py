@@ -87,8 +87,9 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
     """Convert an example to a row and what it lacks, or None if the format can only be read.
     Raises `RowError`."""
-    check: Callable[[dict[str, Any]], object] | None = None
-    """Check a written row that is not the same in its source. Raises `RowError`."""
+    check: Callable[[dict[str, Any]], list[Extra]] | None = None
+    """Check a written row that is not the same in its source. Return notes, whose pointers are into
+    that row. Raises `RowError`."""
     variant: Callable[[dict[str, Any]], str] | None = None
     """Return the name of the variant of a row, if all rows of a file must be in the same one."""
     losses: tuple[str, ...] = ()

@@ -176,5 +176,5 @@ def test_a_call_without_its_answer_is_rejected() -> None:
     prepared = convert([row], to="chat")
     assert list(prepared) == []
     assert [entry.reason for entry in prepared.audit.entries] == [
-        "would be no valid example (tool-unanswered)"
+        "no valid example (tool-unanswered)"
     ]

@@ -112,7 +112,7 @@ def test_what_is_written_without_a_loss_is_read_back(name: str, data: st.DataObj
 
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_the_format_of_rows_that_are_written_is_detected(name: str, data: st.DataObject) -> None:
     examples = data.draw(st.lists(conversations(), min_size=1, max_size=3))
     written = convert([_chat(example) for example in examples], to=name)
