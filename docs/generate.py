@@ -32,7 +32,7 @@ from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.file_formats.base import FileFormat
 from ftkit.prepare.filter.filter import NAMES
 from ftkit.prepare.row_formats import row_formats
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import EVERY_KEY, Group, RowFormat
 from ftkit.rules import RULES, Rule, rules_by_subject
 from ftkit.summary import Safety
 
@@ -80,8 +80,9 @@ FORMATS_INTRODUCTION = """\
 The formats of files and of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It
 detects the formats of a file, or `--from` names one of them; `--to` names the format to write.
 
-The layout shows a row on one line. Keys that a format does not know are reported as lost, unless
-the target has a place for them. "No place for" is what gets lost when the format is written.
+The layout shows a row on one line. "No place for" is what gets lost when the format is written.
+"Noted" are the bookkeeping keys of a row, which are left out with a note; any other key that is not
+read is a loss, unless the target has a place for it.
 """
 
 FILES_INTRODUCTION = """\
@@ -248,16 +249,23 @@ def formats_page() -> str:
     """Return the page of the formats of rows: a table, and a section for each of them."""
     head = ("format", "name", "read", "detected", "written", "examples")
     formats = sorted(row_formats().values(), key=attrgetter("name"))
+    by_group = {
+        group: [format for format in formats if format.group == group] for group in get_args(Group)
+    }
     return "\n".join(
         [
             NOTE,
             "# Formats\n",
             FORMATS_INTRODUCTION,
-            table(head, map(format_row, formats)),
+            "## Rows\n",
+            *(
+                f"### {group}\n\n{table(head, map(format_row, members))}"
+                for group, members in by_group.items()
+            ),
             "## Files\n",
             FILES_INTRODUCTION,
             *map(file_format_section, sorted(file_formats().values(), key=attrgetter("name"))),
-            *map(format_section, formats),
+            *(format_section(format) for members in by_group.values() for format in members),
         ]
     )
 
@@ -290,6 +298,13 @@ def format_section(format: RowFormat) -> str:
     if format.losses:
         label = "No place for" if format.write else "Not read"
         parts.append(f"{label}: {', '.join(format.losses)}.\n")
+    keys = ", ".join(f"`{key}`" for key in sorted(format.bookkeeping))
+    if format.read and format.bookkeeping:
+        parts.append(
+            "Noted: every key that is not read.\n"
+            if format.bookkeeping == EVERY_KEY
+            else f"Noted: {keys}.\n"
+        )
     parts += [f"{' '.join(format.notes)}\n"] if format.notes else []
     return "\n".join(parts)
 

@@ -152,3 +152,13 @@ def test_one_module_writes_to_the_terminal(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_has_at_most_400_lines(module: str) -> None:
     assert len(MODULES[module].read_text("utf-8").splitlines()) <= 400
+
+
+SHARED = "prepare.row_formats.shared"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(SHARED)])
+def test_parts_that_row_formats_share_import_no_format(module: str) -> None:
+    formats = {name for name in imports(MODULES[module]) if name.startswith("prepare.row_formats")}
+    others = {name for name in formats if not name.startswith(SHARED)}
+    assert others <= {"prepare.row_formats.base"}

@@ -67,7 +67,8 @@ def dumps(value: Any, **options: Any) -> str:
     return re.sub(f'"{mark}:[0-9]+"', lambda match: texts[match[0]], text) if texts else text
 
 
-def _read_float(text: str) -> float:
+def read_float(text: str) -> float:
+    """Return the number of a text with a fraction or an exponent, a float or an `ExactNumber`."""
     value = float(text)
     with suppress(InvalidOperation):  # an exponent beyond those of `Decimal`
         if Decimal(text) == Decimal(repr(value)):
@@ -83,7 +84,7 @@ def _write_number(value: Any) -> msgspec.Raw:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
-_decode = msgspec.json.Decoder(float_hook=_read_float).decode
+_decode = msgspec.json.Decoder(float_hook=read_float).decode
 
 encode = msgspec.json.Encoder(enc_hook=_write_number).encode
 """Return a value as JSON, in which each `ExactNumber` has its digits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
@@ -10,13 +11,34 @@ Message = dict[str, Any]
 """A message as in OpenAI's chat format, as a JSON object."""
 
 
+class ExtraKind(StrEnum):
+    """Kinds of extras that code selects by, with their text in reports."""
+
+    UNKNOWN_KEY = "unknown key"
+    """Key that the source format does not know."""
+    UNUSED = "not used by the mapping"
+    """Value that no path of a mapping leads to."""
+    LOG_KEY = "key that is no part of the conversation"
+    """Id, setting or other key of a request, a response or a log."""
+    DIFFERENCE = "differs when it is read back"
+    """Value that the output does not give back."""
+    GRADER_FIELD = "grader field"
+    FUNCTIONS = "functions"
+    """Deprecated definitions of functions."""
+    REASONING = "thinking"
+    """Reasoning of a message, as a text."""
+    THINKING_BLOCK = "thinking block"
+    """Reasoning of a message, as a block of Anthropic's."""
+    IS_ERROR = "`is_error` of a tool result"
+
+
 class Extra(Struct, frozen=True):
     """A value of a source row that OpenAI's chat format has no place for."""
 
     pointer: str
     """JSON pointer (RFC 6901) to the value in the source row."""
-    kind: str
-    """What it is, such as "thinking block": a writer that has a place for it selects it by this."""
+    kind: ExtraKind | str
+    """Kind of the value, in words. Writers that have a place for it select it by an `ExtraKind`."""
     value: Any
     message: int = -1
     """Index of the message that it belongs to, or -1 for the example. Messages of `chosen` and
@@ -47,7 +69,9 @@ class Example(Struct, kw_only=True):
     places: list[str] | None = None
     """JSON pointer to the source of each message, or None if the source has them in `messages`."""
 
-    def lost(self, kind: str, message: int, key: str = "", value: Any = None) -> Extra:
+    def extra_of(
+        self, kind: ExtraKind | str, message: int, key: str = "", value: Any = None
+    ) -> Extra:
         """Return the extra for a value of a message that a writer has no place for.
 
         Args:
@@ -77,7 +101,7 @@ class Example(Struct, kw_only=True):
         places = {"chosen": self.chosen_place, "rejected": self.rejected_place}
         return places.get(key, pointer)
 
-    def select(self, *kinds: str) -> tuple[dict[str, Any], list[Extra]]:
-        """Return the values of extras of some kinds, by kind, and the other extras."""
-        selected = {extra.kind: extra.value for extra in self.extras if extra.kind in kinds}
-        return selected, [extra for extra in self.extras if extra.kind not in kinds]
+    def split_extras(self, kind: ExtraKind) -> tuple[list[Extra], list[Extra]]:
+        """Return the extras of a kind, and the others."""
+        selected = [extra for extra in self.extras if extra.kind == kind]
+        return selected, [extra for extra in self.extras if extra.kind != kind]

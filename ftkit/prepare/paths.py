@@ -70,6 +70,18 @@ def child(pointer: str, key: str | int) -> str:
     return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
 
 
+def split_pointer(pointer: str) -> tuple[int, str]:
+    """Return the index of a row among those that are joined, and the JSON pointer into it.
+
+    A pointer into a joined row begins with that index and `#`, as in `1#/text`. Any other is one
+    into the first row.
+    """
+    if pointer[:1] in ("", "/"):
+        return 0, pointer
+    index, _, inner = pointer.partition("#")
+    return int(index), inner
+
+
 def pointer_of(steps: Iterable[str | int]) -> str:
     """Return the JSON pointer of steps."""
     pointer = ""

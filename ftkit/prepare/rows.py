@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from ftkit.dataset.exact_numbers import encode, exact_numbers
 from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, read
 from ftkit.dataset.reader import READ_ERRORS, Source, blocks
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
+from ftkit.prepare.example import Example
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Row(Struct):
-    """A row: its JSON value, where it comes from, and the steps that changed it."""
+    """A row: its JSON value, where it comes from, and the steps that changed it.
+
+    `JoinedRow` and `ExampleRow` exist between reading and conversion only.
+    """
 
     value: Any
     origins: tuple[Origin, ...]
@@ -37,9 +41,49 @@ class Row(Struct):
         """Return the row with another value, which a step gave it."""
         return Row(value, self.origins, (*self.steps, step))
 
+    def exact_value(self) -> Any:
+        """Return the value, with an `ExactNumber` for each number that a double does not hold."""
+        return self.value if self.line is None else exact_numbers(self.line, self.value)
+
     def encode(self) -> bytes:
         """Return the line to write, without a line feed: that of the source, if unchanged."""
-        return _encode(self.value) if self.line is None else self.line
+        return encode(self.value) if self.line is None else self.line
+
+
+class JoinedRow(Row, kw_only=True):
+    """A row that is made of several: its value is the array of theirs."""
+
+    lines: tuple[bytes, ...]
+    """The rows as they are in their sources."""
+
+    def encode(self) -> bytes:
+        """Return the rows as they are in their sources, a line each."""
+        return b"\n".join(self.lines)
+
+
+class ExampleRow(Row, kw_only=True):
+    """A conversation of a chat, which has been read already: its value is null."""
+
+    example: Example
+
+    def encode(self) -> bytes:
+        """Return the example as JSON."""
+        return encode(self.example)
+
+
+def join_rows(rows: Sequence[Row], steps: tuple[str, ...]) -> JoinedRow:
+    """Return the row that is made of some rows, each of which has one origin.
+
+    Args:
+        rows: The rows, of which there is at least one.
+        steps: Names of the steps that changed them.
+    """
+    return JoinedRow(
+        [row.exact_value() for row in rows],
+        tuple(row.origin for row in rows),
+        steps,
+        lines=tuple(row.encode() for row in rows),
+    )
 
 
 def read_rows(source: Source, audit: Audit) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.prepare.audit import Origin
 from ftkit.prepare.rows import Row
 
@@ -68,7 +69,10 @@ class Spool:
     def _read(self, start: int, end: int) -> Row:
         self._file.seek(start)
         line, is_changed, origins, steps = _decode(self._file.read(end - start))
-        return Row(_decode_line(line), origins, steps, None if is_changed else line)
+        value = _decode_line(line)
+        if is_changed:
+            return Row(exact_numbers(line, value), origins, steps)
+        return Row(value, origins, steps, line)
 
 
 class LineSpool:

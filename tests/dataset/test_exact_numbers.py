@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from ftkit.dataset.exact_numbers import ExactNumber, dumps, encode, exact_numbers
 
-INEXACT = ("0.1234567890123456789", "1e-400", "-1.5E-999", "12345678901234567890123.5", "2e-0400")
+INEXACT = (
+    "0.1234567890123456789",
+    "1e-400",
+    "-1.5E-999",
+    "12345678901234567890123.5",
+    "2e-0400",
+    "1e-99999999999999999999",
+)
 EXACT = ("0.1", "1.50", "-0.0", "1e22", "123456789012345678901234567890", "7", "5e-324")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftkit.prepare.convert.convert import convert
+from support.fixture_types import Write
 
 IDS = st.sampled_from(["a", "b", "c", "<examples>:1"])
 ODD = st.sampled_from([None, 7, "x", [], {}, True])
@@ -72,3 +74,29 @@ def test_labelled_completions_are_accounted_for(rows: list[Any], to: str) -> Non
 @given(st.lists(REQUESTS, min_size=1, max_size=4), TARGETS)
 def test_requests_and_responses_are_accounted_for(rows: list[Any], to: str) -> None:
     check(rows, "batch", to)
+
+
+def batch(answer: str) -> list[bytes]:
+    request = b'{"custom_id": "a","body":{"messages":[{"role":"user","content":"q"}]}}'
+    choice = '{"message":{"role":"assistant","tool_calls":[{"id":"t","function":%s}]}}' % answer
+    response = '{"custom_id":"a", "response":{"body":{"choices":[%s]}}}' % choice
+    return [request, response.encode()]
+
+
+def test_numbers_of_joined_rows_keep_their_digits(write: Write) -> None:
+    lines = batch('{"name":"f","arguments":{"x":0.1234567890123456789}}')
+    (row,) = convert(write(lines), to="chat")
+    call = row["messages"][1]["tool_calls"][0]
+    assert call["function"]["arguments"] == '{"x":0.1234567890123456789}'
+
+
+def test_joined_rows_are_rejected_as_they_are_in_their_sources(
+    write: Write, tmp_path: Path
+) -> None:
+    lines, rejects = batch('{"name":7,"arguments":"{}"}'), tmp_path / "rejects"
+    prepared = convert(write(lines), to="chat")
+    prepared.write(tmp_path / "out", rejects=rejects)
+    assert rejects.read_bytes().splitlines() == lines
+    (entry,) = (entry for entry in prepared.audit.entries if entry.effect == "rejected")
+    assert entry.origin.line == 2
+    assert entry.pointer.startswith("/response/body/choices/0")

@@ -103,6 +103,48 @@ def test_rows_without_a_known_format_name_their_keys() -> None:
         list(convert([{"q": "x", "a": "y"}], to="chat"))
 
 
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [(5, "a number"), (None, "null"), ("x", "a string"), (True, "a boolean"), ([], "an array")],
+)
+def test_rows_that_are_no_objects_are_named_as_in_json(
+    value: Any, named: str, write: Write
+) -> None:
+    with pytest.raises(UsageError, match=f"no known format; it is {named}, not an object; set"):
+        list(convert(write([json.dumps(value).encode()]), to="chat"))
+
+
+def test_rows_of_several_formats_are_named() -> None:
+    sharegpt = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    message = r":1 is chat, and .*:2 is sharegpt; put .* set `from_` to chat or sharegpt to reject"
+    with pytest.raises(UsageError, match=message):
+        list(convert([CHAT, sharegpt, {"prompt": "a", "completion": "b"}], to="chat"))
+
+
+TRANSCRIPT = "\n\nHuman: a\n\nAssistant: b"
+HH = {"chosen": TRANSCRIPT, "rejected": f"{TRANSCRIPT}c"}
+
+
+@pytest.mark.parametrize("odd", [f"Here:{TRANSCRIPT}", "b"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_odd_transcripts_do_not_change_the_format(odd: str, copies: int) -> None:
+    rows = [{"chosen": odd, "rejected": f"{odd}c"}] * copies + [HH]
+    prepared = convert(rows, to="preference")
+    assert len(list(prepared)) == 1
+    (reason,) = {reason for reason, _, _ in entries(prepared.audit, "rejected")}
+    assert reason == "a transcript that does not begin with Human: or Assistant:"
+
+
+@pytest.mark.parametrize("plain", [0, 1, 3])
+def test_texts_beside_a_system_prompt_are_detected_as_anthropic(plain: int) -> None:
+    rows = [CHAT] * plain + [{"messages": [{"role": "system", "content": "x"}, USER, ASSISTANT]}]
+    written = list(convert(rows, to="anthropic"))
+    assert written[-1]["system"] == "x"
+    prepared = convert(written, to="chat")
+    assert list(prepared) == rows
+    assert not prepared.audit.entries
+
+
 def test_an_ambiguous_row_is_an_error_that_shows_both_readings() -> None:
     row = {
         "conversations": [{"from": "human", "value": "One"}, {"from": "gpt", "value": "Uno"}],
@@ -129,13 +171,15 @@ def test_the_format_that_knows_more_keys_is_detected() -> None:
     [
         ({"to": "chats"}, "unknown format 'chats'; did you mean 'chat'"),
         ({"to": "dolly"}, "`to` cannot be dolly: ftkit reads that format only"),
-        ({"to": "chat", "from_": "alpacca"}, "unknown format 'alpacca'"),
+        ({"to": "chat", "from_": "alpacca"}, "unknown format 'alpacca'; did you mean 'alpaca'[?]$"),
+        ({"to": "chat", "from_": "xls"}, "unknown format 'xls'; did you mean 'xlsx'"),
+        ({"to": "chat", "from_": "?"}, "unknown format '[?]'. Known: OpenAI: .*; Files: .*xlsx"),
         ({"to": "chat", "on_loss": "ignore"}, "`on_loss` must be fail or drop-row or allow"),
         ({"to": "chat", "from_": "chat", "field": {"user": "q"}}, "exclude each other"),
     ],
 )
 def test_a_wrong_argument_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace("`", "`")) as error:
+    with pytest.raises(UsageError, match=message) as error:
         convert([ALPACA], **options)
     assert isinstance(error.value, UnknownNameError) == message.startswith("unknown")
 
@@ -157,7 +201,7 @@ def test_prove_reports_what_does_not_come_back() -> None:
     prepared = convert([transcript], to="completions", on_loss="allow", prove=True)
     assert list(prepared) == [{"prompt": "Hi", "completion": "ab"}]
     assert entries(prepared.audit, "loss") == [
-        ("content parts: no place in completions", 1, "/messages/1/content")
+        ("limits of text parts: no place in completions", 1, "/messages/1/content")
     ]
 
 
@@ -239,3 +283,37 @@ def test_places_are_those_of_the_source(
     prepared = convert([row], to=to, on_loss="allow")
     assert len(list(prepared)) == (effect == "loss")
     assert pointer in [place for _, _, place in entries(prepared.audit, effect)]
+
+
+NUMBERS = '{"a":0.1234567890123456789,"b":1e-400,"c":123456789012345678901234567890}'
+CALL_OF_NUMBERS = '{"type":"tool_use","id":"a","name":"f","input":NUMBERS}'
+
+
+@pytest.mark.parametrize("prove", [False, True])
+@pytest.mark.parametrize(
+    ("row", "to", "written"),
+    [
+        ('{"messages":[USER,{"role":"assistant","content":[CALL]}]}', "chat", '"{}"'),
+        ('{"messages":[USER,{"role":"assistant","content":[CALL]}]}', "gemini", '"args":{}'),
+        ('{"prompt":[USER],"solution":NUMBERS}', "reinforcement", '"solution":{}'),
+        ('{"messages":[USER],"solution":NUMBERS,"q":[]}', "trl-prompt", '"solution":{}'),
+    ],
+)
+def test_numbers_keep_their_digits(
+    row: str, to: str, written: str, prove: bool, write: Write, tmp_path: Path
+) -> None:
+    line = row.replace("CALL", CALL_OF_NUMBERS).replace("NUMBERS", NUMBERS)
+    path, out = write([line.replace("USER", json.dumps(USER)).encode()]), tmp_path / "out"
+    prepared = convert(path, to=to, prove=prove)
+    assert prepared.write(out)
+    assert written.replace("{}", NUMBERS) in out.read_text().replace("\\", "")
+    assert not prepared.audit.total("loss")
+
+
+def test_a_row_whose_source_is_not_valid_is_written_with_a_note() -> None:
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]
+    prepared = convert([{"conversations": [*turns, turns[0]]}], to="chat")
+    assert list(prepared) == [{"messages": [USER, ASSISTANT, USER]}]
+    assert entries(prepared.audit, "note") == [
+        ("no valid example (assistant-not-last)", 1, "/conversations/2")
+    ]

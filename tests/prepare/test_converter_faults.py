@@ -163,11 +163,11 @@ def test_every_row_is_checked_and_not_only_the_first_ten() -> None:
 
 
 def test_keys_of_a_message_that_the_target_lacks_are_reported() -> None:
-    row = chat({**USER, "name": "ann"}, {**ANSWER, "weight": 1}, tools=TOOLS, id=7)
+    row = chat({**USER, "name": "ann"}, {**ANSWER, "weight": 1}, tools=TOOLS, tag=7)
     prepared = convert([row], to="completions", on_loss="allow")
     assert len(list(prepared)) == 1
     assert {pointer for _, pointer in reported(prepared.audit, "loss")} == {
-        *("/messages/0/name", "/tools", "/id")
+        *("/messages/0/name", "/tools/0", "/tag")
     }
 
 

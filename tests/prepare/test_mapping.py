@@ -77,7 +77,7 @@ def test_turns_of_a_list_are_mapped_by_a_file(tmp_path: Path) -> None:
     [
         ({"q": "Q"}, "nothing at the path of the mapping", "/a"),
         ({"q": "Q", "a": {"best": []}}, "nothing at the path of the mapping", "/a/best/0"),
-        ({"q": 7, "a": {"best": ["A"]}}, "not a text", "/q"),
+        ({"q": 7, "a": {"best": ["A"]}}, "not a string", "/q"),
     ],
 )
 def test_a_row_without_the_value_is_rejected(

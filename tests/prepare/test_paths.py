@@ -10,7 +10,7 @@ from ftkit.dataset.lenient_json import json_path
 from ftkit.errors import UsageError
 from ftkit.prepare.filter.filter import NAMES
 from ftkit.prepare.filter.where import parse_where
-from ftkit.prepare.paths import look_up, parse_path, path_steps, pointer_of
+from ftkit.prepare.paths import look_up, parse_path, path_steps, pointer_of, split_pointer
 
 steps = st.lists(st.text(max_size=10) | st.integers(0, 99), max_size=5)
 
@@ -45,3 +45,17 @@ def test_a_path_that_leads_nowhere_has_no_value(path: str, value: object) -> Non
 
 def test_a_pointer_has_slashes_and_tildes_escaped() -> None:
     assert pointer_of(["a/b", 0, "~"]) == "/a~1b/0/~0"
+
+
+@pytest.mark.parametrize(
+    ("pointer", "expected"),
+    [
+        ("", (0, "")),
+        ("/12/a", (0, "/12/a")),
+        ("/a#b", (0, "/a#b")),
+        ("0#", (0, "")),
+        ("12#/a#b", (12, "/a#b")),
+    ],
+)
+def test_a_pointer_into_a_joined_row_names_the_row(pointer: str, expected: tuple[int, str]) -> None:
+    assert split_pointer(pointer) == expected

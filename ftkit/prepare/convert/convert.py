@@ -6,24 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
-import msgspec
+from msgspec.structs import replace
 
 from ftkit.dataset.canonical import has_repeated_key
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.lenient_json import read
-from ftkit.errors import UnknownNameError, UsageError, check_choice
+from ftkit.errors import UsageError, check_choice
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.convert.detection import detect_rows
-from ftkit.prepare.convert.mapping import UNUSED, Fields, map_rows, read_fields
-from ftkit.prepare.convert.proof import CHANGED, differences
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.convert.mapping import Fields, map_rows, read_fields
+from ftkit.prepare.convert.proof import differences
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.file_formats import file_formats, read_file
 from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.paths import split_pointer
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.row_formats import find_row_format, row_formats
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_formats.shared.values import UNKNOWN
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import ExampleRow, JoinedRow, Row
 
 STEP = "convert"
 """Name of the step in reports and maps."""
@@ -75,10 +75,7 @@ def convert(
 def _source(from_: str | None, field: Mapping[str, Any] | None) -> RowFormat | Fields | None:
     if field:
         return read_fields(field)
-    try:
-        format = find_row_format(from_) if from_ else None
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error} Of files: {', '.join(file_formats())}.") from None
+    format = find_row_format(from_, file_formats()) if from_ else None
     if format and not format.read:
         raise UsageError(f"`from_` cannot be {from_}: ftkit writes that format, but does not read")
     return format
@@ -109,8 +106,6 @@ def convert_rows(
 ) -> Step:
     """Return a step that converts rows.
 
-    A row whose value is an `Example` has been read already.
-
     Args:
         target: Format to write.
         source: Format of the rows, or a mapping of them; the format is detected by default.
@@ -131,16 +126,16 @@ def convert_rows(
             rows = format.assemble(rows, audit, target.holds)
         conversion = _Conversion(format, target, prove)
         for row in rows:
-            if source and isinstance(row.value, Example):
+            if source and isinstance(row, ExampleRow):
                 raise UsageError(
                     f"{row.origin} is a chat, which has no other format: leave out `from_` and "
                     "`field`"
                 )
             try:
-                value, lost = conversion.convert(row.value)
+                value, lost = conversion.convert(row)
             except RowError as error:
                 origin, pointer = _place(row, error.pointer)
-                audit.reject(STEP, error.reason, origin, _lines(row), pointer, error.detail)
+                audit.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
                 continue
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 audit.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
@@ -158,32 +153,47 @@ class _Conversion:
 
     def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
         self._source, self._target, self._prove = source, target, prove
-        self._shape: str | None = None
+        self._variant: str | None = None
 
-    def convert(self, value: Any) -> tuple[dict[str, Any], list[Extra]]:
-        """Return the row that is made of another, and what it lacks. Raises `RowError`."""
-        example = value if isinstance(value, Example) else self._read(value)
+    def convert(self, row: Row) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the value that a row becomes, and what it lacks. Raises `RowError`."""
+        if isinstance(row, ExampleRow):
+            return self._write(row.example, None)
+        if self._source is None:
+            raise RowError("the format is not known")
+        if isinstance(row, JoinedRow):
+            return self._write(self._source.joined_example(row.value), None)
+        value, lost = self._write(self._source.example(row.value), row.value)
+        if value != row.value:
+            exact = row.exact_value()
+            if exact is not row.value:
+                return self._write(self._source.example(exact), exact)
+        return value, lost
+
+    def _write(self, example: Example, value: Any) -> tuple[dict[str, Any], list[Extra]]:
+        """Return the row for an example, and what it lacks; `value` is the row that it was."""
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
+            notes = self._target.check(row) if self._target.check and row != value else []
         except RowError as error:
             place = example.source_of(error.pointer)
             raise RowError(error.reason, place, error.detail) from error
-        self._check_shape(row)
+        self._check_variant(row)
         if self._prove:
             lost = [*lost, *differences(example, row, self._target, lost)]
-        return row, lost
+        places = (example.source_of(note.pointer) for note in notes)
+        return row, [*lost, *map(_moved, notes, places)]
 
-    def _read(self, value: Any) -> Example:
-        if self._source is None or self._source.read is None:
-            raise RowError("the format is not known")
-        return self._source.read(value)
+    def _check_variant(self, row: dict[str, Any]) -> None:
+        if self._target.variant:
+            variant = self._target.variant(row)
+            if self._variant not in (None, variant):
+                raise RowError("another shape than that of the first row", "", variant)
+            self._variant = variant
 
-    def _check_shape(self, row: dict[str, Any]) -> None:
-        if self._target.shape:
-            shape = self._target.shape(row)
-            if self._shape not in (None, shape):
-                raise RowError("another shape than that of the first row", "", shape)
-            self._shape = shape
+
+def _moved(extra: Extra, pointer: str) -> Extra:
+    return replace(extra, pointer=pointer)
 
 
 def unused_columns(audit: Audit, to: str) -> list[str]:
@@ -193,7 +203,7 @@ def unused_columns(audit: Audit, to: str) -> list[str]:
         audit: The audit of a conversion.
         to: Name of the format to write.
     """
-    reasons = [f"{kind}: no place in {to}" for kind in (UNUSED, UNKNOWN)]
+    reasons = [f"{kind}: no place in {to}" for kind in (ExtraKind.UNUSED, ExtraKind.UNKNOWN_KEY)]
     pointers = dict.fromkeys(
         entry.pointer
         for entry in audit.entries
@@ -203,30 +213,15 @@ def unused_columns(audit: Audit, to: str) -> list[str]:
 
 
 def _reason(extra: Extra, target: RowFormat) -> str:
-    if extra.kind == CHANGED or not extra.is_loss:
-        return extra.kind
+    if extra.kind == ExtraKind.DIFFERENCE or not extra.is_loss:
+        return str(extra.kind)
     return f"{extra.kind}: no place in {target.name}"
 
 
 def _place(row: Row, pointer: str) -> tuple[Origin, str]:
-    """Return the source row of a pointer into a row, and the pointer into the source row.
-
-    The value of an assembled row is the tuple of the rows it was made of, or the example that a
-    reader made of several.
-    """
-    is_example = isinstance(row.value, Example) and len(row.origins) > 1
-    if not (is_example or isinstance(row.value, tuple)):
-        return row.origin, pointer
-    index, _, rest = pointer[1:].partition("/")
-    if not index.isdigit():
-        return row.origin, pointer
-    return row.origins[int(index)], f"/{rest}" if rest else ""
-
-
-def _lines(row: Row) -> bytes:
-    """Return a row as it is in its source, or the rows that it was made of."""
-    rows = row.value if isinstance(row.value, tuple) else None
-    return row.encode() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
+    """Return the source row of a pointer into a row, and the pointer into the source row."""
+    index, inner = split_pointer(pointer)
+    return row.origins[index], inner
 
 
 def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator[Row]:
@@ -242,4 +237,4 @@ def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator
         for defect in read(row.line).defects:
             if defect.kind == "duplicate":
                 audit.lose(STEP, reason, row.origin, detail=defect.path)
-        yield row.replaced(row.value, STEP)
+        yield row.replaced(row.exact_value(), STEP)

@@ -15,10 +15,10 @@ from msgspec import Struct
 from ftkit._text import excerpt, join_names
 from ftkit.errors import FileError, UsageError, did_you_mean, os_error_message
 from ftkit.prepare.convert.detection import FIRST_ROWS, SHOWN
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.paths import Steps, child, has_step, look_up, parse_path, pointer_of
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_formats.shared.values import check_list, check_object, check_text
+from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import OWN_CHECK
 
@@ -30,10 +30,6 @@ OPTIONAL = ("system", "developer")
 
 OUTPUTS = ("chosen", "rejected")
 """The two answers of a preference example."""
-
-
-UNUSED = "not used by the mapping"
-"""Kind of the values that no path of a mapping leads to."""
 
 
 class Turns(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -190,7 +186,7 @@ def _finder(role: str, text: str) -> Find:
     def find(row: dict[str, Any]) -> list[_Text]:
         if role in OPTIONAL and look_up(row, path) in (None, ""):  # as in an empty cell
             return []
-        return [_Text(role, check_text(_look_up(row, path), pointer), (pointer,))]
+        return [_Text(role, RowValue(_look_up(row, path), pointer).text(), (pointer,))]
 
     return find
 
@@ -220,17 +216,17 @@ def _turns_finder(turns: Turns) -> Find:
 
     def find(row: dict[str, Any]) -> Iterator[_Text]:
         pointer = pointer_of(list_path)
-        for index, turn in enumerate(check_list(_look_up(row, list_path), pointer)):
+        for index, turn in enumerate(RowValue(_look_up(row, list_path), pointer).array()):
             place = child(pointer, index)
             role_place, content_place = (
                 place + pointer_of(role_path),
                 place + pointer_of(content_path),
             )
-            name = check_text(_look_up(turn, role_path, place), role_place)
+            name = RowValue(_look_up(turn, role_path, place), role_place).text()
             role = turns.roles.get(name, name)
             if role not in ROLES:
                 raise RowError("unknown role; map it in `turns.roles`", role_place, name)
-            content = check_text(_look_up(turn, content_path, place), content_place)
+            content = RowValue(_look_up(turn, content_path, place), content_place).text()
             yield _Text(role, content, (content_place, role_place))
 
     return find
@@ -256,7 +252,7 @@ def _finders(fields: Fields, columns: Collection[str]) -> list[Find]:
 
 def _reader(finders: list[Find]) -> Callable[[dict[str, Any]], Example]:
     def read(row: dict[str, Any]) -> Example:
-        check_object(row)
+        RowValue(row, "").object()
         texts = [text for find in finders for text in find(row)]
         turns = [text for text in texts if text.role in ROLES]
         outputs: dict[str, Any] = {
@@ -286,5 +282,5 @@ def _unused(row: dict[str, Any], used: set[str]) -> list[Extra]:
             steps = value if isinstance(value, dict) else range(len(value))
             values += ((child(pointer, step), value[step]) for step in steps)
         elif pointer not in used and value not in (None, ""):  # as an empty cell
-            extras.append(Extra(pointer, UNUSED, value))
+            extras.append(Extra(pointer, ExtraKind.UNUSED, value))
     return extras

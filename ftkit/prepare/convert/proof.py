@@ -7,17 +7,11 @@ from typing import Any
 
 import msgspec
 
-from ftkit.dataset.canonical import canonical_form
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.dataset.exact_numbers import encode, encode_sorted, exact_numbers
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.values import parse_json
-
-CHANGED = "differs when it is read back"
-"""Kind of the extra for a value that the output does not give back."""
-
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 def canonical_example(example: Example) -> bytes:
@@ -26,7 +20,7 @@ def canonical_example(example: Example) -> bytes:
     A null and a weight of 1 are as an absent key, a content of one text is as that text, and
     arguments of calls are compared as values.
     """
-    return canonical_form(_neutral(example))
+    return encode_sorted(_neutral(example))
 
 
 def differences(
@@ -43,9 +37,9 @@ def differences(
     if format.read is None:
         raise TypeError(f"{format.name} cannot be read")
     try:
-        back = _neutral(format.read(_decode(_encode(row))))
+        back = _neutral(format.read(_read_back(row)))
     except RowError as error:
-        yield Extra("", CHANGED, f"{error.reason} at {error.pointer or 'the row'}")
+        yield Extra("", ExtraKind.DIFFERENCE, f"{error.reason} at {error.pointer or 'the row'}")
         return
     before = _neutral(example)
     damaged = {extra.message for extra in lost}
@@ -58,27 +52,27 @@ def differences(
                 if extra.pointer not in reported:
                     yield extra
         elif -1 not in damaged and not _equal(before[name], back[name]):
-            yield Extra(f"/{name}", CHANGED, before[name])
+            yield Extra(f"/{name}", ExtraKind.DIFFERENCE, before[name])
 
 
 def _different_fields(before: dict[str, Any], back: dict[str, Any]) -> Iterator[Extra]:
     for name, value in before.items():
         if name not in back or not _equal(value, back[name]):
-            yield Extra(child("", name), CHANGED, value)
+            yield Extra(child("", name), ExtraKind.DIFFERENCE, value)
 
 
 def _different_messages(
     example: Example, before: list[Any], back: list[Any], damaged: set[int]
 ) -> Iterator[Extra]:
     if len(before) != len(back) and not damaged:
-        yield Extra("/messages", CHANGED, before)
+        yield Extra("/messages", ExtraKind.DIFFERENCE, before)
         return
     if damaged:  # the others may have other indexes
         yield from _missing_messages(example, before, back, damaged)
         return
     for index, (one, other) in enumerate(zip(before, back, strict=True)):
         if not _equal(one, other):
-            yield example.lost(CHANGED, index, "", one)
+            yield example.extra_of(ExtraKind.DIFFERENCE, index, "", one)
 
 
 def _missing_messages(
@@ -88,12 +82,17 @@ def _missing_messages(
     remaining = iter(back)
     for index, one in enumerate(before):
         if index not in damaged and not any(_equal(one, other) for other in remaining):
-            yield example.lost(CHANGED, index, "", one)
+            yield example.extra_of(ExtraKind.DIFFERENCE, index, "", one)
             return
 
 
+def _read_back(row: dict[str, Any]) -> Any:
+    line = encode(row)
+    return exact_numbers(line, msgspec.json.decode(line))
+
+
 def _equal(one: Any, other: Any) -> bool:
-    return canonical_form(one) == canonical_form(other)
+    return encode_sorted(one) == encode_sorted(other)
 
 
 def _neutral(example: Example) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.file_formats.base import ReadOptions
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import ExampleRow, Row
 
 PAUSE = 6.0
 """Hours without a message after which another conversation begins, by default."""
@@ -99,7 +99,7 @@ def read_conversations(
         audit.read += 1
         example = _example(group, options.me)
         if example:
-            yield Row(example, tuple(post.origin for post in group))
+            yield ExampleRow(None, tuple(post.origin for post in group), example=example)
         else:
             audit.drop("read", f"no answer of {excerpt(options.me, 40)}", group[0].origin)
     if others and not is_there:
@@ -122,7 +122,7 @@ def _example(group: list[Post], me: str) -> Example | None:
     places: list[str] = []
     extras: list[Extra] = []
     for index, post in enumerate(group):
-        place = f"/{index}{post.pointer}"
+        place = f"{index}#{post.pointer}"
         is_left_out = not start <= index < end
         if is_left_out and post.text:
             kind = "message in front of a question" if index < start else "message behind an answer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.row_formats.base import RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
 from ftkit.prepare.row_formats.shared.media import data_url, split_data_url
@@ -25,8 +25,6 @@ SOURCE = Source(
     "https://github.com/anthropics/anthropic-sdk-python/tree/main/src/anthropic/types",
 )
 
-THINKING = "thinking block"
-IS_ERROR = "`is_error` of a tool result"
 CACHE = "cache_control"
 
 REQUEST_KEYS = frozenset(
@@ -86,7 +84,7 @@ def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
     row, draft = RowValue(value), Draft()
     read_request(draft, row)
-    draft.lose_others(row, {"system", "messages", "tools", "tool_choice"}, REQUEST_KEYS)
+    draft.lose_others(row, {"system", "messages", "tools", "tool_choice"})
     return draft.example()
 
 
@@ -157,7 +155,7 @@ def _read_result(draft: Draft, block: RowValue) -> None:
     if len(texts) > 1:
         draft.note(content or block, "texts of a tool result joined by line feeds", index)
     if is_error is not None and is_error.flag():
-        draft.lose(is_error, IS_ERROR, index)
+        draft.lose(is_error, ExtraKind.IS_ERROR, index)
     _note_cache(draft, block, index)
     draft.lose_others(block, {"type", "tool_use_id", "content", "is_error", CACHE}, message=index)
     draft.answer(block, "\n".join(texts), block.need("tool_use_id").text())
@@ -169,7 +167,7 @@ def _read_assistant(draft: Draft, message: RowValue, content: RowValue) -> None:
     for block in content.elements():
         kind = block.need("type").text()
         if kind in ("thinking", "redacted_thinking"):
-            draft.lose(block, THINKING, draft.next)
+            draft.lose(block, ExtraKind.THINKING_BLOCK, draft.next)
         elif kind == "tool_use":
             name, input = block.need("name").text(), block.need("input").object()
             calls.append(draft.call(block, name, input, block.need("id").text()))
@@ -292,12 +290,14 @@ def _write_result(outgoing: Outgoing, index: int, message: RowValue) -> dict[str
         "tool_use_id": message.need("tool_call_id").text(),
         "content": message.need("content").text(),
     }
-    return result | ({"is_error": True} if outgoing.take(IS_ERROR, index) else {})
+    return result | ({"is_error": True} if outgoing.take(ExtraKind.IS_ERROR, index) else {})
 
 
 def _write_content(outgoing: Outgoing, index: int, message: RowValue) -> Any:
     content, calls = message.get("content"), calls_of(message)
-    thinking = outgoing.take(THINKING, index) if role_of(message) == "assistant" else []
+    thinking = (
+        outgoing.take(ExtraKind.THINKING_BLOCK, index) if role_of(message) == "assistant" else []
+    )
     if content is not None and isinstance(content.value, str) and not calls and not thinking:
         return content.value
     blocks = thinking + [
@@ -336,6 +336,8 @@ def _write_tool(outgoing: Outgoing, tool: RowValue) -> dict[str, Any]:
 FORMATS = (
     RowFormat(
         name="anthropic",
+        group="Other providers",
+        bookkeeping=REQUEST_KEYS,
         title="Anthropic messages",
         layout=LAYOUT,
         source=SOURCE,

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import Source
 
@@ -16,13 +17,20 @@ Kind = Literal["conversation", "preference", "prompt", "text"]
 """Kind of the examples of a format: a conversation or text to train on, a prompt with two outputs,
 or a prompt that the model answers during training."""
 
+Group = Literal["OpenAI", "Other providers", "Open data sets", "Logs", "Chats"]
+"""Where rows of a format come from."""
+
+BOOKKEEPING = frozenset(["created", "created_at", "id", "timestamp", "updated_at", "uuid"])
+"""Bookkeeping keys of a row, unless its format has others."""
+
+EVERY_KEY = frozenset(["*"])
+"""Bookkeeping keys of the entries of logs: every key that is not read."""
+
 Assemble = Callable[[Iterable[Row], Audit, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
 
-The value of a row that it yields is a tuple of the values of the rows that it is made of, in the
-order of its origins. `read` takes such tuples, too: a JSON pointer that begins with the index of a
-row is reported as one into that row. Rows of another format are yielded as they are, for `read` to
-reject. Every row that does not begin an output row is merged or dropped.
+It yields a `JoinedRow` for rows that belong together. Rows of another format are yielded as they
+are, for `read` to reject. Every row that does not begin an output row is merged or dropped.
 """
 
 
@@ -60,6 +68,10 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """A row on one line, as JSON: for the documentation and as a test."""
     source: Source
     """Where the format is described."""
+    group: Group = "Open data sets"
+    bookkeeping: frozenset[str] = BOOKKEEPING
+    """Keys of a row that say nothing about the example, such as ids and settings. They are left
+    out with a note; any other key that is not read is a loss."""
     holds: Kind = "conversation"
     shapes: tuple[str, ...] = ()
     """Formats and shapes, as `ftkit.dataset.detect.classify` names them, that may be this one."""
@@ -69,15 +81,43 @@ class RowFormat(Struct, frozen=True, kw_only=True):
     """Join rows that belong together, before they are read, or None if each stands alone."""
     read: Callable[[dict[str, Any]], Example] | None = None
     """Convert a row to an example, or None if the format can only be written. Raises `RowError`."""
+    read_joined: Callable[[list[Any]], Example] | None = None
+    """Convert the values of the rows that `assemble` joined to an example. Its pointers are those
+    of `split_pointer`. Raises `RowError`."""
     write: Callable[[Example], tuple[dict[str, Any], list[Extra]]] | None = None
     """Convert an example to a row and what it lacks, or None if the format can only be read.
     Raises `RowError`."""
-    shape: Callable[[dict[str, Any]], str] | None = None
-    """Return the name of the shape of a row, if all rows of a file must have the same one."""
+    check: Callable[[dict[str, Any]], list[Extra]] | None = None
+    """Check a written row that is not the same in its source. Return notes, whose pointers are into
+    that row. Raises `RowError`."""
+    variant: Callable[[dict[str, Any]], str] | None = None
+    """Return the name of the variant of a row, if all rows of a file must be in the same one."""
     losses: tuple[str, ...] = ()
     """What the format has no place for, for the documentation."""
     notes: tuple[str, ...] = ()
     """Choices of its reader and writer, for the documentation."""
+
+    def example(self, value: Any) -> Example:
+        """Convert a row to an example, with notes for its bookkeeping keys. Raises `RowError`."""
+        if self.read is None:
+            raise RowError("the format is not known")
+        example = self.read(value)
+        example.extras = [self._noted(extra) for extra in example.extras]
+        return example
+
+    def joined_example(self, values: list[Any]) -> Example:
+        """Convert the values of rows that were joined to an example. Raises `RowError`."""
+        if self.read_joined is None:
+            raise TypeError(f"{self.name} joins no rows")
+        return self.read_joined(values)
+
+    def _noted(self, extra: Extra) -> Extra:
+        """Return the extra for a key, which is no loss if the key is one of the bookkeeping."""
+        key = extra.pointer[1:]
+        is_known = key in self.bookkeeping or (self.bookkeeping == EVERY_KEY and "/" not in key)
+        if extra.kind not in (ExtraKind.UNKNOWN_KEY, ExtraKind.UNUSED) or not is_known:
+            return extra
+        return replace(extra, kind=ExtraKind.LOG_KEY, is_loss=False)
 
     @property
     def is_detected(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.row_formats import anthropic
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft, Part, function_tool, image_part, text_part
@@ -139,7 +139,7 @@ def _read_result(draft: Draft, result: RowValue) -> None:
     if len(texts) > 1:
         draft.note(result, "texts of a tool result joined by line feeds", index)
     if result.value.get("status") == "error":
-        draft.lose(result.child("status"), anthropic.IS_ERROR, index)
+        draft.lose(result.child("status"), ExtraKind.IS_ERROR, index)
     draft.lose_others(result, {"toolUseId", "content", "status"}, message=index)
     draft.answer(result, "\n".join(texts), result.need("toolUseId").text())
 
@@ -253,6 +253,7 @@ def read_claude(value: dict[str, Any]) -> Example:
 FORMATS = (
     RowFormat(
         name="bedrock-nova",
+        group="Other providers",
         title="Amazon Bedrock, Nova",
         layout=NOVA_LAYOUT,
         source=NOVA,
@@ -274,6 +275,7 @@ FORMATS = (
     ),
     RowFormat(
         name="bedrock-titan",
+        group="Other providers",
         title="Amazon Bedrock, Titan",
         layout='{"prompt":"What is the capital of France?","completion":"Paris."}',
         source=TEXT,
@@ -283,6 +285,8 @@ FORMATS = (
     ),
     RowFormat(
         name="bedrock-claude",
+        group="Other providers",
+        bookkeeping=anthropic.REQUEST_KEYS,
         title="Amazon Bedrock, Claude 3 Haiku",
         layout=CLAUDE_LAYOUT,
         source=CLAUDE,

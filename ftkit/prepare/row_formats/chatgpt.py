@@ -157,6 +157,7 @@ class _Reading:
 FORMATS = (
     RowFormat(
         name="chatgpt",
+        group="Chats",
         title="ChatGPT export (conversations.json)",
         layout=(
             '{"title":"Sums","mapping":{"a":{"id":"a","message":null,"parent":null,'

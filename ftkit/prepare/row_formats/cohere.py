@@ -49,6 +49,7 @@ def read(value: dict[str, Any]) -> Example:
 FORMATS = (
     RowFormat(
         name="cohere",
+        group="Other providers",
         title="Cohere",
         layout=LAYOUT,
         source=SOURCE,

@@ -358,6 +358,7 @@ def _write_tool(outgoing: Outgoing, tool: RowValue) -> dict[str, Any]:
 FORMATS = (
     RowFormat(
         name="gemini",
+        group="Other providers",
         title="Gemini",
         layout=LAYOUT,
         source=SOURCE,

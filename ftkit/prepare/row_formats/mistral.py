@@ -7,8 +7,8 @@ from typing import Any
 
 from ftkit.prepare.example import Example, Extra
 from ftkit.prepare.row_formats.base import RowError, RowFormat
-from ftkit.prepare.row_formats.openai import read_options
-from ftkit.prepare.row_formats.shared.chat import plain_message
+from ftkit.prepare.row_formats.openai import read_tool_options
+from ftkit.prepare.row_formats.shared.chat import normalized_message
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing, calls_of, parts_of, role_of
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.row_formats.shared.values import read_messages, unknown_keys
@@ -34,10 +34,10 @@ LAYOUT = (
 def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example. Arguments may be objects, and images addresses."""
     row = RowValue(value)
-    messages = [plain_message(message) for message in row.need("messages").elements()]
-    read, extras = read_messages(messages, "/messages")
-    example = Example(messages=read, **read_options(value))
-    example.extras += extras + unknown_keys(value, ("messages", "tools", "parallel_tool_calls"))
+    messages = [normalized_message(message) for message in row.need("messages").elements()]
+    read, extras = read_messages(RowValue(messages, "/messages"))
+    example = Example(messages=read, **read_tool_options(row))
+    example.extras += extras + unknown_keys(row, ("messages", "tools", "parallel_tool_calls"))
     return example
 
 
@@ -120,6 +120,7 @@ def _new_id(outgoing: Outgoing, index: int, id: RowValue, ids: _Ids) -> str:
 FORMATS = (
     RowFormat(
         name="mistral",
+        group="Other providers",
         title="Mistral",
         layout=LAYOUT,
         source=MISTRAL_FINETUNE,

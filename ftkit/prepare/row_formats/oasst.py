@@ -12,8 +12,8 @@ from ftkit.prepare.grouping import group_rows
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.plain import text_parts
-from ftkit.prepare.row_formats.shared.row_value import RowValue
-from ftkit.prepare.rows import Row
+from ftkit.prepare.row_formats.shared.row_value import joined_values
+from ftkit.prepare.rows import Row, join_rows
 from ftkit.rules.sources import Source
 
 OASST = Source("Card of oasst1", "https://huggingface.co/datasets/OpenAssistant/oasst1")
@@ -26,10 +26,12 @@ STRUCTURE = {
 }
 """Keys that say where a message belongs, and its text."""
 
-METADATA = {
-    *("user_id", "created_date", "lang", "review_count", "review_result", "synthetic"),
-    *("model_name", "detoxify", "emojis", "labels", "events"),
-}
+METADATA = frozenset(
+    [
+        *("user_id", "created_date", "lang", "review_count", "review_result", "synthetic"),
+        *("model_name", "detoxify", "emojis", "labels", "events"),
+    ]
+)
 """Keys that every row of the data set has beside them."""
 
 MAX_MESSAGES = 1000
@@ -71,7 +73,7 @@ def _flat(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         if not _is_tree(row.value):
             yield row
             continue
-        for index, message in enumerate(_messages(row.value)):
+        for index, message in enumerate(_messages(row.exact_value())):
             if index:
                 audit.add(STEP, "message of a tree", row.origin)
             yield Row(message, row.origins, row.steps)
@@ -137,8 +139,7 @@ class _Tree:
             audit.add(STEP, "another conversation of the tree", rows[0].origin)
         for row in new:
             audit.merge(STEP, "message of a conversation", row.origin)
-        origins = tuple(row.origin for row in rows)
-        return Row(tuple(row.value for row in rows), origins, (*rows[0].steps, STEP))
+        return join_rows(rows, (*rows[0].steps, STEP))
 
     def drop_others(self, audit: Audit) -> None:
         """Record the messages that are in no output row."""
@@ -185,22 +186,25 @@ def _pairs(tree: _Tree, audit: Audit) -> Iterator[Row]:
 
 
 def read(value: Any) -> Example:
+    """Refuse a row that `assemble` did not join: it is no message of a tree."""
+    raise RowError("not a message of a tree")
+
+
+def read_joined(values: list[Any]) -> Example:
     """Convert the messages of a conversation, or of a prompt and two answers, to an example."""
-    if not isinstance(value, tuple):
-        raise RowError("not a message of a tree")
     draft = Draft()
-    for row in RowValue(list(value)).elements():
+    for row in joined_values(values):
         role = row.need("role")
         if role.text() not in ROLES:
             role.fail("unknown role", repr(role.value))
         draft.lose_others(row, STRUCTURE, METADATA, draft.next)
         draft.add(row, ROLES[role.value], text_parts(row.need("text")))
     example = draft.example()
-    if len(value) > 1 and value[-1].get("parent_id") == value[-2].get("parent_id"):
+    if len(values) > 1 and values[-1].get("parent_id") == values[-2].get("parent_id"):
         *example.messages, chosen, rejected = example.messages
         example.chosen, example.rejected = [chosen], [rejected]
-        example.chosen_place = f"/{len(value) - 2}"
-        example.rejected_place = f"/{len(value) - 1}"
+        example.chosen_place = f"{len(values) - 2}#"
+        example.rejected_place = f"{len(values) - 1}#"
     return example
 
 
@@ -211,6 +215,7 @@ def _recognizes(value: dict[str, Any]) -> bool:
 FORMATS = (
     RowFormat(
         name="oasst",
+        bookkeeping=METADATA,
         title="OASST",
         layout='{"message_id": "m1", "parent_id": null, "message_tree_id": "m1", "role": '
         '"prompter", "text": "Hi", "rank": null, "deleted": false}',
@@ -218,6 +223,7 @@ FORMATS = (
         recognizes=_recognizes,
         assemble=assemble,
         read=read,
+        read_joined=read_joined,
         notes=(
             "Rows are messages, or trees with `prompt` and `replies`.",
             "For a preference format, each prompt with ranked answers gives its best and its worst "

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from ftkit.dataset import types
-from ftkit.dataset.formats import FORMATS as DATASET_FORMATS
-from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.paths import child
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.shared.draft import Draft
+from ftkit.prepare.row_formats.shared.outgoing import Outgoing, conversation, grader_fields
+from ftkit.prepare.row_formats.shared.plain import add_text, lose_tools, text_parts, texts_of
+from ftkit.prepare.row_formats.shared.row_value import RowValue
+from ftkit.prepare.row_formats.shared.valid_rows import check_row
 from ftkit.prepare.row_formats.shared.values import (
-    UNKNOWN,
-    check_object,
     check_type,
-    plain_text,
     read_messages,
     read_tools,
-    text_of,
     unknown_keys,
 )
 from ftkit.rules.sources import OPENAPI, OPENAPI_2025, OWN_CHECK
 
-FUNCTIONS = "functions"
-"""Kind of the extra for the deprecated definitions of functions."""
-
 _OPTIONS = ("tools", "parallel_tool_calls")
+_CHAT_KEYS = ("messages", *_OPTIONS, "functions")
+_OUTPUTS = ("preferred_output", "non_preferred_output")
 
 
-def read_options(value: dict[str, Any], pointer: str = "") -> dict[str, Any]:
+def read_tool_options(row: RowValue) -> dict[str, Any]:
     """Return the attributes of an example for `tools` and `parallel_tool_calls` of a row."""
-    tools, extras = read_tools(value.get("tools"), f"{pointer}/tools")
-    parallel = value.get("parallel_tool_calls")
-    if not isinstance(parallel, bool | None):
-        raise RowError("not true or false", f"{pointer}/parallel_tool_calls")
-    return {"tools": tools, "parallel_tool_calls": parallel, "extras": extras}
+    tools, extras = read_tools(row.get("tools"))
+    flag = row.get("parallel_tool_calls")
+    return {"tools": tools, "parallel_tool_calls": flag and flag.flag(), "extras": extras}
 
 
 def written_options(example: Example) -> dict[str, Any]:
@@ -46,25 +41,15 @@ def written_options(example: Example) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def conversation(example: Example) -> tuple[list[Message], list[Extra]]:
-    """Return the messages of an example as one conversation to train on, and what it lacks."""
-    lost = [Extra(child("", name), "grader field", value) for name, value in example.fields.items()]
-    if example.rejected is not None:
-        lost.append(Extra(example.rejected_place, "rejected answer", example.rejected))
-    return [*example.messages, *(example.chosen or [])], lost
-
-
 def _read_chat(value: dict[str, Any]) -> Example:
-    if "messages" not in check_object(value):
-        raise RowError("`messages` is missing")
-    messages, extras = read_messages(value["messages"], "/messages")
-    example = Example(messages=messages, **read_options(value))
-    example.extras += extras
-    functions = value.get("functions")
+    row = RowValue(value)
+    messages, extras = read_messages(row.need("messages"))
+    example = Example(messages=messages, **read_tool_options(row))
+    functions = row.get("functions")
     if functions is not None:
-        functions, extras = check_type(functions, list[types.FunctionDefinition], "/functions")
-        example.extras += [Extra("/functions", FUNCTIONS, functions), *extras]
-    example.extras += unknown_keys(value, ("messages", *_OPTIONS, "functions"))
+        definitions, more = check_type(functions, list[types.FunctionDefinition])
+        extras += [Extra(functions.pointer, ExtraKind.FUNCTIONS, definitions), *more]
+    example.extras += extras + unknown_keys(row, _CHAT_KEYS)
     return example
 
 
@@ -72,59 +57,50 @@ def _write_chat(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     messages, lost = conversation(example)
     if all(message["role"] != "assistant" for message in messages):
         raise RowError("no answer of the assistant to train on")
-    functions, extras = example.select(FUNCTIONS)
-    return {"messages": messages, **written_options(example), **functions}, [*lost, *extras]
+    functions, extras = example.split_extras(ExtraKind.FUNCTIONS)
+    row = {"messages": messages, **written_options(example)}
+    if functions:
+        row["functions"] = functions[0].value
+    return row, [*lost, *extras]
 
 
 def _read_completions(value: dict[str, Any]) -> Example:
-    keys = {"prompt": "user", "completion": "assistant"}
-    texts = {key: text_of(check_object(value), key) for key in keys}
-    if not texts["prompt"]:
-        del texts["prompt"]  # a text without a prompt
-    return Example(
-        messages=[{"role": keys[key], "content": text} for key, text in texts.items()],
-        extras=unknown_keys(value, keys),
-        places=[f"/{key}" for key in texts],
-    )
+    row, draft = RowValue(value), Draft()
+    completion = row.need("completion")
+    add_text(draft, row.need("prompt"), "user")  # unless it is a text without a prompt
+    draft.add(completion, "assistant", text_parts(completion))
+    draft.lose_others(row, ("prompt", "completion"))
+    return draft.example()
 
 
 def _read_array(value: Any) -> Example:
-    messages, extras = read_messages(value, "")
+    messages, extras = read_messages(RowValue(value))
     places = [f"/{index}" for index in range(len(messages))]
     return Example(messages=messages, extras=extras, places=places)
 
 
 def _write_completions(example: Example) -> tuple[dict[str, Any], list[Extra]]:
-    messages, lost = conversation(example)
-    lost += example.extras + lost_options(example)
+    outgoing = Outgoing(example)
+    lose_tools(outgoing)
+    messages, _ = conversation(example)
     roles = [message["role"] for message in messages]
     if roles not in (["user", "assistant"], ["assistant"]):
         raise RowError("not one question and one answer")
-    texts = []
-    for index, message in enumerate(messages):
-        text, more = plain_text(example, index, message)
-        texts.append(text)
-        lost += more
-    if len(texts) == 2 and not texts[0]:
-        lost.append(example.lost("empty question", 0, "content", ""))
-    prompt, completion = texts if len(texts) == 2 else ("", *texts)
-    return {"prompt": prompt, "completion": completion}, lost
-
-
-def lost_options(example: Example) -> list[Extra]:
-    """Return the extras for the tools of an example, for a format without them."""
-    return [Extra(f"/{name}", name, value) for name, value in written_options(example).items()]
+    *prompts, (_, completion) = texts_of(outgoing)
+    prompt = prompts[0][1] if prompts else ""
+    row, lost = outgoing.finish({"prompt": prompt, "completion": completion})
+    if prompts and not prompt:
+        lost.append(example.extra_of("empty question", 0, "content", ""))
+    return row, lost
 
 
 def _read_preference(value: dict[str, Any]) -> Example:
-    for key in ("input", "preferred_output", "non_preferred_output"):
-        if key not in check_object(value):
-            raise RowError(f"`{key}` is missing")
-    prompt = check_object(value["input"], "/input")
-    messages, extras = read_messages(prompt.get("messages"), "/input/messages")
+    row = RowValue(value)
+    prompt = row.need("input")
+    messages, extras = read_messages(prompt.need("messages"))
     outputs = []
-    for key in ("preferred_output", "non_preferred_output"):
-        output, more = read_messages(value[key], f"/{key}", -1)
+    for key in _OUTPUTS:
+        output, more = read_messages(row.need(key), -1)
         outputs.append(output)
         extras += more
     example = Example(
@@ -134,11 +110,10 @@ def _read_preference(value: dict[str, Any]) -> Example:
         chosen_place="/preferred_output",
         rejected_place="/non_preferred_output",
         places=[f"/input/messages/{index}" for index in range(len(messages))],
-        **read_options(prompt, "/input"),
+        **read_tool_options(prompt),
     )
-    example.extras += extras + unknown_keys(prompt, ("messages", *_OPTIONS), "/input")
-    keys = ("input", "preferred_output", "non_preferred_output")
-    example.extras += unknown_keys(value, keys)
+    example.extras += extras + unknown_keys(prompt, ("messages", *_OPTIONS))
+    example.extras += unknown_keys(row, ("input", *_OUTPUTS))
     return example
 
 
@@ -150,81 +125,69 @@ def _write_preference(example: Example) -> tuple[dict[str, Any], list[Extra]]:
         "preferred_output": example.chosen,
         "non_preferred_output": example.rejected,
     }
-    fields = [
-        Extra(child("", name), "grader field", value) for name, value in example.fields.items()
-    ]
-    return row, [*fields, *example.extras]
+    return row, [*grader_fields(example), *example.extras]
 
 
 def _read_reinforcement(value: dict[str, Any]) -> Example:
-    if "messages" not in check_object(value):
-        raise RowError("`messages` is missing")
-    messages, extras = read_messages(value["messages"], "/messages")
-    example = Example(messages=messages, **read_options(value))
+    row = RowValue(value)
+    messages, extras = read_messages(row.need("messages"))
+    example = Example(messages=messages, **read_tool_options(row))
     example.extras += extras
-    example.fields = {key: item for key, item in value.items() if key not in _PROMPT_KEYS}
-    if value.get("functions") is not None:
-        example.extras.append(Extra("/functions", FUNCTIONS, value["functions"]))
+    example.fields = {key: item for key, item in value.items() if key not in _CHAT_KEYS}
+    functions = row.get("functions")
+    if functions is not None:
+        example.extras.append(Extra(functions.pointer, ExtraKind.FUNCTIONS, functions.value))
     return example
-
-
-_PROMPT_KEYS = ("messages", *_OPTIONS, "functions")
 
 
 def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     messages, lost = conversation(example)
     if messages[-1]["role"] == "assistant":
-        lost.append(example.lost("answer", len(messages) - 1, "", messages[-1]))
+        lost.append(example.extra_of("answer", len(messages) - 1, "", messages[-1]))
         messages = messages[:-1]
     for index, message in enumerate(messages):
         if "weight" in message:
-            lost.append(example.lost("weight", index, "weight", message["weight"]))
+            lost.append(example.extra_of("weight", index, "weight", message["weight"]))
             message = {key: item for key, item in message.items() if key != "weight"}
         if message["role"] == "system":
             kind = "system message as developer message"
-            lost.append(replace(example.lost(kind, index, "role", "system"), is_loss=False))
+            lost.append(replace(example.extra_of(kind, index, "role", "system"), is_loss=False))
             message = {**message, "role": "developer"}
         messages[index] = message
-    lost = [extra for extra in lost if extra.kind != "grader field"]
+    lost = [extra for extra in lost if extra.kind != ExtraKind.GRADER_FIELD]
     row = {"messages": messages, **written_options(example), **example.fields}
     for extra in example.extras:
         name = extra.pointer[1:].replace("~1", "/").replace("~0", "~")
-        if extra.kind == UNKNOWN and extra.message < 0 and "/" not in name and name not in row:
+        if (
+            extra.kind == ExtraKind.UNKNOWN_KEY
+            and extra.message < 0
+            and "/" not in name
+            and name not in row
+        ):
             row[name] = extra.value
         else:
             lost.append(extra)
     return row, lost
 
 
-def _checked(name: str, write: Callable[[Example], Any]) -> Callable[[Example], Any]:
-    """Return a writer that checks the rows it makes."""
-    type_ = DATASET_FORMATS[name].type
-
-    def write_checked(example: Example) -> tuple[dict[str, Any], list[Extra]]:
-        row, lost = write(example)
-        try:
-            msgspec.convert(row, type_)
-        except msgspec.ValidationError as error:
-            raise RowError(f"cannot be written as {name}", "", str(error)) from None
-        return row, lost
-
-    return write_checked
-
-
 FORMATS = (
     RowFormat(
         name="chat",
+        group="OpenAI",
         title="OpenAI chat",
         layout='{"messages": [{"role": "user", "content": "Hi"}, '
         '{"role": "assistant", "content": "Hello!", "weight": 1}], "tools": []}',
         source=OPENAPI_2025,
         shapes=("chat",),
         read=_read_chat,
-        write=_checked("chat", _write_chat),
+        write=_write_chat,
+        check=partial(check_row, name="chat"),
         losses=("other keys", "the rejected answer", "fields for a grader"),
     ),
     RowFormat(
         name="array",
+        group="OpenAI",
+        bookkeeping=frozenset(),
         title="Arrays of messages",
         layout='[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]',
         source=OWN_CHECK,
@@ -233,12 +196,14 @@ FORMATS = (
     ),
     RowFormat(
         name="completions",
+        group="OpenAI",
         title="OpenAI completions",
         layout='{"prompt": "Question: Hi\\n", "completion": " Hello!"}',
         source=OPENAPI_2025,
         shapes=("completions",),
         read=_read_completions,
-        write=_checked("completions", _write_completions),
+        write=_write_completions,
+        check=partial(check_row, name="completions"),
         losses=("tools", "weights and names", "limits of content parts"),
         notes=(
             "A conversation of more than one question and one answer is rejected. An empty prompt "
@@ -247,6 +212,7 @@ FORMATS = (
     ),
     RowFormat(
         name="preference",
+        group="OpenAI",
         title="OpenAI preference",
         layout='{"input": {"messages": [{"role": "user", "content": "Hi"}]}, '
         '"preferred_output": [{"role": "assistant", "content": "Hello!"}], '
@@ -255,18 +221,22 @@ FORMATS = (
         holds="preference",
         shapes=("preference",),
         read=_read_preference,
-        write=_checked("preference", _write_preference),
+        write=_write_preference,
+        check=partial(check_row, name="preference"),
         losses=("other keys", "fields for a grader"),
     ),
     RowFormat(
         name="reinforcement",
+        group="OpenAI",
+        bookkeeping=frozenset(),
         title="OpenAI reinforcement",
         layout='{"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4"}',
         source=OPENAPI,
         holds="prompt",
         shapes=("reinforcement",),
         read=_read_reinforcement,
-        write=_checked("reinforcement", _write_reinforcement),
+        write=_write_reinforcement,
+        check=partial(check_row, name="reinforcement"),
         losses=("the last answer", "weights"),
         notes=(
             "Keys that the source format does not know become fields for the grader, and system "

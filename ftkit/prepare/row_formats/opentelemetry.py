@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.example import Example
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.example import Example, ExtraKind
+from ftkit.prepare.row_formats.base import EVERY_KEY, RowFormat
 from ftkit.prepare.row_formats.shared.draft import (
-    BESIDE,
     Draft,
     Part,
     function_tool,
@@ -86,7 +85,7 @@ def _attributes(draft: Draft, row: RowValue) -> dict[str, RowValue]:
         if key in KEYS and value is not None:
             values[key] = decoded(value.need("stringValue"))
         else:
-            draft.note(item, BESIDE)
+            draft.note(item, ExtraKind.LOG_KEY)
     return values
 
 
@@ -177,6 +176,8 @@ def _read_tool(draft: Draft, tool: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="opentelemetry",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="OpenTelemetry GenAI",
         layout=LAYOUT,
         source=SOURCE,

@@ -10,7 +10,7 @@ from ftkit.dataset.shapes import are_messages
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.example import Example, Extra, Message
 from ftkit.prepare.grouping import group_rows
-from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
+from ftkit.prepare.row_formats.base import BOOKKEEPING, Kind, RowError, RowFormat
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing
 from ftkit.prepare.row_formats.shared.plain import prompt_of
 from ftkit.prepare.row_formats.shared.row_value import RowValue
@@ -22,7 +22,7 @@ from ftkit.prepare.row_formats.trl import (
     read_turns,
     written_tools,
 )
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import Row, join_rows
 from ftkit.rules.sources import OWN_CHECK, TRL_FORMATS, Source
 
 ULTRAFEEDBACK = Source(
@@ -103,7 +103,7 @@ def read_ultrafeedback(value: dict[str, Any]) -> Example:
     messages = _split(row, chosen, rejected)
     if prompt not in (message["content"] for message in messages):
         row.need("prompt").fail("the prompt is not that of the answers")
-    keys = {"prompt", "prompt_id", "chosen", "rejected"}
+    keys = {"prompt", "chosen", "rejected"}
     copies = row.get("messages")
     if copies and read_turns(copies, "user", -1)[0] == conversation:
         keys.add("messages")
@@ -151,28 +151,28 @@ def _is_transcript(value: dict[str, Any]) -> bool:
     )
 
 
-def read_kto(value: Any) -> Example:
-    """Convert a row for KTO that is labelled true, or two rows of one prompt with both labels."""
-    if isinstance(value, tuple):
-        chosen, rejected = (_read_part(*item) for item in enumerate(value))
-        count = len(_prompt_of(value[0]))
-        prompt, output = chosen.messages[:count], chosen.messages[count:]
-        extras = [*_inside(chosen, 0), *_inside(rejected, 1)]
-        places = [f"/0{place}" for place in (chosen.places or [])[:count]]
-        return Example(
-            messages=prompt,
-            chosen=output,
-            rejected=rejected.messages[count:],
-            tools=chosen.tools,
-            extras=extras,
-            places=places,
-            chosen_place="/0/completion",
-            rejected_place="/1/completion",
-        )
+def read_kto(value: dict[str, Any]) -> Example:
+    """Convert a row for KTO that is labelled true."""
     label = RowValue(value).need("label")
     if label.value is not True:
         label.fail("the label is not true")
     return _read_labelled(value)
+
+
+def read_kto_pair(values: list[Any]) -> Example:
+    """Convert two rows for KTO of one prompt, the first of which is labelled true."""
+    chosen, rejected = (_read_part(*item) for item in enumerate(values))
+    count = len(_prompt_of(values[0]))
+    return Example(
+        messages=chosen.messages[:count],
+        chosen=chosen.messages[count:],
+        rejected=rejected.messages[count:],
+        tools=chosen.tools,
+        extras=[*_inside(chosen, 0), *_inside(rejected, 1)],
+        places=[f"0#{place}" for place in (chosen.places or [])[:count]],
+        chosen_place="0#/completion",
+        rejected_place="1#/completion",
+    )
 
 
 def _prompt_of(value: dict[str, Any]) -> list[Any]:
@@ -188,12 +188,12 @@ def _read_part(index: int, value: dict[str, Any]) -> Example:
     try:
         return _read_labelled(value)
     except RowError as error:
-        raise RowError(error.reason, f"/{index}{error.pointer}", error.detail) from error
+        raise RowError(error.reason, f"{index}#{error.pointer}", error.detail) from error
 
 
 def _inside(example: Example, index: int) -> list[Extra]:
     return [
-        Extra(f"/{index}{extra.pointer}", extra.kind, extra.value, is_loss=extra.is_loss)
+        Extra(f"{index}#{extra.pointer}", extra.kind, extra.value, is_loss=extra.is_loss)
         for extra in example.extras
     ]
 
@@ -217,8 +217,7 @@ def assemble_kto(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row
         pairs = min(map(len, by_label.values()))
         for chosen, rejected in zip(by_label[True], by_label[False], strict=False):
             audit.merge(STEP, "pair of answers to one prompt", rejected.origin)
-            origins = chosen.origins + rejected.origins
-            yield Row((chosen.value, rejected.value), origins, (*chosen.steps, STEP))
+            yield join_rows((chosen, rejected), (*chosen.steps, STEP))
         for row in by_label[True][pairs:] + by_label[False][pairs:]:
             audit.drop(STEP, "no answer to the same prompt with the other label", row.origin)
 
@@ -248,6 +247,9 @@ FORMATS = (
         write=write,
         losses=("weights", "`parallel_tool_calls`"),
         notes=(
+            "The keys are `prompt`, `chosen` and `rejected`. Rows with `chosen_messages` are "
+            "[messages-preference](#messages-preference), and rows with `chosen_response` "
+            "[response-preference](#response-preference).",
             "Without `prompt`, the messages that both answers begin with are the prompt. Texts are "
             "never split.",
         ),
@@ -261,11 +263,13 @@ FORMATS = (
             holds="preference",
             shapes=(f"{name}-preference",),
             read=_reader(f"chosen_{key}", f"rejected_{key}"),
+            notes=("As [trl-preference](#trl-preference), but for the keys.",),
         )
         for name, key in (("response", "response"), ("messages", "messages"))
     ),
     RowFormat(
         name="ultrafeedback",
+        bookkeeping=BOOKKEEPING | {"prompt_id"},
         title="UltraFeedback",
         layout='{"prompt": "Hi", "prompt_id": "7", "chosen": [{"role": "user", "content": "Hi"}, '
         '{"role": "assistant", "content": "Hello!"}], "rejected": [{"role": "user", "content": '
@@ -301,6 +305,7 @@ FORMATS = (
         shapes=("kto",),
         assemble=assemble_kto,
         read=read_kto,
+        read_joined=read_kto_pair,
         notes=(
             "For a preference format, completions of one prompt are paired in their order, the "
             "ones labelled true with those labelled false; the others are dropped.",

@@ -60,10 +60,10 @@ def read_evals(value: dict[str, Any]) -> Example:
         messages: list[Message] = [{"role": "user", "content": input.value}]
         extras: list[Extra] = []
     else:
-        messages, extras = read_messages(input.value, input.pointer)
+        messages, extras = read_messages(input)
     return Example(
         messages=[*messages, {"role": "assistant", "content": text}],
-        extras=[*extras, *unknown_keys(value, ("input", "ideal"))],
+        extras=[*extras, *unknown_keys(row, ("input", "ideal"))],
         places=[*(f"/input/{index}" for index in range(len(messages))), "/ideal"],
     )
 
@@ -83,12 +83,16 @@ def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
 FORMATS = (
     RowFormat(
         name="evals-samples",
+        group="OpenAI",
         title="Samples of the OpenAI Evals repository",
         layout='{"input": [{"role": "user", "content": "Hi"}], "ideal": "Hello!"}',
         source=EVALS,
         shapes=("evals",),
         read=read_evals,
-        notes=("A row with several ideal answers is rejected.",),
+        notes=(
+            "An object with `input` and `ideal`; items of the Evals API are [evals](#evals).",
+            "A row with several ideal answers is rejected.",
+        ),
     ),
     RowFormat(
         name="dolly",

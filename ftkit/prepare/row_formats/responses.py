@@ -56,7 +56,7 @@ def read(value: dict[str, Any]) -> Example:
     if items is not None:
         _read_items(draft, items)
         _read_tools(draft, row)
-        draft.lose_others(row, {"items", "tools", "parallel_tool_calls"}, NOTES)
+        draft.lose_others(row, {"items", "tools", "parallel_tool_calls"})
         return draft.example()
     read_request(draft, row, RESPONSE_KEYS)
     if row.get("output") is not None:
@@ -205,6 +205,8 @@ def _read_tools(draft: Draft, request: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="responses",
+        group="OpenAI",
+        bookkeeping=REQUEST_NOTES,
         title="OpenAI Responses",
         layout=LAYOUT,
         source=SOURCE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra
+from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.json_text import parse_object, to_text
@@ -49,12 +49,12 @@ def read(value: dict[str, Any]) -> Example:
     add_text(draft, row.get("system"), "system")
     for turn in row.need("conversations").elements():
         _read_turn(draft, turn)
-    draft.lose_others(row, {"system", "conversations", "tools"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversations", "tools"})
     example = draft.example()
     check_results(example)
     tools = row.get("tools")
     if tools:
-        example.tools, extras = read_tools(_definitions(tools), tools.pointer)
+        example.tools, extras = _read_definitions(tools)
         example.extras += extras
     return example
 
@@ -81,7 +81,7 @@ def _read_calls(draft: Draft, value: RowValue) -> Iterator[dict[str, Any]]:
         else:
             yield draft.call(value, name.text(), arguments.object())
         for other in call.others({"name", "arguments"}):
-            draft.lose(RowValue(other.value, value.pointer), "unknown key", draft.next)
+            draft.lose(RowValue(other.value, value.pointer), ExtraKind.UNKNOWN_KEY, draft.next)
 
 
 def _parse(value: RowValue) -> RowValue:
@@ -92,18 +92,19 @@ def _parse(value: RowValue) -> RowValue:
     return RowValue(parsed["value"], value.pointer)
 
 
-def _definitions(tools: RowValue) -> list[Any] | None:
-    """Return tools in OpenAI's form: the text may be a list of functions."""
+def _read_definitions(tools: RowValue) -> tuple[list[dict[str, Any]] | None, list[Extra]]:
+    """Return tools in OpenAI's form, and their extras: the text may be a list of functions."""
     if isinstance(tools.value, str):
         if not tools.text().strip():
-            return None
+            return None, []
         tools = _parse(tools)
-    return [
+    definitions = [
         tool
         if isinstance(tool, dict) and "function" in tool
         else {"type": "function", "function": tool}
         for tool in (item.object() for item in tools.elements())
     ]
+    return read_tools(RowValue(definitions, tools.pointer))
 
 
 def check_results(example: Example) -> None:
@@ -127,7 +128,7 @@ def read_pairs(value: dict[str, Any]) -> Example:
             text = pair.need(key)
             draft.add(text, role, text_parts(text))
         draft.lose_others(pair, {"human", "assistant"}, message=draft.next - 1)
-    draft.lose_others(row, {"system", "conversation"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversation"})
     return draft.example()
 
 
@@ -136,10 +137,10 @@ def read_roles(value: dict[str, Any]) -> Example:
     row, draft = RowValue(value), Draft()
     add_text(draft, row.get("system"), "system")
     turns = row.need("conversations")
-    messages, extras = read_messages(turns.value, turns.pointer, draft.next)
+    messages, extras = read_messages(turns, draft.next)
     for turn, message in zip(turns.elements(), messages, strict=True):
         draft.append(turn, message)
-    draft.lose_others(row, {"system", "conversations"}, notes={"id"})
+    draft.lose_others(row, {"system", "conversations"})
     example = draft.example()
     example.extras += extras
     return example
@@ -227,6 +228,8 @@ FORMATS = (
             "`parallel_tool_calls`",
         ),
         notes=(
+            "Turns have `from` and `value`; with `role` and `content`, they are "
+            "[sharegpt-roles](#sharegpt-roles).",
             "Results answer the calls before them in order, and ids are made as `call_1`.",
             "Calls whose arguments are not a JSON object are rejected.",
         ),
@@ -248,5 +251,6 @@ FORMATS = (
         source=LLAMA_FACTORY,
         shapes=("sharegpt",),
         read=read_roles,
+        notes=("As [sharegpt](#sharegpt), but turns are messages in OpenAI's format.",),
     ),
 )

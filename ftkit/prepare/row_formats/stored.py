@@ -8,14 +8,10 @@ from msgspec.structs import replace
 
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.batch import read_response
 from ftkit.prepare.row_formats.shared.chat import add_chat_message, add_chat_messages
 from ftkit.prepare.row_formats.shared.draft import Draft, text_part
-from ftkit.prepare.row_formats.shared.exchange import (
-    MESSAGE_NOTES,
-    NOTES,
-    read_options,
-    read_response,
-)
+from ftkit.prepare.row_formats.shared.exchange import MESSAGE_NOTES, NOTES, add_options
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
 
@@ -67,10 +63,10 @@ def read_stored(value: dict[str, Any]) -> Example:
             more.fail("page of messages that is not the last")
     for message in page.elements():
         _add_stored(draft, message)
-    read_options(draft, row)
+    add_options(draft, row)
     read_response(draft, RowValue({"choices": row.need("choices").value}))
     read_keys = {"messages", "choices", "tools", "functions", "parallel_tool_calls"}
-    draft.lose_others(row, read_keys, NOTES)
+    draft.lose_others(row, read_keys)
     return draft.example()
 
 
@@ -136,6 +132,8 @@ def _add_sample(draft: Draft, sample: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="stored-completion",
+        group="OpenAI",
+        bookkeeping=NOTES,
         title="OpenAI stored completion",
         layout=STORED_LAYOUT,
         source=STORED,
@@ -146,6 +144,7 @@ FORMATS = (
     ),
     RowFormat(
         name="evals",
+        group="OpenAI",
         title="OpenAI Evals item",
         layout=EVALS_LAYOUT,
         source=EVALS,
@@ -153,6 +152,8 @@ FORMATS = (
         read=read_evals,
         losses=("answers after the first",),
         notes=(
+            "An object with `item`, as the Evals API takes it; rows of the Evals repository are "
+            "[evals-samples](#evals-samples).",
             "The fields of an item beside its messages are for the grader; an item without "
             "messages needs a mapping of its fields.",
         ),

@@ -40,8 +40,8 @@ LAYOUT = (
 _FORMATS = {format.name: format for format in openai.FORMATS}
 
 
-def shape(row: dict[str, Any]) -> str:
-    """Return the shape of a row, which must be that of all rows of a file.
+def variant(row: dict[str, Any]) -> str:
+    """Return the key that tells the variant of a row, which must be that of all rows of a file.
 
     Raises:
         RowError: It has none, or more than one.
@@ -56,7 +56,7 @@ def shape(row: dict[str, Any]) -> str:
 
 def read(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
-    name = shape(RowValue(value).object())
+    name = variant(RowValue(value).object())
     if name == "text":
         raise RowError("plain text has no messages", "/text")
     format = _FORMATS[SHAPES[name]]
@@ -136,12 +136,13 @@ def _write_output(outgoing: Outgoing, messages: list[Message], pointer: str) -> 
 FORMATS = (
     RowFormat(
         name="together",
+        group="Other providers",
         title="Together",
         layout=LAYOUT,
         source=SOURCE,
         read=read,
         write=write,
-        shape=shape,
+        variant=variant,
         losses=("names and refusals of messages", "`parallel_tool_calls`", "developer messages"),
         notes=(
             "Roles must alternate from user to assistant, after at most one system message; other "

@@ -6,15 +6,11 @@ from typing import Any
 
 from ftkit.prepare.example import Example
 from ftkit.prepare.row_formats import responses
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import EVERY_KEY, RowFormat
+from ftkit.prepare.row_formats.batch import read_request, read_response
 from ftkit.prepare.row_formats.shared.chat import add_chat_tools
 from ftkit.prepare.row_formats.shared.draft import Draft, text_part
-from ftkit.prepare.row_formats.shared.exchange import (
-    decoded,
-    note_log_keys,
-    read_request,
-    read_response,
-)
+from ftkit.prepare.row_formats.shared.exchange import decoded, note_log_keys
 from ftkit.prepare.row_formats.shared.langchain import add_langchain_message, is_langchain
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.rules.sources import Source
@@ -172,6 +168,8 @@ def _read_generations(draft: Draft, generations: RowValue) -> None:
 FORMATS = (
     RowFormat(
         name="langsmith",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="LangSmith run",
         layout=LANGSMITH_LAYOUT,
         source=LANGSMITH,
@@ -186,6 +184,8 @@ FORMATS = (
     ),
     RowFormat(
         name="langfuse",
+        group="Logs",
+        bookkeeping=EVERY_KEY,
         title="Langfuse observation",
         layout=LANGFUSE_LAYOUT,
         source=LANGFUSE,

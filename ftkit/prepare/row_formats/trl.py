@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing, role_of
@@ -36,11 +36,11 @@ def read_turns(value: RowValue, role: str, first: int = 0) -> tuple[list[Message
 def make_example(row: RowValue, keys: set[str], **values: Any) -> Example:
     """Return an example with the tools of a row, and extras for the keys that are not known."""
     tools, extras = read_trl_tools(row)
-    extras = [*values.pop("extras", ()), *extras, *unknown_keys(row.value, {*keys, "tools"})]
+    extras = [*values.pop("extras", ()), *extras, *unknown_keys(row, {*keys, "tools"})]
     return Example(tools=tools, extras=extras, **values)
 
 
-def read_messages(value: dict[str, Any]) -> Example:
+def read_conversation(value: dict[str, Any]) -> Example:
     """Convert a row with messages to an example."""
     row = RowValue(value)
     messages, extras = read_trl_messages(row.need("messages"))
@@ -148,7 +148,7 @@ def write_prompt(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     if row.keys() & example.fields.keys():
         raise RowError("a field for the grader has the name of a key of the format")
     row, lost = outgoing.finish({**row, **example.fields})
-    return row, [extra for extra in lost if extra.kind != "grader field"]
+    return row, [extra for extra in lost if extra.kind != ExtraKind.GRADER_FIELD]
 
 
 def _has_objects(value: dict[str, Any]) -> bool:
@@ -183,7 +183,7 @@ FORMATS = (
         '"parameters": {"type": "object", "properties": {}}}}]}',
         source=TRL_FORMATS,
         recognizes=_has_objects,
-        read=read_messages,
+        read=read_conversation,
         write=write_messages,
         losses=("weights", "`parallel_tool_calls`"),
         notes=(
@@ -217,6 +217,7 @@ FORMATS = (
     ),
     RowFormat(
         name="trl-prompt",
+        bookkeeping=frozenset(),
         title="TRL, prompt only",
         layout='{"prompt": [{"role": "user", "content": "2+3?"}], "solution": "5"}',
         source=TRL_FORMATS,

@@ -115,7 +115,9 @@ def test_a_chat_has_no_other_format(tmp_path: Path) -> None:
     for arguments in ({"from_": "alpaca"}, {"field": {"user": "a"}}):
         with pytest.raises(UsageError, match=r"is a chat.*: leave out `from_` and `field`"):
             read(path, **arguments)
-    with pytest.raises(UnknownNameError, match=r"unknown format 'whatsap'.* Of files: .*whatsapp"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown format 'whatsap'; did you mean 'whatsapp'"
+    ):
         read(path, from_="whatsap")
 
 

@@ -152,3 +152,29 @@ def test_what_is_not_in_the_format_is_refused(message: dict[str, Any], pointer: 
     with pytest.raises(RowError) as error:
         read({"messages": [message]})
     assert error.value.pointer == pointer
+
+
+TEXT_FIRST = {"messages": [USER, blocks("assistant", USE), blocks("user", text("So?"), RESULT)]}
+
+
+def test_a_text_before_a_result_is_moved_behind_it_and_noted() -> None:
+    example = read(TEXT_FIRST)
+    assert [message["role"] for message in example.messages][-2:] == ["tool", "user"]
+    notes = [(extra.pointer, extra.message) for extra in example.extras if not extra.is_loss]
+    assert notes == [("/messages/2", 3)]
+    assert example.places == [
+        *("/messages/0", "/messages/1"),
+        *("/messages/2/content/1", "/messages/2"),
+    ]
+    row, extras = write(example)
+    assert row["messages"][2]["content"] == [RESULT, text("So?")]
+    assert not any(extra.is_loss for extra in extras)
+
+
+def test_a_call_without_its_answer_is_rejected() -> None:
+    row = {"messages": [USER, blocks("assistant", USE), USER, blocks("assistant", text("4"))]}
+    prepared = convert([row], to="chat")
+    assert list(prepared) == []
+    assert [entry.reason for entry in prepared.audit.entries] == [
+        "no valid example (tool-unanswered)"
+    ]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.prepare.audit import Origin
+from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.convert.detection import detect
 from ftkit.prepare.convert.proof import canonical_example, differences
 from ftkit.prepare.example import Example
@@ -107,6 +108,22 @@ def check(name: str, example: Example) -> None:
 @settings(max_examples=50)
 def test_what_is_written_without_a_loss_is_read_back(name: str, data: st.DataObject) -> None:
     check(name, data.draw(conversations()))
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+@given(data=st.data())
+@settings(max_examples=15)
+def test_the_format_of_rows_that_are_written_is_detected(name: str, data: st.DataObject) -> None:
+    examples = data.draw(st.lists(conversations(), min_size=1, max_size=3))
+    written = convert([_chat(example) for example in examples], to=name)
+    read = find_row_format("chat").example
+    back = [read(row) for row in convert(list(written), to="chat")]
+    assert list(map(canonical_example, back)) == list(map(canonical_example, examples))
+
+
+def _chat(example: Example) -> dict[str, Any]:
+    tools = {"tools": example.tools} if example.tools else {}
+    return {"messages": example.messages, **tools}
 
 
 @given(conversations(calls=False, urls=urls))

@@ -7,14 +7,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ftkit.prepare.example import ExtraKind
 from ftkit.prepare.row_formats.base import RowError
-from ftkit.prepare.row_formats.shared.draft import BESIDE, Draft
+from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.json_text import to_text
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.row_formats.shared.values import read_messages, read_tools
 
 
-def plain_message(message: RowValue) -> dict[str, Any]:
+def normalized_message(message: RowValue) -> dict[str, Any]:
     """Return a message with arguments of tool calls as text, and images as objects."""
     plain, calls, content = message.object(), message.get("tool_calls"), message.get("content")
     if calls is not None:
@@ -54,14 +55,14 @@ def add_chat_messages(draft: Draft, messages: RowValue, notes: Collection[str] =
     first = draft.next
     plain = []
     for index, message in enumerate(messages.elements(), first):
-        value = plain_message(message)
+        value = normalized_message(message)
         empty = [key for key, item in value.items() if item in ([], {}) and key != "content"]
         present = [key for key in notes if value.get(key) is not None and key not in empty]
         for key in present:
-            draft.note(message.child(key), BESIDE, index)
+            draft.note(message.child(key), ExtraKind.LOG_KEY, index)
         left_out = {*empty, *notes}
         plain.append({key: item for key, item in value.items() if key not in left_out})
-    read, extras = read_messages(plain, messages.pointer, first)
+    read, extras = read_messages(RowValue(plain, messages.pointer), first)
     for message, value in zip(messages.elements(), read, strict=True):
         draft.append(message, value)
     draft.extras += extras
@@ -83,6 +84,6 @@ def add_chat_message(draft: Draft, message: RowValue, notes: Collection[str] = (
 
 def add_chat_tools(draft: Draft, tools: RowValue) -> None:
     """Add definitions of tools in OpenAI's chat format."""
-    read, extras = read_tools(tools.value, tools.pointer)
+    read, extras = read_tools(tools)
     draft.tools += read or []
     draft.extras += extras

@@ -9,13 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.row_formats.base import RowError
 from ftkit.prepare.row_formats.shared.json_text import to_text
 from ftkit.prepare.row_formats.shared.row_value import RowValue
-
-BESIDE = "key that is no part of the conversation"
-"""Kind of the extras for ids, settings and other keys of requests, responses and logs."""
 
 Part = dict[str, Any]
 """Content part of a message in OpenAI's chat format."""
@@ -81,12 +78,13 @@ class Draft:
         self._made: list[tuple[dict[str, Any], str, int]] = []
         self._answers: list[tuple[Message, dict[str, Any]]] = []
         self._ids: set[str] = set()
+        self._has_results = False
 
-    def lose(self, value: RowValue, kind: str, message: int = -1) -> None:
+    def lose(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that the example has no place for."""
         self.extras.append(Extra(value.pointer, kind, value.value, message))
 
-    def note(self, value: RowValue, kind: str, message: int = -1) -> None:
+    def note(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that is not in the example, which is complete without it."""
         self.extras.append(Extra(value.pointer, kind, value.value, message, is_loss=False))
 
@@ -101,9 +99,9 @@ class Draft:
         for other in value.others(read_keys):
             key = other.pointer.rpartition("/")[2]
             if key in notes:
-                self.note(other, BESIDE, message)
+                self.note(other, ExtraKind.LOG_KEY, message)
             else:
-                self.lose(other, "unknown key", message)
+                self.lose(other, ExtraKind.UNKNOWN_KEY, message)
 
     @property
     def next(self) -> int:
@@ -174,6 +172,7 @@ class Draft:
             id: Id of the call, or None if it is the first open call of the function.
             name: Name of the function, or None if it is that of the first open call.
         """
+        self._has_results = True
         message: Message = {"role": "tool", "tool_call_id": id, "content": content}
         call = self._open.pop(id, name)
         if id is None:
@@ -190,6 +189,8 @@ class Draft:
         """
         if not self.messages:
             raise RowError("no messages")
+        if self._has_results:
+            self._move_results()
         number = 0
         for call, pointer, message in self._made:
             number += 1
@@ -209,9 +210,46 @@ class Draft:
             places=self.places,
         )
 
+    def _move_results(self) -> None:
+        """Put results behind their calls, in front of what the user says before them.
+
+        Anthropic and others have both in one message, in any order.
+        """
+        order: list[int] = []
+        waiting: list[int] = []  # messages of the user between calls and results
+        moved: list[int] = []
+        for index, message in enumerate(self.messages):
+            if message["role"] == "user" and (waiting or _expects_results(self.messages, order)):
+                waiting.append(index)
+            elif message["role"] == "tool" and waiting:
+                order.append(index)
+                moved += waiting
+            else:
+                order += [*waiting, index]
+                waiting = []
+        order += waiting
+        for index in dict.fromkeys(moved):
+            kind = "message moved behind the results of tools"
+            self.extras.append(Extra(self.places[index], kind, None, index, is_loss=False))
+        if moved:
+            self.messages = [self.messages[index] for index in order]
+            self.places = [self.places[index] for index in order]
+            new = {index: position for position, index in enumerate(order)}
+            self.extras = [
+                replace(extra, message=new.get(extra.message, extra.message))
+                for extra in self.extras
+            ]
+            self._made = [(call, place, new.get(index, index)) for call, place, index in self._made]
+
     def _of_message(self, extra: Extra) -> Extra:
         """Return an extra, which is the example's if the message for it was not added."""
         return extra if extra.message < self.next else replace(extra, message=-1)
+
+
+def _expects_results(messages: list[Message], order: list[int]) -> bool:
+    """Return True if the last message in an order has tool calls, or a result of one."""
+    last = messages[order[-1]] if order else {}
+    return last.get("role") == "tool" or bool(last.get("tool_calls"))
 
 
 def simple_content(parts: list[Part]) -> str | list[Part]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ftkit.prepare.row_formats import anthropic, gemini
+from ftkit.prepare.example import ExtraKind
 from ftkit.prepare.row_formats.base import RowError
-from ftkit.prepare.row_formats.openai import FUNCTIONS
 from ftkit.prepare.row_formats.shared.chat import (
-    add_chat_message,
-    add_chat_messages,
     add_chat_tools,
 )
-from ftkit.prepare.row_formats.shared.draft import BESIDE, Draft
+from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.row_formats.shared.values import parse_json
 
@@ -37,13 +34,11 @@ MESSAGE_NOTES = {"id", "annotations"}
 COMPLETE = {"stop", "tool_calls", "function_call", "end_turn", "tool_use", "stop_sequence"}
 """Reasons for the end of an answer that is complete."""
 
-_CHAT_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
-
 
 def note_log_keys(draft: Draft, value: RowValue, read_keys: Collection[str]) -> None:
     """Record the keys of an entry of a log that are not read."""
     for other in value.others(read_keys):
-        draft.note(other, BESIDE)
+        draft.note(other, ExtraKind.LOG_KEY)
 
 
 def decoded(value: RowValue) -> RowValue:
@@ -72,63 +67,20 @@ def _is_conversation(value: Any) -> bool:
     return bool(keys & value.keys() or lists)
 
 
-def read_request(draft: Draft, request: RowValue) -> None:
-    """Read a request: a chat completion of OpenAI, a message of Anthropic, or one to Gemini."""
-    if request.get("contents"):
-        gemini.read_request(draft, request)
-        draft.lose_others(request, gemini.KEYS, gemini.REQUEST_KEYS)
-        return
-    messages = request.get("messages") or request.fail("request without `messages`")
-    if anthropic.recognizes(request.object()):
-        anthropic.read_request(draft, request)
-        read_keys = {"system", "messages", "tools", "tool_choice"}
-        draft.lose_others(request, read_keys, NOTES | anthropic.REQUEST_KEYS)
-        return
-    add_chat_messages(draft, messages, MESSAGE_NOTES)
-    read_options(draft, request)
-    draft.lose_others(request, _CHAT_KEYS, NOTES)
-
-
-def read_options(draft: Draft, request: RowValue) -> None:
+def add_options(draft: Draft, request: RowValue) -> None:
     """Read the tools of a request of OpenAI's."""
     tools, functions = request.get("tools"), request.get("functions")
     flag = request.get("parallel_tool_calls")
     if tools is not None:
         add_chat_tools(draft, tools)
     if functions is not None:
-        draft.lose(functions, FUNCTIONS)
+        draft.lose(functions, ExtraKind.FUNCTIONS)
     if flag is not None:
         draft.parallel_tool_calls = flag.flag()
 
 
-def read_response(draft: Draft, response: RowValue) -> None:
-    """Read a response: choices, a message of Anthropic, or the message itself."""
-    choices = response.get("choices")
-    if choices is not None:
-        _read_choices(draft, choices)
-        draft.lose_others(response, {"choices"}, NOTES)
-    elif response.get("candidates"):
-        gemini.read_response(draft, response)
-    elif isinstance(response.value.get("content"), list) and response.get("role"):
-        _check_complete(response, "stop_reason")
-        anthropic.read_message(draft, response)
-        draft.lose_others(response, {"role", "content"}, anthropic.RESPONSE_KEYS, draft.next - 1)
-    elif response.get("role"):
-        add_chat_message(draft, response, MESSAGE_NOTES)
-    else:
-        response.fail("response without `choices`")
-
-
-def _read_choices(draft: Draft, choices: RowValue) -> None:
-    first, *others = list(choices.elements()) or choices.fail("response without an answer")
-    _check_complete(first, "finish_reason")
-    add_chat_message(draft, first.need("message"), MESSAGE_NOTES)
-    draft.lose_others(first, {"message"}, CHOICE_NOTES, draft.next - 1)
-    for other in others:
-        draft.lose(other, "further answer")
-
-
-def _check_complete(value: RowValue, key: str) -> None:
+def check_complete(value: RowValue, key: str) -> None:
+    """Refuse an answer that is cut off, by the key of the reason for its end."""
     reason = value.get(key)
     if reason is not None and reason.text() not in COMPLETE:
         reason.fail("answer that is cut off", reason.value)

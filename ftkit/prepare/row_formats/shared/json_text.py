@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from decimal import Decimal
 from typing import Any, NoReturn
 
 from ftkit._text import is_encodable
+from ftkit.dataset.exact_numbers import dumps, read_float
 from ftkit.dataset.lenient_json import is_too_large, nests_deeper
 from ftkit.prepare.row_formats.base import RowError
 
@@ -26,7 +26,7 @@ def to_text(value: Any, pointer: str = "") -> str:
         RowError: The value is nested too deeply.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
         raise RowError("value nested too deeply for a text", pointer) from None
 
@@ -34,8 +34,8 @@ def to_text(value: Any, pointer: str = "") -> str:
 def parse_object(text: str) -> dict[str, Any] | None:
     """Return the JSON object of a text, or None if the object would not mean the same.
 
-    It would not if the text is not an object, repeats a key, or has a number that a double does
-    not hold. Its spelling does not count: spaces, escapes, and digits of the same number.
+    It would not if the text is not an object, repeats a key, or has a number that is too large.
+    Its spelling does not count: spaces, escapes, and digits of the same number.
     """
     raw = text.encode(errors="surrogatepass")
     if is_too_large(raw) or nests_deeper(raw, MAX_OBJECT_DEPTH):
@@ -52,10 +52,8 @@ def parse_object(text: str) -> dict[str, Any] | None:
 
 
 def _float(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value) or Decimal(digits) != Decimal(repr(value)):
-        _refuse(digits)
-    return value
+    value = read_float(digits)
+    return _refuse(digits) if math.isinf(value) else value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

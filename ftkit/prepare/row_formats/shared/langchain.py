@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftkit.prepare.example import ExtraKind
 from ftkit.prepare.row_formats.shared.chat import add_chat_message
 from ftkit.prepare.row_formats.shared.draft import Draft, Part, image_part, text_part
 from ftkit.prepare.row_formats.shared.exchange import MESSAGE_NOTES
@@ -82,7 +83,7 @@ def _add(draft: Draft, value: RowValue, role: str) -> None:
 def _add_result(draft: Draft, value: RowValue, parts: list[Part]) -> None:
     status = value.get("status")
     if status is not None and status.value == "error":
-        draft.lose(status, "`is_error` of a tool result", draft.next)
+        draft.lose(status, ExtraKind.IS_ERROR, draft.next)
     texts = [part["text"] for part in parts if part["type"] == "text"]
     if len(texts) < len(parts):
         draft.lose(value.need("content"), "image in a tool result", draft.next)

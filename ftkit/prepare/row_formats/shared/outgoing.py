@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ftkit.prepare.example import Example, Extra
-from ftkit.prepare.row_formats.openai import conversation
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
+from ftkit.prepare.paths import child
 from ftkit.prepare.row_formats.shared.draft import text_part
 from ftkit.prepare.row_formats.shared.json_text import parse_object
 from ftkit.prepare.row_formats.shared.row_value import RowValue
@@ -16,6 +16,22 @@ SYSTEM = ("system", "developer")
 
 Indexed = list[tuple[int, RowValue]]
 """Messages with their indexes."""
+
+
+def conversation(example: Example) -> tuple[list[Message], list[Extra]]:
+    """Return the messages of an example as one conversation to train on, and what it lacks."""
+    lost = grader_fields(example)
+    if example.rejected is not None:
+        lost.append(Extra(example.rejected_place, "rejected answer", example.rejected))
+    return [*example.messages, *(example.chosen or [])], lost
+
+
+def grader_fields(example: Example) -> list[Extra]:
+    """Return the extras for the fields for a grader, for a format without them."""
+    return [
+        Extra(child("", name), ExtraKind.GRADER_FIELD, value)
+        for name, value in example.fields.items()
+    ]
 
 
 class Outgoing:
@@ -29,11 +45,11 @@ class Outgoing:
         self.example = example
         messages, self._extras = conversation(example)
         self._messages = RowValue(messages, "/messages")
-        self._by_message: dict[tuple[str, int], list[Extra]] = {}
+        self._by_message: dict[tuple[ExtraKind | str, int], list[Extra]] = {}
         for extra in example.extras:
             self._by_message.setdefault((extra.kind, extra.message), []).append(extra)
 
-    def take(self, kind: str, message: int) -> list[Any]:
+    def take(self, kind: ExtraKind, message: int) -> list[Any]:
         """Remove the extras of a kind that the format has a place for, and return their values."""
         return [extra.value for extra in self._by_message.pop((kind, message), [])]
 
@@ -42,14 +58,16 @@ class Outgoing:
         remaining = [extra for group in self._by_message.values() for extra in group]
         return row, remaining + self._extras
 
-    def lose(self, value: RowValue, kind: str, message: int = -1, is_loss: bool = True) -> None:
+    def lose(
+        self, value: RowValue, kind: ExtraKind | str, message: int = -1, is_loss: bool = True
+    ) -> None:
         """Record a value of the example that the format has no place for."""
         example = self.example
         is_own = example.places is None and message < len(example.messages)
         pointer = value.pointer if message < 0 or is_own else example.place(message)
         self._extras.append(Extra(pointer, kind, value.value, message, is_loss=is_loss))
 
-    def note(self, value: RowValue, kind: str, message: int = -1) -> None:
+    def note(self, value: RowValue, kind: ExtraKind | str, message: int = -1) -> None:
         """Record a value that the row does not have, or has otherwise, without a loss."""
         self.lose(value, kind, message, is_loss=False)
 

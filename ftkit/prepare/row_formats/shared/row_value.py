@@ -17,6 +17,11 @@ _NAMES = {
 }
 
 
+def json_type(value: Any) -> str:
+    """Return the type of a JSON value with its article, such as "an object"."""
+    return _NAMES.get(type(value), "a number")
+
+
 class RowValue(NamedTuple):
     """A JSON value of a row and the JSON pointer to it. Null means the same as an absent value."""
 
@@ -59,11 +64,13 @@ class RowValue(NamedTuple):
         """Return this boolean."""
         return self.value if isinstance(self.value, bool) else self._fail_type("true or false")
 
+    def array(self) -> list[Any]:
+        """Return this array."""
+        return self.value if isinstance(self.value, list) else self._fail_type("an array")
+
     def elements(self) -> Iterator[RowValue]:
         """Yield the elements of this array."""
-        if not isinstance(self.value, list):
-            self._fail_type("an array")
-        return (self.child(index) for index in range(len(self.value)))
+        return (self.child(index) for index in range(len(self.array())))
 
     def others(self, read_keys: Collection[str]) -> Iterator[RowValue]:
         """Yield the values of this object that are not null and whose keys are not read."""
@@ -72,4 +79,9 @@ class RowValue(NamedTuple):
                 yield self.child(key)
 
     def _fail_type(self, expected: str) -> NoReturn:
-        self.fail(f"not {expected}", f"but {_NAMES.get(type(self.value), 'a number')}")
+        self.fail(f"not {expected}", f"but {json_type(self.value)}")
+
+
+def joined_values(values: list[Any]) -> list[RowValue]:
+    """Return the values of rows that were joined, with pointers as `split_pointer` takes them."""
+    return [RowValue(value, f"{index}#") for index, value in enumerate(values)]

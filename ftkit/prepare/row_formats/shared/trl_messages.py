@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from ftkit.prepare.example import Extra, Message
+from ftkit.prepare.example import Extra, ExtraKind, Message
 from ftkit.prepare.row_formats.shared.draft import OpenCalls
 from ftkit.prepare.row_formats.shared.json_text import parse_object, to_text
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing, arguments_of, calls_of, role_of
@@ -14,7 +14,7 @@ from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.row_formats.shared.values import read_messages, read_tools
 
 THINKING = "thinking"
-"""Kind of the extra for the reasoning of an assistant's message."""
+"""Key for the reasoning of an assistant's message."""
 
 
 def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], list[Extra]]:
@@ -32,7 +32,9 @@ def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], l
         message = dict(item.object())
         place = first + index if first >= 0 else -1
         if message.get(THINKING) is not None:
-            notes.append(Extra(item.child(THINKING).pointer, THINKING, message[THINKING], place))
+            notes.append(
+                Extra(item.child(THINKING).pointer, ExtraKind.REASONING, message[THINKING], place)
+            )
         message.pop(THINKING, None)
         calls = item.get("tool_calls")
         if calls:
@@ -47,7 +49,7 @@ def read_trl_messages(value: RowValue, first: int = 0) -> tuple[list[Message], l
             if answered:
                 message["tool_call_id"] = answered
         messages.append(message)
-    messages, extras = read_messages(messages, value.pointer, first)
+    messages, extras = read_messages(RowValue(messages, value.pointer), first)
     return messages, notes + extras
 
 
@@ -106,7 +108,7 @@ def read_trl_tools(row: RowValue) -> tuple[list[dict[str, Any]] | None, list[Ext
         if parsed is None or len(parsed) != 1:
             tools.fail("text is not JSON, or JSON that cannot be kept exactly")
         value = parsed["tools"]
-    return read_tools(value, tools.pointer)
+    return read_tools(RowValue(value, tools.pointer))
 
 
 def written_trl_messages(
@@ -133,6 +135,6 @@ def _written(outgoing: Outgoing, index: int, message: RowValue) -> dict[str, Any
             for call in calls
         ]
     if role_of(message) == "assistant" and index >= 0:
-        for thinking in outgoing.take(THINKING, index):
+        for thinking in outgoing.take(ExtraKind.REASONING, index):
             row[THINKING] = thinking
     return row
