@@ -60,8 +60,8 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit show samples/marv.jsonl:3 -n 2",
     ),
     "ftkit screen": (
-        "ftkit screen samples/marv.jsonl",
-        "ftkit screen samples/marv.jsonl --redact -o redacted.jsonl",
+        "ftkit screen samples/screen/hotel.jsonl",
+        "ftkit screen samples/screen/hotel.jsonl --redact -o redacted.jsonl",
     ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
