@@ -32,6 +32,11 @@ _GROUPED_CARDS = [
 ]
 """Numbers in groups, as on cards. A number may begin in each group of a longer row of digits."""
 
+_MAYBE_CARD = re.compile("[0-9]{12}")
+_MAYBE_GROUPED_CARD = re.compile(f"[0-9]{{4}}[{SPACE}-][0-9]{{4}}")
+_MAYBE_IBAN = re.compile(f"[0-9]{{2}}[A-Za-z0-9{SPACE}-]{{11}}")
+"""Cheap necessary conditions, since a pattern that begins with digits is searched for quickly."""
+
 _IBAN = re.compile(
     r"(?<![A-Za-z0-9_])(?:[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}"
     rf"|[A-Z]{{2}}[0-9]{{2}}(?:[{SPACE}-][A-Z0-9]{{4}}){{2,7}}(?:[{SPACE}-][A-Z0-9]{{1,3}})?)"
@@ -96,10 +101,10 @@ def _calling_codes() -> frozenset[str]:
 
 def iter_cards(text: str) -> Iterator[Span]:
     """Yield the numbers of payment cards in a text."""
-    for match in _PLAIN_CARD.finditer(text):
+    for match in _PLAIN_CARD.finditer(text) if _MAYBE_CARD.search(text) else ():
         if is_card(match[0]):
             yield Span(*match.span())
-    for pattern in _GROUPED_CARDS:
+    for pattern in _GROUPED_CARDS if _MAYBE_GROUPED_CARD.search(text) else ():
         for match in pattern.finditer(text):
             if is_card(_OTHER.sub("", match[1])):
                 yield Span(*match.span(1))
@@ -107,7 +112,7 @@ def iter_cards(text: str) -> Iterator[Span]:
 
 def iter_ibans(text: str) -> Iterator[Span]:
     """Yield the international bank account numbers in a text."""
-    for match in _IBAN.finditer(text):
+    for match in _IBAN.finditer(text) if _MAYBE_IBAN.search(text) else ():
         length = personal_numbers().ibans.lengths.get(match[0][:2].upper(), 0)
         counts = accumulate(char not in f"{SPACE}-" for char in match[0])
         ends = (index for index, count in enumerate(counts, 1) if count == length)
@@ -119,7 +124,7 @@ def iter_ibans(text: str) -> Iterator[Span]:
 
 def iter_phones(text: str) -> Iterator[Span]:
     """Yield the telephone numbers in a text that begin with `+` and a country calling code."""
-    for match in _PHONE.finditer(text):
+    for match in _PHONE.finditer(text) if "+" in text else ():
         number = match[0]
         while number and not is_phone(_OTHER.sub("", number)):
             last = _LAST_GROUP.search(number)  # what follows a number may look like a part of it
