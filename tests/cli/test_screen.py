@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from ftkit._local import RUN_MODULE
 from ftkit.cli import cli
 from ftkit.cli.screen import KINDS
 from ftkit.errors import UsageError
@@ -137,6 +140,30 @@ def test_moderation_says_what_is_sent_and_names_lines(
     assert "3 texts with 13 characters" in done.stderr
     assert "omni-moderation-latest at OpenAI, http://127.0.0.1" in done.stderr
     assert "free (OpenAI moderation guide" in done.stderr
+
+
+def test_a_command_that_is_killed_after_its_request_creates_no_second_batch(
+    service: FakeProvider, data: Path
+) -> None:
+    command = [*RUN_MODULE, "ftkit", "screen", str(data), "--moderation", "--batch", "--yes"]
+    process: subprocess.Popen[bytes] | None = None
+
+    def kill(method: str, path: str) -> str:
+        if (method, path) == ("POST", "/v1/batches") and process:
+            process.kill()
+            process.wait()
+        return ""
+
+    service.faults = kill
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert len(service.moderation.batches) == 1
+    service.faults = lambda method, path: ""
+    service.moderation.polls = 1
+    done = ftkit(*command[4:])
+    assert (done.return_value, len(service.moderation.batches)) == (1, 1)
+    assert "exists already" in done.stderr
 
 
 def test_moderation_asks_before_it_sends(service: FakeProvider, data: Path) -> None:

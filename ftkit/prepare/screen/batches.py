@@ -18,13 +18,14 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from ftkit._text import plural
 from ftkit.catalog import ModerationApi
 from ftkit.client.batches import MODERATIONS
 from ftkit.client.client import Client
 from ftkit.client.payloads import moderation_scores
 from ftkit.client.resources import Batch
 from ftkit.client.retry import Retry
-from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError
+from ftkit.errors import NotFoundError, ProviderError, UnknownOutcomeError, UnreachableError
 from ftkit.prepare.screen.batch_journal import BatchJournal, OpenRecord
 from ftkit.prepare.screen.scores import Score, Scores
 from ftkit.prepare.screen.sender import Input
@@ -37,6 +38,9 @@ PURPOSE = "batch"
 
 POLL_DELAYS = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds between polls; the last one is repeated."""
+
+MAX_POLLS = 3_000
+"""Number of polls after which a batch counts as endless: 25 hours, while providers promise 24."""
 
 SAVED_TOGETHER = 1000
 """Number of scores that are saved together."""
@@ -140,7 +144,10 @@ class Batcher:
             record.update(file_id=file_id, is_sent=True)
             batch_id = self._create(record)
             record.update(batch_id=batch_id)
-            say(f"created the batch {batch_id} with {chunk.requests:,} requests")
+            say(
+                f"created the batch {batch_id} with {plural(chunk.requests, 'request')}; if this "
+                "command is interrupted, run it again to continue"
+            )
             return batch_id
 
     def _find(self, record: OpenRecord) -> str:
@@ -196,9 +203,12 @@ class Batcher:
             raise
 
     def _wait(self, id: str, on_done: Callable[[int], object]) -> Batch:
-        """Return a batch when it has ended."""
+        """Return a batch when it has ended.
+
+        Raises `UnreachableError` if it does not end.
+        """
         delays, completed = iter(POLL_DELAYS), 0
-        while True:
+        for _ in range(MAX_POLLS):
             batch = self._client.batch(id)
             if batch.completed > completed:
                 on_done(batch.completed - completed)
@@ -206,6 +216,9 @@ class Batcher:
             if batch.is_over:
                 return batch
             self._sleep(next(delays, POLL_DELAYS[-1]))
+        raise UnreachableError(
+            f"the batch {id} has not ended after a day; run the same command again later"
+        )
 
     def _collect(self, batch: Batch, record: OpenRecord) -> None:
         """Save the results of a batch that has ended, and delete its files at the provider."""

@@ -274,6 +274,17 @@ def test_a_run_that_is_killed_between_requests_creates_no_second_batch(
     assert service.count("POST /v1/files") == 1
 
 
+def test_a_batch_that_does_not_end_is_an_error(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftkit.prepare.screen.batches.MAX_POLLS", 3)
+    service.state.moderation.polls = 5
+    with pytest.raises(UnreachableError, match="has not ended after a day"):
+        service.screen(["hate"], batch=True)
+    assert len(found(service.screen(["hate"], batch=True))) == 1
+    assert len(service.state.moderation.batches) == 1
+
+
 def test_texts_are_split_into_batches_by_number_and_size(service: Service) -> None:
     service.limits["requests"] = 2
     service.screen(["a", "b", "c", "d", "e"], batch=True)
