@@ -33,6 +33,7 @@ from ftkit.prepare.file_formats.base import FileFormat
 from ftkit.prepare.filter.filter import NAMES
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import EVERY_KEY, Group, RowFormat
+from ftkit.prepare.screen.kinds import DESCRIPTIONS
 from ftkit.rules import RULES, Rule, rules_by_subject
 from ftkit.summary import Safety
 
@@ -73,6 +74,8 @@ Many options can also be set by environment variables and in `pyproject.toml`; s
 
 FIXES_START = "<!-- fixes: written by docs/generate.py -->"
 FIXES_END = "<!-- end of fixes -->"
+KINDS_START = "<!-- kinds: written by docs/generate.py -->"
+KINDS_END = "<!-- end of kinds -->"
 NAMES_START = "<!-- names: written by docs/generate.py -->"
 NAMES_END = "<!-- end of names -->"
 
@@ -413,7 +416,9 @@ def prepare_page() -> str:
     """Return `prepare.md` with current tables of fixes and of the names of conditions."""
     page = replace_part(read_page("prepare.md"), FIXES_START, fixes_table(), FIXES_END)
     names = ((f"`{name}`", text) for name, text in NAMES.items())
-    return replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
+    page = replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
+    kinds = ((f"`{name}`", text) for name, text in DESCRIPTIONS.items())
+    return replace_part(page, KINDS_START, table(("kind", "what is found"), kinds), KINDS_END)
 
 
 def fixes_table() -> str:

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from ftkit.prepare.mix import mix as mix
     from ftkit.prepare.prepared import Prepared as Prepared
     from ftkit.prepare.sample import sample as sample
+    from ftkit.prepare.screen.moderation import Moderation as Moderation
+    from ftkit.prepare.screen.moderation import ModerationPlan as ModerationPlan
+    from ftkit.prepare.screen.screen import screen as screen
     from ftkit.prepare.show import Shown as Shown
     from ftkit.prepare.show import show as show
     from ftkit.prepare.split.split import Split as Split
@@ -104,6 +107,8 @@ _MODULES = {
     "ftkit.prepare.mix": ("mix",),
     "ftkit.prepare.prepared": ("Prepared",),
     "ftkit.prepare.sample": ("sample",),
+    "ftkit.prepare.screen.moderation": ("Moderation", "ModerationPlan"),
+    "ftkit.prepare.screen.screen": ("screen",),
     "ftkit.prepare.show": ("Shown", "show"),
     "ftkit.prepare.split.split": ("Split", "split"),
     "ftkit.summary": ("FileReport", "Finding", "Report"),

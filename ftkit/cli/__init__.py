@@ -46,6 +46,10 @@ COMMANDS = {
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
     "filter": ("ftkit.cli.filter", "Keep the rows of a file on which a condition holds."),
     "show": ("ftkit.cli.show", "Show an example of a file as a conversation."),
+    "screen": (
+        "ftkit.cli.screen",
+        "Find personal data, keys, and texts that are likely to be flagged.",
+    ),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),
@@ -77,7 +81,7 @@ COMMANDS = {
 SECTIONS = {
     "Prepare data": (
         *("convert", "fix", "split", "dedupe", "decontaminate"),
-        *("mix", "sample", "filter", "show"),
+        *("mix", "sample", "filter", "show", "screen"),
     ),
     "Check and estimate": ("validate", "estimate", "rules", "rule", "explain", "schema"),
     "Train": ("submit", "jobs", "files", "serve", "migrate"),

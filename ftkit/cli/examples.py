@@ -64,6 +64,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ftkit show samples/tool-calls.jsonl",
         "ftkit show samples/marv.jsonl:3 -n 2",
     ),
+    "ftkit screen": (
+        "ftkit screen samples/screen/hotel.jsonl",
+        "ftkit screen samples/screen/hotel.jsonl --redact -o redacted.jsonl",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

@@ -19,11 +19,12 @@ from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
-from ftkit.prepare.audit import Audit
+from ftkit.prepare.audit import Audit, Effect
 from ftkit.prepare.file_formats import JSONL, detect_file
 from ftkit.prepare.file_formats.parquet import PARQUET
 from ftkit.prepare.prepared import Prepared
 from ftkit.report.prepare import render_prepared_text
+from ftkit.report.screen import render_screen_text
 
 REPORTS = ("text", "json")
 """Formats of a report."""
@@ -146,7 +147,13 @@ def write_prepared(
         return _withheld(prepared, advise)
     if audit.read and not audit.written and options["report"] != "json":
         print_warning("no row was written, since all were dropped or rejected")
-    return 1 if audit.total("rejected") or audit.total("loss") or not checked.is_ok else 0
+    return 1 if has_findings(audit) or not checked.is_ok else 0
+
+
+def has_findings(audit: Audit) -> bool:
+    """Return True if rows were rejected, values lost, or values found that need a decision."""
+    effects: tuple[Effect, ...] = ("rejected", "loss", "found")
+    return any(audit.total(effect) for effect in effects)
 
 
 @contextmanager
@@ -208,6 +215,33 @@ def check_prepared(
     _print(_report(audit, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in audit.counts)
     return 1 if has_drops or audit.total("rejected") else 0
+
+
+def print_findings(
+    files: Sequence[str], prepare: Callable[[list[str]], Prepared], format: str
+) -> int:
+    """Print what was found in files, without writing them.
+
+    Args:
+        files: The argument of the command.
+        prepare: Prepares the files of these paths.
+        format: One of `REPORTS`.
+
+    Returns:
+        The exit code: 1 if there are findings.
+    """
+    with local_files(files) as (paths, names):
+        prepared = prepare(paths)
+        prepared.audit.names = names
+        with showing_progress(paths, prepared.audit):
+            for _ in prepared.rows():
+                pass
+    is_json = format == "json"
+    _print(
+        _report(prepared.audit, "", format) if is_json else render_screen_text(prepared.audit),
+        format,
+    )
+    return 1 if has_findings(prepared.audit) else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -280,10 +314,9 @@ def write_report(
         is_written: False if the output was not written.
     """
     text = _report(audit, target or "standard output", format, check, is_written)
-    has_findings = audit.total("rejected") or audit.total("loss") or not check.is_ok
     if target:
         _print(text, format)
-    elif has_findings or not preferences.is_quiet:
+    elif has_findings(audit) or not check.is_ok or not preferences.is_quiet:
         write_error(text)
 
 

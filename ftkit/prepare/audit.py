@@ -19,12 +19,13 @@ KEEP = 1000
 MAX_LENGTH = 2000
 """Maximum characters of a pointer or a detail, of which only nonsense has more."""
 
-Effect = Literal["added", "merged", "changed", "note", "dropped", "rejected", "loss"]
+Effect = Literal["added", "merged", "changed", "found", "note", "dropped", "rejected", "loss"]
 """Effect of a step on a row.
 
 - `added`: the row gave a further output row.
 - `merged`: the row is part of an output row that has another origin, too.
 - `changed`: a value or the text of the row was changed on purpose. Several changes can be in a row.
+- `found`: a value of the row needs a person's decision, and is as it was.
 - `note`: a value of the row is not in the output, or another one, but the example is complete.
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
@@ -103,6 +104,12 @@ class Audit:
     ) -> None:
         """Record that a value or the text of a row was changed; `detail` is the old value."""
         self._add("changed", step, reason, origin, pointer, detail)
+
+    def find(
+        self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""
+    ) -> None:
+        """Record that a value of a row needs a person's decision; `detail` may be a part of it."""
+        self._add("found", step, reason, origin, pointer, detail)
 
     def note(
         self, step: str, reason: str, origin: Origin, pointer: str = "", detail: str = ""

@@ -19,6 +19,7 @@ LABELS: dict[Effect, str] = {
     "added": "added",
     "merged": "merged",
     "changed": "changed",
+    "found": "found",
     "note": "noted",
     "dropped": "dropped",
     "rejected": "rejected",
@@ -80,10 +81,12 @@ def _totals(audit: Audit, written: Sequence[str], lost: str = "lost") -> str:
     totals += [
         f"{label} {audit.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect not in ("changed", "note", "loss") and audit.total(effect)
+        if effect not in ("changed", "found", "note", "loss") and audit.total(effect)
     ]
     if changes := audit.total("changed"):
         totals.append(f"made {plural(changes, 'change')}")
+    if findings := audit.total("found"):
+        totals.append(f"found {plural(findings, 'value')}")
     losses = audit.total("loss")
     if losses:
         totals.append(f"{lost} {plural(losses, 'value')}")

@@ -143,11 +143,11 @@ def _redact(text: Text) -> str | None:
     ):
         if start >= position:
             pieces += [text[position:start], f"[{kind.partition(' ')[2]}]"]
-            position = _end_of_secret(text, kind, end)
+            position = end_of_secret(text, kind, end)
     return "".join((*pieces, text[position:])) if pieces else None
 
 
-def _end_of_secret(text: str, kind: str, end: int) -> int:
+def end_of_secret(text: str, kind: str, end: int) -> int:
     """Return the end of a secret with the part of it that its pattern leaves out."""
     if kind == "a private key":
         last_line = _PRIVATE_KEY_END.search(text, end)
