@@ -42,7 +42,7 @@ class Row(Struct):
         return _encode(self.value) if self.line is None else self.line
 
 
-def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
+def read_json_lines(source: Source, audit: Audit) -> Iterator[Row]:
     """Yield the rows of a JSON Lines file. Blank lines are dropped, and what is not JSON rejected.
 
     Raises:
@@ -54,7 +54,7 @@ def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
             for block in blocks(part):
                 for line in block.lines:
                     number += 1
-                    row = read_row(line, audit.origin(source.path, number), audit)
+                    row = decode_row(line, audit.origin(source.path, number), audit)
                     if row is not None:
                         yield row
                 audit.advance(audit.names.get(source.path, source.path), block.size)
@@ -62,7 +62,7 @@ def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 
 
-def read_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
+def decode_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
     """Return the row of a line, or None if it is blank or not JSON, which the audit records."""
     audit.read += 1
     try:

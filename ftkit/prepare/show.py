@@ -18,7 +18,7 @@ from ftkit.dataset.reader import Source
 from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats import read_values
+from ftkit.prepare.file_formats import read_dataset
 from ftkit.prepare.rows import Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -110,7 +110,7 @@ def _rows_from(source: Source, line: int, audit: Audit) -> Iterator[Row]:
     """Yield the rows from a line on. A line that is not JSON is an error."""
     broken: list[bytes] = []
     audit.save_reject = broken.append
-    for row in read_values(source, audit):
+    for row in read_dataset(source, audit):
         if _number(row.origin) >= line:
             _refuse(audit, line)
             yield row

@@ -21,7 +21,7 @@ from ftkit.prepare.file_formats.base import (
     open_source,
     read_beginning,
 )
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.rows import Row, read_json_lines
 
 
 def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Row]:
@@ -30,9 +30,9 @@ def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[
             is_packed = file.read(len(GZIP)) == GZIP
         if is_packed:  # and its name does not say so
             with open_source(source) as stream:
-                yield from read_rows(SinglePass(source.path, stream=stream), audit)
+                yield from read_json_lines(SinglePass(source.path, stream=stream), audit)
                 return
-    yield from read_rows(source, audit)
+    yield from read_json_lines(source, audit)
 
 
 JSONL = FileFormat(
@@ -61,7 +61,9 @@ def _module_names() -> list[str]:
 def read_file(
     source: Source, audit: Audit, options: ReadOptions, name: str | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a file or folder. Those of a chat have an `Example` for their value.
+    """Yield the rows of a file or folder of any format, which options may describe.
+
+    The rows of a chat have an `Example` for their value; see `read_dataset` for rows of JSON only.
 
     Args:
         source: The file.
@@ -74,7 +76,7 @@ def read_file(
         UsageError: An option is not valid for the file.
     """
     if source.path == IN_MEMORY:
-        return read_rows(source, audit)
+        return read_json_lines(source, audit)
     format = file_formats()[name] if name else detect_file(source)
     for option in ReadOptions.__struct_fields__:
         if getattr(options, option) is not None and option not in format.options:
@@ -86,15 +88,15 @@ def read_file(
     return format.read(source, audit, options)
 
 
-def read_values(source: Source, audit: Audit) -> Iterator[Row]:
-    """Yield the rows of a file. Their values are JSON.
+def read_dataset(source: Source, audit: Audit) -> Iterator[Row]:
+    """Yield the rows of a file that needs no options. Their values are JSON.
 
     Raises:
         FileError: The file cannot be read.
         UsageError: It is a chat.
     """
     if source.path == IN_MEMORY:
-        return read_rows(source, audit)
+        return read_json_lines(source, audit)
     format = detect_file(source)
     if "me" in format.options:
         path = audit.names.get(source.path, source.path)

@@ -14,7 +14,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, install_command
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, path_of
-from ftkit.prepare.file_formats.padding import OPEN_KEYS, Null, remove_padding
+from ftkit.prepare.file_formats.shared.padding import OPEN_KEYS, Null, remove_padding
 from ftkit.prepare.paths import child
 from ftkit.prepare.rows import Row
 

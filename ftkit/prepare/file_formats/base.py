@@ -47,7 +47,7 @@ Reader = Callable[[Source, Audit, ReadOptions], Iterator[Row]]
 
 
 class FileFormat(Struct, frozen=True, kw_only=True):
-    """A format of files, other than JSON Lines, whose rows can be converted."""
+    """A format of files from which rows can be read."""
 
     name: str
     title: str

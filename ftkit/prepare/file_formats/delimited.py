@@ -15,8 +15,8 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import HEAD_BYTES, MAX_ROW_CHARS, FileFormat, ReadOptions
-from ftkit.prepare.file_formats.tables import Header
-from ftkit.prepare.file_formats.text_files import Lines, open_text
+from ftkit.prepare.file_formats.shared.tables import Header
+from ftkit.prepare.file_formats.shared.text_files import Lines, open_text
 from ftkit.prepare.rows import Row
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}

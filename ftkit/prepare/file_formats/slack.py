@@ -17,7 +17,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, os_error_message
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
 from ftkit.prepare.grouping import group_rows
 from ftkit.prepare.rows import Row
 

@@ -12,9 +12,9 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, open_source, read_beginning
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
-from ftkit.prepare.file_formats.json_scan import Layout, split_json
-from ftkit.prepare.rows import Row, read_row
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.json_scan import Layout, split_json
+from ftkit.prepare.rows import Row, decode_row
 
 HEAD = 4000
 """Bytes of the beginning of a file by which an export is recognized."""
@@ -79,7 +79,7 @@ def _of_account(source: Source, audit: Audit) -> Iterator[Iterator[Post]]:
 
 
 def _decode(data: bytes, origin: Origin) -> dict[str, Any]:
-    row = read_row(data, origin, Audit())
+    row = decode_row(data, origin, Audit())
     if row is None or not isinstance(row.value, dict):
         raise FileError(f"{origin} is not a JSON object; export the chat again")
     return row.value

@@ -13,8 +13,8 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import MAX_ROW_CHARS, FileFormat, ReadOptions
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
-from ftkit.prepare.file_formats.text_files import Lines, find_encoding, open_text
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.text_files import Lines, find_encoding, open_text
 from ftkit.prepare.rows import Row
 
 FIRST_MESSAGES = 2000

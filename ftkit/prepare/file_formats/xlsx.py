@@ -15,8 +15,8 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import MAX_ROW_CHARS, FileFormat, ReadOptions, path_of
-from ftkit.prepare.file_formats.tables import Header
-from ftkit.prepare.file_formats.xlsx_parts import (
+from ftkit.prepare.file_formats.shared.tables import Header
+from ftkit.prepare.file_formats.shared.xlsx_parts import (
     MAX_CELL_CHARS,
     Archive,
     NumberFormat,

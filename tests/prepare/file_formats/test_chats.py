@@ -11,8 +11,8 @@ import pytest
 from ftkit.errors import FileError, UnknownNameError, UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.convert.convert import convert
-from ftkit.prepare.file_formats import chats
 from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.shared import chats
 from ftkit.prepare.prepared import Prepared
 from support.chat_exports import CHAT, WHATSAPP
 

@@ -11,8 +11,9 @@ import pytest
 from ftkit.dataset.inputs import open_sources
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats import detect_file, xlsx_parts
+from ftkit.prepare.file_formats import detect_file
 from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.shared import xlsx_parts
 from ftkit.prepare.file_formats.xlsx import read_xlsx
 from support.workbooks import DATE, ELAPSED, HEADER, QUOTED, TEXTS, TIME, make
 
