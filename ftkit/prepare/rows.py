@@ -8,10 +8,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, read
+from ftkit.dataset.lenient_json import (
+    MAX_DEPTH,
+    MAX_LINE_BYTES,
+    Reading,
+    exceeded_limit,
+    is_too_large,
+    nests_deeper,
+    read,
+)
 from ftkit.dataset.reader import READ_ERRORS, Source, blocks
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
+
+NOT_JSON = "not JSON"
+"""Reason to reject a line."""
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -77,5 +88,14 @@ def decode_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
     reading = read(line, origin.line)
     error = reading.error
     detail = f"{error.msg} at column {error.pos + reading.shift + 1}" if error else ""
-    audit.reject("read", "not JSON", origin, line, detail=detail)
+    if len(line) > MAX_LINE_BYTES:
+        detail = "cut in the file of rejected rows, too"
+    audit.reject("read", limit_fault(reading) or NOT_JSON, origin, line, detail=detail)
     return None
+
+
+def limit_fault(reading: Reading) -> str:
+    """Return the reason why a line is not read that exceeds a limit, or ""."""
+    if reading.is_too_large:
+        return f"too large: more than {exceeded_limit(reading.raw)}"
+    return f"nested more than {MAX_DEPTH} deep" if reading.too_deep else ""

@@ -21,7 +21,7 @@ from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.fix.file_fixes import FixedFile, fix_file
 from ftkit.prepare.fix.line_fixer import MIXED, Change, FixedLine, LineFixer
 from ftkit.prepare.prepared import Prepared
-from ftkit.prepare.rows import Row
+from ftkit.prepare.rows import Row, limit_fault
 from ftkit.rules import RULES, ScanPlan, choose_rules
 from ftkit.rules.fixes import Allowed
 from ftkit.summary import Safety
@@ -132,7 +132,8 @@ def _new_rows(line: LineChange, origin: Origin, audit: Audit) -> Iterator[Row]:
         steps = (STEP,) if line.changes else ()
         problem, value = _value(new)
         if problem:
-            audit.reject(STEP, "not JSON, and cannot be fixed", origin, new, detail=problem)
+            reason = limit_fault(read(new)) or "not JSON, and cannot be fixed"
+            audit.reject(STEP, reason, origin, new, detail=problem)
         else:
             yield Row(value, (origin,), steps, new)
 
@@ -151,7 +152,8 @@ def _value(line: bytes) -> tuple[str, Any]:
         with suppress(ValueError):  # a number with too many digits
             return "", json.loads(line)  # such as a number that only Python reads
     error = reading.error
-    return (f"{error.msg} at column {error.pos + reading.shift + 1}" if error else "broken"), None
+    fault = limit_fault(reading) or "broken"
+    return (f"{error.msg} at column {error.pos + reading.shift + 1}" if error else fault), None
 
 
 def _reason(change: Change) -> str:
