@@ -38,19 +38,30 @@ class Row(Struct):
     """Names of the steps that changed it, in order."""
     line: bytes | None = None
     """The line of the source, without its line feed, while no step has changed the row."""
+    source: bytes | None = None
+    """The row as it is in its source, if that is not `line`, but a row of CSV or a former line."""
 
     @property
     def origin(self) -> Origin:
         """The first of the origins."""
         return self.origins[0]
 
+    @property
+    def as_read(self) -> bytes | None:
+        """The row as it is in its source, or None if that is not text."""
+        return self.line if self.source is None else self.source
+
     def replaced(self, value: Any, step: str) -> Row:
         """Return the row with another value, which a step gave it."""
-        return Row(value, self.origins, (*self.steps, step))
+        return Row(value, self.origins, (*self.steps, step), source=self.as_read)
 
     def encode(self) -> bytes:
         """Return the line to write, without a line feed: that of the source, if unchanged."""
         return _encode(self.value) if self.line is None else self.line
+
+    def encode_source(self) -> bytes:
+        """Return the row as it is in its source, or as JSON if that is not text."""
+        return self.encode() if self.as_read is None else self.as_read
 
 
 def read_json_lines(source: Source, audit: Audit) -> Iterator[Row]:

@@ -16,7 +16,9 @@ from ftkit.prepare.rows import Row
 
 _decode_line = msgspec.json.Decoder().decode
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[bytes, bool, tuple[Origin, ...], tuple[str, ...]]).decode
+_decode = msgspec.msgpack.Decoder(
+    tuple[bytes, bool, tuple[Origin, ...], tuple[str, ...], bytes | None]
+).decode
 
 
 class Spool:
@@ -52,7 +54,7 @@ class Spool:
 
     def append(self, row: Row) -> None:
         """Add a row."""
-        data = _encode((row.encode(), row.line is None, row.origins, row.steps))
+        data = _encode((row.encode(), row.line is None, row.origins, row.steps, row.source))
         self._file.seek(self._ends[-1])
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
@@ -67,8 +69,8 @@ class Spool:
 
     def _read(self, start: int, end: int) -> Row:
         self._file.seek(start)
-        line, is_changed, origins, steps = _decode(self._file.read(end - start))
-        return Row(_decode_line(line), origins, steps, None if is_changed else line)
+        line, is_changed, origins, steps, text = _decode(self._file.read(end - start))
+        return Row(_decode_line(line), origins, steps, None if is_changed else line, text)
 
 
 class LineSpool:

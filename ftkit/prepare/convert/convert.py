@@ -206,7 +206,7 @@ def _place(row: Row, pointer: str) -> tuple[Origin, str]:
 def _lines(row: Row) -> bytes:
     """Return a row as it is in its source, or the rows that it was made of."""
     rows = row.value if isinstance(row.value, tuple) else None
-    return row.encode() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
+    return row.encode_source() if rows is None else b"\n".join(map(msgspec.json.encode, rows))
 
 
 def _without_repeats(rows: Iterable[Row], audit: Audit, drops: bool) -> Iterator[Row]:

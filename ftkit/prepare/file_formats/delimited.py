@@ -111,11 +111,13 @@ def _read(lines: Lines, dialect: dict[str, Any], audit: Audit) -> Iterator[Row]:
         origin = audit.origin(lines.path, number)
         if not cells and not error:
             audit.drop("read", "blank line", origin)
-        elif reason := error or header.check(cells):
+            continue
+        line = text.rstrip("\r\n").encode(errors="surrogatepass")
+        if reason := error or header.check(cells):
             detail = "" if error else f"{len(cells)} of {len(header.names)}"
-            audit.reject("read", reason, origin, text.rstrip("\r\n").encode(), detail=detail)
+            audit.reject("read", reason, origin, line, detail=detail)
         else:
-            yield Row(header.row(cells), (origin,))
+            yield Row(header.row(cells), (origin,), source=line)
     if header is None:
         raise FileError(f"{lines.path} is empty; its first row must name the columns")
 
