@@ -142,12 +142,45 @@ def format_minute(time: datetime.datetime | None) -> str:
     return format_time(time)[:16]
 
 
+def quote_argument(text: str) -> str:
+    """Return an argument as a shell reads it, on one line and printable: `it's` as `'it'"'"'s'`.
+
+    What is not printable becomes `$'...'` with octal escapes (POSIX.1-2024, bash, zsh).
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped_in_shell, text))}'"
+
+
+def _escaped_in_shell(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    try:
+        data = char.encode("utf-8", "surrogateescape")  # a byte of a name that is not UTF-8
+    except UnicodeEncodeError:
+        data = char.encode("utf-8", "surrogatepass")
+    return "".join(f"\\{byte:03o}" for byte in data)
+
+
+def quote_path(path: str) -> str:
+    """Return the path of a file as `quote_argument` does, and not as an option: `-x` as `./-x`."""
+    is_option = path.startswith("-") and path != "-"
+    return quote_argument(f"./{path}" if is_option else path)
+
+
+def shell_join(words: Iterable[str]) -> str:
+    """Return a command as a shell reads it; see `quote_argument`."""
+    return " ".join(map(quote_argument, words))
+
+
 def validate_command(file: str) -> str:
     """Return the command that validates a file, in backticks, for a message.
 
     Examples in memory, whose name is in angle brackets, need the function of that name.
     """
-    return "`ftkit.validate`" if file.startswith("<") else f"`ftkit validate {shlex.quote(file)}`"
+    return "`ftkit.validate`" if file.startswith("<") else f"`ftkit validate {quote_path(file)}`"
 
 
 def last_line(log: Path) -> str:

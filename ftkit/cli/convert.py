@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ftkit._text import quote_path, shell_join
 from ftkit.cli.command import Command
 from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
 from ftkit.errors import UsageError
@@ -109,8 +109,8 @@ def _command(file: str, to: str, texts: Sequence[str]) -> str:
     """Return the command that takes the first two texts of each row for its messages."""
     if len(texts) < len(("user", "assistant")):
         return ""
-    words = ["ftkit", "convert", file, "--to", to, "--user", texts[0], "--assistant", texts[1]]
-    return shlex.join(words)
+    words = ["--to", to, "--user", texts[0], "--assistant", texts[1]]
+    return f"ftkit convert {quote_path(file)} {shell_join(words)}"
 
 
 def _fields(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ def _show_diff(files: Sequence[str], plan: Any, allowed: Any) -> int:
 
 def _check(path: str, name: str | None, rules: dict[str, Any]) -> Check:
     """Return what the rules find in the result."""
-    from ftkit._text import plural
+    from ftkit._text import plural, quote_path
     from ftkit.validation.validate import validate
 
     (file,) = validate(path, **rules).files
@@ -121,6 +120,6 @@ def _check(path: str, name: str | None, rules: dict[str, Any]) -> Check:
     numbers = [(file.errors, "error"), (file.warnings, "warning"), (file.infos, "info")]
     totals = ", ".join(plural(count, noun) for count, noun in numbers if count)
     rows = ", ".join(f"{row['rule']} {row['count']:,}" for row in remaining)
-    shown = f"; `ftkit validate {shlex.quote(name)}` shows them" if name else ""
+    shown = f"; `ftkit validate {quote_path(name)}` shows them" if name else ""
     text = f"Remaining: {totals} ({rows}){shown}.\n" if totals else "Nothing remains to be fixed.\n"
     return Check(not file.errors, text, {"remaining": remaining})

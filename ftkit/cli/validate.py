@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option, output_format
@@ -148,7 +148,7 @@ def _fix_options() -> str:
         (name, value if isinstance(value, str) else ",".join(chain.from_iterable(value)))
         for name, value in values.items()
     )
-    return "".join(f" --{name} {shlex.quote(text)}" for name, text in texts)
+    return "".join(f" --{name} {quote_argument(text)}" for name, text in texts)
 
 
 def _write_statistics(report: Report, output: str) -> None:

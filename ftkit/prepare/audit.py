@@ -76,6 +76,7 @@ class Audit:
         advance: Called with the name of a file in JSON Lines and the number of bytes that were read
             of it since the last call.
         names: Names to show for files whose path is that of a temporary copy, by path.
+        titles: Names of the formats of files that are not JSON Lines, by the name that is shown.
     """
 
     def __init__(self) -> None:
@@ -85,6 +86,7 @@ class Audit:
         self.save_reject: Callable[[bytes], object] = lambda line: None
         self.advance: Callable[[str, int], object] = lambda name, size: None
         self.names: dict[str, str] = {}
+        self.titles: dict[str, str] = {}
 
     def origin(self, path: str, line: int = 0, row: int = 0, sheet: str = "") -> Origin:
         """Return the origin of a row of a file."""

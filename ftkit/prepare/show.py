@@ -18,7 +18,7 @@ from ftkit.dataset.reader import Source
 from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats import read_dataset
+from ftkit.prepare.file_formats import check_is_example, read_dataset
 from ftkit.prepare.rows import NOT_JSON, Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -98,7 +98,7 @@ def show(
     if not rows:
         raise UsageError(f"`line` is {line}, but {source.path} has {plural(audit.read, 'line')}")
     chosen = requested or FORMATS.get(classify(rows[0].value) or "", FORMATS["chat"])
-    return [_shown(row, chosen, encoding) for row in rows]
+    return [_shown(row, chosen, encoding, audit) for row in rows]
 
 
 def _number(origin: Origin) -> int:
@@ -130,11 +130,12 @@ def _invalid(origin: Origin, kind: str) -> FileError:
     return FileError(f"{origin} is not {kind}; {command} says what is wrong")
 
 
-def _shown(row: Row, format: Format, encoding: str) -> Shown:
+def _shown(row: Row, format: Format, encoding: str, audit: Audit) -> Shown:
     origin = row.origin
     try:
         example = format.build(row.value)
     except (msgspec.ValidationError, ValueError, TypeError, AttributeError):
+        check_is_example(row, audit)
         raise _invalid(origin, f"a valid {format.name} example") from None
     items = {path: item for turns in format.sequences(example) for path, item, _ in turns}
     parts = {part.path: part for parts in sequences(example, format) for part in parts}

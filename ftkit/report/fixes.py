@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from ftkit._text import plural
+from ftkit._text import plural, quote_path
 from ftkit.summary import FileReport, Report, Safety
 
 FLAGS: dict[Safety, str] = {"safe": "", "unsafe": " --unsafe", "redaction": " --redact"}
@@ -41,14 +40,9 @@ def fix_hint(report: Report, options: str = "") -> str:
 
 
 def _arguments(files: list[FileReport]) -> str:
-    names = " ".join(shlex.quote(_path(file.file)) for file in files[:MAX_FILES])
+    names = " ".join(quote_path(file.file) for file in files[:MAX_FILES])
     if len(files) > 1:
         return f"{names} --diff"
     path = Path(files[0].file)
     stem = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    return f"{names} -o {shlex.quote(_path(str(path.with_name(f'{stem}-fixed.jsonl'))))}"
-
-
-def _path(name: str) -> str:
-    """Return a path that is not taken for an option."""
-    return f"./{name}" if name.startswith("-") else name
+    return f"{names} -o {quote_path(str(path.with_name(f'{stem}-fixed.jsonl')))}"

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, quote_argument, quote_path
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.json_values import split_array, split_values
@@ -118,12 +117,12 @@ def _jq(head: Head, program: str) -> str:
     A name without an ending is not a file's own: it stands for standard input or for examples in
     memory. jq does not unpack files.
     """
-    program = shlex.quote(program)
+    program = quote_argument(program)
     stem, ending = os.path.splitext(head.name)
     if ending in ("", ".gz"):
         return f"jq -c {program} IN > OUT.jsonl"
     target = f"{stem}-lines.jsonl" if ending == ".jsonl" else f"{stem}.jsonl"
-    return f"jq -c {program} {shlex.quote(head.name)} > {shlex.quote(target)}"
+    return f"jq -c {program} {quote_path(head.name)} > {quote_path(target)}"
 
 
 def _is_one_array(head: Head) -> bool:
@@ -216,7 +215,7 @@ def _command(head: Head, target: str) -> str:
     """Return the command that does it all, as the end of a message."""
     if not target:
         return ""
-    name = shlex.quote(head.name) if os.path.splitext(head.name)[1] else "FILE"
+    name = quote_path(head.name) if os.path.splitext(head.name)[1] else "FILE"
     return f"; or use `ftkit convert {name} --to {target}`"
 
 

@@ -111,3 +111,47 @@ def test_a_chat_must_be_converted_first(tmp_path: Path) -> None:
     done = run_ftkit("sample", "chat.txt", "-n", "1")
     assert done.returncode == 2
     assert "ftkit convert chat.txt --to chat --me NAME -o chat.jsonl" in done.stderr
+
+
+UNCONVERTED = {
+    "qa.csv": (
+        "question,answer\nWhat?,That.\n",
+        "(CSV or TSV); run `ftkit convert qa.csv --to chat -o qa.jsonl` first",
+    ),
+    "own.csv": (
+        "Frage,Antwort\nWas?,Das.\n",
+        "(CSV or TSV); run `ftkit convert own.csv --to chat -o own.jsonl` first",
+    ),
+    "talk.jsonl": (
+        '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hey"}]}\n',
+        "(ShareGPT conversations); run "
+        "`ftkit convert talk.jsonl --to chat -o talk-chat.jsonl` first",
+    ),
+    "pairs.jsonl": (
+        '{"prompt": "Hi", "chosen": "Hey", "rejected": "No"}\n',
+        "(TRL preference rows); run "
+        "`ftkit convert pairs.jsonl --to preference -o pairs-preference.jsonl` first",
+    ),
+}
+"""Files without examples: their content, and the end of the message."""
+
+
+@pytest.mark.parametrize("command", [("show",), ("filter", "--where", "tokens < 9", "-o", "x")])
+@pytest.mark.parametrize("name", UNCONVERTED)
+def test_a_file_without_examples_must_be_converted_first(
+    name: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    content, end = UNCONVERTED[name]
+    Path(name).write_text(content)
+    done = run_ftkit(*command, name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"ftkit: {name} has no examples of a known format {end}\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_with_some_examples_is_filtered(tmp_path: Path) -> None:
+    content, _ = UNCONVERTED["talk.jsonl"]
+    Path("mixed.jsonl").write_text(f'{content}{{"prompt": "a", "completion": "b"}}\n')
+    done = run_ftkit("filter", "mixed.jsonl", "--where", "tokens < 9", "--rejects", "x")
+    assert (done.returncode, done.stdout) == (1, '{"prompt": "a", "completion": "b"}\n')
+    assert (tmp_path / "x").read_text() == content

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-import shlex
 from collections.abc import Iterator
 from functools import cache
 
-from ftkit.dataset.detect import MAGIC
+from ftkit._text import quote_path
+from ftkit.dataset.detect import MAGIC, classify
 from ftkit.dataset.inputs import IN_MEMORY
 from ftkit.dataset.reader import SinglePass, Source
+from ftkit.dataset.shapes import SHAPES
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import (
@@ -77,7 +78,7 @@ def read_file(
     """
     if source.path == IN_MEMORY:
         return read_json_lines(source, audit)
-    format = file_formats()[name] if name else detect_file(source)
+    format = file_formats()[name] if name else _detected(source, audit)
     for option in ReadOptions.__struct_fields__:
         if getattr(options, option) is not None and option not in format.options:
             users = [other.name for other in file_formats().values() if option in other.options]
@@ -97,12 +98,61 @@ def read_dataset(source: Source, audit: Audit) -> Iterator[Row]:
     """
     if source.path == IN_MEMORY:
         return read_json_lines(source, audit)
-    format = detect_file(source)
-    if "me" in format.options:
-        path = audit.names.get(source.path, source.path)
-        command = f"ftkit convert {shlex.quote(path)} --to chat --me NAME -o chat.jsonl"
-        raise UsageError(f"{path} is a chat; write its conversations to a file first: {command}")
+    format = _detected(source, audit)
+    _refuse_chat(format, audit.names.get(source.path, source.path))
     return format.read(source, audit, ReadOptions())
+
+
+def _detected(source: Source, audit: Audit) -> FileFormat:
+    format = detect_file(source)
+    if format is not JSONL:
+        audit.titles[audit.names.get(source.path, source.path)] = format.title
+    return format
+
+
+def _refuse_chat(format: FileFormat, name: str) -> None:
+    if "me" in format.options:
+        command = f"ftkit convert {quote_path(name)} --to chat --me NAME -o chat.jsonl"
+        raise UsageError(f"{name} is a chat; write its conversations to a file first: {command}")
+
+
+def check_json_lines(source: Source, name: str) -> None:
+    """Raise an error with the command that converts a file, if it is a table or a chat.
+
+    Args:
+        source: The file.
+        name: The name to show for it.
+
+    Raises:
+        FileError: It is a table, or cannot be read.
+        UsageError: It is a chat.
+    """
+    format = JSONL if source.path == IN_MEMORY else detect_file(source)
+    _refuse_chat(format, name)
+    if format.name not in (JSONL.name, "json"):
+        raise convert_first(name, f"is not JSON Lines ({format.title})")
+
+
+def check_is_example(row: Row, audit: Audit) -> None:
+    """Raise `FileError` with the command that converts a row's file, if the row needs it.
+
+    It does if the file is a table or the like, or if the row has a well-known other format.
+    """
+    shape = SHAPES.get(classify(row.value) or "")
+    title = audit.titles.get(row.origin.file) or (shape and shape.name)
+    if title:
+        reason = f"has no examples of a known format ({title})"
+        raise convert_first(row.origin.file, reason, (shape and shape.target) or "chat")
+
+
+def convert_first(name: str, reason: str, target: str = "chat") -> FileError:
+    """Return the error for a file that must be converted before a command can read it."""
+    if name == IN_MEMORY:
+        return FileError(f"{name} {reason}; convert them first")
+    stem, suffix = os.path.splitext("chat" if name == "-" else name.removesuffix(".gz"))
+    output = quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
+    command = f"ftkit convert {quote_path(name)} --to {target} -o {output}"
+    return FileError(f"{name} {reason}; run `{command}` first")
 
 
 def detect_file(source: Source) -> FileFormat:

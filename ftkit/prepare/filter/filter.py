@@ -16,6 +16,7 @@ from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.types import Answer
 from ftkit.errors import UsageError, install_command
 from ftkit.prepare.audit import Audit
+from ftkit.prepare.file_formats import check_is_example
 from ftkit.prepare.filter.where import Where, parse_where
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
@@ -87,8 +88,15 @@ def filter_step(
         language_detector()
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
+        first: Row | None = None
+        has_examples = False
         for batch in _batches(rows):
-            yield from matching(_examples(batch, condition, chosen, audit), audit)
+            first = first or next(iter(batch), None)
+            examples = _examples(batch, condition, chosen, audit)
+            has_examples = has_examples or bool(examples)
+            yield from matching(examples, audit)
+        if first and not has_examples:
+            check_is_example(first, audit)
 
     reason = f"the condition {'holds' if invert else 'does not hold'}"
 
