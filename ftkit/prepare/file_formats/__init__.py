@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
-from ftkit._text import quote_path
+from ftkit._text import quote_argument, quote_path
 from ftkit.dataset.detect import MAGIC, classify
 from ftkit.dataset.inputs import IN_MEMORY
 from ftkit.dataset.reader import SinglePass, Source
@@ -18,6 +18,7 @@ from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import (
     GZIP,
     FileFormat,
+    MissingOptionError,
     ReadOptions,
     open_source,
     read_beginning,
@@ -100,7 +101,18 @@ def read_dataset(source: Source, audit: Audit) -> Iterator[Row]:
         return read_json_lines(source, audit)
     format = _detected(source, audit)
     _refuse_chat(format, audit.names.get(source.path, source.path))
-    return format.read(source, audit, ReadOptions())
+    return _without_options(format.read(source, audit, ReadOptions()), source, audit)
+
+
+def _without_options(rows: Iterator[Row], source: Source, audit: Audit) -> Iterator[Row]:
+    """Yield rows. If an option is missing, name the command that has it."""
+    try:
+        yield from rows
+    except MissingOptionError as error:
+        name = audit.names.get(source.path, source.path)
+        place = f"{name}{error.place.removeprefix(source.path)}"
+        command = convert_command(name, "chat", {error.option: error.value})
+        raise UsageError(f"{place}: {error.problem}; run `{command}` first") from error
 
 
 def _detected(source: Source, audit: Audit) -> FileFormat:
@@ -149,10 +161,21 @@ def convert_first(name: str, reason: str, target: str = "chat") -> FileError:
     """Return the error for a file that must be converted before a command can read it."""
     if name == IN_MEMORY:
         return FileError(f"{name} {reason}; convert them first")
+    return FileError(f"{name} {reason}; run `{convert_command(name, target)}` first")
+
+
+def convert_command(name: str, target: str, options: Mapping[str, str] | None = None) -> str:
+    """Return the command that converts a file.
+
+    Args:
+        name: The file.
+        target: Name of the format to write.
+        options: Options of the reader, by name.
+    """
     stem, suffix = os.path.splitext("chat" if name == "-" else name.removesuffix(".gz"))
     output = quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
-    command = f"ftkit convert {quote_path(name)} --to {target} -o {output}"
-    return FileError(f"{name} {reason}; run `{command}` first")
+    words = "".join(f" --{key} {quote_argument(value)}" for key, value in (options or {}).items())
+    return f"ftkit convert {quote_path(name)}{words} --to {target} -o {output}"
 
 
 def detect_file(source: Source) -> FileFormat:

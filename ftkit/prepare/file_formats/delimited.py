@@ -14,7 +14,13 @@ from ftkit.dataset.detect import Head, looks_like_table
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats.base import HEAD_BYTES, MAX_ROW_CHARS, FileFormat, ReadOptions
+from ftkit.prepare.file_formats.base import (
+    HEAD_BYTES,
+    MAX_ROW_CHARS,
+    FileFormat,
+    MissingOptionError,
+    ReadOptions,
+)
 from ftkit.prepare.file_formats.shared.tables import Header
 from ftkit.prepare.file_formats.shared.text_files import Lines, open_text
 from ftkit.prepare.rows import Row
@@ -76,7 +82,9 @@ def _find_delimiter(beginning: str, path: str) -> str:
     candidates = regular or divided
     if len(candidates) > 1:
         names = " or ".join(DELIMITERS[delimiter] for delimiter in candidates)
-        raise UsageError(f"{path}: cells may be separated by {names}; name it as `delimiter`")
+        problem = f"cells may be separated by {names}"
+        value = "tab" if candidates[-1] == "\t" else candidates[-1]
+        raise MissingOptionError(path, problem, "delimiter", value, "name it as `delimiter`")
     return candidates[0] if candidates else ","
 
 

@@ -13,7 +13,7 @@ from ftkit._text import excerpt
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, path_of
+from ftkit.prepare.file_formats.base import FileFormat, MissingOptionError, ReadOptions, path_of
 from ftkit.prepare.file_formats.shared.merged_cells import Merges
 from ftkit.prepare.file_formats.shared.number_formats import (
     NumberFormat,
@@ -95,7 +95,9 @@ def _find_sheet(
         if first:
             filled.append((sheet, chain([first], rows)))
     if len(filled) > 1:
-        raise UsageError(f"{archive.path} has several sheets; set `sheet` to one of {names}")
+        problem, advice = "it has several sheets", f"set `sheet` to one of {names}"
+        name = filled[0][0].name
+        raise MissingOptionError(archive.path, problem, "sheet", name, advice)
     if not filled:
         raise archive.error("it has no filled cells")
     return filled[0]
