@@ -10,6 +10,10 @@ Message = dict[str, Any]
 """A message as in OpenAI's chat format, as a JSON object."""
 
 
+UNASKED = "answer to a message without text"
+"""Kind of an answer whose question is a photo or the like, so that nobody could learn from it."""
+
+
 class Extra(Struct, frozen=True):
     """A value of a source row that OpenAI's chat format has no place for."""
 

@@ -1,4 +1,4 @@
-"""Exported chats: WhatsApp, Telegram, Slack and ChatGPT."""
+"""Exported chats: WhatsApp, Telegram and Slack."""
 
 from __future__ import annotations
 
@@ -9,34 +9,14 @@ from typing import Any
 import pytest
 
 from ftkit.errors import FileError, UnknownNameError, UsageError
-from ftkit.prepare.audit import Audit
 from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.file_formats.shared import chats
-from ftkit.prepare.prepared import Prepared
-from support.chat_exports import CHAT, WHATSAPP, telegram
+from support.chat_exports import ANN, CHAT, WHATSAPP, effects, read, telegram
 
-ANN = ReadOptions(me="Ann")
 LOSS = "photo or file: no place in chat"
 NOBODY = "message that nobody wrote"
 UNASKED = "answer to a message without text: no place in chat"
-
-
-def read(path: Path, options: ReadOptions = ANN, **arguments: Any) -> tuple[list[Any], Audit]:
-    """Return the conversations of an export, as lists of roles and texts."""
-    prepared: Prepared = convert(path, to="chat", reading=options, on_loss="allow", **arguments)
-    examples = [
-        [(message.get("name", message["role"]), message["content"]) for message in row["messages"]]
-        for row in prepared
-    ]
-    assert prepared.audit.is_balanced
-    return examples, prepared.audit
-
-
-def effects(audit: Audit) -> list[tuple[str, str, str]]:
-    """Return the entries, without those of rows that are read ahead among the others."""
-    entries = [(entry.effect, entry.reason, entry.pointer) for entry in audit.entries]
-    return sorted(entries, key=lambda entry: entry[0] == "dropped")
 
 
 @pytest.mark.parametrize(
@@ -373,62 +353,3 @@ def test_folders_that_are_no_export_are_refused(tmp_path: Path, export: Path) ->
     (export / "general" / "2026-01-03.json").write_text("{")
     with pytest.raises(FileError, match=r"2026-01-03.json is not from a Slack export"):
         read(export)
-
-
-def node(id: str, parent: str | None, role: str = "", *parts: Any, **more: Any) -> dict[str, Any]:
-    content = {"content_type": "text", "parts": list(parts)}
-    message = {"author": {"role": role}, "content": content, **more}
-    return {"id": id, "parent": parent, "message": message if role else None, "children": []}
-
-
-def chatgpt(*nodes: dict[str, Any], current: str | None = None) -> dict[str, Any]:
-    mapping = {item["id"]: item for item in nodes}
-    return {"title": "t", "mapping": mapping, "current_node": current or nodes[-1]["id"]}
-
-
-PICTURE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
-THOUGHTS = {"content_type": "thoughts", "thoughts": [{"content": "hm"}]}
-
-
-def test_chatgpt_conversations_follow_the_path_that_was_shown(tmp_path: Path) -> None:
-    tree = chatgpt(
-        node("root", None),
-        node("s", "root", "system", ""),
-        node("u", "s", "user", "1+1?", PICTURE),
-        node("old", "u", "assistant", "3"),
-        node("t", "u", "assistant", content=THOUGHTS),
-        node("c", "t", "assistant", "print(2)", recipient="python"),
-        node("r", "c", "tool", "2"),
-        node("a", "r", "assistant", "2", recipient="all"),
-        node("u2", "a", "user", "thanks"),
-    )
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps([tree, chatgpt(node("root", None))]))
-    examples, audit = read(path, ReadOptions())
-    assert examples == [[("user", "1+1?"), ("assistant", "2")]]
-    assert effects(audit) == [
-        ("loss", "image asset pointer: no place in chat", "/mapping/u/message"),
-        ("loss", "thoughts: no place in chat", "/mapping/t/message"),
-        ("loss", "call of a tool of ChatGPT: no place in chat", "/mapping/c/message"),
-        ("loss", "message of the role tool: no place in chat", "/mapping/r/message"),
-        ("note", "message without an answer", "/mapping/u2/message"),
-        ("note", "message on another branch", "/mapping/old/message"),
-        ("dropped", "a conversation without an answer", ""),
-    ]
-
-
-@pytest.mark.parametrize(
-    "tree",
-    [
-        chatgpt(node("a", "b", "user", "x"), node("b", "a", "assistant", "y")),
-        chatgpt(node("a", "gone", "assistant", "x")),
-        {"mapping": {"a": 7}, "current_node": "a"},
-        {"mapping": {}, "current_node": {"a": 1}},
-    ],
-)
-def test_broken_chatgpt_trees_are_rejected(tmp_path: Path, tree: Any) -> None:
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps([tree]))
-    examples, audit = read(path, ReadOptions(), from_="chatgpt")
-    assert examples == []
-    assert audit.total("rejected") == 1

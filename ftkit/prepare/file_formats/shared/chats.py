@@ -11,7 +11,7 @@ from msgspec import Struct
 from ftkit._text import excerpt
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import UNASKED, Example, Extra, Message
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.rows import Row
 
@@ -29,9 +29,6 @@ FIRST = 50
 
 SHOWN = 10
 """Number of authors that an error message names."""
-
-UNASKED = "answer to a message without text"
-"""Kind of an answer whose question is a photo or the like, so that nobody could learn from it."""
 
 NAME_CHARS = 64
 """Maximum characters of the `name` of a message at OpenAI."""
