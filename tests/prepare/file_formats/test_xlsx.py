@@ -240,8 +240,9 @@ def test_the_only_filled_sheet_is_read_or_the_one_that_is_named(file: Path) -> N
         ("<!-- --><x>", "is not XML"),
         ("<row r='2'><c r='ZZZ1'><v>1</v></c></row>", "more than 16,384 columns"),
         (f"<row><c t='str'><v>{'x' * 1_000_001}</v></c></row>", "more than 1,000,000 characters"),
+        (f"<row r='{'1' * 400_000}'/>", "s1.xml has a tag of more than 262,144 bytes"),
     ],
-    ids=["entities", "broken", "columns", "cell"],
+    ids=["entities", "broken", "columns", "cell", "tag"],
 )
 def test_hostile_sheets_are_refused(file: Path, sheet: str, message: str) -> None:
     with pytest.raises(FileError, match=message):

@@ -35,6 +35,9 @@ MAX_ELEMENTS = 1_000_000
 MAX_CELL_CHARS = 1_000_000
 """Maximum characters of a cell. Excel's own limit is 32,767."""
 
+MAX_TOKEN_BYTES = 1 << 18
+"""Maximum bytes of a tag or a comment. Expat reads a tag again for each piece it is made of."""
+
 PIECE_BYTES = 1 << 16
 """Bytes of a part that are read at a time."""
 
@@ -128,8 +131,12 @@ class Archive:
         parser.CharacterDataHandler = handler.text
         parser.StartDoctypeDeclHandler = self._refuse_doctype
         try:
+            size = 0
             for piece in self._pieces(part):
                 parser.Parse(piece)
+                size += len(piece)
+                if size - parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+                    raise self.error(f"{part} has a tag of more than {MAX_TOKEN_BYTES:,} bytes")
                 yield
             parser.Parse(b"", True)
             yield
