@@ -21,6 +21,9 @@ from ftkit.prepare.rows import Row
 FIRST_MESSAGES = 2000
 """Number of messages from which the order of day and month is found."""
 
+LINE_OVERHEAD = 60
+"""Characters that a line counts in addition to its own, for the memory that it takes."""
+
 _OPENING = re.compile(
     r"(?P<mark>\u200e?)(?P<bracket>\[?)"
     r"(?P<date>\d{1,4}(?P<separator>[./-])\d{1,2}(?P=separator)\d{1,4}),?[ \u202f\u00a0]"
@@ -71,7 +74,7 @@ def read_whatsapp(source: Source, audit: Audit, options: ReadOptions) -> Iterato
 
 def _posts(lines: Lines, audit: Audit) -> Iterator[Post]:
     messages = _messages(lines, audit)
-    first = list(islice(messages, FIRST_MESSAGES))
+    first = list(_first(messages))
     order = find_order(first)
     for message in chain(first, messages):
         origin = audit.origin(lines.path, message.line)
@@ -90,6 +93,16 @@ def _posts(lines: Lines, audit: Audit) -> Iterator[Post]:
         )
 
 
+def _first(messages: Iterator[_Message]) -> Iterator[_Message]:
+    """Yield the first messages, which are held in memory."""
+    chars = 0
+    for message in islice(messages, FIRST_MESSAGES):
+        yield message
+        chars += sum(map(len, message.pieces))
+        if chars > MAX_ROW_CHARS:
+            return
+
+
 def _messages(lines: Lines, audit: Audit) -> Iterator[_Message]:
     """Yield the messages, each with the lines that follow it."""
     last: _Message | None = None
@@ -99,7 +112,7 @@ def _messages(lines: Lines, audit: Audit) -> Iterator[_Message]:
         message = _parse(line, lines.number)
         if message is None and last:
             last.pieces.append(line)
-            chars += len(line)
+            chars += len(line) + LINE_OVERHEAD
             if chars > MAX_ROW_CHARS:
                 raise FileError(f"{lines.path}:{last.line}: a message has too many characters")
         elif message:

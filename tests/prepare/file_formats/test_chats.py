@@ -10,6 +10,7 @@ import pytest
 
 from ftkit.errors import FileError, UnknownNameError, UsageError
 from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.file_formats import whatsapp as whatsapp_reader
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.file_formats.shared import chats
 from support.chat_exports import ANN, CHAT, WHATSAPP, effects, read, telegram
@@ -201,6 +202,15 @@ def test_a_conversation_without_pauses_is_bounded(
     assert [len(example) for example in read(path)[0]] == [4, 4, 2]
     monkeypatch.setattr(chats, "MAX_CHARS", 1)
     assert [len(example) for example in read(path)[0]] == [2] * 5
+
+
+def test_a_message_of_many_lines_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whatsapp_reader, "MAX_ROW_CHARS", 500)
+    path = whatsapp(tmp_path / "chat.txt", "Bob: a\n" + "b\n" * 9)
+    with pytest.raises(FileError, match=r"chat\.txt:1: a message has too many characters"):
+        read(path)
 
 
 ACCOUNT = {"about": "Here", "personal_information": {}, "chats": {"about": "", "list": [CHAT]}}

@@ -19,6 +19,9 @@ MARK = "\u200e"
 UNKNOWN = "photo, file or notice"
 """Kind of a text that begins with `MARK` and is in no list."""
 
+MAX_CHARS = 200
+"""Characters that a notice has at most, with the name of an administrator."""
+
 EDITED = "edited"
 """Name of the notices behind a text, which stays."""
 
@@ -75,6 +78,8 @@ def _kinds() -> Mapping[str, Notice]:
 
 def find_notice(text: str) -> Notice | None:
     """Return the notice that a text is, or None."""
+    if len(text) > MAX_CHARS:
+        return None
     plain = _plain(text)
     begun = (notice for notice in notices().values() if plain.startswith(notice.begins))
     return _kinds().get(plain) or next(begun, None)
