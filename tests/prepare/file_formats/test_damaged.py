@@ -78,7 +78,7 @@ HOSTILE = {
     "NUL in WhatsApp": ("whatsapp", b"1.1.26, 10:00 - Bob: \x00\n1.1.26, 10:00 - Ann: x", 1, ""),
     "odd Telegram values": (
         "telegram",
-        b'{"messages":[{"type":"message","from":{},"text":{"a":1},"date":[]},7,'
+        b'{"messages":[{"type":"message","from":{},"text":{"a":1},"date":[]},'
         b'{"type":"message","from":"Ann","text":[1,null,{"text":5}]}]}',
         0,
         "",
