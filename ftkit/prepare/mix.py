@@ -15,7 +15,7 @@ from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats import read_values
+from ftkit.prepare.file_formats import read_dataset
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row
@@ -129,7 +129,7 @@ def _read(sources: Sequence[Source], by: str, salt: str, spool: Spool, audit: Au
     pending: list[list[str]] = []
     length = 0
     for source in sources:
-        for row in read_values(source, audit):
+        for row in read_dataset(source, audit):
             spool.append(row)
             pool.hashes.append(content_hash(row.value, salt))
             if by == "tokens":

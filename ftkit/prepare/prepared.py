@@ -14,7 +14,7 @@ from ftkit.dataset.inputs import Examples, File, open_sources
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats import read_values
+from ftkit.prepare.file_formats import read_dataset
 from ftkit.prepare.outputs import open_outputs
 from ftkit.prepare.rows import Row
 
@@ -129,7 +129,7 @@ def prepare_files(
     steps: Sequence[Step],
     parameter: str = "files",
     allows_losses: bool = True,
-    read: Read = read_values,
+    read: Read = read_dataset,
 ) -> Prepared:
     """Return the examples of files, or examples in memory, after some steps.
 
@@ -155,12 +155,12 @@ def open_rows(
     files: File | Iterable[File] | Examples,
     parameter: str,
     audit: Audit,
-    read: Read = read_values,
+    read: Read = read_dataset,
 ) -> Iterator[Row]:
     """Return the rows of files, of examples in memory, or of a `Prepared`; see `prepare_files`."""
     if isinstance(files, Prepared):
         return _counted(files.complete_rows(), audit)
-    sources = open_sources(files, parameter, allows_folders=read is not read_values)
+    sources = open_sources(files, parameter, allows_folders=read is not read_dataset)
     return chain.from_iterable(read(source, audit) for source in sources)
 
 

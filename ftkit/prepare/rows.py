@@ -9,11 +9,22 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.dataset.exact_numbers import encode, exact_numbers
-from ftkit.dataset.lenient_json import MAX_DEPTH, is_too_large, nests_deeper, read
+from ftkit.dataset.lenient_json import (
+    MAX_DEPTH,
+    MAX_LINE_BYTES,
+    Reading,
+    exceeded_limit,
+    is_too_large,
+    nests_deeper,
+    read,
+)
 from ftkit.dataset.reader import READ_ERRORS, Source, blocks
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.example import Example
+
+NOT_JSON = "not JSON"
+"""Reason to reject a line."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -31,15 +42,22 @@ class Row(Struct):
     """Names of the steps that changed it, in order."""
     line: bytes | None = None
     """The line of the source, without its line feed, while no step has changed the row."""
+    source: bytes | None = None
+    """The row as it is in its source, if that is not `line`, but a row of CSV or a former line."""
 
     @property
     def origin(self) -> Origin:
         """The first of the origins."""
         return self.origins[0]
 
+    @property
+    def as_read(self) -> bytes | None:
+        """The row as it is in its source, or None if that is not text."""
+        return self.line if self.source is None else self.source
+
     def replaced(self, value: Any, step: str) -> Row:
         """Return the row with another value, which a step gave it."""
-        return Row(value, self.origins, (*self.steps, step))
+        return Row(value, self.origins, (*self.steps, step), source=self.as_read)
 
     def exact_value(self) -> Any:
         """Return the value, with an `ExactNumber` for each number that a double does not hold."""
@@ -48,6 +66,10 @@ class Row(Struct):
     def encode(self) -> bytes:
         """Return the line to write, without a line feed: that of the source, if unchanged."""
         return encode(self.value) if self.line is None else self.line
+
+    def encode_source(self) -> bytes:
+        """Return the row as it is in its source, or as JSON if that is not text."""
+        return self.encode() if self.as_read is None else self.as_read
 
 
 class JoinedRow(Row, kw_only=True):
@@ -82,11 +104,11 @@ def join_rows(rows: Sequence[Row], steps: tuple[str, ...]) -> JoinedRow:
         [row.exact_value() for row in rows],
         tuple(row.origin for row in rows),
         steps,
-        lines=tuple(row.encode() for row in rows),
+        lines=tuple(row.encode_source() for row in rows),
     )
 
 
-def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
+def read_json_lines(source: Source, audit: Audit) -> Iterator[Row]:
     """Yield the rows of a JSON Lines file. Blank lines are dropped, and what is not JSON rejected.
 
     Raises:
@@ -98,7 +120,7 @@ def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
             for block in blocks(part):
                 for line in block.lines:
                     number += 1
-                    row = read_row(line, audit.origin(source.path, number), audit)
+                    row = decode_row(line, audit.origin(source.path, number), audit)
                     if row is not None:
                         yield row
                 audit.advance(audit.names.get(source.path, source.path), block.size)
@@ -106,7 +128,7 @@ def read_rows(source: Source, audit: Audit) -> Iterator[Row]:
         raise FileError(f"cannot read {source.path}: {error}; is the file complete?") from error
 
 
-def read_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
+def decode_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
     """Return the row of a line, or None if it is blank or not JSON, which the audit records."""
     audit.read += 1
     try:
@@ -121,5 +143,14 @@ def read_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
     reading = read(line, origin.line)
     error = reading.error
     detail = f"{error.msg} at column {error.pos + reading.shift + 1}" if error else ""
-    audit.reject("read", "not JSON", origin, line, detail=detail)
+    if len(line) > MAX_LINE_BYTES:
+        detail = "cut in the file of rejected rows, too"
+    audit.reject("read", limit_fault(reading) or NOT_JSON, origin, line, detail=detail)
     return None
+
+
+def limit_fault(reading: Reading) -> str:
+    """Return the reason why a line is not read that exceeds a limit, or ""."""
+    if reading.is_too_large:
+        return f"too large: more than {exceeded_limit(reading.raw)}"
+    return f"nested more than {MAX_DEPTH} deep" if reading.too_deep else ""

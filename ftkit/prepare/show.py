@@ -18,8 +18,8 @@ from ftkit.dataset.reader import Source
 from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.file_formats import check_is_example, read_values
-from ftkit.prepare.rows import Row
+from ftkit.prepare.file_formats import check_is_example, read_dataset
+from ftkit.prepare.rows import NOT_JSON, Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import size
@@ -107,10 +107,10 @@ def _number(origin: Origin) -> int:
 
 
 def _rows_from(source: Source, line: int, audit: Audit) -> Iterator[Row]:
-    """Yield the rows from a line on. A line that is not JSON is an error."""
+    """Yield the rows from a line on. A row that cannot be read is an error."""
     broken: list[bytes] = []
     audit.save_reject = broken.append
-    for row in read_values(source, audit):
+    for row in read_dataset(source, audit):
         if _number(row.origin) >= line:
             _refuse(audit, line)
             yield row
@@ -120,7 +120,9 @@ def _rows_from(source: Source, line: int, audit: Audit) -> Iterator[Row]:
 def _refuse(audit: Audit, line: int) -> None:
     for entry in audit.entries:
         if entry.effect == "rejected" and _number(entry.origin) >= line:
-            raise _invalid(entry.origin, "JSON")
+            if entry.reason == NOT_JSON:
+                raise _invalid(entry.origin, "JSON")
+            raise FileError(f"{entry.origin} cannot be read: {entry.reason} {entry.detail}".strip())
 
 
 def _invalid(origin: Origin, kind: str) -> FileError:

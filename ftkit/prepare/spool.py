@@ -17,7 +17,9 @@ from ftkit.prepare.rows import Row
 
 _decode_line = msgspec.json.Decoder().decode
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[bytes, bool, tuple[Origin, ...], tuple[str, ...]]).decode
+_decode = msgspec.msgpack.Decoder(
+    tuple[bytes, bool, tuple[Origin, ...], tuple[str, ...], bytes | None]
+).decode
 
 
 class Spool:
@@ -53,7 +55,7 @@ class Spool:
 
     def append(self, row: Row) -> None:
         """Add a row."""
-        data = _encode((row.encode(), row.line is None, row.origins, row.steps))
+        data = _encode((row.encode(), row.line is None, row.origins, row.steps, row.source))
         self._file.seek(self._ends[-1])
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
@@ -68,11 +70,11 @@ class Spool:
 
     def _read(self, start: int, end: int) -> Row:
         self._file.seek(start)
-        line, is_changed, origins, steps = _decode(self._file.read(end - start))
+        line, is_changed, origins, steps, text = _decode(self._file.read(end - start))
         value = _decode_line(line)
         if is_changed:
-            return Row(exact_numbers(line, value), origins, steps)
-        return Row(value, origins, steps, line)
+            return Row(exact_numbers(line, value), origins, steps, source=text)
+        return Row(value, origins, steps, line, text)
 
 
 class LineSpool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.formats import METHODS
-from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, VALUES_AT_ONCE, Reading
+from ftkit.dataset.lenient_json import MAX_VALUES, VALUES_AT_ONCE, Reading, exceeded_limit
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, hit_lines, rule
 from ftkit.rules.fixes import Repair, fix
 from ftkit.rules.nodes import Dataset
@@ -141,9 +141,8 @@ def line_too_large(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     it, or make its images smaller, which providers scale down anyway.
     """
     if reading.is_too_large:
-        size, values = f"{MAX_LINE_BYTES / 1e6:.0f} MB", f"{MAX_VALUES:,} JSON values"
-        excess = size if len(reading.raw) > MAX_LINE_BYTES else values
-        yield Hit(f"the line has more than {excess} and is not checked; split the example")
+        limit = exceeded_limit(reading.raw)
+        yield Hit(f"the line has more than {limit} and is not checked; split the example")
 
 
 @rule(

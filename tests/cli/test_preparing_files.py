@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pyarrow import Table, parquet
 
 from support.commands import run_ftkit
 from support.paths import SAMPLES
+from support.workbooks import make
 
 ROWS = [{"prompt": f"Question {number}", "completion": "Yes."} for number in range(20)]
 
@@ -155,3 +158,44 @@ def test_a_file_with_some_examples_is_filtered(tmp_path: Path) -> None:
     done = run_ftkit("filter", "mixed.jsonl", "--where", "tokens < 9", "--rejects", "x")
     assert (done.returncode, done.stdout) == (1, '{"prompt": "a", "completion": "b"}\n')
     assert (tmp_path / "x").read_text() == content
+
+
+def sheets(path: Path) -> None:
+    row = "<row><c t='str'><v>prompt</v></c><c t='str'><v>completion</v></c></row>"
+    make(path, row, row + row.replace("prompt", "a"))
+
+
+NEEDS_OPTION: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "latin.csv": (
+        "latin.csv:2: the text is not UTF-8; run `ftkit convert latin.csv --encoding cp1252",
+        lambda path: path.write_bytes(b"prompt,completion\ncaf\xe9,x\n"),
+    ),
+    "two.csv": (
+        "two.csv: cells may be separated by a comma or a semicolon; run `ftkit convert two.csv "
+        "--delimiter ';'",
+        lambda path: path.write_text("prompt,;completion\na,;b\n"),
+    ),
+    "sheets.xlsx": (
+        "sheets.xlsx: it has several sheets; run `ftkit convert sheets.xlsx --sheet S1",
+        sheets,
+    ),
+}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", NEEDS_OPTION)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_that_needs_an_option_must_be_converted_first(command: str, name: str) -> None:
+    message, write = NEEDS_OPTION[name]
+    write(Path(name))
+    done = run_ftkit(*fill(COMMANDS[command], name, "out"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ftkit: {message} --to chat -o ")
+
+
+def test_the_command_that_is_named_converts_the_file(tmp_path: Path) -> None:
+    Path("latin.csv").write_bytes(b"prompt,completion\ncaf\xe9,x\n")
+    error = run_ftkit("dedupe", "latin.csv").stderr
+    named = shlex.split(error.split("`")[1])
+    assert run_ftkit(*named[1:]).returncode == 0
+    assert lines(tmp_path / "latin.jsonl")[0]["messages"][0]["content"] == "café"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ftkit.errors import UsageError
 from ftkit.prepare.convert.convert import convert
 from ftkit.prepare.dedupe import dedupe
+from ftkit.prepare.filter.filter import filter_rows
 from ftkit.prepare.fix.fix import fix
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
@@ -64,6 +65,17 @@ def test_a_chain_keeps_the_origins_and_the_steps_of_its_rows(tmp_path: Path) -> 
     assert (unique.audit.read, unique.audit.is_balanced) == (3, True)
     (duplicate,) = unique.audit.entries
     assert duplicate.origin.line == 4
+
+
+def test_rejected_rows_of_a_table_are_rows_of_it(tmp_path: Path) -> None:
+    table, rejects = tmp_path / "faq.csv", tmp_path / "rejects"
+    short, row = b"Two?\n", b'One?;"1\nand ""2"""\n'
+    table.write_bytes(b"q;a\n" + short + row)
+    kept = filter_rows(table, where="$.q != ''")
+    assert kept.write(tmp_path / "out", rejects=rejects)
+    assert rejects.read_bytes() == short
+    chats = convert(dedupe(table), to="chat", field={"user": "q", "assistant": "a"})
+    assert [chat.encode_source() + b"\n" for chat in chats.rows()] == [row]
 
 
 @pytest.mark.parametrize("following", [dedupe, split])

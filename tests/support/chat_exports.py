@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.prepared import Prepared
+
+ANN = ReadOptions(me="Ann")
 
 WHATSAPP = """\
 31.12.25, 23:50 - Messages and calls are end-to-end encrypted.
@@ -42,3 +50,20 @@ MESSAGES = [
     telegram("bye", date_unixtime="1900000000"),
 ]
 CHAT = {"name": "Bob", "type": "personal_chat", "id": 7, "messages": MESSAGES}
+
+
+def read(path: Path, options: ReadOptions = ANN, **arguments: Any) -> tuple[list[Any], Audit]:
+    """Return the conversations of an export, as lists of roles and texts."""
+    prepared: Prepared = convert(path, to="chat", reading=options, on_loss="allow", **arguments)
+    examples = [
+        [(message.get("name", message["role"]), message["content"]) for message in row["messages"]]
+        for row in prepared
+    ]
+    assert prepared.audit.is_balanced
+    return examples, prepared.audit
+
+
+def effects(audit: Audit) -> list[tuple[str, str, str]]:
+    """Return the entries, without those of rows that are read ahead among the others."""
+    entries = [(entry.effect, entry.reason, entry.pointer) for entry in audit.entries]
+    return sorted(entries, key=lambda entry: entry[0] == "dropped")

@@ -135,7 +135,7 @@ def convert_rows(
                 value, lost = conversion.convert(row)
             except RowError as error:
                 origin, pointer = _place(row, error.pointer)
-                audit.reject(STEP, error.reason, origin, row.encode(), pointer, error.detail)
+                audit.reject(STEP, error.reason, origin, row.encode_source(), pointer, error.detail)
                 continue
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
                 audit.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)

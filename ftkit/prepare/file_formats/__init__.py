@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
-from ftkit._text import quote_path
+from ftkit._text import quote_argument, quote_path
 from ftkit.dataset.detect import MAGIC, classify
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.inputs import IN_MEMORY
@@ -19,11 +19,12 @@ from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import (
     GZIP,
     FileFormat,
+    MissingOptionError,
     ReadOptions,
     open_source,
     read_beginning,
 )
-from ftkit.prepare.rows import Row, read_rows
+from ftkit.prepare.rows import Row, read_json_lines
 
 
 def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Row]:
@@ -32,9 +33,9 @@ def _read_jsonl(source: Source, audit: Audit, options: ReadOptions) -> Iterator[
             is_packed = file.read(len(GZIP)) == GZIP
         if is_packed:  # and its name does not say so
             with open_source(source) as stream:
-                yield from read_rows(SinglePass(source.path, stream=stream), audit)
+                yield from read_json_lines(SinglePass(source.path, stream=stream), audit)
                 return
-    yield from read_rows(source, audit)
+    yield from read_json_lines(source, audit)
 
 
 JSONL = FileFormat(
@@ -63,7 +64,9 @@ def _module_names() -> list[str]:
 def read_file(
     source: Source, audit: Audit, options: ReadOptions, name: str | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a file or folder. Those of a chat have an `Example` for their value.
+    """Yield the rows of a file or folder of any format, which options may describe.
+
+    The rows of a chat have an `Example` for their value; see `read_dataset` for rows of JSON only.
 
     Args:
         source: The file.
@@ -76,7 +79,7 @@ def read_file(
         UsageError: An option is not valid for the file.
     """
     if source.path == IN_MEMORY:
-        return read_rows(source, audit)
+        return read_json_lines(source, audit)
     format = file_formats()[name] if name else _detected(source, audit)
     for option in ReadOptions.__struct_fields__:
         if getattr(options, option) is not None and option not in format.options:
@@ -88,18 +91,29 @@ def read_file(
     return format.read(source, audit, options)
 
 
-def read_values(source: Source, audit: Audit) -> Iterator[Row]:
-    """Yield the rows of a file. Their values are JSON.
+def read_dataset(source: Source, audit: Audit) -> Iterator[Row]:
+    """Yield the rows of a file that needs no options. Their values are JSON.
 
     Raises:
         FileError: The file cannot be read.
         UsageError: It is a chat.
     """
     if source.path == IN_MEMORY:
-        return read_rows(source, audit)
+        return read_json_lines(source, audit)
     format = _detected(source, audit)
     _refuse_chat(format, audit.names.get(source.path, source.path))
-    return format.read(source, audit, ReadOptions())
+    return _without_options(format.read(source, audit, ReadOptions()), source, audit)
+
+
+def _without_options(rows: Iterator[Row], source: Source, audit: Audit) -> Iterator[Row]:
+    """Yield rows. If an option is missing, name the command that has it."""
+    try:
+        yield from rows
+    except MissingOptionError as error:
+        name = audit.names.get(source.path, source.path)
+        place = f"{name}{error.place.removeprefix(source.path)}"
+        command = convert_command(name, "chat", {error.option: error.value})
+        raise UsageError(f"{place}: {error.problem}; run `{command}` first") from error
 
 
 def _detected(source: Source, audit: Audit) -> FileFormat:
@@ -150,10 +164,21 @@ def convert_first(name: str, reason: str, target: str = "chat") -> FileError:
     """Return the error for a file that must be converted before a command can read it."""
     if name == IN_MEMORY:
         return FileError(f"{name} {reason}; convert them first")
+    return FileError(f"{name} {reason}; run `{convert_command(name, target)}` first")
+
+
+def convert_command(name: str, target: str, options: Mapping[str, str] | None = None) -> str:
+    """Return the command that converts a file.
+
+    Args:
+        name: The file.
+        target: Name of the format to write.
+        options: Options of the reader, by name.
+    """
     stem, suffix = os.path.splitext("chat" if name == "-" else name.removesuffix(".gz"))
     output = quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
-    command = f"ftkit convert {quote_path(name)} --to {target} -o {output}"
-    return FileError(f"{name} {reason}; run `{command}` first")
+    words = "".join(f" --{key} {quote_argument(value)}" for key, value in (options or {}).items())
+    return f"ftkit convert {quote_path(name)}{words} --to {target} -o {output}"
 
 
 def detect_file(source: Source) -> FileFormat:

@@ -14,7 +14,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, install_command
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, path_of
-from ftkit.prepare.file_formats.padding import OPEN_KEYS, Null, remove_padding
+from ftkit.prepare.file_formats.shared.padding import OPEN_KEYS, Null, remove_padding
 from ftkit.prepare.paths import child
 from ftkit.prepare.rows import Row
 
@@ -124,10 +124,23 @@ def _rows(schema: Any, batches: Iterator[Any], path: str, audit: Audit) -> Itera
                 for null in remove_padding(value, record.nulls) if record.nulls else ():
                     audit.note("read", "null that Arrow may have added", origin, null.pointer)
                 if record.fault:
-                    line = msgspec.json.encode(str(values)[:1000])
-                    audit.reject("read", record.fault, origin, line)
+                    audit.reject("read", record.fault, origin, _as_json(values))
                 else:
                     yield Row(value, (origin,))
+
+
+def _as_json(values: Any) -> bytes:
+    """Return a row that is rejected as a JSON object; maps are lists of their pairs."""
+    return msgspec.json.encode(_without_nan(values), enc_hook=str)
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a value in which numbers that JSON cannot hold are texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    return list(map(_without_nan, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _check_columns(schema: Any, path: str) -> None:

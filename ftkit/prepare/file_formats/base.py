@@ -6,14 +6,14 @@ import gzip
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from msgspec import Struct
 
 from ftkit.dataset.inputs import open_pieces
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source
-from ftkit.errors import FileError, os_error_message
+from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.rows import Row
 
@@ -25,6 +25,25 @@ HEAD_BYTES = 1 << 16
 
 MAX_ROW_CHARS = 16_000_000
 """Maximum characters of a row of a table, all cells together."""
+
+
+class MissingOptionError(UsageError):
+    """A file cannot be read without an option of its reader.
+
+    Attributes:
+        place: Path of the file, and the line if there is one.
+        problem: What is wrong, such as "the text is not UTF-8".
+        option: Name of the field of `ReadOptions`.
+        value: A value that may be right.
+    """
+
+    def __init__(self, place: str, problem: str, option: str, value: str, advice: str) -> None:
+        super().__init__(f"{place}: {problem}; {advice}")
+        self.place, self.problem, self.option, self.value = place, problem, option, value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        advice = str(self).removeprefix(f"{self.place}: {self.problem}; ")
+        return type(self), (self.place, self.problem, self.option, self.value, advice)
 
 
 class ReadOptions(Struct, frozen=True, kw_only=True):
@@ -47,7 +66,7 @@ Reader = Callable[[Source, Audit, ReadOptions], Iterator[Row]]
 
 
 class FileFormat(Struct, frozen=True, kw_only=True):
-    """A format of files, other than JSON Lines, whose rows can be converted."""
+    """A format of files from which rows can be read."""
 
     name: str
     title: str

@@ -14,9 +14,15 @@ from ftkit.dataset.detect import Head, looks_like_table
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats.base import HEAD_BYTES, MAX_ROW_CHARS, FileFormat, ReadOptions
-from ftkit.prepare.file_formats.tables import Header
-from ftkit.prepare.file_formats.text_files import Lines, open_text
+from ftkit.prepare.file_formats.base import (
+    HEAD_BYTES,
+    MAX_ROW_CHARS,
+    FileFormat,
+    MissingOptionError,
+    ReadOptions,
+)
+from ftkit.prepare.file_formats.shared.tables import Header
+from ftkit.prepare.file_formats.shared.text_files import Lines, open_text
 from ftkit.prepare.rows import Row
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
@@ -76,7 +82,9 @@ def _find_delimiter(beginning: str, path: str) -> str:
     candidates = regular or divided
     if len(candidates) > 1:
         names = " or ".join(DELIMITERS[delimiter] for delimiter in candidates)
-        raise UsageError(f"{path}: cells may be separated by {names}; name it as `delimiter`")
+        problem = f"cells may be separated by {names}"
+        value = "tab" if candidates[-1] == "\t" else candidates[-1]
+        raise MissingOptionError(path, problem, "delimiter", value, "name it as `delimiter`")
     return candidates[0] if candidates else ","
 
 
@@ -111,11 +119,13 @@ def _read(lines: Lines, dialect: dict[str, Any], audit: Audit) -> Iterator[Row]:
         origin = audit.origin(lines.path, number)
         if not cells and not error:
             audit.drop("read", "blank line", origin)
-        elif reason := error or header.check(cells):
+            continue
+        line = text.rstrip("\r\n").encode(errors="surrogatepass")
+        if reason := error or header.check(cells):
             detail = "" if error else f"{len(cells)} of {len(header.names)}"
-            audit.reject("read", reason, origin, text.rstrip("\r\n").encode(), detail=detail)
+            audit.reject("read", reason, origin, line, detail=detail)
         else:
-            yield Row(header.row(cells), (origin,))
+            yield Row(header.row(cells), (origin,), source=line)
     if header is None:
         raise FileError(f"{lines.path} is empty; its first row must name the columns")
 

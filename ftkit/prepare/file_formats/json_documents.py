@@ -20,9 +20,9 @@ from ftkit.prepare.file_formats.base import (
     open_source,
     read_beginning,
 )
-from ftkit.prepare.file_formats.json_scan import PIECE_BYTES, TOKEN, Layout, split_json
-from ftkit.prepare.file_formats.text_files import find_encoding, open_text
-from ftkit.prepare.rows import Row, read_row
+from ftkit.prepare.file_formats.shared.json_scan import PIECE_BYTES, TOKEN, Layout, split_json
+from ftkit.prepare.file_formats.shared.text_files import find_encoding, open_text
+from ftkit.prepare.rows import Row, decode_row
 
 MEMBERS = frozenset(
     (
@@ -47,7 +47,7 @@ def read_json(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Ro
     with _open_utf8(source) as stream:
         for number, element in enumerate(split_json(stream, source.path, layout, key), 1):
             origin = audit.origin(source.path, element.line, number)
-            row = read_row(element.data, origin, audit)
+            row = decode_row(element.data, origin, audit)
             if row is not None:
                 row.line = _LINE_BREAK.sub(b"", element.data)
                 yield row

@@ -17,7 +17,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, os_error_message
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
 from ftkit.prepare.grouping import group_rows
 from ftkit.prepare.rows import Row
 
@@ -25,10 +25,13 @@ SERVICE = frozenset(
     (
         *("channel_join", "channel_leave", "channel_topic", "channel_purpose", "channel_name"),
         *("channel_archive", "channel_unarchive", "group_join", "group_leave", "pinned_item"),
-        *("bot_add", "bot_remove", "tombstone", "reminder_add", "huddle_thread"),
+        *("bot_add", "bot_remove", "reminder_add", "huddle_thread", "message_changed"),
     )
 )
-"""Subtypes of messages that nobody wrote."""
+"""Subtypes of messages that nobody wrote, or that stand for the change of another."""
+
+DELETED = frozenset(("tombstone", "message_deleted"))
+"""Subtypes of what is in the place of deleted messages."""
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
 _LINK = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
@@ -64,12 +67,17 @@ def read_slack(source: Source, audit: Audit, options: ReadOptions) -> Iterator[R
 def _groups(
     channel: Path, users: dict[str, str], audit: Audit, pause: float | None
 ) -> Iterator[list[Post]]:
-    """Yield the conversations of a channel: first those outside of threads."""
+    """Yield the conversations of a channel: first those outside of threads.
+
+    The files are read twice, and what is left out is recorded in the audit once.
+    """
+    again = Audit()
+    again.names = audit.names
     outside = (post for thread, post in _messages(channel, users, audit) if not thread)
     yield from split_at_pauses(outside, pause)
     inside = (
         Row({"thread": thread, "post": msgspec.to_builtins(post)}, (post.origin,))
-        for thread, post in _messages(channel, users, audit)
+        for thread, post in _messages(channel, users, again)
         if thread
     )
     for rows in group_rows(inside, lambda row: row.value["thread"]):
@@ -81,12 +89,12 @@ def _messages(channel: Path, users: dict[str, str], audit: Audit) -> Iterator[tu
     """Yield the messages of a channel in order, each with the id of its thread, or ""."""
     for path in _days(channel):
         for index, message in enumerate(_load(path)):
-            if not isinstance(message, dict) or message.get("type") != "message":
-                continue
-            if message.get("subtype") in SERVICE:
+            origin = audit.origin(str(path), row=index + 1)
+            is_message = isinstance(message, dict) and message.get("type") == "message"
+            if not is_message or message.get("subtype") in SERVICE:
+                audit.note("read", "message that nobody wrote", origin)
                 continue
             thread = message.get("thread_ts")
-            origin = audit.origin(str(path), row=index + 1)
             yield (thread if isinstance(thread, str) else ""), _post(message, users, origin)
 
 
@@ -94,16 +102,37 @@ def _post(message: dict[str, Any], users: dict[str, str], origin: Origin) -> Pos
     author_id = str(message.get("user") or message.get("bot_id") or "")
     name = users.get(author_id) or message.get("username") or author_id
     text = message.get("text")
-    files = message.get("files")
+    is_deleted = message.get("subtype") in DELETED
+    losses, notes = _others(message)
     return Post(
         author=str(name),
-        text=_plain(text if isinstance(text, str) else "", users),
+        text=_plain(text, users) if isinstance(text, str) and not is_deleted else "",
         time=_seconds(message.get("ts")),
         origin=origin,
         pointer=f"/{origin.row - 1}",
         author_id=author_id,
-        losses=("file",) * len(files) if isinstance(files, list) else (),
+        losses=losses,
+        notes=("deleted message",) if is_deleted else notes,
     )
+
+
+def _others(message: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the kinds of what a message has besides its text: losses, and notes."""
+    losses = ["file"] * len(_list(message.get("files")))
+    notes = ["reactions"] if message.get("reactions") else []
+    for attachment in _list(message.get("attachments")):
+        # Slack adds the beginning of a linked page, or of a linked message, to a message.
+        is_preview = isinstance(attachment, dict) and attachment.get("from_url")
+        (notes if is_preview else losses).append(
+            "preview of a link" if is_preview else "attachment"
+        )
+    if message.get("blocks") and not message.get("text"):
+        losses.append("blocks")
+    return tuple(losses), tuple(notes)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _seconds(value: Any) -> float:
@@ -176,6 +205,11 @@ FORMATS = (
             "A folder for each channel, with a JSON file for each day, beside `users.json`; or the "
             "folder of a channel. Unpack the archive first. Needs `me`."
         ),
-        losses=("files", "reactions", "edits", "messages that nobody wrote"),
+        losses=(
+            "files, attachments of apps, and blocks of messages without text",
+            "former texts of edited messages",
+            "messages that nobody wrote, deleted messages, reactions and link previews (noted)",
+            "answers to messages without text",
+        ),
     ),
 )

@@ -12,18 +12,30 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats.base import FileFormat, ReadOptions, open_source, read_beginning
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
-from ftkit.prepare.file_formats.json_scan import Layout, split_json
-from ftkit.prepare.rows import Row, read_row
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.json_scan import Layout, split_json
+from ftkit.prepare.rows import Row, decode_row
 
 HEAD = 4000
 """Bytes of the beginning of a file by which an export is recognized."""
 
 MEDIA = (
     *("photo", "file", "poll", "location_information", "contact_information", "game_title"),
-    *("invoice_information", "live_location_period_seconds"),
+    *("invoice_information", "live_location_period_seconds", "place_name", "todo_list"),
+    *("giveaway_information", "giveaway_results", "paid_stars_amount"),
 )
 """Keys of what a message has besides its text."""
+
+NOTES = {
+    "forwarded_from": "author of a forwarded message",
+    "reply_to_message_id": "reference to the message that is answered",
+    "reactions": "reactions",
+    "inline_bot_buttons": "buttons",
+}
+"""Keys of what is no part of a conversation, with their kinds."""
+
+UNSUPPORTED = "unsupported"
+"""Type of messages that Telegram does not export."""
 
 _CHAT = re.compile(rb'"type"\s*+:\s*+"[a-z_]+",\s*+"id"\s*+:\s*+-?\d+,\s*+"messages"\s*+:\s*+\[')
 """Beginning of the only chat of an export."""
@@ -51,7 +63,8 @@ def _streamed(source: Source, audit: Audit) -> Iterator[Post]:
         elements = split_json(stream, source.path, Layout.WRAPPED, b'"messages"')
         for index, element in enumerate(elements):
             origin = audit.origin(source.path, element.line, index + 1)
-            yield from _post(_decode(element.data, origin), origin, f"/messages/{index}")
+            place = f"/messages/{index}"
+            yield from _post(_decode(element.data, origin), origin, place, audit)
 
 
 def _of_account(source: Source, audit: Audit) -> Iterator[Iterator[Post]]:
@@ -68,18 +81,19 @@ def _of_account(source: Source, audit: Audit) -> Iterator[Iterator[Post]]:
             "have any size"
         )
     origin = audit.origin(source.path, 1)
-    chats = _list(_object(_decode(data, origin).get("chats")).get("list"))
-    for number, chat in enumerate(chats):
-        place = f"/chats/list/{number}/messages"
-        yield (
-            post
-            for index, message in enumerate(_list(_object(chat).get("messages")))
-            for post in _post(message, origin, f"{place}/{index}")
-        )
+    account = _decode(data, origin)
+    for key in ("chats", "left_chats"):
+        for number, chat in enumerate(_list(_object(account.get(key)).get("list"))):
+            place = f"/{key}/list/{number}/messages"
+            yield (
+                post
+                for index, message in enumerate(_list(_object(chat).get("messages")))
+                for post in _post(message, origin, f"{place}/{index}", audit)
+            )
 
 
 def _decode(data: bytes, origin: Origin) -> dict[str, Any]:
-    row = read_row(data, origin, Audit())
+    row = decode_row(data, origin, Audit())
     if row is None or not isinstance(row.value, dict):
         raise FileError(f"{origin} is not a JSON object; export the chat again")
     return row.value
@@ -93,13 +107,17 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _post(value: Any, origin: Origin, pointer: str) -> Iterator[Post]:
+def _post(value: Any, origin: Origin, pointer: str, audit: Audit) -> Iterator[Post]:
     """Yield a message that a person wrote."""
     message = _object(value)
-    if message.get("type") != "message":
+    kind = message.get("type")
+    if kind not in ("message", UNSUPPORTED):
+        audit.note("read", "message that nobody wrote", origin, pointer)
         return
     text, losses = _text(message.get("text"))
-    losses += [key for key in MEDIA if message.get(key)]
+    losses += [key.replace("_", " ") for key in MEDIA if message.get(key)]
+    if kind == UNSUPPORTED:
+        losses.append("message that Telegram does not export")
     author_id = str(message.get("from_id") or "")
     author = message.get("from")
     yield Post(
@@ -110,6 +128,7 @@ def _post(value: Any, origin: Origin, pointer: str) -> Iterator[Post]:
         pointer=pointer,
         author_id=author_id,
         losses=tuple(losses),
+        notes=tuple(kind for key, kind in NOTES.items() if message.get(key)),
     )
 
 
@@ -150,6 +169,12 @@ FORMATS = (
             "An object with `name`, `type`, `id` and `messages`, as Telegram Desktop exports a "
             "chat, or with `chats`, as it exports an account of up to 64 MB. Needs `me`."
         ),
-        losses=("photos and other files", "addresses of links", "formatting", "service messages"),
+        losses=(
+            "photos and other files",
+            "addresses of links",
+            "formatting",
+            "service messages, replies and reactions (noted)",
+            "answers to messages without text",
+        ),
     ),
 )

@@ -13,15 +13,16 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats.base import MAX_ROW_CHARS, FileFormat, ReadOptions
-from ftkit.prepare.file_formats.chats import Post, read_conversations, split_at_pauses
-from ftkit.prepare.file_formats.text_files import Lines, find_encoding, open_text
+from ftkit.prepare.file_formats.shared.chats import Post, read_conversations, split_at_pauses
+from ftkit.prepare.file_formats.shared.text_files import Lines, find_encoding, open_text
+from ftkit.prepare.file_formats.shared.whatsapp_notices import MARK, read_content
 from ftkit.prepare.rows import Row
 
 FIRST_MESSAGES = 2000
 """Number of messages from which the order of day and month is found."""
 
-MARK = "\u200e"
-"""Left-to-right mark, with which WhatsApp begins what nobody typed."""
+LINE_OVERHEAD = 60
+"""Characters that a line counts in addition to its own, for the memory that it takes."""
 
 _OPENING = re.compile(
     r"(?P<mark>\u200e?)(?P<bracket>\[?)"
@@ -34,10 +35,6 @@ _OPENING = re.compile(
 """First line of a message."""
 
 _AUTHOR = re.compile(r"(?P<author>[^:\n]{1,100}?): ?(?P<text>.*)", re.DOTALL)
-_OMITTED = re.compile(r"<[^<>\n]{1,60}>|\S+\.\w{2,5} \([^()\n]{1,40}\)")
-"""Stand-in for a photo or another file on Android."""
-
-_EDITED = re.compile(r"\s?\u200e<[^<>\n]{1,60}>$|\s<This message was edited>$")
 
 
 class _Message(Struct):
@@ -76,23 +73,37 @@ def read_whatsapp(source: Source, audit: Audit, options: ReadOptions) -> Iterato
 
 
 def _posts(lines: Lines, audit: Audit) -> Iterator[Post]:
-    messages = _messages(lines)
-    first = list(islice(messages, FIRST_MESSAGES))
+    messages = _messages(lines, audit)
+    first = list(_first(messages))
     order = find_order(first)
     for message in chain(first, messages):
-        if not message.author:
-            continue
-        text = _EDITED.sub("", "".join(message.pieces).rstrip("\r\n"))
-        is_omitted = text.startswith(MARK) or _OMITTED.fullmatch(text.partition("\n")[0])
-        if is_omitted:
-            text = text.partition("\n")[2]  # the caption
         origin = audit.origin(lines.path, message.line)
-        losses = ("photo or file",) if is_omitted else ()
-        time = _time(message, order)
-        yield Post(message.author, text, time, origin, losses=losses)
+        if not message.author:
+            audit.note("read", "message that nobody wrote", origin)
+            continue
+        content = read_content("".join(message.pieces).rstrip("\r\n"))
+        kinds = (content.kind,) if content.kind else ()
+        yield Post(
+            message.author,
+            content.text,
+            _time(message, order),
+            origin,
+            losses=kinds if content.is_loss else (),
+            notes=() if content.is_loss else kinds,
+        )
 
 
-def _messages(lines: Lines) -> Iterator[_Message]:
+def _first(messages: Iterator[_Message]) -> Iterator[_Message]:
+    """Yield the first messages, which are held in memory."""
+    chars = 0
+    for message in islice(messages, FIRST_MESSAGES):
+        yield message
+        chars += sum(map(len, message.pieces))
+        if chars > MAX_ROW_CHARS:
+            return
+
+
+def _messages(lines: Lines, audit: Audit) -> Iterator[_Message]:
     """Yield the messages, each with the lines that follow it."""
     last: _Message | None = None
     chars = 0
@@ -101,13 +112,16 @@ def _messages(lines: Lines) -> Iterator[_Message]:
         message = _parse(line, lines.number)
         if message is None and last:
             last.pieces.append(line)
-            chars += len(line)
+            chars += len(line) + LINE_OVERHEAD
             if chars > MAX_ROW_CHARS:
                 raise FileError(f"{lines.path}:{last.line}: a message has too many characters")
         elif message:
             if last:
                 yield last
             last, chars = message, len(line)
+        elif line.strip():
+            origin = audit.origin(lines.path, lines.number)
+            audit.note("read", "text in front of the first message", origin)
     if last:
         yield last
 
@@ -179,6 +193,10 @@ FORMATS = (
             "Lines such as `31.12.25, 23:59 - Name: text`, as WhatsApp exports a chat in any "
             "language. Needs `me`."
         ),
-        losses=("photos and other files", "messages that nobody wrote, such as changed groups"),
+        losses=(
+            "photos and other files",
+            "messages that nobody wrote, such as changed groups, and deleted messages (noted)",
+            "answers to messages without text",
+        ),
     ),
 )

@@ -1,27 +1,35 @@
-"""Excel workbooks (XLSX). Cells become text: numbers as Excel holds them, dates in ISO 8601."""
+"""Excel workbooks (XLSX). Cells become text: numbers as Excel shows them, dates in ISO 8601."""
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from msgspec import Struct
 
 from ftkit._text import excerpt
 from ftkit.dataset.reader import Source
-from ftkit.errors import UsageError
-from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats.base import MAX_ROW_CHARS, FileFormat, ReadOptions, path_of
-from ftkit.prepare.file_formats.tables import Header
-from ftkit.prepare.file_formats.xlsx_parts import (
+from ftkit.errors import FileError, UsageError
+from ftkit.prepare.audit import Audit, Origin
+from ftkit.prepare.file_formats.base import FileFormat, MissingOptionError, ReadOptions, path_of
+from ftkit.prepare.file_formats.shared.merged_cells import Merges
+from ftkit.prepare.file_formats.shared.number_formats import (
+    NumberFormat,
+    date_text,
+    number_text,
+    parse_number,
+    shown_text,
+)
+from ftkit.prepare.file_formats.shared.tables import Header
+from ftkit.prepare.file_formats.shared.xlsx_parts import (
     MAX_CELL_CHARS,
     Archive,
-    NumberFormat,
     Sheet,
     Workbook,
+    column_letters,
+    column_number,
     is_workbook,
     unescape,
 )
@@ -30,17 +38,7 @@ from ftkit.prepare.rows import Row
 MAX_COLUMNS = 16_384
 """Maximum columns of a sheet in Excel."""
 
-EPOCH = datetime.datetime(1899, 12, 30)
-"""Day 0 of dates from 1900-03-01 on: Excel counts a 29th of February in 1900."""
-
-EPOCH_1904 = datetime.datetime(1904, 1, 1)
-
-LEAP_DAY = 60
-"""Number of the 29th of February 1900."""
-
-MAX_SERIAL = 2_958_466
-"""Number of the first day of the year 10000."""
-
+_COLUMN = re.compile(r"[0-9]{1,5}")
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 
 
@@ -52,6 +50,8 @@ class Cell(Struct, frozen=True):
     text: str
     fault: str = ""
     """Reason why the cell has no value, or ""."""
+    form: str = ""
+    """Number format that shows the number rounded or in another form, or ""."""
 
 
 class SheetRow(Struct, frozen=True):
@@ -59,6 +59,9 @@ class SheetRow(Struct, frozen=True):
 
     number: int
     cells: list[Cell]
+    is_hidden: bool = False
+    hidden_columns: Sequence[int] = ()
+    """Numbers of the hidden columns of the sheet, from 0."""
 
 
 def read_xlsx(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Row]:
@@ -74,7 +77,7 @@ def read_xlsx(source: Source, audit: Audit, options: ReadOptions) -> Iterator[Ro
     with Archive(path_of(source, "Excel workbooks")) as archive:
         workbook = Workbook(archive)
         sheet, rows = _find_sheet(archive, workbook, options.sheet)
-        yield from _read(sheet, rows, archive.path, audit)
+        yield from _Table(archive, sheet, audit).read(rows)
 
 
 def _find_sheet(
@@ -92,30 +95,81 @@ def _find_sheet(
         if first:
             filled.append((sheet, chain([first], rows)))
     if len(filled) > 1:
-        raise UsageError(f"{archive.path} has several sheets; set `sheet` to one of {names}")
+        problem, advice = "it has several sheets", f"set `sheet` to one of {names}"
+        name = filled[0][0].name
+        raise MissingOptionError(archive.path, problem, "sheet", name, advice)
     if not filled:
         raise archive.error("it has no filled cells")
     return filled[0]
 
 
-def _read(sheet: Sheet, rows: Iterator[SheetRow], path: str, audit: Audit) -> Iterator[Row]:
-    first = next(rows)
-    width = first.cells[-1].column + 1
-    header = Header(f"{path}:{sheet.name}", _texts(first, width))
-    for row in rows:
-        audit.read += 1
-        origin = audit.origin(path, row=row.number, sheet=sheet.name)
-        texts = _texts(row, max(width, row.cells[-1].column + 1))
-        fault = next((cell for cell in row.cells if cell.fault), None)
-        reason = fault.fault if fault else header.check(texts)
-        if reason:
-            line = "\t".join(texts) if sum(map(len, texts)) <= MAX_ROW_CHARS else ""
-            detail = f"{_letters(fault.column)}{row.number} {fault.text}" if fault else ""
-            audit.reject(
-                "read", reason, origin, line.encode("utf-8", "replace"), detail=detail.strip()
+class _Table:
+    """Reader of the rows of a sheet as objects."""
+
+    def __init__(self, archive: Archive, sheet: Sheet, audit: Audit) -> None:
+        self._archive, self._sheet, self._audit = archive, sheet, audit
+        self._merges = Merges(archive, sheet.part)
+
+    def read(self, rows: Iterator[SheetRow]) -> Iterator[Row]:
+        """Yield the rows behind the header as objects, and record what is not in them."""
+        first = next(rows)
+        width = first.cells[-1].column + 1
+        names = _texts(first, width)
+        header = Header(f"{self._archive.path}:{self._sheet.name}", names)
+        self._merges.texts(first.number, names)
+        if self._merges.are_open:
+            raise FileError(
+                f"{self._archive.path}:{self._sheet.name}: the header has merged cells; write one "
+                "name in the first row of each column"
             )
-        else:
-            yield Row(header.row(texts), (origin,))
+        self._note_hidden(first, names)
+        for row in rows:
+            self._audit.read += 1
+            texts = _texts(row, max(width, row.cells[-1].column + 1))
+            fault = next((cell for cell in row.cells if cell.fault), None)
+            merged = self._merges.texts(row.number, texts)
+            for column, text in (merged or {}).items():
+                texts[column] = text
+            reason = fault.fault if fault else header.check(texts)
+            if merged is None:
+                reason = reason or "a merged cell covers several columns"
+            if reason:
+                detail = f"{_place(row, fault.column)} {fault.text}".strip() if fault else ""
+                line = header.encode(texts)
+                self._audit.reject("read", reason, self._origin(row), line, detail=detail)
+            else:
+                self._note(row, merged or {})
+                yield Row(header.row(texts), (self._origin(row),))
+
+    def _note_hidden(self, first: SheetRow, names: list[str]) -> None:
+        """Record that the sheet or columns of it are hidden."""
+        if self._sheet.is_hidden:
+            self._audit.note("read", "hidden sheet", self._origin(first))
+        for column in first.hidden_columns:
+            if column < len(names):
+                detail = names[column]
+                self._audit.note("read", "hidden column", self._origin(first), detail=detail)
+
+    def _note(self, row: SheetRow, merged: Iterable[int]) -> None:
+        """Record what is special about a row that is read."""
+        origin = self._origin(row)
+        if row.is_hidden:
+            self._audit.note("read", "hidden row", origin)
+        for column in merged:
+            reason = "text of a merged cell, repeated for the row"
+            self._audit.note("read", reason, origin, detail=_place(row, column))
+        for cell in row.cells:
+            if cell.form:
+                reason = "number that is shown rounded or in another form"
+                detail = f"{_place(row, cell.column)} {cell.form}"
+                self._audit.note("read", reason, origin, detail=detail)
+
+    def _origin(self, row: SheetRow) -> Origin:
+        return self._audit.origin(self._archive.path, row=row.number, sheet=self._sheet.name)
+
+
+def _place(row: SheetRow, column: int) -> str:
+    return f"{column_letters(column)}{row.number}"
 
 
 def _texts(row: SheetRow, width: int) -> list[str]:
@@ -123,16 +177,6 @@ def _texts(row: SheetRow, width: int) -> list[str]:
     for cell in row.cells:
         texts[cell.column] = cell.text
     return texts
-
-
-def _letters(column: int) -> str:
-    """Return the name of a column, such as "AB"."""
-    letters = ""
-    column += 1
-    while column:
-        column, digit = divmod(column - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return letters
 
 
 def _rows(archive: Archive, workbook: Workbook, sheet: Sheet) -> Iterator[SheetRow]:
@@ -154,11 +198,12 @@ class _Cells:
         self.rows: deque[SheetRow] = deque()
         self._archive, self._workbook = archive, workbook
         self._cells: dict[int, Cell] = {}
+        self._hidden_columns: list[int] = []
         self._row, self._column = 0, -1
         self._type = self._style = ""
         self._pieces: list[str] = []
         self._chars = 0
-        self._is_text = self._has_formula = self._is_phonetic = False
+        self._is_text = self._has_formula = self._is_phonetic = self._is_hidden = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """Begin an element."""
@@ -166,11 +211,14 @@ class _Cells:
             number = attributes.get("r", "")
             self._row = int(number) if number.isdecimal() and len(number) < 8 else self._row + 1
             self._cells, self._column = {}, -1
+            self._is_hidden = attributes.get("hidden") in ("1", "true")
         elif name == "c":
             self._column = self._column_of(attributes.get("r"))
             self._type = attributes.get("t", "n")
             self._style = attributes.get("s", "")
             self._pieces, self._chars, self._has_formula = [], 0, False
+        elif name == "col" and attributes.get("hidden") in ("1", "true"):
+            self._hide(attributes.get("min", ""), attributes.get("max", ""))
         elif name == "f":
             self._has_formula = True
         elif name == "rPh":
@@ -184,7 +232,8 @@ class _Cells:
             self._end_cell()
         elif name == "row" and self._cells:
             cells = [self._cells[column] for column in sorted(self._cells)]
-            self.rows.append(SheetRow(self._row, cells))
+            row = SheetRow(self._row, cells, self._is_hidden, self._hidden_columns)
+            self.rows.append(row)
         elif name == "rPh":
             self._is_phonetic = False
 
@@ -200,14 +249,15 @@ class _Cells:
             if self._chars > MAX_CELL_CHARS:
                 raise self._archive.error(f"a cell has more than {MAX_CELL_CHARS:,} characters")
 
+    def _hide(self, first: str, last: str) -> None:
+        """Add hidden columns. Those of a workbook are in order, so that each is added once."""
+        low, high = (int(text) if _COLUMN.fullmatch(text) else 0 for text in (first, last))
+        start = max(low - 1, self._hidden_columns[-1] + 1 if self._hidden_columns else 0)
+        self._hidden_columns += range(start, min(high, MAX_COLUMNS))
+
     def _column_of(self, reference: str | None) -> int:
         match = _REFERENCE.fullmatch(reference or "")
-        column = self._column + 1
-        if match:
-            column = 0
-            for letter in match[1]:
-                column = column * 26 + ord(letter) - ord("A") + 1
-            column -= 1
+        column = column_number(match[1]) if match else self._column + 1
         if column >= MAX_COLUMNS:
             raise self._archive.error(f"row {self._row} has more than {MAX_COLUMNS:,} columns")
         return column
@@ -234,58 +284,28 @@ class _Cells:
         elif self._type == "b":
             value = {"1": "TRUE", "0": "FALSE"}.get(value, value)
         elif self._type == "n" and value:
-            value, fault = self._number(value)
+            return self._number(value)
         elif self._type in ("str", "inlineStr"):
             value = unescape(value)
         return Cell(self._column, value, fault)
 
-    def _number(self, value: str) -> tuple[str, str]:
-        try:
-            number = float(value)
-        except ValueError:
-            return value, "a cell has a number that is not one"
+    def _number(self, value: str) -> Cell:
+        number = parse_number(value)
+        if number is None:
+            return Cell(self._column, value, "a cell has a number that is not one")
         style = int(self._style) if self._style.isdecimal() and len(self._style) < 8 else 0
         formats = self._workbook.formats
         format = formats[style] if style < len(formats) else NumberFormat()
-        if not format.is_date:
-            return number_text(value, number), ""
-        text = date_text(number, format, self._workbook.counts_from_1904)
-        return (text, "") if text else (value, "a cell has a date out of range")
-
-
-def number_text(value: str, number: float) -> str:
-    """Return a number without a fraction of zeros, an exponent, or digits that a double lacks."""
-    if re.fullmatch(r"-?[0-9]{1,15}", value):
-        return value
-    if number.is_integer() and abs(number) < 1e16:
-        return str(int(number))
-    return repr(number)
-
-
-def date_text(number: float, format: NumberFormat, counts_from_1904: bool) -> str:
-    """Return a date, a time or a duration in ISO 8601, or "" if it is out of range."""
-    if not abs(number) < MAX_SERIAL:
-        return ""
-    milliseconds = round(number * 86_400_000)
-    if format.is_elapsed:
-        seconds = milliseconds // 1000
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}" if number >= 0 else ""
-    if number < 0:
-        return ""
-    if number < 1 and not counts_from_1904:
-        return _iso_time(datetime.datetime.min + datetime.timedelta(milliseconds=milliseconds))
-    days = 1 if not counts_from_1904 and number < LEAP_DAY else 0
-    epoch = EPOCH_1904 if counts_from_1904 else EPOCH
-    try:
-        moment = epoch + datetime.timedelta(days=days, milliseconds=milliseconds)
-    except OverflowError:
-        return ""
-    date = moment.date().isoformat()
-    return date if milliseconds % 86_400_000 == 0 else f"{date}T{_iso_time(moment)}"
-
-
-def _iso_time(moment: datetime.datetime) -> str:
-    return moment.time().isoformat("milliseconds" if moment.microsecond else "seconds")
+        if format.is_date:
+            text = date_text(number, format, self._workbook.counts_from_1904)
+            fault = "" if text else "a cell has a date out of range"
+            return Cell(self._column, text or value, fault)
+        if format.is_general:
+            return Cell(self._column, number_text(value, number))
+        shown = shown_text(number, format)
+        if shown is not None:
+            return Cell(self._column, shown)
+        return Cell(self._column, number_text(value, number), form=excerpt(format.code, 40))
 
 
 FORMATS = (
@@ -301,8 +321,16 @@ FORMATS = (
         layout=(
             "A sheet whose first filled row names the columns. All cells become text: `7` for 7 "
             "and 7.0, `TRUE`, `2026-01-31`, `2026-01-31T10:00:00`; formulas give their values. "
-            "Hidden rows and sheets are read."
+            "Numbers are as they are shown where the format only pads them (`00501`) or fixes "
+            "their decimals (`1.50`, `25%`). The text of a cell that is merged over several rows "
+            "is repeated in each. Hidden rows and sheets are read, and noted. Rows with an error "
+            "(`#N/A`), a formula without a value, or a cell that is merged over several columns "
+            "are rejected."
         ),
-        losses=("how numbers are shown", "colours and comments"),
+        losses=(
+            "other forms of numbers, such as thousands separators, currencies and roundings "
+            "(noted)",
+            "colours, comments, pictures and addresses of links",
+        ),
     ),
 )

@@ -146,7 +146,7 @@ def _examples(
             built = None
         if built is None:
             kind = f"a valid {format.name} example" if format else "an example of a known format"
-            audit.reject(STEP, f"not {kind}", row.origin, row.encode())
+            audit.reject(STEP, f"not {kind}", row.origin, row.encode_source())
         else:
             examples.append(_Example(row, format, built))
     return examples

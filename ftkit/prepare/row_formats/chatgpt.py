@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.paths import pointer_of
 from ftkit.prepare.row_formats.base import Kind, RowError, RowFormat
 from ftkit.prepare.rows import Row
@@ -18,6 +19,32 @@ CHATGPT = Source(
 
 TEXTS = frozenset(("text", "multimodal_text"))
 """Content types whose parts are what was written."""
+
+TRANSCRIPT = "audio_transcription"
+"""Content type of parts with the text of what was said."""
+
+KINDS = {
+    "user_editable_context": "custom instructions",
+    "model_editable_context": "memory",
+    "image_asset_pointer": "picture",
+    "code": "code for a tool of ChatGPT",
+}
+"""Kinds of content by its type. Others have that of their type."""
+
+CITATION = "citation"
+
+_CITATION = re.compile("\ue200[^\ue200\ue201]{0,4000}\ue201|【[0-9]+(?::[0-9]+)?†[^】\n]{0,200}】")
+"""Mark in a text that ChatGPT shows as a link or a name."""
+
+
+class Content(NamedTuple):
+    """Content of a message."""
+
+    text: str
+    others: list[tuple[str, Any]]
+    """Kind and value of what is no text, and is lost."""
+    shown: list[str]
+    """Marks in the place of which the text has what was shown."""
 
 
 def assemble(rows: Iterable[Row], audit: Audit, holds: Kind) -> Iterator[Row]:
@@ -41,10 +68,9 @@ def read(value: dict[str, Any]) -> Example:
     if not recognizes(value):
         raise RowError("no `mapping` and `current_node`")
     path = _path(value)
-    reading = _Reading()
-    for id, message in path:
-        reading.add(pointer_of(("mapping", id, "message")), message)
-    reading.end()
+    reading = _read_path(path)
+    if not reading.messages:
+        raise RowError("a conversation without an answer")
     return Example(
         messages=reading.messages,
         places=reading.places,
@@ -54,16 +80,25 @@ def read(value: dict[str, Any]) -> Example:
 
 def _has_answer(value: dict[str, Any]) -> bool:
     try:
-        path = _path(value)
+        reading = _read_path(_path(value))
     except RowError:
         return True  # reported when it is read
-    roles = [_role(message) for _, message in path if _text(message)[0]]
-    return "user" in roles and "assistant" in roles[roles.index("user") :]
+    return bool(reading.messages)
+
+
+def _read_path(path: list[tuple[str, dict[str, Any]]]) -> _Reading:
+    reading = _Reading()
+    for id, message in path:
+        reading.add(pointer_of(("mapping", id, "message")), message)
+    reading.end()
+    return reading
 
 
 def _path(value: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return the ids and messages from the root to the current node."""
     mapping, id = value["mapping"], value["current_node"]
+    if id is None and any(map(_message, mapping.values())):
+        raise RowError("no current node", "/current_node")
     path: list[tuple[str, dict[str, Any]]] = []
     seen: set[str] = set()
     while id is not None:
@@ -71,8 +106,7 @@ def _path(value: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(node, dict) or id in seen:
             raise RowError("a node that is not there, or its own parent", "/mapping", str(id)[:40])
         seen.add(id)
-        message = node.get("message")
-        if isinstance(message, dict):
+        if message := _message(node):
             path.append((id, message))
         id = node.get("parent")
     return path[::-1]
@@ -81,34 +115,73 @@ def _path(value: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _branches(value: dict[str, Any], ids: set[str]) -> Iterator[Extra]:
     """Yield the messages of other paths, as notes: answers that were replaced by another."""
     for id, node in value["mapping"].items():
-        message = node.get("message") if isinstance(node, dict) else None
-        if id not in ids and isinstance(message, dict) and _text(message)[0]:
+        message = _message(node)
+        content = _content(message) if id not in ids and message else None
+        if content and (content.text or content.others):
             pointer = pointer_of(("mapping", id, "message"))
             yield Extra(pointer, "message on another branch", None, is_loss=False)
 
 
+def _message(node: Any) -> dict[str, Any]:
+    """Return the message of a node, or an empty one."""
+    message = node.get("message") if isinstance(node, dict) else None
+    return message if isinstance(message, dict) else {}
+
+
 def _role(message: dict[str, Any]) -> str:
-    author = message.get("author")
-    return str(author.get("role")) if isinstance(author, dict) else ""
+    return str(_object(message.get("author")).get("role", ""))
 
 
-def _text(message: dict[str, Any]) -> tuple[str, list[tuple[str, Any]]]:
-    """Return the text of a message, and the kind and value of each part that is none."""
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _content(message: dict[str, Any]) -> Content:
+    """Return the text of a message, and what it has besides."""
     content = message.get("content")
-    content = content if isinstance(content, dict) else {}
-    kind = str(content.get("content_type"))
-    if kind not in TEXTS:
-        others = {key: part for key, part in content.items() if key != "content_type" and part}
-        return "", [(kind.replace("_", " "), others)] if others else []
+    fields = content if isinstance(content, dict) else {"content": content}
+    kind = str(fields.get("content_type", "content"))
+    rest = {key: value for key, value in fields.items() if key != "content_type" and value}
+    parts = rest.pop("parts", None) if kind in TEXTS else None
     texts: list[str] = []
-    lost: list[tuple[str, Any]] = []
-    parts = content.get("parts")
-    for part in parts if isinstance(parts, list) else []:
+    others: list[tuple[str, Any]] = [(_kind(kind), rest)] if rest else []
+    for part in parts if isinstance(parts, list) else [parts]:
         if isinstance(part, str):
             texts.append(part)
-        elif isinstance(part, dict):
-            lost.append((str(part.get("content_type")).replace("_", " "), part))
-    return "\n".join(filter(None, texts)), lost
+        elif _object(part).get("content_type") == TRANSCRIPT:
+            texts.append(str(_object(part).get("text") or ""))
+        elif part is not None:
+            others.append((_kind(str(_object(part).get("content_type", "part"))), part))
+    metadata = _object(message.get("metadata"))
+    if metadata.get("attachments") and not others:
+        others.append(("attachment", metadata["attachments"]))
+    text = "\n".join(filter(str.strip, texts))
+    if _role(message) != "assistant":
+        return Content(text, others, [])
+    text, lost, shown = _without_citations(text, metadata)
+    return Content(text, others + [(CITATION, mark) for mark in lost], shown)
+
+
+def _kind(content_type: str) -> str:
+    return KINDS.get(content_type, content_type.replace("_", " "))
+
+
+def _without_citations(text: str, metadata: dict[str, Any]) -> tuple[str, list[str], list[str]]:
+    """Return a text with what was shown for its marks, the other marks, and those."""
+    references = metadata.get("content_references")
+    alternatives = {
+        str(item.get("matched_text")): item.get("alt")
+        for item in map(_object, references if isinstance(references, list) else [])
+    }
+    lost: list[str] = []
+    shown: list[str] = []
+
+    def replace(match: re.Match[str]) -> str:
+        alternative = alternatives.get(match[0])
+        (shown if isinstance(alternative, str) else lost).append(match[0])
+        return alternative if isinstance(alternative, str) else ""
+
+    return _CITATION.sub(replace, text), lost, shown
 
 
 class _Reading:
@@ -118,40 +191,54 @@ class _Reading:
         self.messages: list[Message] = []
         self.places: list[str] = []
         self.extras: list[Extra] = []
+        self._is_begun = self._is_asked = False
 
     def add(self, pointer: str, message: dict[str, Any]) -> None:
         """Add a message, which may be one to or of a tool, and hidden."""
-        text, lost = _text(message)
-        role = _role(message)
-        index = len(self.messages)
+        content, role = _content(message), _role(message)
+        if not content.text and not content.others:
+            return
         recipient = message.get("recipient")
         if role == "assistant" and recipient not in (None, "all"):
-            self._lose(pointer, "call of a tool of ChatGPT", message, bool(text or lost))
-            return
-        if role not in ("system", "user", "assistant"):
-            self._lose(pointer, f"message of the role {role}", message, bool(text or lost))
-            return
-        self.extras += [Extra(pointer, kind, value, index) for kind, value in lost]
-        if not text:
-            return
-        if self.messages and self.messages[-1]["role"] == role:
-            self.messages[-1]["content"] += f"\n\n{text}"
+            self._lose(pointer, "call of a tool of ChatGPT", message.get("content"))
+        elif role not in ("system", "user", "assistant"):
+            self._lose(pointer, f"message of the role {role}", message.get("content"))
         else:
-            self.messages.append({"role": role, "content": text})
-            self.places.append(pointer)
+            self._add(pointer, role, content)
+            if _object(message.get("metadata")).get("is_visually_hidden_from_conversation"):
+                self._note(pointer, "hidden message", None)
 
-    def _lose(self, pointer: str, kind: str, message: dict[str, Any], has_content: bool) -> None:
-        if has_content:
-            self.extras.append(Extra(pointer, kind, message.get("content"), len(self.messages)))
+    def _add(self, pointer: str, role: str, content: Content) -> None:
+        """Add the text of a message, unless it is an answer to nothing that can be read."""
+        is_last_user = bool(self.messages) and self.messages[-1]["role"] == "user"
+        if role == "user":
+            self._is_begun = True
+            self._is_asked = bool(content.text) or (self._is_asked and is_last_user)
+        if content.text and role == "assistant" and not self._is_begun:
+            self._note(pointer, "message in front of a question", content.text)
+        elif content.text and role == "assistant" and not self._is_asked:
+            self._lose(pointer, ExtraKind.UNASKED, content.text)
+        elif content.text and self.messages and self.messages[-1]["role"] == role:
+            self.messages[-1]["content"] += f"\n\n{content.text}"
+        elif content.text:
+            self.messages.append({"role": role, "content": content.text})
+            self.places.append(pointer)
+        for kind, value in content.others:
+            self._lose(pointer, kind, value)
+        for mark in content.shown:
+            self._note(pointer, CITATION, mark)
+
+    def _lose(self, pointer: str, kind: str, value: Any) -> None:
+        self.extras.append(Extra(pointer, kind, value, max(len(self.messages) - 1, 0)))
+
+    def _note(self, pointer: str, kind: str, value: Any) -> None:
+        self.extras.append(Extra(pointer, kind, value, is_loss=False))
 
     def end(self) -> None:
         """Leave out the messages behind the last answer."""
         while self.messages and self.messages[-1]["role"] != "assistant":
             message, pointer = self.messages.pop(), self.places.pop()
-            kind = "message without an answer"
-            self.extras.append(Extra(pointer, kind, message["content"], is_loss=False))
-        if not self.messages:
-            raise RowError("a conversation without an answer")
+            self._note(pointer, "message without an answer", message["content"])
 
 
 FORMATS = (
@@ -170,8 +257,14 @@ FORMATS = (
         recognizes=recognizes,
         assemble=assemble,
         read=read,
-        losses=("pictures and other files", "reasoning", "calls and answers of ChatGPT's tools"),
+        losses=(
+            "pictures and other files, and answers to messages without text",
+            "reasoning, custom instructions and memory",
+            "calls and answers of ChatGPT's tools",
+            "marks of citations whose text is not in the export",
+        ),
         notes=(
+            "Transcripts of what was said are read, and hidden messages, which are noted.",
             "The path to `current_node` is read; answers on other branches are noted.",
             "Titles, dates, ids and models are not read.",
             "Successive messages of the same role are joined.",

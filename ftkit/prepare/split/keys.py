@@ -52,7 +52,7 @@ class Keys:
         for name, value in (("group", group), ("stratum", stratum)):
             if value is None and getattr(self._paths, name):
                 reason = f"no value at {getattr(self._paths, name)!r}"
-                audit.reject("split", reason, row.origin, row.encode())
+                audit.reject("split", reason, row.origin, row.encode_source())
                 return
         self.spool.append(row)
         self._columns["row"].append(content_hash(row.value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,18 @@ def test_values_that_json_cannot_hold_are_reported(tmp_path: Path) -> None:
         ("loss", "binary value", 1),
         ("rejected", "a number that JSON cannot hold", 2),
     ]
+
+
+def test_rejected_rows_are_objects(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    lines: list[bytes] = []
+    columns = {"x": [{"a": [math.nan]}], "day": [datetime.date(2026, 1, 31)], "y": [b"\xff"]}
+    parquet.write_table(pyarrow.table(columns), path)
+    [source] = open_sources(str(path), "files")
+    audit = Audit()
+    audit.save_reject = lines.append
+    assert list(read_file(source, audit, ReadOptions())) == []
+    assert json.loads(lines[0]) == {"x": {"a": ["nan"]}, "day": "2026-01-31", "y": "/w=="}
 
 
 def test_broken_files_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exported chats: WhatsApp, Telegram, Slack and ChatGPT."""
+"""Exported chats: WhatsApp, Telegram and Slack."""
 
 from __future__ import annotations
 
@@ -9,32 +9,15 @@ from typing import Any
 import pytest
 
 from ftkit.errors import FileError, UnknownNameError, UsageError
-from ftkit.prepare.audit import Audit
 from ftkit.prepare.convert.convert import convert
-from ftkit.prepare.file_formats import chats
+from ftkit.prepare.file_formats import whatsapp as whatsapp_reader
 from ftkit.prepare.file_formats.base import ReadOptions
-from ftkit.prepare.prepared import Prepared
-from support.chat_exports import CHAT, WHATSAPP
+from ftkit.prepare.file_formats.shared import chats
+from support.chat_exports import ANN, CHAT, WHATSAPP, effects, read, telegram
 
-ANN = ReadOptions(me="Ann")
 LOSS = "photo or file: no place in chat"
-
-
-def read(path: Path, options: ReadOptions = ANN, **arguments: Any) -> tuple[list[Any], Audit]:
-    """Return the conversations of an export, as lists of roles and texts."""
-    prepared: Prepared = convert(path, to="chat", reading=options, on_loss="allow", **arguments)
-    examples = [
-        [(message.get("name", message["role"]), message["content"]) for message in row["messages"]]
-        for row in prepared
-    ]
-    assert prepared.audit.is_balanced
-    return examples, prepared.audit
-
-
-def effects(audit: Audit) -> list[tuple[str, str, str]]:
-    """Return the entries, without those of rows that are read ahead among the others."""
-    entries = [(entry.effect, entry.reason, entry.pointer) for entry in audit.entries]
-    return sorted(entries, key=lambda entry: entry[0] == "dropped")
+NOBODY = "message that nobody wrote"
+UNASKED = "answer to a message without text: no place in chat"
 
 
 @pytest.mark.parametrize(
@@ -71,14 +54,105 @@ def test_pauses_divide_a_chat_and_successive_messages_are_joined(tmp_path: Path)
         [("user", "eight"), ("assistant", "nine")],
     ]
     assert effects(audit) == [
+        ("note", NOBODY, ""),
         ("loss", LOSS, ""),
         ("loss", LOSS, ""),
         ("loss", LOSS, ""),
         ("note", "message in front of a question", ""),
         ("dropped", "no answer of 'Ann'", ""),
     ]
-    assert sorted(entry.origin.line for entry in audit.entries) == [6, 7, 8, 11, 12]
+    assert sorted(entry.origin.line for entry in audit.entries) == [1, 6, 7, 8, 11, 12]
     assert len(read(path, ReadOptions(me="Ann", pause=24))[0]) == 1
+
+
+def whatsapp(path: Path, *messages: str) -> Path:
+    """Write messages such as "Bob: text", a minute apart."""
+    lines = [f"31.12.25, 10:{minute:02} - {text}" for minute, text in enumerate(messages)]
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "effect"),
+    [
+        ("This message was deleted", "", ("note", "deleted message")),
+        ("\u200eYou deleted this message.", "", ("note", "deleted message")),
+        ("This message was deleted by admin Zoe", "", ("note", "deleted message")),
+        ("Diese Nachricht wurde gelöscht.", "", ("note", "deleted message")),
+        ("Это сообщение было удалено", "", ("note", "deleted message")),
+        ("I think this message was deleted", "I think this message was deleted", None),
+        ("Missed voice call", "", ("note", "call")),
+        (
+            "Waiting for this message. This may take a while.",
+            "",
+            ("note", "message that has not arrived"),
+        ),
+        ("<Medien ausgeschlossen>", "", ("loss", "photo or file")),
+        ("<ohitettu>", "", ("loss", "photo or file")),
+        ("<image omitted> look at it", "look at it", ("loss", "photo or file")),
+        ("<b> is a tag", "<b> is a tag", None),
+        ("video omitted", "", ("loss", "photo or file")),
+        ("\u200e<attached: 0001-PHOTO.jpg>", "", ("loss", "photo or file")),
+        ("look \u200e<attached: 0001-PHOTO.jpg>", "look", ("loss", "photo or file")),
+        ("look \u200eimage omitted", "look", ("loss", "photo or file")),
+        ("a.pdf (file attached)\nread it", "read it", ("loss", "photo or file")),
+        ("\u200ekuva puuttuu", "", ("loss", "photo, file or notice")),
+        ("look <Diese Nachricht wurde bearbeitet>", "look", None),
+        ("look \u200e<muokattu>", "look", ("note", "photo, file or notice")),
+    ],
+)
+def test_texts_of_whatsapp_itself_are_no_messages(
+    tmp_path: Path, text: str, typed: str, effect: tuple[str, str] | None
+) -> None:
+    path = whatsapp(tmp_path / "chat.txt", "Bob: one", f"Bob: {text}", "Ann: two")
+    [[question, answer]], audit = read(path)
+    assert question == ("user", f"one\n{typed}".rstrip())
+    assert answer == ("assistant", "two")
+    expected = [] if effect is None else [effect]
+    assert [(entry.effect, entry.reason.partition(":")[0]) for entry in audit.entries] == expected
+    assert all(entry.origin.line == 2 for entry in audit.entries)
+
+
+def test_a_notice_is_no_answer(tmp_path: Path) -> None:
+    deleted = "Ann: You deleted this message"
+    path = whatsapp(tmp_path / "chat.txt", "Bob: one", deleted, "Bob: two", "Ann: three")
+    assert read(path)[0] == [[("user", "one\ntwo"), ("assistant", "three")]]
+    assert read(whatsapp(path, "Bob: one", deleted))[0] == []
+
+
+def test_a_conversation_begins_with_the_first_text_of_another(tmp_path: Path) -> None:
+    omitted = "Bob: <Media omitted>"
+    path = whatsapp(tmp_path / "chat.txt", omitted, "Ann: nice", "Bob: q", "Ann: a", omitted)
+    examples, audit = read(path)
+    assert examples == [[("user", "q"), ("assistant", "a")]]
+    assert [(entry.effect, entry.reason, entry.origin.line) for entry in audit.entries] == [
+        ("note", "photo or file", 1),
+        ("note", "message in front of a question", 2),
+        ("note", "photo or file", 5),
+    ]
+
+
+def test_an_answer_to_a_photo_answers_no_other_question(tmp_path: Path) -> None:
+    omitted = "Bob: <Media omitted>"
+    chat = ("Bob: q", "Ann: a", omitted, "Ann: nice", "Ann: very", "Bob: r", omitted, "Ann: b")
+    examples, audit = read(whatsapp(tmp_path / "chat.txt", *chat))
+    assert examples == [
+        [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")],
+    ]
+    assert [(entry.reason, entry.origin.line) for entry in audit.entries] == [
+        (LOSS, 3),
+        (UNASKED, 4),
+        (UNASKED, 5),
+        (LOSS, 7),
+    ]
+
+
+def test_text_in_front_of_a_chat_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_text("My chat\n\n1.1.26, 10:00 - Bob: a\n1.1.26, 10:00 - Ann: b\n", "utf-8")
+    examples, audit = read(path, from_="whatsapp")
+    assert len(examples) == 1
+    assert effects(audit) == [("note", "text in front of the first message", "")]
 
 
 def test_the_map_names_the_messages_of_a_conversation(tmp_path: Path) -> None:
@@ -132,6 +206,15 @@ def test_a_conversation_without_pauses_is_bounded(
     assert [len(example) for example in read(path)[0]] == [2] * 5
 
 
+def test_a_message_of_many_lines_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whatsapp_reader, "MAX_ROW_CHARS", 500)
+    path = whatsapp(tmp_path / "chat.txt", "Bob: a\n" + "b\n" * 9)
+    with pytest.raises(FileError, match=r"chat\.txt:1: a message has too many characters"):
+        read(path)
+
+
 ACCOUNT = {"about": "Here", "personal_information": {}, "chats": {"about": "", "list": [CHAT]}}
 
 
@@ -147,10 +230,47 @@ def test_telegram_texts_may_be_lists(
     path.write_text(json.dumps(document, indent=indent))
     examples, audit = read(path, ReadOptions(me=me))
     assert examples == [[("user", "see this x\nhere"), ("assistant", "fine")]]
-    assert effects(audit)[:2] == [
+    assert effects(audit)[:3] == [
+        ("note", NOBODY, f"{place}/0"),
         ("loss", "address of a link: no place in chat", f"{place}/2"),
         ("loss", "photo: no place in chat", f"{place}/2"),
     ]
+
+
+def test_what_telegram_adds_to_a_message_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    messages = [
+        telegram("q", reply_to_message_id=7, reactions=[{"emoji": "+"}]),
+        telegram("a", "Ann", forwarded_from="Zoe"),
+        telegram("", poll={"question": "?"}),
+        telegram("yes", "Ann"),
+        telegram("", type="unsupported"),
+        telegram(""),
+        telegram("so?"),
+        telegram("so", "Ann"),
+    ]
+    path.write_text(json.dumps({**CHAT, "messages": messages}))
+    examples, audit = read(path)
+    assert examples == [
+        [("user", "q"), ("assistant", "a"), ("user", "so?"), ("assistant", "so")],
+    ]
+    assert [(entry.effect, entry.reason.partition(":")[0]) for entry in audit.entries] == [
+        ("note", "reference to the message that is answered"),
+        ("note", "reactions"),
+        ("note", "author of a forwarded message"),
+        ("loss", "poll"),
+        ("loss", UNASKED.partition(":")[0]),
+        ("loss", "message that Telegram does not export"),
+        ("loss", "message without text"),
+    ]
+
+
+def test_chats_that_were_left_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**ACCOUNT, "left_chats": {"list": [CHAT]}}))
+    examples, audit = read(path)
+    assert len(examples) == 2
+    assert audit.entries[-1].pointer.startswith("/left_chats/list/0/messages/")
 
 
 def test_a_broken_telegram_chat_is_refused(tmp_path: Path) -> None:
@@ -207,68 +327,41 @@ def test_slack_threads_are_conversations_across_days(export: Path) -> None:
     assert joined[:2] == [("user", "outside"), ("assistant", "answer @U9")]
 
 
+def test_what_slack_adds_to_a_message_is_reported(tmp_path: Path) -> None:
+    day = [
+        slack("U2", "q", "1.0", attachments=[{"from_url": "x"}, {"fallback": "y"}]),
+        slack("Ann", "a", "2.0", reactions=[{"name": "+1"}]),
+        slack("U2", "This message was deleted.", "3.0", subtype="tombstone"),
+        slack("Ann", "ok", "4.0"),
+        slack("B1", "", "5.0", blocks=[{"type": "section"}]),
+        {"type": "canvas"},
+        slack("U2", "", "6.0", subtype="message_changed"),
+        slack("U2", "r", "7.0"),
+        slack("Ann", "b", "8.0"),
+    ]
+    folder = tmp_path / "general"
+    folder.mkdir()
+    (folder / "2026-01-01.json").write_text(json.dumps(day))
+    examples, audit = read(folder)
+    assert examples == [
+        [("U2", "q"), ("assistant", "a"), ("U2", "r"), ("assistant", "b")],
+    ]
+    entries = [(entry.effect, entry.reason.partition(":")[0]) for entry in audit.entries]
+    assert sorted(entries, key=lambda entry: entry[1] != NOBODY) == [
+        ("note", NOBODY),
+        ("note", NOBODY),
+        ("loss", "attachment"),
+        ("note", "preview of a link"),
+        ("note", "reactions"),
+        ("note", "deleted message"),
+        ("loss", UNASKED.partition(":")[0]),
+        ("loss", "blocks"),
+    ]
+
+
 def test_folders_that_are_no_export_are_refused(tmp_path: Path, export: Path) -> None:
     with pytest.raises(FileError, match="is a folder, but no export"):
         read(tmp_path)
     (export / "general" / "2026-01-03.json").write_text("{")
     with pytest.raises(FileError, match=r"2026-01-03.json is not from a Slack export"):
         read(export)
-
-
-def node(id: str, parent: str | None, role: str = "", *parts: Any, **more: Any) -> dict[str, Any]:
-    content = {"content_type": "text", "parts": list(parts)}
-    message = {"author": {"role": role}, "content": content, **more}
-    return {"id": id, "parent": parent, "message": message if role else None, "children": []}
-
-
-def chatgpt(*nodes: dict[str, Any], current: str | None = None) -> dict[str, Any]:
-    mapping = {item["id"]: item for item in nodes}
-    return {"title": "t", "mapping": mapping, "current_node": current or nodes[-1]["id"]}
-
-
-PICTURE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
-THOUGHTS = {"content_type": "thoughts", "thoughts": [{"content": "hm"}]}
-
-
-def test_chatgpt_conversations_follow_the_path_that_was_shown(tmp_path: Path) -> None:
-    tree = chatgpt(
-        node("root", None),
-        node("s", "root", "system", ""),
-        node("u", "s", "user", "1+1?", PICTURE),
-        node("old", "u", "assistant", "3"),
-        node("t", "u", "assistant", content=THOUGHTS),
-        node("c", "t", "assistant", "print(2)", recipient="python"),
-        node("r", "c", "tool", "2"),
-        node("a", "r", "assistant", "2", recipient="all"),
-        node("u2", "a", "user", "thanks"),
-    )
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps([tree, chatgpt(node("root", None))]))
-    examples, audit = read(path, ReadOptions())
-    assert examples == [[("user", "1+1?"), ("assistant", "2")]]
-    assert effects(audit) == [
-        ("loss", "image asset pointer: no place in chat", "/mapping/u/message"),
-        ("loss", "thoughts: no place in chat", "/mapping/t/message"),
-        ("loss", "call of a tool of ChatGPT: no place in chat", "/mapping/c/message"),
-        ("loss", "message of the role tool: no place in chat", "/mapping/r/message"),
-        ("note", "message without an answer", "/mapping/u2/message"),
-        ("note", "message on another branch", "/mapping/old/message"),
-        ("dropped", "a conversation without an answer", ""),
-    ]
-
-
-@pytest.mark.parametrize(
-    "tree",
-    [
-        chatgpt(node("a", "b", "user", "x"), node("b", "a", "assistant", "y")),
-        chatgpt(node("a", "gone", "assistant", "x")),
-        {"mapping": {"a": 7}, "current_node": "a"},
-        {"mapping": {}, "current_node": {"a": 1}},
-    ],
-)
-def test_broken_chatgpt_trees_are_rejected(tmp_path: Path, tree: Any) -> None:
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps([tree]))
-    examples, audit = read(path, ReadOptions(), from_="chatgpt")
-    assert examples == []
-    assert audit.total("rejected") == 1

@@ -66,3 +66,39 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, written: str, name: s
         else:
             audit.written = len(rows)
             assert audit.is_balanced
+
+
+HOSTILE = {
+    "NUL in CSV": ("csv", b"q,a\n\x00x,y\n", 1, ""),
+    "deep JSON": ("json", b"[" * 100_000, 0, "the JSON document does not end"),
+    "deep element": ("json", b'[{"a":%s%s}]' % (b"[" * 9999, b"]" * 9999), 0, ""),
+    "string without end": ("json", b'[{"a":"' + b"\\" * 100_001, 0, "does not end"),
+    "footer of Parquet": ("parquet", b"PAR1" + b"\xff\xff\xff\x7fPAR1", 0, "footer"),
+    "length in Arrow": ("arrow", b"\xff" * 7 + b"\x7f" + bytes(99), 0, "Expected to read"),
+    "NUL in WhatsApp": ("whatsapp", b"1.1.26, 10:00 - Bob: \x00\n1.1.26, 10:00 - Ann: x", 1, ""),
+    "odd Telegram values": (
+        "telegram",
+        b'{"messages":[{"type":"message","from":{},"text":{"a":1},"date":[]},'
+        b'{"type":"message","from":"Ann","text":[1,null,{"text":5}]}]}',
+        0,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_read_or_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    name, data, count, message = HOSTILE[case]
+    path = tmp_path / "data"
+    path.write_bytes(data)
+    [source] = open_sources(str(path), "files")
+    audit = Audit()
+    me = "Ann" if "me" in file_formats()[name].options else None
+    rows = read_file(source, audit, ReadOptions(me=me), name)
+    if message:
+        with pytest.raises(FtkitError, match=f"^[^\n]*{message}[^\n]*$"):
+            list(rows)
+    else:
+        audit.written = len(list(rows))
+        assert audit.written == count
+        assert audit.is_balanced

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ftkit.dataset.inputs import open_sources
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.base import MissingOptionError, ReadOptions
 from ftkit.prepare.file_formats.delimited import read_delimited
 
 
@@ -85,10 +85,12 @@ def test_a_byte_order_mark_names_the_encoding(file: Path, encoding: str, bom: by
 
 def test_another_encoding_is_named(file: Path) -> None:
     data = "q,a\n1,2\ncafé,x\n".encode("cp1252")
-    with pytest.raises(FileError, match=r"in\.csv:3: the text is not UTF-8; set `encoding`"):
+    with pytest.raises(
+        MissingOptionError, match=r"in\.csv:3: the text is not UTF-8; set `encoding`"
+    ):
         read(file, data)
     assert read(file, data, encoding="cp1252")[0][1] == {"q": "café", "a": "x"}
-    with pytest.raises(FileError, match=r"in\.csv:1: the text is not UTF-16"):
+    with pytest.raises(MissingOptionError, match=r"in\.csv:1: the text is not UTF-16"):
         read(file, b"\xff\xfeq\x00,\x00\xff", encoding=None)
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from ftkit.dataset.inputs import open_sources
 from ftkit.errors import FileError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats import json_scan
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.file_formats.json_documents import find_layout, read_json, recognizes_json
-from ftkit.prepare.file_formats.json_scan import Layout, split_json
+from ftkit.prepare.file_formats.shared import json_scan
+from ftkit.prepare.file_formats.shared.json_scan import Layout, split_json
 from ftkit.prepare.rows import Row
 
 NUMBERS = '{"a":1.10,"b":1E5,"c":123456789012345678901234567890,"d":-0,"e":0.1e-7}'

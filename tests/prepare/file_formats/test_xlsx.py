@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,21 @@ import pytest
 from ftkit.dataset.inputs import open_sources
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
-from ftkit.prepare.file_formats import detect_file, xlsx_parts
+from ftkit.prepare.file_formats import detect_file
 from ftkit.prepare.file_formats.base import ReadOptions
+from ftkit.prepare.file_formats.shared import merged_cells, xlsx_parts
 from ftkit.prepare.file_formats.xlsx import read_xlsx
-from support.workbooks import DATE, ELAPSED, HEADER, QUOTED, TEXTS, TIME, make
+from support.workbooks import (
+    DATE,
+    ELAPSED,
+    FIRST_FORMAT,
+    FORMATS,
+    HEADER,
+    QUOTED,
+    TEXTS,
+    TIME,
+    make,
+)
 
 
 def read(path: Path, **options: Any) -> tuple[list[Any], Audit]:
@@ -65,6 +77,113 @@ def test_a_cell_becomes_text(file: Path, cell: str, text: str) -> None:
     assert result.value == {"q": text, "a": "x"}
 
 
+@pytest.mark.parametrize(
+    ("format", "value", "text", "is_exact"),
+    [
+        ("00000", "501", "00501", True),
+        ("00000", "-501", "-00501", True),
+        ("00000", "501.5", "501.5", False),
+        ("00000", "1234567", "1234567", True),
+        ("0.00", "1.5", "1.50", True),
+        ("0.00", "0.30000000000000004", "0.30", True),
+        ("0.00", "1.234", "1.234", False),
+        ("0.00", "1E+300", "1e+300", False),
+        ("0%", "0.25", "25%", True),
+        ("0%", "0.255", "0.255", False),
+        ("#,##0", "1234", "1234", False),
+        ("0.0;[Red]-0.0", "1", "1.0", True),
+        ("0.0;[Red]-0.0", "-1", "-1", False),
+        ("[Red]000", "7", "007", True),
+        ("0.##", "7", "7", False),
+        ("[>9]0;00", "7", "7", False),
+        (";;;", "7", "7", False),
+    ],
+)
+def test_numbers_are_as_they_are_shown_or_noted(
+    file: Path, format: str, value: str, text: str, is_exact: bool
+) -> None:
+    style = FIRST_FORMAT + FORMATS.index(format)
+    row = f"<row r='2'><c r='A2' s='{style}'><v>{value}</v></c><c r='B2'><v>1</v></c></row>"
+    [result], audit = read(make(file, HEADER + row))
+    assert result.value == {"q": text, "a": "1"}
+    notes = [] if is_exact else ["number that is shown rounded or in another form"]
+    assert [entry.reason for entry in audit.entries] == notes
+    assert all(entry.detail.startswith("A2 ") for entry in audit.entries)
+
+
+def cells(row: int, **texts: str) -> str:
+    """Return a row with texts by column."""
+    written = (f"<c r='{key}{row}' t='str'><v>{text}</v></c>" for key, text in texts.items())
+    return f"<row r='{row}'>{''.join(written)}</row>"
+
+
+def merged(*ranges: str) -> str:
+    return f"<mergeCells>{''.join(f'<mergeCell ref={range!r}/>' for range in ranges)}</mergeCells>"
+
+
+def test_the_text_of_merged_cells_is_repeated_in_each_row(file: Path) -> None:
+    rows = cells(2, A="why", B="x") + cells(3, B="y") + cells(4, B="z") + cells(5, A="so", B="w")
+    result, audit = read(make(file, HEADER + rows, behind=merged("A2:A3", "A4:A5", "C4:D5")))
+    assert [tuple(row.value.values()) for row in result] == [
+        ("why", "x"),
+        ("why", "y"),
+        ("", "z"),
+        ("so", "w"),
+    ]
+    [entry] = audit.entries
+    assert (entry.reason, entry.detail) == (
+        "text of a merged cell, repeated for the row",
+        "A3",
+    )
+
+
+def test_a_row_with_a_cell_over_several_columns_is_rejected(file: Path) -> None:
+    rows = cells(2, A="Part one") + cells(3, A="q", B="a")
+    result, audit = read(make(file, HEADER + rows, behind=merged("A2:B2")))
+    assert [row.value["q"] for row in result] == ["q"]
+    assert [entry.reason for entry in audit.entries] == ["a merged cell covers several columns"]
+
+
+def test_merged_cells_in_the_header_and_rows_out_of_order_are_refused(file: Path) -> None:
+    rows = cells(2, B="x")
+    with pytest.raises(FileError, match="the header has merged cells"):
+        read(make(file, HEADER + rows, behind=merged("A1:A2")))
+    with pytest.raises(FileError, match="row 2 is behind row 3"):
+        read(make(file, HEADER + cells(3, A="x") + rows, behind=merged("A3:A4")))
+
+
+def test_the_number_of_merged_cells_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merged_cells, "MAX_MERGES", 2)
+    with pytest.raises(FileError, match="more than 2 merged cells"):
+        read(make(file, HEADER, behind=merged("A2:A3", "A4:A5", "A6:A7")))
+
+
+def test_what_is_hidden_is_read_and_noted(file: Path) -> None:
+    row = cells(2, A="x", B="y").replace("<row", "<row hidden='1'")
+    columns = "<cols><col min='2' max='16384' hidden='true'/></cols>"
+    make(file, HEADER + row, columns=columns, sheet="state='hidden'")
+    [result], audit = read(file)
+    assert result.value == {"q": "x", "a": "y"}
+    assert [(entry.reason, entry.origin.row, entry.detail) for entry in audit.entries] == [
+        ("hidden sheet", 1, ""),
+        ("hidden column", 1, "a"),
+        ("hidden row", 2, ""),
+    ]
+
+
+def test_rejected_rows_are_objects(file: Path) -> None:
+    lines: list[bytes] = []
+    make(file, HEADER + cells(2, A="x", B="y", D="z") + "<row><c t='e'><v>#N/A</v></c></row>")
+    [source] = open_sources(str(file), "files")
+    audit = Audit()
+    audit.save_reject = lines.append
+    assert list(read_xlsx(source, audit, ReadOptions())) == []
+    assert [json.loads(line) for line in lines] == [
+        {"q": "x", "a": "y", "column 3": "", "column 4": "z"},
+        {"q": "#N/A", "a": ""},
+    ]
+
+
 def test_dates_may_count_from_1904(file: Path) -> None:
     row = f"<row><c s='{DATE}'><v>44591</v></c></row>"
     [result], _ = read(make(file, HEADER + row, settings="<workbookPr date1904='1'/>"))
@@ -79,6 +198,8 @@ def test_dates_may_count_from_1904(file: Path) -> None:
         ("<c r='C5'><v>1</v></c>", "too many cells", ""),
         ("<c r='A5' t='s'><v>9</v></c>", "a cell refers to a text that is not there", "A5 9"),
         ("<c r='A5'><v>x</v></c>", "a cell has a number that is not one", "A5 x"),
+        ("<c r='A5'><v>1_0</v></c>", "a cell has a number that is not one", "A5 1_0"),
+        ("<c r='A5'><v>nan</v></c>", "a cell has a number that is not one", "A5 nan"),
         (f"<c r='A5' s='{DATE}'><v>1e300</v></c>", "a cell has a date out of range", "A5 1e300"),
     ],
 )
@@ -119,8 +240,9 @@ def test_the_only_filled_sheet_is_read_or_the_one_that_is_named(file: Path) -> N
         ("<!-- --><x>", "is not XML"),
         ("<row r='2'><c r='ZZZ1'><v>1</v></c></row>", "more than 16,384 columns"),
         (f"<row><c t='str'><v>{'x' * 1_000_001}</v></c></row>", "more than 1,000,000 characters"),
+        (f"<row r='{'1' * 400_000}'/>", "s1.xml has a tag of more than 262,144 bytes"),
     ],
-    ids=["entities", "broken", "columns", "cell"],
+    ids=["entities", "broken", "columns", "cell", "tag"],
 )
 def test_hostile_sheets_are_refused(file: Path, sheet: str, message: str) -> None:
     with pytest.raises(FileError, match=message):

@@ -18,6 +18,7 @@ from xml.parsers import expat
 from msgspec import Struct
 
 from ftkit.errors import FileError, os_error_message
+from ftkit.prepare.file_formats.shared.number_formats import NumberFormat, find_format
 
 MAX_PART_BYTES = 2_000_000_000
 """Maximum bytes of a part when it is unpacked."""
@@ -34,20 +35,14 @@ MAX_ELEMENTS = 1_000_000
 MAX_CELL_CHARS = 1_000_000
 """Maximum characters of a cell. Excel's own limit is 32,767."""
 
+MAX_TOKEN_BYTES = 1 << 18
+"""Maximum bytes of a tag or a comment. Expat reads a tag again for each piece it is made of."""
+
 PIECE_BYTES = 1 << 16
 """Bytes of a part that are read at a time."""
 
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 """Exceptions of reading an archive that is damaged, encrypted or packed in an unusual way."""
-
-DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))
-"""Numbers of the built-in formats for dates and times (ECMA-376 part 1, 18.8.30)."""
-
-ELAPSED = frozenset((46,))
-"""Numbers of the built-in formats for durations."""
-
-_LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
-"""Parts of a number format that are no placeholders."""
 
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 """Character that XML cannot hold, as Excel writes it."""
@@ -59,14 +54,7 @@ class Sheet(Struct, frozen=True):
     name: str
     part: str
     """Name of its part in the archive."""
-
-
-class NumberFormat(Struct, frozen=True):
-    """Kind of the numbers in cells of a format."""
-
-    is_date: bool = False
-    is_elapsed: bool = False
-    """True for durations, such as `[h]:mm`."""
+    is_hidden: bool = False
 
 
 class Archive:
@@ -97,6 +85,35 @@ class Archive:
         """Return True if there is a part of that name."""
         return part in self._zip.NameToInfo
 
+    def contains(self, part: str, text: bytes) -> bool:
+        """Return True if an ASCII text occurs in a part, which may be in UTF-8 or UTF-16.
+
+        Raises:
+            FileError: The part is missing or damaged.
+        """
+        wide = text.decode().encode("utf-16-le")  # found in UTF-16 of either byte order
+        end = b""
+        for piece in self._pieces(part):
+            data = end + piece
+            if text in data or wide[:-1] in data:
+                return True
+            end = data[-len(wide) :]
+        return False
+
+    def _pieces(self, part: str) -> Iterator[bytes]:
+        size = 0
+        try:
+            with self._zip.open(part) as stream:
+                while piece := stream.read(PIECE_BYTES):
+                    size += len(piece)
+                    if size > MAX_PART_BYTES:
+                        raise self.error(f"{part} has more than {MAX_PART_BYTES:,} bytes")
+                    yield piece
+        except KeyError:
+            raise self.error(f"it has no part {part}") from None
+        except ZIP_ERRORS as error:
+            raise self.error(os_error_message(error)) from error
+
     def parse(self, part: str, handler: Any) -> Iterator[None]:
         """Parse a part as XML. Yield whenever a piece of it has been parsed.
 
@@ -113,23 +130,18 @@ class Archive:
         parser.EndElementHandler = lambda name: handler.end(local(name))
         parser.CharacterDataHandler = handler.text
         parser.StartDoctypeDeclHandler = self._refuse_doctype
-        size = 0
         try:
-            with self._zip.open(part) as stream:
-                while piece := stream.read(PIECE_BYTES):
-                    size += len(piece)
-                    if size > MAX_PART_BYTES:
-                        raise self.error(f"{part} has more than {MAX_PART_BYTES:,} bytes")
-                    parser.Parse(piece)
-                    yield
-                parser.Parse(b"", True)
+            size = 0
+            for piece in self._pieces(part):
+                parser.Parse(piece)
+                size += len(piece)
+                if size - parser.CurrentByteIndex > MAX_TOKEN_BYTES:
+                    raise self.error(f"{part} has a tag of more than {MAX_TOKEN_BYTES:,} bytes")
                 yield
-        except KeyError:
-            raise self.error(f"it has no part {part}") from None
+            parser.Parse(b"", True)
+            yield
         except expat.ExpatError as error:
             raise self.error(f"{part} is not XML: {error}") from error
-        except ZIP_ERRORS as error:
-            raise self.error(os_error_message(error)) from error
 
     def _refuse_doctype(self, *_: object) -> None:
         raise self.error("a part has a document type declaration")
@@ -178,6 +190,24 @@ class _Elements:
 def local(name: str) -> str:
     """Return the name of an element or attribute without its namespace."""
     return name.rpartition(" ")[2]
+
+
+def column_number(letters: str) -> int:
+    """Return the number of a column such as "AB", from 0."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+def column_letters(column: int) -> str:
+    """Return the name of a column, such as "AB"."""
+    letters = ""
+    column += 1
+    while column:
+        column, digit = divmod(column - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters
 
 
 def unescape(text: str) -> str:
@@ -278,7 +308,8 @@ class Workbook:
             id = next((value for key, value in values.items() if local(key) == "id"), "")
             kind, part = self._relations.get(id, ("", ""))
             if kind == "worksheet":
-                self.sheets.append(Sheet(values.get("name", ""), part))
+                is_hidden = values.get("state", "visible") != "visible"
+                self.sheets.append(Sheet(values.get("name", ""), part, is_hidden))
 
 
 def _number_formats(archive: Archive, part: str) -> list[NumberFormat]:
@@ -293,17 +324,7 @@ def _number_formats(archive: Archive, part: str) -> list[NumberFormat]:
         elif name in ("cellXfs", "cellStyleXfs", "cellStyles", "dxfs"):
             is_cells = name == "cellXfs"
         elif name == "xf" and is_cells:
-            formats.append(_number_format(values.get("numFmtId", "0"), codes))
+            formats.append(find_format(values.get("numFmtId", "0"), codes))
 
     archive.each_element(part, start)
     return formats
-
-
-def _number_format(id: str, codes: dict[str, str]) -> NumberFormat:
-    if id in codes:
-        code = _LITERALS.sub("", codes[id].partition(";")[0]).lower()
-        is_elapsed = "[" in code
-        has_date = any(letter in code for letter in "ymdhs") and "general" not in code
-        return NumberFormat(has_date or is_elapsed, is_elapsed)
-    number = int(id) if id.isdecimal() and len(id) < 6 else 0
-    return NumberFormat(number in DATES or number in ELAPSED, number in ELAPSED)

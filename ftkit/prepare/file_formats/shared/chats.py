@@ -11,7 +11,7 @@ from msgspec import Struct
 from ftkit._text import excerpt
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit, Origin
-from ftkit.prepare.example import Example, Extra, Message
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.rows import ExampleRow, Row
 
@@ -47,6 +47,8 @@ class Post(Struct, frozen=True):
     author_id: str = ""
     losses: tuple[str, ...] = ()
     """Kinds of what the message has besides its text, such as "photo"."""
+    notes: tuple[str, ...] = ()
+    """Kinds of what is no part of the conversation, such as "reactions", or not in the source."""
 
     def is_by(self, name: str | None) -> bool:
         """Return True if a person of that name, or id, wrote the message."""
@@ -113,28 +115,62 @@ def _authors(posts: Iterable[Post]) -> str:
 
 
 def _example(group: list[Post], me: str) -> Example | None:
-    """Return an example from the first message of another to the last answer, or None."""
-    indices = [index for index, post in enumerate(group) if post.is_by(me) and post.text]
-    start = next((index for index, post in enumerate(group) if not post.is_by(me)), len(group))
-    end = indices[-1] + 1 if indices else 0
-    names = _Names(group, me)
-    messages: list[Message] = []
-    places: list[str] = []
-    extras: list[Extra] = []
+    """Return an example from the first text of another to the last answer, or None."""
+    questions = [index for index, post in enumerate(group) if post.text and not post.is_by(me)]
+    answers = [index for index, post in enumerate(group) if post.text and post.is_by(me)]
+    start = questions[0] if questions else len(group)
+    end = answers[-1] + 1 if answers else 0
+    if start >= end:
+        return None
+    conversation = _Conversation(_Names(group, me), me)
     for index, post in enumerate(group):
         place = f"{index}#{post.pointer}"
-        is_left_out = not start <= index < end
-        if is_left_out and post.text:
-            kind = "message in front of a question" if index < start else "message behind an answer"
-            extras.append(Extra(place, kind, post.text, is_loss=False))
-        if is_left_out:
-            continue
-        if post.text:
-            _add(messages, places, names.message(post), place)
-        extras += [Extra(place, kind, None, len(messages) - 1) for kind in post.losses]
-    if not messages or messages[0]["role"] == "assistant":
-        return None
-    return Example(messages=messages, places=places, extras=extras)
+        if index < start:
+            conversation.leave_out(post, place, "message in front of a question")
+        elif index < end:
+            conversation.add(post, place)
+        else:
+            conversation.leave_out(post, place, "message behind an answer")
+    return conversation.example
+
+
+class _Conversation:
+    """Conversation in the making, which begins with a text of another.
+
+    Attributes:
+        example: The example.
+    """
+
+    def __init__(self, names: _Names, me: str) -> None:
+        self._places: list[str] = []
+        self.example = Example(messages=[], places=self._places)
+        self._names, self._me = names, me
+        self._is_asked = False
+
+    def add(self, post: Post, place: str) -> None:
+        """Add a message, and record what it has besides its text."""
+        messages = self.example.messages
+        losses = post.losses
+        if not post.text and not losses and not post.notes:
+            losses = ("message without text",)
+        if not post.is_by(self._me):
+            is_open = self._is_asked and messages[-1]["role"] == "user"
+            self._is_asked = bool(post.text) or is_open
+        elif post.text and not self._is_asked:
+            losses = (ExtraKind.UNASKED, *losses)
+        if post.text and ExtraKind.UNASKED not in losses:
+            _add(messages, self._places, self._names.message(post), place)
+        self._record(place, losses, len(messages) - 1, is_loss=True)
+        self._record(place, post.notes, len(messages) - 1, is_loss=False)
+
+    def leave_out(self, post: Post, place: str, kind: str) -> None:
+        """Record a message that is no part of the example."""
+        kinds = [*([kind] if post.text else []), *post.losses, *post.notes]
+        self._record(place, kinds, -1, is_loss=False)
+
+    def _record(self, place: str, kinds: Iterable[str], message: int, *, is_loss: bool) -> None:
+        extras = self.example.extras
+        extras.extend(Extra(place, kind, None, message, is_loss) for kind in kinds)
 
 
 def _add(messages: list[Message], places: list[str], message: Message, place: str) -> None:

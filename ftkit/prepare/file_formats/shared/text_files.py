@@ -11,7 +11,11 @@ from typing import IO
 
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
-from ftkit.prepare.file_formats.base import MAX_ROW_CHARS, open_source
+from ftkit.prepare.file_formats.base import (
+    MAX_ROW_CHARS,
+    MissingOptionError,
+    open_source,
+)
 
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -82,7 +86,8 @@ class Lines:
         """Yield the lines.
 
         Raises:
-            FileError: A line cannot be decoded, or too many characters have not been taken.
+            FileError: Too many characters have not been taken.
+            MissingOptionError: A line cannot be decoded.
         """
         while line := self._beginning.readline() or self._text.readline(MAX_ROW_CHARS + 1):
             self.number += 1
@@ -110,6 +115,8 @@ class Lines:
         return first, text
 
 
-def _undecodable(place: str, encoding: str) -> FileError:
+def _undecodable(place: str, encoding: str) -> MissingOptionError:
     name = encoding.upper().removesuffix("-SIG")
-    return FileError(f"{place}: the text is not {name}; set `encoding`, such as cp1252")
+    value = "utf-8" if name == "CP1252" else "cp1252"
+    problem, advice = f"the text is not {name}", f"set `encoding`, such as {value}"
+    return MissingOptionError(place, problem, "encoding", value, advice)

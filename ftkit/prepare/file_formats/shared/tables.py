@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ftkit._text import excerpt
 from ftkit.errors import FileError
 from ftkit.prepare.file_formats.base import MAX_ROW_CHARS
@@ -43,9 +45,21 @@ class Header:
         if len(cells) != len(self.names):
             return "too few cells" if len(cells) < len(self.names) else "too many cells"
         if sum(map(len, cells)) > MAX_ROW_CHARS:
-            return "too large"
+            return f"more than {MAX_ROW_CHARS:,} characters"
         return None
 
     def row(self, cells: Sequence[str]) -> dict[str, str]:
         """Return a row as an object."""
         return dict(zip(self.names, cells, strict=True))
+
+    def encode(self, cells: Sequence[str]) -> bytes:
+        """Return cells that are not a row of the table as a JSON object, for the rejected rows.
+
+        Cells without a column have the number of theirs for their key. Nothing is returned of
+        cells with too many characters.
+        """
+        if sum(map(len, cells)) > MAX_ROW_CHARS:
+            return b"{}"
+        others = range(len(self.names) + 1, len(cells) + 1)
+        names = [*self.names, *(f"column {number}" for number in others)]
+        return msgspec.json.encode(dict(zip(names, cells, strict=False)))
