@@ -137,7 +137,7 @@ def write_prepared(
     write_report(audit, target, options["report"], checked)
     if not is_written:
         print_warning(_why_withheld(prepared))
-    return 1 if audit.total("rejected") or audit.total("loss") or not checked.is_ok else 0
+    return 1 if audit.has_findings or not checked.is_ok else 0
 
 
 @contextmanager
@@ -187,7 +187,7 @@ def check_prepared(
     format = options["report"]
     _print(_report(audit, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in audit.counts)
-    return 1 if has_drops or audit.total("rejected") else 0
+    return 1 if has_drops or audit.has_findings else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -250,7 +250,7 @@ def write_report(audit: Audit, target: str | None, format: str, check: Check) ->
         check: The result of a check of the output.
     """
     text = _report(audit, target or "standard output", format, check)
-    has_findings = audit.total("rejected") or audit.total("loss") or not check.is_ok
+    has_findings = audit.has_findings or not check.is_ok
     if target:
         _print(text, format)
     elif has_findings or not preferences.is_quiet:

@@ -23,6 +23,7 @@ LABELS: dict[Effect, str] = {
     "dropped": "dropped",
     "rejected": "rejected",
     "loss": "lost",
+    "unchecked": "unchecked",
 }
 """Words for the effects in a report, in its order."""
 
@@ -74,13 +75,15 @@ def _totals(audit: Audit, written: Sequence[str]) -> str:
     totals += [
         f"{label} {audit.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect not in ("changed", "note", "loss") and audit.total(effect)
+        if effect not in ("changed", "note", "loss", "unchecked") and audit.total(effect)
     ]
     if changes := audit.total("changed"):
         totals.append(f"made {plural(changes, 'change')}")
     losses = audit.total("loss")
     if losses:
         totals.append(f"lost {plural(losses, 'value')}")
+    if unchecked := audit.total("unchecked"):
+        totals.append(f"did not check {plural(unchecked, 'row')}")
     text = ", ".join(totals)
     return f"{text[0].upper()}{text[1:]}."
 
