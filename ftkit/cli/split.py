@@ -131,7 +131,7 @@ def split(files: Sequence[str], **options: Any) -> int:
     _print_report(result, targets if is_written else {}, report)
     if not is_written:
         print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
-    return 0 if is_written and result.is_leak_free and not audit.total("rejected") else 1
+    return 0 if is_written and result.is_leak_free and not audit.has_findings else 1
 
 
 def _prefix(files: Sequence[str]) -> str:

@@ -247,7 +247,7 @@ def test_near_duplicates_are_found_among_rows_that_share_most_of_their_text() ->
     assert similar_pairs(remaining, 0.8) == set()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([0.7, 0.8, 0.85, 0.9]),

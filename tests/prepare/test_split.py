@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.errors import FileError, UsageError
+from ftkit.prepare.similarity.near import BUCKET
 from ftkit.prepare.split.split import Split, split
-from support.similarity import similar_texts, similarity
+from support.similarity import similar_pairs, similar_texts, similarity, template_texts
 
 Row = dict[str, Any]
 
@@ -142,6 +144,58 @@ def test_no_similar_prompts_are_on_two_sides(seed: int) -> None:
         for other in sides[index + 1 :]:
             assert not any(similarity(left, right) >= 0.8 for left in one for right in other)
     assert result.is_leak_free
+
+
+def pairs_on_two_sides(result: Split, near: float) -> list[tuple[str, str]]:
+    side_of = {row["prompt"]: side for side in result.sizes for row in result[side]}
+    prompts = list(side_of)
+    pairs = [(prompts[one], prompts[other]) for one, other in similar_pairs(prompts, near)]
+    return [(one, other) for one, other in pairs if side_of[one] != side_of[other]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.7, 0.8, 0.85, 0.9, 0.95]),
+    st.sampled_from([2, 8, BUCKET]),
+)
+def test_similar_prompts_of_a_template_stay_together(seed: int, near: float, bucket: int) -> None:
+    rows = [qa(text, str(n)) for n, text in enumerate(template_texts(seed, 100))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.prepare.similarity.near.BUCKET", bucket)
+        result = split(rows, near=near, ratio=(0.4, 0.3, 0.3))
+        moved = split(random.Random(seed).sample(rows, len(rows)), near=near, ratio=(0.4, 0.3, 0.3))
+    assert pairs_on_two_sides(result, near) == []
+    assert result.is_leak_free
+    assert not result.audit.has_findings
+    assert sides_of(moved) == sides_of(result)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.8, 0.9]))
+def test_new_rows_of_a_template_make_no_leak_with_a_lock_file(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, near: float
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("lock")
+    rows = [qa(text, str(n)) for n, text in enumerate(template_texts(seed, 100))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.prepare.similarity.near.BUCKET", 4)
+        before = locked_split(rows[:50], tmp_path, near=near)
+        after = locked_split(rows, tmp_path, near=near, on_bridge="exclude")
+    assert pairs_on_two_sides(after, near) == []
+    assert after.is_leak_free
+    sides = sides_of(after)
+    assert {row: sides[row] for row in sides_of(before)} == sides_of(before)
+
+
+def test_prompts_that_a_bounded_search_did_not_compare_are_findings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ftkit.prepare.similarity.clusters.MAX_COMPARED", 5)
+    result = split([qa(f"{LONG}{n:05}") for n in range(200)], near=0.95)
+    assert 0 < result.audit.total("unchecked") <= 200
+    assert result.audit.has_findings
+    assert result.audit.is_balanced
 
 
 def write_all(result: Split, folder: Path, **files: Path) -> bool:

@@ -60,7 +60,7 @@ class _Lightest:
 
     def similar(self, weight: float, limit: float) -> Iterator[int]:
         """Yield the lightest row, if it is similar, and the similar ones that are far from it."""
-        if self._weight + weight > limit + ROUNDING:
+        if not self._is_similar(weight, limit):
             return
         yield self._row
         places = [0] if weight < self._weight else []
@@ -69,6 +69,15 @@ class _Lightest:
             if place < len(self._far) and self._far[place][0] + weight <= limit + ROUNDING:
                 yield self._far[place][1]
                 places += [2 * place + 1, 2 * place + 2]
+
+    def lowest(self, weight: float, limit: float) -> float:
+        """Return the lowest w of the rows that `similar` does not stand for."""
+        if self._is_similar(weight, limit):
+            return self._far[0][0] if self._far else inf
+        return self._weight
+
+    def _is_similar(self, weight: float, limit: float) -> bool:
+        return self._weight + weight <= limit + ROUNDING
 
 
 class Differences(Struct):
@@ -196,7 +205,7 @@ class ClusterIndex:
     def insert(self, row: int, label: int) -> None:
         """Add a row. See `NearIndex.insert`."""
         cluster = int(self._rows.clusters[row])
-        elements = self._prefix(row, cluster)
+        elements = self._prefix(row, cluster, float(self._lowest[cluster]))
         self._slots[self._starts[elements] + self._fills[elements]] = row
         self._fills[elements] += 1
         labels = self._lightest.setdefault(cluster, {})
@@ -243,7 +252,11 @@ class ClusterIndex:
 
     def _candidates(self, row: int) -> tuple[Integers, bool]:
         """Return the rows that have an element of the prefix in common with a row, as above."""
-        elements = self._prefix(row, int(self._rows.clusters[row]))
+        cluster = int(self._rows.clusters[row])
+        weight, limit = float(self._rows.weights[row]), float(self._rows.limits[cluster])
+        labels = self._lightest.get(cluster, {}).values()
+        lowest = min((lightest.lowest(weight, limit) for lightest in labels), default=inf)
+        elements = self._prefix(row, cluster, lowest)
         fills = self._fills[elements]
         read = int(np.searchsorted(np.cumsum(fills), MAX_COMPARED, side="right"))
         starts, fills = self._starts[elements[:read]], fills[:read]
@@ -251,11 +264,13 @@ class ClusterIndex:
         others = members[np.argsort(-counts, kind="stable")].astype(np.int64)
         return others, read == len(elements)
 
-    def _prefix(self, row: int, cluster: int) -> Integers:
-        """Return the elements of a row that are in the index: a similar row has one of them."""
+    def _prefix(self, row: int, cluster: int, lowest: float) -> Integers:
+        """Return elements of which similar rows with a w of at least `lowest` have one or more."""
         own = self._rows.of(row)
-        needed = self._rows.weights[row] + self._lowest[cluster] - self._rows.limits[cluster]
-        prefix: Integers = own[: max(len(own) - max(ceil(needed - ROUNDING), 1) + 1, 0)]
+        needed = self._rows.weights[row] + lowest - self._rows.limits[cluster]
+        if needed - ROUNDING > len(own):
+            return own[:0]
+        prefix: Integers = own[: len(own) - max(ceil(needed - ROUNDING), 1) + 1]
         return prefix
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.similarity.minhash import Integers, scramble
-from ftkit.prepare.similarity.near import check_threshold
+from ftkit.prepare.similarity.near import NearIndex, check_threshold
 from ftkit.prepare.split.keys import Keys
 from ftkit.prepare.split.links import EXCLUDED, Bridge, Links, link_similar
 from ftkit.prepare.split.lock import Lock
@@ -58,11 +58,14 @@ class SplitOptions(Struct, frozen=True, kw_only=True):
         return SIDES[: len(self.ratio)]
 
 
-def decide_sides(keys: Keys, options: SplitOptions, lock: Lock, audit: Audit) -> Integers:
+def decide_sides(
+    keys: Keys, index: NearIndex | None, options: SplitOptions, lock: Lock, audit: Audit
+) -> Integers:
     """Return the number of the side of each row, or `EXCLUDED`.
 
     Args:
         keys: The rows.
+        index: An empty index of the prompts, which is filled, if they are compared.
         options: Options of the split.
         lock: Sides of earlier splits.
         audit: Records the rows that are excluded.
@@ -73,12 +76,12 @@ def decide_sides(keys: Keys, options: SplitOptions, lock: Lock, audit: Audit) ->
     """
     groups = keys.column("group")
     links = Links(groups, lock.sides("row", keys.column("row")), lock.sides("group", groups))
-    if options.near is not None:
+    if index is not None:
 
         def decide(bridge: Bridge) -> int:
             return _decide_bridge(bridge, keys, links, options, audit)
 
-        link_similar(keys, links, options.near, decide)
+        link_similar(index, keys, links, decide)
     return _sides(keys, links, options)
 
 

@@ -121,19 +121,20 @@ def first_with_text(keys: Keys, order: Integers) -> Integers:
     return result
 
 
-def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge], int]) -> None:
+def link_similar(
+    index: NearIndex, keys: Keys, links: Links, decide: Callable[[Bridge], int]
+) -> None:
     """Join the units of rows with similar prompts.
 
     Rows that are locked come first, then the others in the order of their hashes, so that the order
     of the rows makes no difference.
 
     Args:
+        index: An empty index of the prompts, which is filled.
         keys: The rows.
         links: The links so far.
-        near: Similarity from which prompts are similar.
         decide: Returns the side of a row that would link two sides, or `EXCLUDED`.
     """
-    index = NearIndex(keys.signatures(), near, keys.text)
     order = np.lexsort((keys.column("row"), links.sides == FREE))
     twins = first_with_text(keys, order)
     excluded: set[int] = set()
@@ -149,7 +150,7 @@ def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge
                 excluded.add(row)
                 continue
         if is_first:
-            index.insert(row)
+            index.insert(row, label=links.side_of(row))
 
 
 def _similar_units(index: NearIndex, links: Links, row: int) -> list[int]:
@@ -176,15 +177,14 @@ def shared_groups(groups: Integers, sides: Integers) -> Iterator[Leak]:
         yield Leak(int(order[place + 1]), int(order[place]), 1.0)
 
 
-def similar_across(keys: Keys, sides: Integers, near: float) -> Iterator[Leak]:
+def similar_across(index: NearIndex, keys: Keys, sides: Integers) -> Iterator[Leak]:
     """Yield the rows whose prompt is similar to that of a row on another side, once for each text.
 
     Args:
+        index: An empty index of the prompts, which is filled.
         keys: The rows.
         sides: Side of each row, or `EXCLUDED`.
-        near: Similarity from which prompts are similar.
     """
-    index = NearIndex(keys.signatures(), near, keys.text)
     rows = np.flatnonzero(sides >= 0)
     order = rows[
         np.argsort(-sides[rows], kind="stable")
@@ -199,7 +199,7 @@ def similar_across(keys: Keys, sides: Integers, near: float) -> Iterator[Leak]:
         if match is not None:
             yield Leak(row, *match)
         if sides[row] > 0:
-            index.insert(row)
+            index.insert(row, label=int(sides[row]))
 
 
 def _are_not(sides: Integers, side: int) -> Callable[[Integers], Integers]:

@@ -17,6 +17,7 @@ from ftkit.prepare.outputs import open_outputs
 from ftkit.prepare.prepared import open_rows
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.minhash import Integers
+from ftkit.prepare.similarity.near import UNCHECKED, NearIndex
 from ftkit.prepare.split.decide import SplitOptions, decide_sides
 from ftkit.prepare.split.keys import KeyPaths, Keys
 from ftkit.prepare.split.links import Leak, shared_groups, similar_across
@@ -197,10 +198,15 @@ def split_files(files: Any, options: SplitOptions, audit: Audit, lock: Path | No
     audit.save_reject = keys.rejects.write
     for row in open_rows(files, "files", audit):
         keys.add(row, audit)
-    sides = decide_sides(keys, options, locked, audit)
+    near = options.near
+    index = None if near is None else NearIndex(keys.signatures(), near, keys.text)
+    sides = decide_sides(keys, index, options, locked, audit)
     result = Split(keys, sides, options, audit, locked)
     audit.written = sum(result.sizes.values())
     result.add_leaks(shared_groups(keys.column("group"), sides))
-    if options.near is not None:
-        result.add_leaks(similar_across(keys, sides, options.near))
+    if index is not None:
+        index.clear()
+        result.add_leaks(similar_across(index, keys, sides))
+        for row in sorted(index.unchecked):
+            audit.uncheck("split", UNCHECKED, keys.spool[row].origin)
     return result
