@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.prepare.audit import KEEP, Audit, Origin
-from ftkit.prepare.outputs import open_outputs
-from ftkit.prepare.prepared import open_rows
+from ftkit.prepare.outputs import Outputs
+from ftkit.prepare.prepared import open_rows, write_complete, write_rows
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.minhash import Integers
 from ftkit.prepare.similarity.near import UNCHECKED, NearIndex
@@ -92,26 +92,18 @@ class Split:
         Raises:
             FileError: A file cannot be written.
         """
-        if rejects is None and self.audit.total("rejected"):
-            self.audit.written = 0
-            return False
-        with open_outputs() as outputs:
-            sides = {name: outputs.open_rows(path) for name, path in paths.items()}
-            map_file, rejects_file, lock_file = (
-                outputs.open(path) for path in (map, rejects, lock)
-            )
-            for name, file in sides.items():
-                for number, row in enumerate(self.rows(name), 1):
-                    file.write(row.encode() + b"\n")
-                    if map_file:
-                        map_file.write(_map_line(paths[name], number, row))
-            if rejects_file:
-                rejects_file.writelines(self._keys.rejects.read())
-            if lock_file:
+
+        def write(outputs: Outputs) -> None:
+            write_rows({path: self.rows(name) for name, path in paths.items()}, outputs, map)
+            if rejects is not None:
+                for line in self._keys.rejects.read():
+                    self.audit.save_reject(line.removesuffix(b"\n"))
+            if lock is not None:
                 chosen = self._sides >= 0
-                columns = [self._keys.column(name)[chosen] for name in ("row", "group")]
-                self._lock.write(lock_file, columns[0], columns[1], self._sides[chosen])
-        return True
+                rows, groups = (self._keys.column(name)[chosen] for name in ("row", "group"))
+                self._lock.write(outputs.open(lock), rows, groups, self._sides[chosen])
+
+        return write_complete(self.audit, rejects, write)
 
     def add_leaks(self, leaks: Iterable[Leak]) -> None:
         """Count leaks, and name the first of them."""
@@ -133,11 +125,6 @@ class Split:
             "shared": msgspec.to_builtins(self.shared),
             **self.audit.to_dict(),
         }
-
-
-def _map_line(path: Path, number: int, row: Row) -> bytes:
-    place = {"file": str(path), "line": number, "sources": row.origins, "steps": row.steps}
-    return msgspec.json.encode(place) + b"\n"
 
 
 def split(  # noqa: PLR0913 # public keyword-only API
@@ -207,6 +194,6 @@ def split_files(files: Any, options: SplitOptions, audit: Audit, lock: Path | No
     if index is not None:
         index.clear()
         result.add_leaks(similar_across(index, keys, sides))
-        for row in sorted(index.unchecked):
-            audit.uncheck("split", UNCHECKED, keys.spool[row].origin)
+        for number in sorted(index.unchecked):
+            audit.uncheck("split", UNCHECKED, keys.spool[number].origin)
     return result
