@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ftkit.cli.command import Command
-from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
+from ftkit.cli.preparing import preparing, write_prepared
 from ftkit.errors import UsageError
 
 WRITTEN = (
@@ -19,6 +19,10 @@ WRITTEN = (
     *("trl-preference", "trl-prompt", "trl-prompt-completion", "trl-text"),
 )
 """Formats to write. They are named here so that the help is quick."""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 findings: values were lost or rows rejected, 2 error, 130 interrupted."
+)
 
 SHORTCUTS = ("user", "assistant", "system")
 """Roles with an option of their own."""

@@ -30,9 +30,7 @@ REPORTS = ("text", "json")
 COPY_BYTES = 1 << 20
 """Bytes that are copied to standard output at a time."""
 
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 findings: values were lost or rows rejected, 2 error, 130 interrupted."
-)
+EXIT_CODES = "Exit codes: 0 done, 1 findings: rows were rejected, 2 error, 130 interrupted."
 
 
 def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +113,7 @@ def write_prepared(
         others: Further files that are read, and must not be written.
         keeps_layout: False if `--in-place` may make a file JSON Lines that has another layout.
     """
-    extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
+    extra = named_files(options, "map", "rejects")
     target = _target(files, options["output_file"], options["in_place"])
     if options["in_place"] and keeps_layout:
         _check_layout(files[0])
@@ -133,11 +131,15 @@ def write_prepared(
         checked = check(str(path), target) if check and is_written else NO_CHECK
         if is_written and not target:
             copy_to_stdout(path)
-    audit = prepared.audit
-    write_report(audit, target, options["report"], checked)
+    write_report(prepared.audit, target, options["report"], checked)
     if not is_written:
-        print_warning(_why_withheld(prepared))
-    return 1 if audit.has_findings or not checked.is_ok else 0
+        warn_withheld(prepared.has_forbidden_losses)
+    return 1 if prepared.audit.has_findings or not checked.is_ok else 0
+
+
+def named_files(options: dict[str, Any], *names: str) -> dict[str, Path]:
+    """Return the paths that some options name, without the options that are not set."""
+    return {name: Path(options[name]) for name in names if options[name]}
 
 
 @contextmanager
@@ -149,12 +151,13 @@ def showing_progress(paths: Sequence[str], audit: Audit) -> Iterator[None]:
         yield
 
 
-def _why_withheld(prepared: Prepared) -> str:
-    if prepared.has_forbidden_losses:
-        return (
-            "nothing was written, since values were lost; use --on-loss allow or drop-row to go on"
-        )
-    return "nothing was written, since rows were rejected; use --rejects FILE to go on"
+def warn_withheld(has_forbidden_losses: bool = False) -> None:
+    """Print a warning that nothing was written, and why."""
+    if has_forbidden_losses:
+        reason = "values were lost; use --on-loss allow or drop-row to go on"
+    else:
+        reason = "rows were rejected; use --rejects FILE to go on"
+    print_warning(f"nothing was written, since {reason}")
 
 
 def check_prepared(
