@@ -21,7 +21,7 @@ from ftkit.prepare.prepared import Prepared
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.content import texts
 from ftkit.prepare.similarity.minhash import Integers
-from ftkit.prepare.split.sides import largest_remainder
+from ftkit.prepare.split.subsets import largest_remainder
 from ftkit.prepare.spool import Spool
 from ftkit.tokens.encodings import token_counter
 
