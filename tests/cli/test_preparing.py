@@ -186,9 +186,13 @@ def test_mix_takes_weights_behind_names(data: Path) -> None:
     done = run_ftkit("mix", "a=b.jsonl=0.75", "c*.jsonl=0.25", "--total", "20", "-o", "x.jsonl")
     assert done.returncode == 0
     assert sum(row["name"] == "a=b" for row in lines("x.jsonl")) == 15
-    assert "not among 5 rows of c1.jsonl, c2.jsonl: 35" in done.stdout
-    done = run_ftkit("mix", "--by", "tokens", "--", "-=1", "c1.jsonl=2", input=data.read_bytes())
-    assert (done.returncode, "tokens) of -: " in done.stderr) == (0, True)
+    assert "not selected from c1.jsonl, c2.jsonl, which gives 5 rows: 35" in done.stdout
+    Path("c3.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    done = run_ftkit("mix", "--by", "tokens", "--", "-=1", "c3.jsonl=2", input=data.read_bytes())
+    assert (done.returncode, "not selected from -, which gives 10 rows with " in done.stderr) == (
+        0,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,8 @@ def test_mix_takes_weights_behind_names(data: Path) -> None:
         (("data.jsonl=1", "data.*=1"), "data.jsonl is named twice"),
         (("data.jsonl=1", "-o", "data.jsonl"), "data.jsonl is an input"),
         (("data.jsonl=1", "--total", "22"), "lower `--total` to 21"),
+        (("data.jsonl=1", "--total", "9" * 20), "lower `--total` to 21"),
+        (("data.jsonl=1", "--model", "gpt-x"), "gpt-x"),
         (("none=1",), "no such file: none"),
     ],
 )
