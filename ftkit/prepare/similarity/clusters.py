@@ -39,6 +39,10 @@ MAX_COMPARED = 1 << 16
 ROUNDING = 1e-9
 
 
+Filter = Callable[[Integers], Integers]
+"""A function from rows to True or False for each."""
+
+
 class _Lightest:
     """The row with the lowest w among rows with one label, and those that are far from it.
 
@@ -195,6 +199,7 @@ class ClusterIndex:
         np.minimum.at(self._lowest, differences.clusters[is_in], differences.weights[is_in])
         self._starts = np.cumsum(differences.counts) - differences.counts
         self._slots = np.empty(int(differences.counts.sum()), np.uint32)
+        self._is_own = np.zeros(len(self._starts), bool)  # False but while a row is searched
         self.clear()
 
     def clear(self) -> None:
@@ -223,25 +228,30 @@ class ClusterIndex:
         rows = [other for lightest in labels for other in lightest.similar(weight, limit)]
         return np.array(rows, np.int64)
 
-    def with_overlap(self, row: int) -> tuple[Integers, bool]:
+    def with_overlap(self, row: int, are_wanted: Filter | None = None) -> tuple[Integers, bool]:
         """Return the rows that are similar since they have elements in common with a row.
+
+        Args:
+            row: The row.
+            are_wanted: Returns False for those of several rows that need not be compared.
 
         Returns:
             The rows, those with most in common first; False if the search was cut, and some may be
             missing.
         """
         others, is_complete = self._candidates(row)
+        if are_wanted is not None:
+            others = others[are_wanted(others)]
         lengths = self._rows.bounds[others + 1] - self._rows.bounds[others]
         ends = np.cumsum(lengths)
         compared = int(np.searchsorted(ends, MAX_COMPARED, side="right"))
         is_complete &= compared == len(others)
         others, lengths, ends = others[:compared], lengths[:compared], ends[:compared]
-        starts = self._rows.bounds[others]
-        elements = self._rows.elements[spread(starts, lengths)]
+        elements = self._rows.elements[spread(self._rows.bounds[others], lengths)]
         own = self._rows.of(row)
-        places = np.minimum(np.searchsorted(own, elements), max(len(own) - 1, 0))
-        is_common = own[places] == elements
-        counted = np.concatenate(([0], np.cumsum(is_common)))
+        self._is_own[own] = True
+        counted = np.concatenate(([0], np.cumsum(self._is_own[elements], dtype=np.int32)))
+        self._is_own[own] = False
         common = counted[ends] - counted[ends - lengths]
         cluster = self._rows.clusters[row]
         weights = self._rows.weights

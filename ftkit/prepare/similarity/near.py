@@ -15,7 +15,13 @@ from math import sqrt
 import numpy as np
 
 from ftkit.errors import UsageError
-from ftkit.prepare.similarity.clusters import NONE, ClusterIndex, read_differences, spread
+from ftkit.prepare.similarity.clusters import (
+    NONE,
+    ClusterIndex,
+    Filter,
+    read_differences,
+    spread,
+)
 from ftkit.prepare.similarity.minhash import (
     MAX_SHINGLES,
     PERMUTATIONS,
@@ -187,9 +193,7 @@ class NearIndex:
         if self._differences.clusters[row] != NONE:
             self._clusters.insert(row, label)
 
-    def similar(
-        self, row: int, are_wanted: Callable[[Integers], Integers] | None = None
-    ) -> Iterator[tuple[int, float]]:
+    def similar(self, row: int, are_wanted: Filter | None = None) -> Iterator[tuple[int, float]]:
         """Yield rows in the index that are similar to a row, each with its similarity.
 
         Args:
@@ -201,7 +205,7 @@ class NearIndex:
         is_complete = cluster == NONE or not self._differences.incomplete[cluster]
         if self._differences.clusters[row] != NONE:
             yield from self._verified(row, self._clusters.without_overlap(row), are_wanted)
-            others, is_searched = self._clusters.with_overlap(row)
+            others, is_searched = self._clusters.with_overlap(row, are_wanted)
             is_complete &= is_searched
             yield from self._verified(row, others, are_wanted)
         candidates = self._candidates(row)
@@ -210,7 +214,7 @@ class NearIndex:
             self.unchecked.add(row)
 
     def _verified(
-        self, row: int, candidates: Integers, are_wanted: Callable[[Integers], Integers] | None
+        self, row: int, candidates: Integers, are_wanted: Filter | None
     ) -> Iterator[tuple[int, float]]:
         """Yield those candidates that are similar to a row."""
         while len(candidates):
