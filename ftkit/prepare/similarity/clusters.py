@@ -63,11 +63,14 @@ class _Lightest:
             heappop(self._far)
 
     def similar(self, weight: float, limit: float) -> Iterator[int]:
-        """Yield the lightest row, if it is similar, and the similar ones that are far from it."""
-        if not self._is_similar(weight, limit):
-            return
-        yield self._row
-        places = [0] if weight < self._weight else []
+        """Yield the lightest row, if it is similar whatever it has in common."""
+        if self._is_similar(weight, limit):
+            yield self._row
+
+    def similar_and_far(self, weight: float, limit: float) -> Iterator[int]:
+        """Yield the rows that are similar, too, but far from the lightest one."""
+        is_lighter = weight < self._weight and self._is_similar(weight, limit)
+        places = [0] if is_lighter else []
         while places:
             place = places.pop()
             if place < len(self._far) and self._far[place][0] + weight <= limit + ROUNDING:
@@ -217,16 +220,17 @@ class ClusterIndex:
         weight = float(self._rows.weights[row])
         labels.setdefault(label, _Lightest()).add(weight, row, float(self._rows.limits[cluster]))
 
-    def without_overlap(self, row: int) -> Integers:
-        """Return rows that are similar to a row whatever they have in common with it.
+    def without_overlap(self, row: int) -> Iterator[Integers]:
+        """Yield rows that are similar to a row whatever they have in common with it, in two parts.
 
-        There is at least one for each label that has some.
+        The first part has one row for each label that has some.
         """
         cluster = int(self._rows.clusters[row])
         weight, limit = float(self._rows.weights[row]), float(self._rows.limits[cluster])
-        labels = self._lightest.get(cluster, {}).values()
-        rows = [other for lightest in labels for other in lightest.similar(weight, limit)]
-        return np.array(rows, np.int64)
+        for search in (_Lightest.similar, _Lightest.similar_and_far):
+            labels = self._lightest.get(cluster, {}).values()
+            similar = [other for lightest in labels for other in search(lightest, weight, limit)]
+            yield np.array(similar, np.int64)
 
     def with_overlap(self, row: int, are_wanted: Filter | None = None) -> tuple[Integers, bool]:
         """Return the rows that are similar since they have elements in common with a row.

@@ -204,7 +204,8 @@ class NearIndex:
         cluster = int(self._buckets.clusters[row])
         is_complete = cluster == NONE or not self._differences.incomplete[cluster]
         if self._differences.clusters[row] != NONE:
-            yield from self._verified(row, self._clusters.without_overlap(row), are_wanted)
+            for others in self._clusters.without_overlap(row):
+                yield from self._verified(row, others, are_wanted)
             others, is_searched = self._clusters.with_overlap(row, are_wanted)
             is_complete &= is_searched
             yield from self._verified(row, others, are_wanted)
