@@ -2,7 +2,9 @@
 
 `stability` appends rows to a file that has been split, and counts the validation rows that a second
 split moves to training. `dedupe` removes duplicates from short chats, in a process for each size,
-and compares the smallest with an exact join. Each prints a Markdown table.
+and compares the smallest with an exact join. `templates` removes duplicates from numbered prompts of
+one template, all of which are similar, shuffles what is left and looks for similar prompts again; it
+splits them, too. Each prints a Markdown table.
 """
 
 import argparse
@@ -39,6 +41,10 @@ COPIES, EDITED = 0.185, 0.15
 """Shares of the rows that are copies of others, or copies with one to three words changed."""
 
 NEAR = 0.8
+
+TEMPLATE = "the same long common prefix text shared by all rows in this file {:05}{}"
+TEMPLATE_ROWS = 20_000
+THRESHOLDS = (0.8, 0.85, 0.9)
 
 Validation = Callable[[list[dict[str, str]], int], set[str]]
 """Function from rows and a seed to the prompts of the validation data."""
@@ -195,9 +201,39 @@ def benchmark_dedupe(sizes: list[int], with_recall: bool) -> None:
     print(f"\n{notes}" if notes else "")
 
 
+def templates() -> None:
+    rows = [
+        {"prompt": TEMPLATE.format(number, "x" * (number % 7)), "completion": str(number)}
+        for number in range(TEMPLATE_ROWS)
+    ]
+    print(
+        "| similarity | rows | left | similar rows among them | CPU seconds "
+        "| leaks of a split | CPU seconds |"
+    )
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    for near in THRESHOLDS:
+        start = time.process_time()
+        prepared = dedupe(rows, near=near, compare="prompt")
+        left = list(prepared)
+        seconds = time.process_time() - start
+        random.Random(1).shuffle(left)
+        again = len(list(dedupe(left, near=near, compare="prompt")))
+        start = time.process_time()
+        result = split(rows, near=near)
+        split_seconds = time.process_time() - start
+        unchecked = prepared.audit.total("unchecked") + result.audit.total("unchecked")
+        print(
+            f"| {near} | {len(rows):,} | {len(left):,} | {len(left) - again} | {seconds:.1f} "
+            f"| {result.leaks} | {split_seconds:.1f} |"
+            + f" {unchecked} unchecked"
+            * bool(unchecked),
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("benchmark", choices=["stability", "dedupe", "measure"])
+    parser.add_argument("benchmark", choices=["stability", "dedupe", "templates", "measure"])
     parser.add_argument("files", nargs="*", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--sizes", default="100000,300000,1000000", help="rows, default: 100000,300000,1000000"
@@ -208,6 +244,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.benchmark == "stability":
         stability()
+    elif arguments.benchmark == "templates":
+        templates()
     elif arguments.benchmark == "measure":
         measure(*arguments.files)
     else:

@@ -27,7 +27,7 @@ from ftkit.cli.preparing import EXIT_CODES, preparing, write_prepared
     default=8,
     show_default=True,
     metavar="N",
-    help="Number of words in a row that are compared. A text with fewer words is compared as a "
+    help="Number of consecutive words that are compared. A text with fewer words is compared as a "
     "whole.",
 )
 def decontaminate(files: Sequence[str], against: Sequence[str], ngram: int, **options: Any) -> int:

@@ -20,8 +20,8 @@ OUTPUTS = ("output_file", "map", "rejects")
 """Options that name other files to write."""
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 findings: rows were rejected, or --check and there are duplicates, "
-    "2 error, 130 interrupted."
+    "Exit codes: 0 done, 1 findings: rows were rejected or not compared with all others, or "
+    "--check and there are duplicates, 2 error, 130 interrupted."
 )
 
 

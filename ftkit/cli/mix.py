@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ftkit.cli.command import Command
 from ftkit.cli.inputs import expand
+from ftkit.cli.options import Configured, option
 from ftkit.cli.preparing import EXIT_CODES, output_options, write_prepared
 from ftkit.errors import UsageError
 
@@ -31,7 +31,7 @@ def _weighted(
     return pairs
 
 
-@click.command(cls=Command, epilog=EXIT_CODES)
+@click.command(cls=Configured, epilog=EXIT_CODES)
 @output_options
 @click.argument("sources", nargs=-1, required=True, callback=_weighted, metavar="FILE=WEIGHT...")
 @click.option(
@@ -45,13 +45,24 @@ def _weighted(
     type=click.Choice(["rows", "tokens"]),
     default="rows",
     show_default=True,
-    help="What the weights and --total count.",
+    help="What the weights and --total count: rows, or tokens as they are billed.",
+)
+@option(
+    "--model",
+    "-m",
+    metavar="NAME",
+    help="Model whose encoding counts the tokens.  [default: cl100k_base]",
 )
 @click.option(
     "--salt", default="", metavar="TEXT", help="Take another mixture.  [default: an empty text]"
 )
 def mix(
-    sources: Sequence[tuple[str, float]], total: int | None, by: Any, salt: str, **options: Any
+    sources: Sequence[tuple[str, float]],
+    total: int | None,
+    by: Any,
+    model: str | None,
+    salt: str,
+    **options: Any,
 ) -> int:
     """Mix several files by weight, and shuffle the rows.
 
@@ -71,6 +82,7 @@ def mix(
     def run(paths: list[str]) -> Prepared:
         parts = [paths[start:end] for start, end in bounds]
         weights = [weight for _, weight in sources]
-        return prepare(list(zip(parts, weights, strict=True)), total=total, by=by, salt=salt)
+        pairs = list(zip(parts, weights, strict=True))
+        return prepare(pairs, total=total, by=by, salt=salt, model=model)
 
     return write_prepared(files, run, options)

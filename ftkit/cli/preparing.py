@@ -19,7 +19,7 @@ from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import preferences, write, write_bytes, write_error, write_json
 from ftkit.dataset.reader import FileRanges, is_compressed
 from ftkit.errors import UsageError
-from ftkit.prepare.audit import Audit, Effect
+from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import JSONL, detect_file
 from ftkit.prepare.file_formats.parquet import PARQUET
 from ftkit.prepare.prepared import Prepared
@@ -32,9 +32,7 @@ REPORTS = ("text", "json")
 COPY_BYTES = 1 << 20
 """Bytes that are copied to standard output at a time."""
 
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 findings: values were lost or rows rejected, 2 error, 130 interrupted."
-)
+EXIT_CODES = "Exit codes: 0 done, 1 findings: rows were rejected, 2 error, 130 interrupted."
 
 
 def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,7 +121,7 @@ def write_prepared(
     Returns:
         The exit code: 0, 1 if there are findings, or 2 if all rows were rejected.
     """
-    extra = {name: Path(options[name]) for name in ("map", "rejects") if options[name]}
+    extra = named_files(options, "map", "rejects")
     target = _target(files, options["output_file"], options["in_place"])
     if options["in_place"] and keeps_layout:
         _check_layout(files[0])
@@ -144,16 +142,15 @@ def write_prepared(
     audit = prepared.audit
     write_report(audit, target, options["report"], checked, is_written)
     if not is_written:
-        return _withheld(prepared, advise)
+        return warn_withheld(audit, advise(audit) if prepared.has_forbidden_losses else "")
     if audit.read and not audit.written and options["report"] != "json":
         print_warning("no row was written, since all were dropped or rejected")
-    return 1 if has_findings(audit) or not checked.is_ok else 0
+    return 1 if audit.has_findings or not checked.is_ok else 0
 
 
-def has_findings(audit: Audit) -> bool:
-    """Return True if rows were rejected, values lost, or values found that need a decision."""
-    effects: tuple[Effect, ...] = ("rejected", "loss", "found")
-    return any(audit.total(effect) for effect in effects)
+def named_files(options: dict[str, Any], *names: str) -> dict[str, Path]:
+    """Return the paths that some options name, without the options that are not set."""
+    return {name: Path(options[name]) for name in names if options[name]}
 
 
 @contextmanager
@@ -169,18 +166,20 @@ LOSS_ADVICE = "values would be lost; use --on-loss allow or drop-row to go on"
 """Reason that nothing was written, and what to do."""
 
 
-def _withheld(prepared: Prepared, advise: Callable[[Audit], str]) -> int:
-    """Print why nothing was written, and return the exit code."""
-    audit = prepared.audit
+def warn_withheld(audit: Audit, advice: str = "") -> int:
+    """Print why nothing was written, and return the exit code.
+
+    Args:
+        audit: The audit of the preparation.
+        advice: Why values would be lost, which must not be, and what to do.
+    """
     if audit.total("rejected") == audit.read > 0:
         first = next(entry for entry in audit.entries if entry.effect == "rejected")
         cause = f"{first.origin}: {first.reason}"
         print_warning(f"nothing was written, since all rows were rejected; {cause}")
         return ERROR_CODE
-    if prepared.has_forbidden_losses:
-        print_warning(f"nothing was written, since {advise(audit)}")
-    else:
-        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
+    reason = advice or "rows were rejected; use --rejects FILE to go on"
+    print_warning(f"nothing was written, since {reason}")
     return 1
 
 
@@ -214,7 +213,7 @@ def check_prepared(
     format = options["report"]
     _print(_report(audit, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in audit.counts)
-    return 1 if has_drops or audit.total("rejected") else 0
+    return 1 if has_drops or audit.has_findings else 0
 
 
 def print_findings(
@@ -241,7 +240,7 @@ def print_findings(
         _report(prepared.audit, "", format) if is_json else render_screen_text(prepared.audit),
         format,
     )
-    return 1 if has_findings(prepared.audit) else 0
+    return 1 if prepared.audit.has_findings else 0
 
 
 def _target(files: Sequence[str], output: str | None, in_place: bool) -> str | None:
@@ -316,7 +315,7 @@ def write_report(
     text = _report(audit, target or "standard output", format, check, is_written)
     if target:
         _print(text, format)
-    elif has_findings(audit) or not check.is_ok or not preferences.is_quiet:
+    elif audit.has_findings or not check.is_ok or not preferences.is_quiet:
         write_error(text)
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._text import quote_path
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import local_files
 from ftkit.cli.output import print_warning
-from ftkit.cli.preparing import REPORTS, check_outputs, record_options, showing_progress
+from ftkit.cli.preparing import (
+    REPORTS,
+    check_outputs,
+    named_files,
+    record_options,
+    showing_progress,
+    warn_withheld,
+)
 from ftkit.cli.terminal import write, write_json
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats.parquet import PARQUET
@@ -22,8 +30,12 @@ if TYPE_CHECKING:
     from ftkit.prepare.split.split import Split
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 findings: a leak, or rows were rejected, 2 error, 130 interrupted."
+    "Exit codes: 0 done, 1 findings: a leak, or rows were rejected or not compared with all "
+    "others, 2 error, 130 interrupted."
 )
+
+OUTPUTS = ("map", "rejects", "lock")
+"""Options that name files to write, besides that of the data."""
 
 SUFFIXES = (
     *(".gz", ".jsonl", ".json", ".csv", ".tsv", ".xlsx"),
@@ -56,8 +68,8 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "-o",
     metavar="PREFIX",
     help="Write to PREFIX.train.jsonl, PREFIX.validation.jsonl and PREFIX.test.jsonl, or with "
-    "NAME.parquet for PREFIX to NAME.train.parquet etc.  [default: the name of the input without "
-    "its suffix]",
+    "NAME.parquet for PREFIX to NAME.train.parquet etc. Existing files are replaced.  [default: "
+    "the name of the input without its suffix, and no file is replaced]",
 )
 @click.option(
     "--group",
@@ -77,24 +89,24 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "--stratify",
     default="",
     metavar="PATH",
-    help="Give all sides equal shares of the values at PATH, such as $.metadata.label.",
+    help="Give all subsets equal shares of the values at PATH, such as $.metadata.label.",
 )
-@click.option("--exact-size", is_flag=True, help="Give each side exactly its share of the rows.")
+@click.option("--exact-size", is_flag=True, help="Give each subset exactly its share of the rows.")
 @click.option(
     "--salt", default="", metavar="TEXT", help="Take another split.  [default: an empty text]"
 )
 @click.option(
     "--lock",
     metavar="FILE",
-    help="Keep the sides of the rows and groups in FILE, and add those of this split.",
+    help="Keep the rows and groups in FILE in their subsets, and add those of this split.",
 )
 @click.option(
     "--on-bridge",
     type=click.Choice(["exclude", "train", "error"]),
     default="error",
     show_default=True,
-    help="What to do with a new row that is similar to rows of several sides: leave it out, use it "
-    "for training, or stop.",
+    help="What to do if a new row is similar to rows that --lock keeps in different subsets: leave "
+    "it out, use it for training although that is a leak, or stop.",
 )
 @record_options
 @click.option(
@@ -107,31 +119,32 @@ def _ratio(context: click.Context, parameter: click.Parameter, value: str) -> tu
 def split(files: Sequence[str], **options: Any) -> int:
     """Split FILES into training, validation and test data, without leaks.
 
-    The side of a row is chosen by the hash of its prompt, so that rows that are added later move
-    none of the others, and rows with the same prompt are on the same side.
+    The subset of a row is chosen by the hash of its prompt, so that rows that are added later move
+    none of the others, and rows with the same prompt are in the same subset.
     """
     from ftkit.prepare.audit import Audit
     from ftkit.prepare.split.decide import SplitOptions
     from ftkit.prepare.split.split import split_files
 
-    prefix, suffix = _output_name(options.pop("output_prefix") or _prefix(files))
-    report = options.pop("report")
-    extra = {
-        name: Path(value) for name in ("map", "rejects", "lock") if (value := options.pop(name))
-    }
-    chosen = SplitOptions(**options)
-    targets = {side: f"{prefix}.{side}{suffix}" for side in chosen.names}
+    prefix, report = options.pop("output_prefix"), options.pop("report")
+    extra = named_files(options, *OUTPUTS)
+    chosen = SplitOptions(**{name: options[name] for name in options if name not in OUTPUTS})
+    beginning, suffix = _output_name(prefix or _prefix(files))
+    targets = {subset: f"{beginning}.{subset}{suffix}" for subset in chosen.names}
+    if not prefix:
+        _refuse_existing(targets.values(), beginning)
     with local_files(files) as (paths, names):
         check_outputs([*map(str, extra.values()), *targets.values()], paths)
         audit = Audit()
         audit.names = names
         with showing_progress(paths, audit):
             result = split_files(paths, chosen, audit, extra.get("lock"))
-        is_written = result.write({side: Path(path) for side, path in targets.items()}, **extra)
+        is_written = result.write({name: Path(path) for name, path in targets.items()}, **extra)
     _print_report(result, targets if is_written else {}, report)
     if not is_written:
-        print_warning("nothing was written, since rows were rejected; use --rejects FILE to go on")
-    return 0 if is_written and result.is_leak_free and not audit.total("rejected") else 1
+        return warn_withheld(audit)
+    _warn_of_empty(result)
+    return 0 if result.is_leak_free and not audit.has_findings else 1
 
 
 def _prefix(files: Sequence[str]) -> str:
@@ -141,6 +154,22 @@ def _prefix(files: Sequence[str]) -> str:
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def _refuse_existing(targets: Iterable[str], prefix: str) -> None:
+    """Raise `UsageError` if one of the files exists, which nobody has named."""
+    for target in targets:
+        if os.path.lexists(target):
+            raise UsageError(
+                f"{target} exists; use -o {quote_path(prefix)} to replace it, or another PREFIX"
+            )
+
+
+def _warn_of_empty(result: Split) -> None:
+    empty = [subset for subset, size in result.sizes.items() if not size]
+    if empty and result.audit.written:
+        exactly = "" if result.options.exact_size else "--exact-size or "
+        print_warning(f"no rows are in {' and '.join(empty)}; use {exactly}another --ratio")
 
 
 def _output_name(prefix: str) -> tuple[str, str]:

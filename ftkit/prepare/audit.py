@@ -19,7 +19,9 @@ KEEP = 1000
 MAX_LENGTH = 2000
 """Maximum characters of a pointer or a detail, of which only nonsense has more."""
 
-Effect = Literal["added", "merged", "changed", "found", "note", "dropped", "rejected", "loss"]
+Effect = Literal[
+    "added", "merged", "changed", "found", "note", "dropped", "rejected", "loss", "unchecked"
+]
 """Effect of a step on a row.
 
 - `added`: the row gave a further output row.
@@ -30,7 +32,12 @@ Effect = Literal["added", "merged", "changed", "found", "note", "dropped", "reje
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
 - `loss`: a value of the row is not in the output.
+- `unchecked`: the row is in the output, but a bounded search did not compare it with all others.
 """
+
+
+FINDINGS: tuple[Effect, ...] = ("rejected", "loss", "found", "unchecked")
+"""Effects that need the attention of a person."""
 
 
 class Origin(Struct, frozen=True, omit_defaults=True):
@@ -151,9 +158,18 @@ class Audit:
         """Record that a row gave one more output row."""
         self._add("added", step, reason, origin)
 
+    def uncheck(self, step: str, reason: str, origin: Origin) -> None:
+        """Record that a bounded search did not compare a row with all others."""
+        self._add("unchecked", step, reason, origin)
+
     def total(self, effect: Effect) -> int:
         """Return the number of entries with an effect."""
         return sum(count for key, count in self.counts.items() if key[0] == effect)
+
+    @property
+    def has_findings(self) -> bool:
+        """True if rows were rejected or not compared with all others, or values lost or found."""
+        return any(self.total(effect) for effect in FINDINGS)
 
     @property
     def is_balanced(self) -> bool:

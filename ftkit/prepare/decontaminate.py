@@ -38,9 +38,9 @@ def decontaminate(
 ) -> Prepared:
     """Return the examples that share no text with those of an evaluation.
 
-    A row is dropped if one of its texts has `ngram` words in a row that a prompt of `against` has,
-    too, or is equal to one of these with fewer words. Case and punctuation make no difference. The
-    n-grams of `against` take 16 bytes of memory each, and its rows about 100.
+    A row is dropped if one of its texts has `ngram` consecutive words that a prompt of `against`
+    has, too, or is equal to one of these with fewer words. Case and punctuation make no difference.
+    The n-grams of `against` take 16 bytes of memory each, and its rows about 100.
 
     Args:
         files: Paths, open files, or examples.

@@ -17,7 +17,7 @@ from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.content import compared_text, split_answer
 from ftkit.prepare.similarity.minhash import Integers, Signatures
-from ftkit.prepare.similarity.near import NearIndex, check_threshold
+from ftkit.prepare.similarity.near import UNCHECKED, NearIndex, check_threshold
 from ftkit.prepare.spool import Spool
 
 CHOICES = {
@@ -168,12 +168,14 @@ class _Table:
 
     def remaining(self, audit: Audit, save: Save) -> Iterator[Row]:
         """Yield the rows without duplicates and conflicts."""
-        decisions = self._decide()
+        decisions, unchecked = self._decide()
         for index, row in enumerate(self._spool):
             instead = int(decisions.instead[index])
             if index < self.others:
                 continue
             if instead == RETAINED:
+                if index in unchecked:
+                    audit.uncheck("dedupe", UNCHECKED, row.origin)
                 yield row
             elif instead == CONFLICT:
                 audit.drop("dedupe", "same prompt, but different answers", row.origin)
@@ -188,7 +190,8 @@ class _Table:
                     audit.drop("dedupe", f"near-duplicate{place}", row.origin, detail)
                 save(Duplicate(row.origin, original, 1 if np.isnan(similarity) else similarity))
 
-    def _decide(self) -> _Decisions:
+    def _decide(self) -> tuple[_Decisions, set[int]]:
+        """Return the decisions, and the rows that were not compared with all similar ones."""
         count = len(self._spool)
         decisions = _Decisions(np.full(count, RETAINED), np.full(count, np.nan))
         if self._drops_conflicts:
@@ -205,11 +208,15 @@ class _Table:
         is_copy = first != order
         decisions.instead[order[is_copy]] = first[is_copy]
         if self._near is not None:
-            self._decide_near(decisions, order[~is_copy].tolist(), self._near)
-        return decisions
+            return decisions, self._decide_near(decisions, order[~is_copy].tolist(), self._near)
+        return decisions, set()
 
-    def _decide_near(self, decisions: _Decisions, order: list[int], near: float) -> None:
-        """Drop each row that is similar to one before it that is not dropped."""
+    def _decide_near(self, decisions: _Decisions, order: list[int], near: float) -> set[int]:
+        """Drop each row that is similar to one before it that is not dropped.
+
+        Returns:
+            The rows that were not compared with all similar ones.
+        """
         index = NearIndex(self._signatures.arrays(), near, self._text)
         for row in order:
             match = next(index.similar(row), None) if row >= self.others else None
@@ -217,6 +224,7 @@ class _Table:
                 index.insert(row)
             else:
                 decisions.instead[row], decisions.similarities[row] = match
+        return index.unchecked
 
     def _text(self, index: int) -> str:
         return compared_text(self._part(self._spool[index].value))

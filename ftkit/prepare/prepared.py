@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,7 @@ from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import read_dataset
-from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.outputs import Outputs, open_outputs
 from ftkit.prepare.rows import Row
 
 Read = Callable[[Source, Audit], Iterator[Row]]
@@ -97,31 +97,57 @@ class Prepared:
         Raises:
             FileError: A file cannot be read or written.
         """
-        with suppress(_WithheldError), open_outputs() as outputs:
-            self._write(outputs.open_rows(path), outputs.open(map), outputs.open(rejects))
-            is_incomplete = rejects is None and self.audit.total("rejected")
-            if is_incomplete or self.has_forbidden_losses:
-                raise _WithheldError
-            return True
-        self.audit.written = 0
-        return False
 
-    def _write(self, data: IO[bytes], map: IO[bytes] | None, rejects: IO[bytes] | None) -> None:
-        if rejects is not None:
-            self.audit.save_reject = lambda line: rejects.write(line + b"\n")
-        for number, row in enumerate(self.rows(), 1):
-            data.write(row.encode() + b"\n")
-            if map is not None:
-                map.write(map_line(number, row) + b"\n")
+        def write(outputs: Outputs) -> None:
+            write_rows({path: self.rows()}, outputs, map)
+            if self.has_forbidden_losses:
+                raise _WithheldError
+
+        return write_complete(self.audit, rejects, write)
 
 
 class _WithheldError(Exception):
     """The output is incomplete and must not be written."""
 
 
-def map_line(number: int, row: Row) -> bytes:
+def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs], object]) -> bool:
+    """Write files and the rejected rows, or nothing if rows are rejected without a file for them.
+
+    Args:
+        audit: The audit of the rows. If nothing is written, it counts no rows as written.
+        rejects: File for the rejected rows, as they are in their sources.
+        write: Writes the files.
+
+    Returns:
+        False if nothing was written.
+    """
+    with suppress(_WithheldError), open_outputs() as outputs:
+        file = outputs.open(rejects)
+        if file is not None:
+            audit.save_reject = lambda line: file.write(line + b"\n")
+        write(outputs)
+        if file is None and audit.total("rejected"):
+            raise _WithheldError
+        return True
+    audit.written = 0
+    return False
+
+
+def write_rows(parts: Mapping[Path, Iterable[Row]], outputs: Outputs, map: Path | None) -> None:
+    """Write rows to files, and a line for each to a map, with the file if there are several."""
+    map_file = outputs.open(map)
+    files = {path: outputs.open_rows(path) for path in parts}
+    for path, rows in parts.items():
+        for number, row in enumerate(rows, 1):
+            files[path].write(row.encode() + b"\n")
+            if map_file is not None:
+                map_file.write(map_line(number, row, path if len(parts) > 1 else None) + b"\n")
+
+
+def map_line(number: int, row: Row, path: Path | None = None) -> bytes:
     """Return the line of a map for a line of the output: its number, origins and steps."""
-    return msgspec.json.encode({"line": number, "sources": row.origins, "steps": row.steps})
+    file = {} if path is None else {"file": str(path)}
+    return msgspec.json.encode({**file, "line": number, "sources": row.origins, "steps": row.steps})
 
 
 def prepare_files(

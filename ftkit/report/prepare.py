@@ -24,6 +24,7 @@ LABELS: dict[Effect, str] = {
     "dropped": "dropped",
     "rejected": "rejected",
     "loss": "lost",
+    "unchecked": "unchecked",
 }
 """Words for the effects in a report, in its order."""
 
@@ -50,11 +51,11 @@ def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
 
     Args:
         split: The split.
-        targets: Name of the output of each side, or nothing if nothing is written.
+        targets: Name of the output of each subset, or nothing if nothing is written.
     """
     if not targets:
         return _text([_totals(split.audit, ["wrote nothing"]), *_reasons(split.audit)])
-    parts = [f"{size:,} to {targets[side]}" for side, size in split.sizes.items()]
+    parts = [f"{size:,} to {targets[subset]}" for subset, size in split.sizes.items()]
     totals = _totals(split.audit, [f"wrote {parts[0]}", *parts[1:]])
     return _text([totals, *_reasons(split.audit), *_leaks(split)])
 
@@ -64,12 +65,12 @@ def _leaks(split: Split) -> Iterator[str]:
     near = split.options.near
     similar = f", nor are prompts with a similarity of {near:g} or more" if near else ""
     if split.is_leak_free:
-        yield f"Leak-free: no {group} is on two sides{similar}."
+        yield f"Leak-free: no {group} is in two subsets{similar}."
         return
-    yield f"Not leak-free: {plural(split.leaks, 'link')} between two sides."
+    yield f"Not leak-free: {plural(split.leaks, 'link')} between two subsets."
     for pair in split.shared[:SHOWN]:
         yield (
-            f"  {pair.origin} ({pair.side}) and {pair.other} ({pair.other_side}): "
+            f"  {pair.origin} ({pair.subset}) and {pair.other} ({pair.other_subset}): "
             + (f"similarity {pair.similarity:.3f}" if pair.similarity < 1 else f"same {group}")
         )
     if split.leaks > SHOWN:
@@ -81,7 +82,7 @@ def _totals(audit: Audit, written: Sequence[str], lost: str = "lost") -> str:
     totals += [
         f"{label} {audit.total(effect):,}"
         for effect, label in LABELS.items()
-        if effect not in ("changed", "found", "note", "loss") and audit.total(effect)
+        if effect not in ("changed", "found", "note", "loss", "unchecked") and audit.total(effect)
     ]
     if changes := audit.total("changed"):
         totals.append(f"made {plural(changes, 'change')}")
@@ -90,6 +91,8 @@ def _totals(audit: Audit, written: Sequence[str], lost: str = "lost") -> str:
     losses = audit.total("loss")
     if losses:
         totals.append(f"{lost} {plural(losses, 'value')}")
+    if unchecked := audit.total("unchecked"):
+        totals.append(f"did not check {plural(unchecked, 'row')}")
     text = ", ".join(totals)
     return f"{text[0].upper()}{text[1:]}."
 

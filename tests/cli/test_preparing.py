@@ -25,17 +25,17 @@ def lines(name: str) -> list[Any]:
     return list(map(json.loads, Path(name).read_text().splitlines()))
 
 
-def test_split_writes_a_file_for_each_side(data: Path) -> None:
+def test_split_writes_a_file_for_each_subset(data: Path) -> None:
     done = run_ftkit("split", "data.jsonl", "--near", "1", "--map", "map.jsonl")
-    sides = {side: lines(f"data.{side}.jsonl") for side in ("train", "validation", "test")}
-    counts = [f"{len(rows):,} to data.{side}.jsonl" for side, rows in sides.items()]
+    subsets = {subset: lines(f"data.{subset}.jsonl") for subset in ("train", "validation", "test")}
+    counts = [f"{len(rows):,} to data.{subset}.jsonl" for subset, rows in subsets.items()]
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         f"Read 21 rows, wrote {', '.join(counts)}.\n"
-        "Leak-free: no prompt is on two sides, nor are prompts with a similarity of 1 or more.\n"
+        "Leak-free: no prompt is in two subsets, nor are prompts with a similarity of 1 or more.\n"
     )
     assert len(lines("map.jsonl")) == 21
-    assert sorted(str(row) for side in sides.values() for row in side) == sorted(
+    assert sorted(str(row) for subset in subsets.values() for row in subset) == sorted(
         map(str, [*ROWS, ROWS[0]])
     )
 
@@ -51,14 +51,34 @@ def test_split_reads_standard_input_and_compressed_files(data: Path) -> None:
     assert (report["leak_free"], report["read"], report["written"]) == (True, 21, 21)
 
 
-def test_split_keeps_sides_with_a_lock_file(data: Path) -> None:
+def test_split_keeps_subsets_with_a_lock_file(data: Path) -> None:
     assert run_ftkit("split", "data.jsonl", "--lock", "x.lock").returncode == 0
     before = lines("data.train.jsonl")
     data.write_text('{"prompt": "new"}\n' + data.read_text())
-    done = run_ftkit("split", "data.jsonl", "--lock", "x.lock")
+    done = run_ftkit("split", "data.jsonl", "--lock", "x.lock", "-o", "data")
     assert done.returncode == 0
     assert [row for row in lines("data.train.jsonl") if row in before] == before
     assert len(lines("x.lock")) == 1 + 21
+
+
+def test_split_replaces_only_files_that_are_named(data: Path) -> None:
+    Path("data.test.jsonl").write_text("old")
+    done = run_ftkit("split", "data.jsonl")
+    message = "ftkit: data.test.jsonl exists; use -o data to replace it, or another PREFIX\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    assert Path("data.test.jsonl").read_text() == "old"
+    assert not Path("data.train.jsonl").exists()
+    assert run_ftkit("split", "data.jsonl", "-o", "data").returncode == 0
+    assert Path("data.test.jsonl").read_text() != "old"
+
+
+def test_split_names_subsets_without_rows(tmp_path: Path) -> None:
+    Path("few.jsonl").write_text('{"prompt": "1"}\n{"prompt": "2"}\n')
+    done = run_ftkit("split", "few.jsonl")
+    message = "ftkit: no rows are in validation and test; use --exact-size or another --ratio\n"
+    assert (done.returncode, done.stderr) == (0, message)
+    done = run_ftkit("split", "few.jsonl", "-o", "x", "--exact-size")
+    assert done.stderr == "ftkit: no rows are in validation and test; use another --ratio\n"
 
 
 def test_split_writes_nothing_if_rows_are_rejected(data: Path) -> None:
@@ -75,7 +95,11 @@ def test_split_writes_nothing_if_rows_are_rejected(data: Path) -> None:
     ("arguments", "message"),
     [
         (("--ratio", "a"), "Invalid value for '--ratio': 'a' is not a list of numbers"),
-        (("--ratio", "0.5,0.4"), "the numbers of `--ratio` must add up to 1, not 0.9"),
+        (
+            ("--ratio", "0.5,0.4"),
+            "`--ratio` must be two or three numbers above 0 that add up to 1, ",
+        ),
+        (("--ratio", "80,10,10"), "such as 0.8,0.1,0.1, not 80,10,10"),
         (("--near", "0.1"), "`--near` must be from 0.7 to 1, not 0.1"),
         (("--map", "data.jsonl"), "data.jsonl is an input; name another file to write"),
         (("--lock", "data.jsonl"), "data.jsonl is an input"),
@@ -162,9 +186,13 @@ def test_mix_takes_weights_behind_names(data: Path) -> None:
     done = run_ftkit("mix", "a=b.jsonl=0.75", "c*.jsonl=0.25", "--total", "20", "-o", "x.jsonl")
     assert done.returncode == 0
     assert sum(row["name"] == "a=b" for row in lines("x.jsonl")) == 15
-    assert "not among 5 rows of c1.jsonl, c2.jsonl: 35" in done.stdout
-    done = run_ftkit("mix", "--by", "tokens", "--", "-=1", "c1.jsonl=2", input=data.read_bytes())
-    assert (done.returncode, "tokens) of -: " in done.stderr) == (0, True)
+    assert "not selected from c1.jsonl, c2.jsonl, which gives 5 rows: 35" in done.stdout
+    Path("c3.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    done = run_ftkit("mix", "--by", "tokens", "--", "-=1", "c3.jsonl=2", input=data.read_bytes())
+    assert (done.returncode, "not selected from -, which gives 10 rows with " in done.stderr) == (
+        0,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,6 +204,8 @@ def test_mix_takes_weights_behind_names(data: Path) -> None:
         (("data.jsonl=1", "data.*=1"), "data.jsonl is named twice"),
         (("data.jsonl=1", "-o", "data.jsonl"), "data.jsonl is an input"),
         (("data.jsonl=1", "--total", "22"), "lower `--total` to 21"),
+        (("data.jsonl=1", "--total", "9" * 20), "lower `--total` to 21"),
+        (("data.jsonl=1", "--model", "gpt-x"), "gpt-x"),
         (("none=1",), "no such file: none"),
     ],
 )

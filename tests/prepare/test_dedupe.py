@@ -14,9 +14,15 @@ from hypothesis import strategies as st
 
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.dedupe import dedupe
-from ftkit.prepare.similarity.minhash import BATCH, Signatures
-from ftkit.prepare.similarity.near import BUCKET, LEVELS, NearIndex
-from support.similarity import similar_pairs, similar_texts, similarity, text_of
+from ftkit.prepare.similarity.minhash import BATCH
+from ftkit.prepare.similarity.near import BUCKET
+from support.similarity import (
+    similar_pairs,
+    similar_texts,
+    similarity,
+    template_texts,
+    text_of,
+)
 
 Row = dict[str, Any]
 
@@ -210,7 +216,7 @@ def test_long_texts_are_compared_in_parts(length: int) -> None:
 
 def test_a_sample_of_very_long_texts_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("minhash", "near"):
-        monkeypatch.setattr(f"ftkit.prepare.{module}.MAX_SHINGLES", 256)
+        monkeypatch.setattr(f"ftkit.prepare.similarity.{module}.MAX_SHINGLES", 256)
     words = similar_texts(2, 600, words=5000)
     text = " ".join(dict.fromkeys(words))[:20_000]
     rows = [{"text": text}, {"text": text[:-200]}, {"text": text[:12_000]}]
@@ -241,20 +247,58 @@ def test_near_duplicates_are_found_among_rows_that_share_most_of_their_text() ->
     assert similar_pairs(remaining, 0.8) == set()
 
 
-def test_the_comparisons_of_a_row_are_bounded_in_a_hostile_bucket() -> None:
-    texts = [f"{'Shared by all of them. ' * 3}{number:06}" for number in range(400)]
-    signatures = Signatures()
-    for text in texts:
-        signatures.add(text)
-    index = NearIndex(signatures.arrays(), 0.95, texts.__getitem__)
-    numbers = []
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.7, 0.8, 0.85, 0.9]),
+    st.sampled_from([2, 8, BUCKET]),
+    st.booleans(),
+)
+def test_no_two_remaining_rows_of_a_template_are_similar(
+    seed: int, near: float, bucket: int, longest: bool
+) -> None:
+    texts = template_texts(seed, 120)
+    rows = [{"text": text, "number": number} for number, text in enumerate(texts)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.prepare.similarity.near.BUCKET", bucket)
+        prepared = dedupe(rows, near=near, keep="longest" if longest else "first")
+        remaining = {row["number"] for row in prepared}
+    pairs = similar_pairs(texts, near)
+    assert not [pair for pair in pairs if remaining.issuperset(pair)]
+    linked = {row for pair in pairs if remaining.intersection(pair) for row in pair}
+    assert remaining | linked == set(range(len(texts)))
+    assert not prepared.audit.has_findings
 
-    def count(rows: Any) -> Any:
-        numbers.append(len(rows))
-        return rows >= 0
 
-    for row in range(len(texts)):
-        for other, score in index.similar(row, count):
-            assert score == similarity(texts[row], texts[other]) >= 0.95
-        index.insert(row)
-    assert max(numbers) <= LEVELS * 32 * BUCKET
+def numbered(count: int) -> list[Row]:
+    return [{"text": f"{'Shared by all of them. ' * 3}{number:06}"} for number in range(count)]
+
+
+def test_many_rows_of_a_template_are_compared_with_each_other() -> None:
+    rows = numbered(3000)
+    remaining = list(dedupe(rows, near=0.9))
+    assert 100 < len(remaining) < 2000
+    random.Random(1).shuffle(remaining)
+    assert list(dedupe(remaining, near=0.9)) == remaining
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [
+        ("clusters.MAX_ELEMENTS", 300),
+        ("clusters.MAX_COMPARED", 5),
+        ("near.MAX_VERIFIED", 1),
+    ],
+)
+def test_rows_that_a_bounded_search_did_not_compare_are_findings(
+    bound: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if bound == "near.MAX_VERIFIED":
+        monkeypatch.setattr("ftkit.prepare.similarity.near.BUCKET", 1000)
+    monkeypatch.setattr(f"ftkit.prepare.similarity.{bound}", value)
+    prepared = dedupe(numbered(300), near=0.9)
+    remaining = list(prepared)
+    unchecked = prepared.audit.total("unchecked")
+    assert 0 < unchecked <= len(remaining)
+    assert prepared.audit.has_findings
+    assert prepared.audit.is_balanced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.errors import UsageError
-from ftkit.prepare.mix import ENCODING, mix
+from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.filter.filter import filter_rows
+from ftkit.prepare.mix import mix
 from ftkit.prepare.sample import sample
-from ftkit.tokens.encodings import token_counter
 
 Row = dict[str, Any]
 
+ANSWER = {"role": "assistant", "content": "Yes."}
+
 
 def source(name: str, count: int) -> list[Row]:
-    return [{"text": f"{name} {number}"} for number in range(count)]
+    return [{"prompt": f"{name} {number}", "completion": "Yes."} for number in range(count)]
 
 
 def names(rows: list[Row]) -> list[str]:
-    return [row["text"].split()[0] for row in rows]
+    return [row["prompt"].split()[0] for row in rows]
 
 
 def test_the_sources_have_exactly_their_shares() -> None:
@@ -32,8 +36,8 @@ def test_the_sources_have_exactly_their_shares() -> None:
     assert names(rows) != sorted(names(rows))
     assert prepared.audit.is_balanced
     assert [reason for _, _, reason in prepared.audit.counts] == [
-        "not among 70 rows of <examples>",
-        "not among 30 rows of <examples>",
+        "not selected from <examples>, which gives 70 rows",
+        "not selected from <examples>, which gives 30 rows",
     ]
 
 
@@ -49,7 +53,7 @@ def test_without_a_total_a_mixture_is_as_large_as_the_sources_allow(
     weights = sum(weight for _, weight in sizes)
     for number, (_, weight) in enumerate(sizes):
         assert abs(names(rows).count(str(number)) - len(rows) * weight / weights) < 1
-    with pytest.raises(UsageError, match=r"fewer than its share of .*; lower `total` to "):
+    with pytest.raises(UsageError, match=r"fewer than .*; lower `total` to "):
         list(mix(sources, total=len(rows) + weights + 1))
 
 
@@ -61,17 +65,43 @@ def test_the_order_of_the_rows_makes_no_difference(data: st.DataObject, by: Any)
     assert list(mix([(moved, 1), (other, 2)], by=by)) == expected
 
 
-def test_tokens_are_nearest_to_the_shares() -> None:
-    rows = [{"text": "word " * (number % 50 + 1)} for number in range(400)]
-    long, short = rows[:200], [{**row, "id": 1} for row in rows[200:]]
-    prepared = mix([(long, 0.75), (short, 0.25)], total=4000, by="tokens")
+def tokens_of(row: Row, model: str | None) -> int:
+    """The tokens that `filter` gives a row."""
+    low, high = 0, 4096
+    while low < high:
+        middle = (low + high) // 2
+        if list(filter_rows([row], where=f"tokens <= {middle}", model=model)):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@pytest.mark.parametrize("model", [None, "gpt-4o-mini-2024-07-18"])
+def test_tokens_are_nearest_to_the_shares(model: str | None) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": "über " * (n % 50 + 1)}, ANSWER]}
+        for n in range(200)
+    ]
+    other = [{"messages": [{"role": "system", "content": "Hm."}, *r["messages"]]} for r in rows]
+    prepared = mix([(rows, 0.75), (other, 0.25)], total=4000, by="tokens", model=model)
     counts = [0, 0]
     for row in prepared:
-        counts["id" in row] += token_counter(ENCODING).count([row["text"]])[0]
-    assert abs(counts[0] - 3000) <= 26
-    assert abs(counts[1] - 1000) <= 26
+        counts[len(row["messages"]) - 2] += tokens_of(row, model)
+    assert abs(counts[0] - 3000) <= 60
+    assert abs(counts[1] - 1000) <= 60
     reasons = [reason for _, _, reason in prepared.audit.counts]
-    assert f"({counts[0]:,} tokens) of <examples>" in reasons[0]
+    assert [reason.rpartition(" with ")[2] for reason in reasons] == [
+        f"{count:,} tokens" for count in counts
+    ]
+
+
+def test_rows_without_tokens_are_rejected_by_tokens() -> None:
+    prepared = mix([([*source("a", 3), {"x": 1}], 1)], by="tokens")
+    assert sorted(names(list(prepared))) == ["a"] * 3
+    (entry,) = prepared.audit.entries
+    assert (entry.effect, entry.origin.line) == ("rejected", 4)
+    assert prepared.audit.is_balanced
 
 
 def test_paths_are_sources(tmp_path: Path) -> None:
@@ -84,6 +114,24 @@ def test_paths_are_sources(tmp_path: Path) -> None:
     assert all('"text":  "' in line for line in lines)
 
 
+def test_prepared_sources_keep_their_origins_and_steps(tmp_path: Path) -> None:
+    table, chats = tmp_path / "faq.csv", tmp_path / "chats.jsonl"
+    table.write_text("q,a\nOne?,1\nTwo?,2\n")
+    chats.write_text('{"messages": []}\n')
+    converted = convert(table, to="chat", field={"user": "q", "assistant": "a"})
+    prepared = mix([(converted, 2), (sample(chats, count=1), 1)])
+    assert prepared.write(tmp_path / "out", map=tmp_path / "map")
+    entries = [json.loads(line) for line in (tmp_path / "map").read_text().splitlines()]
+    places = [(*entry["sources"][0].values(), entry["steps"]) for entry in entries]
+    assert sorted(places) == [
+        (str(chats), 1, []),
+        (str(table), 2, ["convert"]),
+        (str(table), 3, ["convert"]),
+    ]
+    with pytest.raises(UsageError, match=r"sources\[0\] has no rows; leave it out"):
+        list(mix([(sample(chats, count=0), 1)]))
+
+
 @pytest.mark.parametrize(
     ("sources", "options", "message"),
     [
@@ -91,9 +139,16 @@ def test_paths_are_sources(tmp_path: Path) -> None:
         ([([{}], 0)], {}, "must have weights above 0"),
         ([([{}], float("inf"))], {}, "must have weights above 0"),
         ([([{}], 1)], {"total": 0}, "`total` must be 1 or more"),
+        (
+            [([{}], 1), ([{}], 2)],
+            {"total": 10**20},
+            "have 2 rows, fewer than `total`; lower .* to 1",
+        ),
+        ([([{}], 1), ([{}], 2)], {"total": 10**400}, "have 2 rows, fewer than `total`"),
+        ([([{}], 1), ([{}], 1e300)], {"total": 2}, "fewer than its share of 2; lower `total` to 1"),
         ([([{}], 1)], {"by": "bytes"}, "`by` must be rows or tokens"),
         ([("empty", 1)], {}, "empty has no rows; leave it out of `sources`"),
-        ([([{"a": 1}], 1)], {"by": "tokens"}, "<examples> has no tokens"),
+        ([([{"a": 1}], 1)], {"by": "tokens"}, "<examples> has no valid examples, whose"),
     ],
 )
 def test_an_impossible_mixture_is_refused(

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from ftkit.errors import UsageError
 from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.decontaminate import decontaminate
 from ftkit.prepare.dedupe import dedupe
 from ftkit.prepare.filter.filter import filter_rows
 from ftkit.prepare.fix.fix import fix
+from ftkit.prepare.mix import mix
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
 from ftkit.prepare.split.split import split
@@ -76,6 +78,42 @@ def test_rejected_rows_of_a_table_are_rows_of_it(tmp_path: Path) -> None:
     assert rejects.read_bytes() == short
     chats = convert(dedupe(table), to="chat", field={"user": "q", "assistant": "a"})
     assert [chat.encode_source() + b"\n" for chat in chats.rows()] == [row]
+
+
+FOLLOWING: dict[str, Callable[[Prepared], Prepared]] = {
+    "dedupe": lambda chats: dedupe(chats, near=0.8),
+    "decontaminate": lambda chats: decontaminate(chats, against=[{"prompt": "Three?"}]),
+    "mix": lambda chats: mix([(chats, 1)]),
+    "sample count": lambda chats: sample(chats, count=2),
+    "sample fraction": lambda chats: sample(chats, fraction=1),
+    "filter": lambda chats: filter_rows(chats, where="tokens > 0"),
+}
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Prepared:
+    table = tmp_path / "faq.csv"
+    table.write_text("q,a\nOne?,1\nTwo?,2\n")
+    return convert(table, to="chat", field={"user": "q", "assistant": "a"})
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_each_step_takes_prepared_rows(name: str, chats: Prepared, tmp_path: Path) -> None:
+    map, table = tmp_path / "map", str(tmp_path / "faq.csv")
+    prepared = FOLLOWING[name](chats)
+    assert prepared.write(tmp_path / "out", map)
+    assert sorted(source[1:] for source in map_sources(map)) == [(table, 2), (table, 3)]
+    assert '"steps":["convert"' in map.read_text()
+    assert (prepared.audit.read, prepared.audit.is_balanced) == (2, True)
+
+
+def test_a_split_takes_prepared_rows(chats: Prepared, tmp_path: Path) -> None:
+    map, table = tmp_path / "map", str(tmp_path / "faq.csv")
+    result = split(sample(chats, count=2), ratio=(0.5, 0.5), exact_size=True)
+    assert result.write({name: tmp_path / name for name in result.sizes}, map)
+    assert sorted(source[1:] for source in map_sources(map)) == [(table, 2), (table, 3)]
+    assert [row.steps for name in result.sizes for row in result.rows(name)] == [("convert",)] * 2
+    assert (result.sizes, result.audit.read) == ({"train": 1, "validation": 1}, 2)
 
 
 @pytest.mark.parametrize("following", [dedupe, split])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.errors import FileError, UsageError
+from ftkit.prepare.similarity.near import BUCKET
 from ftkit.prepare.split.split import Split, split
-from support.similarity import similar_texts, similarity
+from support.similarity import similar_pairs, similar_texts, similarity, template_texts
 
 Row = dict[str, Any]
 
@@ -26,9 +28,11 @@ def numbered(count: int, rows_each: int = 1) -> list[Row]:
     return [qa(f"Question {n // rows_each}", str(n)) for n in range(count)]
 
 
-def sides_of(result: Split) -> dict[str, str]:
-    """The side of each row, by its JSON text."""
-    return {json.dumps(row, sort_keys=True): side for side in result.sizes for row in result[side]}
+def subsets_of(result: Split) -> dict[str, str]:
+    """The subset of each row, by its JSON text."""
+    return {
+        json.dumps(row, sort_keys=True): subset for subset in result.sizes for row in result[subset]
+    }
 
 
 prompts = st.lists(st.integers(0, 60), min_size=1, max_size=40)
@@ -36,11 +40,11 @@ row_lists = prompts.map(lambda ns: [qa(f"Question {n}", str(i)) for i, n in enum
 
 
 @given(row_lists, row_lists, st.text(max_size=3), st.data())
-def test_rows_keep_their_sides_when_rows_are_added_and_moved(
+def test_rows_keep_their_subsets_when_rows_are_added_and_moved(
     rows: list[Row], more: list[Row], salt: str, data: st.DataObject
 ) -> None:
-    before = sides_of(split(rows, salt=salt))
-    after = sides_of(split(data.draw(st.permutations([*rows, *more])), salt=salt))
+    before = subsets_of(split(rows, salt=salt))
+    after = subsets_of(split(data.draw(st.permutations([*rows, *more])), salt=salt))
     assert {row: after[row] for row in before} == before
 
 
@@ -58,22 +62,22 @@ def test_the_order_of_the_rows_makes_no_difference(
     rows = [{**row, "kind": len(row["prompt"]) % 3} for row in rows]
     moved = data.draw(st.permutations(rows))
     try:
-        before = sides_of(split(rows, **options))
+        before = subsets_of(split(rows, **options))
     except UsageError:  # the groups cannot be divided exactly
         with pytest.raises(UsageError, match="cannot be divided"):
             split(moved, **options)
     else:
-        assert sides_of(split(moved, **options)) == before
+        assert subsets_of(split(moved, **options)) == before
 
 
 @given(row_lists, st.sampled_from([{}, {"stratify": "completion"}, {"near": 0.8}]))
 def test_rows_with_the_same_prompt_stay_together(rows: list[Row], options: Row) -> None:
     result = split(rows, **options)
-    sides: dict[str, set[str]] = {}
-    for side in result.sizes:
-        for row in result[side]:
-            sides.setdefault(row["prompt"], set()).add(side)
-    assert all(len(group) == 1 for group in sides.values())
+    subsets: dict[str, set[str]] = {}
+    for subset in result.sizes:
+        for row in result[subset]:
+            subsets.setdefault(row["prompt"], set()).add(subset)
+    assert all(len(group) == 1 for group in subsets.values())
     assert result.is_leak_free
     assert sum(result.sizes.values()) == len(rows) == result.audit.written
     assert result.audit.is_balanced
@@ -82,7 +86,7 @@ def test_rows_with_the_same_prompt_stay_together(rows: list[Row], options: Row) 
 def test_groups_at_a_path_stay_together() -> None:
     rows = [qa(str(n), meta={"user": {"id": n % 20}}) for n in range(200)]
     result = split(rows, group="$.meta.user", ratio=(0.5, 0.5))
-    users = [{row["meta"]["user"]["id"] for row in result[side]} for side in result.sizes]
+    users = [{row["meta"]["user"]["id"] for row in result[subset]} for subset in result.sizes]
     assert users[0].isdisjoint(users[1])
     assert min(map(len, users)) > 0
 
@@ -113,8 +117,8 @@ def test_the_strata_have_equal_shares(labels: list[str], exact: bool) -> None:
     ratio = (0.7, 0.2, 0.1)
     result = split(rows, stratify="label", exact_size=exact, ratio=ratio)
     totals = Counter(labels)
-    for side, share in zip(result.sizes, ratio, strict=True):
-        counts = Counter(row["label"] for row in result[side])
+    for subset, share in zip(result.sizes, ratio, strict=True):
+        counts = Counter(row["label"] for row in result[subset])
         assert all(abs(counts[label] - share * totals[label]) < 3 for label in totals)
 
 
@@ -126,7 +130,7 @@ def test_similar_prompts_stay_together() -> None:
     apart = split(rows, ratio=(0.5, 0.5))
     together = split(rows, ratio=(0.5, 0.5), near=0.8)
     assert sorted(
-        sum(row["prompt"].startswith(LONG) for row in together[side]) for side in together.sizes
+        sum(row["prompt"].startswith(LONG) for row in together[subset]) for subset in together.sizes
     ) == [0, 50]
     assert together.is_leak_free
     assert apart.is_leak_free  # similar prompts are compared only with `near`
@@ -134,18 +138,70 @@ def test_similar_prompts_stay_together() -> None:
 
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
-def test_no_similar_prompts_are_on_two_sides(seed: int) -> None:
+def test_no_similar_prompts_are_in_two_subsets(seed: int) -> None:
     rows = [qa(text, str(n)) for n, text in enumerate(similar_texts(seed, 80))]
     result = split(rows, near=0.8, ratio=(0.5, 0.25, 0.25))
-    sides = [[row["prompt"] for row in result[side]] for side in result.sizes]
-    for index, one in enumerate(sides):
-        for other in sides[index + 1 :]:
+    subsets = [[row["prompt"] for row in result[subset]] for subset in result.sizes]
+    for index, one in enumerate(subsets):
+        for other in subsets[index + 1 :]:
             assert not any(similarity(left, right) >= 0.8 for left in one for right in other)
     assert result.is_leak_free
 
 
+def pairs_in_two_subsets(result: Split, near: float) -> list[tuple[str, str]]:
+    subset_of = {row["prompt"]: subset for subset in result.sizes for row in result[subset]}
+    prompts = list(subset_of)
+    pairs = [(prompts[one], prompts[other]) for one, other in similar_pairs(prompts, near)]
+    return [(one, other) for one, other in pairs if subset_of[one] != subset_of[other]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.7, 0.8, 0.85, 0.9, 0.95]),
+    st.sampled_from([2, 8, BUCKET]),
+)
+def test_similar_prompts_of_a_template_stay_together(seed: int, near: float, bucket: int) -> None:
+    rows = [qa(text, str(n)) for n, text in enumerate(template_texts(seed, 100))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.prepare.similarity.near.BUCKET", bucket)
+        result = split(rows, near=near, ratio=(0.4, 0.3, 0.3))
+        moved = split(random.Random(seed).sample(rows, len(rows)), near=near, ratio=(0.4, 0.3, 0.3))
+    assert pairs_in_two_subsets(result, near) == []
+    assert result.is_leak_free
+    assert not result.audit.has_findings
+    assert subsets_of(moved) == subsets_of(result)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.8, 0.9]))
+def test_new_rows_of_a_template_make_no_leak_with_a_lock_file(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, near: float
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("lock")
+    rows = [qa(text, str(n)) for n, text in enumerate(template_texts(seed, 100))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ftkit.prepare.similarity.near.BUCKET", 4)
+        before = locked_split(rows[:50], tmp_path, near=near)
+        after = locked_split(rows, tmp_path, near=near, on_bridge="exclude")
+    assert pairs_in_two_subsets(after, near) == []
+    assert after.is_leak_free
+    subsets = subsets_of(after)
+    assert {row: subsets[row] for row in subsets_of(before)} == subsets_of(before)
+
+
+def test_prompts_that_a_bounded_search_did_not_compare_are_findings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ftkit.prepare.similarity.clusters.MAX_COMPARED", 5)
+    result = split([qa(f"{LONG}{n:05}") for n in range(200)], near=0.95)
+    assert 0 < result.audit.total("unchecked") <= 200
+    assert result.audit.has_findings
+    assert result.audit.is_balanced
+
+
 def write_all(result: Split, folder: Path, **files: Path) -> bool:
-    return result.write({side: folder / f"{side}.jsonl" for side in result.sizes}, **files)
+    return result.write({subset: folder / f"{subset}.jsonl" for subset in result.sizes}, **files)
 
 
 def test_the_files_hold_the_lines_as_they_were(tmp_path: Path) -> None:
@@ -159,12 +215,13 @@ def test_the_files_hold_the_lines_as_they_were(tmp_path: Path) -> None:
     assert write_all(result, tmp_path, map=tmp_path / "map", rejects=tmp_path / "rejects")
     assert (tmp_path / "rejects").read_bytes() == b"not JSON\n"
     outputs = {
-        side: (tmp_path / f"{side}.jsonl").read_bytes().split(b"\n")[:-1] for side in result.sizes
+        subset: (tmp_path / f"{subset}.jsonl").read_bytes().split(b"\n")[:-1]
+        for subset in result.sizes
     }
-    assert sorted(line for side in outputs.values() for line in side) == sorted(lines)
+    assert sorted(line for subset in outputs.values() for line in subset) == sorted(lines)
     for entry in map(json.loads, (tmp_path / "map").read_text().splitlines()):
-        side = Path(entry["file"]).stem
-        assert outputs[side][entry["line"] - 1] == lines[entry["sources"][0]["line"] - 1]
+        subset = Path(entry["file"]).stem
+        assert outputs[subset][entry["line"] - 1] == lines[entry["sources"][0]["line"] - 1]
     assert result.audit.is_balanced
 
 
@@ -177,20 +234,20 @@ def locked_split(rows: list[Row], tmp_path: Path, **options: Any) -> Split:
 
 @settings(max_examples=15)
 @given(row_lists, row_lists, st.sampled_from([{"near": 0.8}, {"stratify": "prompt"}]))
-def test_a_lock_file_keeps_all_sides(
+def test_a_lock_file_keeps_all_subsets(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], more: list[Row], options: Row
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("lock")
-    before = sides_of(locked_split(rows, tmp_path, **options))
+    before = subsets_of(locked_split(rows, tmp_path, **options))
     options = {**options, "on_bridge": "exclude"} if "near" in options else options
-    after = sides_of(locked_split([*more, *rows], tmp_path, **options))
+    after = subsets_of(locked_split([*more, *rows], tmp_path, **options))
     assert {row: after[row] for row in before} == before
-    again = sides_of(locked_split(rows, tmp_path, **options))
+    again = subsets_of(locked_split(rows, tmp_path, **options))
     assert again == before
 
 
 def bridge(tmp_path: Path) -> tuple[list[Row], Row]:
-    """Rows on two sides of a locked split, and a row that is similar to both."""
+    """Rows on two subsets of a locked split, and a row that is similar to both."""
     for number in range(100):
         middle = qa(f"{number} {LONG}")
         rows = [qa(middle["prompt"].replace(word, "small")) for word in ("quick", "river")]
@@ -200,25 +257,25 @@ def bridge(tmp_path: Path) -> tuple[list[Row], Row]:
     raise AssertionError
 
 
-def test_a_row_that_links_two_sides_is_handled_as_asked(tmp_path: Path) -> None:
+def test_a_row_that_links_two_subsets_is_handled_as_asked(tmp_path: Path) -> None:
     rows, middle = bridge(tmp_path)
     lock = tmp_path / "split.lock"
     near = min(similarity(middle["prompt"], row["prompt"]) for row in rows)
     assert near > 0.75 > similarity(*(row["prompt"] for row in rows))
     options: Any = {"ratio": (0.5, 0.5), "near": near, "lock": lock}
-    with pytest.raises(UsageError, match=r"links two sides: .* \(train\) and .* \(validation\)"):
+    with pytest.raises(UsageError, match=r"links two subsets: .* \(train\) and .* \(validation\)"):
         split([*rows, middle], **options)
     excluded = split([*rows, middle], **options, on_bridge="exclude")
     assert sum(excluded.sizes.values()) == 2
     assert excluded.is_leak_free
-    assert excluded.audit.entries[0].reason == "links two sides"
+    assert excluded.audit.entries[0].reason == "links two subsets"
     assert excluded.audit.is_balanced
     train = split([*rows, middle], **options, on_bridge="train")
     assert middle in train["train"]
-    assert (train.leaks, train.shared[0].other_side) == (1, "validation")
+    assert (train.leaks, train.shared[0].other_subset) == (1, "validation")
 
 
-def test_new_rows_join_the_side_that_they_are_similar_to(tmp_path: Path) -> None:
+def test_new_rows_join_the_subset_that_they_are_similar_to(tmp_path: Path) -> None:
     rows = [qa(f"{LONG}{n}") for n in range(3)]
     locked_split(rows, tmp_path, near=0.8)
     more = [qa(f"{LONG}{n}") for n in range(3, 30)]
@@ -231,7 +288,7 @@ def test_new_rows_join_the_side_that_they_are_similar_to(tmp_path: Path) -> None
     [
         ({"salt": "x"}, "of splits with another `salt`: '', not 'x'"),
         ({"group": "prompt"}, "another `group`"),
-        ({"ratio": (0.5, 0.4, 0.1)}, "another `ratio`: 2 sides, not 3 sides"),
+        ({"ratio": (0.5, 0.4, 0.1)}, "another `ratio`: 2 subsets, not 3 subsets"),
     ],
 )
 def test_a_lock_file_of_other_options_is_refused(
@@ -257,9 +314,9 @@ def test_another_file_is_no_lock_file(content: bytes, tmp_path: Path) -> None:
     "entry",
     [
         b"{}",
-        b'{"row":"x","group":"0","side":"train"}',
-        b'{"row":"0","group":"0","side":"x"}',
-        b'{"row":"11112222333344445","group":"0","side":"train"}',
+        b'{"row":"x","group":"0","subset":"train"}',
+        b'{"row":"0","group":"0","subset":"x"}',
+        b'{"row":"11112222333344445","group":"0","subset":"train"}',
     ],
 )
 def test_a_damaged_entry_of_a_lock_file_is_an_error(entry: bytes, tmp_path: Path) -> None:
@@ -273,10 +330,11 @@ def test_a_damaged_entry_of_a_lock_file_is_an_error(entry: bytes, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ratio": (1.0,)}, "two or three numbers"),
-        ({"ratio": (0.5, 0.4)}, "must add up to 1, not 0.9"),
-        ({"ratio": (1.0, 0.0)}, "between 0 and 1"),
-        ({"ratio": (float("nan"), 0.5)}, "between 0 and 1"),
+        ({"ratio": (1.0,)}, "two or three numbers above 0 that add up to 1, .* not 1$"),
+        ({"ratio": (0.5, 0.4)}, "that add up to 1, such as 0.8,0.1,0.1, not 0.5,0.4"),
+        ({"ratio": (80, 10, 10)}, "add up to 1, such as 0.8,0.1,0.1, not 80,10,10"),
+        ({"ratio": (1.0, 0.0)}, "not 1,0"),
+        ({"ratio": (float("nan"), 0.5)}, "not nan,0.5"),
         ({"near": 0.1}, "`near` must be"),
         ({"on_bridge": "x"}, "`on_bridge` must be exclude, train, error, not 'x'"),
         ({"stratify": "completion"}, "has 1,001 values, more than 1,000"),
@@ -304,7 +362,7 @@ def test_equal_rows_of_any_shape_stay_together(row: Row, options: Row) -> None:
     assert result.is_leak_free
 
 
-def test_an_empty_file_gives_empty_sides(tmp_path: Path) -> None:
+def test_an_empty_file_gives_empty_subsets(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.touch()
     for options in ({}, {"near": 0.8}, {"stratify": "a"}, {"exact_size": True}):

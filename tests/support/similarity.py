@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -32,6 +33,25 @@ def similar_pairs(texts: list[str], threshold: float) -> set[tuple[int, int]]:
         if len(sets[one] & sets[other]) >= threshold * max(len(sets[one] | sets[other]), 1)
         and sets[one]
     }
+
+
+def template_texts(seed: int, count: int) -> list[str]:
+    """Texts of a few templates, each with a number or a few words of its own."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(60)]
+    templates = [" ".join(rng.choices(words, k=rng.randint(8, 14))) for _ in range(3)]
+    fillings: list[Callable[[], str]] = [
+        lambda: f"{rng.randrange(count):04}",
+        lambda: f"{rng.randrange(count):04}" + "x" * rng.randrange(7),
+        lambda: " ".join(rng.choices(words, k=rng.randint(1, 3))),
+    ]
+    texts = []
+    for _ in range(count):
+        number = rng.randrange(3)
+        place = rng.choice((0, number * 10, 1000))
+        template = templates[number]
+        texts.append(f"{template[:place]}{fillings[number]()} {template[place:]}")
+    return texts
 
 
 def similar_texts(seed: int, count: int, words: int = 400) -> list[str]:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from itertools import groupby
 from typing import Any
 
-import msgspec
-
-from ftkit.catalog import DEFAULT_PROVIDER, find_limits
-from ftkit.dataset.detect import classify
-from ftkit.dataset.formats import FORMATS, Format, find_format
+from ftkit.dataset.formats import Format, find_format
 from ftkit.dataset.inputs import Examples, File
 from ftkit.dataset.types import Answer
 from ftkit.errors import UsageError, install_command
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import check_is_example
 from ftkit.prepare.filter.where import Where, parse_where
+from ftkit.prepare.parsed_rows import (
+    ParsedRow,
+    batches,
+    encoding_of,
+    parse_rows,
+    token_counts,
+)
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
 from ftkit.prepare.rows import Row
-from ftkit.tokens.counting import TokenCount, count, sequences
+from ftkit.tokens.counting import TokenCount, sequences
 
 STEP = "filter"
 """Name of the step in reports and maps."""
-
-BATCH_ROWS = 500
-"""Maximum number of rows whose tokens are counted together, which is faster."""
-BATCH_BYTES = 8 << 20
-"""Bytes from which a batch is complete."""
 
 LANGUAGE_LENGTH = 80
 """Characters that the language is told from, those that the model is made for."""
@@ -83,14 +80,14 @@ def filter_step(
     """Return a step that keeps the rows on which a condition holds."""
     condition = parse_where(where, NAMES)
     chosen = find_format(format) if format else None
-    encoding = find_limits(DEFAULT_PROVIDER, model).encoding
+    encoding = encoding_of(model)
     if "language" in condition.names:
         language_detector()
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
         first: Row | None = None
         has_examples = False
-        for batch in _batches(rows):
+        for batch in batches(rows):
             first = first or next(iter(batch), None)
             examples = _examples(batch, condition, chosen, audit)
             has_examples = has_examples or bool(examples)
@@ -100,7 +97,7 @@ def filter_step(
 
     reason = f"the condition {'holds' if invert else 'does not hold'}"
 
-    def matching(examples: list[_Example], audit: Audit) -> Iterator[Row]:
+    def matching(examples: list[ParsedRow], audit: Audit) -> Iterator[Row]:
         counts = _token_counts(examples, condition, encoding)
         for example, counted in zip(examples, counts, strict=True):
             if condition.holds(_values(example, condition, counted)) != invert:
@@ -111,62 +108,26 @@ def filter_step(
     return step
 
 
-class _Example(msgspec.Struct):
-    """A row as an example of a format, or None if the condition needs none."""
-
-    row: Row
-    format: Format | None = None
-    example: Any = None
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row.line or b"") or len(row.encode())
-        if len(batch) == BATCH_ROWS or size > BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    yield batch
-
-
 def _examples(
     rows: list[Row], condition: Where, chosen: Format | None, audit: Audit
-) -> list[_Example]:
+) -> list[ParsedRow]:
     """Return the rows as examples. Other rows are rejected, if the condition needs examples."""
     if not condition.names:
-        return list(map(_Example, rows))
-    examples = []
-    for row in rows:
-        format = chosen or FORMATS.get(classify(row.value) or "")
-        try:
-            built = format.build(row.value) if format else None
-        except (msgspec.ValidationError, ValueError, TypeError, AttributeError):
-            built = None
-        if built is None:
-            kind = f"a valid {format.name} example" if format else "an example of a known format"
-            audit.reject(STEP, f"not {kind}", row.origin, row.encode_source())
-        else:
-            examples.append(_Example(row, format, built))
-    return examples
+        return list(map(ParsedRow, rows))
+    return parse_rows(rows, chosen, STEP, audit)
 
 
 def _token_counts(
-    examples: list[_Example], condition: Where, encoding: str
+    examples: list[ParsedRow], condition: Where, encoding: str
 ) -> Iterator[TokenCount | None]:
-    """Yield the tokens of each example, counted together for each run of one format."""
-    if not condition.names & {"tokens", "trained_tokens"}:
+    """Yield the tokens of each example, or None if the condition does not need them."""
+    if condition.names & {"tokens", "trained_tokens"}:
+        yield from token_counts(examples, encoding)
+    else:
         yield from (None for _ in examples)
-        return
-    for _, group in groupby(examples, lambda item: item.format and item.format.name):
-        run = list(group)
-        format = run[0].format
-        assert format is not None
-        yield from count([item.example for item in run], format, encoding)
 
 
-def _values(item: _Example, condition: Where, counted: TokenCount | None) -> dict[str, Any]:
+def _values(item: ParsedRow, condition: Where, counted: TokenCount | None) -> dict[str, Any]:
     """Return the values of the names of a condition."""
     values: dict[str, Any] = {name: VALUES[name](item) for name in condition.names & VALUES.keys()}
     if counted:
@@ -175,24 +136,24 @@ def _values(item: _Example, condition: Where, counted: TokenCount | None) -> dic
     return {**values, "$": item.row.value}
 
 
-def _messages(item: _Example) -> list[Any]:
+def _messages(item: ParsedRow) -> list[Any]:
     return _format(item).messages(item.example)
 
 
-def _format(item: _Example) -> Format:
+def _format(item: ParsedRow) -> Format:
     assert item.format is not None
     return item.format
 
 
-def _roles(item: _Example) -> list[str]:
+def _roles(item: ParsedRow) -> list[str]:
     return [message.__struct_config__.tag for message in _messages(item)]
 
 
-def _texts(item: _Example) -> Iterator[str]:
+def _texts(item: ParsedRow) -> Iterator[str]:
     return (text for _, text in _format(item).texts(item.example))
 
 
-def _has_tools(item: _Example) -> bool:
+def _has_tools(item: ParsedRow) -> bool:
     conversations = _format(item).conversations(item.example)
     return any(conversation.tools or conversation.functions for conversation in conversations) or (
         any(
@@ -202,7 +163,7 @@ def _has_tools(item: _Example) -> bool:
     )
 
 
-def _has_images(item: _Example) -> bool:
+def _has_images(item: ParsedRow) -> bool:
     return any(part.images for parts in sequences(item.example, _format(item)) for part in parts)
 
 
@@ -226,7 +187,7 @@ def language_detector() -> Callable[[str], str]:
     return language
 
 
-VALUES: dict[str, Callable[[_Example], Any]] = {
+VALUES: dict[str, Callable[[ParsedRow], Any]] = {
     "chars": lambda item: sum(map(len, _texts(item))),
     "turns": lambda item: _roles(item).count("user"),
     "messages": lambda item: len(_messages(item)),

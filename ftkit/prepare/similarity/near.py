@@ -2,7 +2,8 @@
 
 Candidates share one of 32 bands of four values of their MinHash signatures (locality-sensitive
 hashing), and each is verified by its exact Jaccard similarity. At 0.8, a band of a pair is equal
-with probability 0.8 ** 4, so that fewer than one in ten million pairs share no band.
+with probability 0.8 ** 4, so that fewer than one in ten million pairs share no band. Rows that
+share a band with many others form clusters, which are searched exactly.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from math import sqrt
 import numpy as np
 
 from ftkit.errors import UsageError
+from ftkit.prepare.similarity.clusters import (
+    NONE,
+    ClusterIndex,
+    Filter,
+    read_differences,
+    spread,
+)
 from ftkit.prepare.similarity.minhash import (
     MAX_SHINGLES,
     PERMUTATIONS,
@@ -21,7 +29,6 @@ from ftkit.prepare.similarity.minhash import (
     Integers,
     jaccard,
     sample_for,
-    scramble,
     shingles,
 )
 
@@ -32,19 +39,16 @@ BANDS = PERMUTATIONS * VALUE().itemsize // 8
 """Number of bands of a signature: each is an integer of 64 bits, which holds four values."""
 
 BUCKET = 32
-"""Number of rows in a bucket. Further rows go to a bucket of twice as many values."""
-
-LEVELS = 3
-"""Number of levels of buckets. A row that has no place on the last one is not found by that band.
-
-This bounds the comparisons of a row, whatever the other rows are.
-"""
-
-VERIFIED = 16
-"""Number of candidates of a row that are verified: those with the most similar signatures."""
+"""Number of rows that share a band, above which they are searched as a cluster."""
 
 DEVIATIONS = 5
 """Standard deviations by which the estimate of a signature may be below the threshold."""
+
+MAX_VERIFIED = 128
+"""Number of candidates of a row that are verified, unless they are in its cluster."""
+
+UNCHECKED = "too many rows are nearly as similar; not all of them were compared"
+"""Reason in the audit for rows in `NearIndex.unchecked`."""
 
 
 def check_threshold(near: float | None) -> None:
@@ -54,56 +58,97 @@ def check_threshold(near: float | None) -> None:
 
 
 class _Buckets:
-    """Rows by the keys of their bands. 288 bytes for each row."""
+    """Rows by their bands. 288 bytes for each row.
 
-    def __init__(self, keys: Callable[[int], Integers], has_text: Integers) -> None:
-        """Lay out the buckets, which are empty, of all keys that two rows share.
+    Attributes:
+        clusters: Number of the cluster of each row, or `NONE`. Rows that share a band with more
+            than `BUCKET` rows are in the same one, and in no bucket of this band.
+    """
+
+    def __init__(self, bands: Integers, has_text: Integers) -> None:
+        """Lay out the buckets, which are empty, of all bands that two rows share.
 
         Args:
-            keys: Returns the key of each row in a band.
+            bands: The bands of each row.
             has_text: False for rows that are in no bucket.
         """
-        shape = len(has_text), BANDS
-        self._starts = np.full(shape, -1, np.int64 if len(has_text) >> 26 else np.int32)
+        self._starts = np.full(bands.shape, -1, np.int64 if len(bands) >> 26 else np.int32)
+        components = _Components(len(bands))
         rows, used = np.flatnonzero(has_text), 0
         for band in range(BANDS):
-            column = keys(band)[rows]
+            column = bands[rows, band]
             order = np.argsort(column, kind="stable")
             column = column[order]
             begins = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
-            sizes = np.diff(np.append(begins, len(column)))
-            sizes = sizes if len(column) else sizes[:0]
-            capacities = np.where(sizes > 1, np.minimum(sizes, BUCKET), 0)
-            starts = np.where(sizes > 1, used + np.cumsum(capacities) - capacities, -1)
+            sizes = np.diff(np.append(begins, len(column))) if len(rows) else begins[:0]
+            is_bucket = (sizes > 1) & (sizes <= BUCKET)
+            capacities = np.where(is_bucket, sizes, 0)
+            starts = np.where(is_bucket, used + np.cumsum(capacities) - capacities, -1)
             self._starts[rows[order], band] = np.repeat(starts, sizes)
             used += int(capacities.sum())
+            is_large = np.repeat(sizes > BUCKET, sizes)
+            first = np.repeat(order[begins[: len(sizes)]], sizes)
+            components.join(rows[first[is_large]], rows[order[is_large]])
+        self.clusters = components.numbers()
         self._slots = np.empty(used, np.uint32)
-        self._fills = np.zeros(used, np.uint8)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all rows."""
+        self._fills = np.zeros(len(self._slots), np.uint8)
 
     def members(self, row: int) -> Integers:
-        """Return the rows in the buckets of a row."""
+        """Return the rows in the buckets of a row, some several times."""
         starts = self._starts[row]
         starts = starts[starts >= 0]
-        fills = self._fills[starts].astype(np.intp)
-        ends = np.cumsum(fills)
-        total = int(ends[-1]) if len(ends) else 0
-        rows: Integers = self._slots[np.repeat(starts - (ends - fills), fills) + np.arange(total)]
+        rows: Integers = self._slots[spread(starts, self._fills[starts].astype(np.intp))]
         return rows
 
-    def insert(self, row: int, bands: Integers) -> Integers:
-        """Put a row into its buckets of some bands, and return those bands whose bucket is full."""
-        starts = self._starts[row, bands]
-        bands, starts = bands[starts >= 0], starts[starts >= 0]
-        fills = self._fills[starts]
-        has_place = fills < BUCKET
-        self._slots[starts[has_place] + fills[has_place]] = row
-        self._fills[starts[has_place]] += np.uint8(1)
-        full: Integers = bands[~has_place]
-        return full
+    def insert(self, row: int) -> None:
+        """Put a row into its buckets."""
+        starts = self._starts[row]
+        starts = starts[starts >= 0]
+        self._slots[starts + self._fills[starts]] = row
+        self._fills[starts] += np.uint8(1)
+
+
+class _Components:
+    """Connected components of rows (union-find, with arrays)."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = np.arange(count)
+
+    def join(self, rows: Integers, others: Integers) -> None:
+        """Join the components of each row and the other one."""
+        while True:
+            one, two = self._roots(rows), self._roots(others)
+            differs = one != two
+            if not differs.any():
+                return
+            rows, others = one[differs], two[differs]
+            np.minimum.at(self._parents, np.maximum(rows, others), np.minimum(rows, others))
+
+    def numbers(self) -> Integers:
+        """Return the number of the component of each row, or `NONE` if the row is alone in it."""
+        roots = self._roots(np.arange(len(self._parents)))
+        sizes = np.bincount(roots, minlength=len(roots))
+        numbers = np.cumsum(sizes > 1) - 1
+        result: Integers = np.where(sizes[roots] > 1, numbers[roots], NONE)
+        return result
+
+    def _roots(self, rows: Integers) -> Integers:
+        parents = self._parents[rows]
+        while (parents != rows).any():
+            rows, parents = parents, self._parents[parents]
+        return rows
 
 
 class NearIndex:
-    """Rows whose texts can be searched for similar ones."""
+    """Rows whose texts can be searched for similar ones.
+
+    Attributes:
+        unchecked: Rows that `similar` did not compare with all candidates.
+    """
 
     def __init__(
         self,
@@ -122,57 +167,73 @@ class NearIndex:
         self._threshold = threshold
         self._least = threshold - DEVIATIONS * sqrt(threshold * (1 - threshold) / PERMUTATIONS)
         self._text_of = text_of
-        self._levels = [self._buckets(0)]
+        self._buckets = _Buckets(self._values.view(np.uint64), self._sizes > 0)
+        self._differences = read_differences(
+            self._buckets.clusters, self._sizes, threshold, text_of
+        )
+        self._clusters = ClusterIndex(self._differences)
         self._recent: OrderedDict[int, Integers] = OrderedDict()
         self._recent_size = 0
+        self.unchecked: set[int] = set()
 
-    def insert(self, row: int) -> None:
-        """Add a row to those that are found."""
-        bands = np.arange(BANDS)
-        for level in range(LEVELS):
-            if level == len(self._levels):
-                self._levels.append(self._buckets(level))
-            bands = self._levels[level].insert(row, bands)
-            if not len(bands):
-                return
+    def clear(self) -> None:
+        """Remove all rows."""
+        self._buckets.clear()
+        self._clusters.clear()
 
-    def _buckets(self, level: int) -> _Buckets:
-        """Return empty buckets. Each level joins twice as many bands, as in an LSH forest."""
-        columns = self._values.view(np.uint64)
+    def insert(self, row: int, label: int = 0) -> None:
+        """Add a row to those that are found.
 
-        def keys(band: int) -> Integers:
-            key = columns[:, band]
-            for step in range(1, 1 << level):
-                key = scramble(key) ^ columns[:, (band + step) % BANDS]
-            return key
+        Args:
+            row: The row.
+            label: Rows with the same label stand for one another: of several that are similar to a
+                row, `similar` may yield one.
+        """
+        self._buckets.insert(row)
+        if self._differences.clusters[row] != NONE:
+            self._clusters.insert(row, label)
 
-        return _Buckets(keys, self._sizes > 0)
-
-    def similar(
-        self, row: int, are_wanted: Callable[[Integers], Integers] | None = None
-    ) -> Iterator[tuple[int, float]]:
-        """Yield the rows in the index that are similar to a row, each with its similarity.
+    def similar(self, row: int, are_wanted: Filter | None = None) -> Iterator[tuple[int, float]]:
+        """Yield rows in the index that are similar to a row, each with its similarity.
 
         Args:
             row: The row.
             are_wanted: Returns False for those of several rows that need not be compared. It is
                 called again after each row that was yielded.
         """
-        candidates, verified = self._candidates(row), 0
-        while len(candidates) and verified < VERIFIED:
+        cluster = int(self._buckets.clusters[row])
+        is_complete = cluster == NONE or not self._differences.incomplete[cluster]
+        if self._differences.clusters[row] != NONE:
+            for others in self._clusters.without_overlap(row):
+                yield from self._verified(row, others, are_wanted)
+            others, is_searched = self._clusters.with_overlap(row, are_wanted)
+            is_complete &= is_searched
+            yield from self._verified(row, others, are_wanted)
+        candidates = self._candidates(row)
+        yield from self._verified(row, candidates[:MAX_VERIFIED], are_wanted)
+        if not is_complete or len(candidates) > MAX_VERIFIED:
+            self.unchecked.add(row)
+
+    def _verified(
+        self, row: int, candidates: Integers, are_wanted: Filter | None
+    ) -> Iterator[tuple[int, float]]:
+        """Yield those candidates that are similar to a row."""
+        while len(candidates):
             if are_wanted is not None:
                 candidates = candidates[are_wanted(candidates)]
-            for other in candidates[: VERIFIED - verified].tolist():
-                candidates, verified = candidates[1:], verified + 1
+            for other in candidates.tolist():
+                candidates = candidates[1:]
                 similarity = self.similarity(row, other)
                 if similarity >= self._threshold:
                     yield other, similarity
                     break
 
     def _candidates(self, row: int) -> Integers:
-        """Return the rows that are probably similar to a row, the most similar one first."""
-        members = [buckets.members(row) for buckets in self._levels]
-        others = np.unique(np.concatenate(members) if len(members) > 1 else members[0])
+        """Return the rows in buckets that are probably similar to a row, the most similar first."""
+        others = np.unique(self._buckets.members(row))
+        clusters = self._differences.clusters
+        if clusters[row] != NONE:
+            others = others[clusters[others] != clusters[row]]
         own = self._sizes[row].astype(np.int64)
         sizes = self._sizes[others].astype(np.int64)
         others = others[np.minimum(sizes, own) >= self._threshold * np.maximum(sizes, own)]

@@ -1,4 +1,4 @@
-"""Decision about the side of each row of a split."""
+"""Decision about the subset of each row of a split."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from msgspec import Struct
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.similarity.minhash import Integers, scramble
-from ftkit.prepare.similarity.near import check_threshold
-from ftkit.prepare.split.keys import Keys
+from ftkit.prepare.similarity.near import NearIndex, check_threshold
+from ftkit.prepare.split.hashed_rows import HashedRows
 from ftkit.prepare.split.links import EXCLUDED, Bridge, Links, link_similar
 from ftkit.prepare.split.lock import Lock
-from ftkit.prepare.split.sides import Units, assign_by_hash, assign_by_rank
+from ftkit.prepare.split.subsets import Components, assign_by_hash, assign_by_rank
 
-SIDES = ("train", "validation", "test")
-"""Names of the sides, in the order of the ratio."""
+SUBSETS = ("train", "validation", "test")
+"""Names of the subsets, in the order of the ratio."""
 
 TRAIN = 0
-"""Number of the side of the training data."""
+"""Number of the subset of the training data."""
 
 POLICIES = ("exclude", "train", "error")
-"""What to do with a new row that is linked with rows of several sides."""
+"""What to do with a new row that is linked with rows of several subsets."""
 
 MAX_STRATA = 1000
 """Maximum number of values that a split is stratified by."""
@@ -44,92 +44,101 @@ class SplitOptions(Struct, frozen=True, kw_only=True):
     on_bridge: str = "error"
 
     def __post_init__(self) -> None:
-        if len(self.ratio) not in (2, 3) or not all(0 < share < 1 for share in self.ratio):
-            raise UsageError("`ratio` must be two or three numbers between 0 and 1")
-        if abs(sum(self.ratio) - 1) > TOLERANCE:
-            raise UsageError(f"the numbers of `ratio` must add up to 1, not {sum(self.ratio):g}")
+        are_shares = len(self.ratio) in (2, 3) and all(0 < share < 1 for share in self.ratio)
+        if not are_shares or abs(sum(self.ratio) - 1) > TOLERANCE:
+            ratio = ",".join(f"{share:g}" for share in self.ratio)
+            raise UsageError(
+                "`ratio` must be two or three numbers above 0 that add up to 1, such as "
+                f"0.8,0.1,0.1, not {ratio}"
+            )
         check_threshold(self.near)
         if self.on_bridge not in POLICIES:
             raise UsageError(f"`on_bridge` must be {', '.join(POLICIES)}, not {self.on_bridge!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the sides."""
-        return SIDES[: len(self.ratio)]
+        """Names of the subsets."""
+        return SUBSETS[: len(self.ratio)]
 
 
-def decide_sides(keys: Keys, options: SplitOptions, lock: Lock, audit: Audit) -> Integers:
-    """Return the number of the side of each row, or `EXCLUDED`.
+def decide_subsets(
+    table: HashedRows, index: NearIndex | None, options: SplitOptions, lock: Lock, audit: Audit
+) -> Integers:
+    """Return the number of the subset of each row, or `EXCLUDED`.
 
     Args:
-        keys: The rows.
+        table: The rows.
+        index: An empty index of the prompts, which is filled, if they are compared.
         options: Options of the split.
-        lock: Sides of earlier splits.
+        lock: Subsets of earlier splits.
         audit: Records the rows that are excluded.
 
     Raises:
-        UsageError: A new row links two sides and `on_bridge` is `error`, the groups cannot be
+        UsageError: A new row links two subsets and `on_bridge` is `error`, the groups cannot be
             divided exactly, or there are too many strata.
     """
-    groups = keys.column("group")
-    links = Links(groups, lock.sides("row", keys.column("row")), lock.sides("group", groups))
-    if options.near is not None:
+    groups = table.column("group")
+    links = Links(groups, lock.subsets("row", table.column("row")), lock.subsets("group", groups))
+    if index is not None:
 
         def decide(bridge: Bridge) -> int:
-            return _decide_bridge(bridge, keys, links, options, audit)
+            return _decide_bridge(bridge, table, links, options, audit)
 
-        link_similar(keys, links, options.near, decide)
-    return _sides(keys, links, options)
+        link_similar(index, table, links, decide)
+    return _subsets(table, links, options)
 
 
 def _decide_bridge(
-    bridge: Bridge, keys: Keys, links: Links, options: SplitOptions, audit: Audit
+    bridge: Bridge, table: HashedRows, links: Links, options: SplitOptions, audit: Audit
 ) -> int:
-    origin = keys.spool[bridge.row].origin
+    origin = table.spool[bridge.row].origin
     places = " and ".join(
-        f"{keys.spool[row].origin} ({options.names[links.side_of(row)]})" for row in bridge.others
+        f"{table.spool[row].origin} ({options.names[links.subset_of(row)]})"
+        for row in bridge.others
     )
     if options.on_bridge == "error":
         raise UsageError(
-            f"{origin} links two sides: it is similar to, or in the group of, {places}; set "
+            f"{origin} links two subsets: it is similar to, or in the group of, {places}; set "
             "`on_bridge` to exclude or train"
         )
     if options.on_bridge == "train":
         return TRAIN
-    audit.drop("split", "links two sides", origin, places)
+    audit.drop("split", "links two subsets", origin, places)
     return EXCLUDED
 
 
-def _sides(keys: Keys, links: Links, options: SplitOptions) -> Integers:
-    unit, unit_sides = links.units()
-    is_apart = (links.sides >= 0) & (unit_sides[unit] != links.sides)
-    unit[is_apart] = len(unit_sides) + np.arange(is_apart.sum())
-    unit_sides = np.concatenate((unit_sides, links.sides[is_apart]))
-    is_present = links.sides != EXCLUDED
-    positions = np.full(len(unit_sides), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(positions, unit, keys.column("group"))
+def _subsets(table: HashedRows, links: Links, options: SplitOptions) -> Integers:
+    component, component_subsets = links.components()
+    is_apart = (links.subsets >= 0) & (component_subsets[component] != links.subsets)
+    component[is_apart] = len(component_subsets) + np.arange(is_apart.sum())
+    component_subsets = np.concatenate((component_subsets, links.subsets[is_apart]))
+    is_present = links.subsets != EXCLUDED
+    positions = np.full(len(component_subsets), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(positions, component, table.column("group"))
     salt = int.from_bytes(blake2b(_encode(options.salt), digest_size=8).digest(), "big")
-    units = Units(
-        sizes=np.bincount(unit[is_present], minlength=len(unit_sides)),
+    components = Components(
+        sizes=np.bincount(component[is_present], minlength=len(component_subsets)),
         positions=scramble(positions ^ np.uint64(salt)),
-        strata=_strata(keys.column("stratum"), unit, len(unit_sides), options.stratify),
-        sides=unit_sides,
+        strata=_strata(
+            table.column("stratum"), component, len(component_subsets), options.stratify
+        ),
+        subsets=component_subsets,
     )
     if options.stratify or options.exact_size:
-        assign_by_rank(units, options.ratio, options.exact_size)
+        assign_by_rank(components, options.ratio, options.exact_size)
     else:
-        assign_by_hash(units, options.ratio)
-    sides = units.sides[unit]
-    sides[~is_present] = EXCLUDED
-    return sides
+        assign_by_hash(components, options.ratio)
+    subsets = components.subsets[component]
+    subsets[~is_present] = EXCLUDED
+    return subsets
 
 
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _strata(strata: Integers, unit: Integers, units: int, path: str) -> Integers:
-    """Return the number of the most frequent stratum of each unit."""
+def _strata(strata: Integers, component: Integers, components: int, path: str) -> Integers:
+    """Return the number of the most frequent stratum of each component."""
     values, numbers = np.unique(strata, return_inverse=True)
     count = len(values)
     if count > MAX_STRATA:
@@ -137,10 +146,10 @@ def _strata(strata: Integers, unit: Integers, units: int, path: str) -> Integers
             f"`stratify`: {path!r} has {count:,} values, more than {MAX_STRATA:,}; name a path "
             "with few values, such as a label"
         )
-    pairs, sizes = np.unique(unit * max(count, 1) + numbers.reshape(-1), return_counts=True)
+    pairs, sizes = np.unique(component * max(count, 1) + numbers.reshape(-1), return_counts=True)
     order = np.lexsort((pairs, -sizes, pairs // max(count, 1)))
     owners = pairs[order] // max(count, 1)
     first = np.flatnonzero(np.diff(owners, prepend=-1))
-    result = np.zeros(units, np.int64)
+    result = np.zeros(components, np.int64)
     result[owners[first]] = pairs[order][first] % max(count, 1)
     return result

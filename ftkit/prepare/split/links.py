@@ -1,4 +1,4 @@
-"""Links between rows that must be on the same side: equal groups, and similar prompts."""
+"""Links between rows that must be in the same subset: equal groups, and similar prompts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from msgspec import Struct
 
 from ftkit.prepare.similarity.minhash import Integers
 from ftkit.prepare.similarity.near import NearIndex
-from ftkit.prepare.split.keys import Keys
+from ftkit.prepare.split.hashed_rows import HashedRows
 
 FREE = -1
-"""In place of a side: it is not decided yet."""
+"""In place of a subset: it is not decided yet."""
 
 EXCLUDED = -2
-"""In place of a side: the row is left out."""
+"""In place of a subset: the row is left out."""
 
 
 class Bridge(Struct, frozen=True):
-    """A new row that is linked with rows of different sides."""
+    """A new row that is linked with rows of different subsets."""
 
     row: int
     others: tuple[int, ...]
-    """A row of each of these sides."""
+    """A row of each of these subsets."""
 
 
-class Leak(Struct, frozen=True):
-    """Two rows on different sides that have the same group or similar prompts."""
+class Pair(Struct, frozen=True):
+    """Two rows in different subsets that have the same group or similar prompts."""
 
     row: int
     other: int
@@ -36,31 +36,31 @@ class Leak(Struct, frozen=True):
 
 
 class Links:
-    """Rows and the units that they form: the connected components of their links.
+    """Rows and the components that they form: the connected components of their links.
 
     Attributes:
-        unit: Number of the unit of each row.
-        sides: Side of each row that is decided, else `FREE`.
-        unit_sides: The same for each unit.
+        component: Number of the component of each row.
+        subsets: Subset of each row that is decided, else `FREE`.
+        component_subsets: The same for each component.
     """
 
-    def __init__(self, groups: Integers, row_sides: Integers, group_sides: Integers) -> None:
+    def __init__(self, groups: Integers, row_subsets: Integers, group_subsets: Integers) -> None:
         """Create the links between the rows of a group.
 
         Args:
             groups: Hash of the group of each row.
-            row_sides: Side of each row that is locked, else `FREE`.
-            group_sides: Side of the group of each row, if it is locked, else `FREE`.
+            row_subsets: Subset of each row that is locked, else `FREE`.
+            group_subsets: Subset of the group of each row, if it is locked, else `FREE`.
         """
         _, self._first, self._group = np.unique(groups, return_index=True, return_inverse=True)
         self._group = self._group.reshape(-1)  # numpy 2.0 alone has another shape
-        self.sides = row_sides.astype(np.int8)
+        self.subsets = row_subsets.astype(np.int8)
         self._parents = np.arange(len(self._first))
-        self._root_sides: list[int] = group_sides[self._first].tolist()
-        self._anchors: list[int] = self._first.tolist()  # a row of the side of each root
+        self._root_subsets: list[int] = group_subsets[self._first].tolist()
+        self._anchors: list[int] = self._first.tolist()  # a row of the subset of each root
 
     def root(self, row: int) -> int:
-        """Return the number of the unit that a row belongs to so far."""
+        """Return the number of the component that a row belongs to so far."""
         node, parents = int(self._group[row]), self._parents
         while parents[node] != node:
             parents[node] = parents[parents[node]]
@@ -78,13 +78,13 @@ class Links:
         return nodes
 
     def join(self, rows: list[int]) -> tuple[int, ...]:
-        """Join the units of some rows, unless they have different sides.
+        """Join the components of some rows, unless they have different subsets.
 
         Returns:
-            A row of each side if there are several, else ().
+            A row of each subset if there are several, else ().
         """
         roots = list(dict.fromkeys(map(self.root, rows)))
-        decided = {self._root_sides[root]: root for root in reversed(roots)}
+        decided = {self._root_subsets[root]: root for root in reversed(roots)}
         decided.pop(FREE, None)
         if len(decided) > 1:
             return tuple(self._anchors[root] for root in decided.values())
@@ -93,67 +93,69 @@ class Links:
             self._parents[root] = target
         return ()
 
-    def decide(self, row: int, side: int) -> None:
-        """Set the side of a row, and that of its unit if it has none."""
-        self.sides[row] = side
+    def decide(self, row: int, subset: int) -> None:
+        """Set the subset of a row, and that of its component if it has none."""
+        self.subsets[row] = subset
         root = self.root(row)
-        if side >= 0 and self._root_sides[root] == FREE:
-            self._root_sides[root], self._anchors[root] = side, row
+        if subset >= 0 and self._root_subsets[root] == FREE:
+            self._root_subsets[root], self._anchors[root] = subset, row
 
-    def side_of(self, row: int) -> int:
-        """Return the side that is decided for a row or its unit, else `FREE`."""
-        return int(self.sides[row]) if self.sides[row] >= 0 else self._root_sides[self.root(row)]
+    def subset_of(self, row: int) -> int:
+        """Return the subset that is decided for a row or its component, else `FREE`."""
+        subset = int(self.subsets[row])
+        return subset if subset >= 0 else self._root_subsets[self.root(row)]
 
-    def units(self) -> tuple[Integers, Integers]:
-        """Return the number of the unit of each row, and the side of each unit or `FREE`."""
+    def components(self) -> tuple[Integers, Integers]:
+        """Return the component of each row, and the subset of each component or `FREE`."""
         roots = self._roots(np.arange(len(self._parents)))
         numbers, inverse = np.unique(roots, return_inverse=True)
-        sides = np.array(self._root_sides, np.int8)[numbers]
-        return inverse.reshape(-1)[self._group], sides
+        subsets = np.array(self._root_subsets, np.int8)[numbers]
+        return inverse.reshape(-1)[self._group], subsets
 
 
-def first_with_text(keys: Keys, order: Integers) -> Integers:
+def first_with_text(table: HashedRows, order: Integers) -> Integers:
     """Return, for each row, the first row of an order that has the same text."""
-    texts = keys.column("text")[order]
+    texts = table.column("text")[order]
     _, first, inverse = np.unique(texts, return_index=True, return_inverse=True)
     result = np.empty(len(order), np.int64)
     result[order] = order[first[inverse.reshape(-1)]]
     return result
 
 
-def link_similar(keys: Keys, links: Links, near: float, decide: Callable[[Bridge], int]) -> None:
-    """Join the units of rows with similar prompts.
+def link_similar(
+    index: NearIndex, table: HashedRows, links: Links, decide: Callable[[Bridge], int]
+) -> None:
+    """Join the components of rows with similar prompts.
 
     Rows that are locked come first, then the others in the order of their hashes, so that the order
     of the rows makes no difference.
 
     Args:
-        keys: The rows.
+        index: An empty index of the prompts, which is filled.
+        table: The rows.
         links: The links so far.
-        near: Similarity from which prompts are similar.
-        decide: Returns the side of a row that would link two sides, or `EXCLUDED`.
+        decide: Returns the subset of a row that would link two subsets, or `EXCLUDED`.
     """
-    index = NearIndex(keys.signatures(), near, keys.text)
-    order = np.lexsort((keys.column("row"), links.sides == FREE))
-    twins = first_with_text(keys, order)
+    order = np.lexsort((table.column("row"), links.subsets == FREE))
+    twins = first_with_text(table, order)
     excluded: set[int] = set()
     for row in order.tolist():
         twin = int(twins[row])
         is_first = twin == row or twin in excluded
-        others = _similar_units(index, links, row) if is_first else [twin]
-        sides = links.join([row, *others])
-        if sides and links.sides[row] == FREE:
-            side = decide(Bridge(row, sides))
-            links.decide(row, side)
-            if side == EXCLUDED:
+        others = _similar_components(index, links, row) if is_first else [twin]
+        subsets = links.join([row, *others])
+        if subsets and links.subsets[row] == FREE:
+            subset = decide(Bridge(row, subsets))
+            links.decide(row, subset)
+            if subset == EXCLUDED:
                 excluded.add(row)
                 continue
         if is_first:
-            index.insert(row)
+            index.insert(row, label=links.subset_of(row))
 
 
-def _similar_units(index: NearIndex, links: Links, row: int) -> list[int]:
-    """Return a similar row of each unit that has some."""
+def _similar_components(index: NearIndex, links: Links, row: int) -> list[int]:
+    """Return a similar row of each component that has some."""
     roots, others = [links.root(row)], list[int]()
     for other, _ in index.similar(row, lambda rows: ~np.isin(links.roots(rows), roots)):
         roots.append(links.root(other))
@@ -161,46 +163,45 @@ def _similar_units(index: NearIndex, links: Links, row: int) -> list[int]:
     return others
 
 
-def shared_groups(groups: Integers, sides: Integers) -> Iterator[Leak]:
-    """Yield the leaks by groups that have rows on several sides: one for each side but the first.
+def shared_groups(groups: Integers, subsets: Integers) -> Iterator[Pair]:
+    """Yield a pair of each group for each of its subsets but the first.
 
     Args:
         groups: Hash of the group of each row.
-        sides: Side of each row, or `EXCLUDED`.
+        subsets: Subset of each row, or `EXCLUDED`.
     """
-    rows = np.flatnonzero(sides >= 0)
-    order = rows[np.lexsort((rows, sides[rows], groups[rows]))]
+    rows = np.flatnonzero(subsets >= 0)
+    order = rows[np.lexsort((rows, subsets[rows], groups[rows]))]
     same = groups[order][1:] == groups[order][:-1]
-    differs = sides[order][1:] != sides[order][:-1]
+    differs = subsets[order][1:] != subsets[order][:-1]
     for place in np.flatnonzero(same & differs).tolist():
-        yield Leak(int(order[place + 1]), int(order[place]), 1.0)
+        yield Pair(int(order[place + 1]), int(order[place]), 1.0)
 
 
-def similar_across(keys: Keys, sides: Integers, near: float) -> Iterator[Leak]:
-    """Yield the rows whose prompt is similar to that of a row on another side, once for each text.
+def similar_across(index: NearIndex, table: HashedRows, subsets: Integers) -> Iterator[Pair]:
+    """Yield rows with prompts similar to that of a row in another subset, once for each text.
 
     Args:
-        keys: The rows.
-        sides: Side of each row, or `EXCLUDED`.
-        near: Similarity from which prompts are similar.
+        index: An empty index of the prompts, which is filled.
+        table: The rows.
+        subsets: Subset of each row, or `EXCLUDED`.
     """
-    index = NearIndex(keys.signatures(), near, keys.text)
-    rows = np.flatnonzero(sides >= 0)
+    rows = np.flatnonzero(subsets >= 0)
     order = rows[
-        np.argsort(-sides[rows], kind="stable")
+        np.argsort(-subsets[rows], kind="stable")
     ]  # the training rows, of which most are, last
-    groups, texts = keys.column("group"), keys.column("text")
+    groups, texts = table.column("group"), table.column("text")
     _, first = np.unique(
-        np.stack((texts[order], sides[order].astype(np.uint64))), axis=1, return_index=True
+        np.stack((texts[order], subsets[order].astype(np.uint64))), axis=1, return_index=True
     )
     for row in order[np.sort(first)].tolist():
-        others = index.similar(row, _are_not(sides, int(sides[row])))
+        others = index.similar(row, _are_not(subsets, int(subsets[row])))
         match = next((other for other in others if groups[other[0]] != groups[row]), None)
         if match is not None:
-            yield Leak(row, *match)
-        if sides[row] > 0:
-            index.insert(row)
+            yield Pair(row, *match)
+        if subsets[row] > 0:
+            index.insert(row, label=int(subsets[row]))
 
 
-def _are_not(sides: Integers, side: int) -> Callable[[Integers], Integers]:
-    return lambda rows: sides[rows] != side
+def _are_not(subsets: Integers, subset: int) -> Callable[[Integers], Integers]:
+    return lambda rows: subsets[rows] != subset

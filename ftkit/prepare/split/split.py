@@ -13,62 +13,63 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import Examples, File
 from ftkit.prepare.audit import KEEP, Audit, Origin
-from ftkit.prepare.outputs import open_outputs
-from ftkit.prepare.prepared import open_rows
+from ftkit.prepare.outputs import Outputs
+from ftkit.prepare.prepared import open_rows, write_complete, write_rows
 from ftkit.prepare.rows import Row
 from ftkit.prepare.similarity.minhash import Integers
-from ftkit.prepare.split.decide import SplitOptions, decide_sides
-from ftkit.prepare.split.keys import KeyPaths, Keys
-from ftkit.prepare.split.links import Leak, shared_groups, similar_across
+from ftkit.prepare.similarity.near import UNCHECKED, NearIndex
+from ftkit.prepare.split.decide import SplitOptions, decide_subsets
+from ftkit.prepare.split.hashed_rows import HashedRows, KeyPaths
+from ftkit.prepare.split.links import Pair, shared_groups, similar_across
 from ftkit.prepare.split.lock import VERSION, Header, Lock, read_lock
 
 
-class SharedContent(Struct, frozen=True):
-    """Two rows on different sides with the same group or similar prompts."""
+class Leak(Struct, frozen=True):
+    """Two rows in different subsets with the same group or similar prompts."""
 
     origin: Origin
-    side: str
+    subset: str
     other: Origin
-    other_side: str
+    other_subset: str
     similarity: float
     """Jaccard similarity of the prompts, or 1 if their groups are equal."""
 
 
 class Split:
-    """Examples on two or three sides.
+    """Examples in two or three subsets.
 
     Attributes:
         options: Options of the split.
         audit: Counts of the rows.
-        sizes: Number of rows on each side.
-        leaks: Number of pairs of rows on different sides with the same group, and of rows with a
-            prompt that is similar to one on another side.
+        sizes: Number of rows in each subset.
+        leaks: Number of pairs of rows in different subsets with the same group, and of rows with a
+            prompt that is similar to one in another subset.
         shared: The first of them.
     """
 
     def __init__(
-        self, keys: Keys, sides: Integers, options: SplitOptions, audit: Audit, lock: Lock
+        self, table: HashedRows, subsets: Integers, options: SplitOptions, audit: Audit, lock: Lock
     ) -> None:
         self.options, self.audit = options, audit
-        counts = np.bincount(sides[sides >= 0], minlength=len(options.names)).tolist()
+        counts = np.bincount(subsets[subsets >= 0], minlength=len(options.names)).tolist()
         self.sizes: dict[str, int] = dict(zip(options.names, counts, strict=True))
         self.leaks = 0
-        self.shared: list[SharedContent] = []
-        self._keys, self._sides, self._lock = keys, sides, lock
+        self.shared: list[Leak] = []
+        self._table, self._subsets, self._lock = table, subsets, lock
 
     @property
     def is_leak_free(self) -> bool:
-        """True if no group, and no two similar prompts if they were compared, are on two sides."""
+        """True if no group is in two subsets, nor are similar prompts, if they were compared."""
         return not self.leaks
 
-    def rows(self, side: str) -> Iterator[Row]:
-        """Yield the rows of a side, in their order."""
-        number = self.options.names.index(side)
-        for index in np.flatnonzero(self._sides == number).tolist():
-            yield self._keys.spool[index]
+    def rows(self, subset: str) -> Iterator[Row]:
+        """Yield the rows of a subset, in their order."""
+        number = self.options.names.index(subset)
+        for index in np.flatnonzero(self._subsets == number).tolist():
+            yield self._table.spool[index]
 
-    def __getitem__(self, side: str) -> list[Any]:
-        return [row.value for row in self.rows(side)]
+    def __getitem__(self, subset: str) -> list[Any]:
+        return [row.value for row in self.rows(subset)]
 
     def write(
         self,
@@ -77,10 +78,10 @@ class Split:
         rejects: Path | None = None,
         lock: Path | None = None,
     ) -> bool:
-        """Write the sides to JSON Lines or Parquet files, all when they are complete, or none.
+        """Write the subsets to JSON Lines or Parquet files, all when they are complete, or none.
 
         Args:
-            paths: The file of each side.
+            paths: The file of each subset.
             map: JSON Lines file for the file, the line, the origins and the steps of each row.
             rejects: File for the rejected rows, as they are in their sources.
             lock: Lock file to write.
@@ -91,37 +92,29 @@ class Split:
         Raises:
             FileError: A file cannot be written.
         """
-        if rejects is None and self.audit.total("rejected"):
-            self.audit.written = 0
-            return False
-        with open_outputs() as outputs:
-            sides = {name: outputs.open_rows(path) for name, path in paths.items()}
-            map_file, rejects_file, lock_file = (
-                outputs.open(path) for path in (map, rejects, lock)
-            )
-            for name, file in sides.items():
-                for number, row in enumerate(self.rows(name), 1):
-                    file.write(row.encode() + b"\n")
-                    if map_file:
-                        map_file.write(_map_line(paths[name], number, row))
-            if rejects_file:
-                rejects_file.writelines(self._keys.rejects.read())
-            if lock_file:
-                chosen = self._sides >= 0
-                columns = [self._keys.column(name)[chosen] for name in ("row", "group")]
-                self._lock.write(lock_file, columns[0], columns[1], self._sides[chosen])
-        return True
 
-    def add_leaks(self, leaks: Iterable[Leak]) -> None:
+        def write(outputs: Outputs) -> None:
+            write_rows({path: self.rows(name) for name, path in paths.items()}, outputs, map)
+            if rejects is not None:
+                for line in self._table.rejects.read():
+                    self.audit.save_reject(line.removesuffix(b"\n"))
+            if lock is not None:
+                chosen = self._subsets >= 0
+                rows, groups = (self._table.column(name)[chosen] for name in ("row", "group"))
+                self._lock.write(outputs.open(lock), rows, groups, self._subsets[chosen])
+
+        return write_complete(self.audit, rejects, write)
+
+    def add_leaks(self, pairs: Iterable[Pair]) -> None:
         """Count leaks, and name the first of them."""
-        for leak in leaks:
+        for linked in pairs:
             self.leaks += 1
             if len(self.shared) < KEEP:
                 pair = [
-                    (self._keys.spool[row].origin, self.options.names[int(self._sides[row])])
-                    for row in (leak.row, leak.other)
+                    (self._table.spool[row].origin, self.options.names[int(self._subsets[row])])
+                    for row in (linked.row, linked.other)
                 ]
-                self.shared.append(SharedContent(*pair[0], *pair[1], leak.similarity))
+                self.shared.append(Leak(*pair[0], *pair[1], linked.similarity))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sizes, the leaks and the audit as JSON values."""
@@ -132,11 +125,6 @@ class Split:
             "shared": msgspec.to_builtins(self.shared),
             **self.audit.to_dict(),
         }
-
-
-def _map_line(path: Path, number: int, row: Row) -> bytes:
-    place = {"file": str(path), "line": number, "sources": row.origins, "steps": row.steps}
-    return msgspec.json.encode(place) + b"\n"
 
 
 def split(  # noqa: PLR0913 # public keyword-only API
@@ -153,7 +141,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
 ) -> Split:
     """Split examples into training, validation and test data, by the hashes of their groups.
 
-    A row keeps its side when other rows are added, removed or moved, unless `near`, `stratify` or
+    A row keeps its subset when other rows are added, removed or moved, unless `near`, `stratify` or
     `exact_size` are set without `lock`. The rows are held in a temporary file, and about 50 bytes
     of memory for each, or up to 1,000 with `near`.
 
@@ -164,18 +152,18 @@ def split(  # noqa: PLR0913 # public keyword-only API
             default, rows with equal prompts do.
         near: Jaccard similarity of the character 5-grams of prompts, from 0.7 to 1, from which rows
             stay together.
-        stratify: Path of a value whose shares should be equal on all sides.
-        exact_size: Give each side exactly its share of the rows, rounded.
+        stratify: Path of a value whose shares should be equal in all subsets.
+        exact_size: Give each subset exactly its share of the rows, rounded.
         salt: Text that selects another split.
-        lock: Lock file of earlier splits, which fixes the sides of their rows and groups. It need
+        lock: Lock file of earlier splits, which fixes the subsets of their rows and groups. It need
             not exist; `Split.write` writes it.
-        on_bridge: What to do with a new row that is similar to rows of several sides: leave it out,
-            use it for training in spite of the leak, or raise an exception.
+        on_bridge: What to do with a new row that is similar to rows of several subsets: leave it
+            out, use it for training in spite of the leak, or raise an exception.
 
     Raises:
         FileError: A file cannot be read.
         UsageError: A parameter is invalid, the groups cannot be divided exactly, or a new row
-            links two sides and `on_bridge` is `error`.
+            links two subsets and `on_bridge` is `error`.
     """
     options = SplitOptions(
         ratio=tuple(ratio),
@@ -193,14 +181,19 @@ def split_files(files: Any, options: SplitOptions, audit: Audit, lock: Path | No
     """Return the split of files. See `split`."""
     header = Header(VERSION, options.names, options.group, options.salt)
     locked = read_lock(lock, header) if lock else Lock(header)
-    keys = Keys(KeyPaths(options.group, options.stratify, options.near is not None))
-    audit.save_reject = keys.rejects.write
+    table = HashedRows(KeyPaths(options.group, options.stratify, options.near is not None))
+    audit.save_reject = table.rejects.write
     for row in open_rows(files, "files", audit):
-        keys.add(row, audit)
-    sides = decide_sides(keys, options, locked, audit)
-    result = Split(keys, sides, options, audit, locked)
+        table.add(row, audit)
+    near = options.near
+    index = None if near is None else NearIndex(table.signatures(), near, table.text)
+    subsets = decide_subsets(table, index, options, locked, audit)
+    result = Split(table, subsets, options, audit, locked)
     audit.written = sum(result.sizes.values())
-    result.add_leaks(shared_groups(keys.column("group"), sides))
-    if options.near is not None:
-        result.add_leaks(similar_across(keys, sides, options.near))
+    result.add_leaks(shared_groups(table.column("group"), subsets))
+    if index is not None:
+        index.clear()
+        result.add_leaks(similar_across(index, table, subsets))
+        for number in sorted(index.unchecked):
+            audit.uncheck("split", UNCHECKED, table.spool[number].origin)
     return result

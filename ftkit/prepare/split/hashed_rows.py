@@ -1,4 +1,4 @@
-"""Rows to split, with the hashes of what decides about their side."""
+"""Rows to split, with the hashes of what decides about their subset."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ftkit.prepare.spool import LineSpool, Spool
 
 
 class KeyPaths(Struct, frozen=True):
-    """Values of a row that decide about its side."""
+    """Values of a row that decide about its subset."""
 
     group: str = ""
     """Path of the value that the rows of a group share, or "" for the prompt."""
     stratum: str = ""
-    """Path of the value whose shares are equal on all sides, or ""."""
+    """Path of the value whose shares are equal in all subsets, or ""."""
     has_texts: bool = False
     """True if prompts are compared."""
 
 
-class Keys:
+class HashedRows:
     """Rows in a temporary file, and their hashes.
 
     Attributes:
