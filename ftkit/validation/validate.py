@@ -21,7 +21,6 @@ from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
-    SEVERITIES,
     FileReport,
     Finding,
     Report,
@@ -183,10 +182,12 @@ class ScannedFile:
         findings, repeats = list(self.summary.findings), RepeatCounter()
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
+        totals = Counter(self.summary.counts)
         for row, hit in Checks(self.plan).dataset(dataset):
             counts[row.rule, row.severity] += hit.times
+            totals[row.rule] += hit.times
             repeats.add(row, hit.times)
-            if sum(counts[row.rule, severity] for severity in SEVERITIES) <= self.plan.keep:
+            if totals[row.rule] <= self.plan.keep:
                 findings.append(row)
         summary = msgspec.structs.replace(
             self.summary, repeats={**self.summary.repeats, **repeats.repeats()}
