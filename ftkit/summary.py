@@ -130,8 +130,12 @@ def lowest(messages: dict[str, Any]) -> dict[str, Any]:
     """
     if len(messages) <= MESSAGES:
         return messages
-    order = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
-    return {message: messages[message] for message in order[: MESSAGES + 1]}
+    return {message: messages[message] for message in sorted(messages, key=rank)[: MESSAGES + 1]}
+
+
+def rank(message: str) -> tuple[int, str]:
+    """Return the key that orders messages by their hashes; that of `ALL` is the lowest."""
+    return crc32(message.encode("utf-8", "replace")), message
 
 
 class Affixes(Struct, frozen=True):
@@ -232,8 +236,7 @@ class Summary(Struct, frozen=True):
                 for rule in (*self.repeats, *other.repeats)
             },
             blank=self.blank.plus(other.blank, offset, keep),
-            blank_tail=other.blank_tail
-            + (self.blank_tail if other.blank_tail == other.lines else 0),
+            blank_tail=other.blank_tail + self.blank_tail * (other.blank_tail == other.lines),
             crlf=self.crlf.plus(other.crlf, offset, keep),
             fingerprints=self.fingerprints + _moved_fingerprints(other.fingerprints, offset),
             fields={

@@ -147,9 +147,11 @@ class Commands(Group):
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
     if is_requested and not context.resilient_parsing:
-        from ftkit.dataset.plain import is_compiled
+        from ftkit.dataset import plain
+        from ftkit.tokens import compiled
 
-        write(f"ftkit {__version__} ({'C extension' if is_compiled() else 'pure Python'})\n")
+        is_compiled = plain.is_compiled() and compiled.is_compiled()
+        write(f"ftkit {__version__} ({'C extension' if is_compiled else 'pure Python'})\n")
         context.exit()
 
 

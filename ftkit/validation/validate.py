@@ -22,7 +22,6 @@ from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
-    SEVERITIES,
     FileReport,
     Finding,
     Report,
@@ -188,12 +187,14 @@ class ScannedFile:
         fixable = Counter[Safety](self.summary.fixable)
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
+        totals = Counter(self.summary.counts)
         for row, hit in Checks(self.plan).dataset(dataset):
             counts[row.rule, row.severity] += hit.times
             if row.fix:
                 fixable[row.fix] += hit.times
+            totals[row.rule] += hit.times
             repeats.add(row, hit.times)
-            if sum(counts[row.rule, severity] for severity in SEVERITIES) <= self.plan.keep:
+            if totals[row.rule] <= self.plan.keep:
                 findings.append(row)
         summary = msgspec.structs.replace(
             self.summary,
