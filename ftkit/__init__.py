@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ftkit.prepare.fix.fix import fix as fix
     from ftkit.prepare.mix import mix as mix
     from ftkit.prepare.prepared import Prepared as Prepared
+    from ftkit.prepare.recipe.run import RecipeResult as RecipeResult
+    from ftkit.prepare.recipe.run import run_recipe as run_recipe
     from ftkit.prepare.sample import sample as sample
     from ftkit.prepare.show import Shown as Shown
     from ftkit.prepare.show import show as show
@@ -103,6 +105,7 @@ _MODULES = {
     "ftkit.prepare.audit": ("Audit",),
     "ftkit.prepare.mix": ("mix",),
     "ftkit.prepare.prepared": ("Prepared",),
+    "ftkit.prepare.recipe.run": ("RecipeResult", "run_recipe"),
     "ftkit.prepare.sample": ("sample",),
     "ftkit.prepare.show": ("Shown", "show"),
     "ftkit.prepare.split.split": ("Split", "split"),

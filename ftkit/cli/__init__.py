@@ -43,6 +43,7 @@ COMMANDS = {
     "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
     "filter": ("ftkit.cli.filter", "Keep the rows of a file on which a condition holds."),
     "show": ("ftkit.cli.show", "Show an example of a file as a conversation."),
+    "prepare": ("ftkit.cli.prepare", "Run the steps of a recipe, and validate the result."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),

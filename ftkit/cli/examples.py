@@ -59,6 +59,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "ftkit show samples/tool-calls.jsonl",
         "ftkit show samples/marv.jsonl:3 -n 2",
     ),
+    "ftkit prepare": (
+        "ftkit prepare samples/recipe.toml",
+        "ftkit prepare samples/recipe.toml --check",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

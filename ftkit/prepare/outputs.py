@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -76,3 +77,19 @@ def open_outputs() -> Iterator[Outputs]:
         outputs = Outputs(stack)
         yield outputs
         outputs.write_tables()
+
+
+def refuse_overwriting(outputs: Sequence[str], inputs: Iterable[str]) -> None:
+    """Raise `UsageError` if an output would replace an input or another output."""
+    read = list(inputs)
+    for index, output in enumerate(outputs):
+        if any(_is_same(output, path) for path in read):
+            raise UsageError(f"{output} is an input; name another file to write")
+        if any(_is_same(output, other) for other in outputs[:index]):
+            raise UsageError(f"{output} is named for two outputs; name another file")
+
+
+def _is_same(one: str, other: str) -> bool:
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
