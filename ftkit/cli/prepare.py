@@ -10,7 +10,7 @@ from ftkit.cli.command import Command, refuse_output_over_settings
 from ftkit.cli.inputs import progress
 from ftkit.cli.output import print_warning
 from ftkit.cli.preparing import REPORTS
-from ftkit.cli.terminal import write, write_json
+from ftkit.cli.terminal import preferences, write, write_json
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: losses, leaks, rejected rows, errors in the outputs, or "
@@ -51,7 +51,7 @@ def prepare(recipe: str, check: bool, report: str) -> int:
     if report == "json":
         write_json(f"{json.dumps(result.to_dict(), indent=2, ensure_ascii=False)}\n")
     else:
-        write(render_recipe_text(result))
+        write(render_recipe_text(result, preferences.is_quiet))
     if result.has_forbidden_losses:
         print_warning(
             "nothing was written, since values were lost; set on_loss to allow or drop-row"

@@ -11,12 +11,19 @@ from ftkit.report.prepare import LABELS, render_leaks, render_reasons
 from ftkit.report.text import render_text
 
 
-def render_recipe_text(result: RecipeResult) -> str:
-    """Return the report of a run as text."""
-    text = "".join(f"{printable(line)}\n" for line in _lines(result))
+def render_recipe_text(result: RecipeResult, quiet: bool = False) -> str:
+    """Return the report of a run as text.
+
+    Args:
+        result: The result of the run.
+        quiet: Leave out what is no finding: the steps and their reasons, if nothing is wrong.
+    """
+    lines = _outputs(result) if quiet and result.ok else _lines(result)
+    text = "".join(f"{printable(line)}\n" for line in lines)
     if result.validation is None:
         return text
-    return f"{text}\n{render_text(result.validation)}"
+    separator = "" if quiet else "\n"
+    return f"{text}{separator}{render_text(result.validation, quiet=quiet)}"
 
 
 def _lines(result: RecipeResult) -> Iterator[str]:
