@@ -26,11 +26,13 @@ from ftkit.prepare.recipe.steps import (
     parameters_type,
     values_of,
 )
-from ftkit.prepare.split.decide import SIDES
 from ftkit.validation.validate import validate
 
 SPLIT, MIX, CONVERT = "split", "mix", "convert"
 """Steps with a place of their own: the last one, and the first ones."""
+
+SUBSETS = ("train", "validation", "test")
+"""Keys of the outputs of a split, in the order of its ratio."""
 
 CHECKS = ("format", "provider", "model", "grader", "select", "ignore", "fail_on")
 """Parameters of `ftkit.validate` that are keys of `[validate]`."""
@@ -95,9 +97,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
     @property
     def data(self) -> dict[str, str]:
-        """Names of the files for the rows: by side, or one for all."""
+        """Names of the files for the rows: by subset, or one for all."""
         names = msgspec.structs.asdict(self.outputs)
-        return {key: names[key] for key in ("file", *SIDES) if names[key]}
+        return {key: names[key] for key in ("file", *SUBSETS) if names[key]}
 
     @property
     def lock(self) -> Path | None:
@@ -262,13 +264,13 @@ def _check(recipe: Recipe, reading: Mapping[str, Any]) -> None:
 
 
 def _check_outputs(recipe: Recipe) -> None:
-    sides = ["file"]
+    subsets = ["file"]
     if recipe.steps and recipe.steps[-1].name == SPLIT:
-        ratio = recipe.steps[-1].arguments.get("ratio", SIDES)
-        sides = list(SIDES[: len(ratio)])
-    if list(recipe.data) != sides:
+        ratio = recipe.steps[-1].arguments.get("ratio", SUBSETS)
+        subsets = list(SUBSETS[: len(ratio)])
+    if list(recipe.data) != subsets:
         raise UsageError(
-            f"{recipe.path}: outputs must name {' and '.join(sides)}, and no other file for rows"
+            f"{recipe.path}: outputs must name {' and '.join(subsets)}, and no other file for rows"
         )
     if recipe.validation is not None:
         for name in recipe.data.values():

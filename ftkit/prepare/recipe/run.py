@@ -143,7 +143,7 @@ def run(
             rows = _write(recipe, staged, result, advance)
         except _WithheldError:
             return result
-        result.rows = {str(paths[side]): count for side, count in rows.items()}
+        result.rows = {str(paths[subset]): count for subset, count in rows.items()}
         changed = [key for key, path in paths.items() if _differs(staged[key], path)]
         result.changed = [str(paths[key]) for key in changed]
         if recipe.validation is not None:
@@ -160,7 +160,7 @@ class _WithheldError(Exception):
 def _write(
     recipe: Recipe, staged: Mapping[str, Path], result: RecipeResult, advance: Advance
 ) -> dict[str, int]:
-    """Write all outputs to temporary files, and return the number of rows of each side.
+    """Write all outputs to temporary files, and return the number of rows of each subset.
 
     Raises:
         _WithheldError: Rows were rejected without a file for them, or values lost.
@@ -168,15 +168,15 @@ def _write(
     rejects = LineSpool()
     with open_outputs() as outputs:
         map_file = outputs.open(staged.get("map"))
-        files = {side: outputs.open_rows(staged[side]) for side in recipe.data}
-        sides = _compose(recipe, result, rejects.write, advance)
+        files = {subset: outputs.open_rows(staged[subset]) for subset in recipe.data}
+        subsets = _compose(recipe, result, rejects.write, advance)
         counts = dict.fromkeys(files, 0)
-        for side, rows in sides.items():
+        for subset, rows in subsets.items():
             for number, row in enumerate(rows, 1):
-                files[side].write(row.encode() + b"\n")
-                counts[side] = number
+                files[subset].write(row.encode() + b"\n")
+                counts[subset] = number
                 if map_file:
-                    map_file.write(_map_line(recipe, side, number, row) + b"\n")
+                    map_file.write(_map_line(recipe, subset, number, row) + b"\n")
         is_incomplete = result.total("rejected") and "rejects" not in staged
         if result.has_forbidden_losses or is_incomplete:
             raise _WithheldError
@@ -197,18 +197,18 @@ def _write_lock(split: Split, lock: Path | None, rejects: LineSpool) -> None:
                 rejects.write(line.rstrip(b"\n"))
 
 
-def _map_line(recipe: Recipe, side: str, number: int, row: Row) -> bytes:
+def _map_line(recipe: Recipe, subset: str, number: int, row: Row) -> bytes:
     """Return the line of the map for a row, with the name of its file if there are several."""
     if len(recipe.data) == 1:
         return map_line(number, row)
-    place = {"file": recipe.data[side], "line": number}
+    place = {"file": recipe.data[subset], "line": number}
     return msgspec.json.encode(place | {"sources": row.origins, "steps": row.steps})
 
 
 def _compose(
     recipe: Recipe, result: RecipeResult, save_reject: SaveReject, advance: Advance
 ) -> dict[str, Iterator[Row]]:
-    """Return the rows of each side. They are made as they are read, unless there is a split."""
+    """Return the rows of each subset. They are made as they are read, unless there is a split."""
 
     def add(name: str, prepared: Prepared) -> Prepared:
         audit = prepared.audit
@@ -234,7 +234,7 @@ def _compose(
         if step.name == SPLIT:
             result.split = split(value, **step.arguments)
             result.stages.append(Stage(SPLIT, result.split.audit))
-            return {side: result.split.rows(side) for side in recipe.data}
+            return {subset: result.split.rows(subset) for subset in recipe.data}
         value = add(step.name, _run_step(step, value))
     return {"file": value.rows()}
 
@@ -262,10 +262,10 @@ def _differs(new: Path, old: Path) -> bool:
 
 def _validate(recipe: Recipe, staged: Mapping[str, Path]) -> Report:
     """Return the findings in the files with rows, under the names of the outputs."""
-    data = {side: staged[side] for side in recipe.data}
+    data = {subset: staged[subset] for subset in recipe.data}
     validation = data.pop("validation", None)
     report = validate(list(data.values()), validation_file=validation, **recipe.validation or {})
-    names = {str(staged[side]): str(recipe.path_of(name)) for side, name in recipe.data.items()}
+    names = {str(staged[subset]): str(recipe.path_of(name)) for subset, name in recipe.data.items()}
     files = tuple(replace(file, file=names[file.file]) for file in report.files)
     return replace(report, files=files)
 
