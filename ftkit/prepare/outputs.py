@@ -43,10 +43,7 @@ class Outputs:
             FileError: The file cannot be written.
             UsageError: pyarrow is needed and not installed, or the name promises another format.
         """
-        if path.suffix.lower() in OTHERS:
-            raise UsageError(
-                f"cannot write {path}: ftkit writes JSON Lines, or Parquet to a name with {PARQUET}"
-            )
+        check_name(path)
         if path.suffix != PARQUET:
             file: IO[bytes] = self.open(path)
             return file
@@ -77,6 +74,14 @@ def open_outputs() -> Iterator[Outputs]:
         outputs = Outputs(stack)
         yield outputs
         outputs.write_tables()
+
+
+def check_name(path: Path) -> None:
+    """Raise `UsageError` if the name of a file for rows promises a format that is not written."""
+    if path.suffix.lower() in OTHERS:
+        raise UsageError(
+            f"cannot write {path}: ftkit writes JSON Lines, or Parquet to a name with {PARQUET}"
+        )
 
 
 def refuse_overwriting(outputs: Sequence[str], inputs: Iterable[str]) -> None:

@@ -113,15 +113,15 @@ def _map_of_source(file: str, map: Path) -> Path | None:
 def _entries(
     map: Path, lines: Collection[int], file: str | os.PathLike[str] | None
 ) -> dict[int, tuple[Origin, ...]]:
-    found: dict[int, tuple[Origin, ...]] = {}
+    rows: dict[int, tuple[Origin, ...]] = {}
     for entry in _read(map):
         if entry.line not in lines:
             continue
         if not entry.file or (file is not None and Path(entry.file).name == Path(file).name):
-            found[entry.line] = entry.sources
+            rows[entry.line] = entry.sources
         elif file is None:
             raise UsageError(f"{map} has the lines of several files; name one of them as `file`")
-    return found
+    return rows
 
 
 def _read(map: Path) -> Iterator[MapEntry]:

@@ -266,6 +266,9 @@ STEP = "[[steps]]\nstep = "
         (HEAD.replace("out.jsonl", "r.toml"), "r.toml is an input; name another file"),
         (HEAD.replace("out.map.jsonl", "out.jsonl"), "out.jsonl is named for two outputs"),
         (HEAD.replace("out.jsonl", "out.parquet"), "out.parquet cannot be validated; write JSON"),
+        (HEAD + "x = " + "[" * 9000, "r.toml is nested too deeply"),
+        (HEAD + "[validate]\nmodel = 'x'", "r.toml: validate: unknown model 'x'"),
+        (HEAD.replace("out.jsonl", "out.csv"), "cannot write out.csv: ftkit writes JSON Lines"),
         (HEAD.replace("data.jsonl", "*.txt"), "no file matches '*.txt'"),
     ],
 )

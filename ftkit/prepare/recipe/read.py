@@ -17,7 +17,7 @@ from ftkit.errors import FileError, UsageError, did_you_mean
 from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.file_formats.parquet import PARQUET
-from ftkit.prepare.outputs import refuse_overwriting
+from ftkit.prepare.outputs import check_name, refuse_overwriting
 from ftkit.prepare.recipe.steps import (
     PATHS,
     STEPS,
@@ -237,7 +237,13 @@ def _validation(value: bool | dict[str, Any], recipe: str) -> dict[str, Any] | N
         return None
     type = parameters_type("validate", validate, CHECKS)
     table = {} if value is True else value
-    return _with_paths(values_of(convert_table(table, type, f"{recipe}: validate")), recipe)
+    arguments = _with_paths(values_of(convert_table(table, type, f"{recipe}: validate")), recipe)
+    try:
+        validate([{}], **arguments)  # so that a wrong argument is not found out at the end
+    except UsageError as error:
+        error.args = (f"{recipe}: validate: {error}", *error.args[1:])
+        raise
+    return arguments
 
 
 def _check(recipe: Recipe, reading: Mapping[str, Any]) -> None:
@@ -272,11 +278,11 @@ def _check_outputs(recipe: Recipe) -> None:
         raise UsageError(
             f"{recipe.path}: outputs must name {' and '.join(subsets)}, and no other file for rows"
         )
-    if recipe.validation is not None:
-        for name in recipe.data.values():
-            if name.endswith(PARQUET):
-                raise UsageError(
-                    f"{recipe.path}: {name} cannot be validated; write JSON Lines, or set "
-                    "validate = false"
-                )
+    for name in recipe.data.values():
+        check_name(recipe.path_of(name))
+        if recipe.validation is not None and name.endswith(PARQUET):
+            raise UsageError(
+                f"{recipe.path}: {name} cannot be validated; write JSON Lines, or set "
+                "validate = false"
+            )
     refuse_overwriting([str(path) for path in recipe.targets().values()], recipe.inputs())
