@@ -36,8 +36,8 @@ STEPS: dict[str, Callable[..., Any]] = {
 PATHS: dict[str, Any] = {"against": str | list[str], "grader": str, "lock": str}
 """Types of the parameters that name files."""
 
-ELSEWHERE = frozenset(("reading", "save"))
-"""Parameters that are no keys: the options of the readers have a table of their own."""
+ELSEWHERE = frozenset(("moderation", "reading", "save"))
+"""Parameters that are no keys: a recipe sends nothing, and has a table for options of readers."""
 
 TYPES = {
     "array": "a list",
