@@ -31,6 +31,7 @@ from ftkit.cli.rules import fixes, sample
 from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.file_formats.base import FileFormat
 from ftkit.prepare.filter.filter import NAMES
+from ftkit.prepare.recipe.steps import STEPS, options_type
 from ftkit.prepare.row_formats import row_formats
 from ftkit.prepare.row_formats.base import EVERY_KEY, Group, RowFormat
 from ftkit.prepare.screen.kinds import DESCRIPTIONS
@@ -78,6 +79,10 @@ KINDS_START = "<!-- kinds: written by docs/generate.py -->"
 KINDS_END = "<!-- end of kinds -->"
 NAMES_START = "<!-- names: written by docs/generate.py -->"
 NAMES_END = "<!-- end of names -->"
+STEPS_START = "<!-- steps: written by docs/generate.py -->"
+STEPS_END = "<!-- end of steps -->"
+RECIPE_START = "<!-- recipe: written by docs/generate.py -->"
+RECIPE_END = "<!-- end of recipe -->"
 
 FORMATS_INTRODUCTION = """\
 The formats of files and of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It
@@ -99,8 +104,10 @@ PRICES = ("input", "cached_input", "output", "base_input", "base_output")
 WIDTH = 100
 """Columns of the help texts."""
 
-CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-"""A console example."""
+CONSOLE = re.compile(
+    r"(?:^<!-- first: ([^\n]*) -->\n)?^```console\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+"""A console example, after the commands that run before it, joined by &&, if any."""
 
 
 def rules_page() -> str:
@@ -413,12 +420,24 @@ def templates_table() -> str:
 
 
 def prepare_page() -> str:
-    """Return `prepare.md` with current tables of fixes and of the names of conditions."""
+    """Return `prepare.md` with current tables of fixes, names and steps, and the sample recipe."""
+    recipe = (ROOT / "samples" / "recipe.toml").read_text("utf-8")
     page = replace_part(read_page("prepare.md"), FIXES_START, fixes_table(), FIXES_END)
+    page = replace_part(page, STEPS_START, steps_table(), STEPS_END)
+    page = replace_part(page, RECIPE_START, f"```toml\n{recipe}```", RECIPE_END)
     names = ((f"`{name}`", text) for name, text in NAMES.items())
     page = replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
     kinds = ((f"`{name}`", text) for name, text in DESCRIPTIONS.items())
     return replace_part(page, KINDS_START, table(("kind", "what is found"), kinds), KINDS_END)
+
+
+def steps_table() -> str:
+    """Return the keys of the steps of a recipe."""
+    rows = (
+        (f"`{name}`", ", ".join(f"`{key}`" for key in options_type(name).__struct_encode_fields__))
+        for name in STEPS
+    )
+    return table(("step", "keys"), rows)
 
 
 def fixes_table() -> str:
@@ -466,13 +485,26 @@ def summary(path: Path) -> str:
 
 def with_current_output(text: str) -> str:
     """Return a page with the current output below each command of its console examples."""
-    return re.sub(CONSOLE, lambda block: f"```console\n{run_block(block[1])}```", text)
+    return re.sub(CONSOLE, with_output, text)
 
 
-def run_block(block: str) -> str:
-    """Run the commands of a console example beside a copy of the samples."""
+def with_output(match: re.Match[str]) -> str:
+    """Return a console example with the current output of its commands."""
+    first = f"<!-- first: {match[1]} -->\n" if match[1] else ""
+    return f"{first}```console\n{run_block(match[2], match[1] or '')}```"
+
+
+def run_block(block: str, first: str = "") -> str:
+    """Run the commands of a console example beside a copy of the samples.
+
+    Args:
+        block: The example.
+        first: Commands to run before it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "samples", Path(folder, "samples"))
+        for command in filter(None, first.split(" && ")):
+            run(command, folder)
         commands = re.findall(r"^\$ (ftkit .*)\n", block, re.MULTILINE)
         return "".join(f"$ {command}\n{run(command, folder)}" for command in commands)
 

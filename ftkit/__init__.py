@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ftkit.prepare.fix.fix import fix as fix
     from ftkit.prepare.mix import mix as mix
     from ftkit.prepare.prepared import Prepared as Prepared
+    from ftkit.prepare.recipe.run import RecipeResult as RecipeResult
+    from ftkit.prepare.recipe.run import run_recipe as run_recipe
     from ftkit.prepare.sample import sample as sample
     from ftkit.prepare.screen.moderation import Moderation as Moderation
     from ftkit.prepare.screen.moderation import ModerationPlan as ModerationPlan
@@ -106,6 +108,7 @@ _MODULES = {
     "ftkit.prepare.audit": ("Audit",),
     "ftkit.prepare.mix": ("mix",),
     "ftkit.prepare.prepared": ("Prepared",),
+    "ftkit.prepare.recipe.run": ("RecipeResult", "run_recipe"),
     "ftkit.prepare.sample": ("sample",),
     "ftkit.prepare.screen.moderation": ("Moderation", "ModerationPlan"),
     "ftkit.prepare.screen.screen": ("screen",),

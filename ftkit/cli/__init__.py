@@ -50,6 +50,7 @@ COMMANDS = {
         "ftkit.cli.screen",
         "Find personal data, keys, and texts that are likely to be flagged.",
     ),
+    "prepare": ("ftkit.cli.prepare", "Run the steps of a recipe, and validate the result."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),
@@ -81,7 +82,7 @@ COMMANDS = {
 SECTIONS = {
     "Prepare data": (
         *("convert", "fix", "split", "dedupe", "decontaminate"),
-        *("mix", "sample", "filter", "show", "screen"),
+        *("mix", "sample", "filter", "show", "screen", "prepare"),
     ),
     "Check and estimate": ("validate", "estimate", "rules", "rule", "explain", "schema"),
     "Train": ("submit", "jobs", "files", "serve", "migrate"),

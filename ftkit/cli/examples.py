@@ -68,6 +68,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ftkit screen samples/screen/hotel.jsonl",
         "ftkit screen samples/screen/hotel.jsonl --redact -o redacted.jsonl",
     ),
+    "ftkit prepare": (
+        "ftkit prepare samples/recipe.toml",
+        "ftkit prepare samples/recipe.toml --check",
+    ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --dry-run",

@@ -22,6 +22,7 @@ from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.file_formats import JSONL, detect_file
 from ftkit.prepare.file_formats.parquet import PARQUET
+from ftkit.prepare.outputs import refuse_overwriting
 from ftkit.prepare.prepared import Prepared
 from ftkit.report.prepare import render_prepared_text
 from ftkit.report.screen import render_screen_text
@@ -276,19 +277,11 @@ def check_outputs(outputs: Sequence[str], inputs: Sequence[str]) -> None:
     Raises:
         FileError: It is a file descriptor.
     """
-    for index, output in enumerate(outputs):
+    for output in outputs:
         refuse_descriptor(output)
-        if any(_is_same(output, path) for path in inputs):
-            raise UsageError(f"{output} is an input; name another file to write")
-        if any(_is_same(output, other) for other in outputs[:index]):
-            raise UsageError(f"{output} is named for two outputs; name another file")
+    refuse_overwriting(outputs, inputs)
+    for output in outputs:
         refuse_output_over_settings(output)
-
-
-def _is_same(one: str, other: str) -> bool:
-    if os.path.exists(one) and os.path.exists(other):
-        return os.path.samefile(one, other)
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def copy_to_stdout(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -42,10 +43,7 @@ class Outputs:
             FileError: The file cannot be written.
             UsageError: pyarrow is needed and not installed, or the name promises another format.
         """
-        if path.suffix.lower() in OTHERS:
-            raise UsageError(
-                f"cannot write {path}: ftkit writes JSON Lines, or Parquet to a name with {PARQUET}"
-            )
+        check_name(path)
         if path.suffix != PARQUET:
             file: IO[bytes] = self.open(path)
             return file
@@ -76,3 +74,27 @@ def open_outputs() -> Iterator[Outputs]:
         outputs = Outputs(stack)
         yield outputs
         outputs.write_tables()
+
+
+def check_name(path: Path) -> None:
+    """Raise `UsageError` if the name of a file for rows promises a format that is not written."""
+    if path.suffix.lower() in OTHERS:
+        raise UsageError(
+            f"cannot write {path}: ftkit writes JSON Lines, or Parquet to a name with {PARQUET}"
+        )
+
+
+def refuse_overwriting(outputs: Sequence[str], inputs: Iterable[str]) -> None:
+    """Raise `UsageError` if an output would replace an input or another output."""
+    read = list(inputs)
+    for index, output in enumerate(outputs):
+        if any(_is_same(output, path) for path in read):
+            raise UsageError(f"{output} is an input; name another file to write")
+        if any(_is_same(output, other) for other in outputs[:index]):
+            raise UsageError(f"{output} is named for two outputs; name another file")
+
+
+def _is_same(one: str, other: str) -> bool:
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)

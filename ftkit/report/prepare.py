@@ -41,9 +41,11 @@ def render_prepared_text(audit: Audit, target: str, is_written: bool = True) -> 
         is_written: False if the output was not written, because of losses or rejected rows.
     """
     if not is_written:
-        return _text([_totals(audit, ["wrote nothing"], "would lose"), *_reasons(audit, WITHHELD)])
+        return _text(
+            [_totals(audit, ["wrote nothing"], "would lose"), *render_reasons(audit, WITHHELD)]
+        )
     written = f"wrote {audit.written:,} to {target}" if target else f"{audit.written:,} remain"
-    return _text([_totals(audit, [written]), *_reasons(audit)])
+    return _text([_totals(audit, [written]), *render_reasons(audit)])
 
 
 def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
@@ -54,13 +56,14 @@ def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
         targets: Name of the output of each subset, or nothing if nothing is written.
     """
     if not targets:
-        return _text([_totals(split.audit, ["wrote nothing"]), *_reasons(split.audit)])
+        return _text([_totals(split.audit, ["wrote nothing"]), *render_reasons(split.audit)])
     parts = [f"{size:,} to {targets[subset]}" for subset, size in split.sizes.items()]
     totals = _totals(split.audit, [f"wrote {parts[0]}", *parts[1:]])
-    return _text([totals, *_reasons(split.audit), *_leaks(split)])
+    return _text([totals, *render_reasons(split.audit), *render_leaks(split)])
 
 
-def _leaks(split: Split) -> Iterator[str]:
+def render_leaks(split: Split) -> Iterator[str]:
+    """Yield a line that says that a split is leak-free, or lines with the first leaks."""
     group = f"value at {split.options.group}" if split.options.group else "prompt"
     near = split.options.near
     similar = f", nor are prompts with a similarity of {near:g} or more" if near else ""
@@ -101,7 +104,8 @@ def _text(lines: Iterable[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _reasons(audit: Audit, labels: Mapping[Effect, str] = LABELS) -> Iterator[str]:
+def render_reasons(audit: Audit, labels: Mapping[Effect, str] = LABELS) -> Iterator[str]:
+    """Yield a line for each reason, with its first rows."""
     first: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in audit.entries:
         entries = first[entry.effect, entry.step, entry.reason]

@@ -109,6 +109,7 @@ OFFLINE = [
     "ftkit decontaminate",
     "ftkit mix",
     "ftkit sample",
+    "ftkit prepare",
     "ftkit archive verify",
     "ftkit compare",
     "ftkit serve status",
