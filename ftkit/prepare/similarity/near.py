@@ -38,7 +38,7 @@ MIN_THRESHOLD = 0.7
 BANDS = PERMUTATIONS * VALUE().itemsize // 8
 """Number of bands of a signature: each is an integer of 64 bits, which holds four values."""
 
-BUCKET = 32
+BUCKET = 128
 """Number of rows that share a band, above which they are searched as a cluster."""
 
 DEVIATIONS = 5
