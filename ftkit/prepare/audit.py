@@ -8,7 +8,7 @@ Every row that is read is written, merged into another, dropped or rejected, so 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 from msgspec import Struct, to_builtins
@@ -84,6 +84,7 @@ class Audit:
         advance: Called with the name of a file in JSON Lines and the number of bytes that were read
             of it since the last call.
         names: Names to show for files whose path is that of a temporary copy, by path.
+        earlier: Audits of the preparations whose rows these are.
         titles: Names of the formats of files that are not JSON Lines, by the name that is shown.
     """
 
@@ -95,6 +96,13 @@ class Audit:
         self.advance: Callable[[str, int], object] = lambda name, size: None
         self.names: dict[str, str] = {}
         self.titles: dict[str, str] = {}
+        self.earlier: list[Audit] = []
+
+    def chain(self) -> Iterator[Audit]:
+        """Yield this audit and those of all earlier preparations."""
+        yield self
+        for audit in self.earlier:
+            yield from audit.chain()
 
     def origin(self, path: str, line: int = 0, row: int = 0, sheet: str = "") -> Origin:
         """Return the origin of a row of a file."""

@@ -114,7 +114,8 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
     """Write files and the rejected rows, or nothing if rows are rejected without a file for them.
 
     Args:
-        audit: The audit of the rows. If nothing is written, it counts no rows as written.
+        audit: The audit of the rows. If nothing is written, it counts no rows as written. Rows that
+            earlier preparations of a chain rejected count, too.
         rejects: File for the rejected rows, as they are in their sources.
         write: Writes the files.
 
@@ -124,9 +125,10 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
     with suppress(_WithheldError), open_outputs() as outputs:
         file = outputs.open(rejects)
         if file is not None:
-            audit.save_reject = lambda line: file.write(line + b"\n")
+            for member in audit.chain():
+                member.save_reject = lambda line: file.write(line + b"\n")
         write(outputs)
-        if file is None and audit.total("rejected"):
+        if file is None and any(member.total("rejected") for member in audit.chain()):
             raise _WithheldError
         return True
     audit.written = 0
@@ -185,6 +187,7 @@ def open_rows(
 ) -> Iterator[Row]:
     """Return the rows of files, of examples in memory, or of a `Prepared`; see `prepare_files`."""
     if isinstance(files, Prepared):
+        audit.earlier.append(files.audit)
         return _counted(files.complete_rows(), audit)
     sources = open_sources(files, parameter, allows_folders=read is not read_dataset)
     return chain.from_iterable(read(source, audit) for source in sources)

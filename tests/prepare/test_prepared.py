@@ -19,7 +19,7 @@ from ftkit.prepare.fix.fix import fix
 from ftkit.prepare.mix import mix
 from ftkit.prepare.prepared import Prepared, prepare_files
 from ftkit.prepare.sample import sample
-from ftkit.prepare.split.split import split
+from ftkit.prepare.split.split import Split, split
 
 LINES = b'{"a": 1}\n\n{"a":2}\nnot JSON\n'
 
@@ -187,3 +187,30 @@ def test_a_number_of_rows_is_exact_and_in_order(rows: list[dict[str, int]], coun
     remaining = iter(rows)
     assert len(chosen) == min(count, len(rows))
     assert all(row in remaining for row in chosen)
+
+
+CHAINED: dict[str, Callable[[Prepared], Prepared | Split]] = {
+    "dedupe": dedupe,
+    "mix": lambda chats: mix([(chats, 1)]),
+    "split": lambda chats: split(sample(chats, count=9)),
+}
+
+
+@pytest.mark.parametrize("name", CHAINED)
+def test_rows_that_an_earlier_step_rejects_are_neither_lost_nor_ignored(
+    name: str, tmp_path: Path
+) -> None:
+    source, rejects = tmp_path / "in.jsonl", tmp_path / "rejects"
+    bad = b'{"question": 3, "answer": "b"}\n'
+    source.write_bytes(b'{"question": "One?", "answer": "a"}\n' + bad)
+
+    def run(rejects: Path | None) -> bool:
+        fields = {"user": "question", "assistant": "answer"}
+        prepared = CHAINED[name](convert(source, to="chat", field=fields))
+        if isinstance(prepared, Prepared):
+            return prepared.write(tmp_path / "out", rejects=rejects)
+        return prepared.write({key: tmp_path / key for key in prepared.sizes}, rejects=rejects)
+
+    assert not run(None)
+    assert run(rejects)
+    assert rejects.read_bytes() == bad

@@ -182,8 +182,10 @@ def split_files(files: Any, options: SplitOptions, audit: Audit, lock: Path | No
     header = Header(VERSION, options.names, options.group, options.salt)
     locked = read_lock(lock, header) if lock else Lock(header)
     table = HashedRows(KeyPaths(options.group, options.stratify, options.near is not None))
-    audit.save_reject = table.rejects.write
-    for row in open_rows(files, "files", audit):
+    rows = open_rows(files, "files", audit)
+    for member in audit.chain():
+        member.save_reject = table.rejects.write
+    for row in rows:
         table.add(row, audit)
     near = options.near
     index = None if near is None else NearIndex(table.signatures(), near, table.text)
