@@ -143,13 +143,19 @@ def write_rows(parts: Mapping[Path, Iterable[Row]], outputs: Outputs, map: Path 
         for number, row in enumerate(rows, 1):
             files[path].write(row.encode() + b"\n")
             if map_file is not None:
-                map_file.write(map_line(number, row, path if len(parts) > 1 else None) + b"\n")
+                map_file.write(map_line(number, row, str(path) if len(parts) > 1 else "") + b"\n")
 
 
-def map_line(number: int, row: Row, path: Path | None = None) -> bytes:
-    """Return the line of a map for a line of the output: its number, origins and steps."""
-    file = {} if path is None else {"file": str(path)}
-    return msgspec.json.encode({**file, "line": number, "sources": row.origins, "steps": row.steps})
+def map_line(number: int, row: Row, file: str = "") -> bytes:
+    """Return the line of a map for a line of the output: its number, origins and steps.
+
+    Args:
+        number: Number of the line.
+        row: Its row.
+        file: Name of the output, if there are several.
+    """
+    place = {"file": file, "line": number} if file else {"line": number}
+    return msgspec.json.encode({**place, "sources": row.origins, "steps": row.steps})
 
 
 def prepare_files(

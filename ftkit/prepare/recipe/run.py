@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -171,13 +170,14 @@ def _write(
         map_file = outputs.open(staged.get("map"))
         files = {subset: outputs.open_rows(staged[subset]) for subset in recipe.data}
         subsets = _compose(recipe, result, rejects.write, advance)
+        names = recipe.data if len(recipe.data) > 1 else dict.fromkeys(recipe.data, "")
         counts = dict.fromkeys(files, 0)
         for subset, rows in subsets.items():
             for number, row in enumerate(rows, 1):
                 files[subset].write(row.encode() + b"\n")
                 counts[subset] = number
                 if map_file:
-                    map_file.write(_map_line(recipe, subset, number, row) + b"\n")
+                    map_file.write(map_line(number, row, names[subset]) + b"\n")
         is_incomplete = result.total("rejected") and "rejects" not in staged
         if result.has_forbidden_losses or is_incomplete:
             raise _WithheldError
@@ -196,14 +196,6 @@ def _write_lock(split: Split, lock: Path | None, rejects: LineSpool) -> None:
         with path.open("rb") as file:
             for line in file:
                 rejects.write(line.rstrip(b"\n"))
-
-
-def _map_line(recipe: Recipe, subset: str, number: int, row: Row) -> bytes:
-    """Return the line of the map for a row, with the name of its file if there are several."""
-    if len(recipe.data) == 1:
-        return map_line(number, row)
-    place = {"file": recipe.data[subset], "line": number}
-    return msgspec.json.encode(place | {"sources": row.origins, "steps": row.steps})
 
 
 def _compose(
