@@ -75,6 +75,15 @@ def test_every_step_runs_in_a_recipe(name: str) -> None:
     assert 20 <= sum(result.rows.values()) <= 31
 
 
+@pytest.mark.parametrize("name", ["../out.jsonl", "/tmp/out.jsonl", "link/out.jsonl"])
+def test_a_recipe_writes_only_below_its_folder_and_the_current_one(
+    name: str, tmp_path: Path
+) -> None:
+    Path("link").symlink_to(tmp_path.parent)
+    with pytest.raises(UsageError, match="a recipe writes to these only"):
+        run(HEAD.replace("out.jsonl", name))
+
+
 def test_a_recipe_without_steps_copies_rows_byte_for_byte(data: Path) -> None:
     assert run(HEAD).ok
     assert Path("out.jsonl").read_bytes() == data.read_bytes()

@@ -285,4 +285,20 @@ def _check_outputs(recipe: Recipe) -> None:
                 f"{recipe.path}: {name} cannot be validated; write JSON Lines, or set "
                 "validate = false"
             )
+    _refuse_outside(recipe)
     refuse_overwriting([str(path) for path in recipe.targets().values()], recipe.inputs())
+
+
+def _refuse_outside(recipe: Recipe) -> None:
+    """Raise `UsageError` if an output is not below the folder of the recipe or the current one.
+
+    A recipe may be somebody else's, such as in a pull request that CI checks.
+    """
+    folders = [os.path.realpath(folder) for folder in (os.path.dirname(recipe.path), "")]
+    for path in recipe.targets().values():
+        target = os.path.realpath(path)
+        if not any(os.path.commonpath((target, folder)) == folder for folder in folders):
+            raise UsageError(
+                f"{recipe.path}: {path} is outside of the folder of the recipe and of the current "
+                "folder; a recipe writes to these only"
+            )
