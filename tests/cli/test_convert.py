@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ftkit.cli import cli
 from ftkit.cli.convert import WRITTEN
 from ftkit.errors import UsageError
 from ftkit.prepare.row_formats import row_formats
 from support.paths import SAMPLES
+from support.runner import cli_runner
 
 SHAREGPT = str(SAMPLES / "convert" / "sharegpt.jsonl")
 FAQ = str(SAMPLES / "convert" / "faq.jsonl")
 
 
 def ftkit(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["convert", *arguments], standalone_mode=False)
+    return cli_runner().invoke(cli, ["convert", *arguments], standalone_mode=False)
 
 
 def rows(text: str) -> list[Any]:

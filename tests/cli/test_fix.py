@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ftkit.cli import cli
 from ftkit.errors import UsageError
 from ftkit.rules.samples import CHAT, user_says
 from support.examples import chat_lines
 from support.paths import SAMPLES
+from support.runner import cli_runner
 
 HUMAN = CHAT.replace("user", "human").replace("Hi", "Hey").encode()
 
 
 def ftkit(*arguments: object, input: bytes = b"") -> Result:
-    return CliRunner().invoke(cli, list(map(str, arguments)), input=input, standalone_mode=False)
+    return cli_runner().invoke(cli, list(map(str, arguments)), input=input, standalone_mode=False)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ftkit._local import RUN_MODULE
 from ftkit.cli import cli
@@ -17,12 +17,13 @@ from ftkit.cli.screen import KINDS
 from ftkit.errors import UsageError
 from ftkit.prepare.screen import kinds
 from support.fake_provider import FakeProvider, serving
+from support.runner import cli_runner
 
 TEXT = "Mail jo.doe@acme.com or pay by 4111 1111 1111 1111."
 
 
 def ftkit(*arguments: object, input: bytes = b"") -> Result:
-    return CliRunner().invoke(cli, list(map(str, arguments)), input=input, standalone_mode=False)
+    return cli_runner().invoke(cli, list(map(str, arguments)), input=input, standalone_mode=False)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from pyarrow import Table, parquet
 
 from ftkit import FileError, UsageError
@@ -18,10 +18,11 @@ from ftkit.tokens.counting import count
 from support.examples import chat_lines
 from support.hostile_texts import TEXTS
 from support.paths import BAD, MARV, SAMPLES
+from support.runner import cli_runner
 
 
 def ftkit(*arguments: object) -> Result:
-    runner = CliRunner()
+    runner = cli_runner()
     return runner.invoke(cli, ["show", *map(str, arguments)], standalone_mode=False)
 
 

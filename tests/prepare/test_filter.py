@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from ftkit.prepare.filter.filter import NAMES, filter_rows
 from ftkit.prepare.filter.where import parse_where
 from ftkit.tokens.counting import count
 from support.paths import MARV, SAMPLES
+from support.runner import cli_runner
 
 ROW: dict[str, Any] = {
     "text": "Größe",
@@ -153,7 +154,7 @@ def test_rows_of_several_formats_keep_their_order() -> None:
 
 
 def ftkit(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, ["filter", *map(str, arguments)], standalone_mode=False)
+    return cli_runner().invoke(cli, ["filter", *map(str, arguments)], standalone_mode=False)
 
 
 def test_the_command_writes_the_kept_lines_as_they_are(tmp_path: Path) -> None:
