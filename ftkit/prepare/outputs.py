@@ -90,8 +90,17 @@ def refuse_overwriting(outputs: Sequence[str], inputs: Iterable[str]) -> None:
     for index, output in enumerate(outputs):
         if any(_is_same(output, path) for path in read):
             raise UsageError(f"{output} is an input; name another file to write")
+        if any(_is_inside(output, path) for path in read):
+            raise UsageError(f"{output} is in a folder that is an input; name another file")
         if any(_is_same(output, other) for other in outputs[:index]):
             raise UsageError(f"{output} is named for two outputs; name another file")
+
+
+def _is_inside(file: str, folder: str) -> bool:
+    if not os.path.isdir(folder):
+        return False
+    inside = os.path.join(os.path.realpath(folder), "")
+    return os.path.realpath(file).startswith(inside)
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -26,6 +26,9 @@ from ftkit.prepare.example import Example
 NOT_JSON = "not JSON"
 """Reason to reject a line."""
 
+CUT = "cut in the file of rejected rows, too"
+"""Detail of a line that is too large to be held."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -144,7 +147,7 @@ def decode_row(line: bytes, origin: Origin, audit: Audit) -> Row | None:
     error = reading.error
     detail = f"{error.msg} at column {error.pos + reading.shift + 1}" if error else ""
     if len(line) > MAX_LINE_BYTES:
-        detail = "cut in the file of rejected rows, too"
+        detail = CUT
     audit.reject("read", limit_fault(reading) or NOT_JSON, origin, line, detail=detail)
     return None
 

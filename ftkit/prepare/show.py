@@ -19,7 +19,7 @@ from ftkit.dataset.types import Answer, ImagePart
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.file_formats import check_is_example, read_dataset
-from ftkit.prepare.rows import NOT_JSON, Row
+from ftkit.prepare.rows import CUT, NOT_JSON, Row
 from ftkit.tokens.counting import overhead, sequences
 from ftkit.tokens.encodings import token_counter
 from ftkit.tokens.images import size
@@ -122,7 +122,8 @@ def _refuse(audit: Audit, line: int) -> None:
         if entry.effect == "rejected" and _number(entry.origin) >= line:
             if entry.reason == NOT_JSON:
                 raise _invalid(entry.origin, "JSON")
-            raise FileError(f"{entry.origin} cannot be read: {entry.reason} {entry.detail}".strip())
+            detail = f" ({entry.detail})" if entry.detail not in ("", CUT) else ""
+            raise FileError(f"{entry.origin} cannot be read: {entry.reason}{detail}")
 
 
 def _invalid(origin: Origin, kind: str) -> FileError:

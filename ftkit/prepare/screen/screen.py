@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.dataset.inputs import Examples, File
 from ftkit.prepare.audit import Audit
 from ftkit.prepare.prepared import Prepared, Step, prepare_files
@@ -70,7 +71,8 @@ def screen_step(kinds: Sequence[str] = (), region: str | None = None, redact: bo
 
 def _screened(row: Row, finders: Sequence[Find], redact: bool, audit: Audit) -> Row:
     """Return a row with its values replaced, if asked to, and record them."""
-    value = [_decode(row.encode()) if redact else row.value]
+    line = row.encode() if redact else b""
+    value = [exact_numbers(line, _decode(line)) if redact else row.value]
     is_changed = False
     for place in places(value):
         searcher = _Searcher(finders, redact and place.is_text)

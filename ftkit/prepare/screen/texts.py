@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ftkit.prepare.paths import pointer_of
 from ftkit.prepare.similarity.content import NOT_TEXT
 
@@ -21,14 +19,15 @@ MAX_JSON_DEPTH = 4
 _DATA_URL = "data:"
 """Start of the address of a file that is in the address itself."""
 
-_TOKEN = re.compile(r'("(?:[^"\\]++|\\.)*+")(?!\s*+:)|"(?:[^"\\]++|\\.)*+"|(-?[0-9]++)(?![.eE])')
+_TOKEN = re.compile(
+    r'(?P<string>"(?:[^"\\]++|\\.)*+")(?!\s*+:)|(?P<key>"(?:[^"\\]++|\\.)*+")'
+    r"|(?P<number>-?[0-9]++)(?![.eE])"
+)
 """A string in JSON that is no key, a key, or a whole number."""
-
-_decode = msgspec.json.Decoder().decode
 
 
 class Place(NamedTuple):
-    """A string or a whole number in a row, and where it is."""
+    """A string, a whole number or a key in a row, and where it is."""
 
     value: str | int
     holder: Any
@@ -36,6 +35,7 @@ class Place(NamedTuple):
     key: str | int
     steps: Any
     """The keys and indices that lead to it, as nested pairs."""
+    is_key: bool = False
 
     @property
     def pointer(self) -> str:
@@ -45,7 +45,8 @@ class Place(NamedTuple):
     @property
     def is_text(self) -> bool:
         """True if the value is a text that may be replaced by another."""
-        return isinstance(self.value, str) and self.key not in FIXED_KEYS
+        is_fixed = self.is_key or self.key in FIXED_KEYS
+        return isinstance(self.value, str) and not is_fixed
 
 
 def _flat(steps: Any) -> Iterator[str | int]:
@@ -57,11 +58,12 @@ def _flat(steps: Any) -> Iterator[str | int]:
 
 
 def places(value: Any) -> Iterator[Place]:
-    """Yield the strings and whole numbers of a value in order, without keys and files in URLs."""
+    """Yield the strings, whole numbers and keys of a value, without files in URLs."""
     stack: list[tuple[Any, Any, Any, Any]] = [(value, [value], 0, ())]
     while stack:  # values may nest more deeply than Python's stack allows
         item, holder, key, steps = stack.pop()
         if isinstance(item, dict):
+            yield from (Place(name, item, name, (steps, name), is_key=True) for name in item)
             stack += [(item[key], item, key, (steps, key)) for key in reversed(item)]
         elif isinstance(item, list):
             indices = range(len(item) - 1, -1, -1)
@@ -82,21 +84,22 @@ def replace_text(text: str, replace: Replace, depth: int = 0) -> str:
 
     Args:
         text: The text.
-        replace: Called with the text, or with each string and whole number in it if it is JSON.
+        replace: Called with the text, or with the strings, keys and whole numbers of JSON.
         depth: Number of JSON texts that it is in.
     """
     if depth == MAX_JSON_DEPTH or not _is_json(text):
         return replace(text, True)
 
     def token(match: re.Match[str]) -> str:
-        string, number = match.groups()
-        if number:
-            replace(number, False)
-        if not string:
+        if match["number"]:
+            replace(match["number"], False)
+        if match["key"]:
+            replace(json.loads(match["key"]), False)
+        if not match["string"]:
             return match[0]
-        old = json.loads(string)
+        old = json.loads(match["string"])
         new = replace_text(old, replace, depth + 1)
-        return match[0] if new == old else json.dumps(new, ensure_ascii=string.isascii())
+        return match[0] if new == old else json.dumps(new, ensure_ascii=match[0].isascii())
 
     return _TOKEN.sub(token, text)
 
@@ -106,7 +109,7 @@ def _is_json(text: str) -> bool:
     if text.lstrip()[:1] not in ("{", "["):
         return False
     try:
-        _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        json.loads(text, parse_int=str)  # unlike msgspec, it takes 1e400
+    except (ValueError, RecursionError):
         return False
     return True

@@ -70,7 +70,7 @@ def test_arguments_of_tools_stay_json_with_their_layout() -> None:
     assert row["arguments"] == arguments.replace(f"\\n{MAIL}", "\\n[e-mail address]").replace(
         f"\\\\n{MAIL}", "\\\\n[e-mail address]"
     )
-    assert [place[0] for place in places] == ["changed", "changed"]
+    assert [place[0] for place in places] == ["changed", "found", "changed"]  # found: the key
     assert json.loads(json.loads(row["arguments"])["nested"]) == {"mail": "\n[e-mail address]"}
 
 
@@ -81,6 +81,9 @@ def test_arguments_of_tools_stay_json_with_their_layout() -> None:
         {"card": 4111111111111111},
         {"arguments": '{"card": 4111111111111111}'},
         {"image_url": {"url": f"https://x.org/?m={MAIL}"}},
+        {MAIL: 1},
+        {"arguments": f'{{"{MAIL}": 1}}'},
+        {"arguments": '{"n":4111111111111111,"x":1e400,"y":0.10}'},
     ],
 )
 def test_what_is_no_text_is_found_but_not_replaced(value: Any) -> None:
