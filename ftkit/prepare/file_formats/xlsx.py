@@ -330,7 +330,7 @@ FORMATS = (
         losses=(
             "other forms of numbers, such as thousands separators, currencies and roundings "
             "(noted)",
-            "colours, comments, pictures and addresses of links",
+            "colours, comments, images and addresses of links",
         ),
     ),
 )
