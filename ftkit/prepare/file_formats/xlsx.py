@@ -312,6 +312,7 @@ FORMATS = (
     FileFormat(
         name="xlsx",
         title="Excel workbook (XLSX)",
+        is_table=True,
         read=read_xlsx,
         recognizes=lambda path, beginning: (
             beginning.startswith(b"PK\x03\x04") and is_workbook(path)
