@@ -85,17 +85,23 @@ RECIPE_START = "<!-- recipe: written by docs/generate.py -->"
 RECIPE_END = "<!-- end of recipe -->"
 
 FORMATS_INTRODUCTION = """\
-The formats of files and of rows that [`ftkit convert`](prepare.md#convert) reads and writes. It
-detects the formats of a file, or `--from` names one of them; `--to` names the format to write.
+The formats that [`ftkit convert`](prepare.md#convert) reads and writes. A file has a format, such
+as CSV, and so have its rows, such as ShareGPT. Both are detected, or `--from` names one of them;
+`--to` names the format of the rows to write.
 
-The layout shows a row on one line. "No place for" is what gets lost when the format is written.
-"Noted" are the bookkeeping keys of a row, which are left out with a note; any other key that is not
-read is a loss, unless the target has a place for it.
+Formats of rows: {groups}. For each of them:
+
+- The layout shows a row on one line.
+- "No place for" is what gets lost when the format is written, "Not read" what gets lost when it is
+  read.
+- "Noted" are the bookkeeping keys of a row, which are left out with a note. Any other key that is
+  not read is a loss, unless the target has a place for it.
 """
 
 FILES_INTRODUCTION = """\
-The formats of files, whose rows are in one of the formats below, or conversations. JSON Lines and
-Parquet are also written.
+All of these are read. JSON Lines and Parquet are also written. Slack, Telegram and WhatsApp chats
+become conversations. The rows of other files are in one of the formats below, or in a shape of
+[your own](prepare.md#rows-in-a-shape-of-your-own).
 """
 
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
@@ -256,28 +262,32 @@ def row(figure: Figure) -> tuple[str, str, str]:
 
 
 def formats_page() -> str:
-    """Return the page of the formats of rows: a table, and a section for each of them."""
-    head = ("format", "name", "read", "detected", "written", "examples")
+    """Return the page of the formats of files, and of rows by group."""
     formats = sorted(row_formats().values(), key=attrgetter("name"))
-    by_group = {
-        group: [format for format in formats if format.group == group] for group in get_args(Group)
-    }
+    files = sorted(file_formats().values(), key=attrgetter("name"))
+    groups = get_args(Group)
+    links = ", ".join(f"[{group}](#{group.lower().replace(' ', '-')})" for group in groups)
     return "\n".join(
         [
             NOTE,
             "# Formats\n",
-            FORMATS_INTRODUCTION,
-            "## Rows\n",
-            *(
-                f"### {group}\n\n{table(head, map(format_row, members))}"
-                for group, members in by_group.items()
-            ),
+            FORMATS_INTRODUCTION.format(groups=links),
             "## Files\n",
             FILES_INTRODUCTION,
-            *map(file_format_section, sorted(file_formats().values(), key=attrgetter("name"))),
-            *(format_section(format) for members in by_group.values() for format in members),
+            *map(file_format_section, files),
+            *(
+                group_section(group, [format for format in formats if format.group == group])
+                for group in groups
+            ),
         ]
     )
+
+
+def group_section(group: str, formats: list[RowFormat]) -> str:
+    """Return the section of a group of formats: a table, and a section for each of them."""
+    head = ("format", "name", "read", "detected", "written", "examples")
+    parts = [f"## {group}\n", table(head, map(format_row, formats)), *map(format_section, formats)]
+    return "\n".join(parts)
 
 
 def format_row(format: RowFormat) -> tuple[str, ...]:
@@ -291,7 +301,7 @@ def file_format_section(format: FileFormat) -> str:
     """Return the section of a format of files."""
     parts = [f"### {format.name}\n", f"{format.title}. {format.layout}\n"]
     if format.losses:
-        parts.append(f"Not read: {', '.join(format.losses)}.\n")
+        parts.append(f"Not read: {'; '.join(format.losses)}.\n")
     if format.options:
         parts.append(f"Options: {', '.join(f'`--{name}`' for name in format.options)}.\n")
     return "\n".join(parts)
@@ -301,13 +311,13 @@ def format_section(format: RowFormat) -> str:
     """Return the section of a format."""
     source = format.source
     described = f"[{source}]({source.url})" if source.url else str(source)
-    parts = [f"## {format.name}\n", f"{format.title}. Described in: {described}.\n"]
+    parts = [f"### {format.name}\n", f"{format.title}. Described in: {described}.\n"]
     if not source.url:
         parts[1] = f"{format.title}.\n"
     parts.append(f"```json\n{format.layout}\n```\n")
     if format.losses:
         label = "No place for" if format.write else "Not read"
-        parts.append(f"{label}: {', '.join(format.losses)}.\n")
+        parts.append(f"{label}: {'; '.join(format.losses)}.\n")
     keys = ", ".join(f"`{key}`" for key in sorted(format.bookkeeping))
     if format.read and format.bookkeeping:
         parts.append(

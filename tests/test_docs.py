@@ -15,6 +15,8 @@ import click
 import pytest
 
 from ftkit.cli import COMMANDS
+from ftkit.prepare.file_formats import file_formats
+from ftkit.prepare.row_formats import row_formats
 from support.commands import run_ftkit
 from support.local_server import LocalServer
 from support.paths import ROOT
@@ -59,6 +61,15 @@ def test_the_map_names_every_module() -> None:
     folder = ROOT / "ftkit"
     modules = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     assert named == modules - {"__init__.py"}
+
+
+def test_each_format_has_a_section_in_that_of_its_group() -> None:
+    sections = (DOCS / "formats.md").read_text("utf-8").split("\n## ")[1:]
+    headings = {part.partition("\n")[0]: re.findall(r"\n### (.*)", part) for part in sections}
+    expected: dict[str, list[str]] = {"Files": sorted(file_formats())}
+    for name, format in sorted(row_formats().items()):
+        expected.setdefault(format.group, []).append(name)
+    assert headings == expected
 
 
 def options(command: click.Command) -> Iterator[click.Option]:

@@ -86,6 +86,7 @@ class Audit:
         names: Names to show for files whose path is that of a temporary copy, by path.
         earlier: Audits of the preparations whose rows these are.
         titles: Names of the formats of files that are not JSON Lines, by the name that is shown.
+        tables: The names that are shown for files whose rows have columns.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class Audit:
         self.advance: Callable[[str, int], object] = lambda name, size: None
         self.names: dict[str, str] = {}
         self.titles: dict[str, str] = {}
+        self.tables: set[str] = set()
         self.earlier: list[Audit] = []
 
     def chain(self) -> Iterator[Audit]:
@@ -103,6 +105,10 @@ class Audit:
         yield self
         for audit in self.earlier:
             yield from audit.chain()
+
+    def has_columns(self, file: str) -> bool:
+        """Return True if a file is a table, given the name that is shown for it."""
+        return any(file in audit.tables for audit in self.chain())
 
     def origin(self, path: str, line: int = 0, row: int = 0, sheet: str = "") -> Origin:
         """Return the origin of a row of a file."""

@@ -19,7 +19,7 @@ class ExtraKind(StrEnum):
     UNUSED = "not used by the mapping"
     """Value that no path of a mapping leads to."""
     UNASKED = "answer to a message without text"
-    """Answer whose question is a photo or the like, so that nobody could learn from it."""
+    """Answer whose question is an image or the like, so that nobody could learn from it."""
     LOG_KEY = "key that is no part of the conversation"
     """Id, setting or other key of a request, a response or a log."""
     DIFFERENCE = "differs when it is read back"

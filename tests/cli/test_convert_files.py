@@ -174,10 +174,14 @@ def test_a_table_without_a_result_says_what_to_do(
     assert (done.returncode, done.stdout, last) == (code, "", f"ftkit: {message}")
 
 
-def test_a_report_without_output_says_what_would_be_lost() -> None:
-    Path("in.csv").write_text("q,a,b\n1,2,3\n")
-    done = run_ftkit("convert", "in.csv", "--to", "chat", "--user", "q", "--assistant", "a")
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [("question,answer,b", []), ("q,a,b", ["--user", "q", "--assistant", "a", "--from", "csv"])],
+)
+def test_a_report_without_output_says_what_would_be_lost(header: str, options: list[str]) -> None:
+    Path("in.csv").write_text(f"{header}\n1,2,3\n")
+    done = run_ftkit("convert", "in.csv", "--to", "chat", *options)
     assert done.stderr.splitlines()[:2] == [
         "Read 1 row, wrote nothing, would lose 1 value.",
-        "  would be lost by convert: not used by the mapping: no place in chat: 1 (in.csv:2 /b)",
+        "  would be lost by convert: column not used: 1 (in.csv:2 /b)",
     ]

@@ -123,7 +123,7 @@ def test_a_chain_stops_at_a_loss_that_is_not_allowed(
     table = tmp_path / "faq.csv"
     table.write_text("q,a,score\nOne?,1,5\n")
     chats = convert(table, to="chat", field={"user": "q", "assistant": "a"})
-    with pytest.raises(UsageError, match="no place in chat; set `on_loss`"):
+    with pytest.raises(UsageError, match="/score: column not used; set `on_loss`"):
         list(following(chats))
 
 

@@ -28,6 +28,12 @@ from ftkit.prepare.rows import ExampleRow, JoinedRow, Row
 STEP = "convert"
 """Name of the step in reports and maps."""
 
+NOT_USED = (ExtraKind.UNUSED, ExtraKind.UNKNOWN_KEY)
+"""Kinds of values that nothing in the example has."""
+
+COLUMN_NOT_USED = "column not used"
+"""Reason for the loss of such a value, if it is the cell of a table."""
+
 OnLoss = Literal["fail", "drop-row", "allow"]
 """What becomes of rows with values that the target has no place for: nothing is written at all,
 they are dropped, or they are written without those values."""
@@ -137,12 +143,15 @@ def convert_rows(
                 origin, pointer = _place(row, error.pointer)
                 audit.reject(STEP, error.reason, origin, row.encode_source(), pointer, error.detail)
                 continue
+            has_columns = bool(lost) and audit.has_columns(row.origin.file)
             if on_loss == "drop-row" and (losses := [extra for extra in lost if extra.is_loss]):
-                audit.drop(STEP, _reason(losses[0], target), row.origin, losses[0].pointer)
+                reason = _reason(losses[0], target, has_columns)
+                audit.drop(STEP, reason, row.origin, losses[0].pointer)
                 continue
             for extra in lost:
                 record = audit.lose if extra.is_loss else audit.note
-                record(STEP, _reason(extra, target), *_place(row, extra.pointer))
+                reason = _reason(extra, target, has_columns)
+                record(STEP, reason, *_place(row, extra.pointer))
             yield row if value == row.value else row.replaced(value, STEP)
 
     return step
@@ -203,7 +212,7 @@ def unused_columns(audit: Audit, to: str) -> list[str]:
         audit: The audit of a conversion.
         to: Name of the format to write.
     """
-    reasons = [f"{kind}: no place in {to}" for kind in (ExtraKind.UNUSED, ExtraKind.UNKNOWN_KEY)]
+    reasons = [COLUMN_NOT_USED, *(f"{kind}: no place in {to}" for kind in NOT_USED)]
     pointers = dict.fromkeys(
         entry.pointer
         for entry in audit.entries
@@ -212,7 +221,9 @@ def unused_columns(audit: Audit, to: str) -> list[str]:
     return [pointer[1:].replace("~1", "/").replace("~0", "~") for pointer in pointers]
 
 
-def _reason(extra: Extra, target: RowFormat) -> str:
+def _reason(extra: Extra, target: RowFormat, has_columns: bool) -> str:
+    if has_columns and extra.kind in NOT_USED and extra.pointer.count("/") == 1:
+        return COLUMN_NOT_USED
     if extra.kind == ExtraKind.DIFFERENCE or not extra.is_loss:
         return str(extra.kind)
     return f"{extra.kind}: no place in {target.name}"

@@ -80,7 +80,7 @@ def read_file(
     """
     if source.path == IN_MEMORY:
         return read_json_lines(source, audit)
-    format = file_formats()[name] if name else _detected(source, audit)
+    format = _recorded(file_formats()[name] if name else detect_file(source), source, audit)
     for option in ReadOptions.__struct_fields__:
         if getattr(options, option) is not None and option not in format.options:
             users = [other.name for other in file_formats().values() if option in other.options]
@@ -100,7 +100,7 @@ def read_dataset(source: Source, audit: Audit) -> Iterator[Row]:
     """
     if source.path == IN_MEMORY:
         return read_json_lines(source, audit)
-    format = _detected(source, audit)
+    format = _recorded(detect_file(source), source, audit)
     _refuse_chat(format, audit.names.get(source.path, source.path))
     return _without_options(format.read(source, audit, ReadOptions()), source, audit)
 
@@ -116,10 +116,13 @@ def _without_options(rows: Iterator[Row], source: Source, audit: Audit) -> Itera
         raise UsageError(f"{place}: {error.problem}; run `{command}` first") from error
 
 
-def _detected(source: Source, audit: Audit) -> FileFormat:
-    format = detect_file(source)
+def _recorded(format: FileFormat, source: Source, audit: Audit) -> FileFormat:
+    """Return the format of a file, which errors and reports refer to."""
+    name = audit.names.get(source.path, source.path)
     if format is not JSONL:
-        audit.titles[audit.names.get(source.path, source.path)] = format.title
+        audit.titles[name] = format.title
+    if format.is_table:
+        audit.tables.add(name)
     return format
 
 

@@ -254,6 +254,7 @@ FORMATS = (
     FileFormat(
         name="parquet",
         title="Parquet",
+        is_table=True,
         read=read_parquet,
         recognizes=lambda path, beginning: beginning.startswith(b"PAR1"),
         priority=0,
@@ -263,6 +264,7 @@ FORMATS = (
     FileFormat(
         name="arrow",
         title="Arrow or Feather",
+        is_table=True,
         read=read_arrow,
         recognizes=lambda path, beginning: beginning.startswith((b"ARROW1", STREAM)),
         priority=0,

@@ -76,6 +76,8 @@ class FileFormat(Struct, frozen=True, kw_only=True):
     """Return True for the path and the beginning of a file that is certainly in this format."""
     priority: int = 2
     """The formats with the lowest number are tried first."""
+    is_table: bool = False
+    """True if the keys of its rows are the columns of a table."""
     options: tuple[str, ...] = ()
     """Names of the fields of `ReadOptions` that the reader uses."""
     layout: str

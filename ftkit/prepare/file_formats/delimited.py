@@ -156,6 +156,7 @@ FORMATS = (
         name="csv",
         priority=4,
         title="CSV or TSV",
+        is_table=True,
         read=read_delimited,
         recognizes=recognizes_delimited,
         options=("delimiter", "encoding"),

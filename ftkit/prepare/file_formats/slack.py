@@ -203,7 +203,7 @@ FORMATS = (
         options=("me", "pause"),
         layout=(
             "A folder for each channel, with a JSON file for each day, beside `users.json`; or the "
-            "folder of a channel. Unpack the archive first. Needs `me`."
+            "folder of a channel. Unpack the archive first. Needs `--me`."
         ),
         losses=(
             "files, attachments of apps, and blocks of messages without text",

@@ -19,12 +19,15 @@ from ftkit.prepare.rows import Row, decode_row
 HEAD = 4000
 """Bytes of the beginning of a file by which an export is recognized."""
 
-MEDIA = (
-    *("photo", "file", "poll", "location_information", "contact_information", "game_title"),
-    *("invoice_information", "live_location_period_seconds", "place_name", "todo_list"),
-    *("giveaway_information", "giveaway_results", "paid_stars_amount"),
-)
-"""Keys of what a message has besides its text."""
+MEDIA = {"photo": "image"} | {
+    key: key.replace("_", " ")
+    for key in (
+        *("file", "poll", "location_information", "contact_information", "game_title"),
+        *("invoice_information", "live_location_period_seconds", "place_name", "todo_list"),
+        *("giveaway_information", "giveaway_results", "paid_stars_amount"),
+    )
+}
+"""Keys of what a message has besides its text, with their kinds."""
 
 NOTES = {
     "forwarded_from": "author of a forwarded message",
@@ -115,7 +118,7 @@ def _post(value: Any, origin: Origin, pointer: str, audit: Audit) -> Iterator[Po
         audit.note("read", "message that nobody wrote", origin, pointer)
         return
     text, losses = _text(message.get("text"))
-    losses += [key.replace("_", " ") for key in MEDIA if message.get(key)]
+    losses += [kind for key, kind in MEDIA.items() if message.get(key)]
     if kind == UNSUPPORTED:
         losses.append("message that Telegram does not export")
     author_id = str(message.get("from_id") or "")
@@ -167,10 +170,10 @@ FORMATS = (
         options=("me", "pause"),
         layout=(
             "An object with `name`, `type`, `id` and `messages`, as Telegram Desktop exports a "
-            "chat, or with `chats`, as it exports an account of up to 64 MB. Needs `me`."
+            "chat, or with `chats`, as it exports an account of up to 64 MB. Needs `--me`."
         ),
         losses=(
-            "photos and other files",
+            "images and other files",
             "addresses of links",
             "formatting",
             "service messages, replies and reactions (noted)",

@@ -191,10 +191,10 @@ FORMATS = (
         options=("encoding", "me", "pause"),
         layout=(
             "Lines such as `31.12.25, 23:59 - Name: text`, as WhatsApp exports a chat in any "
-            "language. Needs `me`."
+            "language. Needs `--me`."
         ),
         losses=(
-            "photos and other files",
+            "images and other files",
             "messages that nobody wrote, such as changed groups, and deleted messages (noted)",
             "answers to messages without text",
         ),

@@ -312,6 +312,7 @@ FORMATS = (
     FileFormat(
         name="xlsx",
         title="Excel workbook (XLSX)",
+        is_table=True,
         read=read_xlsx,
         recognizes=lambda path, beginning: (
             beginning.startswith(b"PK\x03\x04") and is_workbook(path)
@@ -330,7 +331,7 @@ FORMATS = (
         losses=(
             "other forms of numbers, such as thousands separators, currencies and roundings "
             "(noted)",
-            "colours, comments, pictures and addresses of links",
+            "colours, comments, images and addresses of links",
         ),
     ),
 )

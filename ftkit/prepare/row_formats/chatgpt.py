@@ -26,7 +26,7 @@ TRANSCRIPT = "audio_transcription"
 KINDS = {
     "user_editable_context": "custom instructions",
     "model_editable_context": "memory",
-    "image_asset_pointer": "picture",
+    "image_asset_pointer": "image",
     "code": "code for a tool of ChatGPT",
 }
 """Kinds of content by its type. Others have that of their type."""
@@ -258,7 +258,7 @@ FORMATS = (
         assemble=assemble,
         read=read,
         losses=(
-            "pictures and other files, and answers to messages without text",
+            "images and other files, and answers to messages without text",
             "reasoning, custom instructions and memory",
             "calls and answers of ChatGPT's tools",
             "marks of citations whose text is not in the export",

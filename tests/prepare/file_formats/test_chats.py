@@ -15,7 +15,7 @@ from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.file_formats.shared import chats
 from support.chat_exports import ANN, CHAT, WHATSAPP, effects, read, telegram
 
-LOSS = "photo or file: no place in chat"
+LOSS = "image or file: no place in chat"
 NOBODY = "message that nobody wrote"
 UNASKED = "answer to a message without text: no place in chat"
 
@@ -87,18 +87,18 @@ def whatsapp(path: Path, *messages: str) -> Path:
             "",
             ("note", "message that has not arrived"),
         ),
-        ("<Medien ausgeschlossen>", "", ("loss", "photo or file")),
-        ("<ohitettu>", "", ("loss", "photo or file")),
-        ("<image omitted> look at it", "look at it", ("loss", "photo or file")),
+        ("<Medien ausgeschlossen>", "", ("loss", "image or file")),
+        ("<ohitettu>", "", ("loss", "image or file")),
+        ("<image omitted> look at it", "look at it", ("loss", "image or file")),
         ("<b> is a tag", "<b> is a tag", None),
-        ("video omitted", "", ("loss", "photo or file")),
-        ("\u200e<attached: 0001-PHOTO.jpg>", "", ("loss", "photo or file")),
-        ("look \u200e<attached: 0001-PHOTO.jpg>", "look", ("loss", "photo or file")),
-        ("look \u200eimage omitted", "look", ("loss", "photo or file")),
-        ("a.pdf (file attached)\nread it", "read it", ("loss", "photo or file")),
-        ("\u200ekuva puuttuu", "", ("loss", "photo, file or notice")),
+        ("video omitted", "", ("loss", "image or file")),
+        ("\u200e<attached: 0001-PHOTO.jpg>", "", ("loss", "image or file")),
+        ("look \u200e<attached: 0001-PHOTO.jpg>", "look", ("loss", "image or file")),
+        ("look \u200eimage omitted", "look", ("loss", "image or file")),
+        ("a.pdf (file attached)\nread it", "read it", ("loss", "image or file")),
+        ("\u200ekuva puuttuu", "", ("loss", "image, file or notice")),
         ("look <Diese Nachricht wurde bearbeitet>", "look", None),
-        ("look \u200e<muokattu>", "look", ("note", "photo, file or notice")),
+        ("look \u200e<muokattu>", "look", ("note", "image, file or notice")),
     ],
 )
 def test_texts_of_whatsapp_itself_are_no_messages(
@@ -126,13 +126,13 @@ def test_a_conversation_begins_with_the_first_text_of_another(tmp_path: Path) ->
     examples, audit = read(path)
     assert examples == [[("user", "q"), ("assistant", "a")]]
     assert [(entry.effect, entry.reason, entry.origin.line) for entry in audit.entries] == [
-        ("note", "photo or file", 1),
+        ("note", "image or file", 1),
         ("note", "message in front of a question", 2),
-        ("note", "photo or file", 5),
+        ("note", "image or file", 5),
     ]
 
 
-def test_an_answer_to_a_photo_answers_no_other_question(tmp_path: Path) -> None:
+def test_an_answer_to_an_image_answers_no_other_question(tmp_path: Path) -> None:
     omitted = "Bob: <Media omitted>"
     chat = ("Bob: q", "Ann: a", omitted, "Ann: nice", "Ann: very", "Bob: r", omitted, "Ann: b")
     examples, audit = read(whatsapp(tmp_path / "chat.txt", *chat))
@@ -233,7 +233,7 @@ def test_telegram_texts_may_be_lists(
     assert effects(audit)[:3] == [
         ("note", NOBODY, f"{place}/0"),
         ("loss", "address of a link: no place in chat", f"{place}/2"),
-        ("loss", "photo: no place in chat", f"{place}/2"),
+        ("loss", "image: no place in chat", f"{place}/2"),
     ]
 
 

@@ -46,7 +46,7 @@ def test_chatgpt_conversations_follow_the_path_that_was_shown(tmp_path: Path) ->
     examples, audit = read(path, ReadOptions())
     assert examples == [[("user", "1+1?"), ("assistant", "2")]]
     assert effects(audit) == [
-        ("loss", "picture: no place in chat", "/mapping/u/message"),
+        ("loss", "image: no place in chat", "/mapping/u/message"),
         ("loss", "thoughts: no place in chat", "/mapping/t/message"),
         ("loss", "call of a tool of ChatGPT: no place in chat", "/mapping/c/message"),
         ("loss", "message of the role tool: no place in chat", "/mapping/r/message"),
@@ -85,14 +85,14 @@ REFERENCE = {"matched_text": CITED, "alt": "([x](https://x))", "type": "webpage"
                 ("user", PICTURE), ("assistant", "nice"), ("user", "q"), ("assistant", "a")
             ),
             ["q", "a"],
-            [("loss", "picture"), ("loss", "answer to a message without text")],
+            [("loss", "image"), ("loss", "answer to a message without text")],
         ),
         (
             path_of(
                 ("user", "q"), ("assistant", "a"), ("user", PICTURE), ("assistant", "nice")
             ),
             ["q", "a"],
-            [("loss", "picture"), ("loss", "answer to a message without text")],
+            [("loss", "image"), ("loss", "answer to a message without text")],
         ),
         (path_of(("user", SPOKEN), ("assistant", "2")), ["1+1?", "2"], []),
         (

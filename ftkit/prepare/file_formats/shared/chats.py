@@ -46,7 +46,7 @@ class Post(Struct, frozen=True):
     """JSON pointer to the message in its file."""
     author_id: str = ""
     losses: tuple[str, ...] = ()
-    """Kinds of what the message has besides its text, such as "photo"."""
+    """Kinds of what the message has besides its text, such as "image"."""
     notes: tuple[str, ...] = ()
     """Kinds of what is no part of the conversation, such as "reactions", or not in the source."""
 

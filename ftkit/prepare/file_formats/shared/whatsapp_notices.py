@@ -16,7 +16,7 @@ from ftkit.catalog.load import read_facts
 MARK = "\u200e"
 """Left-to-right mark, with which WhatsApp begins what nobody typed."""
 
-UNKNOWN = "photo, file or notice"
+UNKNOWN = "image, file or notice"
 """Kind of a text that begins with `MARK` and is in no list."""
 
 MAX_CHARS = 200
@@ -26,7 +26,7 @@ EDITED = "edited"
 """Name of the notices behind a text, which stays."""
 
 _BRACKETED = re.compile(r"<([^<>\n]{1,60})>[ \t]*(.*)", re.DOTALL)
-"""Stand-in for a photo or another file on Android and the web, and its caption."""
+"""Stand-in for an image or another file on Android and the web, and its caption."""
 
 _ATTACHED = re.compile(r"\S+\.\w{2,5} \([^()\n]{1,40}\)[ \t]*")
 """Name of a file that was exported beside the chat."""
@@ -109,7 +109,7 @@ def read_content(text: str) -> Content:
 
 
 def _read_tail(text: str) -> Content | None:
-    """Return the text in front of a notice, such as the caption of a photo, or None."""
+    """Return the text in front of a notice, such as the caption of an image, or None."""
     tail = _TAIL.search(text)
     caption = text[: tail.start()].lstrip(MARK) if tail else ""
     if not tail or not caption:
