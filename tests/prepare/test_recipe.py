@@ -140,7 +140,8 @@ def test_a_check_writes_nothing_and_names_what_would_change(data: Path) -> None:
 
 def test_all_outputs_are_written_or_none(data: Path) -> None:
     data.write_text(data.read_text() + "{\n")
-    assert not run(HEAD).ok
+    withheld = run(HEAD)
+    assert (withheld.ok, withheld.rows, withheld.stages[0].audit.written) == (False, {}, 0)
     assert files() == {"data.jsonl", "r.toml"}
     result = run(HEAD.replace("map =", 'rejects = "rejects", map ='))
     assert not result.ok

@@ -77,6 +77,7 @@ class Split:
         map: Path | None = None,
         rejects: Path | None = None,
         lock: Path | None = None,
+        names: Mapping[Path, str] | None = None,
     ) -> bool:
         """Write the subsets to JSON Lines or Parquet files, all when they are complete, or none.
 
@@ -85,6 +86,7 @@ class Split:
             map: JSON Lines file for the file, the line, the origins and the steps of each row.
             rejects: File for the rejected rows, as they are in their sources.
             lock: Lock file to write.
+            names: Name of each file in the map; its path by default.
 
         Returns:
             False if nothing was written, because rows were rejected and `rejects` is None.
@@ -94,7 +96,8 @@ class Split:
         """
 
         def write(outputs: Outputs) -> None:
-            write_rows({path: self.rows(name) for name, path in paths.items()}, outputs, map)
+            parts = {path: self.rows(subset) for subset, path in paths.items()}
+            write_rows(parts, outputs, map, names)
             if rejects is not None:
                 for line in self._table.rejects.read():
                     self.audit.save_reject(line.removesuffix(b"\n"))
