@@ -21,7 +21,7 @@ from ftkit.prepare.file_formats import read_dataset, read_file
 from ftkit.prepare.outputs import open_outputs
 from ftkit.prepare.prepared import Prepared, Read, prepare_files
 from ftkit.prepare.recipe.read import CONVERT, SPLIT, Recipe, RecipeStep, read_recipe
-from ftkit.prepare.recipe.steps import STEPS
+from ftkit.prepare.recipe.steps import STEPS, name_homes
 from ftkit.prepare.split.split import Split, split
 from ftkit.summary import Report
 from ftkit.validation.validate import validate
@@ -130,8 +130,12 @@ def run(
             key: Path(folder, f"{number}{path.suffix}")
             for number, (key, path) in enumerate(paths.items())
         }
-        output = _compose(recipe, result, advance)
-        is_written = _write(recipe, output, staged)
+        try:
+            output = _compose(recipe, result, advance)
+            is_written = _write(recipe, output, staged)
+        except UsageError as error:
+            error.args = (name_homes(str(error)), *error.args[1:])
+            raise
         if not is_written or result.has_forbidden_losses:
             return result
         rows = output.sizes if isinstance(output, Split) else {"file": output.audit.written}
