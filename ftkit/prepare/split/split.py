@@ -145,7 +145,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
     """Split examples into training, validation and test data, by the hashes of their groups.
 
     A row keeps its subset when other rows are added, removed or moved, unless `near`, `stratify` or
-    `exact_size` are set without `lock`. The rows are held in a temporary file, and about 50 bytes
+    `exact_size` are set without `lock`. The rows are held in a temporary file, and about 220 bytes
     of memory for each, or up to 1,000 with `near`.
 
     Args:
