@@ -118,3 +118,8 @@ class RowFormat(Struct, frozen=True, kw_only=True):
         if extra.kind not in (ExtraKind.UNKNOWN_KEY, ExtraKind.UNUSED) or not is_known:
             return extra
         return replace(extra, kind=ExtraKind.LOG_KEY, is_loss=False)
+
+    @property
+    def is_detected(self) -> bool:
+        """True if rows of the format can be recognized."""
+        return bool(self.shapes) or self.recognizes is not _recognizes_none
