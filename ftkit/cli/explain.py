@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._text import plural
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import output_option
@@ -27,9 +28,6 @@ from ftkit.validation.provider_messages import (
 if TYPE_CHECKING:
     from ftkit.prepare.audit import Origin
     from ftkit.rules import Rule
-
-WHOLE_FILE = 0
-"""Line of a finding on the whole file."""
 
 SOURCES = 3
 """Maximum number of source rows that are named for a line as text."""
@@ -125,14 +123,17 @@ def _sources_as_dict(sources: dict[int, tuple[Origin, ...]]) -> list[dict[str, A
 def _related(meaning: Meaning, report: FileReport) -> list[Finding]:
     """Return the findings of the message's rules, and all on the lines that it names.
 
-    If the message has no rules, findings on the whole file may be about these lines too.
+    If the message has no rules, errors on the whole file may be about these lines too.
     """
     names = {rule.name for rule in meaning.rules}
     lines = set(meaning.lines)
-    if lines and not names:
-        lines.add(WHOLE_FILE)
+    is_open = bool(lines) and not names
     return [
-        finding for finding in report.findings if finding.rule in names or finding.line in lines
+        finding
+        for finding in report.findings
+        if finding.rule in names
+        or finding.line in lines
+        or (is_open and not finding.line and finding.severity == "error")
     ]
 
 
@@ -182,6 +183,8 @@ def _print_findings(report: FileReport, findings: list[Finding], meaning: Meanin
         print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}{note}")
     if meaning.rules and not findings:
         print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")
+    elif 0 < report.lines < max(meaning.lines, default=0):
+        print_line(f"{report.file} has only {plural(report.lines, 'line')}.")
     elif meaning.lines and not findings:
         print_line(f"{report.file} has no findings on {_lines(meaning)}.")
 

@@ -10,7 +10,7 @@ import click
 from ftkit.cli.inputs import FORMATS, local_files
 from ftkit.cli.options import AllConfigured, Names, option
 from ftkit.cli.output import print_note
-from ftkit.cli.preparing import Check, preparing, write_prepared
+from ftkit.cli.preparing import REPORTS, Check, preparing, refuse_outputs, write_prepared
 from ftkit.cli.terminal import write_bytes
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats.parquet import PARQUET
@@ -76,8 +76,8 @@ def fix(
         "provider": provider,
     }
     if diff:
-        if options["output_file"] or options["in_place"]:
-            raise UsageError("--diff writes nothing; leave out --output-file and --in-place")
+        is_default = options["report"] == REPORTS[0]
+        refuse_outputs("diff", options | {"report": not is_default})
         return _show_diff(files, fix_plan(**rules), allowed_fixes(unsafe, redact))
     if (options["output_file"] or "").endswith(PARQUET):
         raise UsageError("fix writes JSON Lines; for Parquet use `ftkit convert` on the result")

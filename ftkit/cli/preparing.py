@@ -39,11 +39,14 @@ EXIT_CODES = "Exit codes: 0 done, 1 findings: rows were rejected, 2 error, 130 i
 def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and the options of all commands that write one prepared file."""
     argument = click.argument("files", nargs=-1, required=True, metavar="FILES...")
-    return argument(output_options(command))
+    in_place = click.option(
+        "--in-place", is_flag=True, help="Replace the input file by the output."
+    )
+    return argument(output_options(command, in_place))
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of all commands that write one prepared file."""
+def output_options(command: Callable[..., Any], *further: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of all commands that write one prepared file, and further ones."""
     for add in (
         click.option(
             "--report",
@@ -53,7 +56,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Format of the report, which goes to standard output if the data does not.",
         ),
         record_options,
-        click.option("--in-place", is_flag=True, help="Replace the input file by the output."),
+        *further,
         click.option(
             "--output-file",
             "-o",
@@ -123,15 +126,16 @@ def write_prepared(
         The exit code: 0, 1 if there are findings, or 2 if all rows were rejected.
     """
     extra = named_files(options, "map", "rejects")
-    target = _target(files, options["output_file"], options["in_place"])
-    if options["in_place"] and keeps_layout:
+    is_in_place = options.get("in_place", False)
+    target = _target(files, options["output_file"], is_in_place)
+    if is_in_place and keeps_layout:
         _check_layout(files[0])
     with (
         local_files(files) as (paths, names),
         tempfile.TemporaryDirectory(prefix="ftkit-") as folder,
     ):
         outputs = [*map(str, extra.values()), *([target] if target else [])]
-        check_outputs(outputs, [*others, *(() if options["in_place"] else paths)])
+        check_outputs(outputs, [*others, *(() if is_in_place else paths)])
         path = Path(target or Path(folder, "output"))
         prepared = prepare(paths)
         prepared.audit.names = names
@@ -201,9 +205,7 @@ def check_prepared(
     Returns:
         The exit code: 1 if the step drops rows, or rows are rejected.
     """
-    for name, value in options.items():
-        if value and name != "report":
-            raise UsageError(f"`check` writes nothing; leave out `{name}`")
+    refuse_outputs("check", {name: options[name] for name in options if name != "report"})
     with local_files(files) as (paths, names):
         prepared = prepare(paths)
         audit = prepared.audit
@@ -215,6 +217,18 @@ def check_prepared(
     _print(_report(audit, "", format), format)
     has_drops = any(key[:2] == ("dropped", step) for key in audit.counts)
     return 1 if has_drops or audit.has_findings else 0
+
+
+def refuse_outputs(option: str, options: dict[str, Any]) -> None:
+    """Raise `UsageError` if an option that names a file to write is set beside another.
+
+    Args:
+        option: The option that writes nothing.
+        options: Values of the options that it excludes.
+    """
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"`{option}` writes nothing; leave out `{name}`")
 
 
 def print_findings(

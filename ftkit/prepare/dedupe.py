@@ -61,7 +61,7 @@ def dedupe(
     """Return examples without duplicates, in their order.
 
     A row is only dropped for a row that is written, or one of `against`: near-duplicates of
-    near-duplicates stay. The rows are held in a temporary file, and about 30 bytes of memory for
+    near-duplicates stay. The rows are held in a temporary file, and about 100 bytes of memory for
     each, or up to 1,000 with `near`.
 
     Args:

@@ -49,7 +49,7 @@ def mix(
 
     Each source gives its rows with the lowest hashes, and the mixture is in the order of the
     hashes. With `rows` the numbers are exact; with `tokens` they are nearest to the shares. The
-    rows are held in a temporary file, and about 30 bytes of memory for each.
+    rows are held in a temporary file, and about 70 bytes of memory for each.
 
     Args:
         sources: Weights by path, or pairs of paths, open files, examples or a `Prepared` and their

@@ -135,18 +135,31 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
     return False
 
 
-def write_rows(parts: Mapping[Path, Iterable[Row]], outputs: Outputs, map: Path | None) -> None:
-    """Write rows to files, and a line for each to a map, with the file if there are several."""
+def write_rows(
+    parts: Mapping[Path, Iterable[Row]],
+    outputs: Outputs,
+    map: Path | None,
+    names: Mapping[Path, str] | None = None,
+) -> None:
+    """Write rows to files, and a line for each to a map, with the file if there are several.
+
+    Args:
+        parts: The rows of each file.
+        outputs: The files to write.
+        map: The map.
+        names: Name of each file in the map; its path by default.
+    """
     map_file = outputs.open(map)
     files = {path: outputs.open_rows(path) for path in parts}
     for path, rows in parts.items():
+        name = (names or {}).get(path, str(path)) if len(parts) > 1 else ""
         for number, row in enumerate(rows, 1):
             files[path].write(row.encode() + b"\n")
             if map_file is not None:
-                map_file.write(map_line(number, row, str(path) if len(parts) > 1 else "") + b"\n")
+                map_file.write(_map_line(number, row, name) + b"\n")
 
 
-def map_line(number: int, row: Row, file: str = "") -> bytes:
+def _map_line(number: int, row: Row, file: str) -> bytes:
     """Return the line of a map for a line of the output: its number, origins and steps.
 
     Args:

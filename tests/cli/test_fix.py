@@ -82,10 +82,20 @@ def test_nothing_is_written_if_a_line_cannot_be_read(source: Path, tmp_path: Pat
     assert rejects.read_bytes() == b"{\n"
 
 
-@pytest.mark.parametrize("options", [["-o", "x"], ["--in-place"]])
-def test_the_diff_excludes_output(options: list[str], source: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["-o", "x"], "output-file"),
+        (["--in-place"], "in-place"),
+        (["--map", "x"], "map"),
+        (["--rejects", "x"], "rejects"),
+        (["--report", "json"], "report"),
+    ],
+)
+def test_the_diff_excludes_output(options: list[str], name: str, source: Path) -> None:
     done = ftkit("fix", source, "--diff", *options)
     assert isinstance(done.exception, UsageError)
+    assert f"`--diff` writes nothing; leave out `--{name}`" in str(done.exception)
 
 
 def test_a_diff_cannot_control_the_terminal(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

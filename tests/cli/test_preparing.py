@@ -203,6 +203,7 @@ def test_mix_takes_weights_behind_names(data: Path) -> None:
         (("data.jsonl=-1",), "`sources` must have weights above 0"),
         (("data.jsonl=1", "data.*=1"), "data.jsonl is named twice"),
         (("data.jsonl=1", "-o", "data.jsonl"), "data.jsonl is an input"),
+        (("data.jsonl=1", "--in-place"), "--in-place"),
         (("data.jsonl=1", "--total", "22"), "lower `--total` to 21"),
         (("data.jsonl=1", "--total", "9" * 20), "lower `--total` to 21"),
         (("data.jsonl=1", "--model", "gpt-x"), "gpt-x"),

@@ -87,7 +87,7 @@ def test_split_writes_no_file_if_one_of_them_cannot_be_parquet(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("command", ["dedupe", "sample", "filter", "mix", "decontaminate"])
+@pytest.mark.parametrize("command", ["dedupe", "sample", "filter", "decontaminate"])
 def test_a_table_is_not_replaced_by_json_lines(command: str) -> None:
     before = Path("rows.csv").read_bytes()
     done = run_ftkit(*fill(COMMANDS[command][:-2], "rows.csv", ""), "--in-place")

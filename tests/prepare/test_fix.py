@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from ftkit import FileError, validate
 from ftkit.prepare.fix.diff import fix_diff
 from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
-from ftkit.prepare.fix.value_fixes import ValueFix, replacing
-from ftkit.prepare.prepared import prepare_files
 from ftkit.prepare.sample import sample
 from ftkit.rules import RULES, Rule
 from ftkit.rules.samples import (
@@ -435,29 +433,6 @@ def test_rows_that_other_functions_prepare_keep_their_origins_and_steps(
     assert (tmp_path / "out").read_bytes() == fixed(source, source.read_bytes())[0]
     changed = [json.loads(line) for line in lines(tmp_path / "map")][6 - 1]
     assert changed == {"line": 6, "sources": [{"file": str(source), "line": 7}], "steps": ["fix"]}
-
-
-@pytest.mark.parametrize("keeps_old", [False, True])
-def test_a_function_can_fix_the_values_of_rows(
-    keeps_old: bool, source: Path, tmp_path: Path
-) -> None:
-    rows = [with_value(NUMBERS).replace("Hi", "Hi Ada"), user_says("Hi")]
-
-    def without_names(value: Any) -> Any:
-        question, answer = value["messages"]
-        question = question | {"content": question["content"].replace("Ada", "[name]")}
-        return value | {"messages": [question, answer]}
-
-    source.write_text("".join(f"{row}\n" for row in rows))
-    value_fix = ValueFix("personal-data", "replace names", without_names, keeps_old)
-    prepared = prepare_files(source, [replacing(value_fix, "screen")])
-    assert prepared.write(tmp_path / "out", tmp_path / "map")
-    assert lines(tmp_path / "out") == [row.replace("Ada", "[name]").encode() for row in rows]
-    (entry,) = prepared.audit.entries
-    assert (entry.step, entry.reason) == ("screen", "personal-data: replace names")
-    assert entry.pointer == "/messages/0/content"
-    assert entry.detail == ("Hi Ada" if keeps_old else "")
-    assert [json.loads(line)["steps"] for line in lines(tmp_path / "map")] == [["screen"], []]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,8 @@ def test_a_check_writes_nothing_and_names_what_would_change(data: Path) -> None:
 
 def test_all_outputs_are_written_or_none(data: Path) -> None:
     data.write_text(data.read_text() + "{\n")
-    assert not run(HEAD).ok
+    withheld = run(HEAD)
+    assert (withheld.ok, withheld.rows, withheld.stages[0].audit.written) == (False, {}, 0)
     assert files() == {"data.jsonl", "r.toml"}
     result = run(HEAD.replace("map =", 'rejects = "rejects", map ='))
     assert not result.ok
@@ -257,6 +258,11 @@ STEP = "[[steps]]\nstep = "
         ),
         (HEAD + STEP + "'dedupe'\nkeep = 'x'", "keep must be first or longest, not 'x'"),
         (HEAD + STEP + "'dedupe'\nsave = 'x'", "step 1 (dedupe) has no key 'save'"),
+        (HEAD + STEP + "'convert'\nencoding = 'x'", "no key 'encoding'; it is a key of [reading]"),
+        (
+            HEAD + STEP + "'convert'\nsystem_text = 'x'",
+            "step 1 (convert) has no key 'system_text'; it is a key of `field` of convert",
+        ),
         (HEAD + STEP + "'convert'", "step 1 (convert) needs the key 'to'"),
         (
             HEAD + STEP + "'convert'\nto = 'chatt'",
@@ -288,6 +294,13 @@ def test_an_invalid_recipe_is_refused_in_one_line(recipe: str, message: str) -> 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert files() == {"data.jsonl", "r.toml"}
+
+
+def test_a_problem_of_a_reader_names_the_table_of_its_options() -> None:
+    Path("data.csv").write_bytes("question,answer\nGrüße?,Ja.\n".encode("cp1252"))
+    head = HEAD.replace("data.jsonl", "data.csv")
+    with pytest.raises(UsageError, match=r"set `encoding` in \[reading\], such as cp1252"):
+        run(f"{head}[[steps]]\nstep = 'convert'\nto = 'chat'\n")
 
 
 def test_the_outputs_of_a_recipe_are_no_inputs_of_a_step() -> None:

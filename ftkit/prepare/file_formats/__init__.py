@@ -66,7 +66,7 @@ def read_file(
 ) -> Iterator[Row]:
     """Yield the rows of a file or folder of any format, which options may describe.
 
-    The rows of a chat have an `Example` for their value; see `read_dataset` for rows of JSON only.
+    The rows of a chat are `ExampleRow`s; see `read_dataset` for rows of JSON only.
 
     Args:
         source: The file.

@@ -26,13 +26,11 @@ from ftkit.prepare.recipe.steps import (
     parameters_type,
     values_of,
 )
+from ftkit.prepare.split.decide import SUBSETS
 from ftkit.validation.validate import validate
 
 SPLIT, MIX, CONVERT = "split", "mix", "convert"
 """Steps with a place of their own: the last one, and the first ones."""
-
-SUBSETS = ("train", "validation", "test")
-"""Keys of the outputs of a split, in the order of its ratio."""
 
 CHECKS = ("format", "provider", "model", "grader", "select", "ignore", "fail_on")
 """Parameters of `ftkit.validate` that are keys of `[validate]`."""

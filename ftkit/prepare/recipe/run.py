@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,18 @@ from ftkit.errors import UsageError
 from ftkit.prepare.audit import FINDINGS, Audit
 from ftkit.prepare.file_formats import read_dataset, read_file
 from ftkit.prepare.outputs import open_outputs
-from ftkit.prepare.prepared import Prepared, Read, map_line, prepare_files
+from ftkit.prepare.prepared import Prepared, Read, prepare_files
 from ftkit.prepare.recipe.read import CONVERT, SPLIT, Recipe, RecipeStep, read_recipe
-from ftkit.prepare.recipe.steps import STEPS
-from ftkit.prepare.rows import Row
+from ftkit.prepare.recipe.steps import STEPS, name_homes
 from ftkit.prepare.split.split import Split, split
-from ftkit.prepare.spool import LineSpool
 from ftkit.summary import Report
 from ftkit.validation.validate import validate
-
-COPY_BYTES = 1 << 20
-"""Bytes that are copied at a time."""
 
 FIX = "fix"
 """Step that reads the files itself if it is the first one, as it takes lines that are no JSON."""
 
 Advance = Callable[[str, int], object]
 """Called with the name of a file and the bytes that were read of it since the last call."""
-
-
-SaveReject = Callable[[bytes], object]
-"""Called with each rejected row as it is in its source."""
 
 
 class Stage(Struct):
@@ -140,9 +131,14 @@ def run(
             for number, (key, path) in enumerate(paths.items())
         }
         try:
-            rows = _write(recipe, staged, result, advance)
-        except _WithheldError:
+            output = _compose(recipe, result, advance)
+            is_written = _write(recipe, output, staged)
+        except UsageError as error:
+            error.args = (name_homes(str(error)), *error.args[1:])
+            raise
+        if not is_written or result.has_forbidden_losses:
             return result
+        rows = output.sizes if isinstance(output, Split) else {"file": output.audit.written}
         result.rows = {str(paths[subset]): count for subset, count in rows.items()}
         changed = [key for key, path in paths.items() if _differs(staged[key], path)]
         result.changed = [str(paths[key]) for key in changed]
@@ -153,59 +149,22 @@ def run(
     return result
 
 
-class _WithheldError(Exception):
-    """The outputs are incomplete and must not be written."""
+def _write(recipe: Recipe, output: Prepared | Split, staged: Mapping[str, Path]) -> bool:
+    """Write all outputs to temporary files; return False if rows are rejected without a file."""
+    map, rejects = staged.get("map"), staged.get("rejects")
+    if isinstance(output, Prepared):
+        return output.write(staged["file"], map, rejects)
+    paths = {subset: staged[subset] for subset in recipe.data}
+    names = {paths[subset]: name for subset, name in recipe.data.items()}
+    return output.write(paths, map, rejects, staged.get("lock"), names)
 
 
-def _write(
-    recipe: Recipe, staged: Mapping[str, Path], result: RecipeResult, advance: Advance
-) -> dict[str, int]:
-    """Write all outputs to temporary files, and return the number of rows of each subset.
-
-    Raises:
-        _WithheldError: Rows were rejected without a file for them, or values lost.
-    """
-    rejects = LineSpool()
-    with open_outputs() as outputs:
-        map_file = outputs.open(staged.get("map"))
-        files = {subset: outputs.open_rows(staged[subset]) for subset in recipe.data}
-        subsets = _compose(recipe, result, rejects.write, advance)
-        names = recipe.data if len(recipe.data) > 1 else dict.fromkeys(recipe.data, "")
-        counts = dict.fromkeys(files, 0)
-        for subset, rows in subsets.items():
-            for number, row in enumerate(rows, 1):
-                files[subset].write(row.encode() + b"\n")
-                counts[subset] = number
-                if map_file:
-                    map_file.write(map_line(number, row, names[subset]) + b"\n")
-        is_incomplete = result.total("rejected") and "rejects" not in staged
-        if result.has_forbidden_losses or is_incomplete:
-            raise _WithheldError
-        if result.split:
-            _write_lock(result.split, staged.get("lock"), rejects)
-        if "rejects" in staged:
-            outputs.open(staged["rejects"]).writelines(rejects.read())
-    return counts
-
-
-def _write_lock(split: Split, lock: Path | None, rejects: LineSpool) -> None:
-    """Write the lock file of a split, and add the rows that it rejected to the others."""
-    with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
-        path = Path(folder, "rejects")
-        split.write({}, rejects=path, lock=lock)
-        with path.open("rb") as file:
-            for line in file:
-                rejects.write(line.rstrip(b"\n"))
-
-
-def _compose(
-    recipe: Recipe, result: RecipeResult, save_reject: SaveReject, advance: Advance
-) -> dict[str, Iterator[Row]]:
-    """Return the rows of each subset. They are made as they are read, unless there is a split."""
+def _compose(recipe: Recipe, result: RecipeResult, advance: Advance) -> Prepared | Split:
+    """Return the result of the steps. Rows are made as they are read, unless there is a split."""
 
     def add(name: str, prepared: Prepared) -> Prepared:
         audit = prepared.audit
-        audit.names, audit.save_reject, audit.advance = recipe.names, save_reject, advance
+        audit.names, audit.advance = recipe.names, advance
         result.stages.append(Stage(name, audit, not prepared.allows_losses))
         prepared.allows_losses = True  # all losses are reported before the run fails
         return prepared
@@ -227,9 +186,10 @@ def _compose(
         if step.name == SPLIT:
             result.split = split(value, **step.arguments)
             result.stages.append(Stage(SPLIT, result.split.audit))
-            return {subset: result.split.rows(subset) for subset in recipe.data}
+            return result.split
         value = add(step.name, _run_step(step, value))
-    return {"file": value.rows()}
+    output: Prepared = value
+    return output
 
 
 def _read(recipe: Recipe, paths: list[str], first: str) -> Prepared:
@@ -268,4 +228,4 @@ def _publish(files: Mapping[Path, Path]) -> None:
     with open_outputs() as outputs:
         for new, path in files.items():
             with new.open("rb") as source:
-                shutil.copyfileobj(source, outputs.open(path), COPY_BYTES)
+                shutil.copyfileobj(source, outputs.open(path))

@@ -13,8 +13,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ftkit.errors import UsageError, did_you_mean
 from ftkit.prepare.convert.convert import convert
+from ftkit.prepare.convert.mapping import Fields
 from ftkit.prepare.decontaminate import decontaminate
 from ftkit.prepare.dedupe import dedupe
+from ftkit.prepare.file_formats.base import ReadOptions
 from ftkit.prepare.filter.filter import filter_rows
 from ftkit.prepare.fix.fix import fix
 from ftkit.prepare.mix import mix
@@ -40,6 +42,12 @@ PATHS: dict[str, Any] = {"against": str | list[str], "grader": str, "lock": str}
 
 ELSEWHERE = frozenset(("moderation", "reading", "save"))
 """Parameters that are no keys: a recipe sends nothing, and has a table for options of readers."""
+
+HOMES = {
+    **dict.fromkeys((*ReadOptions.__struct_fields__, "format"), "[reading]"),
+    **dict.fromkeys(Fields.__struct_fields__, "`field` of convert"),
+}
+"""Tables of keys that are easily looked for in another one."""
 
 TYPES = {
     "array": "a list",
@@ -104,6 +112,8 @@ def convert_table(table: Any, type: type[Struct], place: str) -> Any:
     for key in table:
         if key not in names:
             expected = did_you_mean(key, names, otherwise=f"; its keys are {', '.join(names)}")
+            if key in HOMES:
+                expected = f"; it is a key of {HOMES[key]}"
             raise UsageError(f"{place} has no key {key!r:.60}{expected}")
     try:
         return msgspec.convert(table, type)
@@ -128,6 +138,12 @@ def _explain(message: str, place: str, table: Mapping[str, Any], type: type[Stru
         choices = re.findall(r"'([^']+)'", str(hint))
         return f"{place}: {key} must be {' or '.join(choices)}, {value}"
     return f"{place}: {message}"
+
+
+def name_homes(message: str) -> str:
+    """Return a message about options of readers with the table where a recipe has them."""
+    names = "|".join(ReadOptions.__struct_fields__)
+    return re.sub(rf"`({names})`", r"\g<0> in [reading]", message)
 
 
 def values_of(options: Struct) -> dict[str, Any]:

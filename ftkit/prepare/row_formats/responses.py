@@ -20,7 +20,6 @@ SOURCE = Source(
 ROLES = ("user", "assistant", "system", "developer")
 TEXTS = ("input_text", "output_text", "text")
 ITEM_NOTES = {"id", "status", "phase"}
-OTHER_ITEM = "item that is no message or function call"
 REQUEST_NOTES = NOTES | {"background", "include", "max_tool_calls", "reasoning"}
 EARLIER = ("previous_response_id", "conversation")
 REQUEST_KEYS = {"input", "instructions", "tools", "parallel_tool_calls"}

@@ -77,6 +77,7 @@ class Split:
         map: Path | None = None,
         rejects: Path | None = None,
         lock: Path | None = None,
+        names: Mapping[Path, str] | None = None,
     ) -> bool:
         """Write the subsets to JSON Lines or Parquet files, all when they are complete, or none.
 
@@ -85,6 +86,7 @@ class Split:
             map: JSON Lines file for the file, the line, the origins and the steps of each row.
             rejects: File for the rejected rows, as they are in their sources.
             lock: Lock file to write.
+            names: Name of each file in the map; its path by default.
 
         Returns:
             False if nothing was written, because rows were rejected and `rejects` is None.
@@ -94,7 +96,8 @@ class Split:
         """
 
         def write(outputs: Outputs) -> None:
-            write_rows({path: self.rows(name) for name, path in paths.items()}, outputs, map)
+            parts = {path: self.rows(subset) for subset, path in paths.items()}
+            write_rows(parts, outputs, map, names)
             if rejects is not None:
                 for line in self._table.rejects.read():
                     self.audit.save_reject(line.removesuffix(b"\n"))
@@ -142,7 +145,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
     """Split examples into training, validation and test data, by the hashes of their groups.
 
     A row keeps its subset when other rows are added, removed or moved, unless `near`, `stratify` or
-    `exact_size` are set without `lock`. The rows are held in a temporary file, and about 50 bytes
+    `exact_size` are set without `lock`. The rows are held in a temporary file, and about 220 bytes
     of memory for each, or up to 1,000 with `near`.
 
     Args:
