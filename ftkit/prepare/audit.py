@@ -32,7 +32,8 @@ Effect = Literal[
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
 - `loss`: a value of the row is not in the output.
-- `unchecked`: the row is in the output, but a bounded search did not compare it with all others.
+- `unchecked`: the row is in the output, but a bounded search did not compare it with all others, or
+  not its prompt, which is not known.
 """
 
 
@@ -167,7 +168,7 @@ class Audit:
         self._add("added", step, reason, origin)
 
     def uncheck(self, step: str, reason: str, origin: Origin) -> None:
-        """Record that a bounded search did not compare a row with all others."""
+        """Record that a row was not compared with all others, or not as asked."""
         self._add("unchecked", step, reason, origin)
 
     def total(self, effect: Effect) -> int:
@@ -178,6 +179,17 @@ class Audit:
     def has_findings(self) -> bool:
         """True if rows were rejected or not compared with all others, or values lost or found."""
         return any(self.total(effect) for effect in FINDINGS)
+
+    @property
+    def all_rejected(self) -> bool:
+        """True if no row is left because all were rejected, by this preparation or earlier ones."""
+        audits = list(self.chain())
+        has_drops = any(
+            effect == "dropped" and step != "read"  # blank lines
+            for audit in audits
+            for effect, step, _ in audit.counts
+        )
+        return not self.written and not has_drops and any(map(_has_rejected, audits))
 
     @property
     def is_balanced(self) -> bool:
@@ -212,3 +224,7 @@ class Audit:
         if self.counts[key] <= KEEP:
             place = (pointer[:MAX_LENGTH], detail[:MAX_LENGTH])
             self.entries.append(Entry(effect, step, reason, origin, *place))
+
+
+def _has_rejected(audit: Audit) -> bool:
+    return audit.total("rejected") > 0

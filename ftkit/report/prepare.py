@@ -63,7 +63,7 @@ def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
 
 
 def render_leaks(split: Split) -> Iterator[str]:
-    """Yield a line that says that a split is leak-free or why it may not be, and the first leaks."""
+    """Yield a line that says if a split is leak-free, and lines with the first leaks."""
     group = f"value at {split.options.group}" if split.options.group else "prompt"
     near = split.options.near
     similar = f", nor are prompts with a similarity of {near:g} or more" if near else ""

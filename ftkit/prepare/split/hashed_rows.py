@@ -16,7 +16,6 @@ from ftkit.prepare.similarity.content import compared_text, has_unknown_prompt, 
 from ftkit.prepare.similarity.minhash import Integers, Signatures
 from ftkit.prepare.spool import LineSpool, Spool
 
-
 UNKNOWN_PROMPT = "the prompt is not known"
 """Reason why a row was not checked for leaks."""
 
