@@ -27,6 +27,14 @@ WRITTEN = (
 SHORTCUTS = ("user", "assistant", "system", "system_text")
 """Keys of a mapping with an option of their own."""
 
+SYSTEM_COLUMNS = frozenset(
+    (
+        *("system", "systemprompt", "systemmessage", "systemtext", "developer"),
+        *("instruction", "instructions", "anweisung", "anweisungen", "hinweis", "hinweise"),
+    )
+)
+"""Names of columns that may hold system messages, as letters of the lower case."""
+
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
     "2 error, or all rows were rejected, 130 interrupted."
@@ -148,10 +156,21 @@ def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
     names = join_names(map(repr, columns), EXCERPT_LENGTH)
     reason = f"column {names} is not used" if len(columns) == 1 else f"columns {names} are not used"
     advice = f"use --on-loss allow to leave {'it' if len(columns) == 1 else 'them'} out"
-    if fields.keys().isdisjoint(("system", "system_text")):
-        others = "" if fields else "--user COL --assistant COL "
-        advice = f"add {others}--system {quote_argument(columns[0])}, or {advice}"
+    system = next(filter(_is_system_column, columns), None)
+    can_map = bool(fields) or [role for role, _ in audit.columns] == ["user", "assistant"]
+    if system is not None and can_map and fields.keys().isdisjoint(("system", "system_text")):
+        others = "" if fields else _detected_names(audit)
+        advice = f"add {others}--system {quote_argument(system)}, or {advice}"
     return f"{reason}; {advice}"
+
+
+def _is_system_column(name: str) -> bool:
+    return "".join(filter(str.isalpha, name.casefold())) in SYSTEM_COLUMNS
+
+
+def _detected_names(audit: Audit) -> str:
+    """Return the options for the columns that a detected format has read."""
+    return shell_join([word for role, key in audit.columns for word in (f"--{role}", key)]) + " "
 
 
 def _command(file: str, to: str, texts: Sequence[str]) -> str:

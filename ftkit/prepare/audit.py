@@ -86,6 +86,7 @@ class Audit:
             of it since the last call.
         names: Names to show for files whose path is that of a temporary copy, by path.
         earlier: Audits of the preparations whose rows these are.
+        columns: Role and key of each message of the first row, if a table was converted.
         titles: Names of the formats of files that are not JSON Lines, by the name that is shown.
     """
 
@@ -97,6 +98,7 @@ class Audit:
         self.advance: Callable[[str, int], object] = lambda name, size: None
         self.names: dict[str, str] = {}
         self.titles: dict[str, str] = {}
+        self.columns: list[tuple[str, str]] = []
         self.earlier: list[Audit] = []
 
     def chain(self) -> Iterator[Audit]:

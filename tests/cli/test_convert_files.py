@@ -127,8 +127,15 @@ def test_options_that_do_not_fit_the_file_are_refused(
             "question,answer,notes",
             (),
             1,
-            "nothing was written, since column 'notes' is not used; add --user COL --assistant COL "
-            "--system notes, or use --on-loss allow to leave it out",
+            "nothing was written, since column 'notes' is not used; use --on-loss allow to "
+            "leave it out",
+        ),
+        (
+            "question,answer,Hinweis",
+            (),
+            1,
+            "column 'Hinweis' is not used; add --user question --assistant answer --system "
+            "Hinweis, or use --on-loss allow to leave it out",
         ),
         (
             "q,a,system",
