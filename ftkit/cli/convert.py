@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
-from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, quote_path, shell_join
-from ftkit.cli.command import Command
+from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, shell_join
+from ftkit.cli.command import STDOUT, Command
 from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
+from ftkit.prepare.file_formats import convert_command
 
 if TYPE_CHECKING:
     from ftkit.prepare.audit import Audit
@@ -34,6 +36,22 @@ SYSTEM_COLUMNS = frozenset(
     )
 )
 """Names of columns that may hold system messages, as letters of the lower case."""
+
+USER_COLUMNS = frozenset(
+    (
+        *("question", "frage", "prompt", "user", "query", "input", "instruction", "request"),
+        *("pregunta", "domanda", "vraag", "pergunta"),
+    )
+)
+"""Names of columns that hold messages of the user, as letters of the lower case."""
+
+ASSISTANT_COLUMNS = frozenset(
+    (
+        *("answer", "antwort", "response", "assistant", "reply", "output", "completion"),
+        *("respuesta", "réponse", "risposta", "antwoord", "resposta"),
+    )
+)
+"""Names of columns that hold messages of the assistant, as letters of the lower case."""
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
@@ -140,8 +158,10 @@ def convert(
             advise=lambda audit: _advice(audit, to, fields),
         )
     except UnknownShapeError as error:
-        command = _command(files[0], to, error.texts)
-        raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
+        given = {**msgspec.structs.asdict(reading), "from": from_}
+        given["output-file"] = options["output_file"] or STDOUT
+        example = _example(files[0], to, error.texts, given)
+        raise UsageError(f"{error}{example}") from None
     (audit,) = audits
     return code or int(audit.read > 0 and not audit.written)
 
@@ -165,7 +185,11 @@ def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
 
 
 def _is_system_column(name: str) -> bool:
-    return "".join(filter(str.isalpha, name.casefold())) in SYSTEM_COLUMNS
+    return _letters(name) in SYSTEM_COLUMNS
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalpha, name.casefold()))
 
 
 def _detected_names(audit: Audit) -> str:
@@ -173,12 +197,19 @@ def _detected_names(audit: Audit) -> str:
     return shell_join([word for role, key in audit.columns for word in (f"--{role}", key)]) + " "
 
 
-def _command(file: str, to: str, texts: Sequence[str]) -> str:
-    """Return the command that takes the first two texts of each row for its messages."""
+def _example(file: str, to: str, texts: Sequence[str], given: Mapping[str, Any]) -> str:
+    """Return the command that names the columns of the messages, with the options that are given.
+
+    The columns are COL unless their names are known.
+    """
     if len(texts) < len(("user", "assistant")):
         return ""
-    words = ["--to", to, "--user", texts[0], "--assistant", texts[1]]
-    return f"ftkit convert {quote_path(file)} {shell_join(words)}"
+    user = next((text for text in texts if _letters(text) in USER_COLUMNS), None)
+    assistant = next((text for text in texts if _letters(text) in ASSISTANT_COLUMNS), None)
+    columns = {"user": user or "COL", "assistant": assistant or "COL"}
+    options = columns | {name: str(value) for name, value in given.items() if value}
+    advice = ", for example" if user and assistant else "; replace COL by the names of your columns"
+    return f"{advice}: {convert_command(file, to, options)}"
 
 
 def _fields(

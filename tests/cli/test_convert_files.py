@@ -80,6 +80,23 @@ def test_the_error_about_unknown_columns_has_a_command_to_paste() -> None:
     assert "00501" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [("id,date,frage,Antwort", "--user frage --assistant Antwort"), ("id,a,b", "--user COL")],
+)
+def test_that_command_names_known_columns_and_repeats_the_options(
+    tmp_path: Path, header: str, columns: str
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"{header}\n" + ",".join(header.split(",")), encoding="cp1252")
+    options = ("--encoding", "cp1252", "--from", "csv", "-o", "x.jsonl")
+    message = str(ftkit(str(path), "--to", "chat", *options).exception)
+    command = message.rpartition(": ")[2]
+    assert columns in command
+    assert "--encoding cp1252 --from csv --to chat -o x.jsonl" in command
+    assert ("replace COL by the names" in message) == ("COL" in columns)
+
+
 def test_a_chat_needs_the_name_of_the_assistant() -> None:
     assert "its authors are 'Mira', 'Jon'" in str(ftkit(CHAT, "--to", "chat").exception)
     result = ftkit(CHAT, "--to", "chat", "--me", "Jon", "--on-loss", "allow")
