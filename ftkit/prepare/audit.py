@@ -191,13 +191,18 @@ class Audit:
             for audit in audits
             for effect, step, _ in audit.counts
         )
-        return not self.written and not has_drops and any(map(_has_rejected, audits))
+        return not (self._remaining or has_drops) and any(map(_has_rejected, audits))
 
     @property
     def is_balanced(self) -> bool:
         """True if every row that was read is accounted for."""
+        return self.written == self._remaining
+
+    @property
+    def _remaining(self) -> int:
+        """Number of rows that are neither merged, dropped nor rejected."""
         left_out = self.total("merged") + self.total("dropped") + self.total("rejected")
-        return self.read + self.total("added") == self.written + left_out
+        return self.read + self.total("added") - left_out
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts and the entries as JSON values."""
