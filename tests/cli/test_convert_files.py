@@ -199,3 +199,16 @@ def test_a_report_without_output_says_what_would_be_lost() -> None:
         "Read 1 row, wrote nothing, would lose 1 value.",
         "  would be lost by convert: not used by the mapping: no place in chat: 1 (in.csv:2 /b)",
     ]
+
+
+@pytest.mark.parametrize(
+    "fields", [(), ("--user", "question"), ("--user", "question", "--assistant", "answer")]
+)
+def test_a_table_gives_fields_for_a_grader(tmp_path: Path, fields: tuple[str, ...]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("question,answer,level\n2 + 2?,4,easy\n")
+    result = ftkit(str(path), "--to", "reinforcement", *fields)
+    assert (result.return_value, json.loads(result.stdout)) == (
+        0,
+        {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4", "level": "easy"},
+    )
