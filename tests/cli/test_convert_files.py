@@ -207,7 +207,7 @@ def test_a_report_without_output_says_what_would_be_lost() -> None:
 def test_a_table_gives_fields_for_a_grader(tmp_path: Path, fields: tuple[str, ...]) -> None:
     path = tmp_path / "in.csv"
     path.write_text("question,answer,level\n2 + 2?,4,easy\n")
-    result = ftkit(str(path), "--to", "reinforcement", *fields)
+    result = ftkit(str(path), "--to", "reinforcement", "--prove", *fields)
     assert (result.return_value, json.loads(result.stdout)) == (
         0,
         {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4", "level": "easy"},

@@ -25,7 +25,7 @@ from ftkit.rules.sources import OPENAPI, OPENAPI_2025, OWN_CHECK
 
 _OPTIONS = ("tools", "parallel_tool_calls")
 _CHAT_KEYS = ("messages", *_OPTIONS, "functions")
-REFERENCE = "reference answer"
+REFERENCE = "answer as a field for the grader"
 """Kind of an answer that becomes a field for the grader."""
 
 PLAIN_KEYS = frozenset(("role", "content"))
@@ -149,8 +149,8 @@ def _read_reinforcement(value: dict[str, Any]) -> Example:
 def _answer(example: Example, index: int, message: Message) -> Extra:
     """Return the extra for the last answer, which a grader can use if it is the value of a key."""
     place = example.place(index)
-    if example.places is not None and place.count("/") == 1 and set(message) <= PLAIN_KEYS:
-        return Extra(place, REFERENCE, message["content"])
+    if example.places is not None and place.count("/") == 1 and message.keys() == PLAIN_KEYS:
+        return Extra(place, REFERENCE, message["content"], index, is_loss=False)
     return example.extra_of("answer", index, "", message)
 
 
@@ -159,8 +159,9 @@ def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]
     references: list[Extra] = []
     if messages[-1]["role"] == "assistant":
         answer = _answer(example, len(messages) - 1, messages[-1])
-        lost = [*lost, *([] if answer.kind == REFERENCE else [answer])]
-        references = [answer] if answer.kind == REFERENCE else []
+        lost.append(answer)
+        if answer.kind == REFERENCE:
+            references = [replace(answer, message=-1, is_loss=True)]
         messages = messages[:-1]
     for index, message in enumerate(messages):
         if "weight" in message:
