@@ -212,3 +212,12 @@ def test_a_table_gives_fields_for_a_grader(tmp_path: Path, fields: tuple[str, ..
         0,
         {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4", "level": "easy"},
     )
+
+
+@pytest.mark.parametrize("fields", [(), ("--user", "question", "--assistant", "answer")])
+def test_rows_with_empty_cells_are_rejected(tmp_path: Path, fields: tuple[str, ...]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("question,answer\nHi,Hello!\nHi,\n ,Hello!\n")
+    result = ftkit(str(path), "--to", "chat", *fields, "--rejects", str(tmp_path / "bad"))
+    assert (result.return_value, len(result.stdout.splitlines())) == (1, 1)
+    assert "empty cell: 2" in result.stderr
