@@ -59,11 +59,18 @@ EXIT_CODES = (
 )
 
 
+class _Format(click.Choice):  # type: ignore[type-arg] # generic in some versions only
+    """Choice of a format, which is listed on one line if the option is missing."""
+
+    def get_missing_message(self, *_: Any, **__: Any) -> str:
+        return f"Choose from {', '.join(WRITTEN)}."
+
+
 @click.command(cls=Command, epilog=EXIT_CODES)
 @preparing
 @click.option(
     "--to",
-    type=click.Choice(WRITTEN),
+    type=_Format(WRITTEN),
     required=True,
     metavar="FORMAT",
     help=f"Format to write: {', '.join(WRITTEN)}.",

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pyarrow
 import pytest
 from click.testing import CliRunner, Result
@@ -221,3 +222,11 @@ def test_rows_with_empty_cells_are_rejected(tmp_path: Path, fields: tuple[str, .
     result = ftkit(str(path), "--to", "chat", *fields, "--rejects", str(tmp_path / "bad"))
     assert (result.return_value, len(result.stdout.splitlines())) == (1, 1)
     assert "empty cell: 2" in result.stderr
+
+
+def test_the_formats_are_on_one_line_if_none_is_chosen() -> None:
+    error = ftkit(CSV).exception
+    assert isinstance(error, click.MissingParameter)
+    message = error.format_message()
+    assert message.startswith("Missing option '--to'. Choose from chat, completions, preference")
+    assert "\n" not in message
