@@ -165,9 +165,9 @@ def convert(
             advise=lambda audit: _advice(audit, to, fields),
         )
     except UnknownShapeError as error:
-        given = {**msgspec.structs.asdict(reading), "from": from_}
-        given["output-file"] = options["output_file"] or STDOUT
-        example = _example(files[0], to, error.texts, given)
+        repeated = {**msgspec.structs.asdict(reading), "from": from_}
+        repeated["output-file"] = options["output_file"] or STDOUT
+        example = _example(files[0], to, error.texts, repeated)
         raise UsageError(f"{error}{example}") from None
     (audit,) = audits
     return code or int(audit.read > 0 and not audit.written)
@@ -204,7 +204,7 @@ def _detected_names(audit: Audit) -> str:
     return shell_join([word for role, key in audit.columns for word in (f"--{role}", key)]) + " "
 
 
-def _example(file: str, to: str, texts: Sequence[str], given: Mapping[str, Any]) -> str:
+def _example(file: str, to: str, texts: Sequence[str], repeated: Mapping[str, Any]) -> str:
     """Return the command that names the columns of the messages, with the options that are given.
 
     The columns are COL unless their names are known.
@@ -214,7 +214,7 @@ def _example(file: str, to: str, texts: Sequence[str], given: Mapping[str, Any])
     user = next((text for text in texts if _letters(text) in USER_COLUMNS), None)
     assistant = next((text for text in texts if _letters(text) in ASSISTANT_COLUMNS), None)
     columns = {"user": user or "COL", "assistant": assistant or "COL"}
-    options = columns | {name: str(value) for name, value in given.items() if value}
+    options = columns | {name: str(value) for name, value in repeated.items() if value}
     advice = ", for example" if user and assistant else "; replace COL by the names of your columns"
     return f"{advice}: {convert_command(file, to, options)}"
 

@@ -130,8 +130,8 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
         False if nothing but rejected rows was written.
     """
     is_written = False
-    with suppress(_WithheldError), open_outputs() as kept:
-        file = kept.open(rejects)
+    with suppress(_WithheldError), open_outputs() as rejects_outputs:
+        file = rejects_outputs.open(rejects)
         if file is not None:
             for member in audit.chain():
                 member.save_reject = lambda line: file.write(line + b"\n")

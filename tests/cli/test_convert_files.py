@@ -152,7 +152,7 @@ def test_options_that_do_not_fit_the_file_are_refused(
             "question,answer,Hinweis",
             (),
             1,
-            "column 'Hinweis' is not used; add --user question --assistant answer --system "
+            "nothing was written, since column 'Hinweis' is not used; add --user question --assistant answer --system "
             "Hinweis, or use --on-loss allow to leave it out",
         ),
         (
