@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
-from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, quote_path, shell_join
-from ftkit.cli.command import Command
+from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, shell_join
+from ftkit.cli.command import STDOUT, Command
 from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
+from ftkit.prepare.file_formats import convert_command
 
 if TYPE_CHECKING:
     from ftkit.prepare.audit import Audit
@@ -27,17 +29,48 @@ WRITTEN = (
 SHORTCUTS = ("user", "assistant", "system", "system_text")
 """Keys of a mapping with an option of their own."""
 
+SYSTEM_COLUMNS = frozenset(
+    (
+        *("system", "systemprompt", "systemmessage", "systemtext", "developer"),
+        *("instruction", "instructions", "anweisung", "anweisungen", "hinweis", "hinweise"),
+    )
+)
+"""Names of columns that may hold system messages, as letters of the lower case."""
+
+USER_COLUMNS = frozenset(
+    (
+        *("question", "frage", "prompt", "user", "query", "input", "instruction", "request"),
+        *("pregunta", "domanda", "vraag", "pergunta"),
+    )
+)
+"""Names of columns that hold messages of the user, as letters of the lower case."""
+
+ASSISTANT_COLUMNS = frozenset(
+    (
+        *("answer", "antwort", "response", "assistant", "reply", "output", "completion"),
+        *("respuesta", "réponse", "risposta", "antwoord", "resposta"),
+    )
+)
+"""Names of columns that hold messages of the assistant, as letters of the lower case."""
+
 EXIT_CODES = (
     "Exit codes: 0 done, 1 findings: values were lost, rows were rejected, or none is left, "
     "2 error, or all rows were rejected, 130 interrupted."
 )
 
 
+class _Format(click.Choice):  # type: ignore[type-arg] # generic in some versions only
+    """Choice of a format, which is listed on one line if the option is missing."""
+
+    def get_missing_message(self, *_: Any, **__: Any) -> str:
+        return f"Choose from {', '.join(WRITTEN)}."
+
+
 @click.command(cls=Command, epilog=EXIT_CODES)
 @preparing
 @click.option(
     "--to",
-    type=click.Choice(WRITTEN),
+    type=_Format(WRITTEN),
     required=True,
     metavar="FORMAT",
     help=f"Format to write: {', '.join(WRITTEN)}.",
@@ -132,8 +165,10 @@ def convert(
             advise=lambda audit: _advice(audit, to, fields),
         )
     except UnknownShapeError as error:
-        command = _command(files[0], to, error.texts)
-        raise UsageError(f"{error}, for example: {command}" if command else str(error)) from None
+        repeated = {**msgspec.structs.asdict(reading), "from": from_}
+        repeated["output-file"] = options["output_file"] or STDOUT
+        example = _example(files[0], to, error.texts, repeated)
+        raise UsageError(f"{error}{example}") from None
     (audit,) = audits
     return code or int(audit.read > 0 and not audit.written)
 
@@ -148,18 +183,40 @@ def _advice(audit: Audit, to: str, fields: dict[str, Any]) -> str:
     names = join_names(map(repr, columns), EXCERPT_LENGTH)
     reason = f"column {names} is not used" if len(columns) == 1 else f"columns {names} are not used"
     advice = f"use --on-loss allow to leave {'it' if len(columns) == 1 else 'them'} out"
-    if fields.keys().isdisjoint(("system", "system_text")):
-        others = "" if fields else "--user COL --assistant COL "
-        advice = f"add {others}--system {quote_argument(columns[0])}, or {advice}"
+    system = next(filter(_is_system_column, columns), None)
+    can_map = bool(fields) or [role for role, _ in audit.columns] == ["user", "assistant"]
+    if system is not None and can_map and fields.keys().isdisjoint(("system", "system_text")):
+        others = "" if fields else _detected_names(audit)
+        advice = f"add {others}--system {quote_argument(system)}, or {advice}"
     return f"{reason}; {advice}"
 
 
-def _command(file: str, to: str, texts: Sequence[str]) -> str:
-    """Return the command that takes the first two texts of each row for its messages."""
+def _is_system_column(name: str) -> bool:
+    return _letters(name) in SYSTEM_COLUMNS
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalpha, name.casefold()))
+
+
+def _detected_names(audit: Audit) -> str:
+    """Return the options for the columns that a detected format has read."""
+    return shell_join([word for role, key in audit.columns for word in (f"--{role}", key)]) + " "
+
+
+def _example(file: str, to: str, texts: Sequence[str], repeated: Mapping[str, Any]) -> str:
+    """Return the command that names the columns of the messages, with the options that are given.
+
+    The columns are COL unless their names are known.
+    """
     if len(texts) < len(("user", "assistant")):
         return ""
-    words = ["--to", to, "--user", texts[0], "--assistant", texts[1]]
-    return f"ftkit convert {quote_path(file)} {shell_join(words)}"
+    user = next((text for text in texts if _letters(text) in USER_COLUMNS), None)
+    assistant = next((text for text in texts if _letters(text) in ASSISTANT_COLUMNS), None)
+    columns = {"user": user or "COL", "assistant": assistant or "COL"}
+    options = columns | {name: str(value) for name, value in repeated.items() if value}
+    advice = ", for example" if user and assistant else "; replace COL by the names of your columns"
+    return f"{advice}: {convert_command(file, to, options)}"
 
 
 def _fields(

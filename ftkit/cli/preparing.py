@@ -47,7 +47,7 @@ def preparing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def output_options(command: Callable[..., Any], *further: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all commands that write one prepared file, and further ones."""
-    for add in (
+    options: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         click.option(
             "--report",
             type=click.Choice(REPORTS),
@@ -63,7 +63,8 @@ def output_options(command: Callable[..., Any], *further: Callable[..., Any]) ->
             metavar="FILE",
             help="Write the data to FILE when it is complete.  [default: standard output]",
         ),
-    ):
+    ]
+    for add in options:
         command = add(command)
     return command
 
@@ -178,10 +179,10 @@ def warn_withheld(audit: Audit, advice: str = "") -> int:
         audit: The audit of the preparation.
         advice: Why values would be lost, which must not be, and what to do.
     """
-    if audit.total("rejected") == audit.read > 0:
+    if audit.all_rejected:
         first = next(entry for entry in audit.entries if entry.effect == "rejected")
         cause = f"{first.origin}: {first.reason}"
-        print_warning(f"nothing was written, since all rows were rejected; {cause}")
+        print_warning(f"no row was written, since all rows were rejected; {cause}")
         return ERROR_CODE
     reason = advice or "rows were rejected; use --rejects FILE to go on"
     print_warning(f"nothing was written, since {reason}")

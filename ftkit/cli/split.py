@@ -139,7 +139,12 @@ def split(files: Sequence[str], **options: Any) -> int:
         audit.names = names
         with showing_progress(paths, audit):
             result = split_files(paths, chosen, audit, extra.get("lock"))
-        is_written = result.write({name: Path(path) for name, path in targets.items()}, **extra)
+        is_written = result.write(
+            {name: Path(path) for name, path in targets.items()},
+            map=extra.get("map"),
+            rejects=extra.get("rejects"),
+            lock=extra.get("lock"),
+        )
     _print_report(result, targets if is_written else {}, report)
     if not is_written:
         return warn_withheld(audit)

@@ -15,10 +15,13 @@ from ftkit.errors import UsageError
 from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
-from ftkit.prepare.similarity.content import split_answer, texts
+from ftkit.prepare.similarity.content import has_unknown_prompt, split_answer, texts
 from ftkit.prepare.similarity.minhash import Integers, scramble
 
 MAX_NGRAM = 100
+
+UNKNOWN_PROMPT = "the prompt is not known, so all texts are compared"
+"""Note on a row of the evaluation."""
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 """A word, or a character of a language that is written without spaces."""
@@ -61,7 +64,7 @@ def decontaminate_step(against: Any, ngram: int = 8) -> Step:
         raise UsageError(f"`ngram` must be from 1 to {MAX_NGRAM}, not {ngram}")
 
     def step(rows: Iterable[Row], audit: Audit) -> Iterator[Row]:
-        index = _Index(against, ngram)
+        index = _Index(against, ngram, audit)
         for row in rows:
             match = index.find(row.value)
             if match is None:
@@ -77,12 +80,14 @@ def decontaminate_step(against: Any, ngram: int = 8) -> Step:
 class _Index:
     """The n-grams of the prompts of an evaluation."""
 
-    def __init__(self, against: Any, ngram: int) -> None:
+    def __init__(self, against: Any, ngram: int, audit: Audit) -> None:
         self._ngram = ngram
         self._origins: list[Origin] = []
         hashes, owners = array("Q"), array("L")
         for number, row in enumerate(read_others(against, "against")):
             self._origins.append(row.origin)
+            if has_unknown_prompt(row.value):
+                audit.note("decontaminate", UNKNOWN_PROMPT, row.origin)
             for text in texts(split_answer(row.value)[0]):
                 for _, grams in ngram_hashes(text, ngram):
                     hashes.frombytes(grams.tobytes())

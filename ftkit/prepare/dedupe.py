@@ -15,7 +15,7 @@ from ftkit.prepare.audit import Audit, Origin
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.prepared import Prepared, Step, prepare_files, read_others
 from ftkit.prepare.rows import Row
-from ftkit.prepare.similarity.content import compared_text, split_answer
+from ftkit.prepare.similarity.content import compared_text, has_unknown_prompt, split_answer
 from ftkit.prepare.similarity.minhash import Integers, Signatures
 from ftkit.prepare.similarity.near import UNCHECKED, NearIndex, check_threshold
 from ftkit.prepare.spool import Spool
@@ -26,6 +26,9 @@ CHOICES = {
     "conflicts": ("keep", "drop"),
 }
 """Values of the parameters that have a choice."""
+
+UNKNOWN_PROMPT = "the prompt is not known, so the whole row was compared; convert first"
+"""Reason why a row was not compared as asked."""
 
 RETAINED, CONFLICT = -1, -2
 """Values in place of the row that is written instead of a row."""
@@ -67,12 +70,13 @@ def dedupe(
     Args:
         files: Paths, open files, or examples.
         compare: What is compared: the whole example, or its prompt. A row without a known prompt is
-            compared as a whole.
+            compared as a whole, and counted as unchecked.
         near: Jaccard similarity of character 5-grams, from 0.7 to 1, from which two rows are
             duplicates. System messages and tools are not compared. None: only equal rows are.
         keep: Which of several duplicates to keep: the first one, or the one with the longest text.
         against: Drop rows that these files or examples have, too.
-        conflicts: Drop all rows with equal prompts and different answers, or keep them.
+        conflicts: Drop all rows with equal prompts and different answers, or keep them. A row
+            without a known prompt is counted as unchecked.
         save: Called with each duplicate. The audit has only the first ones.
 
     Raises:
@@ -148,6 +152,7 @@ class _Table:
         self.others = 0
         self._spool, self._part, self._near = spool, part, near
         self._prefers_longest, self._drops_conflicts = prefers_longest, drops_conflicts
+        self._compares_prompts = drops_conflicts or part is _prompt
         self._hashes, self._lengths = array("Q"), array("L")
         self._prompts, self._answers = array("Q"), array("Q")
         self._signatures = Signatures()
@@ -174,6 +179,8 @@ class _Table:
             if index < self.others:
                 continue
             if instead == RETAINED:
+                if self._compares_prompts and has_unknown_prompt(row.value):
+                    audit.uncheck("dedupe", UNKNOWN_PROMPT, row.origin)
                 if index in unchecked:
                     audit.uncheck("dedupe", UNCHECKED, row.origin)
                 yield row

@@ -63,12 +63,18 @@ def render_split_text(split: Split, targets: Mapping[str, str]) -> str:
 
 
 def render_leaks(split: Split) -> Iterator[str]:
-    """Yield a line that says that a split is leak-free, or lines with the first leaks."""
+    """Yield a line that says if a split is leak-free, and lines with the first leaks."""
     group = f"value at {split.options.group}" if split.options.group else "prompt"
     near = split.options.near
     similar = f", nor are prompts with a similarity of {near:g} or more" if near else ""
     if split.is_leak_free:
         yield f"Leak-free: no {group} is in two subsets{similar}."
+        return
+    if split.unknown_prompts:
+        rows = plural(split.unknown_prompts, "row")
+        advice = "" if split.options.group else "set --group, or "
+        yield f"Leaks are possible: the prompt of {rows} is not known; {advice}convert first."
+    if not split.leaks:
         return
     yield f"Not leak-free: {plural(split.leaks, 'link')} between two subsets."
     for pair in split.shared[:SHOWN]:

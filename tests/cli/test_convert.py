@@ -49,7 +49,7 @@ def test_lost_values_are_findings_and_nothing_is_written(tmp_path: Path) -> None
     assert result.return_value == 1
     assert f"{FAQ}:1 /ctx" in result.stdout
     assert result.stderr == (
-        "ftkit: nothing was written, since column 'ctx' is not used; add --system ctx, or use "
+        "ftkit: nothing was written, since column 'ctx' is not used; use "
         "--on-loss allow to leave it out\n"
     )
     assert not (tmp_path / "out.jsonl").exists()

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pyarrow
 import pytest
 from click.testing import Result
@@ -81,6 +82,23 @@ def test_the_error_about_unknown_columns_has_a_command_to_paste() -> None:
     assert "00501" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [("id,date,frage,Antwort", "--user frage --assistant Antwort"), ("id,a,b", "--user COL")],
+)
+def test_that_command_names_known_columns_and_repeats_the_options(
+    tmp_path: Path, header: str, columns: str
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"{header}\n" + ",".join(header.split(",")), encoding="cp1252")
+    options = ("--encoding", "cp1252", "--from", "csv", "-o", "x.jsonl")
+    message = str(ftkit(str(path), "--to", "chat", *options).exception)
+    command = message.rpartition(": ")[2]
+    assert columns in command
+    assert "--encoding cp1252 --from csv --to chat -o x.jsonl" in command
+    assert ("replace COL by the names" in message) == ("COL" in columns)
+
+
 def test_a_chat_needs_the_name_of_the_assistant() -> None:
     assert "its authors are 'Mira', 'Jon'" in str(ftkit(CHAT, "--to", "chat").exception)
     result = ftkit(CHAT, "--to", "chat", "--me", "Jon", "--on-loss", "allow")
@@ -133,8 +151,15 @@ def test_options_that_do_not_fit_the_file_are_refused(
             "question,answer,notes",
             (),
             1,
-            "nothing was written, since column 'notes' is not used; add --user COL --assistant COL "
-            "--system notes, or use --on-loss allow to leave it out",
+            "nothing was written, since column 'notes' is not used; use --on-loss allow to "
+            "leave it out",
+        ),
+        (
+            "question,answer,Hinweis",
+            (),
+            1,
+            "nothing was written, since column 'Hinweis' is not used; add --user question --assistant answer --system "
+            "Hinweis, or use --on-loss allow to leave it out",
         ),
         (
             "q,a,system",
@@ -154,7 +179,7 @@ def test_options_that_do_not_fit_the_file_are_refused(
             "q,a,b",
             ("--user", "$.q[0]", "--assistant", "a"),
             2,
-            "nothing was written, since all rows were rejected; in.csv:2: nothing at the path of "
+            "no row was written, since all rows were rejected; in.csv:2: nothing at the path of "
             "the mapping",
         ),
         (
@@ -185,3 +210,33 @@ def test_a_report_without_output_says_what_would_be_lost(header: str, options: l
         "Read 1 row, wrote nothing, would lose 1 value.",
         "  would be lost by convert: column not used: 1 (in.csv:2 /b)",
     ]
+
+
+@pytest.mark.parametrize(
+    "fields", [(), ("--user", "question"), ("--user", "question", "--assistant", "answer")]
+)
+def test_a_table_gives_fields_for_a_grader(tmp_path: Path, fields: tuple[str, ...]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("question,answer,level\n2 + 2?,4,easy\n")
+    result = ftkit(str(path), "--to", "reinforcement", "--prove", *fields)
+    assert (result.return_value, json.loads(result.stdout)) == (
+        0,
+        {"messages": [{"role": "user", "content": "2 + 2?"}], "answer": "4", "level": "easy"},
+    )
+
+
+@pytest.mark.parametrize("fields", [(), ("--user", "question", "--assistant", "answer")])
+def test_rows_with_empty_cells_are_rejected(tmp_path: Path, fields: tuple[str, ...]) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("question,answer\nHi,Hello!\nHi,\n ,Hello!\n")
+    result = ftkit(str(path), "--to", "chat", *fields, "--rejects", str(tmp_path / "bad"))
+    assert (result.return_value, len(result.stdout.splitlines())) == (1, 1)
+    assert "empty cell: 2" in result.stderr
+
+
+def test_the_formats_are_on_one_line_if_none_is_chosen() -> None:
+    error = ftkit(CSV).exception
+    assert isinstance(error, click.MissingParameter)
+    message = error.format_message()
+    assert message.startswith("Missing option '--to'. Choose from chat, completions, preference")
+    assert "\n" not in message

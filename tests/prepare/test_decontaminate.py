@@ -95,3 +95,8 @@ def test_deep_and_odd_values_are_compared(tmp_path: Path) -> None:
     deep = "[" * 900 + json.dumps(EIGHT) + "]" * 900
     path.write_text(f'{deep}\n1\n"{EIGHT} nine"\nnull\n')
     assert list(decontaminate(path, against=[{"a": EIGHT}])) == [1, None]
+
+
+def test_rows_of_the_evaluation_without_a_known_prompt_are_noted() -> None:
+    prepared = decontaminate([{"text": "x"}], against=[{"Frage": "Why?"}, {"question": "Why?"}])
+    assert len(list(prepared)) == prepared.audit.total("note") == 1

@@ -302,3 +302,12 @@ def test_rows_that_a_bounded_search_did_not_compare_are_findings(
     assert 0 < unchecked <= len(remaining)
     assert prepared.audit.has_findings
     assert prepared.audit.is_balanced
+
+
+@pytest.mark.parametrize(
+    ("options", "unchecked"), [({}, 0), ({"compare": "prompt"}, 2), ({"conflicts": "drop"}, 2)]
+)
+def test_rows_whose_prompt_is_not_known_are_findings(options: Row, unchecked: int) -> None:
+    prepared = dedupe([{"Frage": "Hi", "Antwort": answer} for answer in "ab"], **options)
+    assert len(list(prepared)) == 2
+    assert prepared.audit.total("unchecked") == unchecked

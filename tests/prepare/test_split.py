@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.similarity.near import BUCKET
 from ftkit.prepare.split.split import Split, split
+from ftkit.report.prepare import render_leaks
 from support.similarity import similar_pairs, similar_texts, similarity, template_texts
 
 Row = dict[str, Any]
@@ -359,7 +360,7 @@ def test_rows_without_a_value_at_the_path_are_rejected() -> None:
 def test_equal_rows_of_any_shape_stay_together(row: Row, options: Row) -> None:
     result = split([{**row, "label": 1}] * 3000, **options)
     assert sorted(result.sizes.values()) == [0, 0, 3000]
-    assert result.is_leak_free
+    assert not result.leaks
 
 
 def test_an_empty_file_gives_empty_subsets(tmp_path: Path) -> None:
@@ -367,3 +368,24 @@ def test_an_empty_file_gives_empty_subsets(tmp_path: Path) -> None:
     path.touch()
     for options in ({}, {"near": 0.8}, {"stratify": "a"}, {"exact_size": True}):
         assert split(path, **options).sizes == {"train": 0, "validation": 0, "test": 0}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "is_leak_free"),
+    [
+        ({"Frage": "Hi", "Antwort": "Hello!"}, {}, False),
+        ({"Frage": "Hi", "Antwort": "Hello!"}, {"group": "$.Frage"}, True),
+        ({"Frage": "Hi", "Antwort": "Hello!"}, {"group": "$.Frage", "near": 0.8}, False),
+        ({"prompt": "", "completion": "A text."}, {}, True),
+        ({"messages": [{"role": "assistant", "content": "A text."}]}, {}, True),
+    ],
+)
+def test_rows_without_a_known_prompt_are_not_called_leak_free(
+    row: Any, options: Row, is_leak_free: bool
+) -> None:
+    result = split([row, row], ratio=(0.5, 0.5), **options)
+    assert result.is_leak_free == is_leak_free
+    assert (result.leaks, result.unknown_prompts) == (0, 0 if is_leak_free else 2)
+    assert result.audit.has_findings != is_leak_free
+    text = "\n".join(render_leaks(result))
+    assert ("Leak-free" in text, "convert first" in text) == (is_leak_free, not is_leak_free)

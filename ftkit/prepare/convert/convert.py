@@ -131,6 +131,7 @@ def convert_rows(
         if format and format.assemble:
             rows = format.assemble(rows, audit, target.holds)
         conversion = _Conversion(format, target, prove)
+        audit.columns = conversion.columns
         for row in rows:
             if source and isinstance(row, ExampleRow):
                 raise UsageError(
@@ -163,6 +164,7 @@ class _Conversion:
     def __init__(self, source: RowFormat | None, target: RowFormat, prove: bool) -> None:
         self._source, self._target, self._prove = source, target, prove
         self._variant: str | None = None
+        self.columns: list[tuple[str, str]] = []
 
     def convert(self, row: Row) -> tuple[dict[str, Any], list[Extra]]:
         """Return the value that a row becomes, and what it lacks. Raises `RowError`."""
@@ -184,6 +186,8 @@ class _Conversion:
         try:
             row, lost = self._target.write(example) if self._target.write else ({}, [])
             notes = self._target.check(row) if self._target.check and row != value else []
+            if isinstance(value, dict) and not self.columns:
+                self.columns += _columns(example, value)
         except RowError as error:
             place = example.source_of(error.pointer)
             raise RowError(error.reason, place, error.detail) from error
@@ -199,6 +203,17 @@ class _Conversion:
             if self._variant not in (None, variant):
                 raise RowError("another shape than that of the first row", "", variant)
             self._variant = variant
+
+
+def _columns(example: Example, value: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the role and the key of each message, or nothing if they are not those of the row."""
+    keys = [_key(place) for place in example.places or ()]
+    if any(
+        value.get(key) != message.get("content")
+        for key, message in zip(keys, example.messages, strict=False)
+    ):
+        return []
+    return [(message["role"], key) for key, message in zip(keys, example.messages, strict=False)]
 
 
 def _moved(extra: Extra, pointer: str) -> Extra:
@@ -218,7 +233,12 @@ def unused_columns(audit: Audit, to: str) -> list[str]:
         for entry in audit.entries
         if entry.effect == "loss" and entry.reason in reasons and entry.pointer.count("/") == 1
     )
-    return [pointer[1:].replace("~1", "/").replace("~0", "~") for pointer in pointers]
+    return list(map(_key, pointers))
+
+
+def _key(pointer: str) -> str:
+    """Return the key that a JSON pointer of one step names."""
+    return pointer[1:].replace("~1", "/").replace("~0", "~")
 
 
 def _reason(extra: Extra, target: RowFormat, has_columns: bool) -> str:

@@ -17,7 +17,7 @@ from ftkit.errors import FileError, UsageError, did_you_mean, os_error_message
 from ftkit.prepare.convert.detection import FIRST_ROWS, SHOWN
 from ftkit.prepare.example import Example, Extra, ExtraKind
 from ftkit.prepare.paths import Steps, child, has_step, look_up, parse_path, pointer_of
-from ftkit.prepare.row_formats.base import RowError, RowFormat
+from ftkit.prepare.row_formats.base import EMPTY_CELL, RowError, RowFormat
 from ftkit.prepare.row_formats.shared.row_value import RowValue
 from ftkit.prepare.rows import Row
 from ftkit.rules.sources import OWN_CHECK
@@ -186,7 +186,10 @@ def _finder(role: str, text: str) -> Find:
     def find(row: dict[str, Any]) -> list[_Text]:
         if role in OPTIONAL and look_up(row, path) in (None, ""):  # as in an empty cell
             return []
-        return [_Text(role, RowValue(_look_up(row, path), pointer).text(), (pointer,))]
+        text = RowValue(_look_up(row, path), pointer).text()
+        if not text.strip():
+            raise RowError(EMPTY_CELL, pointer)
+        return [_Text(role, text, (pointer,))]
 
     return find
 

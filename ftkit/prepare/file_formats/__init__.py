@@ -176,12 +176,21 @@ def convert_command(name: str, target: str, options: Mapping[str, str] | None = 
     Args:
         name: The file.
         target: Name of the format to write.
-        options: Options of the reader, by name.
+        options: Further options, by name. Without `output-file`, the name of the output is that of
+            the file with another suffix; `-` is standard output.
     """
+    options = dict(options or {})
+    output = options.pop("output-file", "")
+    words = "".join(f" --{key} {quote_argument(value)}" for key, value in options.items())
+    command = f"ftkit convert {quote_path(name)}{words} --to {target}"
+    if output == "-":
+        return command
+    return f"{command} -o {quote_path(output) if output else _output_name(name, target)}"
+
+
+def _output_name(name: str, target: str) -> str:
     stem, suffix = os.path.splitext("chat" if name == "-" else name.removesuffix(".gz"))
-    output = quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
-    words = "".join(f" --{key} {quote_argument(value)}" for key, value in (options or {}).items())
-    return f"ftkit convert {quote_path(name)}{words} --to {target} -o {output}"
+    return quote_path(f"{stem}-{target}.jsonl" if suffix == ".jsonl" else f"{stem}.jsonl")
 
 
 def detect_file(source: Source) -> FileFormat:

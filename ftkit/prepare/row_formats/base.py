@@ -26,6 +26,9 @@ BOOKKEEPING = frozenset(["created", "created_at", "id", "timestamp", "updated_at
 EVERY_KEY = frozenset(["*"])
 """Bookkeeping keys of the entries of logs: every key that is not read."""
 
+EMPTY_CELL = "empty cell"
+"""Reason to reject a row of a table without a question or without an answer."""
+
 Assemble = Callable[[Iterable[Row], Audit, Kind], Iterator[Row]]
 """A step that joins rows that belong together, given the kind of the target.
 

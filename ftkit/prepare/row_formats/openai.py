@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ftkit.dataset import types
-from ftkit.prepare.example import Example, Extra, ExtraKind
+from ftkit.prepare.example import Example, Extra, ExtraKind, Message
 from ftkit.prepare.row_formats.base import RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft
 from ftkit.prepare.row_formats.shared.outgoing import Outgoing, conversation, grader_fields
@@ -25,6 +25,12 @@ from ftkit.rules.sources import OPENAPI, OPENAPI_2025, OWN_CHECK
 
 _OPTIONS = ("tools", "parallel_tool_calls")
 _CHAT_KEYS = ("messages", *_OPTIONS, "functions")
+REFERENCE = "answer as a field for the grader"
+"""Kind of an answer that becomes a field for the grader."""
+
+PLAIN_KEYS = frozenset(("role", "content"))
+"""Keys of a message that is a text only."""
+
 _OUTPUTS = ("preferred_output", "non_preferred_output")
 
 
@@ -140,10 +146,22 @@ def _read_reinforcement(value: dict[str, Any]) -> Example:
     return example
 
 
+def _answer(example: Example, index: int, message: Message) -> Extra:
+    """Return the extra for the last answer, which a grader can use if it is the value of a key."""
+    place = example.place(index)
+    if example.places is not None and place.count("/") == 1 and message.keys() == PLAIN_KEYS:
+        return Extra(place, REFERENCE, message["content"], index, is_loss=False)
+    return example.extra_of("answer", index, "", message)
+
+
 def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]:
     messages, lost = conversation(example)
+    references: list[Extra] = []
     if messages[-1]["role"] == "assistant":
-        lost.append(example.extra_of("answer", len(messages) - 1, "", messages[-1]))
+        answer = _answer(example, len(messages) - 1, messages[-1])
+        lost.append(answer)
+        if answer.kind == REFERENCE:
+            references = [replace(answer, message=-1, is_loss=True)]
         messages = messages[:-1]
     for index, message in enumerate(messages):
         if "weight" in message:
@@ -156,10 +174,10 @@ def _write_reinforcement(example: Example) -> tuple[dict[str, Any], list[Extra]]
         messages[index] = message
     lost = [extra for extra in lost if extra.kind != ExtraKind.GRADER_FIELD]
     row = {"messages": messages, **written_options(example), **example.fields}
-    for extra in example.extras:
+    for extra in [*references, *example.extras]:
         name = extra.pointer[1:].replace("~1", "/").replace("~0", "~")
         if (
-            extra.kind == ExtraKind.UNKNOWN_KEY
+            extra.kind in (ExtraKind.UNKNOWN_KEY, ExtraKind.UNUSED, REFERENCE)
             and extra.message < 0
             and "/" not in name
             and name not in row
@@ -237,10 +255,11 @@ FORMATS = (
         read=_read_reinforcement,
         write=_write_reinforcement,
         check=partial(check_row, name="reinforcement"),
-        losses=("the last answer", "weights"),
+        losses=("the last answer of a conversation", "weights"),
         notes=(
-            "Keys that the source format does not know become fields for the grader, and system "
-            "messages become developer messages.",
+            "Keys that the source format does not know, columns that a mapping does not use, and "
+            "the answer of a table become fields for the grader, and system messages become "
+            "developer messages.",
         ),
     ),
 )

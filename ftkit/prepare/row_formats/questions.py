@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftkit.prepare.example import Example, Extra, Message
-from ftkit.prepare.row_formats.base import RowFormat
+from ftkit.prepare.row_formats.base import EMPTY_CELL, RowError, RowFormat
 from ftkit.prepare.row_formats.shared.draft import Draft, text_part
 from ftkit.prepare.row_formats.shared.plain import text_parts
 from ftkit.prepare.row_formats.shared.row_value import RowValue
@@ -38,15 +38,23 @@ def read_dolly(value: dict[str, Any]) -> Example:
     """Convert a row to an example."""
     row, draft = RowValue(value), Draft()
     instruction, context = row.need("instruction"), row.get("context")
+    _check_filled(instruction)
     text = instruction.text()
     if context and context.text():
         text = f"{text}\n\n{context.text()}"
         draft.note(context, "`context` joined to `instruction`", 0)
     draft.add(instruction, "user", [text_part(text)])
     response = row.need("response")
+    _check_filled(response)
     draft.add(response, "assistant", text_parts(response))
     draft.lose_others(row, {"instruction", "context", "response"})
     return draft.example()
+
+
+def _check_filled(text: RowValue) -> None:
+    """Raise `RowError` for a text that is empty."""
+    if isinstance(text.value, str) and not text.value.strip():
+        raise RowError(EMPTY_CELL, text.pointer)
 
 
 def read_evals(value: dict[str, Any]) -> Example:
@@ -73,6 +81,7 @@ def _reader(question: str, answer: str) -> Callable[[dict[str, Any]], Example]:
         row, draft = RowValue(value), Draft()
         for key, role in ((question, "user"), (answer, "assistant")):
             text = row.need(key)
+            _check_filled(text)
             draft.add(text, role, text_parts(text))
         draft.lose_others(row, {question, answer})
         return draft.example()

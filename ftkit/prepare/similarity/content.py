@@ -59,6 +59,21 @@ def split_answer(value: Any) -> tuple[Any, Any]:
     return prompt, answer
 
 
+def has_unknown_prompt(value: Any) -> bool:
+    """Return True if no key of a row is known to hold its prompt, so that it counts as a whole.
+
+    The prompt of an example that trains on a text alone is known: it is empty.
+    """
+    if split_answer(value)[1] is not None:
+        return False
+    if not isinstance(value, dict):
+        return True
+    if any(key in value for key in PROMPTS):
+        return not any(key in value for key in ANSWERS)
+    ends = (value[key][-1:] for key in CONVERSATIONS if isinstance(value.get(key), list))
+    return not any(_role(end) in MODEL_ROLES for last in ends for end in last)
+
+
 def _role(message: Any) -> Any:
     if not isinstance(message, dict):
         return None

@@ -12,9 +12,12 @@ from ftkit.prepare.audit import Audit
 from ftkit.prepare.hashing import content_hash
 from ftkit.prepare.paths import look_up, parse_path
 from ftkit.prepare.rows import Row
-from ftkit.prepare.similarity.content import compared_text, split_answer
+from ftkit.prepare.similarity.content import compared_text, has_unknown_prompt, split_answer
 from ftkit.prepare.similarity.minhash import Integers, Signatures
 from ftkit.prepare.spool import LineSpool, Spool
+
+UNKNOWN_PROMPT = "the prompt is not known"
+"""Reason why a row was not checked for leaks."""
 
 
 class KeyPaths(Struct, frozen=True):
@@ -34,10 +37,12 @@ class HashedRows:
     Attributes:
         spool: The rows.
         rejects: The rows that are rejected, as they are in their sources.
+        unknown_prompts: Number of rows that count as a whole because their prompt is not known.
     """
 
     def __init__(self, paths: KeyPaths) -> None:
         self.spool, self.rejects = Spool(), LineSpool()
+        self.unknown_prompts = 0
         self._paths = paths
         self._group = parse_path(paths.group, "group")
         self._stratum = parse_path(paths.stratum, "stratify")
@@ -46,7 +51,7 @@ class HashedRows:
 
     def add(self, row: Row, audit: Audit) -> None:
         """Add a row, or reject it if it has no value at a path."""
-        prompt = split_answer(row.value)[0]
+        prompt, answer = split_answer(row.value)
         group = look_up(row.value, self._group) if self._paths.group else prompt
         stratum = look_up(row.value, self._stratum) if self._paths.stratum else ""
         for name, value in (("group", group), ("stratum", stratum)):
@@ -54,6 +59,10 @@ class HashedRows:
                 reason = f"no value at {getattr(self._paths, name)!r}"
                 audit.reject("split", reason, row.origin, row.encode_source())
                 return
+        compares_prompts = not self._paths.group or self._paths.has_texts
+        if compares_prompts and answer is None and has_unknown_prompt(row.value):
+            self.unknown_prompts += 1
+            audit.uncheck("split", UNKNOWN_PROMPT, row.origin)
         self.spool.append(row)
         self._columns["row"].append(content_hash(row.value))
         self._columns["group"].append(content_hash(group))

@@ -45,6 +45,7 @@ class Split:
         leaks: Number of pairs of rows in different subsets with the same group, and of rows with a
             prompt that is similar to one in another subset.
         shared: The first of them.
+        unknown_prompts: Number of rows whose prompt is not known, so that leaks are not, either.
     """
 
     def __init__(
@@ -55,12 +56,16 @@ class Split:
         self.sizes: dict[str, int] = dict(zip(options.names, counts, strict=True))
         self.leaks = 0
         self.shared: list[Leak] = []
+        self.unknown_prompts = table.unknown_prompts
         self._table, self._subsets, self._lock = table, subsets, lock
 
     @property
     def is_leak_free(self) -> bool:
-        """True if no group is in two subsets, nor are similar prompts, if they were compared."""
-        return not self.leaks
+        """True if no group is in two subsets, nor are similar prompts, if they were compared.
+
+        False if that is not known, because the prompts of rows are not.
+        """
+        return not self.leaks and not self.unknown_prompts
 
     def rows(self, subset: str) -> Iterator[Row]:
         """Yield the rows of a subset, in their order."""
@@ -89,7 +94,7 @@ class Split:
             names: Name of each file in the map; its path by default.
 
         Returns:
-            False if nothing was written, because rows were rejected and `rejects` is None.
+            False if no rows were written, because all were rejected, or some and `rejects` is None.
 
         Raises:
             FileError: A file cannot be written.
@@ -125,6 +130,7 @@ class Split:
             "sizes": self.sizes,
             "leak_free": self.is_leak_free,
             "leaks": self.leaks,
+            "unknown_prompts": self.unknown_prompts,
             "shared": msgspec.to_builtins(self.shared),
             **self.audit.to_dict(),
         }
@@ -152,7 +158,7 @@ def split(  # noqa: PLR0913 # public keyword-only API
         files: Paths, open files, or examples.
         ratio: Shares of training and validation data, or of training, validation and test data.
         group: Path of a value, such as $.metadata.user: rows with equal values stay together. By
-            default, rows with equal prompts do.
+            default, rows with equal prompts do. A row without a known prompt counts as a whole.
         near: Jaccard similarity of the character 5-grams of prompts, from 0.7 to 1, from which rows
             stay together.
         stratify: Path of a value whose shares should be equal in all subsets.
