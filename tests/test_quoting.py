@@ -41,7 +41,11 @@ CHAT = "01/20/24, 1:00 AM - Ann: q\n01/20/24, 1:01 AM - Bob: a\n"
 INVALID = '{"messages": [{"role": "User", "content": "Hi"}]}\n'
 
 PRINTED = {
-    "convert": (TABLE, "convert --to chat -- {}", "ftkit convert {} --to chat --user Frage"),
+    "convert": (
+        TABLE,
+        "convert --to chat -- {}",
+        "ftkit convert {} --user Frage --assistant Antwort --to chat",
+    ),
     "sample": (CHAT, "sample -n 1 -- {}", "ftkit convert {} --to chat --me NAME -o chat.jsonl"),
     "show": (INVALID, "show -- {}", "`ftkit validate {}` says what is wrong"),
     "a table": (TABLE, "validate -- {}", "`ftkit convert {} --to chat`"),

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ftkit._text import EXCERPT_LENGTH, join_names, quote_argument, shell_join
-from ftkit.cli.command import STDOUT, Command
+from ftkit.cli.command import Command
 from ftkit.cli.preparing import LOSS_ADVICE, preparing, write_prepared
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats import convert_command
@@ -166,7 +166,7 @@ def convert(
         )
     except UnknownShapeError as error:
         repeated = {**msgspec.structs.asdict(reading), "from": from_}
-        repeated["output-file"] = options["output_file"] or STDOUT
+        repeated["output-file"] = options["output_file"] or "-"
         example = _example(files[0], to, error.texts, repeated)
         raise UsageError(f"{error}{example}") from None
     (audit,) = audits

@@ -179,10 +179,10 @@ def warn_withheld(audit: Audit, advice: str = "") -> int:
         audit: The audit of the preparation.
         advice: Why values would be lost, which must not be, and what to do.
     """
-    if audit.all_rejected:
+    if audit.total("rejected") == audit.read > 0:
         first = next(entry for entry in audit.entries if entry.effect == "rejected")
         cause = f"{first.origin}: {first.reason}"
-        print_warning(f"no row was written, since all rows were rejected; {cause}")
+        print_warning(f"nothing was written, since all rows were rejected; {cause}")
         return ERROR_CODE
     reason = advice or "rows were rejected; use --rejects FILE to go on"
     print_warning(f"nothing was written, since {reason}")

@@ -32,8 +32,7 @@ Effect = Literal[
 - `dropped`: the row was left out on purpose, such as a duplicate.
 - `rejected`: the row could not be read or converted.
 - `loss`: a value of the row is not in the output.
-- `unchecked`: the row is in the output, but a bounded search did not compare it with all others, or
-  not its prompt, which is not known.
+- `unchecked`: the row is in the output, but a bounded search did not compare it with all others.
 """
 
 
@@ -176,7 +175,7 @@ class Audit:
         self._add("added", step, reason, origin)
 
     def uncheck(self, step: str, reason: str, origin: Origin) -> None:
-        """Record that a row was not compared with all others, or not as asked."""
+        """Record that a bounded search did not compare a row with all others."""
         self._add("unchecked", step, reason, origin)
 
     def total(self, effect: Effect) -> int:
@@ -189,26 +188,10 @@ class Audit:
         return any(self.total(effect) for effect in FINDINGS)
 
     @property
-    def all_rejected(self) -> bool:
-        """True if no row is left because all were rejected, by this preparation or earlier ones."""
-        audits = list(self.chain())
-        has_drops = any(
-            effect == "dropped" and step != "read"  # blank lines
-            for audit in audits
-            for effect, step, _ in audit.counts
-        )
-        return not (self._remaining or has_drops) and any(map(_has_rejected, audits))
-
-    @property
     def is_balanced(self) -> bool:
         """True if every row that was read is accounted for."""
-        return self.written == self._remaining
-
-    @property
-    def _remaining(self) -> int:
-        """Number of rows that are neither merged, dropped nor rejected."""
         left_out = self.total("merged") + self.total("dropped") + self.total("rejected")
-        return self.read + self.total("added") - left_out
+        return self.read + self.total("added") == self.written + left_out
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts and the entries as JSON values."""
@@ -237,7 +220,3 @@ class Audit:
         if self.counts[key] <= KEEP:
             place = (pointer[:MAX_LENGTH], detail[:MAX_LENGTH])
             self.entries.append(Entry(effect, step, reason, origin, *place))
-
-
-def _has_rejected(audit: Audit) -> bool:
-    return audit.total("rejected") > 0

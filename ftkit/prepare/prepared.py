@@ -83,8 +83,7 @@ class Prepared:
         """Write the examples to a JSON Lines file, or to a Parquet file if its name says so.
 
         All files are replaced when they are complete, or none if an exception is raised, rows
-        are rejected without a file for them, or values are lost that must not be. If all rows are
-        rejected, only the file for them is written.
+        are rejected without a file for them, or values are lost that must not be.
 
         Args:
             path: The file to write.
@@ -92,8 +91,8 @@ class Prepared:
             rejects: File for the rejected rows, as they are in their sources.
 
         Returns:
-            False if no rows were written, because all were rejected, or some and `rejects` is None,
-            or because values were lost.
+            False if nothing was written, because rows were rejected and `rejects` is None, or
+            because values were lost.
 
         Raises:
             FileError: A file cannot be read or written.
@@ -111,14 +110,8 @@ class _WithheldError(Exception):
     """The output is incomplete and must not be written."""
 
 
-class _AllRejectedError(Exception):
-    """There is no output, but perhaps a file of rejected rows."""
-
-
 def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs], object]) -> bool:
     """Write files and the rejected rows, or nothing if rows are rejected without a file for them.
-
-    If all rows are rejected, only the file for them is written.
 
     Args:
         audit: The audit of the rows. If nothing is written, it counts no rows as written. Rows that
@@ -127,24 +120,19 @@ def write_complete(audit: Audit, rejects: Path | None, write: Callable[[Outputs]
         write: Writes the files.
 
     Returns:
-        False if nothing but rejected rows was written.
+        False if nothing was written.
     """
-    is_written = False
-    with suppress(_WithheldError), open_outputs() as rejects_outputs:
-        file = rejects_outputs.open(rejects)
+    with suppress(_WithheldError), open_outputs() as outputs:
+        file = outputs.open(rejects)
         if file is not None:
             for member in audit.chain():
                 member.save_reject = lambda line: file.write(line + b"\n")
-        with suppress(_AllRejectedError), open_outputs() as outputs:
-            write(outputs)
-            if audit.all_rejected:
-                raise _AllRejectedError
-            if file is None and any(member.total("rejected") for member in audit.chain()):
-                raise _WithheldError
-            is_written = True
-    if not is_written:
-        audit.written = 0
-    return is_written
+        write(outputs)
+        if file is None and any(member.total("rejected") for member in audit.chain()):
+            raise _WithheldError
+        return True
+    audit.written = 0
+    return False
 
 
 def write_rows(

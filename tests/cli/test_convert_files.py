@@ -179,7 +179,7 @@ def test_options_that_do_not_fit_the_file_are_refused(
             "q,a,b",
             ("--user", "$.q[0]", "--assistant", "a"),
             2,
-            "no row was written, since all rows were rejected; in.csv:2: nothing at the path of "
+            "nothing was written, since all rows were rejected; in.csv:2: nothing at the path of "
             "the mapping",
         ),
         (

@@ -214,21 +214,3 @@ def test_rows_that_an_earlier_step_rejects_are_neither_lost_nor_ignored(
     assert not run(None)
     assert run(rejects)
     assert rejects.read_bytes() == bad
-
-
-@pytest.mark.parametrize("content", [b"not JSON\n", b"\nno\n"])
-def test_only_the_rejects_are_written_if_all_rows_are_rejected(
-    content: bytes, tmp_path: Path
-) -> None:
-    source, out, rejects = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "rejects"
-    source.write_bytes(content)
-    out.write_text("old")
-    assert not prepare_files(source, []).write(out, rejects=rejects)
-    assert (out.read_text(), rejects.read_bytes()) == ("old", content.strip() + b"\n")
-    source.write_bytes(content + b"{}\n")
-    assert prepare_files(source, []).write(tmp_path / "some.jsonl", rejects=rejects)
-    source.write_bytes(content)
-    rejects.unlink()
-    assert not split(source).write(dict.fromkeys(["train"], out), rejects=rejects)
-    assert not filter_rows(prepare_files(source, []), where="turns > 1").write(out)
-    assert (out.read_text(), rejects.read_bytes()) == ("old", content.strip() + b"\n")

@@ -100,10 +100,14 @@ def test_data_of_other_formats_becomes_a_file_that_validates_clean(
     assert re.search(r"All clear: (54|60) examples in 1 file\.", shown)
 
 
-def test_the_first_error_about_a_workbook_has_the_command_that_reads_it(tmp_path: Path) -> None:
+def test_the_first_error_about_a_workbook_has_its_columns_and_the_command(tmp_path: Path) -> None:
     write_workbook(tmp_path)
-    shown = run_ftkit("convert", "faq.xlsx", "--to", "chat")
-    assert f"ftkit convert faq.xlsx --to chat {COLUMNS}" in shown.stderr
+    shown = run_ftkit("convert", "faq.xlsx", "--to", "chat").stderr
+    assert "its keys are 'Customers ask, We answer, Seen by'" in shown
+    assert shown.endswith(
+        "replace COL by the names of your columns: "
+        "ftkit convert faq.xlsx --user COL --assistant COL --to chat\n"
+    )
 
 
 @pytest.fixture(scope="module")
