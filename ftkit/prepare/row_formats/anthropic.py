@@ -48,7 +48,7 @@ REQUEST_KEYS = frozenset(
 RESPONSE_KEYS = {"container", "id", "model", "stop_reason", "stop_sequence", "type", "usage"}
 """Keys of a response of the API that say nothing about the conversation."""
 
-OWN_BLOCKS = {"tool_use", "tool_result", "thinking", "redacted_thinking"}
+OWN_BLOCKS = ("tool_use", "tool_result", "thinking", "redacted_thinking")
 
 LAYOUT = (
     '{"system":"You help with orders.","messages":[{"role":"user","content":"Where is order 7?"},{'

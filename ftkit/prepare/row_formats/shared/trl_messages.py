@@ -71,6 +71,8 @@ def _made(call: RowValue, id: str, message: int) -> Extra:
 def _read_call(call: RowValue) -> dict[str, Any]:
     function = call.need("function")
     function.need("name").text()
+    if id := call.get("id"):
+        id.text()
     arguments = function.get("arguments")
     text = arguments.value if arguments else {}
     if not isinstance(text, str):
