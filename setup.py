@@ -1,4 +1,4 @@
-"""Packages and extension of the distribution."""
+"""Packages and extensions of the distribution."""
 
 import sysconfig
 
@@ -13,11 +13,16 @@ setup(
     package_dir={"ftkit.samples": "samples"},
     ext_modules=[
         Extension(
-            "ftkit.dataset._plain",
-            ["ftkit/dataset/_plain.c"],
+            name.replace("/", "."),
+            [f"{name}.c"],
+            depends=headers,
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
             py_limited_api=LIMITED,
-            optional=True,  # without a C compiler, ftkit is installed without the extension
+            optional=True,  # without a C compiler, ftkit is installed without the extensions
+        )
+        for name, headers in (
+            ("ftkit/dataset/_plain", []),
+            ("ftkit/tokens/_pairs", ["ftkit/tokens/_classes.h"]),
         )
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},

@@ -18,15 +18,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 
 from ftkit.catalog import Figure, Offer, Price, Provider, RecommendedBase, base_models, load_catalog
 from ftkit.cli import COMMANDS, cli
-from ftkit.cli.rules import sample
+from ftkit.cli.rules import fixes, sample
+from ftkit.prepare.file_formats import file_formats
+from ftkit.prepare.file_formats.base import FileFormat
+from ftkit.prepare.filter.filter import NAMES
+from ftkit.prepare.recipe.steps import STEPS, options_type
+from ftkit.prepare.row_formats import row_formats
+from ftkit.prepare.row_formats.base import EVERY_KEY, Group, RowFormat
+from ftkit.prepare.screen.kinds import DESCRIPTIONS
 from ftkit.rules import RULES, Rule, rules_by_subject
+from ftkit.summary import Safety
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -63,14 +73,47 @@ Many options can also be set by environment variables and in `pyproject.toml`; s
 [settings](settings.md).
 """
 
+FIXES_START = "<!-- fixes: written by docs/generate.py -->"
+FIXES_END = "<!-- end of fixes -->"
+KINDS_START = "<!-- kinds: written by docs/generate.py -->"
+KINDS_END = "<!-- end of kinds -->"
+NAMES_START = "<!-- names: written by docs/generate.py -->"
+NAMES_END = "<!-- end of names -->"
+STEPS_START = "<!-- steps: written by docs/generate.py -->"
+STEPS_END = "<!-- end of steps -->"
+RECIPE_START = "<!-- recipe: written by docs/generate.py -->"
+RECIPE_END = "<!-- end of recipe -->"
+
+FORMATS_INTRODUCTION = """\
+The formats that [`ftkit convert`](prepare.md#convert) reads and writes. A file has a format, such
+as CSV, and so have its rows, such as ShareGPT. Both are detected, or `--from` names one of them;
+`--to` names the format of the rows to write.
+
+Formats of rows: {groups}. For each of them:
+
+- The layout shows a row on one line.
+- "No place for" is what gets lost when the format is written, "Not read" what gets lost when it is
+  read.
+- "Noted" are the bookkeeping keys of a row, which are left out with a note. Any other key that is
+  not read is a loss, unless the target has a place for it.
+"""
+
+FILES_INTRODUCTION = """\
+All of these are read. JSON Lines and Parquet are also written. Slack, Telegram and WhatsApp chats
+become conversations. The rows of other files are in one of the formats below, or in a shape of
+[your own](prepare.md#rows-in-a-shape-of-your-own).
+"""
+
 PRICES = ("input", "cached_input", "output", "base_input", "base_output")
 """Prices of an offer, other than those of training."""
 
 WIDTH = 100
 """Columns of the help texts."""
 
-CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-"""A console example."""
+CONSOLE = re.compile(
+    r"(?:^<!-- first: ([^\n]*) -->\n)?^```console\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+"""A console example, after the commands that run before it, joined by &&, if any."""
 
 
 def rules_page() -> str:
@@ -95,7 +138,7 @@ def rule_section(rule: Rule) -> str:
     )
     lines = [
         f"### {rule.name}\n",
-        f"`{rule.code}` · {rule.severity}\n",
+        f"`{rule.code}` · {rule.severity}{fixable(rule)}\n",
         f"{rule.doc}\n",
         f"Bad:\n\n```text\n{sample(rule.bad)}\n```\n",
         f"Good:\n\n```text\n{sample(rule.good)}\n```\n",
@@ -105,6 +148,13 @@ def rule_section(rule: Rule) -> str:
         messages = ", ".join(f"`{pattern}`" for pattern in rule.provider_messages)
         lines.append(f"Messages of providers, as regular expressions: {messages}\n")
     return "\n".join(lines)
+
+
+def fixable(rule: Rule) -> str:
+    """Return the fixes of a rule, for its first line."""
+    return (
+        f" · fixed by [`ftkit fix`](prepare.md#fix): {'; '.join(fixes(rule))}" if rule.fixes else ""
+    )
 
 
 def limits_page() -> str:
@@ -211,6 +261,74 @@ def row(figure: Figure) -> tuple[str, str, str]:
     return f"{figure.value:,}", figure.source, checked.isoformat()
 
 
+def formats_page() -> str:
+    """Return the page of the formats of files, and of rows by group."""
+    formats = sorted(row_formats().values(), key=attrgetter("name"))
+    files = sorted(file_formats().values(), key=attrgetter("name"))
+    groups = get_args(Group)
+    links = ", ".join(f"[{group}](#{group.lower().replace(' ', '-')})" for group in groups)
+    return "\n".join(
+        [
+            NOTE,
+            "# Formats\n",
+            FORMATS_INTRODUCTION.format(groups=links),
+            "## Files\n",
+            FILES_INTRODUCTION,
+            *map(file_format_section, files),
+            *(
+                group_section(group, [format for format in formats if format.group == group])
+                for group in groups
+            ),
+        ]
+    )
+
+
+def group_section(group: str, formats: list[RowFormat]) -> str:
+    """Return the section of a group of formats: a table, and a section for each of them."""
+    head = ("format", "name", "read", "detected", "written", "examples")
+    parts = [f"## {group}\n", table(head, map(format_row, formats)), *map(format_section, formats)]
+    return "\n".join(parts)
+
+
+def format_row(format: RowFormat) -> tuple[str, ...]:
+    """Return the row of a format in the table of all of them."""
+    marks = (format.read, format.is_detected, format.write)
+    name = f"[{format.name}](#{format.name})"
+    return (name, format.title, *("yes" if mark else "" for mark in marks), format.holds)
+
+
+def file_format_section(format: FileFormat) -> str:
+    """Return the section of a format of files."""
+    parts = [f"### {format.name}\n", f"{format.title}. {format.layout}\n"]
+    if format.losses:
+        parts.append(f"Not read: {'; '.join(format.losses)}.\n")
+    if format.options:
+        parts.append(f"Options: {', '.join(f'`--{name}`' for name in format.options)}.\n")
+    return "\n".join(parts)
+
+
+def format_section(format: RowFormat) -> str:
+    """Return the section of a format."""
+    source = format.source
+    described = f"[{source}]({source.url})" if source.url else str(source)
+    parts = [f"### {format.name}\n", f"{format.title}. Described in: {described}.\n"]
+    if not source.url:
+        parts[1] = f"{format.title}.\n"
+    parts.append(f"```json\n{format.layout}\n```\n")
+    if format.losses:
+        label = "No place for" if format.write else "Not read"
+        parts.append(f"{label}: {'; '.join(format.losses)}.\n")
+    keys = ", ".join(f"`{key}`" for key in sorted(format.bookkeeping))
+    if format.read and format.bookkeeping:
+        parts.append(
+            "Noted: every key that is not read.\n"
+            if format.bookkeeping == EVERY_KEY
+            else f"Noted: {keys}.\n"
+        )
+    parts += [f"{' '.join(format.notes)}\n"] if format.notes else []
+    return "\n".join(parts)
+
+
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -311,6 +429,39 @@ def templates_table() -> str:
     )
 
 
+def prepare_page() -> str:
+    """Return `prepare.md` with current tables of fixes, names and steps, and the sample recipe."""
+    recipe = (ROOT / "samples" / "recipe.toml").read_text("utf-8")
+    page = replace_part(read_page("prepare.md"), FIXES_START, fixes_table(), FIXES_END)
+    page = replace_part(page, STEPS_START, steps_table(), STEPS_END)
+    page = replace_part(page, RECIPE_START, f"```toml\n{recipe}```", RECIPE_END)
+    names = ((f"`{name}`", text) for name, text in NAMES.items())
+    page = replace_part(page, NAMES_START, table(("name", "value"), names), NAMES_END)
+    kinds = ((f"`{name}`", text) for name, text in DESCRIPTIONS.items())
+    return replace_part(page, KINDS_START, table(("kind", "what is found"), kinds), KINDS_END)
+
+
+def steps_table() -> str:
+    """Return the keys of the steps of a recipe."""
+    rows = (
+        (f"`{name}`", ", ".join(f"`{key}`" for key in options_type(name).__struct_encode_fields__))
+        for name in STEPS
+    )
+    return table(("step", "keys"), rows)
+
+
+def fixes_table() -> str:
+    """Return the fixes of all rules."""
+    rows = (
+        (fix.safety, f"[{rule.name}](rules.md#{rule.name})", fix.summary)
+        for safety in get_args(Safety)
+        for rule in RULES.values()
+        for fix in rule.fixes
+        if fix.safety == safety
+    )
+    return table(("class", "rule", "fix"), rows)
+
+
 def package_map() -> str:
     """Return the modules of each layer, with the first sentences of their docstrings."""
     return "\n".join(map(layer_section, layers()))
@@ -344,13 +495,26 @@ def summary(path: Path) -> str:
 
 def with_current_output(text: str) -> str:
     """Return a page with the current output below each command of its console examples."""
-    return re.sub(CONSOLE, lambda block: f"```console\n{run_block(block[1])}```", text)
+    return re.sub(CONSOLE, with_output, text)
 
 
-def run_block(block: str) -> str:
-    """Run the commands of a console example beside a copy of the samples."""
+def with_output(match: re.Match[str]) -> str:
+    """Return a console example with the current output of its commands."""
+    first = f"<!-- first: {match[1]} -->\n" if match[1] else ""
+    return f"{first}```console\n{run_block(match[2], match[1] or '')}```"
+
+
+def run_block(block: str, first: str = "") -> str:
+    """Run the commands of a console example beside a copy of the samples.
+
+    Args:
+        block: The example.
+        first: Commands to run before it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "samples", Path(folder, "samples"))
+        for command in filter(None, first.split(" && ")):
+            run(command, folder)
         commands = re.findall(r"^\$ (ftkit .*)\n", block, re.MULTILINE)
         return "".join(f"$ {command}\n{run(command, folder)}" for command in commands)
 
@@ -379,8 +543,10 @@ PAGES = {
     "rules.md": rules_page,
     "limits.md": limits_page,
     "commands.md": commands_page,
+    "formats.md": formats_page,
     "design.md": design_page,
     "serve.md": serve_page,
+    "prepare.md": prepare_page,
 }
 """Generated pages."""
 

@@ -43,6 +43,25 @@ if TYPE_CHECKING:
     from ftkit.jobs.workflow import start_job as start_job
     from ftkit.migration.migrate import migrate as migrate
     from ftkit.migration.plan import Move as Move
+    from ftkit.prepare.audit import Audit as Audit
+    from ftkit.prepare.convert.convert import convert as convert
+    from ftkit.prepare.decontaminate import decontaminate as decontaminate
+    from ftkit.prepare.dedupe import dedupe as dedupe
+    from ftkit.prepare.file_formats.base import ReadOptions as ReadOptions
+    from ftkit.prepare.filter.filter import filter_rows as filter_rows
+    from ftkit.prepare.fix.fix import fix as fix
+    from ftkit.prepare.mix import mix as mix
+    from ftkit.prepare.prepared import Prepared as Prepared
+    from ftkit.prepare.recipe.run import RecipeResult as RecipeResult
+    from ftkit.prepare.recipe.run import run_recipe as run_recipe
+    from ftkit.prepare.sample import sample as sample
+    from ftkit.prepare.screen.moderation import Moderation as Moderation
+    from ftkit.prepare.screen.moderation import ModerationPlan as ModerationPlan
+    from ftkit.prepare.screen.screen import screen as screen
+    from ftkit.prepare.show import Shown as Shown
+    from ftkit.prepare.show import show as show
+    from ftkit.prepare.split.split import Split as Split
+    from ftkit.prepare.split.split import split as split
     from ftkit.summary import FileReport as FileReport
     from ftkit.summary import Finding as Finding
     from ftkit.summary import Report as Report
@@ -80,6 +99,21 @@ _MODULES = {
     ),
     "ftkit.migration.migrate": ("migrate",),
     "ftkit.migration.plan": ("Move",),
+    "ftkit.prepare.convert.convert": ("convert",),
+    "ftkit.prepare.decontaminate": ("decontaminate",),
+    "ftkit.prepare.dedupe": ("dedupe",),
+    "ftkit.prepare.file_formats.base": ("ReadOptions",),
+    "ftkit.prepare.filter.filter": ("filter_rows",),
+    "ftkit.prepare.fix.fix": ("fix",),
+    "ftkit.prepare.audit": ("Audit",),
+    "ftkit.prepare.mix": ("mix",),
+    "ftkit.prepare.prepared": ("Prepared",),
+    "ftkit.prepare.recipe.run": ("RecipeResult", "run_recipe"),
+    "ftkit.prepare.sample": ("sample",),
+    "ftkit.prepare.screen.moderation": ("Moderation", "ModerationPlan"),
+    "ftkit.prepare.screen.screen": ("screen",),
+    "ftkit.prepare.show": ("Shown", "show"),
+    "ftkit.prepare.split.split": ("Split", "split"),
     "ftkit.summary": ("FileReport", "Finding", "Report"),
     "ftkit.validation.validate": ("validate",),
 }

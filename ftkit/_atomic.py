@@ -11,12 +11,17 @@ from pathlib import Path
 
 from ftkit.errors import FileError, os_error_message
 
+MAX_LINKS = 40
+"""Maximum number of symbolic links to follow, as on Linux."""
+
 
 def check_writable(path: str) -> None:
     """Raise `FileError` if no file can be written to `path`, or it is write-protected.
 
-    Nor may it be a pipe or a device, such as /dev/null, which an atomic write would replace.
+    Nor may it be a pipe or a device, such as /dev/null, which an atomic write would replace, or a
+    file descriptor, such as /dev/stderr: the file behind it would be replaced.
     """
+    refuse_descriptor(path)
     if os.path.isdir(path):
         raise FileError(f"cannot write {path}: is a directory")
     if os.path.basename(path) in ("", ".", ".."):
@@ -30,6 +35,18 @@ def check_writable(path: str) -> None:
             pass
     except OSError as error:
         raise FileError(f"cannot write {path}: {os_error_message(error)}") from error
+
+
+def refuse_descriptor(path: str | os.PathLike[str]) -> None:
+    """Raise `FileError` if a path is that of a file descriptor, or a link to one."""
+    link = os.fspath(path)
+    for _ in range(MAX_LINKS):
+        folder = os.path.realpath(os.path.dirname(link))
+        if folder == "/dev/fd" or folder.startswith("/proc/"):
+            raise FileError(f"cannot write {path}: it is a file descriptor; name a file")
+        if not os.path.islink(link):
+            return
+        link = os.path.join(folder, os.readlink(link))
 
 
 @contextmanager
@@ -77,6 +94,7 @@ def atomic_replace(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary path may exist already, as an empty file with that mode.
     """
+    refuse_descriptor(path)
     target = Path(os.path.realpath(path))
     with atomic_write(target) as temporary:
         if target.exists():

@@ -6,6 +6,7 @@ import datetime
 import math
 import shlex
 from collections.abc import Iterable
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,20 @@ def common_prefix(one: str, two: str) -> str:
     return one[:length]
 
 
+def html_table(
+    title: str, head: Iterable[str], rows: Iterable[Iterable[object]], note: str = ""
+) -> str:
+    """Return a table as HTML, without the table if it has no rows. All values are escaped."""
+
+    def cell(value: object) -> str:
+        return "" if value is None else escape(printable(str(value)))
+
+    body = "".join(f"<tr><td>{'</td><td>'.join(map(cell, row))}</td></tr>" for row in rows)
+    heading = "".join(f"<th>{name}</th>" for name in head)
+    table = f"<table><tr>{heading}</tr>{body}</table>" if body else ""
+    return f"<p>{cell(title)}</p>{table}{f'<p>{cell(note)}</p>' if note else ''}"
+
+
 def money(usd: float) -> str:
     """Format US dollars in whole cents, or with four decimals below ten cents."""
     return f"${usd:,.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
@@ -127,12 +142,45 @@ def format_minute(time: datetime.datetime | None) -> str:
     return format_time(time)[:16]
 
 
+def quote_argument(text: str) -> str:
+    """Return an argument as a shell reads it, on one line and printable: `it's` as `'it'"'"'s'`.
+
+    What is not printable becomes `$'...'` with octal escapes (POSIX.1-2024, bash, zsh).
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped_in_shell, text))}'"
+
+
+def _escaped_in_shell(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    try:
+        data = char.encode("utf-8", "surrogateescape")  # a byte of a name that is not UTF-8
+    except UnicodeEncodeError:
+        data = char.encode("utf-8", "surrogatepass")
+    return "".join(f"\\{byte:03o}" for byte in data)
+
+
+def quote_path(path: str) -> str:
+    """Return the path of a file as `quote_argument` does, and not as an option: `-x` as `./-x`."""
+    is_option = path.startswith("-") and path != "-"
+    return quote_argument(f"./{path}" if is_option else path)
+
+
+def shell_join(words: Iterable[str]) -> str:
+    """Return a command as a shell reads it; see `quote_argument`."""
+    return " ".join(map(quote_argument, words))
+
+
 def validate_command(file: str) -> str:
     """Return the command that validates a file, in backticks, for a message.
 
     Examples in memory, whose name is in angle brackets, need the function of that name.
     """
-    return "`ftkit.validate`" if file.startswith("<") else f"`ftkit validate {shlex.quote(file)}`"
+    return "`ftkit.validate`" if file.startswith("<") else f"`ftkit validate {quote_path(file)}`"
 
 
 def last_line(log: Path) -> str:

@@ -4,7 +4,9 @@
     ├── FileError                    a file cannot be found, read or written
     │   └── NotRegularFileError      a link or the like is in an archive (ftkit.archive.access)
     ├── UsageError                   an argument or a setting is invalid
-    │   └── UnknownNameError         no model, provider, rule or format has that name
+    │   ├── UnknownNameError         no model, provider, rule or format has that name
+    │   ├── UnknownShapeError        rows have no known format (ftkit.prepare.convert.detection)
+    │   └── MissingOptionError       a file needs an option (ftkit.prepare.file_formats.base)
     ├── ProviderError                the provider refused the request or could not be reached
     │   ├── NotFoundError            the provider has no such job, file or model
     │   └── UnknownOutcomeError      no usable response: the request may have been carried out

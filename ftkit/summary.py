@@ -8,7 +8,6 @@ than 24 bytes per example.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from itertools import islice
 from typing import Any, Literal
 from zlib import crc32
@@ -16,12 +15,15 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from ftkit._text import common_prefix, plural, printable
+from ftkit._text import common_prefix, html_table, plural
 from ftkit._version import __version__
 from ftkit.tokens.stats import TokenStats, sum_by_key
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+Safety = Literal["safe", "unsafe", "redaction"]
+"""Safety of a fix: an unsafe one changes or removes a value, a redaction replaces a secret."""
 
 KEEP = 1000
 """Default maximum of findings kept for each rule and file. Their counts are always exact."""
@@ -57,6 +59,7 @@ class Finding(Struct, frozen=True):
         line: Line number from 1, or 0 for the whole file.
         column: Character of the line from 1 (its byte if it is not UTF-8), or 0 for no column.
         path: JSON path inside the line.
+        fix: Safety of the fix that `ftkit fix` has for it, or None.
     """
 
     code: str
@@ -66,6 +69,7 @@ class Finding(Struct, frozen=True):
     line: int = 0
     column: int = 0
     path: str = "$"
+    fix: Safety | None = None
 
     def moved(self, offset: int) -> Finding:
         """Return the finding moved down by `offset` lines."""
@@ -126,8 +130,12 @@ def lowest(messages: dict[str, Any]) -> dict[str, Any]:
     """
     if len(messages) <= MESSAGES:
         return messages
-    order = sorted(messages, key=lambda text: (crc32(text.encode("utf-8", "replace")), text))
-    return {message: messages[message] for message in order[: MESSAGES + 1]}
+    return {message: messages[message] for message in sorted(messages, key=rank)[: MESSAGES + 1]}
+
+
+def rank(message: str) -> tuple[int, str]:
+    """Return the key that orders messages by their hashes; that of `ALL` is the lowest."""
+    return crc32(message.encode("utf-8", "replace")), message
 
 
 class Affixes(Struct, frozen=True):
@@ -190,6 +198,8 @@ class Summary(Struct, frozen=True):
     """Number of examples that have an image."""
     counts: dict[str, int] = {}
     """Exact number of findings of each rule."""
+    fixable: dict[Safety, int] = {}
+    """Exact number of findings that can be fixed, by the safety of the fix."""
     findings: tuple[Finding, ...] = ()
     """The first `keep` findings of each rule, in file order."""
     repeats: dict[str, dict[str, Repeat]] = {}
@@ -217,6 +227,7 @@ class Summary(Struct, frozen=True):
             examples=self.examples + other.examples,
             with_images=self.with_images + other.with_images,
             counts=sum_by_key(self.counts, other.counts),
+            fixable=sum_by_key(self.fixable, other.fixable),
             findings=tuple(first_per_rule((*self.findings, *moved), keep)),
             repeats={
                 rule: _sum_of_repeats(
@@ -225,8 +236,7 @@ class Summary(Struct, frozen=True):
                 for rule in (*self.repeats, *other.repeats)
             },
             blank=self.blank.plus(other.blank, offset, keep),
-            blank_tail=other.blank_tail
-            + (self.blank_tail if other.blank_tail == other.lines else 0),
+            blank_tail=other.blank_tail + self.blank_tail * (other.blank_tail == other.lines),
             crlf=self.crlf.plus(other.crlf, offset, keep),
             fingerprints=self.fingerprints + _moved_fingerprints(other.fingerprints, offset),
             fields={
@@ -282,6 +292,7 @@ class FileReport(Struct, frozen=True):
         counts: Exact number of findings of each rule.
         findings: Findings on the whole file, then the others in file order.
         filled: Number of lines that are not blank.
+        fixable: Exact number of findings that `ftkit fix` can fix, by the safety of the fix.
         repeats: Repetition among the findings of each rule, for output that folds it.
         severities: Exact number of findings of each rule by severity, which a finding may have
             of its own.
@@ -297,6 +308,7 @@ class FileReport(Struct, frozen=True):
     infos: int
     counts: dict[str, int]
     findings: tuple[Finding, ...]
+    fixable: dict[Safety, int] = {}
     filled: int = 0
     repeats: dict[str, dict[str, Repeat]] = {}
     severities: dict[str, dict[Severity, int]] = {}
@@ -345,15 +357,10 @@ class Report(Struct, frozen=True):
 
     def _repr_html_(self) -> str:
         """Return a table of the first findings, for notebooks."""
-        rows = "".join(
-            f"<tr><td>{'</td><td>'.join(_html(cell) for cell in record.values())}</td></tr>"
-            for record in islice(self._records(), HTML_ROWS)
-        )
-        heading = "".join(f"<th>{name}</th>" for name in COLUMNS)
         more = len(self) - HTML_ROWS
-        note = f"<p>and {more:,} more findings</p>" if more > 0 else ""
-        table = f"<table><tr>{heading}</tr>{rows}</table>" if rows else ""
-        return f"<p>{_html(self._summary())}</p>{table}{note}"
+        note = f"and {more:,} more findings" if more > 0 else ""
+        rows = (record.values() for record in islice(self._records(), HTML_ROWS))
+        return html_table(self._summary(), COLUMNS, rows, note)
 
     def _summary(self) -> str:
         return f"{plural(len(self.files), 'file')}, {_totals(*map(self.total, SEVERITIES))}"
@@ -390,8 +397,3 @@ class Report(Struct, frozen=True):
 
 def _totals(errors: int, warnings: int, infos: int) -> str:
     return ", ".join([plural(errors, "error"), plural(warnings, "warning"), plural(infos, "info")])
-
-
-def _html(value: object) -> str:
-    """Return a value as HTML text. File names and messages may hold what strangers wrote."""
-    return "" if value is None else escape(printable(str(value)))

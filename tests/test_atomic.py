@@ -46,3 +46,15 @@ def test_a_protected_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").touch(0o444)
     with pytest.raises(FileError, match="permission denied"):
         check_writable(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_the_file_behind_a_descriptor_is_not_replaced(folder: str, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        (tmp_path / "link").symlink_to(f"{folder}/{file.fileno()}")
+        for path in (f"{folder}/{file.fileno()}", tmp_path / "link"):
+            with pytest.raises(FileError, match="it is a file descriptor; name a file"):
+                check_writable(str(path))
+            with pytest.raises(FileError, match="file descriptor"), atomic_replace(path):
+                pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ import click
 import pytest
 
 from ftkit.cli import COMMANDS
+from ftkit.prepare.file_formats import file_formats
+from ftkit.prepare.row_formats import row_formats
+from support.commands import run_ftkit
+from support.local_server import LocalServer
 from support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -58,6 +63,15 @@ def test_the_map_names_every_module() -> None:
     assert named == modules - {"__init__.py"}
 
 
+def test_each_format_has_a_section_in_that_of_its_group() -> None:
+    sections = (DOCS / "formats.md").read_text("utf-8").split("\n## ")[1:]
+    headings = {part.partition("\n")[0]: re.findall(r"\n### (.*)", part) for part in sections}
+    expected: dict[str, list[str]] = {"Files": sorted(file_formats())}
+    for name, format in sorted(row_formats().items()):
+        expected.setdefault(format.group, []).append(name)
+    assert headings == expected
+
+
 def options(command: click.Command) -> Iterator[click.Option]:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
@@ -89,15 +103,21 @@ def blocks(page: Path, language: str) -> Iterator[str]:
     )
 
 
-CONSOLE = [(page.name, block) for page in PAGES for block in blocks(page, "console")]
+CONSOLE = [
+    (page.name, first, block)
+    for page in PAGES
+    for first, block in GENERATOR.CONSOLE.findall(page.read_text("utf-8"))
+]
 PYTHON = [(page.name, block) for page in PAGES for block in blocks(page, "python")]
 
 
 @pytest.mark.parametrize(
-    ("page", "block"), CONSOLE, ids=[f"{page}-{n}" for n, (page, _) in enumerate(CONSOLE)]
+    ("first", "block"),
+    [example[1:] for example in CONSOLE],
+    ids=[f"{example[0]}-{n}" for n, example in enumerate(CONSOLE)],
 )
-def test_a_command_in_the_documentation_prints_what_stands_below_it(page: str, block: str) -> None:
-    assert GENERATOR.run_block(block) == block, "run python docs/generate.py"
+def test_a_command_in_the_documentation_prints_what_stands_below_it(first: str, block: str) -> None:
+    assert GENERATOR.run_block(block, first) == block, "run python docs/generate.py"
 
 
 @pytest.fixture
@@ -112,6 +132,26 @@ def beside_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_python_in_the_documentation_runs(page: str, block: str) -> None:
     exec(compile(block, page, "exec"), {})
+
+
+@pytest.mark.training
+@pytest.mark.usefixtures("beside_the_samples")
+def test_the_model_of_the_tutorial_answers_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / "prepare.md").read_text("utf-8")
+    tutorial = page.partition("## Tutorial")[2].partition("\n## ")[0]
+    commands = re.findall(r"^(?:\$ )?(ftkit .*)$", tutorial.replace("\\\n", ""), re.MULTILINE)
+    (answer,) = re.findall(r"^```text\n(.*?)^```", tutorial, re.MULTILINE | re.DOTALL)
+    answers = []
+    with LocalServer(tmp_path / "data") as server:
+        monkeypatch.setenv("FTKIT_DATA_DIR", str(server.folder))
+        monkeypatch.setenv("FTKIT_STATE_DIR", str(tmp_path / "state"))
+        for command in commands:
+            done = run_ftkit(*shlex.split(command)[1:])
+            assert done.returncode < 2, done.stderr
+            answers += [done.stdout] if command.startswith("ftkit chat") else []
+    assert answers == [answer]
 
 
 def test_the_documentation_has_examples_that_run() -> None:

@@ -23,6 +23,7 @@ LAYERS = (
     "compare",
     "server",
     "jobs",
+    "prepare",
     "client",
     "estimation",
     "validation",
@@ -90,7 +91,9 @@ def test_modules_do_not_import_each_other_in_cycles() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if layer(module) != "cli"])
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if layer(module) not in ("cli", "__main__")]
+)
 def test_only_the_command_line_prints_prompts_or_exits(module: str) -> None:
     calls = {
         ast.unparse(node.func)
@@ -128,6 +131,7 @@ def test_errors_of_the_library_name_no_options(module: str) -> None:
 
 
 WRITERS = {
+    "__main__",  # before the command line is imported
     "cli.terminal",
     "server.generation.process",  # its standard output is read by the service
 }
@@ -148,3 +152,13 @@ def test_one_module_writes_to_the_terminal(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_has_at_most_400_lines(module: str) -> None:
     assert len(MODULES[module].read_text("utf-8").splitlines()) <= 400
+
+
+SHARED = "prepare.row_formats.shared"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(SHARED)])
+def test_parts_that_row_formats_share_import_no_format(module: str) -> None:
+    formats = {name for name in imports(MODULES[module]) if name.startswith("prepare.row_formats")}
+    others = {name for name in formats if not name.startswith(SHARED)}
+    assert others <= {"prepare.row_formats.base"}

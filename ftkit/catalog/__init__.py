@@ -25,7 +25,7 @@ from ftkit.catalog.load import (
 )
 from ftkit.catalog.messages import KnownMessage, known_messages, match_messages
 from ftkit.catalog.models import ImageCost, Model, Offer, base_model
-from ftkit.catalog.providers import Api, Provider, Unsupported
+from ftkit.catalog.providers import Api, ModerationApi, Provider, Unsupported
 
 __all__ = [
     "DEFAULT_ENCODING",
@@ -40,6 +40,7 @@ __all__ = [
     "KnownMessage",
     "Limits",
     "Model",
+    "ModerationApi",
     "Offer",
     "Price",
     "Provider",

@@ -57,6 +57,8 @@ def read_toml(path: str) -> dict[str, Any]:
         raise FileError(f"cannot open {path}: {os_error_message(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply") from None
 
 
 def convert_facts(facts: dict[str, Any], type: type[T], source: str) -> T:

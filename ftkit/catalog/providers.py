@@ -11,6 +11,27 @@ from ftkit.catalog.figures import Figure
 from ftkit.catalog.models import Model
 
 
+class ModerationApi(Struct, frozen=True, forbid_unknown_fields=True):
+    """A moderation model and the limits of the requests to it."""
+
+    model: str
+    cost: str
+    """Cost of a request, such as "free"."""
+    source: str
+    """Where the cost was published."""
+    checked: datetime.date
+    input_characters: Figure
+    """Characters of a text that are sent."""
+    short_characters: Figure
+    """Characters of a text that are sent if the longer one is refused again and again."""
+    tokens_per_minute: Figure
+    """Lowest rate limit of an account."""
+    batch_requests: Figure
+    """Maximum number of requests in a batch."""
+    batch_bytes: Figure
+    """Maximum size of the file of a batch."""
+
+
 class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """A provider's API: address, limits, and differences from OpenAI's."""
 
@@ -65,6 +86,7 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
         ...,
     ] = ()
     """Features of OpenAI's API that the provider does not have."""
+    moderation: ModerationApi | None = None
     closing: str = ""
     """Announced end of the provider's fine-tuning API, or ""."""
 

@@ -31,6 +31,26 @@ from ftkit.errors import FileError, FtkitError, UsageError, os_error_message
 COMMANDS = {
     "validate": ("ftkit.cli.validate", "Check fine-tuning files."),
     "estimate": ("ftkit.cli.estimate", "Estimate tokens, epochs and cost of training."),
+    "convert": (
+        "ftkit.cli.convert",
+        "Convert CSV, Excel, chats and other data, and report what is lost.",
+    ),
+    "fix": ("ftkit.cli.fix", "Fix the mistakes in a file that have one right correction."),
+    "split": ("ftkit.cli.split", "Split a file into training, validation and test data."),
+    "dedupe": ("ftkit.cli.dedupe", "Remove duplicates and near-duplicates."),
+    "decontaminate": (
+        "ftkit.cli.decontaminate",
+        "Remove rows that share text with the data of an evaluation.",
+    ),
+    "mix": ("ftkit.cli.mix", "Mix several files by weight."),
+    "sample": ("ftkit.cli.sample", "Take a reproducible sample of a file."),
+    "filter": ("ftkit.cli.filter", "Keep the rows of a file on which a condition holds."),
+    "show": ("ftkit.cli.show", "Show an example of a file as a conversation."),
+    "screen": (
+        "ftkit.cli.screen",
+        "Find personal data, keys, and texts that are likely to be flagged.",
+    ),
+    "prepare": ("ftkit.cli.prepare", "Run the steps of a recipe, and validate the result."),
     "submit": ("ftkit.cli.submit", "Check a file, upload it and create a fine-tuning job."),
     "jobs": ("ftkit.cli.jobs", "List, watch and manage fine-tuning jobs."),
     "files": ("ftkit.cli.files", "List, upload, download and delete a provider's files."),
@@ -58,6 +78,21 @@ COMMANDS = {
     "completion": ("ftkit.cli.completion", "Print a shell's completion script."),
 }
 """Commands by name: the module, which is imported when the command runs, and the help text."""
+
+SECTIONS = {
+    "Prepare data": (
+        *("convert", "fix", "split", "dedupe", "decontaminate"),
+        *("mix", "sample", "filter", "show", "screen", "prepare"),
+    ),
+    "Check and estimate": ("validate", "estimate", "rules", "rule", "explain", "schema"),
+    "Train": ("submit", "jobs", "files", "serve", "migrate"),
+    "Use and keep models": ("models", "chat", "compare", "archive"),
+    "Settings and reference": (
+        *("login", "config", "providers", "catalog"),
+        *("samples", "completion"),
+    ),
+}
+"""Commands by the section of the help that lists them."""
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 TRACEBACK = "FTKIT_TRACEBACK"
@@ -93,8 +128,11 @@ class Commands(Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
+        width = max(map(len, COMMANDS))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            for title, names in SECTIONS.items():
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), COMMANDS[name][1]) for name in names])
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; its errors name options instead of parameters."""
@@ -110,9 +148,11 @@ class Commands(Group):
 
 def _version(context: click.Context, parameter: click.Parameter, is_requested: bool) -> None:
     if is_requested and not context.resilient_parsing:
-        from ftkit.dataset.plain import is_compiled
+        from ftkit.dataset import plain
+        from ftkit.tokens import compiled
 
-        write(f"ftkit {__version__} ({'C extension' if is_compiled() else 'pure Python'})\n")
+        is_compiled = plain.is_compiled() and compiled.is_compiled()
+        write(f"ftkit {__version__} ({'C extension' if is_compiled else 'pure Python'})\n")
         context.exit()
 
 
@@ -128,7 +168,7 @@ def _version(context: click.Context, parameter: click.Parameter, is_requested: b
     help="Show the version.",
 )
 def cli() -> None:
-    """Check fine-tuning data, estimate the cost of training, run jobs and use the models."""
+    """Turn data into files that train, check them, estimate costs, run jobs and use the models."""
 
 
 def run(arguments: list[str] | None = None) -> int:

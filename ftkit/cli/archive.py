@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftkit._text import plural
+from ftkit._text import plural, shell_join
 from ftkit.cli.connection import open_client
 from ftkit.cli.options import Day, Group, Status, open_option, output_option, provider_options
 from ftkit.cli.output import (
@@ -56,7 +55,7 @@ class ArchiveGroup(Group):
             if folder is not None and not is_path(folder):
                 suggestion = did_you_mean(folder, self.commands)
                 advice = f"{suggestion} To" if suggestion else "; to"
-                command = shlex.join(["ftkit", "archive", "save", folder])
+                command = shell_join(["ftkit", "archive", "save", folder])
                 raise UsageError(
                     f"there is no command {folder!r}{advice} save an archive to a new folder of "
                     f"that name, run: {command}"

@@ -69,12 +69,20 @@ SHARED_OPTIONS = (
 )
 """Options of all commands, unless a command has its own option of that name."""
 
+STDOUT = "/dev/stdout"
+"""Name of standard output. A file that it is redirected to must not be replaced."""
+
+
+def _set_output_file(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.meta[OUTPUT_FILE_KEY] = None if value == STDOUT else value
+
+
 OUTPUT_FILE = click.Option(
     ["--output-file"],
     metavar="FILE",
     expose_value=False,
     is_eager=True,
-    callback=lambda context, parameter, value: context.meta.update({OUTPUT_FILE_KEY: value}),
+    callback=_set_output_file,
     help="Write the output to FILE when it is complete.",
 )
 """Option of all commands with `--output`."""
@@ -130,7 +138,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         inputs = (value for value in ctx.params.values() if isinstance(value, (str, Path)))
         refuse_output_over_input(map(str, inputs))
-        _refuse_output_over_settings(path)
+        refuse_output_over_settings(path)
         with output_file(path):
             code = super().invoke(ctx)
             if code == ERROR_CODE:
@@ -175,7 +183,7 @@ def refuse_output_over_input(paths: Iterable[str]) -> None:
         raise UsageError(f"--output-file {output} would replace an input; name another file")
 
 
-def _refuse_output_over_settings(output: str) -> None:
+def refuse_output_over_settings(output: str) -> None:
     """Raise `UsageError` if the output would replace a settings file."""
     from ftkit.cli.settings import settings_files
 

@@ -163,7 +163,7 @@ def compare(
         raise UsageError("--open needs --html")
     names, source = (_recordings_in(a), _recordings_in(b)), _recordings_in(prompts)
     saves = (save_a, save_b)
-    _check_files(source, names, saves, page)
+    _check_files([("--prompts", source), ("--facts", facts)], names, saves, page)
     catalog = load_catalog(facts)
     check_sacrebleu()
     with one_file(source) as (path, source_name):
@@ -197,7 +197,10 @@ def compare(
 
 
 def _check_files(
-    prompts: str, sides: Sequence[str], saves: Sequence[str | None], page: str | None
+    read: Sequence[tuple[str, str | None]],
+    sides: Sequence[str],
+    saves: Sequence[str | None],
+    page: str | None,
 ) -> None:
     """Raise `UsageError` if an output would replace an input or another output.
 
@@ -212,10 +215,10 @@ def _check_files(
             raise UsageError(f"{name} {path}: answers are not compressed; use a name without .gz")
     outputs += [(name, f"{path}.part") for name, path in outputs]
     inputs = [(name, path) for name, path in zip("AB", sides, strict=True) if os.path.isfile(path)]
-    check_distinct([("--prompts", prompts), *outputs])
+    check_distinct([*read, *outputs])
     if page is not None:
         check_writable(page)
-        for other in [("--prompts", prompts), *outputs, *inputs]:
+        for other in [*read, *outputs, *inputs]:
             check_distinct([other, ("--html", page)])
     for _, path in outputs:
         check_writable(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import shell_join
 from ftkit.cli.completers import LAST
 from ftkit.cli.output import print_note, print_warning
 from ftkit.cli.terminal import hide
@@ -159,7 +159,7 @@ def command_line(*words: str) -> str:
     facts = context.params.get("facts")
     if facts and context.get_parameter_source("facts") is Source.COMMANDLINE:
         words = (*words, "--facts", facts)
-    return shlex.join(["ftkit", *words])
+    return shell_join(["ftkit", *words])
 
 
 def _check_last(kind: Kind, provider: str, facts: str | None) -> None:

@@ -5,8 +5,10 @@ Files below `samples/` are those of the repository.
 
 from __future__ import annotations
 
-EXAMPLES: dict[str, tuple[str, str]] = {
+EXAMPLES: dict[str, tuple[str, ...]] = {
     "ftkit": (
+        "ftkit convert samples/convert/questions.csv --to chat --user Frage \\\n"
+        "    --assistant Antwort --system Hinweis -o chat.jsonl",
         "ftkit validate samples/marv.jsonl",
         "ftkit estimate samples/marv.jsonl",
     ),
@@ -17,6 +19,58 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "ftkit estimate": (
         "ftkit estimate samples/marv.jsonl",
         "ftkit estimate samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --epochs 3",
+    ),
+    "ftkit convert": (
+        "ftkit convert samples/convert/questions.csv --to chat --user Frage \\\n"
+        "    --assistant Antwort --system Hinweis -o chat.jsonl",
+        "ftkit convert samples/convert/conversations.json --to chat -o chat.jsonl",
+        "ftkit convert samples/convert/sharegpt.jsonl --to chat -o chat.jsonl",
+        "ftkit convert samples/convert/faq.jsonl --to chat --user q \\\n"
+        "    --assistant a --system ctx",
+    ),
+    "ftkit fix": (
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe --diff",
+        "ftkit fix samples/bad/role-unknown.jsonl --unsafe -o fixed.jsonl",
+    ),
+    "ftkit split": (
+        "ftkit split samples/marv.jsonl",
+        "ftkit split samples/marv.jsonl --ratio 0.9,0.1 --near 0.8 -o marv",
+    ),
+    "ftkit dedupe": (
+        "ftkit dedupe samples/marv.jsonl --near 0.8 -o unique.jsonl",
+        "ftkit dedupe samples/marv.jsonl --check",
+    ),
+    "ftkit decontaminate": (
+        "ftkit decontaminate samples/marv.jsonl \\\n"
+        "    --against samples/reinforcement.jsonl -o clean.jsonl",
+        "ftkit decontaminate samples/marv.jsonl \\\n"
+        "    --against samples/compare/prompts.jsonl --ngram 13 -o clean.jsonl",
+    ),
+    "ftkit mix": (
+        "ftkit mix samples/marv.jsonl=0.7 samples/tool-calls.jsonl=0.3 \\\n"
+        "    --total 40 -o mixed.jsonl",
+        "ftkit mix samples/marv.jsonl=2 samples/tool-calls.jsonl=1 --by tokens \\\n"
+        "    -o mixed.jsonl",
+    ),
+    "ftkit sample": (
+        "ftkit sample samples/marv.jsonl --count 10",
+        "ftkit sample samples/marv.jsonl --fraction 0.5 -o half.jsonl",
+    ),
+    "ftkit filter": (
+        'ftkit filter samples/marv.jsonl --where "tokens <= 64" -o short.jsonl',
+        "ftkit filter samples/tool-calls.jsonl --where has_tools --invert",
+    ),
+    "ftkit show": (
+        "ftkit show samples/tool-calls.jsonl",
+        "ftkit show samples/marv.jsonl:3 -n 2",
+    ),
+    "ftkit screen": (
+        "ftkit screen samples/screen/hotel.jsonl",
+        "ftkit screen samples/screen/hotel.jsonl --redact -o redacted.jsonl",
+    ),
+    "ftkit prepare": (
+        "ftkit prepare samples/recipe.toml",
+        "ftkit prepare samples/recipe.toml --check",
     ),
     "ftkit submit": (
         "ftkit submit samples/marv.jsonl -m gpt-4o-mini-2024-07-18 --watch",

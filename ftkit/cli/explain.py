@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ftkit._text import plural
 from ftkit.cli.command import Command
 from ftkit.cli.inputs import one_file
 from ftkit.cli.options import output_option
@@ -24,20 +26,28 @@ from ftkit.validation.provider_messages import (
 )
 
 if TYPE_CHECKING:
+    from ftkit.prepare.audit import Origin
     from ftkit.rules import Rule
 
-WHOLE_FILE = 0
-"""Line of a finding on the whole file."""
+SOURCES = 3
+"""Maximum number of source rows that are named for a line as text."""
 
 
 @click.command(cls=Command)
 @click.argument("message")
 @click.argument("file", required=False)
+@click.option(
+    "--map",
+    metavar="FILE",
+    help="Name the source rows of the lines, from the map that a command which prepares data "
+    "wrote.  [default: NAME.map.jsonl beside FILE, if the name of FILE begins with NAME]",
+)
 @output_option
-def explain(message: str, file: str | None, output: str) -> int:
+def explain(message: str, file: str | None, map: str | None, output: str) -> int:
     """Find the rules behind a provider's error MESSAGE, and the lines of FILE it is about.
 
-    With - as MESSAGE or FILE, it is read from standard input.
+    With - as MESSAGE or FILE, it is read from standard input. If FILE was prepared with a map, the
+    rows that these lines were made of are named, too.
 
     Exit codes: 0 explained, 1 the message is unknown, 2 error.
     """
@@ -50,10 +60,12 @@ def explain(message: str, file: str | None, output: str) -> int:
     nearest = () if meaning.is_known else nearest_rules(text)
     report = _validate(file) if file else None
     findings = _related(meaning, report) if report else []
+    sources = _source_rows(meaning, file, map)
     if output == "json":
-        print_json(_as_dict(meaning, nearest, findings))
+        print_json(_as_dict(meaning, nearest, findings) | {"sources": _sources_as_dict(sources)})
     else:
         _print_explanation(meaning, nearest)
+        _print_sources(meaning, sources, file, map)
         if report:
             _print_findings(report, findings, meaning)
     return 0 if meaning.is_known else 1
@@ -75,17 +87,53 @@ def _validate(file: str) -> FileReport:
         return msgspec.structs.replace(validate(path).files[0], file=name)
 
 
+def _source_rows(
+    meaning: Meaning, file: str | None, map: str | None
+) -> dict[int, tuple[Origin, ...]]:
+    """Return the source rows of the lines that a message names, if there is a map."""
+    from ftkit.prepare.source_map import find_map, source_rows
+
+    prepared = None if file == "-" else file
+    path = Path(map) if map else find_map(prepared) if prepared else None
+    return source_rows(path, meaning.lines, prepared) if path else {}
+
+
+def _print_sources(
+    meaning: Meaning, sources: dict[int, tuple[Origin, ...]], file: str | None, map: str | None
+) -> None:
+    for line in meaning.lines if sources or map else ():
+        place = f"{file}:{line}" if file else f"line {line}"
+        rows = sources.get(line)
+        if rows is None:
+            print_line(f"{place} is not in the map.")
+            continue
+        names = ", ".join(str(row) for row in rows[:SOURCES])
+        more = f" and {len(rows) - SOURCES:,} more" if len(rows) > SOURCES else ""
+        print_line(f"{place} was made of {names}{more}")
+
+
+def _sources_as_dict(sources: dict[int, tuple[Origin, ...]]) -> list[dict[str, Any]]:
+    import msgspec
+
+    return [
+        {"line": line, "rows": msgspec.to_builtins(rows)} for line, rows in sorted(sources.items())
+    ]
+
+
 def _related(meaning: Meaning, report: FileReport) -> list[Finding]:
     """Return the findings of the message's rules, and all on the lines that it names.
 
-    If the message has no rules, findings on the whole file may be about these lines too.
+    If the message has no rules, errors on the whole file may be about these lines too.
     """
     names = {rule.name for rule in meaning.rules}
     lines = set(meaning.lines)
-    if lines and not names:
-        lines.add(WHOLE_FILE)
+    is_open = bool(lines) and not names
     return [
-        finding for finding in report.findings if finding.rule in names or finding.line in lines
+        finding
+        for finding in report.findings
+        if finding.rule in names
+        or finding.line in lines
+        or (is_open and not finding.line and finding.severity == "error")
     ]
 
 
@@ -135,6 +183,8 @@ def _print_findings(report: FileReport, findings: list[Finding], meaning: Meanin
         print_line(f"{place}: {finding.code} {finding.rule}: {finding.message}{note}")
     if meaning.rules and not findings:
         print_line(f"{report.file} has none of these errors ({report.examples} examples checked).")
+    elif 0 < report.lines < max(meaning.lines, default=0):
+        print_line(f"{report.file} has only {plural(report.lines, 'line')}.")
     elif meaning.lines and not findings:
         print_line(f"{report.file} has no findings on {_lines(meaning)}.")
 

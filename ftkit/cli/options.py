@@ -6,7 +6,6 @@ import datetime
 import logging
 import os
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ import click
 from click.core import ParameterSource as Source
 from click.shell_completion import CompletionItem
 
-from ftkit._text import printable
+from ftkit._text import printable, quote_path
 from ftkit.cli import command
 from ftkit.cli.command import Command
 from ftkit.cli.completers import complete_rules
@@ -164,7 +163,7 @@ class OutputFormat(click.Choice):  # type: ignore[type-arg] # generic only since
     def _advice(self, path: str) -> str:
         """Return the error for the name of a file."""
         *others, last = self.choices
-        suffix, quoted = Path(path).suffix.lstrip("."), shlex.quote(path)
+        suffix, quoted = Path(path).suffix.lstrip("."), quote_path(path)
         name = suffix if suffix in self.choices else self.choices[0]
         return (
             f"{path!r} is not a format ({', '.join(others)} or {last}); to write a file, use:"

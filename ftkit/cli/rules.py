@@ -39,6 +39,7 @@ def as_dict(rule: Rule) -> dict[str, Any]:
         "sources": [msgspec.structs.asdict(source) for source in rule.sources],
         "formats": list(rule.formats),
         "says": list(rule.provider_messages),
+        "fixes": [{"safety": fix.safety, "summary": fix.summary} for fix in rule.fixes],
     }
 
 
@@ -50,7 +51,7 @@ def rules(output: str) -> None:
         print_json([as_dict(rule) for rule in RULES.values()])
         return
     names = max(map(len, RULES))
-    summaries = max(len(rule.summary) for rule in RULES.values())
+    summaries = max(len(rule.summary) for rule in RULES.values()) + len(" [unsafe fix]")
     width = terminal_width()
     is_narrow = (
         width is not None and width < len("FT101  ") + names + len("  warning  ") + summaries
@@ -60,7 +61,8 @@ def rules(output: str) -> None:
         severity = rule.severity if is_narrow else f"{rule.severity:<7}"
         head = f"{rule.code}  {name}  {click.style(severity, fg=COLOURS[rule.severity])}"
         space = f"\n{INDENT}" if is_narrow else "  "
-        write(wrap(rule.summary, head + space, INDENT, width if is_narrow else None))
+        mark = f" [{rule.fixes[0].safety} fix]" if rule.fixes else ""
+        write(wrap(rule.summary + mark, head + space, INDENT, width if is_narrow else None))
 
 
 @click.command("rule", cls=Command)
@@ -77,11 +79,20 @@ def rule(name: str, output: str) -> None:
     for label, data in (("Bad", match.bad), ("Good", match.good)):
         lines = [f"    {line}".rstrip() for line in sample(data).split("\n")]
         write("\n".join([f"{label}:", *lines, "\n"]))
+    if match.fixes:
+        write("Fixes (`ftkit fix`):\n")
+        write("".join(f"    {fix}\n" for fix in fixes(match)))
     write("Evidence:\n")
     for source in match.sources:
         indent = " " * 4
         write(wrap(f"{source}", indent, indent, width))
         write(f"{indent}{indent}{source.url}\n" if source.url else "")
+
+
+def fixes(rule: Rule) -> list[str]:
+    """Return the fixes of a rule for people, each once."""
+    texts = (f"{fix.summary} ({fix.safety})" for fix in rule.fixes)
+    return list(dict.fromkeys(texts))
 
 
 def title(rule: Rule) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import tempfile
 from itertools import count
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 import ftkit
+from ftkit._text import shell_join
 from ftkit.cli.command import Command
 from ftkit.cli.options import output_option
 from ftkit.cli.output import print_json, print_line
@@ -30,7 +30,7 @@ def samples(folder: str, output: str) -> None:
     if not folder:
         raise UsageError("DIR is empty; name a new folder, as in `ftkit samples samples`")
     if os.path.lexists(folder):
-        other = shlex.join(["ftkit", "samples", _unused(folder)])
+        other = shell_join(["ftkit", "samples", _unused(folder)])
         raise UsageError(f"{folder} exists; name another folder, as in `{other}`")
     _copy(_samples(), Path(folder))
     files = sorted(path.relative_to(folder).as_posix() for path in _files(Path(folder)))

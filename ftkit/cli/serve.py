@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from click.core import ParameterSource as Source
 from msgspec import Struct
 
 from ftkit._local import PORT, Running, data_folder, find_running, find_services, is_loopback
+from ftkit._text import shell_join
 from ftkit.cli.options import Group, Size, option, output_option, recipe_option
 from ftkit.cli.output import print_json, print_line, print_note
 from ftkit.cli.serve_answers import answering_servers, answers_key
@@ -227,7 +227,7 @@ def _services(place: Place) -> list[tuple[Path, Running]]:
 def _reach(folder: Path, running: Running) -> str:
     """Return a command that lists the jobs of a service."""
     address = () if folder == data_folder(os.environ).absolute() else ("--base-url", running.url)
-    return shlex.join(["ftkit", "jobs", "list", "--provider", "local", *address])
+    return shell_join(["ftkit", "jobs", "list", "--provider", "local", *address])
 
 
 @serve.command()
@@ -241,7 +241,7 @@ def stop(place: Place, output: str) -> None:
         return
     print_line(f"stopped {running.url}" if running else "not running")
     for folder, other in () if running else _services(place):
-        command = shlex.join(["ftkit", "serve", "--data-dir", str(folder), "stop"])
+        command = shell_join(["ftkit", "serve", "--data-dir", str(folder), "stop"])
         print_note(f"Another service runs at {other.url}. Stop it with: {command}")
 
 

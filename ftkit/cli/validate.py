@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import click
 from click.core import ParameterSource as Source
 
+from ftkit._text import quote_argument
 from ftkit.cli import EXIT_CODES
 from ftkit.cli.inputs import FORMATS, local_files, progress
 from ftkit.cli.options import AllConfigured, Names, option, output_format
@@ -126,12 +128,27 @@ def validate(
     if statistics:
         _write_statistics(report, output)
     elif output == "text":
-        write(render_text(report, max_findings, quiet))
+        write(render_text(report, max_findings, quiet, _fix_options()))
     elif output in PLAIN_FORMATS:
         write(RENDERERS[output](report))
     else:
         write_json(RENDERERS[output](report))
     return 0 if report.ok else 1
+
+
+def _fix_options() -> str:
+    """Return the options on the command line that `ftkit fix` takes, too."""
+    context = click.get_current_context()
+    values = {
+        name: context.params[name]
+        for name in ("format", "provider", "select", "ignore")
+        if context.get_parameter_source(name) is Source.COMMANDLINE
+    }
+    texts = (
+        (name, value if isinstance(value, str) else ",".join(chain.from_iterable(value)))
+        for name, value in values.items()
+    )
+    return "".join(f" --{name} {quote_argument(text)}" for name, text in texts)
 
 
 def _write_statistics(report: Report, output: str) -> None:

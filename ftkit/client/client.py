@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import unquote
 
 from ftkit._atomic import atomic_replace
-from ftkit.catalog import Api, Provider
-from ftkit.client.errors import Endpoint, translated_errors
-from ftkit.client.pagination import PAGE_SIZE, Page, paginate
+from ftkit.client.batches import BatchClient
+from ftkit.client.pagination import PAGE_SIZE
 from ftkit.client.paths import path_segment, sdk_segment
 from ftkit.client.payloads import (
     check_deletion,
     check_resource,
-    check_sender,
     limit_size,
     raw_type,
     read_completion,
@@ -27,6 +24,7 @@ from ftkit.client.payloads import (
     upload_request,
 )
 from ftkit.client.resources import Checkpoint, Event, Job, RemoteFile, RemoteModel
+from ftkit.client.transport import RetryPolicy
 from ftkit.errors import ProviderError, UsageError
 
 if TYPE_CHECKING:
@@ -38,14 +36,8 @@ CHUNK_SIZE = 1 << 20
 LOOKUP_TIMEOUT = 10.0
 """Seconds to wait for a response that is only used for a hint."""
 
-COMPLETION_RETRIES = 6
-"""Retries of a chat completion. With the SDK's backoff they take about half a minute."""
 
-RetryPolicy = Callable[[Callable[[], Any]], Any]
-"""Function that calls a request until it succeeds and returns its result, such as a `Retry`."""
-
-
-class Client:
+class Client(BatchClient):
     """Connection of one account to a provider of the fine-tuning API.
 
     Make one with `connect`, which finds the address and the API key:
@@ -68,56 +60,14 @@ class Client:
         api: Facts about its API.
     """
 
-    def __init__(
-        self,
-        name: str,
-        provider: Provider,
-        api: Api,
-        client: openai.OpenAI,
-        retry: RetryPolicy | None = None,
-        completion_retries: int = COMPLETION_RETRIES,
-    ) -> None:
-        self.name, self.provider, self.api = name, provider, api
-        self._client = client
-        self._retry: RetryPolicy = retry or (lambda request: request())
-        self._completion_retries = completion_retries
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections. The client can send no requests afterwards."""
-        self._client.close()
-
-    @property
-    def account(self) -> str:
-        """Provider and address, without key or password: identifies the account in the journal."""
-        url = self._client.base_url.copy_with(userinfo=b"", query=None)
-        return f"{self.name} {str(url).rstrip('/')}"
-
-    @property
-    def api_key(self) -> str:
-        """API key, or `NO_KEY`."""
-        return self._client.api_key
-
     def with_retry(self, retry: RetryPolicy) -> Client:
-        """Return a client for the same account that gets each page of a list through `retry`.
+        """Return a client for the same account that sends some requests through `retry`.
 
-        The SDK's own retries are turned off.
+        These are pages of lists, texts to moderate, and batches that are looked up. The SDK's own
+        retries are turned off.
         """
         single = self._client.with_options(max_retries=0)
         return Client(self.name, self.provider, self.api, single, retry, self._completion_retries)
-
-    def require(self, feature: str) -> None:
-        """Raise `UsageError` if the provider lacks the feature."""
-        if feature in self.api.lacks:
-            raise UsageError(
-                f"{self.provider.title} has no {feature}; "
-                "`ftkit providers` lists the features of each provider"
-            )
 
     def jobs(self, after: str = "", metadata: Mapping[str, str] | None = None) -> Iterator[Job]:
         """Return all jobs, newest first.
@@ -216,8 +166,10 @@ class Client:
             files = self._client.files.with_raw_response
             return RemoteFile.read(read_resource(files.retrieve(sdk_segment(id)), id))
 
-    def upload(self, name: str, stream: io.RawIOBase | BinaryIO) -> RemoteFile:
-        """Upload a file for fine-tuning and return it.
+    def upload(
+        self, name: str, stream: io.RawIOBase | BinaryIO, purpose: str = "fine-tune"
+    ) -> RemoteFile:
+        """Upload a file, for fine-tuning if no other purpose is given, and return it.
 
         The request is sent once, because the stream can be read only once.
 
@@ -227,7 +179,8 @@ class Client:
         """
         with self._errors(f"upload {name}"):
             files = self._client.with_options(max_retries=0).files.with_raw_response
-            file = files.create(file=(name, cast(BinaryIO, stream)), purpose="fine-tune")
+            create: Any = files.create
+            file = create(file=(name, cast(BinaryIO, stream)), purpose=purpose)
             return RemoteFile.read(read_resource(file))
 
     def create_upload(self, name: str, size: int) -> str:
@@ -378,23 +331,3 @@ class Client:
             client = self._client.with_options(max_retries=self._completion_retries)
             create: Any = client.chat.completions.with_raw_response.create
             return read_completion(create(model=model, messages=messages, **options))
-
-    def _list(self, action: str, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        return paginate(lambda page: self._list_page(action, path, page), query)
-
-    def _list_page(self, action: str, path: str, parameters: Mapping[str, Any]) -> Page:
-        def request() -> Page:
-            with self._errors(action):
-                options: Any = {"params": dict(parameters)}
-                response = self._client.get(path, cast_to=raw_type(), options=options)
-                check_sender(response.response)
-                return Page.read(read_json(response))
-
-        page: Page = self._retry(request)
-        return page
-
-    def _errors(self, action: str) -> AbstractContextManager[None]:
-        if self._client.is_closed():
-            raise UsageError("the client is closed; make another with `ftkit.connect`")
-        title, url, keys = self.provider.title, str(self._client.base_url), tuple(self.api.keys)
-        return translated_errors(action, Endpoint(title, url, self.api_key, keys))

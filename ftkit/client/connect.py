@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from ftkit._text import excerpt
 from ftkit.catalog import Api, Catalog, Provider, find_provider, unsupported
-from ftkit.client.client import COMPLETION_RETRIES, Client
+from ftkit.client.client import Client
 from ftkit.client.credentials import config_file, find_address, find_key
+from ftkit.client.transport import COMPLETION_RETRIES
 from ftkit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ftkit._text import is_encodable
+from ftkit._text import is_encodable, printable
 from ftkit.dataset.lenient_json import nesting_exceeds
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ MAX_DEPTH = 500
 
 Python's JSON module reads and writes somewhat less than 1,000 levels, fewer within many calls.
 """
+
+MAX_CATEGORY = 60
+"""Maximum characters of the name of a category of a moderation model."""
 
 OTHER_HOST = "ftkit_other_host"
 """Extension of a request that was redirected to another host."""
@@ -99,6 +102,44 @@ def read_completion(response: RawResponse) -> dict[str, Any]:
     if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
         raise ValueError("it holds no message")  # noqa: TRY004 - of the response
     return dict(value)
+
+
+def read_moderation(response: RawResponse, count: int) -> list[dict[str, float]]:
+    """Return the scores of a response with the result of each text; see `moderation_scores`."""
+    return moderation_scores(read_json(response), count)
+
+
+def moderation_scores(value: Any, count: int) -> list[dict[str, float]]:
+    """Return the score of each category that each text is flagged for.
+
+    Args:
+        value: JSON value of the response.
+        count: Number of texts.
+
+    Raises:
+        ValueError: It has no result for each text.
+    """
+    results = value.get("results") if isinstance(value, dict) else None
+    if not isinstance(results, list) or len(results) != count:
+        raise ValueError(f"it does not hold {count} results")
+    return [_flagged_categories(result) for result in results]
+
+
+def _flagged_categories(result: Any) -> dict[str, float]:
+    categories = result.get("categories") if isinstance(result, dict) else None
+    scores = result.get("category_scores") if isinstance(result, dict) else None
+    if not isinstance(categories, dict):
+        raise ValueError("a result holds no categories")  # noqa: TRY004 - of the response
+    scores = scores if isinstance(scores, dict) else {}
+    flagged = {name: scores.get(name) for name, is_flagged in categories.items() if is_flagged}
+    if not flagged and result.get("flagged") is True:
+        flagged = {"other": None}
+    return {printable(name)[:MAX_CATEGORY]: _score(value) for name, value in flagged.items()}
+
+
+def _score(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else 1.0
 
 
 def reply_texts(chunks: Iterable[Any]) -> Iterator[str]:

@@ -19,6 +19,9 @@ FINAL = ("succeeded", "failed", "cancelled", "canceled")
 STATUSES = ("validating_files", "queued", "pending", "running", "pausing", "paused", *FINAL)
 """Statuses of jobs at the known providers."""
 
+ENDED_BATCHES = ("completed", "failed", "expired", "cancelled")
+"""Statuses of batches that have ended."""
+
 MAX_NUMBER = 2**63
 """Numbers from here on count as missing: they are no sizes, times, steps or losses."""
 
@@ -212,6 +215,60 @@ class RemoteFile(Struct, frozen=True):
             purpose=_text(raw.get("purpose")),
             status=_text(raw.get("status")),
             created_at=_time(raw.get("created_at")),
+            raw=raw,
+        )
+
+
+class Batch(Struct, frozen=True):
+    """Batch of requests that the provider sends itself.
+
+    Attributes:
+        id: Id of the batch.
+        status: "completed", "failed", "expired", "cancelled", or a status on the way there.
+        input_file: Id of the file with the requests.
+        output_file: Id of the file with the responses, or "".
+        error_file: Id of the file with the requests that failed, or "".
+        completed: Number of requests that are done.
+        total: Number of requests.
+        error: Messages of the errors of the whole batch, or "".
+        metadata: Metadata that the batch was created with.
+        raw: JSON object of the API.
+    """
+
+    id: str
+    status: str
+    input_file: str
+    output_file: str
+    error_file: str
+    completed: int
+    total: int
+    error: str
+    metadata: dict[str, str]
+    raw: dict[str, Any]
+
+    @property
+    def is_over(self) -> bool:
+        """True if the batch has ended."""
+        return self.status in ENDED_BATCHES
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> Batch:
+        """Return the batch of a JSON object of the API."""
+        counts, data = _object(raw.get("request_counts")), _object(raw.get("errors")).get("data")
+        errors = data if isinstance(data, list) else ()
+        messages = [_text(_object(error).get("message")) for error in errors]
+        return cls(
+            id=_string(raw.get("id")),
+            status=_text(raw.get("status"), "unknown"),
+            input_file=_string(raw.get("input_file_id")),
+            output_file=_string(raw.get("output_file_id")),
+            error_file=_string(raw.get("error_file_id")),
+            completed=_integer(counts.get("completed")) or 0,
+            total=_integer(counts.get("total")) or 0,
+            error="; ".join(filter(None, messages)),
+            metadata={
+                _text(key): _json_text(value) for key, value in _object(raw.get("metadata")).items()
+            },
             raw=raw,
         )
 

@@ -69,6 +69,14 @@ def count_strings(data: bytes) -> int:
     return (data.count(b'"') - data.count(b'\\"')) // 2
 
 
+def has_repeated_key(line: bytes, value: Any) -> bool:
+    """Return True if an object in a line of JSON has the same key twice.
+
+    The decoder keeps only the last of them, so the line then has more strings than its value.
+    """
+    return count_strings(line) != count_strings(canonical_form(value))
+
+
 def fingerprint(part: bytes, seed: int) -> int:
     """Return a 64-bit hash of a prompt or an answer.
 

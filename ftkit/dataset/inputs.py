@@ -27,12 +27,15 @@ IN_MEMORY = "<examples>"
 """Name of examples in memory, in reports."""
 
 
-def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> list[Source]:
+def open_sources(
+    files: File | Iterable[File] | Examples, parameter: str, allows_folders: bool = False
+) -> list[Source]:
     """Return the sources that an argument names: one for examples, else one for each file.
 
     Args:
         files: The argument.
         parameter: Name of the parameter, for error messages.
+        allows_folders: Return sources for folders, which only their path can be taken of.
 
     Raises:
         FileError: A path is not a file.
@@ -40,7 +43,7 @@ def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> lis
     """
     argument: Any = files
     if isinstance(argument, (str, os.PathLike)) or hasattr(argument, "read"):
-        return [_open_file(argument, parameter)]
+        return [_open_file(argument, parameter, allows_folders)]
     if isinstance(argument, Mapping):
         raise UsageError(f"`{parameter}` is one example; put it in a list: [example]")
     if hasattr(argument, "to_dict") and hasattr(argument, "columns"):
@@ -55,8 +58,11 @@ def open_sources(files: File | Iterable[File] | Examples, parameter: str) -> lis
     except StopIteration:
         raise UsageError(f"`{parameter}` is empty; name at least one file or example") from None
     if isinstance(first, Mapping):
-        return [_stream(IN_MEMORY, _lines(chain([first], items), parameter))]
-    return [_open_file(item, f"{parameter}[{n}]") for n, item in enumerate(chain([first], items))]
+        return [stream_source(IN_MEMORY, _lines(chain([first], items), parameter))]
+    return [
+        _open_file(item, f"{parameter}[{number}]", allows_folders)
+        for number, item in enumerate(chain([first], items))
+    ]
 
 
 def open_source(file: File | Examples, parameter: str) -> Source:
@@ -76,18 +82,19 @@ def paths_of(sources: Iterable[Source]) -> list[Path]:
     return [Path(source.path) for source in sources if isinstance(source, FileRanges)]
 
 
-def _open_file(file: Any, parameter: str) -> Source:
+def _open_file(file: Any, parameter: str, allows_folders: bool) -> Source:
     if isinstance(file, (str, os.PathLike)):
         path = os.fspath(file)
         if not isinstance(path, str):
             raise _wrong_type(parameter, path)
-        check_readable(path)
+        if not (allows_folders and os.path.isdir(path)):
+            check_readable(path)
         return FileRanges(path)
     if not hasattr(file, "read"):
         raise _wrong_type(parameter, file)
     name = getattr(file, "name", None)
     name = name if isinstance(name, str) else f"<{type(file).__name__}>"
-    return _stream(name, _pieces(file, name))
+    return stream_source(name, _pieces(file, name))
 
 
 def _wrong_type(parameter: str, value: object) -> UsageError:
@@ -97,8 +104,14 @@ def _wrong_type(parameter: str, value: object) -> UsageError:
     )
 
 
-def _stream(name: str, pieces: Iterator[bytes]) -> SinglePass:
-    return SinglePass(name, stream=cast(BinaryIO, io.BufferedReader(_Pieces(pieces))))
+def stream_source(name: str, pieces: Iterator[bytes]) -> SinglePass:
+    """Return pieces of bytes as a source that can be read once."""
+    return SinglePass(name, stream=open_pieces(pieces))
+
+
+def open_pieces(pieces: Iterator[bytes]) -> BinaryIO:
+    """Return a buffered stream of pieces of bytes."""
+    return cast(BinaryIO, io.BufferedReader(_Pieces(pieces)))
 
 
 def _pieces(file: IO[bytes] | IO[str], name: str) -> Iterator[bytes]:

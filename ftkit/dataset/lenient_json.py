@@ -168,6 +168,13 @@ def is_too_large(raw: bytes) -> bool:
     return values > MAX_VALUES
 
 
+def exceeded_limit(raw: bytes) -> str:
+    """Return the limit that a line exceeds that is too large, such as "64 MB"."""
+    if len(raw) > MAX_LINE_BYTES:
+        return f"{MAX_LINE_BYTES / 1e6:.0f} MB"
+    return f"{MAX_VALUES:,} JSON values"
+
+
 def is_utf16(raw: bytes) -> bool:
     """Return True if the bytes look like UTF-16 or UTF-32.
 
@@ -243,7 +250,8 @@ def _parse_json(reading: Reading, text: str) -> None:
     if end < len(text):
         reading.extra = end
         if "\r" in text:
-            reading.pieces = [piece.encode() for piece in re.split(r"\r+", text)]
+            content = reading.raw.removeprefix(b"\xef\xbb\xbf").strip(JSON_SPACE.encode())
+            reading.pieces = re.split(rb"\r+", content)
             return
     reading.parsed = True
     reading.value = _clean(value, repeated, reading.defects)

@@ -74,7 +74,6 @@ def placeholder(roles: bytes) -> Chat:
     return msgspec.convert({"messages": messages}, Chat)
 
 
-def texts_of(line: PlainLine) -> list[str]:
-    """Return the texts of a plain line, without their tags."""
-    _, prompt, answer = line
-    return [text.decode() for text in (prompt + answer).split(b"\xff")[:-1:2]]
+def texts_of(tagged: bytes) -> list[str]:
+    """Return tagged texts without their tags."""
+    return [text.decode() for text in tagged.split(b"\xff")[:-1:2]]

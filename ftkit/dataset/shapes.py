@@ -27,6 +27,8 @@ class Shape(NamedTuple):
     """Return True if an object has this shape."""
     extends_format: bool = False
     """True if such rows can have the keys of a format, and others that change their meaning."""
+    target: str = "chat"
+    """Format that `ftkit convert` makes of such rows alone, or "" if they lack an answer."""
 
 
 OWN_KEYS = {"messages", "completion", *PREFERENCE_KEYS}
@@ -81,6 +83,7 @@ def _preferences(name: str, chosen: str, rejected: str) -> Shape:
         f"the answer of `{chosen}` in `preferred_output` and that of `{rejected}` in "
         "`non_preferred_output`, each as an array of messages, and leave out the other keys",
         recognizes,
+        target="preference",
     )
 
 
@@ -151,12 +154,14 @@ SHAPES: dict[str, Shape] = {
         "take `messages` out of `body`, add the assistant's answer to each, and leave out the "
         "other keys",
         _is_batch,
+        target="",
     ),
     "gemini-batch": Shape(
         "Gemini batch requests",
         "turn `request.contents` into `messages`, role `model` into `assistant` and `parts` into "
         "content, add the assistant's answer to each, and leave out the other keys",
         _is_gemini_batch,
+        target="",
     ),
     "trl-preference": _preferences("TRL preference rows", "chosen", "rejected"),
     "messages-preference": _preferences("preference rows", "chosen_messages", "rejected_messages"),
@@ -166,6 +171,7 @@ SHAPES: dict[str, Shape] = {
         "make `prompt` the array `messages`, which ends with the user's message, with `developer` "
         "in place of the role `system`, and keep the other fields for the grader",
         _is_grpo,
+        target="reinforcement",
     ),
     "kto": Shape(
         "KTO rows",
@@ -216,16 +222,19 @@ SHAPES: dict[str, Shape] = {
         "turn `input` into `messages`, add the assistant's answer to each, and leave out the "
         "other keys",
         _is_responses,
+        target="",
     ),
     "message": Shape(
         "single messages",
         'put the messages of each conversation on one line: {"messages": [...]}',
         _is_message,
+        target="",
     ),
     "text": Shape(
         "rows of plain text (`text` only)",
         "split each text into `prompt` and `completion`, or into `messages`",
         lambda value, keys: keys == {"text"},
+        target="completions",
     ),
     "array": Shape(
         "arrays of messages",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from ftkit._text import plural, printable, ranges
+from ftkit.report.fix_hint import fix_hint
 from ftkit.report.folding import SHOWN, Fold, fold_findings, places
 from ftkit.rules import RULES
 from ftkit.summary import SEVERITIES, FileReport, Finding, Report, Severity
@@ -16,7 +17,9 @@ COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 """Colour of each severity."""
 
 
-def render_text(report: Report, shown: int | None = None, quiet: bool = False) -> str:
+def render_text(
+    report: Report, shown: int | None = None, quiet: bool = False, fix_options: str = ""
+) -> str:
     """Render a report as text with ANSI colours.
 
     Args:
@@ -24,10 +27,11 @@ def render_text(report: Report, shown: int | None = None, quiet: bool = False) -
         shown: Maximum number of findings to show for each rule and file. If None, `SHOWN`, and
             findings that are repeated are shown as one.
         quiet: Leave out headings and totals.
+        fix_options: Options of `ftkit fix`, as a shell reads them.
     """
     parts = [_file(file, shown, quiet) for file in report.files]
     if not quiet:
-        parts.append(_totals(report))
+        parts.append(fix_hint(report, fix_options) + _totals(report))
     return "\n".join(part for part in parts if part)
 
 

@@ -30,7 +30,7 @@ from ftkit.dataset.detect import Head
 from ftkit.errors import UnknownNameError, UsageError, check_names, did_you_mean
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.sources import Source
-from ftkit.summary import KEEP, Lines, Severity
+from ftkit.summary import KEEP, Lines, Safety, Severity
 from ftkit.tokens.tally import CountingMethod
 
 ERROR: Severity = "error"
@@ -120,6 +120,16 @@ class ChecksByNode(Protocol):
     def __iter__(self) -> Iterator[type[Any]]: ...
 
 
+class Fix(Struct, frozen=True, eq=False):
+    """A fix of the violations of a rule at nodes of one type."""
+
+    safety: Safety
+    summary: str
+    """Imperative phrase, such as "rename the key"."""
+    on: type[Any]
+    apply: Callable[[Any], Any]
+
+
 class Rule(Struct, frozen=True, eq=False):
     """A rule: its documentation and its checks."""
 
@@ -150,6 +160,8 @@ class Rule(Struct, frozen=True, eq=False):
     One must match the JSON of a line, whose only escapes are `\\n` and its like, `\\/` and controls
     as `\\u001f`, and one its unescaped texts.
     """
+    fixes: list[Fix] = []
+    """Fixes of violations, the safe ones first; `ftkit.rules.fixes.fix` adds them."""
 
     @property
     def bad(self) -> bytes:

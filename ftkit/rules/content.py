@@ -8,9 +8,11 @@ from typing import Any
 from msgspec import UNSET
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import dumps
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, TextPart
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
+from ftkit.rules.fixes import Edit, fix
 from ftkit.rules.messages import MESSAGE_TYPES
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
@@ -112,6 +114,13 @@ def content_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         f"content must be a string or an array of parts, not {excerpt(error.value, 60)}{hint}",
         error.path,
     )
+
+
+@fix(content_type, SchemaError, "unsafe", "write the object as a string of JSON")
+def _as_json(error: SchemaError) -> Edit | None:
+    if not isinstance(error.value, dict):
+        return None
+    return Edit(error.parent, error.field, dumps(error.value, ensure_ascii=False))
 
 
 @rule(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.dataset.formats import METHODS
-from ftkit.dataset.lenient_json import MAX_LINE_BYTES, MAX_VALUES, VALUES_AT_ONCE, Reading
+from ftkit.dataset.lenient_json import MAX_VALUES, VALUES_AT_ONCE, Reading, exceeded_limit
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, hit_lines, rule
+from ftkit.rules.fixes import Repair, fix
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.samples import (
     CHAT,
@@ -66,6 +67,11 @@ def line_blank(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     yield from hit_lines(lines, "blank line between examples; remove it")
 
 
+@fix(line_blank, Reading, "safe", "remove the line")
+def _remove_blank(reading: Reading) -> Repair | None:
+    return None if reading.text or reading.utf16 else Repair([])
+
+
 @rule(
     "FT131",
     "line-blank-end",
@@ -85,6 +91,9 @@ def line_blank_end(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
     numbers = range(summary.lines - summary.blank_tail + 1, summary.lines + 1)
     lines = Lines(len(numbers), tuple(numbers[: plan.keep]))
     yield from hit_lines(lines, "blank line at the end of the file; remove it")
+
+
+fix(line_blank_end, Reading, "safe", "remove the line")(_remove_blank)
 
 
 @rule(
@@ -110,6 +119,12 @@ def line_ending_crlf(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"{number} with CR LF, starting at line {crlf.first[0]}; LF is usual")
 
 
+@fix(line_ending_crlf, Reading, "safe", "end the line with LF")
+def _end_with_lf(reading: Reading) -> Repair | None:
+    content = reading.raw.removesuffix(b"\r")
+    return Repair([content]) if content != reading.raw and not reading.pieces else None
+
+
 @rule(
     "FT133",
     "line-too-large",
@@ -126,9 +141,8 @@ def line_too_large(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     it, or make its images smaller, which providers scale down anyway.
     """
     if reading.is_too_large:
-        size, values = f"{MAX_LINE_BYTES / 1e6:.0f} MB", f"{MAX_VALUES:,} JSON values"
-        excess = size if len(reading.raw) > MAX_LINE_BYTES else values
-        yield Hit(f"the line has more than {excess} and is not checked; split the example")
+        limit = exceeded_limit(reading.raw)
+        yield Hit(f"the line has more than {limit} and is not checked; split the example")
 
 
 @rule(

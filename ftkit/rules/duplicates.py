@@ -100,10 +100,9 @@ def duplicate_example(dataset: Dataset, plan: ScanPlan) -> Iterator[Hit]:
         return
     lines = fingerprints(dataset.summary)["line"]
     first = first_equal(dataset.summary, "prompt", "answer")
-    for index in (lines[first] != lines).nonzero()[0]:
-        yield Hit(
-            f"same example as on line {lines[first[index]]}; keep one", line=int(lines[index])
-        )
+    copies = (lines[first] != lines).nonzero()[0]
+    for line, original in zip(lines[copies].tolist(), lines[first[copies]].tolist(), strict=True):
+        yield Hit(f"same example as on line {original}; keep one", line=line)
 
 
 @rule(

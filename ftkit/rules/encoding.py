@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from ftkit.dataset.detect import Head
 from ftkit.dataset.lenient_json import Reading, is_utf16
+from ftkit.dataset.transcode import is_encoded, transcode, utf16_codec
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, also, rule
+from ftkit.rules.fixes import FileFix, Repair, fix
 from ftkit.rules.samples import CHAT, CHAT_LINE
 from ftkit.rules.sources import (
     AZURE_DOCS,
@@ -17,6 +19,7 @@ from ftkit.rules.sources import (
 )
 
 UTF16_ADVICE = "UTF-16 or UTF-32; convert it to UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`"
+BOM = b"\xef\xbb\xbf"
 NOT_UTF8 = TOGETHER.with_detail('"not UTF-8 encoded"')
 WHERE = (
     '{"messages": [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "Ici."}]}'
@@ -51,6 +54,11 @@ def encoding_bom(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
+@fix(encoding_bom, Reading, "safe", "remove the byte order mark")
+def _remove_bom(reading: Reading) -> Repair:
+    return Repair([reading.raw.removeprefix(BOM)])
+
+
 @rule(
     "FT111",
     "encoding-utf16",
@@ -76,6 +84,27 @@ def _utf16_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"the file is {UTF16_ADVICE}")
 
 
+@fix(encoding_utf16, Reading, "safe", "write the line as UTF-8")
+def _transcode_line(reading: Reading) -> Repair | None:
+    raw = reading.raw
+    for codec in (utf16_codec(raw), "utf-16-le", "utf-16-be"):
+        try:
+            text = raw.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if text.isprintable() and text.strip():
+            return Repair([text.encode()])
+    return None
+
+
+@fix(encoding_utf16, Head, "safe", "write the file as UTF-8")
+def _transcode_file(head: Head) -> FileFix | None:
+    codec = utf16_codec(head.data)
+    if not is_encoded(head.data, codec, head.complete):
+        return None  # single lines are, or none is
+    return FileFix(lambda pieces: transcode(pieces, codec), keeps_lines=True)
+
+
 @rule(
     "FT112",
     "encoding-invalid",
@@ -92,7 +121,7 @@ def encoding_invalid(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     middle of a character. Write it as UTF-8. The column of the finding counts bytes.
     """
     error = reading.bad_byte
-    if error and not reading.utf16:
+    if error and not reading.utf16 and not reading.pieces:  # which are read by themselves
         byte = reading.raw[error.start]
         yield Hit(
             f"byte 0x{byte:02X} at byte {error.start + 1} of the line is not UTF-8 "
@@ -123,6 +152,11 @@ def line_ending_cr(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
+@fix(line_ending_cr, Reading, "safe", "end lines with LF")
+def _split_pieces(reading: Reading) -> Repair:
+    return Repair(reading.pieces)
+
+
 @rule(
     "FT114",
     "line-trailing-space",
@@ -141,3 +175,8 @@ def line_trailing_space(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     line = reading.raw.removesuffix(b"\r")
     if reading.text and (line[:1] in b" \t\r" or line[-1:] in b" \t\r"):
         yield Hit("white space around the JSON of the line; strip the line")
+
+
+@fix(line_trailing_space, Reading, "safe", "strip the line")
+def _strip(reading: Reading) -> Repair:
+    return Repair([reading.raw.strip(b" \t\r")])

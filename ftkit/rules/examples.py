@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from ftkit._text import excerpt
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.fixes.keys import remove_key, rename_to_nearest
 from ftkit.rules.messages import MESSAGE_TYPES
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.preference import intended_key
@@ -48,6 +50,10 @@ def example_unknown_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"unknown key {excerpt(error.field, 60)}{hint}", error.path)
 
 
+fix(example_unknown_key, SchemaError, "safe", "rename the key")(rename_to_nearest)
+fix(example_unknown_key, SchemaError, "unsafe", "remove the key")(remove_key)
+
+
 @rule(
     "FT204",
     "key-case",
@@ -68,6 +74,12 @@ def key_case(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
             f"the key {excerpt(error.field, 60)} has the wrong case; write {error.field.lower()!r}",
             error.path,
         )
+
+
+@fix(key_case, SchemaError, "safe", "write the key in lower case")
+def _lower(error: SchemaError) -> Edit | None:
+    name = error.field.lower()
+    return None if name in error.parent else Edit(error.parent, error.field, name=name)
 
 
 @rule(

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from ftkit._text import excerpt
+from ftkit._text import excerpt, quote_argument, quote_path
 from ftkit.dataset.detect import Head, classify, looks_like_table
 from ftkit.dataset.formats import FORMATS
+from ftkit.dataset.json_values import split_array, split_values
 from ftkit.dataset.lenient_json import Reading
 from ftkit.dataset.shapes import ARRAY, GRPO, MESSAGE, SHAPES
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import FileFix, fix
+from ftkit.rules.fixes.keys import nearest_key
 from ftkit.rules.samples import CHAT, CHAT_LINE, file
 from ftkit.rules.sources import (
     JSON_LINES,
@@ -62,7 +65,9 @@ def file_compressed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     """
     if head.magic:
         kind, action = head.magic
-        yield Hit(f"the file is {kind}, not text; {action}")
+        is_table = head.data.startswith(TABLES) or WORKBOOK in head.data
+        command = _command(head, "chat") if is_table else ""
+        yield Hit(f"the file is {kind}, not text; {action}{command}")
 
 
 @rule(
@@ -91,13 +96,19 @@ def json_array_file(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"line ({_jq(head, '{messages: .}')}), else write a line for each"
         )
     elif kind in SHAPES:
-        name, conversion, *_ = SHAPES[kind]
+        shape = SHAPES[kind]
+        command = _command(head, shape.target)
         yield Hit(
-            f"the file is a JSON array of {name}, which cannot be trained on; put each on its own "
-            f"line ({_jq(head, '.[]')}), then {conversion}"
+            f"the file is a JSON array of {shape.name}, which cannot be trained on; put each on "
+            f"its own line ({_jq(head, '.[]')}), then {shape.conversion}{command}"
         )
     else:
         yield Hit("the file is a JSON array; put each example on its own line: " + _jq(head, ".[]"))
+
+
+@fix(json_array_file, Head, "safe", "write each element on a line")
+def _split_array(head: Head) -> FileFix | None:
+    return None if head.kind_of_elements == MESSAGE else FileFix(split_array)
 
 
 def _jq(head: Head, program: str) -> str:
@@ -106,12 +117,12 @@ def _jq(head: Head, program: str) -> str:
     A name without an ending is not a file's own: it stands for standard input or for examples in
     memory. jq does not unpack files.
     """
-    program = shlex.quote(program)
+    program = quote_argument(program)
     stem, ending = os.path.splitext(head.name)
     if ending in ("", ".gz"):
         return f"jq -c {program} IN > OUT.jsonl"
     target = f"{stem}-lines.jsonl" if ending == ".jsonl" else f"{stem}.jsonl"
-    return f"jq -c {program} {shlex.quote(head.name)} > {shlex.quote(target)}"
+    return f"jq -c {program} {quote_path(head.name)} > {quote_path(target)}"
 
 
 def _is_one_array(head: Head) -> bool:
@@ -145,10 +156,19 @@ def json_pretty_printed(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if not isinstance(head.spread, dict):
         return
     shape = SHAPES.get(classify(head.spread) or "")
-    rest = f"; they are {shape.name}, so then {shape.conversion}" if shape else ""
+    rest = (
+        f"; they are {shape.name}, so then {shape.conversion}{_command(head, shape.target)}"
+        if shape
+        else ""
+    )
     yield Hit(
         f"examples are spread over several lines; put each on one line: {_jq(head, '.')}{rest}"
     )
+
+
+@fix(json_pretty_printed, Head, "safe", "write each example on one line")
+def _join_lines(head: Head) -> FileFix:
+    return FileFix(split_values)
 
 
 @rule(
@@ -176,8 +196,11 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
     if _is_requested(plan) and head.fits(plan.format):
         return
     if head.kind:
-        name, conversion, *_ = SHAPES[head.kind]
-        yield Hit(f"the lines are {name}, which cannot be trained on; {conversion}")
+        shape = SHAPES[head.kind]
+        yield Hit(
+            f"the lines are {shape.name}, which cannot be trained on; {shape.conversion}"
+            f"{_command(head, shape.target)}"
+        )
     elif head.objects:
         keys = ", ".join(sorted(head.objects[0])[:8]) or "no keys"
         yield Hit(
@@ -185,7 +208,31 @@ def format_unknown(head: Head, plan: ScanPlan) -> Iterator[Hit]:
             f"the keys of the first are {excerpt(keys)}"
         )
     elif not head.readings[0].utf16:
-        yield from _not_json(head.readings)
+        yield from _not_json(head)
+
+
+def _command(head: Head, target: str) -> str:
+    """Return the command that does it all, as the end of a message."""
+    if not target:
+        return ""
+    name = quote_path(head.name) if os.path.splitext(head.name)[1] else "FILE"
+    return f"; or use `ftkit convert {name} --to {target}`"
+
+
+@fix(format_unknown, Head, "safe", "rename the keys")
+def _rename_keys(head: Head) -> FileFix | None:
+    if head.kind:
+        return None
+    for name, format in FORMATS.items():
+        renamed = [_renamed(value, format.keys) for value in head.objects]
+        if sum(classify(value) == name for value in renamed) * 2 > len(renamed):
+            return FileFix(None, keeps_lines=True, format=name)
+    return None
+
+
+def _renamed(value: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return an object with some misspelt keys corrected."""
+    return {nearest_key(key, value, keys) or key: item for key, item in value.items()}
 
 
 def _is_requested(plan: ScanPlan) -> bool:
@@ -193,17 +240,27 @@ def _is_requested(plan: ScanPlan) -> bool:
     return plan.named_format == plan.format
 
 
+TABLES = (b"PAR1", b"ARROW1")
+"""Magic numbers of binary tables."""
+
+WORKBOOK = b"xl/worksheets/"
+"""Beginning of the names of sheets in the archive of an Excel workbook."""
+
 _LIKE_JSON = re.compile(r"""\{|\[\s*+(?:[\[{"'\]]|$)""")
 """Beginning of a line that is meant to be a JSON object or an array."""
 
 
-def _not_json(readings: Sequence[Reading]) -> Iterator[Hit]:
+def _not_json(head: Head) -> Iterator[Hit]:
     """Yield a hit if the first lines are a table or text, none of them a JSON object."""
+    readings = head.readings
     if any(_LIKE_JSON.match(reading.text) for reading in readings[:3]):
         return
     table = looks_like_table(readings)
     if table:
-        yield Hit(f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}')
+        yield Hit(
+            f'the file is {table}; turn each row into a line of JSON: {{"messages": [...]}}'
+            f"{_command(head, 'chat')}"
+        )
     elif any(not reading.parsed or reading.extra for reading in readings):
         yield Hit('the file is text, not JSON; write each example as a line: {"messages": [...]}')
 

@@ -6,8 +6,18 @@ import re
 from collections.abc import Iterator
 
 from ftkit._text import excerpt
-from ftkit.dataset.lenient_json import MAX_DEPTH, Reading
+from ftkit.dataset.exact_numbers import exact_numbers
+from ftkit.dataset.json_repair import (
+    encode_like,
+    from_python,
+    split_objects,
+    with_escaped_controls,
+    with_nulls,
+    without_trailing_commas,
+)
+from ftkit.dataset.lenient_json import MAX_DEPTH, Reading, read
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.fixes import Repair, fix
 from ftkit.rules.samples import CHAT, CHAT_LINE, reinforcement, user_says
 from ftkit.rules.sources import (
     COOKBOOK,
@@ -18,6 +28,7 @@ from ftkit.rules.sources import (
     TOGETHER,
 )
 
+BOM = b"\xef\xbb\xbf"
 QUESTION = '{"role": "user", "content": "Hi"}'
 
 
@@ -46,6 +57,30 @@ def json_syntax(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     error = reading.error
     if error and not _is_cut_off(reading):
         yield Hit(f"not JSON: {_diagnosis(reading)}", column=reading.shift + _position(reading) + 1)
+
+
+@fix(json_syntax, Reading, "safe", "remove the byte order mark")
+def _remove_bom(reading: Reading) -> Repair | None:
+    has_mark = reading.bom and not reading.first
+    return Repair([reading.raw.removeprefix(BOM)]) if has_mark else None
+
+
+@fix(json_syntax, Reading, "safe", "remove the comma after the last item")
+def _remove_commas(reading: Reading) -> Repair | None:
+    return _if_json(reading, without_trailing_commas(reading.text))
+
+
+@fix(json_syntax, Reading, "unsafe", "write Python literals as JSON")
+def _from_python(reading: Reading) -> Repair | None:
+    repair = _if_json(reading, from_python(reading.text))
+    return repair and Repair(repair.lines, reading.text)
+
+
+def _if_json(reading: Reading, text: str | None) -> Repair | None:
+    """Return the repair of a line, or None if it is not JSON either."""
+    if text is None or reading.bad_byte or not read(text.encode()).parsed:
+        return None
+    return Repair([text.encode()])
 
 
 def _position(reading: Reading) -> int:
@@ -162,6 +197,12 @@ def json_extra_data(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"{shown} after the end of the example; {action}", column=column)
 
 
+@fix(json_extra_data, Reading, "safe", "put each example on its own line")
+def _split_objects(reading: Reading) -> Repair | None:
+    objects = None if reading.bad_byte else split_objects(reading.text)
+    return Repair([text.encode() for text in objects]) if objects else None
+
+
 @rule(
     "FT123",
     "json-not-object",
@@ -188,14 +229,8 @@ def _kind(value: object) -> str:
     """Return the JSON type of a value, with its article."""
     if value is None:
         return "null"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-    }
-    return names.get(type(value), "a value")
+    names = {bool: "a boolean", str: "a string", list: "an array"}
+    return names.get(type(value), "a number")
 
 
 @rule(
@@ -221,6 +256,15 @@ def json_duplicate_key(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
             )
 
 
+@fix(json_duplicate_key, Reading, "unsafe", "keep the last value, as parsers do")
+def _keep_last(reading: Reading) -> Repair | None:
+    is_broken = reading.bad_byte or reading.extra or reading.control
+    if is_broken or any(defect.kind != "duplicate" for defect in reading.defects):
+        return None
+    value = exact_numbers(reading.text.encode(), reading.value)
+    return Repair([encode_like(value, reading.raw)], reading.text)
+
+
 @rule(
     "FT125",
     "json-nonfinite",
@@ -243,6 +287,12 @@ def json_nonfinite(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
     for defect in reading.defects:
         if defect.kind == "nonfinite":
             yield Hit(f"{defect.shown} is not JSON; write null or leave the key out", defect.path)
+
+
+@fix(json_nonfinite, Reading, "unsafe", "write null")
+def _as_null(reading: Reading) -> Repair | None:
+    repair = _if_json(reading, with_nulls(reading.text))
+    return repair and Repair(repair.lines, reading.text)
 
 
 @rule(
@@ -316,6 +366,11 @@ def json_control_char(reading: Reading, plan: ScanPlan) -> Iterator[Hit]:
             f"write it as \\u{ord(character):04x}",
             column=reading.shift + at + 1,
         )
+
+
+@fix(json_control_char, Reading, "safe", "escape the control character")
+def _escape_controls(reading: Reading) -> Repair | None:
+    return _if_json(reading, with_escaped_controls(reading.text))
 
 
 @rule(

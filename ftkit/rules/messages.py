@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from ftkit._text import excerpt
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import fix
+from ftkit.rules.fixes.keys import remove_key, rename_to_nearest
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
 from ftkit.rules.sources import COOKBOOK, OPENAI_MESSAGE, OPENAPI_2025, TOGETHER
@@ -139,6 +141,10 @@ def message_unknown_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         f"{_owner_name(error)} has no key {excerpt(error.field, 60)}{hint or '; remove it'}",
         error.path,
     )
+
+
+fix(message_unknown_key, SchemaError, "safe", "rename the key")(rename_to_nearest)
+fix(message_unknown_key, SchemaError, "unsafe", "remove the key")(remove_key)
 
 
 def _owner_name(error: SchemaError) -> str:

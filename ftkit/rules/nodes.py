@@ -1,4 +1,4 @@
-"""Node types that exist only for rules: schema errors, roles, texts and whole files.
+"""Node types that exist only for rules: schema errors, roles, messages, texts and whole files.
 
 The other node types are `Head`, `Reading`, `Conversation`, `TokenCount` and the types of decoded
 examples, which belong to the packages below.
@@ -38,6 +38,16 @@ class Roles(tuple[str, ...]):
     """Roles of the messages of a conversation, in order. Paths of hits are indices into it."""
 
     __slots__ = ()
+
+
+class Messages(Struct, frozen=True):
+    """The messages of a conversation as JSON, for fixes."""
+
+    messages: list[Any]
+    holder: dict[str, Any]
+    """The object that may hold `tools` and `functions` of the conversation."""
+    path: str
+    """JSON path of the list of messages."""
 
 
 Text = str

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from ftkit._text import excerpt, shorten
+from ftkit.dataset.exact_numbers import encode
 from ftkit.dataset.lenient_json import nests_deeper
 from ftkit.dataset.types import FunctionDefinition
 from ftkit.rules.json_schema.budget import TOO_DEEP, Budget, UncheckedError
+from ftkit.rules.json_schema.simple import certainly_matches, is_simple
 
 MESSAGE_LENGTH = 120
 """Maximum number of characters of a message of jsonschema."""
@@ -56,10 +58,12 @@ class ToolSchema:
     @cached_property
     def problem(self) -> str:
         """Reason that the parameters are not the JSON Schema of an object, or ""."""
-        from ftkit.rules.json_schema.bounded import bounded_errors, meta_validator
-
         if nests_deeper(self.encoded, MAX_NESTING):
             return TOO_DEEP
+        if self.simple:
+            return ""
+        from ftkit.rules.json_schema.bounded import bounded_errors, meta_validator
+
         parameters = msgspec.json.decode(self.encoded)
         budget = Budget(STEPS + STEPS_PER_CHARACTER * len(self.encoded))
         try:
@@ -73,6 +77,14 @@ class ToolSchema:
         return "" if kind == "object" else f'"type" is {excerpt(kind, 40)}, not "object"'
 
     @cached_property
+    def simple(self) -> dict[str, Any] | None:
+        """The parameters if they are a small and simple schema of an object, else None."""
+        if len(self.encoded) > CACHED_CHARACTERS or nests_deeper(self.encoded, MAX_NESTING):
+            return None
+        parameters = msgspec.json.decode(self.encoded)
+        return parameters if is_simple(parameters) and parameters["type"] == "object" else None
+
+    @cached_property
     def validator(self) -> Any:
         """Validator of the parameters, which must be a JSON Schema."""
         from ftkit.rules.json_schema.bounded import bounded_validator
@@ -82,7 +94,7 @@ class ToolSchema:
 
 def tool_schema(parameters: dict[str, Any]) -> ToolSchema:
     """Return the schema of a tool. Small ones are kept, since many examples have them."""
-    encoded = msgspec.json.encode(parameters)
+    encoded = encode(parameters)
     return (_small if len(encoded) <= CACHED_CHARACTERS else _large)(encoded)
 
 
@@ -107,8 +119,6 @@ class ArgumentChecks:
             arguments: The arguments.
             value: The JSON value of the arguments.
         """
-        from ftkit.rules.json_schema.bounded import bounded_errors
-
         schema = self._schemas.get(function.name)
         if schema is None:
             assert isinstance(function.parameters, dict)
@@ -120,6 +130,10 @@ class ArgumentChecks:
         try:
             if nests_deeper(arguments.encode(), MAX_NESTING):
                 raise UncheckedError(TOO_DEEP)
+            if schema.simple and certainly_matches(value, schema.simple):
+                return []
+            from ftkit.rules.json_schema.bounded import bounded_errors
+
             errors = bounded_errors(schema.validator, value, self._budget)
         except UncheckedError as error:
             problems = [f"cannot be compared with its parameters: {error}"]

@@ -9,6 +9,7 @@ from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Preference
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.fixes import Edit, fix
 from ftkit.rules.nodes import Roles, SchemaError
 from ftkit.rules.samples import (
     INPUT,
@@ -48,6 +49,9 @@ VALUES: dict[str, tuple[type, str]] = {
     **dict.fromkeys(OUTPUTS, (list, "an array of messages")),
 }
 """Type of the value of each key, and how a message describes it."""
+
+MAX_KEYS = 20
+"""Maximum number of keys of an example whose keys are renamed, which takes quadratic time."""
 
 PREFERENCE_ONLY = ("preference",)
 
@@ -133,6 +137,16 @@ def preference_key(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(
             f"unknown key {excerpt(error.field, 60)}; did you mean {intended!r}{value}?", error.path
         )
+
+
+@fix(preference_key, SchemaError, "safe", "rename the key")
+def _rename(error: SchemaError) -> Edit | None:
+    intended = intended_key(error.field)
+    if not intended or intended in error.parent or len(error.parent) > MAX_KEYS:
+        return None
+    others = [key for key in error.parent if intended_key(key) == intended]
+    fits = isinstance(error.value, VALUES[intended][0]) and len(others) == 1
+    return Edit(error.parent, error.field, name=intended) if fits else None
 
 
 @rule(

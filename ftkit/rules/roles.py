@@ -8,7 +8,9 @@ from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.errors import did_you_mean
 from ftkit.rules.base import ERROR, INFO, WARNING, Hit, ScanPlan, rule
-from ftkit.rules.nodes import Roles, SchemaError
+from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.fixes.functions_to_tools import as_tools
+from ftkit.rules.nodes import Messages, Roles, SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
 from ftkit.rules.sources import (
     CLONE_FACTORY_3,
@@ -95,6 +97,25 @@ def role_unknown(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
     )
 
 
+@fix(role_unknown, SchemaError, "safe", "write the role in lower case")
+def _lower_role(error: SchemaError) -> Edit | None:
+    return _with_role(error, str(error.value).lower().strip())
+
+
+@fix(role_unknown, SchemaError, "unsafe", "write the role as the API names it")
+def _known_role(error: SchemaError) -> Edit | None:
+    return _with_role(error, ROLE_SYNONYMS.get(str(error.value).lower().strip()))
+
+
+def _with_role(error: SchemaError, role: str | None) -> Edit | None:
+    """Return the edit that sets the role, or None if the message would not fit it."""
+    if not isinstance(error.value, str) or role not in error.allowed:
+        return None
+    if role == "tool" and "tool_call_id" not in error.parent:
+        return None
+    return Edit(error.parent, "role", role)
+
+
 @rule(
     "FT308",
     "role-developer",
@@ -148,6 +169,9 @@ def role_function_deprecated(conversation: Conversation, plan: ScanPlan) -> Iter
     yield Hit(
         "functions are deprecated; use `tools`, `tool_calls` and the role 'tool'", conversation.path
     )
+
+
+fix(role_function_deprecated, Messages, "unsafe", "write functions as tools")(as_tools)
 
 
 @rule(

@@ -1,6 +1,6 @@
 """Texts.
 
-Special tokens, invisible characters, damaged encodings, secrets, placeholders and chat markup.
+Special tokens, invisible characters, damaged encodings, placeholders and chat markup.
 """
 
 # Searching all text with these regular expressions would cost more than everything else. So each
@@ -14,12 +14,11 @@ from collections.abc import Iterator
 
 from ftkit._text import excerpt
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, rule
+from ftkit.rules.fixes import fix
 from ftkit.rules.nodes import Text
 from ftkit.rules.samples import user_says
 from ftkit.rules.sources import (
     CLEANLLM,
-    DATALINT,
-    DATASETS_LINT,
     LLMCOMP_59,
     OWN_CHECK,
 )
@@ -67,6 +66,9 @@ _INVISIBLE = re.compile(
 )
 """Invisible characters: controls, zero-width characters, direction marks, tags, lone joiners."""
 
+_INVISIBLE_RUN = re.compile(f"(?:{_INVISIBLE.pattern})[\U000e0000-\U000e007f]*+")
+"""An invisible character with the tags behind it, which would be invisible without it."""
+
 _ORDINARY = bytes(set(range(0x20, 0x7F)) | set(b"\t\n\v\f\r"))
 """ASCII characters that are visible or white space."""
 
@@ -113,6 +115,11 @@ def unicode_invisible(text: Text, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"invisible character {shown}{more}; remove it")
 
 
+@fix(unicode_invisible, Text, "unsafe", "remove the invisible characters")
+def _remove_invisible(text: Text) -> str:
+    return _INVISIBLE_RUN.sub("", text)
+
+
 _CP1252 = "\u20ac\u201a\u0192\u201e\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2022\u02dc\u2122\u0161\u203a\u0153\u017e\u0178"
 """Windows-1252 characters where Latin-1 has controls.
 
@@ -125,6 +132,8 @@ _DAMAGED = re.compile(
     f"|(?:[\u00d0\u00d1][\x80-\xbf{_CP1252}]){{2}}"
 )
 """The replacement character, and UTF-8 that was decoded as Latin-1 or Windows-1252."""
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 @rule(
@@ -154,127 +163,28 @@ def unicode_replacement(text: Text, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
-ENOUGH = 9
-"""Minimum number of capitals, digits, `_` and `-` in a key.
-
-Ordinary words with dashes have fewer.
-"""
-
-_KEYS = (
-    ("sk-", "an OpenAI or Anthropic key", "sk-", r"[A-Za-z0-9_-]{20,}"),
-    ("AKIA", "an AWS access key", "AKIA", r"[0-9A-Z]{16}"),
-    ("ASIA", "an AWS access key", "ASIA", r"[0-9A-Z]{16}"),
-    ("SG.", "a SendGrid key", r"SG\.", r"[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"),
-    *((f"gh{kind}_", "a GitHub token", f"gh{kind}_", r"[A-Za-z0-9]{36}") for kind in "pousr"),
-    ("github_pat_", "a GitHub token", "github_pat_", r"[A-Za-z0-9_]{22,}"),
-    ("xox", "a Slack token", "xox[abeoprs]-", r"[A-Za-z0-9-]{10,}"),
-    ("AIza", "a Google API key", "AIza", r"[0-9A-Za-z_-]{35}"),
-    ("hf_", "a Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}"),
-    ("glpat-", "a GitLab token", "glpat-", r"[A-Za-z0-9_-]{20,}"),
-    ("k_live_", "a Stripe key", "[sr]k_live_", r"[A-Za-z0-9]{20,}"),
-    ("npm_", "an npm token", "npm_", r"[A-Za-z0-9]{36}"),
-)
-"""Kinds of keys: a text that all of them have, a name, and the patterns of their start and rest."""
-
-_KEY_PATTERNS = [
-    (part, kind, re.compile(rf"(?<![A-Za-z0-9]){start}{rest}")) for part, kind, start, rest in _KEYS
-]
-"""The same, compiled. A key does not begin in the middle of a word."""
-_KEY_STARTS = "|".join(dict.fromkeys(start for _, _, start, _ in _KEYS))
-_KEY_PREFILTER = (
-    rf"(?:^|[^A-Za-z0-9]|\\[bfnrt]|\\u00[01][0-9a-f])(?:{_KEY_STARTS})[A-Za-z0-9_-]{{4}}"
-)
-"""RE2 pattern of a key, perhaps after an escaped control. Few characters, to need few states."""
-_JWT_WORD = "[A-Za-z0-9_-]"
-_JWT_PARTS = re.compile(rf"(?<!{_JWT_WORD})(?=({_JWT_WORD}++)(\.eyJ{_JWT_WORD}{{10,}}+\.))")
-"""The word before `.eyJ`, and the second part of a JSON Web Token.
-
-It begins where a word begins, since searching from each character of a long word takes quadratic
-time.
-"""
-_JWT_START = re.compile(rf"(?<![A-Za-z0-9])eyJ{_JWT_WORD}{{10,}}")
-"""The first part of a JSON Web Token."""
-_PRIVATE_KEY_PART = "-----BEGIN"
-"""Text that all private keys have."""
-_PRIVATE_KEY = re.compile(rf"{_PRIVATE_KEY_PART} [A-Z ]{{0,20}}PRIVATE KEY")
-"""First line of a private key in PEM format."""
-_DOMAIN = re.compile(r"@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})\b")
-"""The `@` and the domain of an e-mail address."""
-_MAILBOX = re.compile(r"[A-Za-z0-9][\w.%+-]{0,63}\Z", re.ASCII)
-"""The part of an e-mail address before the `@`."""
-_RESERVED = re.compile(
-    r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.IGNORECASE
-)
-"""Domains that are reserved for examples and tests (RFC 2606)."""
+@fix(unicode_replacement, Text, "unsafe", "read the text as UTF-8")
+def _decode_again(text: Text) -> str | None:
+    fixed = _NOT_ASCII.sub(_as_utf8, text)
+    return None if fixed == text or _DAMAGED.search(fixed) else fixed
 
 
-def find_key(text: str) -> tuple[str, str] | None:
-    """Return the kind and the text of the first key, or None."""
-    for part, kind, pattern in _KEY_PATTERNS:
-        if part in text:
-            for match in pattern.finditer(text):
-                if _has_rare_characters(match[0]):
-                    return kind, match[0]
-    token = next(filter(_has_rare_characters, _web_tokens(text)), None)
-    if token:
-        return "a JSON Web Token", token
-    private_key = _PRIVATE_KEY.search(text) if _PRIVATE_KEY_PART in text else None
-    return ("a private key", private_key[0]) if private_key else None
+def _as_utf8(match: re.Match[str]) -> str:
+    """Return UTF-8 that was read as Windows-1252 as it was meant, or the text as it is."""
+    try:
+        return b"".join(map(_cp1252_byte, match[0])).decode()
+    except UnicodeError:
+        return match[0]
 
 
-def _web_tokens(text: str) -> Iterator[str]:
-    """Yield what looks like the first two parts of a JSON Web Token."""
-    for match in _JWT_PARTS.finditer(text) if ".eyJ" in text else ():
-        start = _JWT_START.search(text, *match.span(1))
-        if start:
-            yield start[0] + match[2]
+def _cp1252_byte(character: str) -> bytes:
+    is_control = "\x80" <= character <= "\x9f"  # five bytes are not in Windows-1252
+    return character.encode("latin-1" if is_control else "cp1252")
 
 
-def _has_rare_characters(key: str) -> bool:
-    """Return True if a key has a digit, a capital and enough characters that words do not have."""
-    rare = [char for char in key if not char.islower()]
-    return len(rare) >= ENOUGH and any(map(str.isdigit, rare)) and any(map(str.isupper, rare))
-
-
-def find_address(text: str) -> str | None:
-    """Return the first e-mail address, or None. Reserved example domains are left out."""
-    for domain in _DOMAIN.finditer(text):
-        mailbox = _MAILBOX.search(text, max(domain.start() - 64, 0), domain.start())
-        if mailbox and not _RESERVED.search(domain[1]):
-            return mailbox[0] + domain[0]
-    return None
-
-
-@rule(
-    "FT404",
-    "secret",
-    WARNING,
-    Text,
-    bad=user_says("My key is AKIA2J4K6L8M0N2P4Q6R"),
-    good=user_says("My key is in the vault."),
-    prefilter=[
-        _KEY_PREFILTER,
-        r"\.eyJ",
-        _PRIVATE_KEY_PART,
-        r"[\w.%+-]@[A-Za-z0-9-]+\.",
-    ],
-    evidence=[DATASETS_LINT, DATALINT],
-)
-def secret(text: Text, plan: ScanPlan) -> Iterator[Hit]:
-    """The text seems to have an API key, a token, a private key or an e-mail address.
-
-    A model can repeat what it was trained on. Remove it, and revoke a key that has been in a file.
-    Addresses at domains that are reserved for examples are not reported. The message shows only the
-    first characters.
-    """
-    key = find_key(text)
-    address = None if key else find_address(text)
-    if key:
-        yield Hit(f"this looks like {key[0]} ({key[1][:8]}…); remove it, and revoke the key")
-    if address:
-        mailbox, _, domain = address.partition("@")
-        shown = f"{mailbox[:2]}…@{domain[:40]}"
-        yield Hit(f"this looks like an e-mail address ({shown}); remove it if it is private")
+@fix(unicode_replacement, Text, "unsafe", "remove the replacement characters U+FFFD")
+def _remove_replacements(text: Text) -> str:
+    return text.replace("\ufffd", "")
 
 
 _PLACEHOLDER_PARTS = ("{{", "INSERT", "YOUR", "PLACEHOLDER", "REPLACE", "TODO")

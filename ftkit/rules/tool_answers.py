@@ -10,6 +10,7 @@ from ftkit._text import excerpt, join_names
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Answer, Tool
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import Edit, fix
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASK, SAY, TOOL_CHAT, TOOLS, chat, tool_answer, tool_call
 from ftkit.rules.sources import (
@@ -153,6 +154,18 @@ def tool_content_parts(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
             "the content of a tool message must be a string; join the texts of the parts",
             error.path,
         )
+
+
+@fix(tool_content_parts, SchemaError, "unsafe", "join the texts of the parts, a line each")
+def _join_parts(error: SchemaError) -> Edit | None:
+    texts = [
+        part["text"]
+        for part in error.value
+        if isinstance(part, dict) and part.keys() == {"type", "text"} and part["type"] == "text"
+    ]
+    if len(texts) < len(error.value) or not all(isinstance(text, str) for text in texts):
+        return None
+    return Edit(error.parent, "content", "\n".join(texts))
 
 
 @rule(

@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 
 from ftkit._text import excerpt, join_names
+from ftkit.dataset.exact_numbers import dumps
 from ftkit.dataset.formats import Conversation
+from ftkit.dataset.json_repair import from_python
 from ftkit.dataset.lenient_json import MAX_DEPTH, nests_deeper
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
-from ftkit.rules.nodes import SchemaError
+from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.nodes import Messages, SchemaError
 from ftkit.rules.parameters import ArgumentChecks
 from ftkit.rules.samples import ASK, SAY, TOOLS, chat, tool_answer, tool_call
 from ftkit.rules.sources import (
@@ -24,7 +27,12 @@ from ftkit.rules.sources import (
     OPENAPI,
     OWN_CHECK,
 )
-from ftkit.rules.traverse import iter_definitions, iter_function_calls, iter_tool_calls
+from ftkit.rules.traverse import (
+    iter_called,
+    iter_definitions,
+    iter_function_calls,
+    iter_tool_calls,
+)
 
 FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 FUNCTION_NAME_HINT = "use 1 to 64 letters, digits, _ and -"
@@ -133,6 +141,17 @@ def tool_call_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
+@fix(tool_call_type, SchemaError, "safe", 'add `"type": "function"`')
+def _add_type(error: SchemaError) -> Edit | None:
+    is_missing = error.field == "type" and error.keyword == "required"
+    return Edit(error.parent, "type", "function") if is_missing else None
+
+
+@fix(tool_call_type, SchemaError, "unsafe", "remove the empty array")
+def _remove_empty(error: SchemaError) -> Edit | None:
+    return Edit(error.parent, "tool_calls") if error.value == [] else None
+
+
 @rule(
     "FT504",
     "tool-call-name",
@@ -195,6 +214,13 @@ def tool_args_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
+@fix(tool_args_type, SchemaError, "safe", "write the object as a string of JSON")
+def _as_json(error: SchemaError) -> Edit | None:
+    if error.keyword == "required" or not isinstance(error.value, dict):
+        return None
+    return Edit(error.parent, "arguments", dumps(error.value, ensure_ascii=False))
+
+
 @rule(
     "FT506",
     "tool-args-json",
@@ -218,6 +244,18 @@ def tool_args_json(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
                 f"arguments {excerpt(arguments, 60)} are not a JSON object; {action}",
                 f"{path}.arguments",
             )
+
+
+@fix(tool_args_json, Messages, "unsafe", "write Python literals as JSON")
+def _arguments_from_python(messages: Messages) -> list[Edit] | None:
+    edits = []
+    for path, call in iter_called(messages):
+        arguments = call.get("arguments")
+        if isinstance(arguments, str) and not isinstance(parse_arguments(arguments), dict):
+            text = from_python(arguments)
+            if text is not None and isinstance(parse_arguments(text), dict):
+                edits.append(Edit(call, "arguments", text, path=f"{path}.arguments"))
+    return edits or None
 
 
 def parse_arguments(arguments: str) -> Any:

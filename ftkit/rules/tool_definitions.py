@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit._text import excerpt
+from ftkit.dataset.exact_numbers import exact_numbers
 from ftkit.dataset.formats import Conversation
+from ftkit.dataset.lenient_json import read
 from ftkit.rules.base import ERROR, WARNING, Hit, ScanPlan, also, rule
-from ftkit.rules.nodes import SchemaError
+from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.nodes import Messages, SchemaError
 from ftkit.rules.parameters import tool_schema
 from ftkit.rules.samples import ASK, SAY, TOOL, TOOLS, chat
 from ftkit.rules.sources import (
@@ -18,7 +21,7 @@ from ftkit.rules.sources import (
     OWN_CHECK,
 )
 from ftkit.rules.tool_calls import FUNCTION_NAME, FUNCTION_NAME_HINT
-from ftkit.rules.traverse import iter_definitions
+from ftkit.rules.traverse import iter_declared, iter_definitions, without_nulls
 
 FUNCTION_KEYS = ("name", "parameters", "description", "strict")
 """Keys that belong inside `function`."""
@@ -45,6 +48,14 @@ def tools_empty(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     """
     if conversation.tools == [] and conversation.part != "output":
         yield Hit('"tools" is empty; remove it', f"{conversation.path.rpartition('.')[0]}.tools")
+
+
+@fix(tools_empty, Messages, "unsafe", "remove the empty array")
+def _remove_empty(messages: Messages) -> list[Edit] | None:
+    path = f"{messages.path.rpartition('.')[0]}.tools"
+    return (
+        [Edit(messages.holder, "tools", path=path)] if messages.holder.get("tools") == [] else None
+    )
 
 
 @rule(
@@ -96,6 +107,43 @@ def tool_schema_invalid(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         )
 
 
+@fix(tool_schema_invalid, SchemaError, "safe", 'add `"type": "function"`')
+def _add_type(error: SchemaError) -> Edit | None:
+    is_missing = (error.owner, error.field, error.keyword) == ("ToolDefinition", "type", "required")
+    return Edit(error.parent, "type", "function") if is_missing else None
+
+
+@fix(tool_schema_invalid, SchemaError, "safe", 'move the keys into "function"')
+def _nest(error: SchemaError) -> list[Edit] | None:
+    tool, is_missing = error.parent, (error.field, error.keyword) == ("function", "required")
+    is_flat = error.keyword == "additionalProperties" and error.field in FUNCTION_KEYS
+    if error.owner != "ToolDefinition" or not (is_missing or is_flat):
+        return None
+    if "function" in tool or not isinstance(tool.get("name"), str):
+        return None
+    function = {key: value for key, value in tool.items() if key in FUNCTION_KEYS}
+    return [Edit(tool, "function", function), *(Edit(tool, key) for key in function)]
+
+
+@fix(tool_schema_invalid, SchemaError, "safe", "write the array or the object itself")
+def _parse(error: SchemaError) -> Edit | None:
+    kind = {"tools": list, "functions": list, "parameters": dict}.get(error.field)
+    if kind is None or not isinstance(error.value, str):
+        return None
+    text = error.value.encode()
+    reading = read(text)
+    is_json = reading.parsed and not (reading.defects or reading.extra or reading.control)
+    is_exact = is_json and isinstance(reading.value, kind)
+    value = exact_numbers(text, reading.value) if is_exact else None
+    return Edit(error.parent, error.field, value) if is_exact else None
+
+
+@fix(tool_schema_invalid, SchemaError, "unsafe", "remove the key")
+def _remove_key(error: SchemaError) -> Edit | None:
+    is_unknown = error.keyword == "additionalProperties" and error.field not in FUNCTION_KEYS
+    return Edit(error.parent, error.field) if is_unknown else None
+
+
 @also(tool_schema_invalid, Conversation, needs=["tools", "functions"])
 def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
     if conversation.part == "output":
@@ -113,6 +161,18 @@ def _parameters(conversation: Conversation, plan: ScanPlan) -> Iterator[Hit]:
                     f"parameters are not the JSON Schema of an object: {problem}",
                     f"{path}.parameters",
                 )
+
+
+@fix(tool_schema_invalid, Messages, "unsafe", "remove the nulls that Arrow adds to schemas")
+def _remove_nulls(messages: Messages) -> list[Edit] | None:
+    edits = []
+    for path, definition in iter_declared(messages):
+        parameters = definition.get("parameters")
+        if isinstance(parameters, dict) and parameters and tool_schema(parameters).problem:
+            cleaned = without_nulls(parameters)
+            if cleaned and cleaned != parameters and not tool_schema(cleaned).problem:
+                edits.append(Edit(definition, "parameters", cleaned, path=f"{path}.parameters"))
+    return edits or None
 
 
 @rule(

@@ -8,6 +8,8 @@ from ftkit._text import excerpt
 from ftkit.dataset.formats import Conversation
 from ftkit.dataset.types import Assistant
 from ftkit.rules.base import ERROR, Hit, ScanPlan, rule
+from ftkit.rules.fixes import Edit, fix
+from ftkit.rules.fixes.keys import remove_key
 from ftkit.rules.messages import UNWEIGHTED_TYPES
 from ftkit.rules.nodes import SchemaError
 from ftkit.rules.samples import ASSISTANT, CHAT, USER, chat
@@ -63,6 +65,25 @@ def weight_type(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         yield Hit(f"weight must be the integer 0 or 1, not {excerpt(error.value, 30)}", error.path)
 
 
+WEIGHTS = {"0": 0, "1": 1}
+"""Weights by their text."""
+
+
+@fix(weight_type, SchemaError, "safe", "write the weight as 0 or 1")
+def _as_integer(error: SchemaError) -> Edit | None:
+    value = error.value
+    if isinstance(value, str):
+        weight = WEIGHTS.get(value)
+    else:
+        weight = int(value) if isinstance(value, (bool, float)) and value in (0, 1) else None
+    return None if weight is None else Edit(error.parent, "weight", weight)
+
+
+@fix(weight_type, SchemaError, "unsafe", "remove the null")
+def _remove_null(error: SchemaError) -> Edit | None:
+    return Edit(error.parent, "weight") if error.value is None else None
+
+
 @rule(
     "FT342",
     "weight-role",
@@ -83,6 +104,9 @@ def weight_role(error: SchemaError, plan: ScanPlan) -> Iterator[Hit]:
         "since only assistant messages are trained on; remove it",
         error.path,
     )
+
+
+fix(weight_role, SchemaError, "unsafe", "remove the weight")(remove_key)
 
 
 @rule(

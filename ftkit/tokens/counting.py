@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from ftkit.dataset.canonical import is_bare
-from ftkit.dataset.formats import Conversation, Format, Text, message_texts
+from ftkit.dataset.formats import FORMATS, Conversation, Format, Text, message_texts
+from ftkit.dataset.plain import placeholder
 from ftkit.dataset.types import Answer, Assistant, FunctionCall, ImagePart, ImageUrl
 from ftkit.tokens.encodings import OVERHEADS, chunks, token_counter, utf8_size
 
@@ -208,6 +209,23 @@ def count(examples: Sequence[Any], format: Format, encoding: str) -> list[TokenC
         max((_add_up(parts, counts, encoding) for parts in layout), key=_tokens)
         for layout in layouts
     ]
+
+
+def count_plain(roles: bytes, tagged: bytes, limit: int, encoding: str) -> TokenCount | None:
+    """Return the token count of a plain line, or None if it has at most `limit` tokens.
+
+    Args:
+        roles: Its roles, as bytes of `plain.ROLES`.
+        tagged: Its tagged texts.
+        limit: Maximum number of tokens.
+        encoding: The encoding.
+    """
+    counts = token_counter(encoding).count_over(tagged, limit)
+    if counts is None:
+        return None
+    (parts,) = sequences(placeholder(roles), FORMATS["chat"])
+    counted = _add_up(parts, iter(counts), encoding)
+    return counted if counted.tokens > limit else None
 
 
 def _tokens(count: TokenCount) -> int:

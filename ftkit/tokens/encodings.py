@@ -1,11 +1,11 @@
 """Offline token counters. The vocabularies are package data, verified by hash.
 
-Three tokenizers give equal counts. tiktoken is the reference, and loads in 0.1 s to 0.3 s. Up to
-`FEW_CHARACTERS` are counted sooner in Python, by `byte_pairs`. fastokens is ten times as fast as
-tiktoken but slow to load and has no wheels for some platforms, so it takes over for large amounts
-where it is installed. Texts with one of the `CASE_FOLDED` characters always go to tiktoken, since
-the others may split them differently. The text of a special token such as `<|endoftext|>` is
-counted as ordinary text.
+tiktoken is the reference; the others give equal counts. `compiled`, a C extension, loads in 0.02 s
+and is several times as fast. Without it, up to `FEW_CHARACTERS` are counted in Python, by
+`byte_pairs`, before tiktoken is loaded, which takes 0.1 s to 0.3 s; fastokens takes over for large
+amounts where it is installed, since it is as fast as the extension but slow to load. Texts with one
+of the `CASE_FOLDED` characters always go to tiktoken, since the others may split them differently.
+The text of a special token such as `<|endoftext|>` is counted as ordinary text.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ftkit.dataset.plain import texts_of
 from ftkit.errors import FtkitError
 from ftkit.tokens.byte_pairs import PairCounter
+from ftkit.tokens.compiled import CompiledCounter, is_compiled
 
 if TYPE_CHECKING:
     import tiktoken
@@ -128,21 +130,30 @@ CountTexts = Callable[[Sequence[str]], list[int]]
 class TokenCounter:
     """Token counter of one encoding. `token_counter` returns the shared one of the process.
 
-    `count_fast` counts all texts if it is given; otherwise fastokens is loaded for large inputs.
+    `count_fast` counts all texts if it is given, or else `compiled`; without them, fastokens is
+    loaded for large inputs.
     """
 
-    def __init__(self, encoding: str, count_fast: CountTexts | None = None) -> None:
+    def __init__(
+        self,
+        encoding: str,
+        count_fast: CountTexts | None = None,
+        compiled: CompiledCounter | None = None,
+    ) -> None:
         self.encoding = encoding
         self._count_fast = count_fast
+        self._compiled = compiled
         self._characters = 0
 
     @property
     def is_fast(self) -> bool:
         """True if counting all of a text is no slower than finding out if it has to be counted."""
-        return self._count_fast is not None
+        return self._count_fast is not None or self._compiled is not None
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text. The texts have no lone surrogates."""
+        if self._compiled:
+            return self._count_compiled(self._compiled, texts)
         characters = sum(map(len, texts))
         self._characters += characters
         if self._count_fast is None and characters > FAST_FROM and has_fastokens():
@@ -153,6 +164,43 @@ class TokenCounter:
         for index, text in enumerate(texts):
             if _has_case_folded(text):
                 counts[index] = self._count_reference(text)
+        return counts
+
+    def count_tagged(self, parts: Sequence[bytes]) -> list[int]:
+        """Return the number of tokens of each text in tagged texts, as in `plain.PlainLine`."""
+        if self._compiled and max(map(len, parts), default=0) <= CHUNK:
+            counts = self._compiled.count_tagged(parts)
+            if -1 not in counts:
+                return counts
+        return self.count([text for part in parts for text in texts_of(part)])
+
+    def count_over(self, tagged: bytes, limit: int) -> list[int] | None:
+        """Return the number of tokens of each text of a plain line, given its tagged texts.
+
+        The result is None for a line that has at most `limit` tokens. The tag of a text has at
+        least as many bytes as a message has tokens beside its text.
+        """
+        overheads = OVERHEADS[self.encoding]
+        limit -= overheads["example"]
+        if len(tagged) <= limit:
+            return None
+        if self._compiled and len(tagged) <= CHUNK:
+            counts = self._compiled.count_over(tagged, limit, overheads["message"])
+            if counts is None or -1 not in counts:
+                return counts
+        return self.count_tagged([tagged])
+
+    def _count_compiled(self, counter: CompiledCounter, texts: Sequence[str]) -> list[int]:
+        if max(map(len, texts), default=0) > CHUNK:
+            return [sum(self._count_whole(counter, list(chunks(text)))) for text in texts]
+        return self._count_whole(counter, texts)
+
+    def _count_whole(self, counter: CompiledCounter, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of texts that need not be cut into chunks."""
+        counts = counter.count(texts)
+        if -1 in counts:
+            rows = zip(texts, counts, strict=True)
+            return [self._count_reference(text) if count < 0 else count for text, count in rows]
         return counts
 
     def _count_one(self, text: str) -> int:
@@ -206,7 +254,9 @@ def _count_in_batches(count: CountTexts, texts: Sequence[str]) -> list[int]:
 @cache
 def token_counter(encoding: str) -> TokenCounter:
     """Return the token counter of this process for an encoding."""
-    return ByteCounter(encoding) if encoding == "bytes" else TokenCounter(encoding)
+    if encoding == "bytes":
+        return ByteCounter(encoding)
+    return TokenCounter(encoding, compiled=load_compiled(encoding) if is_compiled() else None)
 
 
 def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
@@ -269,6 +319,15 @@ def pair_counter(encoding: str) -> PairCounter:
         FtkitError: The vocabulary file is damaged.
     """
     return PairCounter(_read_vocabulary(encoding), ENCODINGS[encoding].pattern)
+
+
+def load_compiled(encoding: str) -> CompiledCounter:
+    """Return the counter in C.
+
+    Raises:
+        FtkitError: The vocabulary file is damaged.
+    """
+    return CompiledCounter(_read_vocabulary(encoding), splits_case=encoding == "o200k_base")
 
 
 def has_fastokens() -> bool:

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from ftkit.catalog import ImageCost
 from ftkit.dataset.formats import Format
-from ftkit.dataset.plain import PlainLine, placeholder, texts_of
+from ftkit.dataset.plain import PlainLine, placeholder
 from ftkit.dataset.types import System, User
 from ftkit.tokens.counting import Part, overhead, sequences
 from ftkit.tokens.encodings import token_counter
@@ -107,7 +107,8 @@ class _Batch:
 
     Attributes:
         groups: The examples. Those of plain lines have a placeholder.
-        texts: All texts.
+        tagged: The tagged texts of the plain lines, in order.
+        texts: The other texts.
         sequence_ends: Number of parts before each sequence, and of all parts.
         example_ends: Number of sequences before each example, and of all sequences.
     """
@@ -119,9 +120,9 @@ class _Batch:
         self.groups = [
             self._group(placeholder(roles), len(lines)) for roles, lines in plain.items()
         ]
-        self.texts = [text for lines in plain.values() for line in lines for text in texts_of(line)]
+        self.tagged = [part for lines in plain.values() for line in lines for part in line[1:]]
         others = [self._group(example, 1) for example in examples]
-        self.texts += [
+        self.texts = [
             text
             for group in others
             for parts in group.layout
@@ -196,7 +197,8 @@ class _Counts:
 
     def __init__(self, batch: _Batch, encoding: str) -> None:
         self.batch = batch
-        counts = token_counter(encoding).count(batch.texts)
+        counter = token_counter(encoding)
+        counts = counter.count_tagged(batch.tagged) + counter.count(batch.texts)
         self.texts = _sums(counts, _prefix_sums(batch.column(lambda part: len(part.texts))))
         self.overhead = batch.column(lambda part: overhead(part, encoding))
         self.is_trained = batch.column(lambda part: part.trained)

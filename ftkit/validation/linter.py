@@ -23,8 +23,8 @@ from ftkit.dataset.reader import BLOCK_BYTES
 from ftkit.rules.base import ScanPlan
 from ftkit.rules.nodes import Text
 from ftkit.rules.traverse import has_images
-from ftkit.summary import Affixes, Finding, Lines, Style, Summary, first_per_rule
-from ftkit.tokens.counting import TokenCount, count, may_exceed
+from ftkit.summary import Affixes, Finding, Lines, Safety, Style, Summary, first_per_rule
+from ftkit.tokens.counting import TokenCount, count, count_plain, may_exceed
 from ftkit.tokens.encodings import FAST_FROM
 from ftkit.validation.prefilter import Prefilter
 from ftkit.validation.repetition import RepeatCounter
@@ -71,6 +71,7 @@ class Linter:
         self._long_size = 0
         self._with_images = 0
         self._counts: dict[str, int] = {}
+        self._fixable: dict[Safety, int] = {}
         self._findings: list[Finding] = []
         self._repeats = RepeatCounter()
         self._fingerprints = array("Q")
@@ -100,7 +101,11 @@ class Linter:
         self._add_fingerprints(number, prompt, answer)
         texts = prompt + answer
         self._check_texts_later(number, texts, line)
-        self._count_later(number, len(texts), line)
+        limits = self._plan.limits
+        if len(texts) > limits.tokens and self._counts_tokens:
+            counted = count_plain(roles, texts, limits.tokens, limits.encoding)
+            if counted:
+                self._add_long(number, counted, len(texts))
 
     def add_undecoded(self, number: int, line: bytes, is_last: bool) -> Explanation:
         """Explain a line that the decoder refused, and record its example if it has one."""
@@ -124,6 +129,7 @@ class Linter:
             summary,
             with_images=self._with_images,
             counts=self._counts,
+            fixable=self._fixable,
             findings=tuple(first_per_rule(ordered, self._plan.keep)),
             repeats=self._repeats.repeats(),
             fingerprints=little_endian(self._fingerprints),
@@ -137,6 +143,8 @@ class Linter:
             if finding.rule in self._plan.rules:
                 number = self._counts.get(finding.rule, 0) + 1
                 self._counts[finding.rule] = number
+                if finding.fix:
+                    self._fixable[finding.fix] = self._fixable.get(finding.fix, 0) + 1
                 if number <= self._plan.keep:
                     self._findings.append(finding)
                 self._repeats.add(finding)
@@ -221,7 +229,7 @@ class Linter:
         """Return an example, given it or a plain line."""
         return self._format.decode(source) if isinstance(source, bytes) else source
 
-    def _count_later(self, number: int, size: int, source: Any) -> None:
+    def _count_later(self, number: int, size: int, example: Any) -> None:
         """Keep an example to count its tokens if it has more bytes than the limit has tokens.
 
         A token of a text has at least one byte. The tokens of a message beside its texts, at most
@@ -229,25 +237,38 @@ class Linter:
 
         Args:
             number: Number of the line.
-            size: Bytes of the line, of its canonical form, or of its tagged texts.
-            source: The example, or the bytes of a plain line.
+            size: Bytes of the line, or of its canonical form.
+            example: The example.
         """
         if size > self._plan.limits.tokens and self._counts_tokens:
-            self._long.append((number, self._decoded(source)))
-            self._long_size += size
-            if self._long_size > BATCH_BYTES:
-                self._count_tokens()
+            self._add_long(number, example, size)
+
+    def _add_long(self, number: int, example: Any, size: int) -> None:
+        """Keep an example whose tokens are to be counted, or its count, in the order of the lines.
+
+        Args:
+            number: Number of the line.
+            example: The example, or its `TokenCount`.
+            size: Bytes of the example.
+        """
+        self._long.append((number, example))
+        self._long_size += size
+        if self._long_size > BATCH_BYTES:
+            self._count_tokens()
 
     def _count_tokens(self) -> None:
         """Count the tokens of the long examples."""
         limit, encoding = self._plan.limits.tokens, self._plan.limits.encoding
-        rows = self._long
+        rows = [row for row in self._long if not isinstance(row[1], TokenCount)]
         if self._long_size < FAST_FROM:
             # A few are decided by a part of them; for many, the fast tokenizer is quicker.
             rows = [row for row in rows if may_exceed(row[1], self._format, limit, encoding)]
         counts = count([example for _, example in rows], self._format, encoding) if rows else []
-        for (number, _), counted in zip(rows, counts, strict=True):
-            self._note(self._checks.counted(counted, number))
+        by_line = dict(zip((number for number, _ in rows), counts, strict=True))
+        for number, example in self._long:
+            counted = example if isinstance(example, TokenCount) else by_line.get(number)
+            if counted:
+                self._note(self._checks.counted(counted, number))
         self._long, self._long_size = [], 0
 
 

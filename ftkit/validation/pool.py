@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.context import BaseContext
@@ -20,6 +21,7 @@ from threading import Thread
 from typing import Any
 
 from ftkit.dataset.reader import Part
+from ftkit.errors import FtkitError
 from ftkit.summary import Summary
 from ftkit.validation.scan import Map, Progress
 
@@ -40,6 +42,9 @@ def process_pool(number: int, progress: Progress | None = None) -> Iterator[Map]
     Args:
         number: Number of processes.
         progress: Called every `REPORT_SECONDS`, and after each part.
+
+    Raises:
+        FtkitError: A worker process was killed.
     """
     context = _context()
     scanned: Any = context.Value("Q") if progress else None
@@ -47,12 +52,17 @@ def process_pool(number: int, progress: Progress | None = None) -> Iterator[Map]
         number, mp_context=context, initializer=_start_worker, initargs=(os.getpid(), scanned)
     )
     report = _Reporter(progress, scanned) if progress else None
+    others = set(active_children())
     try:
         yield _bounded(pool, number * PARTS_PER_WORKER, report)
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in active_children():
+        for child in set(active_children()) - others:
             child.kill()  # it may still have the signal handlers of its parent
+        if isinstance(error, BrokenProcessPool):
+            raise FtkitError(
+                "a worker process was killed, maybe for lack of memory; use fewer workers"
+            ) from error
         raise
     pool.shutdown()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from ftkit.summary import ALL, MESSAGES, PLACES, Finding, Lines, Repeat, lowest
+from ftkit.summary import ALL, MESSAGES, PLACES, Finding, Lines, Repeat, lowest, rank
 
 
 class RepeatCounter:
@@ -16,15 +16,20 @@ class RepeatCounter:
 
     def __init__(self) -> None:
         self._counters: dict[str, dict[str, _Counter]] = {}
+        self._highest: dict[str, tuple[int, str]] = {}
+        """Rank above which new messages of a rule are not among the lowest, once there are many."""
 
     def add(self, finding: Finding, times: int = 1) -> None:
         """Add a finding that stands for some lines."""
-        rule = finding.rule
+        rule, highest = finding.rule, self._highest.get(finding.rule)
         counters = self._counters.setdefault(rule, {})
         for message in (ALL, finding.message):
             if message not in counters:
+                if highest and rank(message) > highest:
+                    continue
                 if len(counters) > 2 * MESSAGES:
                     counters = self._counters[rule] = lowest(counters)
+                    self._highest[rule] = rank(next(reversed(counters)))
                 counters[message] = _Counter(finding)
             counters[message].add(finding, times)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
+from msgspec.structs import replace
 
 from ftkit.dataset.canonical import MESSAGE_TYPES, OPTIONAL, is_bare
 from ftkit.dataset.formats import FORMATS, Conversation, Format
@@ -15,7 +15,8 @@ from ftkit.dataset.plain import placeholder
 from ftkit.dataset.types import Function, Tool, lineage
 from ftkit.rules import RULES
 from ftkit.rules.base import Hit, Place, Rule, ScanPlan
-from ftkit.rules.nodes import Dataset, Roles, SchemaError, Text
+from ftkit.rules.fixes import Applied, find_fix, find_line_fix, find_text_fix, fixed_paths
+from ftkit.rules.nodes import Dataset, Messages, Roles, SchemaError, Text
 from ftkit.summary import Finding
 from ftkit.tokens.counting import TokenCount
 
@@ -28,7 +29,9 @@ MAX_CACHED_ROLES = 100_000
 _TYPE_FACETS: dict[type[Any], tuple[str, ...]] = {Tool: ("tool",), Function: ("function",)}
 
 
-def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
+def finding(
+    rule: Rule, hit: Hit, line: int, path: str = "", applied: Applied | None = None
+) -> Finding:
     """Return the finding for a hit of a rule.
 
     Args:
@@ -36,10 +39,11 @@ def finding(rule: Rule, hit: Hit, line: int, path: str = "") -> Finding:
         hit: The hit.
         line: Line number, or 0 for the whole file.
         path: JSON path to put before that of the hit.
+        applied: The fix that applies to the node, if any.
     """
     path = path + hit.path.removeprefix("$") if path else hit.path
-    severity = hit.severity or rule.severity
-    return Finding(rule.code, rule.name, severity, hit.message, line, hit.column, path)
+    severity, safety = hit.severity or rule.severity, applied.fix.safety if applied else None
+    return Finding(rule.code, rule.name, severity, hit.message, line, hit.column, path, safety)
 
 
 class Checks:
@@ -68,8 +72,9 @@ class Checks:
     def reading(self, reading: Reading) -> Iterator[Finding]:
         """Check the bytes and the JSON of a line."""
         for rule in self.on(Reading):
+            applied = find_line_fix(rule, reading, self.plan) if rule.fixes else None
             for hit in rule.checks[Reading](reading, self.plan):
-                yield finding(rule, hit, reading.number)
+                yield finding(rule, hit, reading.number, applied=applied)
 
     def schema_errors(self, errors: Sequence[SchemaError], line: int) -> Iterator[Finding]:
         """Yield findings on places that do not fit the types, at least one if there are any.
@@ -78,18 +83,20 @@ class Checks:
         be reported as `json-syntax`.
         """
         hits = [
-            (rule, hit)
+            (rule, hit, error)
             for error in errors
-            for rule in self._rules_for(error)
+            for rule in self.rules_for(error)
             for hit in rule.checks[SchemaError](error, self.plan)
         ]
-        yield from (finding(rule, hit, line) for rule, hit in hits if rule.name in self.plan.rules)
+        for rule, hit, error in hits:
+            if rule.name in self.plan.rules:
+                yield finding(rule, hit, line, applied=find_fix(rule, SchemaError, error))
         if errors and not hits:
             error = errors[0]
             hit = Hit(f"{error.field[:60] or 'this value'} does not fit here", error.path)
             yield finding(RULES["json-syntax"], hit, line)
 
-    def _rules_for(self, error: SchemaError) -> list[Rule]:
+    def rules_for(self, error: SchemaError) -> list[Rule]:
         """Return the rules on the place of an error, the most specific first."""
         rules: dict[str, Rule] = {}
         for owner in lineage(error.owner):
@@ -134,8 +141,11 @@ class Checks:
                 and (not rule.parts or conversation.part in rule.parts)
             ]
         for rule in self._by_facets[key]:
-            for hit in rule.checks[Conversation](conversation, self.plan):
-                yield finding(rule, hit, line)
+            hits = list(rule.checks[Conversation](conversation, self.plan))
+            fixed = fixed_paths(rule, _as_json(conversation)) if hits and rule.fixes else {}
+            for hit in hits:
+                row = finding(rule, hit, line)
+                yield replace(row, fix=fixed[hit.path]) if hit.path in fixed else row
 
     def plain_line(self, roles: bytes, line: int) -> list[Finding]:
         """Check a plain line, except for its texts and its length.
@@ -151,7 +161,7 @@ class Checks:
             self._make_room(len(roles))
             findings, _ = self.example(FORMATS["chat"], placeholder(roles), 0)
             self._by_roles[roles] = findings
-        return [msgspec.structs.replace(finding, line=line) for finding in findings]
+        return [replace(finding, line=line) for finding in findings]
 
     def _order_of(
         self, part: str, path: str, types: tuple[type, ...]
@@ -184,7 +194,7 @@ class Checks:
         for path, text in texts:
             for rule in rules:
                 for hit in rule.checks[Text](text, self.plan):
-                    yield finding(rule, hit, line, path)
+                    yield finding(rule, hit, line, path, find_text_fix(rule, text, self.plan))
 
     def counted(self, counted: TokenCount, line: int) -> Iterator[Finding]:
         """Check the number of tokens of an example."""
@@ -196,7 +206,15 @@ class Checks:
         """Check the whole file. Yields each finding with its hit."""
         for rule in self.on(Dataset):
             for hit in rule.checks[Dataset](dataset, self.plan):
-                yield finding(rule, hit, hit.line), hit
+                safety = rule.fixes[0].safety if rule.fixes else None
+                yield replace(finding(rule, hit, hit.line), fix=safety), hit
+
+
+def _as_json(conversation: Conversation) -> Messages:
+    """Return a conversation as JSON."""
+    names = ("tools", "functions")
+    holder = {name: to_builtins(getattr(conversation, name)) for name in names}
+    return Messages(to_builtins(conversation.messages), holder, conversation.path)
 
 
 def _is_absent(value: Any) -> bool:

@@ -97,7 +97,7 @@ def _explain_object(
     places = schema_errors(value, format.name)
     broken = [place for place in places if place.path not in unreadable]
     findings.extend(checks.schema_errors(broken, number))
-    texts = list(_texts(value)) if is_intact else []
+    texts = list(texts_of(value)) if is_intact else []
     all_errors_reported = max(len(places), len(reading.defects)) < MAX_PLACES
     example = _decode_rest(value, broken, format) if all_errors_reported else None
     if example is None:
@@ -140,7 +140,7 @@ def _hidden_by(broken: list[SchemaError]) -> Iterator[str]:
             yield f"{place.path.partition(f'.{place.field}')[0]}.content"
 
 
-def _texts(root: Any) -> Iterator[tuple[str, str]]:
+def texts_of(root: Any) -> Iterator[tuple[str, str]]:
     """Yield each text of an example that cannot be decoded with its JSON path."""
     for steps, _, value in walk([root]):
         if isinstance(value, str) and "tools" not in steps:

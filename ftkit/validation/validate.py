@@ -17,14 +17,15 @@ from ftkit.dataset.inputs import Examples, File, open_source, open_sources, path
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
+from ftkit.rules.fixes import find_fix
 from ftkit.rules.nodes import Dataset
 from ftkit.rules.reinforcement import fields_read
 from ftkit.summary import (
     KEEP,
-    SEVERITIES,
     FileReport,
     Finding,
     Report,
+    Safety,
     Severity,
     Summary,
     first_per_rule,
@@ -159,7 +160,7 @@ class ScannedFile:
         )
         self.fatal = next(
             (
-                finding(rule, hit, 0)
+                finding(rule, hit, 0, applied=find_fix(rule, Head, head))
                 for rule in RULES.values()
                 if Head in rule.checks and rule.name in plan.rules
                 for hit in rule.checks[Head](head, self.plan)
@@ -176,20 +177,29 @@ class ScannedFile:
         """Return the report on the file, compared with its validation file if there is one."""
         if self.fatal:
             counts = Counter({(self.fatal.rule, self.fatal.severity): 1})
-            return _file_report(self.path, None, Summary(size=self.size), [self.fatal], counts)
+            fixes = {self.fatal.fix: 1} if self.fatal.fix else {}
+            summary = Summary(size=self.size, fixable=fixes)
+            return _file_report(self.path, None, summary, [self.fatal], counts)
         counts = Counter(
             {(name, RULES[name].severity): count for name, count in self.summary.counts.items()}
         )
         findings, repeats = list(self.summary.findings), RepeatCounter()
+        fixable = Counter[Safety](self.summary.fixable)
         fingerprints = validation.summary.fingerprints if validation else b""
         dataset = Dataset(self.summary, validation.path if validation else None, fingerprints)
+        totals = Counter(self.summary.counts)
         for row, hit in Checks(self.plan).dataset(dataset):
             counts[row.rule, row.severity] += hit.times
+            if row.fix:
+                fixable[row.fix] += hit.times
+            totals[row.rule] += hit.times
             repeats.add(row, hit.times)
-            if sum(counts[row.rule, severity] for severity in SEVERITIES) <= self.plan.keep:
+            if totals[row.rule] <= self.plan.keep:
                 findings.append(row)
         summary = msgspec.structs.replace(
-            self.summary, repeats={**self.summary.repeats, **repeats.repeats()}
+            self.summary,
+            fixable=dict(fixable),
+            repeats={**self.summary.repeats, **repeats.repeats()},
         )
         return _file_report(self.path, self.plan.format, summary, findings, counts)
 
@@ -227,6 +237,7 @@ def _file_report(
         totals["info"],
         {name: sum(numbers.values()) for name, numbers in severities.items()},
         tuple(first_per_rule(ordered, summary.keep)),
+        {safety: summary.fixable.get(safety, 0) for safety in get_args(Safety)},
         filled=summary.lines - summary.blank.count,
         repeats=summary.repeats,
         severities=severities,

@@ -167,3 +167,16 @@ def run_into(target: str, arguments: str, streams: list[str]) -> int:
             stderr=file if "stderr" in streams else subprocess.DEVNULL,
             check=False,
         ).returncode
+
+
+def test_an_interrupt_while_modules_are_imported_ends_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    result = subprocess.run(
+        [sys.executable, "-P", "-m", "ftkit", "--version"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (130, "ftkit: interrupted\n")

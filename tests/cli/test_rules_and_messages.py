@@ -210,6 +210,13 @@ def test_lines_without_findings_are_stated(message: str, lines: str) -> None:
     assert done.stdout.endswith(f"{MARV} has no findings on {lines}.\n")
 
 
+def test_a_line_behind_the_end_is_stated_and_no_unrelated_warning(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\n".join(chat_lines(12)))
+    done = run_ftkit("explain", "Line 99", str(path))
+    assert done.stdout.endswith(f"names line 99.\n{path} has only 12 lines.\n")
+
+
 def test_a_message_is_explained_with_a_file_on_standard_input() -> None:
     data = b"\n".join([*chat_lines(60), b"oops"])
     done = run_ftkit("explain", "contains invalid json", "-", input=data)

@@ -130,6 +130,7 @@ def test_the_json_has_the_keys_that_are_documented() -> None:
         "infos",
         "counts",
         "findings",
+        "fixable",
     ]
     assert list(file["findings"][0]) == [
         "code",

@@ -13,6 +13,7 @@ import pytest
 from ftkit import validate
 from ftkit.dataset.formats import FORMATS
 from ftkit.dataset.shapes import SHAPES
+from ftkit.prepare.convert.convert import convert
 from support.examples import chat_lines
 from support.fixture_types import Write
 from support.lines import findings_of
@@ -177,7 +178,9 @@ def test_a_file_in_another_shape_gets_one_finding_with_advice(file: str) -> None
     assert (finding.rule, finding.line) == (rule, 0)
     assert advice in finding.message
     if file in CONVERSIONS:
-        assert finding.message.endswith(SHAPES[CONVERSIONS[file][0]].conversion)
+        shape = SHAPES[CONVERSIONS[file][0]]
+        command = f"; or use `ftkit convert {SHAPE_FILES / file} --to {shape.target}`"
+        assert finding.message.endswith(shape.conversion + command * bool(shape.target))
 
 
 def test_every_shape_and_every_file_is_in_the_table() -> None:
@@ -197,8 +200,18 @@ def errors_of(rows: list[Any], write: Write) -> set[str]:
 
 @pytest.mark.parametrize("file", CONVERSIONS)
 def test_the_advice_on_a_row_gives_a_file_without_errors(file: str, write: Write) -> None:
-    convert = CONVERSIONS[file][1]
-    assert errors_of([convert(row) for row in rows_of(file) if is_kept(row)], write) == set()
+    by_hand = CONVERSIONS[file][1]
+    assert errors_of([by_hand(row) for row in rows_of(file) if is_kept(row)], write) == set()
+
+
+@pytest.mark.parametrize(
+    "file", [file for file, (id, _) in CONVERSIONS.items() if SHAPES[id].target]
+)
+def test_the_command_in_the_advice_gives_a_file_without_errors(file: str, tmp_path: Path) -> None:
+    target, out = SHAPES[CONVERSIONS[file][0]].target, tmp_path / "out.jsonl"
+    assert convert(SHAPE_FILES / file, to=target, on_loss="allow").write(out)
+    findings = validate(out, format=target).files[0].findings
+    assert {finding.rule for finding in findings if finding.severity == "error"} == set()
 
 
 def test_the_advice_on_an_array_gives_a_file_without_errors(write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Hostile files: whatever is in a file, it is validated and counted without an error of ftkit's own."""
+"""Hostile files are validated, counted and fixed without an error of ftkit's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import gzip
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 from ftkit import FtkitError, Report, estimate, measure, validate
 from ftkit.dataset.lenient_json import walk
+from ftkit.dataset.reader import open_file
+from ftkit.prepare.audit import Audit
+from ftkit.prepare.fix.diff import fix_diff
+from ftkit.prepare.fix.fix import allowed_fixes, fix, fix_plan
 from ftkit.report.renderers import RENDERERS
 from ftkit.rules import RULES
 from ftkit.rules.samples import numbered_chats
@@ -287,3 +292,45 @@ def test_hostile_files(hostile: Cases, tmp_path: Path) -> None:
         hostile.count_outcome(
             "refused" if report is None else f"{file.kind}: {'ok' if report.ok else 'errors'}"
         )
+
+
+MAX_DIFF = 10_000
+"""Maximum number of lines of a file whose diff is made, too."""
+
+SAFE = allowed_fixes(False, False)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    with open_file(str(path)) as file:
+        return [line.removesuffix(b"\n") for line in file]
+
+
+def assert_fixed(path: Path, folder: Path, unsafe: bool) -> Audit:
+    """Check that fixing accounts for every row, leaves no broken line, and applies once."""
+    once, twice, rejects = (folder / name for name in ("once.jsonl", "twice.jsonl", "rejects"))
+    prepared = fix(path, unsafe=unsafe, redact=unsafe)
+    assert prepared.write(once, rejects=rejects)
+    assert prepared.audit.is_balanced
+    if not unsafe and not prepared.audit.total("rejected") and prepared.audit.read < MAX_DIFF:
+        plan = fix_plan((), (), None, "openai")
+        diff = b"".join(fix_diff(str(path), plan, SAFE, path.name))
+        assert bool(diff) == (lines_of(once) != lines_of(path))
+    again = fix(once, unsafe=unsafe, redact=unsafe)
+    assert again.write(twice)
+    assert twice.read_bytes() == once.read_bytes()
+    assert not again.audit.total("changed")
+    return prepared.audit
+
+
+def test_hostile_files_are_fixed(hostile: Cases, tmp_path: Path) -> None:
+    for number, random in hostile:
+        file = random.choice(KINDS)(random)
+        path = tmp_path / file.name
+        path.write_bytes(file.data)
+        outcome = "refused"
+        with hostile.case(number, file), suppress(FtkitError):
+            audit = assert_fixed(path, tmp_path, unsafe=bool(random.randrange(2)))
+            outcome = "rejected" if audit.total("rejected") else "written"
+            if file.kind == "clean":
+                assert (tmp_path / "once.jsonl").read_bytes() == file.data
+        hostile.count_outcome(f"{file.kind}: {outcome}")

@@ -8,10 +8,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.rules.json_schema.patterns import is_pattern
+from ftkit.rules.json_schema.simple import TYPES, certainly_matches, is_simple
 from ftkit.rules.parameters import tool_schema
 from ftkit.summary import Finding
 from support.fixture_types import Write
@@ -243,6 +244,53 @@ SCHEMAS = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, "a", "b", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+SIMPLE_KEYWORDS: dict[str, st.SearchStrategy[Any]] = {
+    "additionalProperties": st.booleans(),
+    "description": st.just("x") | st.none(),
+    "enum": st.lists(NAMES, max_size=3) | VALUES,
+    "maximum": st.integers(-2, 2) | st.just(0.5) | st.just("1"),
+    "minimum": st.integers(-2, 2) | st.just(True),
+    "required": st.lists(NAMES, max_size=2),
+    "title": st.just("x"),
+    "maxLength": st.integers(-1, 1),
+    "minLength": st.integers(0, 1) | st.just("1"),
+    "pattern": st.just("b"),
+}
+
+
+def simple_schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    types = st.sampled_from([*TYPES, "object", "object", "text", ["string"]])
+    nested = {"items": inner, "properties": st.dictionaries(NAMES, inner, max_size=3)}
+    return st.fixed_dictionaries({"type": types}, optional={**SIMPLE_KEYWORDS, **nested})
+
+
+@given(st.recursive(simple_schemas(st.nothing()), simple_schemas, max_leaves=5), VALUES)
+@settings(max_examples=400)
+def test_what_is_not_given_to_jsonschema_is_valid(schema: Any, value: Any) -> None:
+    if is_simple(schema):
+        jsonschema.Draft202012Validator.check_schema(schema)
+        if certainly_matches(value, schema):
+            assert jsonschema.Draft202012Validator(schema).is_valid(value)
+
+
+def test_usual_tools_are_checked_without_jsonschema() -> None:
+    properties = {
+        "town": {"type": "string", "description": "Name of the town.", "enum": ["Oulu", "Turku"]},
+        "days": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 7}},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["town"]}
+    assert tool_schema(schema).simple == schema
+    assert certainly_matches({"town": "Oulu", "days": [1, 7]}, schema)
+    for arguments in ({}, {"town": "Rome"}, {"town": 1}, {"town": "Oulu", "days": [0]}):
+        assert not certainly_matches(arguments, schema)
 
 
 @given(SCHEMAS)

@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from support.fake_moderation import FakeModeration
+
 KINDS = ("drop before", "drop after", "500 before", "500 after", "truncate", "429", "delay")
 """Faults of a service, `before` or `after` it has acted."""
 
@@ -43,6 +45,7 @@ class FakeProvider:
         self.checkpoints: dict[str, list[dict[str, Any]]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.permissions: dict[str, list[dict[str, Any]]] = {}
+        self.moderation = FakeModeration(self)
         self.is_admin = False
         self.retry_after = ""
         self.created: list[str] = []
@@ -207,6 +210,10 @@ class FakeProvider:
                             "You have insufficient permissions for this operation. Missing scopes: api.admin"
                         )
                     return 200, self.page(self.permissions.get(id, []), query)
+                case "POST", ["moderations"]:
+                    return self.moderation.moderate(body)
+                case _, ["batches", *rest]:
+                    return self.moderation.answer_batch(method, rest, query, body)
                 case "GET", ["models"]:
                     return 200, {"object": "list", "data": list(self.models.values())}
                 case "GET", ["models", id] if id in self.models:

@@ -153,7 +153,7 @@ def test_a_completion_that_needs_too_much_memory_is_refused_and_the_next_one_wor
     ask_model(client, SMOKE, "x" * 600, max_tokens=1)
     (pid,) = worker_processes(server.folder, "generate")
     _, most = resource.prlimit(pid, resource.RLIMIT_AS)
-    limit_address_space(pid, 8 << 20)
+    limit_address_space(pid, 1 << 20)
     with pytest.raises(openai.InternalServerError, match="needs more memory than is free") as error:
         client.chat.completions.create(
             model=SMOKE, messages=question("x" * 2000), max_tokens=2, n=64, stream=stream

@@ -1,0 +1,1 @@
+"""Preparation of training data: steps on rows that keep where each row comes from."""

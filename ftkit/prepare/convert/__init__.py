@@ -1,0 +1,1 @@
+"""Conversion of rows from one format to another."""

@@ -1,0 +1,1 @@
+"""Parts that several file formats share, and parts of long ones."""

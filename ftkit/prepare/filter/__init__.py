@@ -1,0 +1,1 @@
+"""Filters of examples by an expression."""

@@ -1,0 +1,1 @@
+"""Fixes of findings: safe and unsafe ones, line by line."""

@@ -1,0 +1,1 @@
+"""Recipes: preparations as data."""

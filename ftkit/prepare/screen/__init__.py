@@ -1,0 +1,1 @@
+"""Screening for personal data, keys and texts that a moderation model flags."""

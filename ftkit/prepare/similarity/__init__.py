@@ -1,0 +1,1 @@
+"""Similarity of texts: MinHash signatures and an index of near-duplicates."""

@@ -1,0 +1,1 @@
+"""Splits of examples that keep similar examples together."""

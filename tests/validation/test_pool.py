@@ -1,0 +1,34 @@
+"""Process pools whose workers are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context
+
+import pytest
+
+from ftkit.dataset.reader import Shard
+from ftkit.errors import FtkitError
+from ftkit.summary import Summary
+from ftkit.validation.pool import process_pool
+
+
+def killed(part: Shard, advance: Callable[[int], None] | None = None) -> Summary:
+    """End the process as the system does when memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Summary()
+
+
+def test_a_killed_worker_is_named_and_other_processes_of_the_program_go_on() -> None:
+    other = get_context("fork").Process(target=signal.pause)
+    other.start()
+    with (
+        pytest.raises(FtkitError, match="a worker process was killed, maybe for lack of memory"),
+        process_pool(2) as map_,
+    ):
+        list(map_(killed, [Shard("data.jsonl", 0, 1)] * 3))
+    assert other.is_alive()
+    other.kill()
+    other.join()
