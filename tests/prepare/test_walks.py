@@ -126,6 +126,7 @@ def test_data_of_other_formats_trains_on_the_local_service(
     convert(WALKS[name], tmp_path)
     options = f"--provider local --model {SMOKE} --epochs 1 --batch-size 20 --watch --yes"
     shown = run_from_help(f"ftkit submit data.jsonl {options}", 0)
-    (job,) = service.client().fine_tuning.jobs.list().data[:1]
+    with service.client() as client:
+        (job,) = client.fine_tuning.jobs.list().data[:1]
     assert (job.status, job.method and job.method.type) == ("succeeded", WALKS[name].method)
     assert "ftkit chat" in shown
