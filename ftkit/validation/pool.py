@@ -31,6 +31,9 @@ PARTS_PER_WORKER = 2
 REPORT_SECONDS = 0.1
 """Seconds between two calls of a `Progress` function."""
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that end the command."""
+
 _scanned: Any = None
 """Shared number of bytes that all workers have scanned, in a worker."""
 
@@ -100,7 +103,8 @@ def _bounded(pool: ProcessPoolExecutor, window: int, reporter: _Reporter | None)
 
         for part in parts:
             arguments = (_scan_and_count, function, part) if reporter else (function, part)
-            futures.append((pool.submit(*arguments), part.file))
+            with _held_signals():
+                futures.append((pool.submit(*arguments), part.file))
             if len(futures) >= window:
                 yield first_result()
         while futures:
@@ -113,12 +117,31 @@ def _context() -> BaseContext:
     return get_context("fork" if sys.platform == "linux" else "spawn")
 
 
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Hold back signals that end the command while workers may be forked.
+
+    Python ignores the exceptions of their handlers in functions that it calls around a fork, and
+    the command would go on.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows, where nothing is forked
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(parent: int, scanned: Any) -> None:
     """Set up a worker: it leaves interrupts to its parent and ends when the parent is gone."""
     global _scanned
     _scanned = scanned
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     gc.disable()  # scanning makes no cycles worth collecting
     Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
