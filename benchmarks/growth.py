@@ -205,7 +205,9 @@ def draw(rows: list[BestRun], path: Path) -> None:
     """Draw seconds by size as an SVG with logarithmic axes."""
     figure: Any = importlib.import_module("matplotlib.figure").Figure((7, 4.5))
     axes = figure.add_subplot(xlabel="MB", ylabel="seconds", xscale="log", yscale="log")
-    grown = [row for row in rows if row.shape == "conversations"]
+    grown = sorted(
+        (row for row in rows if row.shape == "conversations"), key=lambda row: row.file_bytes
+    )
     for program in dict.fromkeys(row.program for row in grown):
         own = [row for row in grown if row.program == program]
         limit = program in ("disk", "decode")
