@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from ftkit.cli.preparing import (
     warn_withheld,
 )
 from ftkit.cli.terminal import write, write_json
+from ftkit.dataset.reader import check_readable
 from ftkit.errors import UsageError
 from ftkit.prepare.file_formats.parquet import PARQUET
 
@@ -153,6 +155,8 @@ def split(files: Sequence[str], **options: Any) -> int:
 
 
 def _prefix(files: Sequence[str]) -> str:
+    if len(files) == 1 and files[0] != "-" and not glob.has_magic(files[0]):
+        check_readable(files[0])
     if len(files) != 1 or not os.path.isfile(files[0]):
         raise UsageError("`output_prefix` is needed, unless there is one input file")
     name = files[0]
