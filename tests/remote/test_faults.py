@@ -86,7 +86,7 @@ def test_a_connection_that_is_cut_again_and_again_brings_the_rest(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (CUT, "no connection to the object storage, or it was cut for 1 s"),
+        (CUT, "no connection to the object storage, or it was cut; it was tried for 1 s"),
         (Fault(cut_at=0.1, delay=30), "no connection to the object storage, or it was cut"),
         (BUSY, "the object storage answered with status 503 for 1 s; try again later"),
     ],
