@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 
@@ -58,6 +59,22 @@ def test_a_request_that_fails_a_few_times_is_tried_again(
     proxy.faults.extend([fault] * 4)
     assert ftkit.validate(url).files[0].examples == 200
     assert not proxy.faults
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_findings_are_the_same_whatever_fails_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, proxy: FaultyProxy, seed: int
+) -> None:
+    monkeypatch.setattr("ftkit.dataset.object_ranges.PART_BYTES", 2000)
+    lines = chat_lines(200, {7: b"{", 150: b"", 151: {"messages": []}})
+    url = storage.put("data.jsonl", b"".join(line + b"\n" for line in lines))
+    expected = ftkit.validate(url)
+    chance = random.Random(seed)
+    proxy.faults.extend(
+        chance.choice((Fault(), BUSY, Fault(cut_at=chance.random()))) for _ in range(40)
+    )
+    assert ftkit.validate(url) == expected
+    assert len(proxy.faults) < 20
 
 
 def test_silence_counts_as_a_cut_connection(
