@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
-from ftkit.dataset.reader import check_readable, read_head
+from ftkit.dataset.reader import find_file, read_head
 from ftkit.errors import FileError, check_names
 from ftkit.estimation.estimate import (
     Estimate,
@@ -86,7 +86,8 @@ def quote(  # noqa: PLR0913 # public keyword-only API
     """Return the price quote for training on a file.
 
     Args:
-        file: The file. If its name ends in `.gz`, it is read through gzip.
+        file: The file, or a URL in object storage. If its name ends in `.gz`, it is read through
+            gzip.
         models: Exact names of models; all that can be trained on the file's format if empty. If
             none can, the quote has no models, but `without_model`.
         provider: The provider to train at.
@@ -118,8 +119,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         requests,
         base_prompt,
     )
-    path = os.fspath(file)
-    check_readable(path)
+    path = find_file(os.fspath(file))
     format = _detect_format(path, format)
     names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
     measured = measure(

@@ -13,7 +13,7 @@ import msgspec
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
-from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
+from ftkit.dataset.inputs import Examples, File, open_source, open_sources, sizes_of
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
@@ -61,8 +61,10 @@ def validate(  # noqa: PLR0913 # public keyword-only API
 
     Args:
         files: One or several paths or open files, or the examples themselves as dictionaries. A
-            path that ends in `.gz` is read through gzip. An open file is read from its current
-            position and stays open. The line of a finding in examples is their number from 1.
+            path may be a URL in object storage, or a pattern of URLs, such as
+            `s3://bucket/*.jsonl`. A path that ends in `.gz` is read through gzip. An open file is
+            read from its current position and stays open. The line of a finding in examples is
+            their number from 1.
         format: `chat`, `completions`, `preference` or `reinforcement`; detected for each file if
             None.
         model: The exact name of the model to train, which sets the number of tokens an example
@@ -106,7 +108,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     second = None
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
-    with scanning(workers, paths_of([*sources, *([second] if second else [])]), progress) as map_:
+    with scanning(workers, sizes_of([*sources, *([second] if second else [])]), progress) as map_:
         validation = ScannedFile(second, plan, "validation", map_) if second else None
         reports = [
             ScannedFile(source, plan, "training", map_).report(validation) for source in sources
