@@ -56,7 +56,8 @@ class RayNodes:
         self._ask({"remove": node})
 
     def _ask(self, question: dict[str, Any] | None = None) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         if question is not None:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()

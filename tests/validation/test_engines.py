@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import pytest
@@ -74,4 +75,4 @@ def test_joined_shards_cover_the_same_bytes_in_order(size: int, most: int) -> No
     together = list(joined(shards, most))
     assert len(together) == -(-len(shards) // most)
     assert (together[0].start, together[-1].end) == (0, 100)
-    assert all(one.end == two.start for one, two in zip(together, together[1:], strict=False))
+    assert all(one.end == two.start for one, two in itertools.pairwise(together))
