@@ -8,7 +8,6 @@ This process never imports Ray; see `ray_driver`.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import subprocess
 import time
@@ -23,6 +22,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from ftkit._local import RUN_MODULE
+from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
@@ -254,7 +254,7 @@ def _sample(file: str) -> tuple[str, Sample | None]:
     Raises:
         FileError: The file cannot be read.
     """
-    if re.match(r"\w+://", file):
+    if is_url(file):
         return file, None
     path = os.path.abspath(file)
     try:

@@ -70,6 +70,8 @@ def run_task(data: bytes, node: str) -> tuple[str, bytes]:
         shard = msgspec.structs.replace(task.shard, file=path)
         return "summary", msgspec.msgpack.encode(task.scan(shard))
     except FileError as error:
+        if task.sample is None:  # nodes have keys of their own
+            error = FileError(f"node {node}: {error}")
         return "file-error", os.fsencode(str(error))
     except FtkitError as error:
         return "error", os.fsencode(str(error))

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from ftkit.dataset.reader import PART_BYTES, Part
 from ftkit.errors import UsageError
@@ -21,7 +20,7 @@ LOCAL = "local"
 @contextmanager
 def scanning(
     workers: int | None,
-    files: Sequence[Path],
+    sizes: Sequence[int],
     progress: Progress | None = None,
     engine: str = LOCAL,
 ) -> Iterator[Map]:
@@ -30,7 +29,7 @@ def scanning(
     Args:
         workers: Number of processes, or of tasks at a time; one per processor if None. Small
             files need only one process.
-        files: The files, whose sizes decide how many processes are worth starting.
+        sizes: Bytes of each file, which decide how many processes are worth starting.
         progress: Called many times for each part.
         engine: `local`, `ray` or `ray=ADDRESS`.
 
@@ -46,7 +45,6 @@ def scanning(
         with ray_cluster(address, workers, progress) as map_:
             yield map_
         return
-    sizes = [path.stat().st_size for path in files]
     number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
     if number == 1 or sum(sizes) < PART_BYTES:
         yield _reporting(progress) if progress else map
