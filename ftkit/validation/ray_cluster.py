@@ -26,7 +26,16 @@ from ftkit.dataset.object_location import is_url
 from ftkit.dataset.reader import Part, Shard
 from ftkit.errors import FileError, FtkitError, UsageError, install_command, os_error_message
 from ftkit.summary import Summary
-from ftkit.validation.ray_messages import Alive, Channel, Failed, FromDriver, Order, Result, Start
+from ftkit.validation.ray_messages import (
+    Alive,
+    Channel,
+    Failed,
+    FromDriver,
+    Order,
+    Ready,
+    Result,
+    Start,
+)
 from ftkit.validation.ray_tasks import Sample, Task, sample_file
 from ftkit.validation.scan import Map, PlannedScan, Progress
 
@@ -114,8 +123,9 @@ class Cluster:
         self._messages: SimpleQueue[FromDriver | None] = SimpleQueue()
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._is_ready = False
         self._processors = 0.0
-        self._last_sign = time.monotonic()
+        self._last_sign: float | None = None
         self._sent = 0
         self._files: dict[int, tuple[str, int]] = {}
         self._results: dict[int, bytes] = {}
@@ -124,7 +134,7 @@ class Cluster:
         """Connect to the cluster and check the versions of its nodes."""
         self._send(Start(self._address))
         deadline = time.monotonic() + CONNECT_SECONDS
-        while not self._processors:
+        while not (self._is_ready and self._processors):
             if time.monotonic() > deadline:
                 raise FtkitError(
                     f"no answer from the Ray cluster at {self._address} in {CONNECT_SECONDS:.0f} s;"
@@ -179,13 +189,15 @@ class Cluster:
         try:
             message = self._messages.get(timeout=timeout)
         except Empty:
-            if self._processors and time.monotonic() - self._last_sign > HEAD_SECONDS:
+            if self._last_sign and time.monotonic() - self._last_sign > HEAD_SECONDS:
                 raise self._lost() from None
             return
         match message:
             case Alive():
                 self._processors = message.processors or self._processors
                 self._last_sign = time.monotonic()
+            case Ready():
+                self._is_ready = True
             case Result():
                 self._keep(message)
             case Failed():
@@ -207,7 +219,7 @@ class Cluster:
             text = text.replace(os.path.abspath(file), file)
         if failed.of_file:
             return FileError(text)
-        return FtkitError(text if self._processors else f"Ray cluster {self._address}: {text}")
+        return FtkitError(text if self._is_ready else f"Ray cluster {self._address}: {text}")
 
     def _lost(self) -> FtkitError:
         return FtkitError(

@@ -1,7 +1,7 @@
 """Driver process of a Ray cluster: it submits the tasks that ftkit sends it.
 
     ftkit ── Start, Order ──→ driver ── tasks ──→ nodes
-          ←─ Alive, Result, Failed ──
+          ←─ Ready, Alive, Result, Failed ──
 
 Ray ends the process that is connected to a cluster when its head dies, so no other process imports
 it. The driver ends, and its tasks with it, when its standard input does.
@@ -19,7 +19,7 @@ from threading import Thread
 from typing import Any
 
 from ftkit._version import __version__
-from ftkit.validation.ray_messages import Alive, Channel, Failed, Order, Result, Start
+from ftkit.validation.ray_messages import Alive, Channel, Failed, Order, Ready, Result, Start
 
 MAX_RETRIES = 5
 """How often a task is tried again whose node or worker process died."""
@@ -79,9 +79,9 @@ class Driver:
         """Run the tasks that are received until there are no more, or one has failed."""
         Thread(target=self._receive, daemon=True).start()
         self._connect(address)
-        self._check_versions()
-        self._channel.send(Alive(self._processors()))
         Thread(target=self._send_signs_of_life, daemon=True).start()
+        self._check_versions()
+        self._channel.send(Ready())
         while (event := self._events.get()) is not None:
             if isinstance(event, Order):
                 self._submit(event)
@@ -126,8 +126,8 @@ class Driver:
 
     def _send_signs_of_life(self) -> None:
         while True:
-            time.sleep(ALIVE_SECONDS)
             self._channel.send(Alive(self._processors()))
+            time.sleep(ALIVE_SECONDS)
 
     def _processors(self) -> float:
         return float(sum(node["Resources"].get("CPU", 0) for node in self._nodes()))
@@ -146,6 +146,7 @@ class Driver:
 
         references = [
             self._run.options(
+                name="check_versions",
                 num_cpus=0,
                 max_retries=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),

@@ -26,6 +26,10 @@ class Order(Struct, tag=True, frozen=True):
     task: bytes
 
 
+class Ready(Struct, tag=True, frozen=True):
+    """The nodes have been checked, and orders are welcome."""
+
+
 class Alive(Struct, tag=True, frozen=True):
     """Sign of life of the cluster's head, with the processors of all nodes."""
 
@@ -48,7 +52,7 @@ class Failed(Struct, tag=True, frozen=True):
 
 
 ToDriver = Start | Order
-FromDriver = Alive | Result | Failed
+FromDriver = Ready | Alive | Result | Failed
 
 
 class Channel:
