@@ -89,7 +89,7 @@ def _open_files(file: Any, parameter: str, allows_folders: bool) -> list[Source]
     if is_pattern(file):
         from ftkit.dataset.object_store import list_objects
 
-        return [ObjectRanges(found) for found in list_objects(file)]
+        return [ObjectRanges(remote) for remote in list_objects(file)]
     return [_open_file(file, parameter, allows_folders)]
 
 
