@@ -98,7 +98,7 @@ def _datasets_below(top: str) -> list[str]:
 
 @contextmanager
 def local_files(
-    files: Sequence[str], recurse: bool = False
+    files: Sequence[str], recurse: bool = False, engine: str = "local"
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Yield the paths to read, and the names to show for those that are temporary copies.
 
@@ -108,6 +108,10 @@ def local_files(
     Args:
         files: Names, patterns, or - for standard input.
         recurse: Replace folders by the datasets below them.
+        engine: The engine that reads the files; only `local` reads streams.
+
+    Raises:
+        UsageError: A cluster cannot read a stream.
     """
     paths = expand(files, recurse)
     refuse_output_over_input(paths)
@@ -115,6 +119,11 @@ def local_files(
     if not streams:
         yield paths, {}
         return
+    if engine != "local":
+        raise UsageError(
+            f"{streams[0]} is a stream, which only this machine can read, so --engine {engine} "
+            "cannot; write it to a file on a path that all nodes share, or to object storage"
+        )
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
         copies = {path: os.path.join(folder, f"{number:06}") for number, path in enumerate(streams)}
         for path, copy in copies.items():
@@ -157,13 +166,13 @@ def must_be_plain(*files: str | None) -> None:
 
 
 @contextmanager
-def one_file(name: str) -> Iterator[tuple[str, str]]:
+def one_file(name: str, engine: str = "local") -> Iterator[tuple[str, str]]:
     """Yield the path of one file, and the name to show for it.
 
     Raises:
         UsageError: The name is a pattern that matches several files.
     """
-    with local_files([name]) as (paths, names):
+    with local_files([name], engine=engine) as (paths, names):
         if len(paths) > 1:
             raise UsageError(f"{name!r} matches {len(paths)} files, but only one is allowed")
         yield paths[0], names.get(paths[0], paths[0])

@@ -24,7 +24,7 @@ from typing import Any
 from ftkit.dataset.reader import Part
 from ftkit.errors import FtkitError
 from ftkit.summary import Summary
-from ftkit.validation.scan import Map, Progress
+from ftkit.validation.scan import Map, PlannedScan, Progress
 
 PARTS_PER_WORKER = 2
 """Parts that are in flight for each worker: one being scanned, one waiting."""
@@ -106,7 +106,7 @@ def _bounded(
         starting: Context in which the pool may start workers.
     """
 
-    def bounded(function: Callable[..., Summary], parts: Iterable[Part]) -> Iterator[Summary]:
+    def bounded(function: PlannedScan, parts: Iterable[Part]) -> Iterator[Summary]:
         futures: deque[tuple[Future[Summary], str]] = deque()
 
         def first_result() -> Summary:
@@ -181,7 +181,7 @@ def _start_worker(parent: int, scanned: Any) -> None:
     Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 
-def _scan_and_count(function: Callable[..., Summary], part: Part) -> Summary:
+def _scan_and_count(function: PlannedScan, part: Part) -> Summary:
     """Scan a part in a worker, adding to the number of bytes that all workers have scanned."""
     return function(part, advance=_advance)
 

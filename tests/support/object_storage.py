@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 BUCKET = "bucket"
@@ -103,6 +104,12 @@ class Storage:
         """Return the keys of all multipart uploads that are neither completed nor aborted."""
         return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?uploads").decode())
 
+    def put_stream(self, key: str, stream: BinaryIO) -> str:
+        """Write an object of any size, from the beginning of a file, and return its URL."""
+        size = os.fstat(stream.fileno()).st_size
+        self._send("PUT", f"/{BUCKET}/{quote(key)}", stream, {"Content-Length": str(size)})
+        return f"s3://{BUCKET}/{key}"
+
     def create(self, bucket: str) -> None:
         """Create a bucket."""
         self._send("PUT", f"/{bucket}")
@@ -112,7 +119,11 @@ class Storage:
         self._send("POST", "/moto-api/reset")
 
     def _send(
-        self, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        data: bytes | BinaryIO = b"",
+        headers: dict[str, str] | None = None,
     ) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
