@@ -29,8 +29,8 @@ from ftkit.server.folder import (
     Folder,
     remove,
 )
-from ftkit.server.lifecycle import FINAL
 from ftkit.server.objects import (
+    FINAL,
     FileObject,
     JobObject,
     ModelObject,

@@ -27,9 +27,8 @@ from ftkit.server.errors import (
     too_large,
 )
 from ftkit.server.folder import WANDB_RUNS, Folder, Writer, remove, sync_folder
-from ftkit.server.lifecycle import FINAL
 from ftkit.server.multipart import Form
-from ftkit.server.objects import FileObject, JobObject, PartObject, UploadObject, now
+from ftkit.server.objects import FINAL, FileObject, JobObject, PartObject, UploadObject, now
 from ftkit.server.storage import Allowance, SizeLimit, quota_exceeded
 
 MAX_FILES = 100_000

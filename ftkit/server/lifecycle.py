@@ -24,8 +24,10 @@ from ftkit.server.errors import (
     limit_reached,
 )
 from ftkit.server.integrations import check_wandb
+from ftkit.server.limits import check_number
 from ftkit.server.models import ModelRef, ModelRegistry
 from ftkit.server.objects import (
+    UNFINISHED,
     CheckpointObject,
     EventObject,
     FileObject,
@@ -38,18 +40,6 @@ from ftkit.server.objects import (
     new_id,
     now,
 )
-
-FINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
-"""Statuses of finished jobs."""
-
-UNFINISHED: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "pausing", "paused")
-"""Statuses of all other jobs."""
-
-MAX_UNFINISHED = 1_000
-"""Maximum number of unfinished jobs of a tenant."""
-
-MAX_JOBS = 100_000
-"""Maximum number of jobs of a tenant, finished or not."""
 
 MAX_PAUSES = 1_000
 """Maximum number of times that a job can be paused, since each adds events."""
@@ -80,7 +70,7 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
             files["validation"] = _training_file(
                 database, body.validation_file, tenant, "validation_file"
             )
-        _check_number(database, tenant)
+        check_number(database, tenant)
         job = _new_job(body, model, files, tenant)
         job.recipe = models.recipe(model.base)
         database.add(job)
@@ -90,16 +80,6 @@ def create_job(database: Database, models: ModelRegistry, body: JobBody, tenant:
         message = f"Validating training file: {body.training_file}"
         add_event(database, job.id, tenant, message)
     return job
-
-
-def _check_number(database: Database, tenant: str) -> None:
-    if database.count(JobObject, tenant, *UNFINISHED) >= MAX_UNFINISHED:
-        raise limit_reached(
-            f"This account has {MAX_UNFINISHED:,} unfinished jobs;"
-            " wait until some have finished, or cancel some."
-        )
-    if database.count(JobObject, tenant) >= MAX_JOBS:
-        raise limit_reached(f"This account has {MAX_JOBS:,} jobs, the maximum.")
 
 
 def _check_supported(body: JobBody) -> None:

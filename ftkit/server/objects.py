@@ -32,6 +32,12 @@ JobStatus = Literal[
     "cancelled",
 ]
 
+FINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
+"""Statuses of finished jobs."""
+
+UNFINISHED: tuple[JobStatus, ...] = ("validating_files", "queued", "running", "pausing", "paused")
+"""Statuses of all other jobs."""
+
 
 def new_id(prefix: str, length: int = 24) -> str:
     """Return a new id, which cannot be guessed."""

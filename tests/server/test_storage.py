@@ -16,7 +16,7 @@ import pytest
 
 from ftkit.cli import run
 from ftkit.cli.options import Size
-from ftkit.server import files, lifecycle
+from ftkit.server import files, lifecycle, limits
 from ftkit.server.cleanup import collect_garbage
 from ftkit.server.database import Database
 from ftkit.server.errors import LimitReachedError, QuotaError
@@ -290,7 +290,7 @@ def test_the_number_of_files_jobs_and_pauses_is_bounded(
     lifecycle.apply_action(store, id, "t", "resume")
     with pytest.raises(LimitReachedError, match="paused at most 1 times"):
         lifecycle.apply_action(store, id, "t", "pause")
-    monkeypatch.setattr(lifecycle, "MAX_JOBS", 1)
+    monkeypatch.setattr(limits, "MAX_JOBS", 1)
     with pytest.raises(LimitReachedError, match="has 1 jobs, the maximum"):
         create_job(store)
     monkeypatch.setattr(files, "MAX_FILES", 1)

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from ftkit.server import lifecycle
+from ftkit.server import lifecycle, limits
 from ftkit.server.bodies import JobBody
 from ftkit.server.database import Database
 from ftkit.server.errors import ConflictError, InvalidRequestError, LimitReachedError
@@ -74,7 +74,7 @@ def test_a_job_that_was_paused_before_its_check_is_checked_when_it_resumes(store
 
 
 def test_the_queue_of_a_tenant_is_bounded(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MAX_UNFINISHED", 2)
+    monkeypatch.setattr(limits, "MAX_UNFINISHED", 2)
     create_job(store)
     lifecycle.create_job(
         store, ModelRegistry(store, {}), JobBody(model=SMOKE, training_file="file-1"), "t"
