@@ -30,6 +30,7 @@ from ftkit.server.database import Database
 from ftkit.server.errors import ServiceError
 from ftkit.server.folder import Folder
 from ftkit.server.inference import Generator
+from ftkit.server.limits import DEFAULT_LIMITS, TenantLimits
 from ftkit.server.models import ModelRegistry
 from ftkit.server.recipes import Recipes
 from ftkit.server.relay import Relay
@@ -37,6 +38,7 @@ from ftkit.server.request_ids import RequestIdMiddleware
 from ftkit.server.request_log import RequestLogMiddleware, start_request_log
 from ftkit.server.responses import handle_error, json_response
 from ftkit.server.routes import completions, files, jobs, models, responses_api
+from ftkit.server.scheduling import Capacity
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
 
@@ -70,6 +72,8 @@ class ServerSettings(Struct, frozen=True):
         answers: URLs of servers that answer for base models, by base model.
         answers_key: API key for these servers, or "".
         log_requests: Log a line for each request to standard error.
+        limits: Limits on the jobs of each tenant.
+        shared_priorities: Compare the priorities of the jobs of all tenants.
     """
 
     folder: Path
@@ -83,6 +87,13 @@ class ServerSettings(Struct, frozen=True):
     answers: dict[str, str] = {}
     answers_key: str = ""
     log_requests: bool = False
+    limits: TenantLimits = DEFAULT_LIMITS
+    shared_priorities: bool = False
+
+    @property
+    def capacity(self) -> Capacity:
+        """Number of training processes that may run."""
+        return Capacity(self.max_jobs, self.limits.running, self.shared_priorities)
 
 
 def create_app(settings: ServerSettings) -> ASGIApp:
@@ -94,7 +105,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         database, settings.models, uses_hub=not settings.keys, recipes=settings.recipes
     )
     relay = Relay(settings.answers, settings.answers_key, database, folder, registry.recipe)
-    service = Service(database, folder, registry, Generator(folder), relay)
+    service = Service(database, folder, registry, Generator(folder), relay, settings.limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -105,7 +116,7 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         loop, generator = asyncio.get_running_loop(), service.generator
         free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
         wake = partial(loop.call_soon_threadsafe, relay.wake)
-        supervisor = Supervisor(database, folder, settings.max_jobs, free_memory, wake)
+        supervisor = Supervisor(database, folder, settings.capacity, free_memory, wake)
         await relay.start()
         supervisor.start()
         yield

@@ -23,6 +23,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
+from ftkit.server.limits import TenantLimits
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
 from ftkit.server.storage import StorageLimits
@@ -48,6 +49,8 @@ settings = ServerSettings(
     recipes=load_recipes(s["recipe"]),
     answers=s["answers"],
     answers_key=s["answers_key"],
+    limits=TenantLimits(**s["limits"]),
+    shared_priorities=s["shared_priorities"],
 )
 run(settings, "127.0.0.1", 0, print)
 """
@@ -109,6 +112,8 @@ class LocalServer:
         answers: dict[str, str] | None = None,
         answers_key: str = "",
         forked: bool = FORKS,
+        limits: dict[str, int] | None = None,
+        shared_priorities: bool = False,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -123,6 +128,8 @@ class LocalServer:
             "answers": answers or {},
             "answers_key": answers_key,
             "forked": forked,
+            "limits": limits or {},
+            "shared_priorities": shared_priorities,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
