@@ -23,6 +23,10 @@ EndKind = Literal["completed", "crashed", "killed", "out_of_memory"]
 """End of a process. A killed one was ended from outside, which is not the fault of its job."""
 
 
+class RunnerError(FtkitError):
+    """The runner refuses a process. The message is shown to the owner of the job."""
+
+
 class RunnerUnavailableError(FtkitError):
     """The runner cannot be reached. A call may have had its effect all the same."""
 
@@ -32,7 +36,8 @@ class Attempt(Struct, frozen=True):
 
     Attributes:
         job: Id of the job.
-        number: Number of the attempt among those of the job, from 1.
+        number: Number of the attempt among those of the job, from 1; 0 for a validation, which
+            runs on the machine of the service and has no token.
         token: Secret with which the process authenticates to the service. It is only in the
             environment of the process, never in its command line, in a log or on the disk.
     """
@@ -104,6 +109,9 @@ class Runner(Protocol):
             task: Task of the process.
             job: The job, as it is stored.
             attempt: The attempt, which is started only once.
+
+        Raises:
+            RunnerError: No process of this kind can be started; the job fails.
         """
         ...
 
