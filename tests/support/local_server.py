@@ -39,6 +39,12 @@ for name, value in s["constants"].items():
     module = importlib.import_module(f"ftkit.server.{module}")
     assert hasattr(module, constant), name
     setattr(module, constant, value)
+runner = None
+if s["runner"]:
+    sys.path[:] = s["path"]
+    from support.detached_runner import DetachedRunner
+
+    runner = DetachedRunner(**s["runner"])
 settings = ServerSettings(
     Path(s["folder"]),
     s["models"],
@@ -48,6 +54,7 @@ settings = ServerSettings(
     recipes=load_recipes(s["recipe"]),
     answers=s["answers"],
     answers_key=s["answers_key"],
+    runner=runner,
 )
 run(settings, "127.0.0.1", 0, print)
 """
@@ -94,7 +101,8 @@ class LocalServer:
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
     a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
-    tests of what the start of the server and its workers does: see `forking`.
+    tests of what the start of the server and its workers does: see `forking`. `runner` are the
+    arguments of the `DetachedRunner` of training jobs.
     """
 
     def __init__(
@@ -109,6 +117,7 @@ class LocalServer:
         answers: dict[str, str] | None = None,
         answers_key: str = "",
         forked: bool = FORKS,
+        runner: dict[str, Any] | None = None,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -123,6 +132,8 @@ class LocalServer:
             "answers": answers or {},
             "answers_key": answers_key,
             "forked": forked,
+            "runner": runner,
+            "path": sys.path if runner else [],
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
