@@ -23,6 +23,7 @@ RUN_SERVER = """
 import importlib, json, resource, sys
 from pathlib import Path
 from ftkit.server.app import ServerSettings
+from ftkit.server.limits import TenantLimits
 from ftkit.server.recipes import load_recipes
 from ftkit.server.run import run
 from ftkit.server.storage import StorageLimits
@@ -55,6 +56,8 @@ settings = ServerSettings(
     answers=s["answers"],
     answers_key=s["answers_key"],
     runner=runner,
+    limits=TenantLimits(**s["limits"]),
+    shared_priorities=s["shared_priorities"],
 )
 run(settings, "127.0.0.1", 0, print)
 """
@@ -118,6 +121,8 @@ class LocalServer:
         answers_key: str = "",
         forked: bool = FORKS,
         runner: dict[str, Any] | None = None,
+        limits: dict[str, int] | None = None,
+        shared_priorities: bool = False,
         **storage: int,
     ) -> None:
         self.folder = folder
@@ -134,6 +139,8 @@ class LocalServer:
             "forked": forked,
             "runner": runner,
             "path": sys.path if runner else [],
+            "limits": limits or {},
+            "shared_priorities": shared_priorities,
             "storage": storage,
         }
         self._process: subprocess.Popen[bytes] | None = None
