@@ -37,7 +37,8 @@ from ftkit.server.relay import Relay
 from ftkit.server.request_ids import RequestIdMiddleware
 from ftkit.server.request_log import RequestLogMiddleware, start_request_log
 from ftkit.server.responses import handle_error, json_response
-from ftkit.server.routes import completions, files, jobs, models, responses_api
+from ftkit.server.routes import completions, files, internal, jobs, models, responses_api
+from ftkit.server.runner import Runner
 from ftkit.server.scheduling import Capacity
 from ftkit.server.storage import StorageLimits
 from ftkit.server.supervisor import Supervisor
@@ -72,6 +73,7 @@ class ServerSettings(Struct, frozen=True):
         answers: URLs of servers that answer for base models, by base model.
         answers_key: API key for these servers, or "".
         log_requests: Log a line for each request to standard error.
+        runner: Runner of training jobs on other machines; None to train on this one.
         limits: Limits on the jobs of each tenant.
         shared_priorities: Compare the priorities of the jobs of all tenants.
     """
@@ -87,6 +89,7 @@ class ServerSettings(Struct, frozen=True):
     answers: dict[str, str] = {}
     answers_key: str = ""
     log_requests: bool = False
+    runner: Runner | None = None
     limits: TenantLimits = DEFAULT_LIMITS
     shared_priorities: bool = False
 
@@ -114,9 +117,11 @@ def create_app(settings: ServerSettings) -> ASGIApp:
         except (OSError, sqlite3.Error):  # for example a full disk; the next start tries again
             traceback.print_exc()
         loop, generator = asyncio.get_running_loop(), service.generator
-        free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
         wake = partial(loop.call_soon_threadsafe, relay.wake)
-        supervisor = Supervisor(database, folder, settings.capacity, free_memory, wake)
+        free_memory = partial(loop.call_soon_threadsafe, generator.end_when_idle)
+        supervisor = Supervisor(
+            database, folder, settings.capacity, free_memory, wake, settings.runner
+        )
         await relay.start()
         supervisor.start()
         yield
@@ -135,8 +140,15 @@ def create_app(settings: ServerSettings) -> ASGIApp:
             *models.ROUTES,
             *completions.ROUTES,
             *responses_api.ROUTES,
+            *(internal.ROUTES if settings.runner else ()),
         ],
-        middleware=[Middleware(AuthenticationMiddleware, authenticator=authenticator)],
+        middleware=[
+            Middleware(
+                AuthenticationMiddleware,
+                authenticator=authenticator,
+                internal=settings.runner is not None,
+            )
+        ],
         exception_handlers=dict.fromkeys(HANDLED_ERRORS, handle_error),
         lifespan=lifespan,
     )

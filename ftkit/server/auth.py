@@ -19,6 +19,9 @@ from ftkit.server.responses import error_response
 LOCAL_TENANT = "local"
 """Tenant of all requests to a service without API keys."""
 
+INTERNAL = "/internal/"
+"""Beginning of the paths for training processes, which have tokens instead of API keys."""
+
 HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 """`Host` header: a name or an IP address, and optionally a port."""
 
@@ -89,10 +92,16 @@ class Authenticator:
 
 
 class AuthenticationMiddleware:
-    """ASGI middleware: authenticates each request and records its tenant."""
+    """ASGI middleware: authenticates each request and records its tenant.
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
-        self._app, self._authenticator = app, authenticator
+    Args:
+        app: Application that handles the requests.
+        authenticator: Finds their tenants.
+        internal: Leave the authentication of requests below `INTERNAL` to their routes.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, internal: bool = False) -> None:
+        self._app, self._authenticator, self._internal = app, authenticator, internal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request; `/health` needs no API key."""
@@ -105,7 +114,7 @@ class AuthenticationMiddleware:
         try:
             if scope["path"] == "/health":
                 self._authenticator.check_origin(headers)
-            else:
+            elif not self._internal or not scope["path"].startswith(INTERNAL):
                 scope.setdefault("state", {})["tenant"] = self._authenticator.tenant(headers)
         except ServiceError as error:
             await error_response(error)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Worker side of the pipe from the server: commands, requests, and exit when it closes.
+"""Worker side of the pipe from the server: requests, and exit when it closes.
 
 This module is imported before anything that takes long, so it imports little itself.
 """
@@ -34,25 +34,19 @@ def end_with_server() -> None:
         os._exit(1)
 
 
-class CommandReader(threading.Thread):
-    """Thread that reads the server's commands to a job.
-
-    Attributes:
-        pause: Set once the server has asked to pause the job.
-    """
+class PipeWatch(threading.Thread):
+    """Thread that ends the process of a job when its server ends, and so closes its input."""
 
     def __init__(self) -> None:
-        super().__init__(name="commands", daemon=True)
-        self.pause = threading.Event()
+        super().__init__(name="pipe", daemon=True)
 
     def run(self) -> None:
-        """Read commands until the input is closed, then exit the process."""
+        """Read until the input is closed, then exit the process."""
         # Not `sys.stdin.buffer`: the waiting thread would hold its lock, and the interpreter aborts
         # if it finds that lock held at exit.
-        with open(0, "rb", buffering=0, closefd=False) as commands:
-            for line in commands:
-                if line.strip() == b"pause":
-                    self.pause.set()
+        with open(0, "rb", buffering=0, closefd=False) as pipe:
+            while pipe.read(1024):
+                pass
         os._exit(1)  # the job is not finished: its next server starts it again
 
 

@@ -1,14 +1,12 @@
-"""Unexpected ends of job processes: crashes, kills from outside, and a full memory."""
+"""Ends of job processes: crashes, kills from outside, and a full memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
-
-from msgspec import Struct
 
 from ftkit._text import last_line
 from ftkit.server.control_groups import memory_files
+from ftkit.server.runner import Ended, EndKind
 
 SIGKILL = 9
 """Signal of the kernel's out-of-memory killer, among others. Windows has none."""
@@ -21,21 +19,15 @@ MEMORY_EXIT_CODE = 12
 """Exit code of a process that ran out of memory; the number of the error ENOMEM."""
 
 
-class UnexpectedEnd(Struct, frozen=True):
-    """End of a process that had not completed its task.
+LOST_EXIT_CODE = 75
+"""Exit code of a remote worker that could not reach the service; EX_TEMPFAIL of sysexits.h."""
 
-    Attributes:
-        kind: "killed" if somebody else ended it, "out_of_memory" if the kernel did because the
-            memory was full, or else "crashed".
-        cause: Signal or exit code, with the last line of the log.
-    """
-
-    kind: Literal["crashed", "killed", "out_of_memory"]
-    cause: str
+STALE_EXIT_CODE = 76
+"""Exit code of a remote worker whose attempt is not the current one."""
 
 
-def explain_exit(exit_code: int, log: Path, memory_kills: int) -> UnexpectedEnd:
-    """Explain the unexpected end of a process.
+def explain_exit(exit_code: int, log: Path, memory_kills: int) -> Ended:
+    """Explain the end of a process.
 
     Args:
         exit_code: Its exit code, or the negative number of the signal that ended it.
@@ -43,14 +35,17 @@ def explain_exit(exit_code: int, log: Path, memory_kills: int) -> UnexpectedEnd:
         memory_kills: Value of `count_memory_kills` at its start.
     """
     if exit_code == -SIGKILL and count_memory_kills() > memory_kills:
-        return UnexpectedEnd("out_of_memory", "killed because the memory was full")
+        return Ended("out_of_memory", "killed because the memory was full")
     if exit_code == MEMORY_EXIT_CODE:
-        return UnexpectedEnd("out_of_memory", "one of its processes had too little memory")
+        return Ended("out_of_memory", "one of its processes had too little memory")
     if -exit_code in KILL_SIGNALS:
-        return UnexpectedEnd("killed", f"killed with signal {-exit_code}")
+        return Ended("killed", f"killed with signal {-exit_code}")
+    if exit_code == LOST_EXIT_CODE:
+        return Ended("killed", "it could not reach the service")
     cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     line = last_line(log)
-    return UnexpectedEnd("crashed", f"{cause}: {line}" if line else cause)
+    kind: EndKind = "crashed" if exit_code else "completed"
+    return Ended(kind, f"{cause}: {line}" if line else cause)
 
 
 def count_memory_kills() -> int:

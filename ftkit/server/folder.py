@@ -128,6 +128,22 @@ class Folder:
         """Return the folder of a job."""
         return self.jobs / id
 
+    def checkpoints(self, job: str) -> Path:
+        """Return the folder of the states that the training of a job resumes from."""
+        return self.job(job) / "checkpoints"
+
+    def attempts(self, job: str) -> Path:
+        """Return the folder with a folder for each attempt of a remote worker to train a job."""
+        return self.job(job) / "attempts"
+
+    def attempt(self, job: str, number: int) -> Path:
+        """Return the folder that only the worker of that attempt writes to."""
+        return self.attempts(job) / str(number)
+
+    def attempt_checkpoints(self, job: str, number: int) -> Path:
+        """Return the folder of the states that an attempt has saved, and not reported yet."""
+        return self.attempt(job, number) / "checkpoints"
+
     def adapter(self, job: str, step: int) -> Path:
         """Return the folder of the adapter that a job had made by a step."""
         return self.job(job) / f"adapter-{step}"

@@ -198,6 +198,9 @@ class JobObject(StoredObject, kw_only=True):
         attempts: Processes that crashed without progress.
         kills: Processes that were killed without progress.
         pauses: Number of times that the job was paused.
+        attempt: Number of the last attempt to train the job, see `attempts.py`.
+        token_hash: SHA-256 of the token of that attempt, "" once it has ended.
+        handle: Handle of its process, "" once it has ended.
         hashes: SHA-256 of the `training` file, and of the `validation` file if there is one.
         names: Names of these files.
         valid: True once the files have been validated.
@@ -219,6 +222,9 @@ class JobObject(StoredObject, kw_only=True):
         "attempts",
         "kills",
         "pauses",
+        "attempt",
+        "token_hash",
+        "handle",
         "files",
         "names",
         "recipe",
@@ -258,6 +264,9 @@ class JobObject(StoredObject, kw_only=True):
     attempts: int = 0
     kills: int = 0
     pauses: int = 0
+    attempt: int = 0
+    token_hash: str = ""
+    handle: str = ""
     hashes: dict[str, str] = field(name="files")
     names: dict[str, str]
     recipe: dict[str, Any] = {}

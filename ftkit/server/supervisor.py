@@ -8,33 +8,41 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
-from ftkit._local import RUN_MODULE
-from ftkit._private import make_private_folder, open_private
+from ftkit.server.attempts import adopt_checkpoint, end_attempt, new_attempt, store_handle
 from ftkit.server.blobs import remove_unused_blob
 from ftkit.server.cleanup import delete_expired_files, remove_expired, remove_job_data
 from ftkit.server.database import Database
 from ftkit.server.errors import FullDiskError
-from ftkit.server.exits import UnexpectedEnd, count_memory_kills, explain_exit
 from ftkit.server.folder import Folder
 from ftkit.server.job_queue import JobQueue
 from ftkit.server.lifecycle import add_event, fail, transition
+from ftkit.server.local_processes import LocalProcesses
 from ftkit.server.objects import JobObject, JobStatus
 from ftkit.server.out_of_memory import memory_advice
 from ftkit.server.recipes import restore_recipe
+from ftkit.server.runner import (
+    Attempt,
+    Ended,
+    Runner,
+    RunnerError,
+    RunnerUnavailableError,
+    Task,
+)
 from ftkit.server.scheduling import INTERRUPTED, Capacity
 
 POLL_SECONDS = 0.1
 """Seconds between polls of the jobs and processes."""
+
+OUTAGE_SECONDS = 5.0
+"""Seconds to wait before a runner that cannot be reached is tried again."""
 
 EXPIRY_SECONDS = 60
 """Seconds between removals of what has expired."""
@@ -59,8 +67,6 @@ VALIDATION_BYTES_PER_SECOND = 200_000
 
 logger = logging.getLogger("ftkit.server")
 
-Task = Literal["check", "train"]
-
 STARTS_FROM: dict[Task, JobStatus] = {"check": "validating_files", "train": "queued"}
 """Status of the jobs for which a process with that task is started."""
 
@@ -73,17 +79,20 @@ class JobProcess(Struct):
     """Process of a job.
 
     Attributes:
+        handle: Handle of its runner.
         started: Time at which it was started, by the monotonic clock.
         time_limit: Maximum duration in seconds, or None.
-        memory_kills: Processes that the kernel had killed for want of memory when it was started.
+        is_stopped: True once the supervisor has asked the runner to end it.
+        end: Its end, once it is known.
     """
 
     task: Task
     tenant: str
-    process: subprocess.Popen[bytes]
+    handle: str
     started: float
-    time_limit: float | None
-    memory_kills: int
+    time_limit: float | None = None
+    is_stopped: bool = False
+    end: Ended | None = None
 
     @property
     def is_overdue(self) -> bool:
@@ -98,8 +107,11 @@ class Supervisor(threading.Thread):
         database: Database of the service.
         folder: Data folder of the service.
         capacity: Number of training processes that may run.
-        before_training: Called in this thread before each start of a training process.
+        before_training: Called in this thread before each start of a training process on the
+            machine of the service.
         after_exit: Called in this thread after each end of a process.
+        runner: Runner of training processes; by default the machine of the service, which also
+            runs all validations.
     """
 
     def __init__(
@@ -109,10 +121,14 @@ class Supervisor(threading.Thread):
         capacity: Capacity,
         before_training: Callable[[], object] = lambda: None,
         after_exit: Callable[[], object] = lambda: None,
+        runner: Runner | None = None,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._database, self._folder = database, folder
         self._before_training, self._after_exit = before_training, after_exit
+        local = LocalProcesses(folder)
+        self._runners: dict[Task, Runner] = {"check": local, "train": runner or local}
+        self._outage_end = 0.0  # of the runner of training processes
         capacities: dict[Task, Capacity] = {"check": Capacity(MAX_VALIDATIONS), "train": capacity}
         self._queues = {
             task: JobQueue(database, STARTS_FROM[task], capacities[task]) for task in STARTS_FROM
@@ -135,23 +151,40 @@ class Supervisor(threading.Thread):
                 logger.exception("The jobs cannot be supervised")
 
     def stop(self) -> None:
-        """Stop the thread and kill the processes. A restarted server continues their jobs."""
+        """Stop the thread and the processes on this machine. A restarted server goes on."""
         self._stopping.set()
         self.join()
-        for running in self._processes.values():
-            running.process.kill()
-            running.process.wait()
+        for runner in self._runners.values():
+            runner.close()
         for id in self._processes:
             with suppress(OSError, sqlite3.Error):  # the next start clears it
                 remove_job_data(self._database, self._folder, id)
 
     def _recover(self) -> None:
-        """Correct the status of jobs whose processes ended with an earlier server."""
-        for job in self._database.with_status(JobObject, "running"):
-            message = "The service was restarted; the job continues"
-            transition(self._database, job.id, ("running",), "queued", message, rank=INTERRUPTED)
-        for job in self._database.with_status(JobObject, "pausing"):
-            self._finish_pausing(job.id)
+        """Find the processes that outlived an earlier server, and restart the other jobs."""
+        jobs = self._database.with_status(JobObject, "queued", "running", "pausing")
+        for job in jobs:
+            if job.status == "queued" and not job.handle:
+                continue
+            if job.handle and self._is_alive(job.handle):
+                self._processes[job.id] = JobProcess(
+                    "train", job.tenant, job.handle, time.monotonic()
+                )
+                continue
+            with self._database.transaction():
+                end_attempt(self._database, job.id)
+                message = "The service was restarted; the job continues"
+                transition(
+                    self._database, job.id, ("running",), "queued", message, rank=INTERRUPTED
+                )
+                self._finish_pausing(job.id)
+
+    def _is_alive(self, handle: str) -> bool:
+        """Return False if a process has ended for certain."""
+        if not self._is_outage:
+            with self._noting_outages():
+                return not isinstance(self._runners["train"].state(handle), Ended)
+        return True
 
     def _finish_pausing(self, id: str) -> bool:
         return transition(
@@ -160,20 +193,42 @@ class Supervisor(threading.Thread):
 
     def _poll(self) -> None:
         for id, running in list(self._processes.items()):
-            job = self._database.get(JobObject, id)
-            exit_code = running.process.poll()
-            if exit_code is not None:
-                self._handle_exit(id, running, exit_code)
-                del self._processes[id]
-                self._after_exit()
-            elif job is None or job.status in ("cancelled", "failed"):
-                running.process.kill()
-            elif running.is_overdue:
-                self._time_out(id, running)
-            elif job.status == "pausing":
-                _send(running.process, "pause")
+            if running.task == "check" or not self._is_outage:
+                with self._noting_outages():
+                    self._observe(id, running)
         for task in STARTS_FROM:
-            self._start_processes(task)
+            if task == "check" or not self._is_outage:
+                self._start_processes(task)
+
+    @property
+    def _is_outage(self) -> bool:
+        """True while the runner of training processes is not to be called."""
+        return time.monotonic() < self._outage_end
+
+    @contextmanager
+    def _noting_outages(self) -> Iterator[None]:
+        try:
+            yield
+        except RunnerUnavailableError as error:
+            self._outage_end = time.monotonic() + OUTAGE_SECONDS
+            logger.warning("%s; trying again in %.0f seconds", error, OUTAGE_SECONDS)
+
+    def _observe(self, id: str, running: JobProcess) -> None:
+        """Handle the end of a process, or stop one that should not run any more."""
+        job = self._database.get(JobObject, id)
+        runner = self._runners[running.task]
+        state = running.end or runner.state(running.handle)
+        if isinstance(state, Ended):
+            running.end = state  # if handling it fails, for example on a full disk
+            self._handle_exit(id, running, state)
+            del self._processes[id]
+            self._after_exit()
+        elif job is None or job.status in _stopping_statuses(running.task):
+            if not running.is_stopped:
+                runner.stop(running.handle)
+                running.is_stopped = True
+        elif running.is_overdue:
+            self._time_out(id, running)
 
     def _remove_expired(self) -> None:
         # At every poll, since clients may expect a file to be gone at its very time.
@@ -190,7 +245,11 @@ class Supervisor(threading.Thread):
             if job is None:
                 break
             if task == "check" or not self._fail_if_disk_full(job):
-                self._processes[job.id] = self._start_process(task, job)
+                process = self._start_process(task, job)
+                if process:
+                    self._processes[job.id] = process
+            if task == "train" and self._is_outage:
+                break
         if task == "train":
             queue.explain(self._count_processes(task), self._processes)
 
@@ -208,25 +267,27 @@ class Supervisor(threading.Thread):
         """Return the number of processes of each tenant with that task."""
         return Counter(item.tenant for item in self._processes.values() if item.task == task)
 
-    def _start_process(self, task: Task, job: JobObject) -> JobProcess:
-        make_private_folder(self._folder.job(job.id))
-        command = [*RUN_MODULE, "ftkit.server.worker", task, str(self._folder.root), job.id]
-        if task == "train":
+    def _start_process(self, task: Task, job: JobObject) -> JobProcess | None:
+        """Start a process of a job. Return None if there is nothing to observe."""
+        if task == "check":
+            limit = self._validation_seconds(job)
+            handle = self._runners[task].start(task, job, Attempt(job.id, 0))
+            return JobProcess(task, job.tenant, handle, time.monotonic(), limit)
+        attempt = None if self._is_outage else new_attempt(self._database, job.id)
+        if attempt is None:
+            return None
+        adopt_checkpoint(self._folder, job.id, attempt.number)
+        if self._runners["train"] is self._runners["check"]:
             self._before_training()
-        memory_kills = count_memory_kills()
-        with open_private(self._folder.log(job.id), "wb") as log:
-            # In a session of its own: Ctrl-C must end only the server, or the job would be treated
-            # as one whose process crashed.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self._folder.working_directory,
-            )
-        time_limit = self._validation_seconds(job) if task == "check" else None
-        return JobProcess(task, job.tenant, process, time.monotonic(), time_limit, memory_kills)
+        process = JobProcess(task, job.tenant, attempt.name, time.monotonic())
+        try:
+            with self._noting_outages():
+                process.handle = self._runners[task].start(task, job, attempt)
+                store_handle(self._database, attempt, process.handle)
+        except RunnerError as error:
+            fail(self._database, job.id, "server_error", str(error))
+            return None
+        return process
 
     def _validation_seconds(self, job: JobObject) -> float:
         """Return the maximum duration of the validation of a job's files."""
@@ -245,18 +306,25 @@ class Supervisor(threading.Thread):
                 )
                 fail(self._database, id, "validation_timeout", message, "training_file")
 
-    def _handle_exit(self, id: str, running: JobProcess, exit_code: int) -> None:
+    def _handle_exit(self, id: str, running: JobProcess, end: Ended) -> None:
         """Release what the process of a job used, and retry or fail the job unless it is done."""
-        job = self._database.get(JobObject, id)
+        # In one transaction: the process may live on, and report that it has finished the job.
+        with self._database.transaction():
+            job = self._database.get(JobObject, id)
+            if running.task == "train":
+                end_attempt(self._database, id)
+            is_paused = self._finish_pausing(id)
+            if not is_paused and job and job.status in _statuses_during(running.task):
+                if not running.is_stopped:
+                    self._handle_unexpected_end(job, running.task, end)
+                elif running.task == "train":  # it was paused or cancelled, and then resumed
+                    transition(self._database, id, ("running",), "queued", "The job is queued")
         if running.task == "check" and job:
             for sha256 in job.hashes.values():
                 remove_unused_blob(self._database, self._folder, sha256)
-        if not self._finish_pausing(id) and job and job.status in _statuses_during(running.task):
-            end = explain_exit(exit_code, self._folder.log(id), running.memory_kills)
-            self._handle_unexpected_end(job, running.task, end)
         remove_job_data(self._database, self._folder, id)
 
-    def _handle_unexpected_end(self, job: JobObject, task: Task, end: UnexpectedEnd) -> None:
+    def _handle_unexpected_end(self, job: JobObject, task: Task, end: Ended) -> None:
         # The kernel ends one of the processes that fill the memory, maybe for the memory of
         # another, so a job has as many attempts as after crashes.
         counter, limit = (
@@ -271,12 +339,11 @@ class Supervisor(threading.Thread):
             code = "out_of_memory" if end.kind == "out_of_memory" else "server_error"
             fail(self._database, job.id, code, message)
             return
-        with self._database.transaction():
-            self._database.change(JobObject, job.id, lambda job: setattr(job, counter, count))
-            message = f"The process of the job ended ({end.cause}) and is restarted"
-            add_event(self._database, job.id, job.tenant, message, "warn")
-            if task == "train":
-                transition(self._database, job.id, ("running",), "queued", "The job is queued")
+        self._database.change(JobObject, job.id, lambda job: setattr(job, counter, count))
+        message = f"The process of the job ended ({end.cause}) and is restarted"
+        add_event(self._database, job.id, job.tenant, message, "warn")
+        if task == "train":
+            transition(self._database, job.id, ("running",), "queued", "The job is queued")
 
 
 def _statuses_during(task: Task) -> tuple[JobStatus, ...]:
@@ -284,10 +351,7 @@ def _statuses_during(task: Task) -> tuple[JobStatus, ...]:
     return ("validating_files",) if task == "check" else ("queued", "running")
 
 
-def _send(process: subprocess.Popen[bytes], command: str) -> None:
-    assert process.stdin
-    try:
-        process.stdin.write(f"{command}\n".encode())
-        process.stdin.flush()
-    except OSError:
-        pass  # the process has ended, which the next poll notices
+def _stopping_statuses(task: Task) -> tuple[JobStatus, ...]:
+    """Return the statuses of a job whose process is to be stopped."""
+    # A paused job is not trained, but the result of its validation is recorded.
+    return ("cancelled", "failed") if task == "check" else ("cancelled", "failed", "paused")

@@ -3,11 +3,13 @@
     check DATA_DIR JOB                            validate the files of a job
     train DATA_DIR JOB                            train a job
     rank DATA_DIR JOB NUMBER COUNT RENDEZVOUS     train a job together with other processes
+    train-remote DATA_DIR                         train a job for a service on another machine
+    rank-remote DATA_DIR JOB NUMBER COUNT RENDEZVOUS
     generate DATA_DIR                             generate completions
     template BASE RECIPE                          write the `TemplateFacts` of a base model as JSON
 
-A worker reads commands from standard input, and ends with its server. Most imports follow once that
-is certain, since they take seconds.
+A worker ends with its server, which holds its standard input, and `train-remote` when the service
+says so. Most imports follow once that is certain, since they take seconds.
 """
 
 from __future__ import annotations
@@ -16,16 +18,24 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftkit.server.commands import CommandReader, RequestReader, end_with_server
+from ftkit.server.commands import PipeWatch, RequestReader, end_with_server
+
+if TYPE_CHECKING:
+    from ftkit.server.folder import Folder
+    from ftkit.server.reports import JobStart
 
 
 def main() -> None:
     """Run the task that the command line names."""
     # An interrupt ends it like other signals: a KeyboardInterrupt could get lost in a library.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    end_with_server()
     task, *arguments = sys.argv[1:]
+    if task == "train-remote":
+        _train_remote(*arguments)
+        return
+    end_with_server()
     if task == "generate":
         _generate(*arguments)
     elif task == "template":
@@ -56,13 +66,19 @@ def _describe_template(base: str, recipe: str) -> None:
 
 
 def _run_job(task: str, root: str, id: str, *rank: str) -> None:
-    commands = CommandReader()
-    commands.start()
+    PipeWatch().start()
     from ftkit.server.database import Database
     from ftkit.server.folder import Folder
     from ftkit.server.objects import JobObject
+    from ftkit.server.reports import DatabaseReports, Heartbeat, JobStart
 
     folder = Folder(Path(root))
+    if task == "rank-remote":
+        from ftkit.server.remote_reports import connect_reports
+
+        start = connect_reports(os.environ).begin()
+        _train_rank(folder, start, *rank)
+        return
     # Training steps that are lost with the power are repeated, so they need not be durable.
     database = Database(folder.database, durable=task == "check")
     job = database.get(JobObject, id)
@@ -73,15 +89,38 @@ def _run_job(task: str, root: str, id: str, *rank: str) -> None:
 
         check(database, folder, job)
     elif task == "train":
+        reports = DatabaseReports(database, folder, id)
+        heartbeat = Heartbeat(reports)
+        heartbeat.start()
         from ftkit.server.training.run import train
 
-        train(database, folder, job, commands.pause)
+        train(reports, folder, heartbeat.pause)
     else:
-        from ftkit.server.training.ranks import Rank
-        from ftkit.server.training.run import train_rank
+        _train_rank(folder, JobStart(job), *rank)
 
-        number, count, rendezvous = rank
-        train_rank(folder, job, Rank(int(number), int(count), Path(rendezvous)))
+
+def _train_remote(root: str) -> None:
+    from ftkit.server.folder import PRIVATE_UMASK, Folder
+    from ftkit.server.remote_reports import Timing, connect_reports, run_remote
+    from ftkit.server.reports import Heartbeat
+
+    os.umask(PRIVATE_UMASK)
+    timing = Timing()
+    reports = connect_reports(os.environ, timing)
+    heartbeat = Heartbeat(reports, timing.beat)
+    heartbeat.start()
+    from ftkit.server.training.run import train
+
+    folder = Folder(Path(root))
+    run_remote(lambda reports: train(reports, folder, heartbeat.pause), reports, os._exit)
+
+
+def _train_rank(folder: Folder, start: JobStart, *rank: str) -> None:
+    from ftkit.server.training.ranks import Rank
+    from ftkit.server.training.run import train_rank
+
+    number, count, rendezvous = rank
+    train_rank(folder, start, Rank(int(number), int(count), Path(rendezvous)))
 
 
 if __name__ == "__main__":

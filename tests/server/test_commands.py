@@ -13,14 +13,6 @@ import pytest
 SECONDS = 20.0
 """Maximum duration of a worker."""
 
-READ_COMMANDS = """
-from ftkit.server.commands import CommandReader
-reader = CommandReader()
-reader.start()
-print("started", reader.pause.is_set(), flush=True)
-print("paused", reader.pause.wait(20), flush=True)
-"""
-
 READ_REQUESTS = """
 import json
 from ftkit.server.commands import RequestReader
@@ -66,15 +58,6 @@ def read(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_a_job_is_paused_by_the_command_and_by_no_other() -> None:
-    with worker(READ_COMMANDS) as process:
-        send(process, "resume", "")
-        assert read(process) == "started False"
-        send(process, "pause")
-        assert read(process) == "paused True"
-        assert process.wait(SECONDS) == 0
-
-
 def test_requests_and_cancellations_are_queued_in_order() -> None:
     with worker(READ_REQUESTS) as process:
         lines = [{"id": "a"}, {"cancel": "a"}, {"cancel": "x"}, {"id": "b"}]
@@ -82,7 +65,7 @@ def test_requests_and_cancellations_are_queued_in_order() -> None:
         assert json.loads(read(process)) == lines
 
 
-@pytest.mark.parametrize(("reader", "code"), [("CommandReader", 1), ("RequestReader", 0)])
+@pytest.mark.parametrize(("reader", "code"), [("PipeWatch", 1), ("RequestReader", 0)])
 def test_a_worker_ends_when_its_server_closes_the_pipe(reader: str, code: int) -> None:
     with worker(WAIT.format(reader=reader)) as process:
         assert process.stdin

@@ -40,6 +40,12 @@ for name, value in s["constants"].items():
     module = importlib.import_module(f"ftkit.server.{module}")
     assert hasattr(module, constant), name
     setattr(module, constant, value)
+runner = None
+if s["runner"]:
+    sys.path[:] = s["path"]
+    from support.detached_runner import DetachedRunner
+
+    runner = DetachedRunner(**s["runner"])
 settings = ServerSettings(
     Path(s["folder"]),
     s["models"],
@@ -49,6 +55,7 @@ settings = ServerSettings(
     recipes=load_recipes(s["recipe"]),
     answers=s["answers"],
     answers_key=s["answers_key"],
+    runner=runner,
     limits=TenantLimits(**s["limits"]),
     shared_priorities=s["shared_priorities"],
 )
@@ -97,7 +104,8 @@ class LocalServer:
     `open_files` is its limit on open files. `constants` are those of the modules in `ftkit.server`,
     such as "connections.HEADER_SECONDS", with the values that they have in its process. `recipe` is
     a file with recipes. `answers` are URLs of answering servers by base model. `forked` is False in
-    tests of what the start of the server and its workers does: see `forking`.
+    tests of what the start of the server and its workers does: see `forking`. `runner` are the
+    arguments of the `DetachedRunner` of training jobs.
     """
 
     def __init__(
@@ -112,6 +120,7 @@ class LocalServer:
         answers: dict[str, str] | None = None,
         answers_key: str = "",
         forked: bool = FORKS,
+        runner: dict[str, Any] | None = None,
         limits: dict[str, int] | None = None,
         shared_priorities: bool = False,
         **storage: int,
@@ -128,6 +137,8 @@ class LocalServer:
             "answers": answers or {},
             "answers_key": answers_key,
             "forked": forked,
+            "runner": runner,
+            "path": sys.path if runner else [],
             "limits": limits or {},
             "shared_priorities": shared_priorities,
             "storage": storage,

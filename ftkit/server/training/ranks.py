@@ -67,7 +67,9 @@ def count_ranks(recipe: Recipe, method: str, batch_size: int) -> int:
 
 
 @contextlib.contextmanager
-def launch_ranks(root: Path, job: str, job_folder: Path, count: int) -> Iterator[None]:
+def launch_ranks(
+    root: Path, job: str, job_folder: Path, count: int, task: str = "rank"
+) -> Iterator[None]:
     """Start the other processes of a job, and form a process group with them as rank 0.
 
     If one of them ends too early, this process ends, too: it would wait for the other forever.
@@ -77,11 +79,12 @@ def launch_ranks(root: Path, job: str, job_folder: Path, count: int) -> Iterator
         job: Id of the job.
         job_folder: Folder of the job.
         count: Number of all processes.
+        task: Task of the other processes, see `worker.py`.
     """
     for stale in job_folder.glob("ranks-*"):  # of a killed process, maybe of the same number
         stale.unlink()
     rendezvous = job_folder / f"ranks-{os.getpid()}"
-    command = [*RUN_MODULE, "ftkit.server.worker", "rank", str(root), job]
+    command = [*RUN_MODULE, "ftkit.server.worker", task, str(root), job]
     processes = [
         # Their standard input is a pipe: they end when it is closed, with this process.
         subprocess.Popen(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -15,59 +12,48 @@ from datasets import Dataset
 from transformers import TrainerCallback, set_seed
 
 from ftkit.errors import EncodingError
-from ftkit.server.database import Database
+from ftkit.server.attempts import last_checkpoint
 from ftkit.server.exits import MEMORY_EXIT_CODE
 from ftkit.server.folder import Folder
-from ftkit.server.lifecycle import add_event, add_model, fail, transition, tuned_name
-from ftkit.server.objects import (
-    EventObject,
-    FileObject,
-    JobError,
-    JobHyperparameters,
-    JobObject,
-    JobStatus,
-    now,
-)
+from ftkit.server.objects import JobError, JobHyperparameters
 from ftkit.server.out_of_memory import is_out_of_memory, memory_advice
 from ftkit.server.recipes import Recipe, resolve_hyperparameters, restore_recipe
-from ftkit.server.results import results_csv
+from ftkit.server.reports import JobEvent, JobStart, Reports
 from ftkit.server.training.base import BaseModel, job_error, load_base_model, load_reason
 from ftkit.server.training.dataset import encode_file
 from ftkit.server.training.encoding import Encoder
 from ftkit.server.training.ranks import Rank, count_ranks, launch_ranks, process_group
-from ftkit.server.training.reporting import JobReporter, publish_adapter
+from ftkit.server.training.reporting import JobReporter
 from ftkit.server.training.schedule import SaveSchedule
 from ftkit.server.training.trainers import TrainingRun, create_trainer
 from ftkit.server.training.wandb import WandbCallback
 
-ENDING: tuple[JobStatus, ...] = ("running", "pausing")
-"""Statuses from which a job may succeed, since it may finish before it can pause."""
-
 logger = logging.getLogger(__name__)
 
 
-def train(store: Database, folder: Folder, job: JobObject, pause: threading.Event) -> None:
-    """Train a job from its last checkpoint, and set its final status.
+def train(reports: Reports, folder: Folder, pause: threading.Event) -> None:
+    """Train a job from its last checkpoint, and end it.
 
     Args:
-        store: Database of the service.
-        folder: Folder of the service.
-        job: The job. Nothing is done unless it is queued.
+        reports: Where to report. Nothing is done unless the job is queued.
+        folder: Data folder of the service.
         pause: Stops training when it is set; the server then sets the status.
     """
-    if not transition(store, job.id, ("queued",), "running", "Fine-tuning job started"):
+    start = reports.begin()
+    if start is None:
         return
+    job = start.job
     recipe = restore_recipe(job.base, job.recipe)
     schedule = SaveSchedule(pause)
     try:
-        _train(store, folder, job, recipe, schedule)
+        _train(reports, folder, start, recipe, schedule)
     except Exception as error:
         failure = _explain(error, recipe, job.base)
         # If memory sufficed until a state was saved, something else may have taken it since, so the
         # process is restarted like after a crash.
         if failure is None or (failure.code == "out_of_memory" and schedule.saved):
             raise
-        fail(store, job.id, failure.code, failure.message, failure.param)
+        reports.fail(failure)
 
 
 def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
@@ -80,33 +66,41 @@ def _explain(error: Exception, recipe: Recipe, base: str) -> JobError | None:
 
 
 def _train(
-    store: Database, folder: Folder, job: JobObject, recipe: Recipe, schedule: SaveSchedule
+    reports: Reports, folder: Folder, start: JobStart, recipe: Recipe, schedule: SaveSchedule
 ) -> None:
+    job = start.job
     base = load_base_model(job.base, recipe)
-    run = _plan_run(folder, job, base)
-    _show_hyperparameters(store, run)
+    run = _plan_run(folder, start, base)
+    # The requested hyperparameters are replaced with the resolved ones.
+    job.set_hyperparameters(
+        msgspec.convert(run.hyperparameters.as_json(run.method), JobHyperparameters)
+    )
+    reports.set_hyperparameters(job.hyperparameters)
     if run.ranks > 1:
-        add_event(store, job.id, job.tenant, f"Training on {run.ranks} devices", key="devices")
-    callbacks = [schedule, JobReporter(store, folder, job, recipe.save_total_limit)]
+        message = f"Training on {run.ranks} devices"
+        reports.add_event(JobEvent(key="devices", message=message))
+    callbacks = [schedule, JobReporter(reports, start)]
     if job.integrations:
-        callbacks.append(WandbCallback(store, folder, job))
-    with launch_ranks(folder.root, job.id, run.job_folder, run.ranks):
+        callbacks.append(WandbCallback(reports, folder, job))
+    task = "rank-remote" if start.is_remote else "rank"
+    with launch_ranks(folder.root, job.id, run.job_folder, run.ranks, task):
         steps, tokens = _train_run(run, base, folder, callbacks)
     if not schedule.paused:
-        _succeed(store, folder, job, steps, run.hyperparameters.epochs * tokens)
+        reports.succeed(steps, run.hyperparameters.epochs * tokens)
 
 
-def train_rank(folder: Folder, job: JobObject, rank: Rank) -> None:
+def train_rank(folder: Folder, start: JobStart, rank: Rank) -> None:
     """Train a job as a process of a rank from 1; the process of rank 0 runs `train`.
 
     Args:
-        folder: Folder of the service.
-        job: The job.
+        folder: Data folder of the service.
+        start: The job.
         rank: Rank of this process.
     """
+    job = start.job
     try:
         base = load_base_model(job.base, restore_recipe(job.base, job.recipe))
-        run = _plan_run(folder, job, base)
+        run = _plan_run(folder, start, base)
         with process_group(rank):
             _train_run(run, base, folder, [SaveSchedule(threading.Event())])
     except Exception as error:
@@ -118,13 +112,19 @@ def train_rank(folder: Folder, job: JobObject, rank: Rank) -> None:
         threading.Event().wait()  # for rank 0, which has the same error, and fails the job
 
 
-def _plan_run(folder: Folder, job: JobObject, base: BaseModel) -> TrainingRun:
+def _plan_run(folder: Folder, start: JobStart, base: BaseModel) -> TrainingRun:
+    job = start.job
     method = job.method.type
     requested = msgspec.to_builtins(job.hyperparameters)
     hyperparameters = resolve_hyperparameters(base.recipe, requested, method, job.examples)
     return TrainingRun(
         job=job,
         job_folder=folder.job(job.id),
+        output=(
+            folder.attempt_checkpoints(job.id, job.attempt)
+            if start.is_remote
+            else folder.checkpoints(job.id)
+        ),
         recipe=base.recipe,
         hyperparameters=hyperparameters,
         ranks=1 if base.vision else count_ranks(base.recipe, method, hyperparameters.batch_size),
@@ -140,14 +140,9 @@ def _train_run(
     encoder = base.encoder(base.max_tokens(run.method))
     datasets = {name: _load_dataset(run, encoder, name) for name in run.job.hashes}
     trainer = create_trainer(run, base, folder, datasets, callbacks)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(run.job_folder))
+    last = last_checkpoint(folder.checkpoints(run.job.id))
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer.state.global_step, _count_tokens(datasets["training"])
-
-
-def _show_hyperparameters(store: Database, run: TrainingRun) -> None:
-    """Replace the requested hyperparameters of the job with the resolved ones."""
-    resolved = msgspec.convert(run.hyperparameters.as_json(run.method), JobHyperparameters)
-    store.change(JobObject, run.job.id, lambda job: job.set_hyperparameters(resolved))
 
 
 def _load_dataset(run: TrainingRun, encoder: Encoder, name: str) -> Dataset:
@@ -184,56 +179,3 @@ def _count_tokens(dataset: Dataset) -> int:
     # The prompt is evaluated with the chosen and with the rejected completion.
     columns = ("prompt_ids", "prompt_ids", "chosen_ids", "rejected_ids")
     return sum(sum(map(len, dataset[column])) for column in columns)
-
-
-def _last_checkpoint(job_folder: Path) -> str | None:
-    """Return the path of the last complete checkpoint, or None."""
-    checkpoints = [
-        path for path in (job_folder / "checkpoints").glob("checkpoint-*") if _is_complete(path)
-    ]
-    last = max(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-    return str(last) if last else None
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    """Return True if the trainer saved its state, which is the last file that it writes."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _succeed(store: Database, folder: Folder, job: JobObject, steps: int, tokens: int) -> None:
-    """Store the results and the model, and end the job, in one transaction."""
-    if not folder.adapter(job.id, steps).exists():
-        publish_adapter(folder, job, steps)
-    metrics = [
-        event.data for event in store.children(EventObject, job.id) if event.type == "metrics"
-    ]
-    name = tuned_name(job)
-    with store.transaction():
-        current = store.get(JobObject, job.id)
-        if current is None or current.status not in ENDING:
-            return
-        stored = folder.keep_bytes(results_csv(metrics))
-        file = FileObject(
-            tenant=job.tenant,
-            bytes=stored.size,
-            filename="step_metrics.csv",
-            purpose="fine-tune-results",
-            sha256=stored.sha256,
-        )
-        result: dict[str, Any] = {
-            "fine_tuned_model": name,
-            "result_files": [file.id],
-            "trained_tokens": tokens,
-            "finished_at": now(),
-            "estimated_finish": None,
-        }
-        store.add(file)
-        add_model(store, job, name, steps)
-        add_event(store, job.id, job.tenant, f"New fine-tuned model created: {name}")
-        transition(
-            store, job.id, ENDING, "succeeded", "The job has successfully completed", **result
-        )

@@ -51,7 +51,8 @@ class SaveSchedule(TrainerCallback):  # type: ignore[misc]
             control.should_evaluate = control.should_save = False
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Note that the state was saved."""
+        """Note that the state was saved, once each process has saved its part."""
+        broadcast(True)
         self.saved = True
 
 

@@ -28,11 +28,13 @@ class TrainingRun(Struct, frozen=True):
 
     Attributes:
         job_folder: Folder of the job.
+        output: Folder that the states of the training are saved in.
         ranks: Number of processes that train together.
     """
 
     job: JobObject
     job_folder: Path
+    output: Path
     recipe: Recipe
     hyperparameters: ResolvedHyperparameters
     ranks: int
@@ -130,7 +132,7 @@ def _training_arguments(run: TrainingRun, validate: bool) -> dict[str, Any]:
     """Return the arguments that `SFTConfig` and `DPOConfig` share."""
     hyperparameters = run.hyperparameters
     return {
-        "output_dir": str(run.job_folder / "checkpoints"),
+        "output_dir": str(run.output),
         "num_train_epochs": hyperparameters.epochs,
         "per_device_train_batch_size": run.micro_batch,
         "per_device_eval_batch_size": run.micro_batch,

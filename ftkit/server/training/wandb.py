@@ -14,10 +14,9 @@ from typing import Any
 import msgspec
 from transformers import TrainerCallback
 
-from ftkit.server.database import Database
 from ftkit.server.folder import WANDB_RUNS, Folder
-from ftkit.server.lifecycle import add_event
 from ftkit.server.objects import JobObject
+from ftkit.server.reports import JobEvent, Reports
 from ftkit.server.training.reporting import select_metrics
 
 START_SECONDS = 20.0
@@ -60,13 +59,13 @@ class WandbCallback(TrainerCallback):  # type: ignore[misc]
     """Trainer callback that logs the metrics of a job's events to Weights & Biases.
 
     Args:
-        store: Database of the service.
+        reports: Where to report failures.
         folder: Folder of the service.
         job: The job, which has an integration.
     """
 
-    def __init__(self, store: Database, folder: Folder, job: JobObject) -> None:
-        self._store, self._folder, self._job = store, folder, job
+    def __init__(self, reports: Reports, folder: Folder, job: JobObject) -> None:
+        self._reports, self._folder, self._job = reports, folder, job
         self._run: WandbRun | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -76,8 +75,7 @@ class WandbCallback(TrainerCallback):  # type: ignore[misc]
         process that logged them may have been killed before they were written. wandb ignores steps
         that the run has.
         """
-        job = self._store.require(JobObject, self._job.id, self._job.tenant)
-        self._run = WandbRun(self._folder.job(job.id), job, self._warn)
+        self._run = WandbRun(self._folder.job(self._job.id), self._job, self._warn)
         self._run.start()
         for logs in state.log_history:
             self._log(logs["step"], state.max_steps, logs)
@@ -100,7 +98,7 @@ class WandbCallback(TrainerCallback):  # type: ignore[misc]
 
     def _warn(self) -> None:
         """Add an event, unless an earlier process of the job did."""
-        add_event(self._store, self._job.id, self._job.tenant, FAILURE, "warn", key="wandb")
+        self._reports.add_event(JobEvent(key="wandb", message=FAILURE, level="warn"))
 
 
 class WandbRun(threading.Thread):

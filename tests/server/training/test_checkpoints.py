@@ -28,13 +28,15 @@ pytestmark = pytest.mark.training
 
 
 def test_a_job_keeps_as_many_checkpoints_as_its_recipe_says(tmp_path: Path) -> None:
+    from ftkit.server.reports import DatabaseReports, JobStart
     from ftkit.server.training.reporting import JobReporter
 
     folder = Folder(tmp_path)
     store = Database(folder.database)
     job = store.get(JobObject, create_job(store))
     assert job
-    reporter = JobReporter(store, folder, job, save_total_limit=1)
+    store.change(JobObject, job.id, lambda job: setattr(job, "recipe", {"save_total_limit": 1}))
+    reporter = JobReporter(DatabaseReports(store, folder, job.id), JobStart(job))
     for step in (3, 6):
         checkpoint = folder.job(job.id) / "checkpoints" / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)

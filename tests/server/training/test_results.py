@@ -10,6 +10,7 @@ from ftkit.server.database import Database
 from ftkit.server.folder import Folder
 from ftkit.server.lifecycle import transition
 from ftkit.server.objects import FileObject, JobObject
+from ftkit.server.reports import DatabaseReports
 from support.server_requests import create_job
 
 pytestmark = pytest.mark.training
@@ -19,15 +20,13 @@ pytestmark = pytest.mark.training
 def test_a_job_that_is_cancelled_as_it_ends_leaves_no_result_file(
     status: str, tmp_path: Path
 ) -> None:
-    from ftkit.server.training.run import _succeed
-
     folder = Folder(tmp_path)
     store = Database(folder.database)
     job = store.get(JobObject, create_job(store))
     assert job
     folder.adapter(job.id, 4).mkdir(parents=True)
     transition(store, job.id, ("validating_files",), status, "")  # type: ignore[arg-type]
-    _succeed(store, folder, job, steps=4, tokens=100)
+    DatabaseReports(store, folder, job.id).succeed(steps=4, tokens=100)
     results = [file for file in store.all(FileObject) if file.purpose == "fine-tune-results"]
     blobs = [path for path in folder.blobs.rglob("*") if path.is_file()]
     assert len(results) == len(blobs) == (status == "running")

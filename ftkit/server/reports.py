@@ -1,0 +1,372 @@
+"""Interface through which a training process reports to the service, and its direct implementation.
+
+A process on the machine of the service writes to the database, one on another machine sends the
+same messages over HTTP (`remote_reports.py`), and the service passes these on to `DatabaseReports`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from msgspec import Meta, Struct
+
+from ftkit.server.attempts import (
+    commit_checkpoint,
+    remove_old_checkpoints,
+    require_current,
+)
+from ftkit.server.database import Database
+from ftkit.server.errors import InvalidRequestError, StaleAttemptError
+from ftkit.server.folder import Folder, remove, sync_folder
+from ftkit.server.lifecycle import (
+    add_checkpoint,
+    add_event,
+    add_model,
+    fail,
+    has_checkpoint,
+    transition,
+    tuned_name,
+)
+from ftkit.server.objects import (
+    CheckpointObject,
+    EventObject,
+    FileObject,
+    JobError,
+    JobHyperparameters,
+    JobObject,
+    JobStatus,
+    now,
+)
+from ftkit.server.recipes import restore_recipe
+from ftkit.server.results import results_csv
+
+BEAT_SECONDS = 0.25
+"""Seconds between the beats of a process on the machine of the service."""
+
+TRAINING: tuple[JobStatus, ...] = ("running", "pausing")
+"""Statuses of a job that is being trained. One that is pausing may finish before it can pause."""
+
+Command = Literal["continue", "pause", "cancel"]
+"""Answer to a beat."""
+
+COMMANDS: dict[JobStatus, Command] = {
+    "pausing": "pause",
+    "paused": "cancel",
+    "failed": "cancel",
+    "cancelled": "cancel",
+}
+"""Answers to beats by the status of the job; "continue" for all others."""
+
+WEIGHTS = "adapter_model.safetensors"
+"""File with the weights of an adapter."""
+
+
+class JobEvent(Struct, frozen=True, kw_only=True):
+    """Event of a job.
+
+    Attributes:
+        key: Identity of the event among those of the job: sending it again has no effect.
+        data: Metrics of a step, or nothing.
+        estimated_finish: Unix time at which training will end, or None; of events with metrics.
+    """
+
+    key: Annotated[str, Meta(min_length=1, max_length=64)]
+    message: Annotated[str, Meta(max_length=10_000)]
+    level: Literal["info", "warn", "error"] = "info"
+    data: dict[str, Any] = {}
+    estimated_finish: int | None = None
+
+
+class JobStart(Struct, frozen=True):
+    """What a training process needs to know at its start.
+
+    Attributes:
+        reported_step: Last step whose metrics have been reported.
+        published_steps: Steps of the checkpoints that are models.
+        is_remote: True if the process saves its states in the folder of its attempt.
+    """
+
+    job: JobObject
+    reported_step: int = 0
+    published_steps: Sequence[int] = ()
+    is_remote: bool = False
+
+
+class Reports(Protocol):
+    """Reports of a training process to the service.
+
+    Any method may raise `StaleAttemptError`, or end the process, once another process trains the
+    job. Methods may be called from several threads.
+    """
+
+    def begin(self) -> JobStart | None:
+        """Report that training starts. Return None if the job is not to be trained any more."""
+        ...
+
+    def beat(self) -> Command:
+        """Report that the process runs, and return what it is to do."""
+        ...
+
+    def set_hyperparameters(self, hyperparameters: JobHyperparameters) -> None:
+        """Replace the requested hyperparameters with the resolved ones."""
+        ...
+
+    def add_event(self, event: JobEvent) -> None:
+        """Add an event to the job, unless it has one with that key."""
+        ...
+
+    def commit(self, step: int) -> None:
+        """Report that the state of a step was saved, so that training resumes from there."""
+        ...
+
+    def publish(self, step: int, metrics: dict[str, Any]) -> None:
+        """Publish the adapter of a saved state as a model."""
+        ...
+
+    def fail(self, error: JobError) -> None:
+        """End the job with an error."""
+        ...
+
+    def succeed(self, steps: int, tokens: int) -> None:
+        """End the job with the adapter of its last step.
+
+        Args:
+            steps: Number of the last step, whose state was saved.
+            tokens: Number of trained tokens.
+        """
+        ...
+
+
+class Heartbeat(threading.Thread):
+    """Thread that reports that the process runs, and carries out what the service answers.
+
+    Attributes:
+        pause: Set once the process is to save its state and end.
+
+    Args:
+        reports: Where to report.
+        seconds: Seconds between two reports.
+    """
+
+    def __init__(self, reports: Reports, seconds: float = BEAT_SECONDS) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._reports, self._seconds = reports, seconds
+        self.pause = threading.Event()
+
+    def run(self) -> None:
+        """Report until the process ends, and end it if the job was cancelled."""
+        while True:
+            with suppress(Exception):  # such as a busy database; the next beat tries again
+                command = self._reports.beat()
+                if command == "cancel":
+                    os._exit(0)
+                if command == "pause":
+                    self.pause.set()
+            time.sleep(self._seconds)
+
+
+class DatabaseReports:
+    """Reports that are written to the database.
+
+    Args:
+        database: Database of the service.
+        folder: Data folder of the service.
+        id: Id of the job.
+        token_hash: Hash of the token of a remote attempt: everything is then written in a
+            transaction that checks that the attempt is current. None for a process on the machine
+            of the service, which ends before another one is started.
+    """
+
+    def __init__(
+        self, database: Database, folder: Folder, id: str, token_hash: str | None = None
+    ) -> None:
+        self._database, self._folder, self._id = database, folder, id
+        self._token_hash = token_hash
+
+    @contextmanager
+    def _writing(self, *statuses: JobStatus) -> Iterator[JobObject]:
+        """Open a transaction, with the job, if the attempt is current.
+
+        Args:
+            *statuses: Statuses of the job in which a remote attempt may write; any by default.
+
+        Raises:
+            StaleAttemptError: Another attempt is current, or the job is in none of the statuses.
+        """
+        with self._database.transaction():
+            yield self._job(*statuses)
+
+    def _job(self, *statuses: JobStatus) -> JobObject:
+        if self._token_hash is not None:
+            job = require_current(self._database, self._id, self._token_hash)
+            if statuses and job.status not in statuses:
+                raise StaleAttemptError
+            return job
+        found = self._database.get(JobObject, self._id)
+        if found is None:
+            raise StaleAttemptError
+        return found
+
+    def begin(self) -> JobStart | None:
+        """Report that training starts. Repeating it has no effect for a remote attempt."""
+        is_remote = self._token_hash is not None
+        with self._writing("queued", *TRAINING):
+            message = "Fine-tuning job started"
+            begins = transition(self._database, self._id, ("queued",), "running", message)
+            if not begins and not is_remote:
+                return None
+            job = self._job()
+        steps = [data["step"] for data in self._metrics()]
+        checkpoints = self._database.children(CheckpointObject, self._id)
+        published = [checkpoint.step_number for checkpoint in checkpoints]
+        return JobStart(job, max(steps, default=0), published, is_remote)
+
+    def _metrics(self) -> list[dict[str, Any]]:
+        """Return the data of the events with metrics."""
+        events = self._database.children(EventObject, self._id)
+        return [event.data for event in events if event.type == "metrics"]
+
+    def beat(self) -> Command:
+        """Return what the process is to do."""
+        return COMMANDS.get(self._job().status, "continue")
+
+    def set_hyperparameters(self, hyperparameters: JobHyperparameters) -> None:
+        """Replace the requested hyperparameters with the resolved ones."""
+        with self._writing(*TRAINING):
+            self._database.change(
+                JobObject, self._id, lambda job: job.set_hyperparameters(hyperparameters)
+            )
+
+    def add_event(self, event: JobEvent) -> None:
+        """Add an event to the job, unless it has one with that key."""
+        self.add_events([event])
+
+    def add_events(self, events: Sequence[JobEvent]) -> None:
+        """Add events in their order, all or none."""
+        with self._writing(*TRAINING) as job:
+            for event in events:
+                add_event(
+                    self._database,
+                    self._id,
+                    job.tenant,
+                    event.message,
+                    event.level,
+                    event.data or None,
+                    event.key,
+                )
+            finishes = [event.estimated_finish for event in events if event.data]
+            if finishes:
+                self._database.change(
+                    JobObject, self._id, lambda job: setattr(job, "estimated_finish", finishes[-1])
+                )
+
+    def commit(self, step: int) -> None:
+        """Note the progress, and move the state of a remote attempt to where it is safe.
+
+        Raises:
+            InvalidRequestError: A remote attempt has not saved that state in the data folder.
+        """
+        with self._writing(*TRAINING) as job:
+            if self._token_hash is not None:
+                self._commit_state(job, step)
+            self._database.change(JobObject, self._id, JobObject.note_progress)
+        if self._token_hash is not None:
+            remove_old_checkpoints(self._folder, self._id)
+
+    def _commit_state(self, job: JobObject, step: int) -> None:
+        if not commit_checkpoint(self._folder, job.id, job.attempt, step):
+            path = self._folder.attempt_checkpoints(job.id, job.attempt) / f"checkpoint-{step}"
+            message = (
+                "the training process and the service do not share one data folder: the service"
+                f" has no {path}"
+            )
+            raise InvalidRequestError(message, "step", "checkpoint_not_found")
+
+    def publish(self, step: int, metrics: dict[str, Any]) -> None:
+        """Publish the adapter of a saved state as a model. Repeating it has no effect."""
+        job = self._job(*TRAINING)
+        if (
+            has_checkpoint(self._database, job, step)
+            and self._folder.adapter(job.id, step).is_dir()
+        ):
+            return
+        staged = self._stage_adapter(job, step)
+        limit = restore_recipe(job.base, job.recipe).save_total_limit
+        try:
+            with self._writing(*TRAINING):
+                self._place_adapter(staged, step)
+                expired = add_checkpoint(self._database, job, step, metrics, limit)
+        finally:
+            remove(staged)
+        for old_step in expired:
+            shutil.rmtree(self._folder.adapter(job.id, old_step), ignore_errors=True)
+
+    def _stage_adapter(self, job: JobObject, step: int) -> Path:
+        """Copy the adapter of a saved state to a new folder beside its place, and return that."""
+        checkpoint = self._folder.checkpoints(job.id) / f"checkpoint-{step}"
+        adapter = self._folder.adapter(job.id, step)
+        staged = adapter.with_name(f"{adapter.name}.{secrets.token_hex(4)}.part")
+        staged.mkdir()
+        shutil.copyfile(checkpoint / WEIGHTS, staged / WEIGHTS)
+        config = json.loads((checkpoint / "adapter_config.json").read_bytes())
+        (staged / "adapter_config.json").write_text(
+            json.dumps({**config, "base_model_name_or_path": job.base}, indent=2)
+        )
+        return staged
+
+    def _place_adapter(self, staged: Path, step: int) -> None:
+        adapter = self._folder.adapter(self._id, step)
+        shutil.rmtree(adapter, ignore_errors=True)
+        staged.rename(adapter)
+        sync_folder(adapter.parent)
+
+    def fail(self, error: JobError) -> None:
+        """End the job with an error, unless it has finished."""
+        with self._writing():
+            fail(self._database, self._id, error.code, error.message, error.param)
+
+    def succeed(self, steps: int, tokens: int) -> None:
+        """Store the results and the model, and end the job, in one transaction."""
+        job = self._job()
+        if not self._folder.adapter(self._id, steps).exists():
+            staged = self._stage_adapter(job, steps)
+            with self._writing():
+                self._place_adapter(staged, steps)
+        metrics = self._metrics()
+        with self._writing() as current:
+            if current.status in TRAINING:
+                self._store_results(current, metrics, steps, tokens)
+
+    def _store_results(
+        self, job: JobObject, metrics: list[dict[str, Any]], steps: int, tokens: int
+    ) -> None:
+        stored = self._folder.keep_bytes(results_csv(metrics))
+        file = FileObject(
+            tenant=job.tenant,
+            bytes=stored.size,
+            filename="step_metrics.csv",
+            purpose="fine-tune-results",
+            sha256=stored.sha256,
+        )
+        name = tuned_name(job)
+        result: dict[str, Any] = {
+            "fine_tuned_model": name,
+            "result_files": [file.id],
+            "trained_tokens": tokens,
+            "finished_at": now(),
+            "estimated_finish": None,
+        }
+        self._database.add(file)
+        add_model(self._database, job, name, steps)
+        add_event(self._database, job.id, job.tenant, f"New fine-tuned model created: {name}")
+        message = "The job has successfully completed"
+        transition(self._database, job.id, TRAINING, "succeeded", message, **result)
