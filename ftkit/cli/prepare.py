@@ -45,7 +45,7 @@ def prepare(recipe: str, check: bool, report: str) -> int:
 
     contents = read_recipe(recipe)
     for path in contents.targets().values():
-        refuse_output_over_settings(str(path))
+        refuse_output_over_settings(path)
     with progress(list(contents.names), quiet=False, action="reading") as advance:
         result = run(contents, check, advance or (lambda name, size: None))
     if report == "json":

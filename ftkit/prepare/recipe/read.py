@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog.load import read_toml
+from ftkit.dataset.object_location import is_url
 from ftkit.errors import FileError, UsageError, did_you_mean
 from ftkit.prepare.file_formats import file_formats
 from ftkit.prepare.file_formats.base import ReadOptions
@@ -89,9 +90,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     outputs: OutputNames
     validation: dict[str, Any] | None
 
-    def path_of(self, name: str) -> Path:
-        """Return the path of a file that the recipe names."""
-        return Path(self.path).parent / name
+    def path_of(self, name: str) -> str:
+        """Return the path of a file that the recipe names, or its URL."""
+        return name if is_url(name) else str(Path(self.path).parent / name)
 
     @property
     def data(self) -> dict[str, str]:
@@ -105,11 +106,11 @@ class Recipe(Struct, frozen=True, kw_only=True):
         lock = self.steps[-1].arguments.get("lock") if self.steps else None
         return Path(lock) if lock else None
 
-    def targets(self) -> dict[str, Path]:
-        """Return the path of each file to write, by its key in `outputs`, or `lock`."""
+    def targets(self) -> dict[str, str]:
+        """Return the path or URL of each file to write, by its key in `outputs`, or `lock`."""
         names = msgspec.structs.asdict(self.outputs)
         paths = {key: self.path_of(name) for key, name in names.items() if name}
-        return paths | ({"lock": self.lock} if self.lock else {})
+        return paths | ({"lock": str(self.lock)} if self.lock else {})
 
     def inputs(self) -> Iterator[str]:
         """Yield the paths of all files that are read and not written."""
@@ -284,7 +285,7 @@ def _check_outputs(recipe: Recipe) -> None:
                 "validate = false"
             )
     _refuse_outside(recipe)
-    refuse_overwriting([str(path) for path in recipe.targets().values()], recipe.inputs())
+    refuse_overwriting(list(recipe.targets().values()), recipe.inputs())
 
 
 def _refuse_outside(recipe: Recipe) -> None:

@@ -14,11 +14,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ftkit._atomic import check_writable
 from ftkit.errors import UsageError
 from ftkit.prepare.audit import FINDINGS, Audit
 from ftkit.prepare.file_formats import read_dataset, read_file
-from ftkit.prepare.outputs import open_outputs
+from ftkit.prepare.outputs import check_target, open_outputs
 from ftkit.prepare.prepared import Prepared, Read, prepare_files
 from ftkit.prepare.recipe.read import CONVERT, SPLIT, Recipe, RecipeStep, read_recipe
 from ftkit.prepare.recipe.steps import STEPS, name_homes
@@ -123,11 +122,11 @@ def run(
     paths = recipe.targets()
     if not check:
         for path in paths.values():
-            check_writable(str(path))
+            check_target(path)
     result = RecipeResult([], check)
     with tempfile.TemporaryDirectory(prefix="ftkit-") as folder:
         staged = {
-            key: Path(folder, f"{number}{path.suffix}")
+            key: Path(folder, f"{number}{os.path.splitext(path)[1]}")
             for number, (key, path) in enumerate(paths.items())
         }
         try:
@@ -139,9 +138,9 @@ def run(
         if not is_written or result.has_forbidden_losses:
             return result
         rows = output.sizes if isinstance(output, Split) else {"file": output.audit.written}
-        result.rows = {str(paths[subset]): count for subset, count in rows.items()}
+        result.rows = {paths[subset]: count for subset, count in rows.items()}
         changed = [key for key, path in paths.items() if _differs(staged[key], path)]
-        result.changed = [str(paths[key]) for key in changed]
+        result.changed = [paths[key] for key in changed]
         if recipe.validation is not None:
             result.validation = _validate(recipe, staged)
         if not check:
@@ -218,7 +217,7 @@ def _validate(recipe: Recipe, staged: Mapping[str, Path]) -> Report:
     data = {subset: staged[subset] for subset in recipe.data}
     validation = data.pop("validation", None)
     report = validate(list(data.values()), validation_file=validation, **recipe.validation or {})
-    names = {str(staged[subset]): str(recipe.path_of(name)) for subset, name in recipe.data.items()}
+    names = {str(staged[subset]): recipe.path_of(name) for subset, name in recipe.data.items()}
     files = tuple(replace(file, file=names[file.file]) for file in report.files)
     return replace(report, files=files)
 
