@@ -16,6 +16,7 @@ from ftkit._text import shorten
 from ftkit.cli.command import refuse_output_over_input
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import clean, console, preferences
+from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
 from ftkit.errors import FileError, FtkitError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -43,14 +44,17 @@ def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
     """Return the files that the arguments name, with patterns expanded and without duplicates.
 
     Args:
-        files: Names, patterns, or - for standard input.
+        files: Names, URLs, patterns of both, or - for standard input.
         recurse: Replace folders by the datasets below them.
 
     Raises:
-        FileError: A pattern or a folder has no file.
+        FileError: A pattern or a folder has no file, or there is no such object.
     """
     paths: list[str] = []
     for name in files:
+        if is_url(name):
+            paths.extend(_objects(name))
+            continue
         if recurse and os.path.isdir(name):
             paths.extend(_datasets_below(name))
         elif name == "-" or os.path.exists(name) or not glob.has_magic(name):
@@ -58,6 +62,13 @@ def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
         else:
             paths.extend(_matches(name))
     return list(dict.fromkeys(paths))
+
+
+def _objects(name: str) -> list[RemoteObject]:
+    """Return the objects that a URL names, which it may do by a pattern."""
+    from ftkit.dataset.object_store import find_object, list_objects
+
+    return list_objects(name) if is_pattern(name) else [find_object(name)]
 
 
 def _matches(pattern: str) -> list[str]:
@@ -180,7 +191,7 @@ def progress(
         Function to call with the name of a file and the number of bytes done since the last call,
         or None without a progress bar. The bar appears with the first call.
     """
-    total = sum(os.path.getsize(path) for path in paths if os.path.exists(path))
+    total = sum(map(_size, paths))
     if quiet or preferences.is_quiet or total < min_size or not sys.stderr.isatty():
         yield None
         return
@@ -209,6 +220,13 @@ def progress(
             )
 
         yield advance
+
+
+def _size(path: str) -> int:
+    """Return the size of a file or an object in bytes, or 0 if it is not known."""
+    if isinstance(path, RemoteObject):
+        return path.size
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 @contextmanager

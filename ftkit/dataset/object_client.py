@@ -1,13 +1,8 @@
-"""Clients of object storage: settings from the environment, and requests that end.
-
-obstore starts threads, which do not survive a fork: a process that was forked from one that has
-used obstore waits forever. So pools of processes ask `is_in_use`.
-"""
+"""Clients of object storage: settings from the environment, and requests that end."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
@@ -47,11 +42,6 @@ _ENDPOINTS = {
 """Variables with the address of the service, the most specific first."""
 
 T = TypeVar("T")
-
-
-def is_in_use() -> bool:
-    """Return True if this process may have threads of obstore, so that it must not be forked."""
-    return "obstore" in sys.modules
 
 
 def request(location: Location, call: Callable[[], T], action: str = "read") -> T:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
 
-from ftkit._local import is_loopback
 from ftkit.errors import UsageError
 
 SCHEMES = ("s3", "gs", "az", "https")
@@ -61,9 +59,43 @@ class Location(NamedTuple):
         return self.can_list and bool(_MAGIC.search(self.key))
 
 
+class RemoteObject(str):
+    """The URL of an object, with the size and the ETag that the object had when it was found.
+
+    It is a `str`, so that it can be given wherever a path is, and the object is found only once.
+
+    Attributes:
+        size: Bytes of the object.
+        etag: ETag of the object.
+    """
+
+    size: int
+    etag: str
+
+    def __new__(cls, url: str, size: int, etag: str) -> RemoteObject:
+        """Return the URL with these attributes."""
+        self = super().__new__(cls, url)
+        self.size, self.etag = size, etag
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteObject, (str(self), self.size, self.etag)
+
+    @property
+    def url(self) -> str:
+        """The URL alone."""
+        return str(self)
+
+
 def is_url(name: object) -> bool:
     """Return True if a name is a URL, of any scheme, and not a path."""
     return isinstance(name, str) and bool(_URL.match(name))
+
+
+def is_pattern(name: object) -> bool:
+    """Return True if a name is a URL with wildcards in it, whose objects can be listed."""
+    is_found = isinstance(name, RemoteObject)
+    return is_url(name) and not is_found and parse_url(str(name)).is_pattern
 
 
 def parse_url(url: str) -> Location:
@@ -105,6 +137,10 @@ def _web_path(url: str, scheme: str) -> str:
             f"{host_and_path} is given with a query or a fragment, such as a signature, which is "
             "not supported; download the file and name that"
         )
+    from urllib.parse import unquote, urlsplit
+
+    from ftkit._local import is_loopback
+
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -9,14 +9,22 @@ of it, or the read fails.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ftkit.dataset.object_client import open_store, request
 from ftkit.dataset.object_errors import is_missing
-from ftkit.dataset.object_location import Location, is_url, listed_folder, matches, parse_url
+from ftkit.dataset.object_location import (
+    Location,
+    RemoteObject,
+    is_url,
+    listed_folder,
+    matches,
+    parse_url,
+)
 from ftkit.dataset.object_stream import UNKNOWN, open_stream
 from ftkit.errors import FileError, did_you_mean
 
@@ -30,34 +38,6 @@ SIBLINGS = 1000
 
 _PAGE = 1000
 """Objects that are listed at a time."""
-
-
-class RemoteObject(str):
-    """The URL of an object, with the size and the ETag that the object had when it was found.
-
-    It is a `str`, so that it can be given wherever a path is, and the object is found only once.
-
-    Attributes:
-        size: Bytes of the object.
-        etag: ETag of the object.
-    """
-
-    size: int
-    etag: str
-
-    def __new__(cls, url: str, size: int, etag: str) -> RemoteObject:
-        """Return the URL with these attributes."""
-        self = super().__new__(cls, url)
-        self.size, self.etag = size, etag
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteObject, (str(self), self.size, self.etag)
-
-    @property
-    def url(self) -> str:
-        """The URL alone."""
-        return str(self)
 
 
 def find_object(url: str) -> RemoteObject:
@@ -115,17 +95,22 @@ def list_objects(pattern: str) -> list[RemoteObject]:
     return sorted(found)
 
 
-def open_object(url: str) -> BinaryIO:
+def open_object(url: str, unpacks: bool = False) -> BinaryIO:
     """Open an object as a buffered stream that can be read, peeked, and sought.
+
+    Args:
+        url: URL of the object.
+        unpacks: Read the object through gzip.
 
     Raises:
         FileError: There is no such object; reading raises it, too.
     """
     found = find_object(url)
-    return open_stream(parse_url(found.url), found.etag, found.size)
+    stream = open_stream(parse_url(found.url), found.etag, found.size)
+    return _unpacked(stream) if unpacks else stream
 
 
-def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
+def open_range(url: str, etag: str, start: int, end: int, unpacks: bool = False) -> BinaryIO:
     """Open an object at its beginning, to be read from `start` to about `end`.
 
     One request asks for the bytes of the range; further ones follow if more is read.
@@ -135,9 +120,27 @@ def open_range(url: str, etag: str, start: int, end: int) -> BinaryIO:
         etag: ETag that the object must have.
         start: Offset of the first byte that is read.
         end: Offset behind the last byte that is surely read; `UNKNOWN` for the end of the object.
+        unpacks: Read the object through gzip.
     """
     expected = (0, 0) if end == UNKNOWN else (start, end)
-    return open_stream(parse_url(url), etag, expected=expected)
+    stream = open_stream(parse_url(url), etag, expected=expected)
+    return _unpacked(stream) if unpacks else stream
+
+
+class _GzipObject(gzip.GzipFile):
+    """Reader of a compressed object that closes the object, too."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._compressed = stream
+        super().__init__(fileobj=stream, mode="rb")
+
+    def close(self) -> None:
+        super().close()
+        self._compressed.close()
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, _GzipObject(stream))
 
 
 def _remote_object(location: Location, meta: Any) -> RemoteObject:

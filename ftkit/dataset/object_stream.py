@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 20
 CHUNKS_AHEAD = 3
 """Chunks that are read before they are needed."""
 
-FIRST_BYTES = 1 << 18
+FIRST_BYTES = (1 << 20) + (1 << 16)
 """Bytes of the first request at a place, if it is not known how much is read there."""
 
 REQUEST_BYTES = 16 << 20

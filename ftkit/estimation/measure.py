@@ -18,7 +18,7 @@ from ftkit.catalog import (
     load_catalog,
 )
 from ftkit.dataset.detect import Head
-from ftkit.dataset.inputs import Examples, File, open_source, paths_of
+from ftkit.dataset.inputs import Examples, File, open_source, sizes_of
 from ftkit.errors import FileError, UsageError, check_choice, check_name, check_names
 from ftkit.rules import RULES, ScanPlan
 from ftkit.summary import Summary
@@ -100,7 +100,7 @@ def measure(  # noqa: PLR0913 # public keyword-only API
         applies_rules=False,
     )
     source = open_source(file, "file")
-    with scanning(workers, paths_of([source]), progress) as map_:
+    with scanning(workers, sizes_of([source]), progress) as map_:
         plan = _with_format(plan, source.head(), format)
         return Measured(source.path, plan.format, summarize(source.parts(), plan, map_))
 

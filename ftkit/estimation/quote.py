@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_provider, load_catalog, with_others
-from ftkit.dataset.reader import check_readable, read_head
+from ftkit.dataset.reader import find_file, read_head
 from ftkit.errors import FileError, check_names
 from ftkit.estimation.estimate import (
     Estimate,
@@ -118,8 +118,7 @@ def quote(  # noqa: PLR0913 # public keyword-only API
         requests,
         base_prompt,
     )
-    path = os.fspath(file)
-    check_readable(path)
+    path = find_file(os.fspath(file))
     format = _detect_format(path, format)
     names = list(dict.fromkeys(models)) or candidates(format, provider, terms.today, terms.catalog)
     measured = measure(

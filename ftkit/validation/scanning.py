@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from ftkit.dataset.reader import PART_BYTES, Part
 from ftkit.errors import UsageError
@@ -16,13 +15,13 @@ from ftkit.validation.scan import Map, Progress
 
 @contextmanager
 def scanning(
-    workers: int | None, files: Sequence[Path], progress: Progress | None = None
+    workers: int | None, sizes: Sequence[int], progress: Progress | None = None
 ) -> Iterator[Map]:
     """Yield a `map` to scan the parts of these files with.
 
     Args:
         workers: Number of processes; one per processor if None. Small files need only one.
-        files: The files, whose sizes decide how many processes are worth starting.
+        sizes: Bytes of each file, which decide how many processes are worth starting.
         progress: Called many times for each part.
 
     Raises:
@@ -30,7 +29,6 @@ def scanning(
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UsageError(f"`workers` must be a whole number from 1, not {workers!r:.100}")
-    sizes = [path.stat().st_size for path in files]
     number = min(workers or os.cpu_count() or 1, sum(max(size // PART_BYTES, 1) for size in sizes))
     if number == 1 or sum(sizes) < PART_BYTES:
         yield _reporting(progress) if progress else map

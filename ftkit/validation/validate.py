@@ -13,7 +13,7 @@ import msgspec
 from ftkit.catalog import DEFAULT_PROVIDER, Catalog, find_limits
 from ftkit.dataset.detect import Head
 from ftkit.dataset.formats import find_format
-from ftkit.dataset.inputs import Examples, File, open_source, open_sources, paths_of
+from ftkit.dataset.inputs import Examples, File, open_source, open_sources, sizes_of
 from ftkit.dataset.reader import Source
 from ftkit.errors import FileError, UsageError, check_choice, check_name, os_error_message
 from ftkit.rules import RULES, ScanPlan, choose_rules
@@ -106,7 +106,7 @@ def validate(  # noqa: PLR0913 # public keyword-only API
     second = None
     if validation_file is not None:
         second = open_source(validation_file, "validation_file")
-    with scanning(workers, paths_of([*sources, *([second] if second else [])]), progress) as map_:
+    with scanning(workers, sizes_of([*sources, *([second] if second else [])]), progress) as map_:
         validation = ScannedFile(second, plan, "validation", map_) if second else None
         reports = [
             ScannedFile(source, plan, "training", map_).report(validation) for source in sources

@@ -46,7 +46,7 @@ def test_progress_is_reported_before_the_first_part_is_scanned(
         reported.append(done)
         Path(file + ".reported").touch()
 
-    with scanning(workers, [path], report) as map_:
+    with scanning(workers, [path.stat().st_size], report) as map_:
         summaries = list(map_(scan_until_reported, split(str(path), 100)))
     assert sum(reported) == sum(summary.size for summary in summaries) == 700
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ftkit.dataset.inputs import open_pieces
 from ftkit.dataset.lenient_json import MAX_LINE_BYTES
+from ftkit.dataset.object_ranges import ObjectRanges
 from ftkit.dataset.reader import READ_ERRORS, Chunk, FileRanges, Source
 from ftkit.errors import FileError, UsageError, os_error_message
 from ftkit.prepare.audit import Audit
@@ -108,6 +109,8 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
 def _open(source: Source) -> BinaryIO:
     if isinstance(source, FileRanges):
         return open(source.path, "rb")
+    if isinstance(source, ObjectRanges):
+        return source.open()
     return open_pieces(_pieces(source))
 
 

@@ -1,0 +1,45 @@
+"""Objects in object storage as sources to scan."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from ftkit.dataset.detect import Head
+from ftkit.dataset.reader import PART_BYTES, Shard, cut, read_head
+
+
+class ObjectRanges:
+    """An object that is read by whoever scans its shards.
+
+    Attributes:
+        found: The object, whose size and ETag hold for all that is read.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Find the object.
+
+        Raises:
+            FileError: There is no such object, or it cannot be read.
+        """
+        from ftkit.dataset.object_store import find_object  # it takes 40 ms
+
+        self.found = find_object(url)
+        self.path = self.found.url
+
+    def head(self) -> Head:
+        """Return the beginning of the object."""
+        return read_head(self.found)
+
+    def parts(self) -> list[Shard]:
+        """Return the shards of the object."""
+        return cut(self.path, self.found.size, PART_BYTES, self.found.etag)
+
+    def size(self) -> int:
+        """Return the number of bytes of the object, compressed if it is."""
+        return self.found.size
+
+    def open(self) -> BinaryIO:
+        """Open the object, as it is stored, for reading from its beginning."""
+        from ftkit.dataset.object_store import open_object
+
+        return open_object(self.found)
