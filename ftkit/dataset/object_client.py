@@ -125,6 +125,11 @@ def _open_store(
     except FileError:
         raise
     except Exception as error:  # obstore raises its own types, and ValueError
+        if "CA certificates" in str(error):
+            raise FileError(
+                "there are no certificates for https; install the package ca-certificates, or set "
+                "SSL_CERT_FILE"
+            ) from error
         raise FileError(
             f"the settings for {scheme}://{bucket} cannot be used ({type(error).__name__}); check "
             f"the variables that begin with {_variables(scheme)}"

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from ftkit.dataset.object_location import CREDENTIALS, Location
 from ftkit.errors import FileError
 
-NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2", "fd00:ec2::254")
-"""Hosts that are asked for the credentials of a virtual machine if no others are set."""
+METADATA = re.compile(
+    r"169\.254\.1(?:69\.254|70\.2)|/latest/api/token|/computeMetadata/|/identity/"
+)
+"""Addresses that are asked for the credentials of a virtual machine if no others are set."""
 
 REJECTED = frozenset(
     (
@@ -99,7 +101,7 @@ def changed(location: Location) -> FileError:
 
 
 def _asked_machine(failure: _Failure) -> bool:
-    return any(host in failure.text for host in NO_CREDENTIALS)
+    return bool(METADATA.search(failure.text))
 
 
 def _no_permission(failure: _Failure) -> str:
