@@ -16,7 +16,8 @@ from ftkit._text import shorten
 from ftkit.cli.command import refuse_output_over_input
 from ftkit.cli.output import print_warning
 from ftkit.cli.terminal import clean, console, preferences
-from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
+from ftkit.dataset.object_location import RemoteObject, is_url
+from ftkit.dataset.object_ranges import find_objects
 from ftkit.errors import FileError, FtkitError, UsageError
 
 FORMATS = ("chat", "completions", "preference", "reinforcement")
@@ -53,7 +54,7 @@ def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
     paths: list[str] = []
     for name in files:
         if is_url(name):
-            paths.extend(_objects(name))
+            paths.extend(find_objects(name))
             continue
         if recurse and os.path.isdir(name):
             paths.extend(_datasets_below(name))
@@ -62,13 +63,6 @@ def expand(files: Sequence[str], recurse: bool = False) -> list[str]:
         else:
             paths.extend(_matches(name))
     return list(dict.fromkeys(paths))
-
-
-def _objects(name: str) -> list[RemoteObject]:
-    """Return the objects that a URL names, which it may do by a pattern."""
-    from ftkit.dataset.object_store import find_object, list_objects
-
-    return list_objects(name) if is_pattern(name) else [find_object(name)]
 
 
 def _matches(pattern: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from ftkit._text import excerpt
 from ftkit.dataset.object_location import is_pattern, is_url
-from ftkit.dataset.object_ranges import ObjectRanges
+from ftkit.dataset.object_ranges import ObjectRanges, find_objects
 from ftkit.dataset.reader import FileRanges, SinglePass, Source, check_readable
 from ftkit.errors import FileError, UsageError
 
@@ -87,9 +87,7 @@ def sizes_of(sources: Iterable[Source]) -> list[int]:
 def _open_files(file: Any, parameter: str, allows_folders: bool) -> list[Source]:
     """Return the source of a file, or those of the objects that a pattern matches."""
     if is_pattern(file):
-        from ftkit.dataset.object_store import list_objects
-
-        return [ObjectRanges(found) for found in list_objects(file)]
+        return [ObjectRanges(found) for found in find_objects(file)]
     return [_open_file(file, parameter, allows_folders)]
 
 

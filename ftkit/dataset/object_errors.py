@@ -90,8 +90,9 @@ def is_changed(error: BaseException) -> bool:
 
 
 def is_missing(error: BaseException) -> bool:
-    """Return True if there is no such object."""
-    return isinstance(error, FileNotFoundError)
+    """Return True if there is no such object, although there is its bucket."""
+    code = _CODE.search(str(error))
+    return isinstance(error, FileNotFoundError) and not (code and code[1] in NO_BUCKET)
 
 
 def changed(location: Location) -> FileError:

@@ -5,7 +5,29 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ftkit.dataset.detect import Head
+from ftkit.dataset.object_location import RemoteObject, is_pattern, is_url
 from ftkit.dataset.reader import PART_BYTES, Shard, cut, read_head
+
+
+def find_objects(name: str) -> list[RemoteObject]:
+    """Return the objects that a URL names, which it may do by a pattern.
+
+    Raises:
+        FileError: There is no such object.
+        UsageError: The URL is not valid.
+    """
+    from ftkit.dataset.object_store import find_object, list_objects  # it takes 40 ms
+
+    return list_objects(name) if is_pattern(name) else [find_object(name)]
+
+
+def open_stored(name: str) -> BinaryIO:
+    """Open a file or an object for reading as it is stored, even if its name ends in `.gz`."""
+    if not is_url(name):
+        return open(name, "rb")
+    from ftkit.dataset.object_store import open_object
+
+    return open_object(name)
 
 
 class ObjectRanges:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from ftkit._atomic import atomic_replace, check_writable
+from ftkit.dataset.object_errors import is_missing
 from ftkit.dataset.object_location import is_url, parse_url
+from ftkit.dataset.object_ranges import find_objects
 from ftkit.dataset.object_writer import ObjectWriter, uploading, writable_location
 from ftkit.errors import FileError, UsageError
 from ftkit.prepare.file_formats.arrow import import_pyarrow
@@ -80,7 +82,8 @@ class Outputs:
         """
         for lines, name in self._tables:
             write_parquet(lines, self._table(name), name)
-        for file in (*self._files, *self._records, *self._data):
+        opened: list[Any] = [*self._files, *self._records, *self._data]
+        for file in opened:
             file.flush()
         written: list[str] = []
         for upload in (*self._records, *self._data):
@@ -134,6 +137,23 @@ def check_target(name: str) -> None:
         writable_location(name)
     else:
         check_writable(name)
+
+
+def find_existing(name: str) -> str | None:
+    """Return the file or the object that an output would replace, or None.
+
+    Raises:
+        FileError: The bucket of an object does not exist or cannot be read.
+    """
+    if not is_url(name):
+        return name if os.path.exists(name) else None
+    try:
+        (found,) = find_objects(name)
+    except FileError as error:
+        if error.__cause__ is not None and is_missing(error.__cause__):
+            return None
+        raise
+    return found
 
 
 def check_name(target: Target) -> None:

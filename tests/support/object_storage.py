@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 import sys
@@ -52,9 +53,11 @@ class Fault(NamedTuple):
         cut_at: Share of the response's body after which the connection is cut.
         delay: Seconds of silence after that share, before the rest is sent.
         before: Called before the request is forwarded.
+        hangs_up: The connection is cut in the middle of the body of the request.
         leaves_out: Names of headers, in lower case, that are left out of the response.
         ignores_range: The request is forwarded without its `Range`.
         methods: Methods that the fault is for; other requests pass.
+        path: Text in the paths that the fault is for.
     """
 
     status: int = 0
@@ -62,9 +65,15 @@ class Fault(NamedTuple):
     cut_at: float | None = None
     delay: float = 0
     before: Callable[[], None] | None = None
+    hangs_up: bool = False
     leaves_out: tuple[str, ...] = ()
     ignores_range: bool = False
     methods: tuple[str, ...] = ("GET",)
+    path: str = ""
+
+    def is_for(self, method: str, path: str) -> bool:
+        """Return True if the fault is for a request."""
+        return method in self.methods and self.path in path
 
 
 NO_FAULT = Fault()
@@ -82,6 +91,18 @@ class Storage:
         self._send("PUT", f"/{bucket}/{quote(key)}", data, headers)
         return f"s3://{bucket}/{key}"
 
+    def get(self, key: str, bucket: str = BUCKET) -> bytes:
+        """Return the content of an object."""
+        return self._send("GET", f"/{bucket}/{quote(key)}")
+
+    def keys(self, bucket: str = BUCKET) -> list[str]:
+        """Return the keys of all objects."""
+        return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?list-type=2").decode())
+
+    def uploads(self, bucket: str = BUCKET) -> list[str]:
+        """Return the keys of all multipart uploads that are neither completed nor aborted."""
+        return re.findall("<Key>(.*?)</Key>", self._send("GET", f"/{bucket}?uploads").decode())
+
     def create(self, bucket: str) -> None:
         """Create a bucket."""
         self._send("PUT", f"/{bucket}")
@@ -92,15 +113,16 @@ class Storage:
 
     def _send(
         self, method: str, path: str, data: bytes = b"", headers: dict[str, str] | None = None
-    ) -> None:
+    ) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
             connection.request(
                 method, path, data, {"Authorization": _AUTHORIZATION} | (headers or {})
             )
             response = connection.getresponse()
-            assert response.status == 200, response.read()
-            response.read()
+            body = response.read()
+            assert response.status == 200, body
+            return body
         finally:
             connection.close()
 
@@ -157,11 +179,11 @@ class FaultyProxy:
         """Return the requests that read an object."""
         return [request for request in self.requests if request.method == "GET" and request.range]
 
-    def _fault_for(self, method: str) -> Fault:
+    def _fault_for(self, method: str, path: str) -> Fault:
         with self._lock:
-            if self.faults and method in self.faults[0].methods:
+            if self.faults and self.faults[0].is_for(method, path):
                 return self.faults.popleft()
-        return self.always if method in self.always.methods else NO_FAULT
+        return self.always if self.always.is_for(method, path) else NO_FAULT
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
@@ -184,10 +206,15 @@ class FaultyProxy:
         request = Request(
             handler.command, handler.path, headers.get("range", ""), headers.get("if-match", "")
         )
-        data = handler.rfile.read(int(headers.get("content-length", 0)))
+        fault = self._fault_for(request.method, request.path)
+        length = int(headers.get("content-length", 0))
+        data = handler.rfile.read(length // 2 if fault.hangs_up else length)
         with self._lock:
             self.requests.append(request)
-        fault = self._fault_for(request.method)
+        if fault.hangs_up:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
+            return
         if fault.before:
             fault.before()
         if fault.status:
